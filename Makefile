@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# make help lists the targets. Sources are found by folder; there is no list of files to keep.
+
+CC	?= gcc
+ARCH	?= $(shell uname -m)
+B	?= build
+PREFIX	?= /usr/local
+PKGS	:= libprotobuf-c libcap libmnl libnftnl libnl-3.0
+
+WARN	:= -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wshadow -Wpointer-arith -Wwrite-strings -Wundef \
+	   -Wvla -Wformat=2 -Wno-format-nonliteral -Wno-unused-parameter -Werror=implicit-function-declaration
+OPT	?= -O2 -g
+CFLAGS	?= $(OPT)
+INC	:= -Icriu -Iinclude -Iimages -I$(B)/images -Icriu/arch/$(ARCH)
+ALLC	 = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 $(INC) $(WARN) $(CFLAGS) $(shell pkg-config --cflags $(PKGS))
+LIBS	 = $(shell pkg-config --libs $(PKGS)) -lpthread
+
+PROTO	:= $(wildcard images/*.proto)
+PBC	:= $(PROTO:images/%.proto=$(B)/images/%.pb-c.c)
+DIRS	:= criu criu/cmd criu/fd criu/sock criu/tty criu/task criu/mm criu/ns criu/net criu/mnt criu/cgroup criu/agent \
+	   criu/core criu/arch/$(ARCH) soccr
+SRC	:= $(filter-out criu/main.c,$(wildcard $(DIRS:%=%/*.c)))
+OBJ	:= $(SRC:%.c=$(B)/%.o) $(PBC:.c=.o) $(B)/criu/agent/blob.o
+UNIT	:= $(patsubst test/unit/%.c,$(B)/test/unit/%,$(wildcard test/unit/*.c))
+ZDTM	:= $(patsubst test/zdtm/%.c,$(B)/test/zdtm/%,$(wildcard test/zdtm/*.c))
+FUZZ	:= $(patsubst test/fuzz/%.c,$(B)/test/fuzz/%,$(wildcard test/fuzz/*.c))
+BENCH	:= $(patsubst test/bench/%.c,$(B)/test/bench/%,$(wildcard test/bench/*.c))
+MAN	:= $(B)/criu.8
+
+.PHONY: all help test unit zdtm lint bench fuzz asan demo stress install uninstall dist clean tests-build
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all: $(B)/criu/criu $(MAN)
+
+help:
+	@echo 'all test unit zdtm lint bench fuzz asan demo stress install uninstall dist clean'
+
+$(B)/criu/criu: $(B)/criu/main.o $(OBJ)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/images/%.pb-c.c $(B)/images/%.pb-c.h: images/%.proto
+	@mkdir -p $(@D)
+	protoc-c --proto_path=images --c_out=$(B)/images $<
+
+$(B)/images/%.o: $(B)/images/%.c
+	$(CC) -std=gnu11 -I$(B)/images $(CFLAGS) $(shell pkg-config --cflags libprotobuf-c) -c -o $@ $<
+
+$(B)/%.o: %.c | $(PBC)
+	@mkdir -p $(@D)
+	$(CC) $(ALLC) -MMD -MP -c -o $@ $<
+
+# The agent: no libc, no FPU, position-independent, one flat binary that is put into the tool as data.
+BLOBC	:= -std=gnu11 $(INC) $(WARN) -Os -g0 -ffreestanding -fPIE -fno-stack-protector -fno-asynchronous-unwind-tables \
+	   -fno-jump-tables -fvisibility=hidden -fcf-protection=none -mgeneral-regs-only -fno-builtin
+$(B)/criu/agent/blob/%.o: criu/agent/blob/%.c
+	@mkdir -p $(@D)
+	$(CC) $(BLOBC) -MMD -MP -c -o $@ $<
+$(B)/criu/agent/blob/entry.o: criu/arch/$(ARCH)/agent_entry.S
+	@mkdir -p $(@D)
+	$(CC) $(INC) -c -o $@ $<
+$(B)/criu/agent/blob.bin: criu/arch/$(ARCH)/agent.lds $(B)/criu/agent/blob/entry.o $(B)/criu/agent/blob/agent.o
+	$(CC) -nostdlib -static -no-pie -Wl,--build-id=none,-T,$< -o $(B)/criu/agent/blob.elf $(filter %.o,$^)
+	objcopy -O binary $(B)/criu/agent/blob.elf $@
+$(B)/criu/agent/blob.o: criu/agent/blob/blob.S $(B)/criu/agent/blob.bin
+	$(CC) -DBLOB='"$(B)/criu/agent/blob.bin"' -c -o $@ $<
+
+$(B)/criu.8: Documentation/criu.8.adoc
+	@mkdir -p $(@D)
+	asciidoctor -b manpage -o $@ $<
+
+# Tests
+$(B)/test/unit/%: test/unit/%.c $(OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(ALLC) -o $@ $< $(OBJ) $(LIBS) -lcmocka
+$(B)/test/zdtm/%: test/zdtm/%.c test/zdtm/zdtm.h
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -o $@ $< -lpthread -lrt
+$(B)/test/bench/%: test/bench/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -o $@ $< -lpthread
+$(B)/test/fuzz/%: test/fuzz/%.c
+	@mkdir -p $(@D)
+	clang $(ALLC) -fsanitize=fuzzer,address -o $@ $< $(SRC) $(PBC) $(B)/criu/agent/blob.o $(LIBS)
+
+tests-build: all $(UNIT) $(ZDTM)
+
+unit: $(UNIT)
+	@scripts/run-units $(UNIT)
+zdtm: tests-build
+	@test/zdtm/run --criu $(B)/criu/criu --tests $(B)/test/zdtm $(ZDTM_ARGS)
+test:
+	@scripts/install-deps
+	@$(MAKE) --no-print-directory tests-build
+	@scripts/run-tests $(B)
+lint:
+	@scripts/lint
+bench: all $(BENCH)
+	@test/bench/run $(B)
+fuzz: all $(FUZZ)
+	@test/fuzz/run $(B) $(FUZZ_SECONDS)
+asan:
+	$(MAKE) B=build-asan OPT='-O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer' tests-build unit
+demo:
+	@scripts/demo
+stress: tests-build
+	@test/zdtm/run --criu $(B)/criu/criu --tests $(B)/test/zdtm --stress
+
+install: all
+	install -D -m 755 $(B)/criu/criu $(DESTDIR)$(PREFIX)/sbin/criu
+	install -D -m 644 $(B)/criu.8 $(DESTDIR)$(PREFIX)/share/man/man8/criu.8
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/sbin/criu $(DESTDIR)$(PREFIX)/share/man/man8/criu.8
+dist:
+	git archive --format=tar.gz --prefix=criu/ -o criu.tar.gz HEAD
+clean:
+	rm -rf build build-*
+
+-include $(OBJ:.o=.d) $(B)/criu/main.d $(B)/criu/agent/blob/agent.d

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What an architecture gives: one folder below arch/ each, chosen by the Makefile (-Icriu/arch/<name> for its own
+ * headers). Nothing else in the tool knows registers.
+ */
+#ifndef CRIU_ARCH_ARCH_H
+#define CRIU_ARCH_ARCH_H
+
+#include "agent/abi.h"
+#include "common.h"
+#include "core.pb-c.h"
+#include "core/arena.h"
+
+/* All registers of a stopped thread: general ones, and the extended state as PTRACE_GETREGSET gives it. */
+struct thread_regs;
+
+/* Reads them from a thread in a ptrace stop. From the arena; NULL with the error logged. */
+struct thread_regs *arch_regs_get(struct arena *a, pid_t tid);
+
+/* Writes general registers only, or all, back. 0 or a negative errno. */
+int arch_regs_set_general(pid_t tid, const struct thread_regs *regs);
+int arch_regs_set(pid_t tid, const struct thread_regs *regs);
+
+/* The instruction and stack pointer. */
+raddr_t arch_regs_ip(const struct thread_regs *regs);
+raddr_t arch_regs_sp(const struct thread_regs *regs);
+
+/* A system call was interrupted and will be restarted: its number, else -1. */
+long arch_regs_syscall(const struct thread_regs *regs);
+
+/*
+ * What a restored thread must start with: a pending restart is carried out by hand (the kernel will not do it for a task
+ * that was not in the call): instruction pointer back on the call, number in its register; a call that only its restart
+ * block could continue returns -EINTR. In place. Used before regs go into an image.
+ */
+void arch_regs_settle_restart(struct thread_regs *regs);
+
+/* Registers with which a thread makes one system call at `ip` (a syscall instruction), with stack pointer `sp`. */
+void arch_regs_syscall_at(struct thread_regs *regs, raddr_t ip, raddr_t sp, long nr, const uint64_t arg[6]);
+
+/* Registers that enter the agent at its entry with a slot and the top of its stack. */
+void arch_regs_enter_agent(struct thread_regs *regs, raddr_t entry, raddr_t slot, raddr_t stack_top);
+
+/* The result register after a call. */
+int64_t arch_regs_result(const struct thread_regs *regs);
+
+/* A copy from the arena. */
+struct thread_regs *arch_regs_dup(struct arena *a, const struct thread_regs *regs);
+
+/* slot->regs for AGENT_DIE_RESUME, with a pending restart settled in place (the restart block of the task still stands). */
+void arch_regs_to_resume(const struct thread_regs *regs, uint64_t out[18]);
+
+/* Sets rip to an rseq abort handler. */
+void arch_regs_set_ip(struct thread_regs *regs, raddr_t ip);
+
+/*
+ * A signal frame, in a buffer of *size bytes, from which rt_sigreturn brings exactly these registers and this mask back;
+ * it will lie at address `at` in the task (64-byte aligned), `restorer` is the address of code that calls rt_sigreturn.
+ * The stack pointer with which a `ret` starts it is `at`. arch_sigframe_size: bytes needed for these registers.
+ */
+size_t arch_sigframe_size(const struct thread_regs *regs);
+void arch_sigframe_make(const struct thread_regs *regs, uint64_t mask, raddr_t at, raddr_t restorer, void *buf);
+
+/* The bytes of an instruction sequence that calls rt_sigreturn, as C libraries have it; their length. */
+const uint8_t *arch_sigreturn_code(size_t *len);
+
+/* The bytes of a syscall instruction; their length. */
+const uint8_t *arch_syscall_code(size_t *len);
+
+/* Registers -> core->thread_info (and mtype); back. The image's state that this processor lacks is refused by name. */
+int arch_regs_to_core(struct arena *a, const struct thread_regs *regs, CoreEntry *core);
+int arch_regs_check_core(const CoreEntry *core, const char *who);
+struct thread_regs *arch_regs_from_core(struct arena *a, const CoreEntry *core);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What one dump knows. Passed down; kinds of a dump never see a restore. */
+#ifndef CRIU_CORE_DUMP_H
+#define CRIU_CORE_DUMP_H
+
+#include "core/guardian.h"
+#include "core/image.h"
+#include "core/options.h"
+#include "core/stats.h"
+#include "core/task.h"
+
+struct file_table; /* core/filetab.c: open file descriptions already seen, and their ids */
+
+struct dump {
+	const struct options *opts;
+	struct arena *arena;
+	struct image_dir *dir;
+	struct guardian *guardian;
+	struct tree tree;
+	struct file_table *files;
+	struct image *files_img; /* files.img, open for the whole dump */
+	struct stats *stats;
+	void *kind_state[32]; /* for kinds with something to keep for the whole dump: see kind_state() */
+};
+
+/* A dump's view of a task, hung off task->dump. */
+struct dump_task {
+	struct agent *agent;   /* inside, or NULL */
+	int pidfd;	       /* of the task, for pidfd_getfd() */
+	int proc_fd;	       /* /proc/PID */
+	struct vma_list *vmas; /* mm/vma.h */
+};
+
+struct dump_thread {
+	struct agent *agent;
+	struct thread_regs *regs; /* arch/regs.h */
+	uint64_t sigmask;
+};
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What one restore knows. Passed down; kinds of a restore never see a dump. */
+#ifndef CRIU_CORE_RESTORE_H
+#define CRIU_CORE_RESTORE_H
+
+#include "core/guardian.h"
+#include "core/image.h"
+#include "core/options.h"
+#include "core/stats.h"
+#include "core/task.h"
+
+struct file_store; /* core/filestore.c: file_entry messages by id, and the descriptors opened for them */
+
+struct restore {
+	const struct options *opts;
+	struct arena *arena;
+	struct image_dir *dir;
+	struct guardian *guardian;
+	struct tree tree;
+	InventoryEntry *inventory;
+	struct file_store *files;
+	struct stats *stats;
+	void *kind_state[32];
+};
+
+/* A restore's view of a task, hung off task->restore. */
+struct restore_task {
+	struct agent *agent;
+	int sock, task_sock; /* our end, and the number of its end in the task, for passing descriptors */
+};
+
+struct restore_thread {
+	struct agent *agent;
+};
+
+#endif

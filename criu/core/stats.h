@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Figures of one run, for stats-dump, stats-restore and --display-stats. Times are microseconds. */
+#ifndef CRIU_CORE_STATS_H
+#define CRIU_CORE_STATS_H
+
+#include "common.h"
+
+struct stats {
+	uint64_t started;	/* CLOCK_MONOTONIC, us */
+	uint64_t freezing_time, frozen_time, memdump_time, memwrite_time;
+	uint64_t pages_scanned, pages_written, shpages_scanned, shpages_written;
+	uint64_t forking_time, restore_time, pages_restored, pages_compared, pages_skipped_cow;
+};
+
+/* CLOCK_MONOTONIC in microseconds. */
+uint64_t now_us(void);
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "core/kind.h"
+#include "kinds.h"
+
+#define DECLARE_FD(k)	extern const struct fd_kind k;
+#define DECLARE_PART(k) extern const struct task_part k;
+#define ROW(k)		&k,
+
+FD_KINDS(DECLARE_FD)
+TASK_PARTS(DECLARE_PART)
+
+const struct fd_kind *const fd_kinds[] = { FD_KINDS(ROW) NULL };
+const struct task_part *const task_parts[] = { TASK_PARTS(ROW) NULL };
+
+const struct fd_kind *fd_kind_of(FdTypes type)
+{
+	for (const struct fd_kind *const *k = fd_kinds; *k; k++)
+		if ((*k)->type == type)
+			return *k;
+	return NULL;
+}
