@@ -49,14 +49,7 @@ int files_open(struct restore *r, uint32_t id);
 /* The message of a file: NULL where the id is unknown. *kind may be NULL. */
 const void *files_message(struct restore *r, uint32_t id, const struct fd_kind **kind);
 
-/*
- * Puts descriptors into a task through its agent: what is there beyond the socket is closed first, each arrives under its
- * number with its close-on-exec flag. For the first task of a files_id.
- */
-int files_install(struct restore *r, struct task *t);
-
-/* Hands n of our descriptors to the task's agent; *number gets their numbers there. For mappings, cwd, exe. */
-int files_send(struct restore *r, struct task *t, const int *fds, size_t n, int *numbers);
+/* (files_send and files_install, which need an agent, are in agent/fdpass.h.) */
 
 /* Runs late() of all that were opened, once all tasks have their descriptors. */
 int files_late(struct restore *r);
