@@ -5,7 +5,7 @@ CC	?= gcc
 ARCH	?= $(shell uname -m)
 B	?= build
 PREFIX	?= /usr/local
-PKGS	:= libprotobuf-c libcap libmnl libnftnl libnl-3.0
+PKGS	:= libprotobuf-c libcap libmnl libnftnl libnl-3.0 zlib
 
 WARN	:= -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wshadow -Wpointer-arith -Wwrite-strings -Wundef \
 	   -Wvla -Wformat=2 -Wno-format-nonliteral -Wno-unused-parameter -Werror=implicit-function-declaration
@@ -43,8 +43,8 @@ $(B)/images/%.pb-c.c $(B)/images/%.pb-c.h: images/%.proto
 	@mkdir -p $(@D)
 	protoc-c --proto_path=images --c_out=$(B)/images $<
 
-$(B)/images/%.o: $(B)/images/%.c
-	$(CC) -std=gnu11 -I$(B)/images $(CFLAGS) $(shell pkg-config --cflags libprotobuf-c) -c -o $@ $<
+$(B)/images/%.o: $(B)/images/%.c | $(PBC)
+	$(CC) -std=gnu11 -I$(B)/images $(CFLAGS) $(shell pkg-config --cflags libprotobuf-c) -MMD -MP -c -o $@ $<
 
 $(B)/%.o: %.c | $(PBC)
 	@mkdir -p $(@D)
