@@ -15,14 +15,22 @@
 
 #include "common.h"
 
-/* The levels of -v: the same numbers as CRIU's. */
+/* The levels of -v: the same numbers as CRIU's. LOG_MSG is no log but what a command says: it goes to standard output. */
 enum log_level { LOG_MSG = 0, LOG_ERROR = 1, LOG_WARN = 2, LOG_INFO = 3, LOG_DEBUG = 4 };
 
 /*
- * Starts logging. fd: where lines go (duplicated; -1: standard error). level: the highest that is written. Errors go to
- * standard error as well when fd is a file. Returns 0 or a negative errno.
+ * Starts logging. fd: where lines go (duplicated; -1: standard error). level: the highest that is written, and from
+ * LOG_INFO on lines have the time since log_init(). Errors go to standard error as well when fd is another file. Before
+ * this call warnings and errors go to standard error. Returns 0 or a negative errno.
  */
 int log_init(int fd, enum log_level level);
+
+/*
+ * For --log-pid: from here on, lines between log_task(pid) and log_task(0) of one thread go to "<name>.<pid>" in the
+ * directory dir_fd (duplicated). The second does nothing without the first. Both return 0 or a negative errno (logged).
+ */
+int log_per_task(int dir_fd, const char *name);
+int log_task(pid_t pid);
 
 /* Whether a line of this level would be written, for output that is expensive to make. */
 bool log_enabled(enum log_level level);
@@ -48,6 +56,7 @@ unsigned log_refusals(void);
 
 #define log_errno(err, ...)   log_error_line((err), __FILE__, __LINE__, __VA_ARGS__)
 #define log_refusal(err, ...) log_refusal_line((err), __FILE__, __LINE__, __VA_ARGS__)
+#define log_msg(...)	      log_line(LOG_MSG, __FILE__, __LINE__, __VA_ARGS__)
 #define log_warn(...)	      log_line(LOG_WARN, __FILE__, __LINE__, __VA_ARGS__)
 #define log_info(...)	      log_line(LOG_INFO, __FILE__, __LINE__, __VA_ARGS__)
 #define log_debug(...)                                                         \
