@@ -202,10 +202,12 @@ static void emit(enum log_level level, int err, const char *file, int line, cons
 	char *buf = stack;
 	size_t room = sizeof(stack), start, need;
 	va_list again;
+	int len;
 
 	va_copy(again, ap);
 	start = put_prefix(buf, room, level, file, line);
-	need = start + (size_t)MAX(vsnprintf(buf + start, room - start, fmt, ap), 0) + 80; /* 80: the errno, newline */
+	len = vsnprintf(buf + start, room - start, fmt, ap);
+	need = start + (size_t)MAX(len, 0) + 80; /* 80: the errno, newline */
 	if (need > room) {
 		heap = malloc(need);
 		if (heap) {

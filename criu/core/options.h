@@ -8,30 +8,54 @@
 
 #include "common.h"
 
+struct arena;
+
 enum command { CMD_NONE, CMD_DUMP, CMD_RESTORE, CMD_CHECK, CMD_COUNT };
 
 struct options {
 	enum command command;
 	int verbosity;
 	bool log_pid, display_stats;
-	const char *images_dir, *work_dir, *log_file, *pidfile;
-	const char **action_scripts; /* NULL-terminated */
+	const char *images_dir, *work_dir; /* never NULL: "." and images_dir if not given */
+	const char *log_file, *pidfile;    /* relative to work_dir; NULL if not given */
+	const char **action_scripts;       /* NULL-terminated */
+	size_t n_action_scripts;
 	pid_t tree;
 	bool leave_running, leave_stopped, restore_detached, restore_sibling, shell_job, exec_cmd;
 	const char *freeze_cgroup;
 	unsigned timeout; /* seconds */
 	bool allow_edited_images;
-	char **exec_argv; /* after --, for --exec-cmd; NULL-terminated */
-	unsigned kill_at; /* test only, --test-kill-at N: the tool kills itself at the N-th fault point; 0: never */
+	char **exec_argv;    /* after --, for --exec-cmd; NULL-terminated */
+	unsigned kill_at;    /* test only, --test-kill-at N: the tool kills itself at the N-th fault point; 0: never */
+	struct arena *arena; /* where its strings come from, those of argv aside */
 };
 
 /*
- * Fills *o from the configuration files and the command line (which wins). 0: go on; 1: all is said (--help, --version),
- * end with success; negative: an error that has been printed on standard error.
+ * Fills *o from the configuration files and the command line (which wins). 0: go on; 1: all is said (--help,
+ * --version), end with success; negative: an error that has been printed on standard error.
  */
 int options_parse(struct options *o, int argc, char **argv);
 
-/* A fault point: with --test-kill-at it counts, and kills the tool with SIGKILL when its turn has come. */
+/* Gives back what options_parse() took, whatever it returned. */
+void options_free(struct options *o);
+
+/* The name of a command, for messages. */
+const char *command_name(enum command command);
+
+/*
+ * The work directory, where logs, pid files and statistics go: its descriptor (O_PATH), and a file in it, created or
+ * truncated, for writing, mode 0600. Negative errno (logged). The caller closes.
+ */
+int work_dir_open(const struct options *o);
+int work_dir_create(const struct options *o, const char *name);
+
+/* --pidfile: writes pid into it; does nothing without the option. 0 or a negative errno (logged). */
+int work_dir_write_pidfile(const struct options *o, pid_t pid);
+
+/*
+ * A fault point: with --test-kill-at it counts, and kills the tool with SIGKILL when its turn has come. It counts in
+ * the process that called fault_init() alone, not in its forks. The names are for the log of a test.
+ */
 void fault_point(const char *name);
 void fault_init(unsigned kill_at);
 

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* lint: table */
+/* The rows of core/option_table.h. Order is that of --help. */
+#include <limits.h>
+
+#include "core/option_table.h"
+
+#define BIT(command) (1U << (command))
+#define DUMP         BIT(CMD_DUMP)
+#define RESTORE      BIT(CMD_RESTORE)
+#define CHECK        BIT(CMD_CHECK)
+#define BOTH         (DUMP | RESTORE)
+#define ALL          (DUMP | RESTORE | CHECK)
+
+#define AT(member)   offsetof(struct options, member)
+
+#define FLAG(name, letter, commands, member, help)                                                                     \
+	{                                                                                                              \
+		name, letter, OPT_FLAG, commands, AT(member), NULL, help, 0, 0                                         \
+	}
+#define STRING(name, letter, commands, member, arg, help)                                                              \
+	{                                                                                                              \
+		name, letter, OPT_STRING, commands, AT(member), arg, help, 0, 0                                        \
+	}
+#define LATER(name, letter, type)                                                                                      \
+	{                                                                                                              \
+		name, letter, LATER_##type, 0, 0, NULL, NULL, 0, 0                                                     \
+	}
+
+const struct command_row command_rows[] = {
+	{ "dump", CMD_DUMP, "checkpoint the process tree that -t names" },
+	{ "restore", CMD_RESTORE, "bring a checkpointed process tree back" },
+	{ "check", CMD_CHECK, "say whether this kernel has what is needed" },
+	{ "pre-dump", CMD_NONE, NULL },
+	{ "page-server", CMD_NONE, NULL },
+	{ "service", CMD_NONE, NULL },
+	{ "swrk", CMD_NONE, NULL },
+	{ "exec", CMD_NONE, NULL },
+	{ "dedup", CMD_NONE, NULL },
+	{ "cpuinfo", CMD_NONE, NULL },
+	{ "lazy-pages", CMD_NONE, NULL },
+	{ "show", CMD_NONE, NULL },
+	{ NULL, CMD_NONE, NULL },
+};
+
+const struct option_row option_rows[] = {
+	/* Any command */
+	STRING("images-dir", 'D', ALL, images_dir, "DIR", "directory of the image files (default: the current one)"),
+	STRING("work-dir", 'W', ALL, work_dir, "DIR",
+	       "directory for logs, pid files and statistics (default: that of -D)"),
+	STRING("log-file", 'o', ALL, log_file, "FILE", "write the log to FILE in the work directory"),
+	{ "verbosity", 'v', OPT_VERBOSITY, ALL, AT(verbosity), "N",
+	  "say more: each v adds one; -vN sets it: 0 nothing, 1 errors, 2 warnings (default), 3 information and times, "
+	  "4 all",
+	  0, 0 },
+	{ "config", 0, OPT_CONFIG, ALL, 0, "FILE", "read options from this configuration file too", 0, 0 },
+	{ "no-default-config", 0, OPT_NO_CONFIG, ALL, 0, NULL, "do not read the default configuration files", 0, 0 },
+	{ "version", 'V', OPT_VERSION, ALL, 0, NULL, "print the version", 0, 0 },
+	{ "help", 'h', OPT_HELP, ALL, 0, NULL, "print this text", 0, 0 },
+
+	/* dump and restore */
+	FLAG("shell-job", 'j', BOTH, shell_job, "the tree shares its session or terminal with the caller's shell"),
+	FLAG("leave-stopped", 's', BOTH, leave_stopped, "leave the tasks stopped afterwards"),
+	{ "action-script", 0, OPT_LIST, BOTH, AT(action_scripts), "SCRIPT",
+	  "run SCRIPT at every stage; can be given several times", 0, 0 },
+	STRING("pidfile", 0, BOTH, pidfile, "FILE", "write the pid of the root task to FILE in the work directory"),
+	FLAG("display-stats", 0, BOTH, display_stats, "print figures of the run at its end"),
+
+	/* dump */
+	{ "tree", 't', OPT_PID, DUMP, AT(tree), "PID", "the root of the process tree", 0, 0 },
+	FLAG("leave-running", 'R', DUMP, leave_running, "let the tasks run on instead of killing them"),
+	STRING("freeze-cgroup", 0, DUMP, freeze_cgroup, "PATH", "stop the tree with this freezer cgroup"),
+	{ "timeout", 0, OPT_UINT, DUMP, AT(timeout), "SECONDS", "how long stopping the tree may take (default 10)", 1,
+	  INT_MAX / 1000 },
+
+	/* restore */
+	FLAG("restore-detached", 'd', RESTORE, restore_detached,
+	     "end when the tree is restored; do not wait for its root"),
+	FLAG("restore-sibling", 'S', RESTORE, restore_sibling, "make the root task a sibling of criu (with -d)"),
+	FLAG("exec-cmd", 0, RESTORE, exec_cmd, "then become the command after --, the parent of the root task"),
+	FLAG("log-pid", 0, RESTORE, log_pid, "write what concerns one task to FILE.PID (with -o)"),
+	FLAG("allow-edited-images", 0, RESTORE, allow_edited_images, "take images that were changed since the dump"),
+
+	/* for tests */
+	{ "test-kill-at", 0, OPT_UINT, ALL, AT(kill_at), "N", NULL, 0, UINT_MAX },
+
+	/* CRIU's that are not there yet: refused by name, each parsed with the value that it takes */
+	LATER("address", 0, VALUE),
+	LATER("all", 0, FLAG),
+	LATER("allow-uprobes", 0, FLAG),
+	LATER("auto-dedup", 0, FLAG),
+	LATER("cgroup-dump-controller", 0, VALUE),
+	LATER("cgroup-props", 0, VALUE),
+	LATER("cgroup-props-file", 0, VALUE),
+	LATER("cgroup-root", 0, VALUE),
+	LATER("cgroup-yard", 0, VALUE),
+	LATER("close", 0, VALUE),
+	LATER("cpu-cap", 0, MAYBE),
+	LATER("daemon", 0, FLAG), /* -d there; here -d is restore's */
+	LATER("deprecated", 0, FLAG),
+	LATER("empty-ns", 0, VALUE),
+	LATER("enable-external-masters", 0, FLAG),
+	LATER("enable-external-sharing", 0, FLAG),
+	LATER("enable-fs", 0, VALUE),
+	LATER("evasive-devices", 0, FLAG),
+	LATER("experimental", 0, FLAG),
+	LATER("ext-mount-map", 'M', VALUE),
+	LATER("ext-unix-sk", 'x', MAYBE),
+	LATER("external", 0, VALUE),
+	LATER("extra", 0, FLAG),
+	LATER("feature", 0, VALUE),
+	LATER("file-locks", 'l', FLAG),
+	LATER("file-validation", 0, VALUE),
+	LATER("force-irmap", 0, FLAG),
+	LATER("ghost-fiemap", 0, FLAG),
+	LATER("ghost-limit", 0, VALUE),
+	LATER("inherit-fd", 0, VALUE),
+	LATER("irmap-scan-path", 0, VALUE),
+	LATER("join-ns", 'J', VALUE),
+	LATER("lazy-pages", 0, FLAG),
+	LATER("libdir", 'L', VALUE),
+	LATER("link-remap", 0, FLAG),
+	LATER("lsm-mount-context", 0, VALUE),
+	LATER("lsm-profile", 0, VALUE),
+	LATER("manage-cgroups", 0, MAYBE),
+	LATER("mntns-compat-mode", 0, FLAG),
+	LATER("ms", 0, FLAG),
+	LATER("network-lock", 0, VALUE),
+	LATER("page-server", 0, FLAG),
+	LATER("port", 0, VALUE),
+	LATER("pre-dump-mode", 0, VALUE),
+	LATER("prev-images-dir", 0, VALUE),
+	LATER("ps-socket", 0, VALUE),
+	LATER("root", 'r', VALUE),
+	LATER("skip-file-rwx-check", 0, FLAG),
+	LATER("skip-in-flight", 0, FLAG),
+	LATER("skip-mnt", 0, VALUE),
+	LATER("status-fd", 0, VALUE),
+	LATER("stream", 0, FLAG),
+	LATER("tcp-close", 0, FLAG),
+	LATER("tcp-established", 0, FLAG),
+	LATER("tls", 0, FLAG),
+	LATER("tls-cacert", 0, VALUE),
+	LATER("tls-cacrl", 0, VALUE),
+	LATER("tls-cert", 0, VALUE),
+	LATER("tls-key", 0, VALUE),
+	LATER("tls-no-cn-verify", 0, FLAG),
+	LATER("track-mem", 0, FLAG),
+	LATER("unprivileged", 0, FLAG),
+	LATER("veth-pair", 0, VALUE),
+	LATER("weak-sysctls", 0, FLAG),
+	{ NULL, 0, OPT_FLAG, 0, 0, NULL, NULL, 0, 0 },
+};
