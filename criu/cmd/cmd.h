@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The commands. Each returns 0 or a negative errno, with the error logged; none exits, changes directory or prints, so
+ * that a service can run them too.
+ */
+#ifndef CRIU_CMD_CMD_H
+#define CRIU_CMD_CMD_H
+
+#include "core/hooks.h"
+#include "core/options.h"
+
+int cmd_dump(const struct options *o, struct events *events);
+int cmd_restore(const struct options *o, struct events *events);
+
+/* Whether the kernel has what is needed: what it finds is said on standard output (log_msg). */
+int cmd_check(const struct options *o, struct events *events);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The front door: options, the log, and off to the command. The only file that may end the process. */
+#include <fcntl.h>
+
+#include "cmd/cmd.h"
+#include "core/hooks.h"
+#include "core/log.h"
+#include "core/options.h"
+
+static int (*const commands[CMD_COUNT])(const struct options *, struct events *) = {
+	[CMD_DUMP] = cmd_dump,
+	[CMD_RESTORE] = cmd_restore,
+	[CMD_CHECK] = cmd_check,
+};
+
+/* An image must not become descriptor 2 by accident, and take the errors. */
+static int open_standard(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+		if (fd < 0)
+			return -errno;
+	} while (fd <= STDERR_FILENO);
+	close(fd);
+	return 0;
+}
+
+/* What --log-pid names its files after where --log-file is not given. */
+#define DEFAULT_LOG "criu.log"
+
+static int open_log(const struct options *o)
+{
+	_cleanup_close_ int fd = -1, dir = -1;
+	int err;
+
+	if (o->log_file) {
+		fd = work_dir_create(o, o->log_file);
+		if (fd < 0)
+			return fd;
+	}
+	err = log_init(fd, (enum log_level)MIN(o->verbosity, (int)LOG_DEBUG));
+	if (err || !o->log_pid)
+		return err;
+	dir = work_dir_open(o);
+	if (dir < 0)
+		return dir;
+	return log_per_task(dir, o->log_file ? o->log_file : DEFAULT_LOG);
+}
+
+int main(int argc, char **argv)
+{
+	struct options options;
+	struct events events;
+	int ret;
+
+	if (open_standard())
+		return 1;
+	ret = options_parse(&options, argc, argv);
+	if (!ret)
+		ret = open_log(&options);
+	if (!ret) {
+		events_init(&events, &options);
+		ret = commands[options.command](&options, &events);
+	} else if (ret > 0) {
+		ret = 0;
+	}
+	options_free(&options);
+	return ret ? 1 : 0;
+}
