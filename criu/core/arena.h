@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Memory that lives as long as one dump or one restore. Messages of the images, names and the tree come from it, so that
- * nobody has to free them one by one.
+ * Memory that lives as long as one dump or one restore. Messages of the images, names and the tree come from it, so
+ * that nobody has to free them one by one.
  */
 #ifndef CRIU_CORE_ARENA_H
 #define CRIU_CORE_ARENA_H
@@ -32,25 +32,30 @@ char *arena_printf(struct arena *a, const char *fmt, ...) PRINTF(2, 3);
 /* An allocator for protobuf-c's unpack functions; its free does nothing. */
 ProtobufCAllocator *arena_pb(struct arena *a);
 
-#define arena_new_of(a, type)	    ((type *)arena_alloc((a), sizeof(type)))
-#define arena_array(a, type, count) ((type *)arena_alloc((a), sizeof(type) * (count)))
+#define arena_new_of(a, type)       ((type *)arena_alloc((a), sizeof(type)))
+#define arena_array(a, type, count) ((type *)arena_alloc_many((a), (count), sizeof(type)))
+
+/* count elements of size bytes, as arena_alloc() gives them; ends likewise where the product has no place in a size_t.
+ */
+void *arena_alloc_many(struct arena *a, size_t count, size_t size);
 
 /* A new protobuf message from the arena, initialised: arena_msg(a, CoreEntry, core_entry). */
-#define arena_msg(a, type, lower)                            \
-	({                                                   \
-		type *m_ = arena_new_of((a), type);          \
-		lower##__init(m_);                           \
-		m_;                                          \
+#define arena_msg(a, type, lower)                                                                                      \
+	({                                                                                                             \
+		type *m_ = arena_new_of((a), type);                                                                    \
+		lower##__init(m_);                                                                                     \
+		m_;                                                                                                    \
 	})
 
 /*
  * Appends to an array that grows by doubling inside the arena: arena_push(a, &msg->vmas, &msg->n_vmas, vma_pointer).
- * Elements are pointers or of any size; *count counts them. The capacity is the next power of two from count (8 at least).
+ * Elements are pointers or of any size; *count counts them. The capacity is the next power of two from count (8 at
+ * least), so an array that came from elsewhere (from unpacking a message) must not be pushed to.
  */
-#define arena_push(a, array, count, value)                                                         \
-	do {                                                                                       \
-		*(array) = arena_grow((a), *(array), *(count), sizeof(**(array)));                 \
-		(*(array))[(*(count))++] = (value);                                                \
+#define arena_push(a, array, count, value)                                                                             \
+	do {                                                                                                           \
+		*(array) = arena_grow((a), *(array), *(count), sizeof(**(array)));                                     \
+		(*(array))[(*(count))++] = (value);                                                                    \
 	} while (0)
 void *arena_grow(struct arena *a, void *array, size_t count, size_t size);
 

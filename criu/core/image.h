@@ -11,6 +11,7 @@
 
 #include "common.h"
 #include "core/arena.h"
+#include "core/image_dir.h"
 
 /* IMG_INVENTORY, IMG_CORE, ...: one for each row of images/images.def. */
 enum image_type {
@@ -20,44 +21,13 @@ enum image_type {
 	IMG_COUNT
 };
 
-/* A directory of images, and what is known of its files. */
-struct image_dir;
-
-/*
- * Opens path for writing (a dump): an integrity file that is there is removed first, so that an older checkpoint in the
- * same place can no longer be taken for whole. Every file that is made is noted for image_dir_discard(). Logs its errors.
- */
-int image_dir_create(const char *path, struct image_dir **dirp);
-
-/*
- * Opens path for reading (a restore) and checks every metadata file against the integrity file: size and checksum; pages
- * files by size. Where there is none, nothing is checked here. allow_edited (--allow-edited-images) takes files that
- * differ, with a warning each. A file that is missing, short or damaged is an error that names it and that option.
- */
-int image_dir_open(const char *path, bool allow_edited, struct image_dir **dirp);
-
-/* Writes the integrity file ("checkpoint.sums", renamed into place) from all that was written. The last step of a dump. */
-int image_dir_seal(struct image_dir *dir);
-
-/* Takes the integrity file and every file that this run made away again: a dump that fails leaves nothing. */
-void image_dir_discard(struct image_dir *dir);
-
-/* Closes and frees. NULL is fine. */
-void image_dir_close(struct image_dir *dir);
-
-/* The directory's descriptor, for openat() of files that are no images. */
-int image_dir_fd(const struct image_dir *dir);
-
-/* The name of the integrity file. */
-#define IMAGE_SUMS "checkpoint.sums"
-
 /* One open image. */
 struct image;
 
 /*
  * Opens (dump: creates) the image of a type; id is the number in its name (ignored where it has none). Writing puts the
- * magic; reading checks it. Reading: -ENOENT without a log line where the file is not there, so that optional images are
- * easy; all other errors are logged with the file's name.
+ * magic; reading checks it. Reading: -ENOENT without a log line where the file is not there, so that optional images
+ * are easy; all other errors are logged with the file's name.
  */
 int image_create(struct image_dir *dir, enum image_type type, uint64_t id, struct image **imgp);
 int image_open(struct image_dir *dir, enum image_type type, uint64_t id, struct image **imgp);
@@ -85,14 +55,24 @@ int image_read(struct image *img, const ProtobufCMessageDescriptor *pb, struct a
 /* Reads exactly len raw bytes; less is an error. */
 int image_read_raw(struct image *img, void *data, size_t len);
 
-/* Bytes left between the position and the end of the file, to check a length in an image before memory is taken for it. */
+/* Bytes left between the position and the end of the file, to check a length in an image before memory is taken for it.
+ */
 uint64_t image_left(const struct image *img);
+
+/* The largest message that is written or taken, in bytes. */
+#define IMAGE_MESSAGE_MAX (64U << 20)
 
 /* The message type of an image's entries (NULL for raw ones). */
 const ProtobufCMessageDescriptor *image_pb(enum image_type type);
 
 /* One message in one image, in one call. */
 int image_write_one(struct image_dir *dir, enum image_type type, uint64_t id, const void *msg);
+
+/*
+ * The same, in any directory, and no part of a checkpoint: for the service files (IMG_STATS_DUMP, IMG_STATS_RESTORE),
+ * which belong in the work directory.
+ */
+int image_write_at(int dirfd, enum image_type type, uint64_t id, const void *msg);
 
 /* Reads an image that holds exactly one message. -ENOENT is not logged. */
 int image_read_one(struct image_dir *dir, enum image_type type, uint64_t id, struct arena *a, void *msgp);
