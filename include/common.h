@@ -25,6 +25,7 @@ typedef struct {
 
 #define VPID(x)	      ((vpid_t){ (pid_t)(x) })
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#undef PAGE_SIZE /* sys/user.h has one too */
 #define PAGE_SIZE     4096UL
 #define HUGE_SIZE     (2UL << 20)
 #define PRINTF(f, a)  __attribute__((format(printf, f, a)))

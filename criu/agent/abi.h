@@ -10,37 +10,40 @@
 
 enum {
 	AGENT_OP_STOP = 1 << 0, /* a failure ends the batch here */
-	AGENT_OP_FORK = 1 << 1, /* clone3: the child starts the agent's loop on its new stack */
+	AGENT_OP_FORK = 1 << 1, /* clone3 with a stack of its own, on which the child finds the address of its slot */
 	AGENT_OP_DONE = 1 << 2, /* set by the agent: the call was made, ret is valid */
 };
 
 struct agent_op {
-	uint32_t nr;	 /* system call number */
-	uint32_t flags;	 /* AGENT_OP_* */
+	uint32_t nr; /* system call number */
+	uint32_t flags; /* AGENT_OP_* */
 	uint64_t arg[6];
 	uint16_t ref[6]; /* 0, or 1 + the index of an earlier operation whose result replaces this argument */
 	uint32_t unused;
-	int64_t ret;	 /* what the kernel returned: a negative errno on failure */
+	int64_t ret; /* what the kernel returned: a negative errno on failure */
 };
 
 /* agent_slot.cmd */
-enum { AGENT_IDLE = 0, AGENT_RUN = 1, AGENT_QUIT = 2 };
+enum { AGENT_IDLE = 0, AGENT_RUN = 1 };
+
+/* agent_slot.on_death: what an agent does when the tool is gone. */
+enum { AGENT_DIE_EXIT = 0, AGENT_DIE_RESUME = 1 };
+
+#define AGENT_REGS 18
 
 /*
  * One agent's place in the area. `cmd` is the futex on which the agent waits and `done` the one on which the tool waits.
  * Everything in here may be overwritten by a hostile task; the tool keeps its own copy of what it relies on.
  */
 struct agent_slot {
-	uint32_t cmd;	   /* AGENT_*; set by the tool, back to IDLE by the agent */
-	uint32_t done;	   /* 1 when the batch has ended */
+	uint32_t cmd; /* AGENT_*; set by the tool, back to IDLE by the agent */
+	uint32_t done; /* 1 when the agent stands in its loop and the last batch has ended */
 	uint32_t n_ops;
-	uint32_t on_death; /* what to do when the tool is gone: AGENT_DIE_* */
-	uint64_t ops;	   /* address of the first agent_op, in the task */
-	uint64_t death;	   /* address of the futex word in which the kernel sets FUTEX_OWNER_DIED when the tool dies */
-	uint64_t regs[18]; /* for AGENT_DIE_RESUME: registers to jump back with, in the order of arch's agent_entry.S */
-	uint64_t sigmask;  /* for AGENT_DIE_RESUME */
+	uint32_t on_death; /* AGENT_DIE_* */
+	uint64_t ops; /* address of the first agent_op, in the task */
+	uint64_t death; /* address of the futex word in which the kernel sets FUTEX_OWNER_DIED when the tool dies */
+	uint64_t sigmask; /* for AGENT_DIE_RESUME */
+	uint64_t regs[AGENT_REGS]; /* for AGENT_DIE_RESUME, in the order in which agent_entry.S loads them */
 };
-
-enum { AGENT_DIE_EXIT = 0, AGENT_DIE_RESUME = 1 };
 
 #endif

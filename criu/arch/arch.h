@@ -41,14 +41,15 @@ void arch_regs_syscall_at(struct thread_regs *regs, raddr_t ip, raddr_t sp, long
 /* Registers that enter the agent at its entry with a slot and the top of its stack. */
 void arch_regs_enter_agent(struct thread_regs *regs, raddr_t entry, raddr_t slot, raddr_t stack_top);
 
-/* The result register after a call. */
+/* The result register after a call: in regs, and of a thread in a ptrace stop. */
 int64_t arch_regs_result(const struct thread_regs *regs);
+int arch_peek_result(pid_t tid, int64_t *ret);
 
 /* A copy from the arena. */
 struct thread_regs *arch_regs_dup(struct arena *a, const struct thread_regs *regs);
 
 /* slot->regs for AGENT_DIE_RESUME, with a pending restart settled in place (the restart block of the task still stands). */
-void arch_regs_to_resume(const struct thread_regs *regs, uint64_t out[18]);
+void arch_regs_to_resume(const struct thread_regs *regs, uint64_t out[AGENT_REGS]);
 
 /* Sets rip to an rseq abort handler. */
 void arch_regs_set_ip(struct thread_regs *regs, raddr_t ip);

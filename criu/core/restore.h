@@ -8,6 +8,7 @@
 #include "core/options.h"
 #include "core/stats.h"
 #include "core/task.h"
+#include "inventory.pb-c.h"
 
 struct file_store; /* core/filestore.c: file_entry messages by id, and the descriptors opened for them */
 
@@ -25,6 +26,7 @@ struct restore {
 
 /* A restore's view of a task, hung off task->restore. */
 struct restore_task {
+	struct node *node; /* cmd/plan.h */
 	struct agent *agent;
 	int sock, task_sock; /* our end, and the number of its end in the task, for passing descriptors */
 };

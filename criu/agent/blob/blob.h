@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the agent needs of its architecture (arch/<name>/agent_entry.S, agent_arch.h), and where the tool finds it. */
+#ifndef CRIU_AGENT_BLOB_H
+#define CRIU_AGENT_BLOB_H
+
+#include "agent/abi.h"
+#include "agent_arch.h"
+
+/* A system call; its result or a negative errno. */
+long agent_syscall(long nr, long a, long b, long c, long d, long e, long f);
+
+/* clone3(2): the child takes its slot's address from its stack and starts in agent_loop(); the parent gets the pid. */
+long agent_clone(long nr, long args, long size);
+
+/* Loads all general registers and jumps: back to where the task was. */
+void __attribute__((noreturn)) agent_resume(const uint64_t regs[AGENT_REGS]);
+
+void __attribute__((noreturn)) agent_loop(struct agent_slot *slot);
+
+#define AGENT_SIG_SETMASK 2
+#define AGENT_ENOSYS	  38
+
+/* The flat binary, in the tool (blob.S). Its entry is at its start: slot in the first argument register. */
+extern const uint8_t agent_blob[], agent_blob_end[];
+
+#endif

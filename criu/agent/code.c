@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <string.h>
+#include <sys/uio.h>
+
+#include "agent/code.h"
+#include "arch/arch.h"
+#include "arch/arch_start.h"
+
+#define WINDOW	(256UL << 10)
+#define OVERLAP 32UL
+
+int task_read(pid_t pid, raddr_t at, void *buf, size_t len)
+{
+	struct iovec local = { buf, len }, remote = { (void *)(uintptr_t)at, len };
+	ssize_t n = process_vm_readv(pid, &local, 1, &remote, 1, 0);
+
+	return n < 0 ? -errno : (size_t)n < len ? -EFAULT : 0;
+}
+
+int task_write(pid_t pid, raddr_t at, const void *buf, size_t len)
+{
+	struct iovec local = { (void *)(uintptr_t)buf, len }, remote = { (void *)(uintptr_t)at, len };
+	ssize_t n = process_vm_writev(pid, &local, 1, &remote, 1, 0);
+
+	return n < 0 ? -errno : (size_t)n < len ? -EFAULT : 0;
+}
+
+static ssize_t find_sigreturn(const uint8_t *code, size_t len)
+{
+	size_t n;
+	const uint8_t *wanted = arch_sigreturn_code(&n), *at = memmem(code, len, wanted, n);
+
+	return at ? at - code : -ENOENT;
+}
+
+static raddr_t search(pid_t pid, raddr_t start, uint64_t len, ssize_t (*find)(const uint8_t *, size_t))
+{
+	_cleanup_free_ uint8_t *buf = malloc(WINDOW);
+
+	for (uint64_t off = 0; buf && off < len; off += WINDOW - OVERLAP) {
+		size_t n = MIN(WINDOW, len - off);
+		ssize_t at = task_read(pid, start + off, buf, n) ? -ENOENT : find(buf, n);
+
+		if (at >= 0)
+			return start + off + (uint64_t)at;
+		if (n < WINDOW)
+			break;
+	}
+	return 0;
+}
+
+raddr_t code_find_syscall(pid_t pid, raddr_t start, uint64_t len)
+{
+	return search(pid, start, len, arch_find_syscall);
+}
+
+raddr_t code_find_sigreturn(pid_t pid, raddr_t start, uint64_t len)
+{
+	return search(pid, start, len, find_sigreturn);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* System calls made by a stopped thread at a syscall instruction of its own, one at a time: the way in and out. */
+#ifndef CRIU_AGENT_INJECT_H
+#define CRIU_AGENT_INJECT_H
+
+#include "arch/arch.h"
+#include "common.h"
+
+struct inject {
+	const char *who; /* for messages */
+	pid_t tid;
+
+	raddr_t syscall_ip; /* a syscall instruction, see arch_find_syscall() */
+	raddr_t stack; /* where a `ret` leads back to the task's own registers if the tool is gone; 0: nowhere */
+	bool stop_came; /* a SIGSTOP arrived meanwhile and has to be sent again */
+};
+
+/*
+ * Makes one call; *ret is what the kernel returned. The thread is in PTRACE_EVENT_STOP before and after, with all signals
+ * blocked and PTRACE_O_TRACESYSGOOD on; its registers are whatever they are. No single step and no breakpoint: a tracer that
+ * dies here leaves a task that returns through in->stack. Negative errno when the thread could not be driven (logged).
+ */
+int inject_syscall(struct inject *in, struct thread_regs *scratch, long nr, const uint64_t arg[6], int64_t *ret);
+
+/* Interrupts a running thread and waits for PTRACE_EVENT_STOP; other stops on the way are continued. Logs. */
+int interrupt_and_wait(pid_t tid, const char *who, bool *stop_came);
+
+#endif

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* criu restore: everything is read and checked, then built, then let go at once. */
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "agent/death.h"
+#include "arch/arch.h"
+#include "cmd/build.h"
+#include "cmd/cmd.h"
+#include "core/files.h"
+#include "core/hooks.h"
+#include "core/kind.h"
+#include "core/log.h"
+#include "core/proc.h"
+#include "core/tree_image.h"
+#include "mm/mm.h"
+
+/* ---- reading and checking: nothing is started here ---- */
+
+static bool lives(const struct task *t)
+{
+	return t->state != TASK_DEAD;
+}
+
+static void hang_restore_parts(struct restore *r)
+{
+	for (size_t i = 0; i < r->tree.n_tasks; i++) {
+		struct task *t = r->tree.tasks[i];
+
+		t->restore = arena_new_of(r->arena, struct restore_task);
+		t->restore->sock = t->restore->task_sock = -1;
+		for (size_t k = 0; k < t->n_threads; k++)
+			t->threads[k].restore = arena_new_of(r->arena, struct restore_thread);
+	}
+}
+
+static int check_thread(struct restore *r, const struct thread *th)
+{
+	int err = arch_regs_check_core(th->core, thread_name(th));
+
+	for (const struct task_part *const *p = task_parts; *p; p++) {
+		if ((*p)->check && (th == th->task->threads || (*p)->per_thread)) {
+			int part = (*p)->check(r, th);
+
+			err = err ?: part;
+		}
+	}
+	return err;
+}
+
+static int check_tasks(struct restore *r)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < r->tree.n_tasks; i++) {
+		struct task *t = r->tree.tasks[i];
+		int part = 0;
+
+		for (size_t k = 0; lives(t) && k < t->n_threads; k++) {
+			part = check_thread(r, &t->threads[k]);
+			err = err ?: part;
+		}
+		if (lives(t) && tree_first_vm(&r->tree, t) == t)
+			part = mm_check(r, t);
+		err = err ?: part;
+	}
+	return err;
+}
+
+/* All numbers that the tree needs, before the first is taken: names every one that somebody else has. */
+static int check_pids(struct restore *r)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < r->tree.n_tasks; i++) {
+		const struct task *t = r->tree.tasks[i];
+
+		for (size_t k = 0; k < t->n_threads; k++) {
+			char comm[32];
+			pid_t pid = t->threads[k].vtid.v;
+
+			if (proc_comm(pid, comm, sizeof(comm)) == 0)
+				err = log_refusal(-EEXIST,
+						  "pid %d, which %s %s needs, is taken by %s: end that, or restore in a "
+						  "pid namespace of its own (unshare -pf --mount-proc)",
+						  pid, k ? "a thread of" : "", t->comm, comm);
+		}
+	}
+	return err;
+}
+
+static int check_job(struct restore *r)
+{
+	const struct task *root = r->tree.tasks[0];
+
+	if (r->opts->shell_job || (root->vsid.v == root->vpid.v && tree_find(&r->tree, root->vpgid)))
+		return 0;
+	return log_refusal(-EINVAL,
+			   "pid %d (%s): its session (leader %d) or process group (%d) is not in the checkpoint: it was a "
+			   "shell's job; give --shell-job (-j) to put it into this terminal's",
+			   root->vpid.v, root->comm, root->vsid.v, root->vpgid.v);
+}
+
+static int read_images(struct restore *r)
+{
+	int err = tree_read(r);
+
+	if (err)
+		return err;
+	hang_restore_parts(r);
+	for (const struct task_part *const *p = task_parts; !err && *p; p++)
+		if ((*p)->read_images)
+			err = (*p)->read_images(r);
+	return err ?: files_read(r);
+}
+
+static int check(struct restore *r)
+{
+	int err = check_job(r), part;
+
+	part = check_tasks(r);
+	err = err ?: part;
+	part = files_check(r);
+	err = err ?: part;
+	part = check_pids(r);
+	err = err ?: part;
+	if (log_refusals())
+		return log_errno(err ?: -EINVAL, "%u reason%s against this restore, see above; nothing was started",
+				 log_refusals(), log_refusals() > 1 ? "s" : "");
+	return err;
+}
+
+/* ---- building ---- */
+
+static int build_all(struct build *b, struct events *events)
+{
+	struct restore *r = b->r;
+	uint64_t start = now_us();
+	int err = build_open(r, b);
+
+	fault_point("area made");
+	if (!err)
+		err = build_processes(b);
+	r->stats->forking_time = now_us() - start;
+	fault_point("processes built");
+	if (!err)
+		err = events_run(events, STAGE_SETUP_NAMESPACES, r->tree.tasks[0]->pid) ?:
+		      events_run(events, STAGE_POST_SETUP_NAMESPACES, r->tree.tasks[0]->pid);
+	if (!err)
+		err = build_groups(b);
+	fault_point("groups built");
+	if (!err)
+		err = build_tasks(b);
+	fault_point("tasks built");
+	if (!err)
+		err = build_finish(b);
+	fault_point("at the last instruction");
+	return err;
+}
+
+static int write_pidfile(const struct options *o, pid_t pid)
+{
+	_cleanup_close_ int fd = -1;
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%d", pid), work;
+
+	if (!o->pidfile)
+		return 0;
+	work = open(o->work_dir ?: o->images_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fd = openat(work, o->pidfile, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	if (work >= 0)
+		close(work);
+	if (fd < 0 || write(fd, text, (size_t)len) != len)
+		return log_errno(-errno, "writing the pid file %s", o->pidfile);
+	return 0;
+}
+
+static int build_and_release(struct restore *r, struct events *events)
+{
+	struct build b = { .r = r, .area_fd = -1 };
+	pid_t root;
+	int err = plan_make(r, common_size(), &b.plan);
+
+	if (!err)
+		err = build_all(&b, events);
+	root = r->tree.tasks[0]->pid;
+	if (!err)
+		err = write_pidfile(r->opts, root);
+	if (!err)
+		err = events_run(events, STAGE_POST_RESTORE, root);
+	if (!err)
+		err = events_run(events, STAGE_PRE_RESUME, root);
+	files_close(r);
+	fault_point("about to let go");
+	if (!err)
+		err = build_release(&b, r->opts->leave_stopped);
+	if (err)
+		build_abort(&b);
+	build_close(&b);
+	return err;
+}
+
+/* The tool's own limit of descriptors, as far as it goes; the tasks get theirs from the images. */
+static void raise_files_limit(void)
+{
+	struct rlimit l;
+
+	if (!getrlimit(RLIMIT_NOFILE, &l) && l.rlim_cur < l.rlim_max) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
+}
+
+static int run_stages(struct restore *r, struct events *events)
+{
+	int err = image_dir_open(r->opts->images_dir, r->opts->allow_edited_images, &r->dir);
+
+	if (!err)
+		err = read_images(r);
+	if (!err)
+		err = check(r);
+	if (!err)
+		err = guardian_start(&r->guardian);
+	fault_point("images read");
+	if (!err)
+		err = events_run(events, STAGE_PRE_RESTORE, 0);
+	if (!err)
+		err = build_and_release(r, events);
+	if (r->guardian)
+		guardian_stop(r->guardian, err != 0);
+	return err;
+}
+
+/* Without --restore-detached the tool stays as long as the root task; its exit status is not ours, as in CRIU. */
+static int after_restore(const struct options *o, pid_t root)
+{
+	int status;
+
+	if (o->exec_cmd) {
+		execvp(o->exec_argv[0], o->exec_argv);
+		return log_errno(-errno, "executing %s", o->exec_argv[0]);
+	}
+	if (o->restore_detached || o->restore_sibling)
+		return 0;
+	while (waitpid(root, &status, 0) < 0 && errno == EINTR)
+		;
+	return 0;
+}
+
+int cmd_restore(const struct options *o, struct events *events)
+{
+	struct stats stats = { .started = now_us() };
+	struct restore r = { .opts = o, .arena = arena_new(), .stats = &stats };
+	sigset_t all, before;
+	pid_t root = 0;
+	int err;
+
+	if (!r.arena)
+		return -ENOMEM;
+	fault_init(o->kill_at);
+	raise_files_limit();
+	/* Restored tasks start with the mask that they inherit, and must not be interrupted before they have their own. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	err = run_stages(&r, events);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	if (!err) {
+		root = r.tree.tasks[0]->pid;
+		stats.restore_time = now_us() - stats.started;
+		err = stats_finish(o, &stats, CMD_RESTORE);
+	}
+	if (!err)
+		events_run(events, STAGE_POST_RESUME, root);
+	image_dir_close(r.dir);
+	arena_free(r.arena);
+	return err ?: after_restore(o, root);
+}

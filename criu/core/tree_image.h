@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The tree in the images: inventory, pstree, core-*, ids-*, both directions. */
+#ifndef CRIU_CORE_TREE_IMAGE_H
+#define CRIU_CORE_TREE_IMAGE_H
+
+#include "core/dump.h"
+#include "core/restore.h"
+
+/* Writes pstree.img and core-<tid>.img of every thread, from what the rows have filled in. Logs its errors. */
+int tree_write(struct dump *d);
+
+/* Writes inventory.img. */
+int inventory_write(struct dump *d);
+
+/*
+ * Reads the inventory and the tree: r->inventory, r->tree with parents, children, threads, core, ids, mm, fs. Checks all of
+ * it: the version, one root, no pid twice, no cycle, what must be there. Nothing is started by it. Logs its errors.
+ */
+int tree_read(struct restore *r);
+
+#endif
