@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One test: what its source says of it, and the running program."""
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+from snapshot import children, state_of, text, tree
+
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LONG = 60
+
+
+class Failed(Exception):
+    pass
+
+
+class Skipped(Exception):
+    pass
+
+
+class Spec:
+    """A test's header lines: "zdtm: key value" in its first comment. README.md in test/zdtm lists the keys."""
+
+    KEYS = ("exclusive", "needs-root", "needs", "dump", "restore", "iters", "restores", "flavour", "refuse", "victim",
+            "slow", "allow", "timeout", "driver", "mode", "frozen")
+
+    def __init__(self, source, program):
+        self.source, self.program = source, os.path.abspath(program)
+        self.name = os.path.basename(program)
+        self.opts = {}
+        with open(source, errors="replace") as f:
+            for line in f.read(4000).splitlines():
+                m = re.match(r"[\s*#/]*zdtm: ([a-z-]+)\s*(.*)$", line)
+                if not m:
+                    continue
+                if m[1] not in self.KEYS:
+                    raise SystemExit("%s: unknown key %r" % (source, m[1]))
+                self.opts.setdefault(m[1], []).append(m[2].strip())
+
+    def has(self, key):
+        return key in self.opts
+
+    def all(self, key):
+        return self.opts.get(key, [])
+
+    def one(self, key, default=""):
+        return self.opts.get(key, [default])[-1]
+
+    def words(self, key):
+        return " ".join(self.all(key)).split()
+
+    def number(self, key, default):
+        return int(self.one(key, str(default)))
+
+
+def find(tests_dir):
+    """All tests: C sources whose program has been built into tests_dir, and scripts."""
+    out = []
+    for name in sorted(os.listdir(HERE)):
+        base, ext = os.path.splitext(name)
+        path = os.path.join(HERE, name)
+        if ext == ".c":
+            out.append(Spec(path, os.path.join(tests_dir, base)))
+        elif ext in (".sh", ".py"):
+            out.append(Spec(path, path))
+    return out
+
+
+def wait_for(condition, seconds, step=0.005):
+    end = time.monotonic() + seconds
+    while True:
+        v = condition()
+        if v:
+            return v
+        if time.monotonic() > end:
+            return None
+        time.sleep(step)
+        step = min(step * 1.3, 0.05)
+
+
+def alive(pid):
+    return state_of(pid) not in ("gone", "Z", "X")
+
+
+class Case:
+    """A started test program. `work` holds dir/ (its cwd), imgs/ and the logs."""
+
+    def __init__(self, spec, work_root, env=None):
+        self.spec = spec
+        self.work = tempfile.mkdtemp(prefix=spec.name + ".", dir=work_root)
+        os.chmod(self.work, 0o755)
+        self.dir = os.path.join(self.work, "dir")
+        os.mkdir(self.dir)
+        os.chmod(self.dir, 0o777)
+        self.pid = None
+        self.proc = None
+        self.tool_pids = []
+        self.keep_pids = set()
+        self.env = dict(env or {}, ZDTM=HERE)
+        self.timeout = spec.number("timeout", LONG)
+        os.close(os.open(self.path("result"), os.O_CREAT | os.O_WRONLY))
+        os.chmod(self.path("result"), 0o666)
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def start(self):
+        env = {k: os.environ[k] for k in ("PATH", "HOME", "LANG", "ASAN_OPTIONS") if k in os.environ}
+        env.update(self.env)
+        out = os.open(self.path("output"), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o666)
+        stdin = os.open("/dev/null", os.O_RDONLY)
+        self.proc = subprocess.Popen([self.spec.program], cwd=self.dir, env=env, stdin=stdin, stdout=out, stderr=out,
+                                     start_new_session=True)
+        self.pid = self.proc.pid
+        os.close(stdin)
+        os.close(out)
+        if not wait_for(lambda: os.path.exists(self.path("ready")) or not alive(self.pid), self.timeout):
+            raise Failed("not ready after %d s" % self.timeout)
+        if not os.path.exists(self.path("ready")):
+            self.proc.wait()
+            self.judge(self.proc.returncode)  # raises: it ended before it was ready
+            raise Failed("ended before it was ready")
+        time.sleep(0.03)  # until everybody sleeps where they said they would
+
+    def drive(self):
+        """A driver runs the tool itself; it says PASS or FAIL in the same file."""
+        with open(self.path("output"), "w") as out:
+            env = dict(os.environ, **self.env, WORK=self.work, PYTHONPATH=os.path.join(HERE, "lib"),
+                       PYTHONDONTWRITEBYTECODE="1")
+            p = subprocess.Popen([self.spec.program], cwd=self.dir, env=env, stdin=subprocess.DEVNULL, stdout=out,
+                                 stderr=out, start_new_session=True)
+            try:
+                code = p.wait(self.timeout)
+            except subprocess.TimeoutExpired:
+                self.kill_tree(tree(p.pid))
+                p.wait()
+                raise Failed("not ended after %d s" % self.timeout)
+        self.judge(code)
+
+    def words(self):
+        out = text(self.path("result")).strip().splitlines()
+        return out, text(self.path("output")).strip().splitlines()
+
+    def reap(self):
+        """Takes the zombies that were left to us (we are their subreaper)."""
+        for pid in children(os.getpid()):
+            if pid not in self.keep_pids and state_of(pid) == "Z":
+                if self.proc and pid == self.proc.pid:
+                    self.proc.poll()
+                    continue
+                try:
+                    os.waitpid(pid, os.WNOHANG)
+                except ChildProcessError:
+                    pass
+
+    def wait_gone(self, pids, seconds):
+        def gone():
+            self.reap()
+            return all(state_of(p) == "gone" for p in pids)
+        if not wait_for(gone, seconds):
+            left = ["%d %s" % (p, state_of(p)) for p in pids if state_of(p) != "gone"]
+            raise Failed("still there: %s" % ", ".join(left[:10]))
+
+    def ask(self):
+        """A victim looks at itself and goes on."""
+        before = len([w for w in self.words()[0] if w.startswith("FAIL")])
+        with open(self.path("ask"), "w"):
+            pass
+        if not wait_for(lambda: not os.path.exists(self.path("ask")) or not alive(self.pid), 20):
+            raise Failed("the program does not answer any more (state %s)" % state_of(self.pid))
+        if not alive(self.pid):
+            raise Failed("the program is dead")
+        fails = [w for w in self.words()[0] if w.startswith("FAIL")]
+        if len(fails) > before:
+            raise Failed("the program says: " + fails[-1])
+
+    def verify(self, pid=None):
+        """The last question; pid: the root as we see it now."""
+        pid = pid or self.pid
+        with open(self.path("verify"), "w"):
+            pass
+        status = []
+
+        def ended():
+            if self.proc and pid == self.proc.pid and self.proc.poll() is not None:
+                status.append(self.proc.returncode)
+                return True
+            try:
+                p, st = os.waitpid(pid, os.WNOHANG)
+                if p:
+                    status.append(os.waitstatus_to_exitcode(st))
+                    return True
+            except ChildProcessError:
+                return state_of(pid) == "gone"
+            return False
+        if not wait_for(ended, self.timeout):
+            raise Failed("no end after it was told to verify (state %s)" % state_of(pid))
+        self.judge(status[0] if status else None)
+
+    def judge(self, code):
+        said, printed = self.words()
+        skips = [w for w in said if w.startswith("SKIP")]
+        if skips:
+            raise Skipped(skips[0][5:])
+        if any(w.startswith("FAIL") for w in said):
+            raise Failed("the program says so")
+        if not said or said[-1] != "PASS" or code not in (0, None):
+            raise Failed("the program ended with %s without saying PASS" %
+                         ("status %s" % code if code is None or code >= 0 else "signal %d" % -code))
+
+    def kill_tree(self, pids=None):
+        for p in reversed(pids or tree(self.pid)):
+            try:
+                os.kill(p, signal.SIGKILL)
+            except OSError:
+                pass
+
+    def end(self, keep):
+        """Ends what is left of ours; returns what should not have been left."""
+        left = []
+        for _ in range(100):
+            self.reap()
+            pids = [p for c in children(os.getpid()) if c not in self.keep_pids for p in tree(c)]
+            if not pids:
+                break
+            left = left or ["%d (%s)" % (p, text("/proc/%d/cmdline" % p).replace("\0", " ").strip() or
+                                         text("/proc/%d/comm" % p).strip()) for p in pids]
+            self.kill_tree(pids)
+            time.sleep(0.02)
+        if not keep:
+            shutil.rmtree(self.work, ignore_errors=True)
+        return left

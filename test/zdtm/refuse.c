@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A dump that has to refuse lists every reason in the whole tree, and leaves the tree alone: an eventfd in one task, a
+ * socket and a deleted file in another.
+ * zdtm: refuse fd 100: .*eventfd
+ * zdtm: refuse fd 101: .*socket
+ * zdtm: refuse fd 102: .*(deleted|unlinked|removed)
+ */
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include "zdtm.h"
+
+int main(void)
+{
+	pid_t kid;
+	int fd, status;
+	char c;
+
+	zdtm_must((fd = eventfd(5, 0)) >= 0 && dup2(fd, 100) == 100);
+	close(fd);
+	zdtm_must((kid = fork()) >= 0);
+	if (!kid) {
+		int sv[2];
+
+		close(100);
+		zdtm_must(!socketpair(AF_UNIX, SOCK_STREAM, 0, sv) && dup2(sv[0], 101) == 101);
+		close(sv[0]);
+		zdtm_must((fd = open("away", O_RDWR | O_CREAT, 0600)) >= 0 && write(fd, "still here", 10) == 10);
+		zdtm_must(dup2(fd, 102) == 102 && !unlink("away"));
+		close(fd);
+		zdtm_ready();
+		zdtm_wait();
+		zdtm_check(write(101, "x", 1) == 1 && read(sv[1], &c, 1) == 1, "the socket");
+		zdtm_check(lseek(102, 0, SEEK_CUR) == 10, "the file's offset");
+		_exit(0);
+	}
+	zdtm_wait();
+	uint64_t v = 0;
+
+	zdtm_check(read(100, &v, 8) == 8 && v == 5, "the eventfd holds %lu", v);
+	zdtm_check(waitpid(kid, &status, 0) == kid && !status, "child: %x", status);
+	zdtm_pass();
+}
