@@ -32,4 +32,7 @@ int files_finish(struct restore *r, struct task *t);
  */
 int fdpass_check(const int *arrived, const int *wanted, size_t n, int sock);
 
+/* The smallest number that is not wanted: where the socket goes if it is in the way. */
+int fdpass_gap(const int *wanted, size_t n);
+
 #endif

@@ -23,7 +23,7 @@ int files_dump_task(struct dump *d, struct task *t);
  */
 int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t flags, const char *what, uint32_t *id);
 
-/* Writes what kinds kept for the end (write_images). */
+/* Writes what kinds kept for the end (write_images) and closes files.img. */
 int files_dump_finish(struct dump *d);
 
 /* Adds a message to files.img: type and id are set, the message goes into the row's field of a file_entry. */
@@ -32,9 +32,23 @@ int files_write_entry(struct dump *d, const struct fd_kind *kind, uint32_t id, v
 /* A new id for a description. */
 uint32_t files_new_id(struct dump *d);
 
+/* A kind's own pointer for the whole dump or restore, NULL at first. */
+void **dump_kind_state(struct dump *d, const struct fd_kind *kind);
+void **restore_kind_state(struct restore *r, const struct fd_kind *kind);
+
+/* "pid 812 (redis): fd 7", or "pid 812 (redis): its executable", for messages. From a ring of 4 buffers. */
+const char *fd_name(const struct fd_info *info);
+
+/* "a socket", "an eventfd": what a descriptor is, for a refusal of what no row takes. */
+const char *fd_what(const struct fd_info *info);
+
 /* ---- restore ---- */
 
-/* Reads files.img and lets kinds read their images; checks types, ids, that every fdinfo names a file that is there. */
+/*
+ * Reads fdinfo-* (into t->fds; tasks that share a table share the array) and files.img, and lets kinds read their images;
+ * checks types, ids, that every fdinfo names a file that is there, and that numbers are below the limit that we can have.
+ * Raises our own limit of open files to the hard one, or higher where numbers need it and it is allowed.
+ */
 int files_read(struct restore *r);
 
 /*
@@ -43,11 +57,21 @@ int files_read(struct restore *r);
  */
 int files_check(struct restore *r);
 
-/* Our descriptor for a description, opened at the first call; it stays ours. Negative errno (logged). */
+/*
+ * Our descriptor for a description, opened at the first call; it stays ours. Negative errno (logged). A file that no
+ * descriptor table wants (a mapping, cwd) may be closed again after 512 more of these: use it at once.
+ */
 int files_open(struct restore *r, uint32_t id);
 
 /* The message of a file: NULL where the id is unknown. *kind may be NULL. */
 const void *files_message(struct restore *r, uint32_t id, const struct fd_kind **kind);
+
+/* One of the descriptor tables that want it has it: ours is closed with the last, unless late() needs it. */
+void files_release(struct restore *r, uint32_t id);
+
+/* Calls fn for all messages of a kind that some descriptor table wants, until one returns non-zero, which is returned. */
+int files_each(struct restore *r, const struct fd_kind *kind, int (*fn)(struct restore *r, const void *msg, void *arg),
+	       void *arg);
 
 /* (files_send and files_install, which need an agent, are in agent/fdpass.h.) */
 

@@ -24,6 +24,7 @@ enum where { IN_TOOL, IN_NS, IN_TASK };
 struct fd_info {
 	struct task *task;
 	int number;	   /* in the task; -1 for a file that is no descriptor (exe, cwd, root, a mapping) */
+	const char *what;  /* where number is -1, for messages: "its executable" */
 	int fd;		   /* our duplicate: the same open file description (O_PATH of the same file where number is -1) */
 	uint32_t id;	   /* of the description, in files.img */
 	struct stat st;
@@ -42,8 +43,16 @@ struct fd_kind {
 	const ProtobufCMessageDescriptor *pb;
 	/* Is it mine? First match in the order of kinds.h wins. */
 	bool (*match)(const struct fd_info *info);
-	/* Fills msg (initialised, of type pb; the core sets id, flags, fown where the message has such fields). */
+	/*
+	 * Fills msg (initialised, of type pb; the core has set id, flags, pos, fown where the message has such fields).
+	 * 0, 1 after a refusal, or a negative errno (logged).
+	 */
 	int (*dump)(struct dump *d, const struct fd_info *info, void *msg);
+	/*
+	 * Restore, before anything is started: whether open() will find what it needs. 0, or a negative errno (not logged)
+	 * with *why in the arena ("/tmp/x does not exist"); the core says who wants it. NULL: nothing can be missing.
+	 */
+	int (*check)(struct restore *r, const void *msg, const char **why);
 	/* Its message -> a descriptor of ours, or a negative errno (logged). */
 	int (*open)(struct restore *r, const void *msg);
 	/* After all descriptors of all tasks are open, with ours: what needs others. NULL where nothing does. */

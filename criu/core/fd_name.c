@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <string.h>
+
+#include "core/files.h"
+
+const char *fd_name(const struct fd_info *info)
+{
+	static _Thread_local char ring[4][160];
+	static _Thread_local unsigned next;
+	char *buf = ring[next++ % ARRAY_SIZE(ring)];
+
+	if (info->number < 0)
+		snprintf(buf, sizeof(ring[0]), "%s: %s", task_name(info->task), info->what);
+	else
+		snprintf(buf, sizeof(ring[0]), "%s: fd %d", task_name(info->task), info->number);
+	return buf;
+}
+
+/* What /proc calls an object that has no path. */
+static const struct {
+	const char *prefix, *what;
+} nameless[] = {
+	{ "socket:[", "a socket" },
+	{ "anon_inode:[eventfd]", "an eventfd" },
+	{ "anon_inode:[eventpoll]", "an epoll instance" },
+	{ "anon_inode:[signalfd]", "a signalfd" },
+	{ "anon_inode:[timerfd]", "a timerfd" },
+	{ "anon_inode:inotify", "an inotify instance" },
+	{ "anon_inode:[fanotify]", "a fanotify group" },
+	{ "anon_inode:[pidfd]", "a pidfd" },
+	{ "pidfd:[", "a pidfd" },
+	{ "anon_inode:[io_uring]", "an io_uring" },
+	{ "anon_inode:[userfaultfd]", "a userfaultfd" },
+	{ "anon_inode:bpf", "a BPF object" },
+	{ "anon_inode:[perf_event]", "a perf event" },
+	{ "anon_inode:kvm", "a virtual machine" },
+	{ "anon_inode:", "an anonymous object of the kernel" },
+	{ "pipe:[", "a pipe by its path in /proc" },
+	{ "/memfd:", "a memfd" },
+	{ "/dmabuf:", "a DMA buffer" },
+	{ "/dev/shm/", "a POSIX shared memory file" },
+	{ "mnt:[", "a namespace" },
+	{ "net:[", "a namespace" },
+	{ "pid:[", "a namespace" },
+	{ "user:[", "a namespace" },
+	{ "ipc:[", "a namespace" },
+	{ "uts:[", "a namespace" },
+	{ "cgroup:[", "a namespace" },
+	{ "time:[", "a namespace" },
+};
+
+const char *fd_what(const struct fd_info *info)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(nameless); i++)
+		if (!strncmp(info->link, nameless[i].prefix, strlen(nameless[i].prefix)))
+			return nameless[i].what;
+	switch (info->st.st_mode & S_IFMT) {
+	case S_IFCHR:
+		return "a character device";
+	case S_IFBLK:
+		return "a block device";
+	case S_IFIFO:
+		return "a FIFO";
+	case S_IFSOCK:
+		return "a socket";
+	case S_IFDIR:
+		return "a directory";
+	default:
+		return "a file of a special file system";
+	}
+}

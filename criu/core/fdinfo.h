@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* /proc/PID/fd and /proc/PID/fdinfo (proc(5)): which descriptors a task has, and what is said of each. */
+#ifndef CRIU_CORE_FDINFO_H
+#define CRIU_CORE_FDINFO_H
+
+#include "common.h"
+#include "core/arena.h"
+
+/* What every file has in its fdinfo. */
+struct fdinfo {
+	uint64_t pos;
+	uint32_t flags; /* O_*, without O_CLOEXEC */
+	bool cloexec;
+	int mnt_id; /* -1 where it is not said */
+};
+
+/* Reads the common keys out of the text of an fdinfo file; others are passed over. -EINVAL: pos or flags are not there. */
+int parse_fdinfo(const char *text, struct fdinfo *out);
+
+/* The descriptor numbers of a task, ascending, from the arena. proc_fd: its /proc/PID. Negative errno, not logged. */
+int read_fd_numbers(int proc_fd, struct arena *a, int **numbersp, size_t *np);
+
+/* A buffer for texts of any length, reused. Zero-initialised; grows inside the arena. */
+struct text_buf {
+	char *data;
+	size_t size;
+};
+
+/* Reads a whole file, relative to dir_fd, as a string. Returns it (valid until the next call), or NULL with errno set. */
+const char *read_text(int dir_fd, const char *path, struct arena *a, struct text_buf *buf);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Inside of core/files_*.c: what a restore knows of each open file description. */
+#ifndef CRIU_CORE_FILE_STORE_H
+#define CRIU_CORE_FILE_STORE_H
+
+#include "core/files.h"
+#include "core/table.h"
+
+#define LOOSE_FILES 512
+
+struct file_desc {
+	uint32_t id;
+	const struct fd_kind *kind; /* NULL: of a type that is not supported yet; refused if anybody wants it */
+	FdTypes type;
+	const void *msg;
+	int fd; /* ours, or -1 */
+	unsigned tables; /* entries of descriptor tables that do not have it yet */
+	bool late; /* stays open for late() */
+	bool checked;
+	const char *why; /* what check() found */
+	const struct task *told; /* the task for which a refusal was logged last */
+	UT_hash_handle hh;
+};
+
+struct file_store {
+	struct file_desc *by_id; /* in the order of files.img */
+	/* Open files that no table wants, oldest first, as a ring: what may be closed when there are many. */
+	struct file_desc *loose[LOOSE_FILES];
+	size_t next_loose;
+};
+
+struct file_desc *file_desc_of(struct restore *r, uint32_t id);
+
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Descriptors at dump. Each is fetched with pidfd_getfd(), looked at and closed again before the next: the tool may hold
+ * fewer descriptors than the tree does, and what it still held when the tree runs on would be seen by others.
+ */
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/kcmp.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "core/fdinfo.h"
+#include "core/files.h"
+#include "core/fown.h"
+#include "core/kcmp.h"
+#include "core/log.h"
+#include "core/message.h"
+#include "core/table.h"
+
+/*
+ * Descriptions of one object: only these can be equal. Not by position and flags, which somebody outside of the tree who
+ * shares the description may change while we look.
+ */
+struct bucket {
+	struct {
+		uint64_t dev, ino, mode;
+	} key;
+	struct kcmp_tree tree;
+	UT_hash_handle hh;
+};
+
+/* A file by path that is no descriptor. */
+struct path_file {
+	char *key;
+	uint32_t id;
+	UT_hash_handle hh;
+};
+
+struct file_table {
+	uint32_t last_id;
+	struct bucket *buckets;
+	struct path_file *paths;
+	struct text_buf text;
+};
+
+static struct file_table *table_of(struct dump *d)
+{
+	if (!d->files)
+		d->files = arena_new_of(d->arena, struct file_table);
+	return d->files;
+}
+
+uint32_t files_new_id(struct dump *d)
+{
+	return ++table_of(d)->last_id;
+}
+
+static size_t row_of(const struct fd_kind *kind, size_t max)
+{
+	size_t i = 0;
+
+	while (fd_kinds[i] && fd_kinds[i] != kind)
+		i++;
+	if (!fd_kinds[i] || i >= max)
+		abort(); /* a row that is not in kinds.h, or more rows than kind_state has places */
+	return i;
+}
+
+void **dump_kind_state(struct dump *d, const struct fd_kind *kind)
+{
+	return &d->kind_state[row_of(kind, ARRAY_SIZE(d->kind_state))];
+}
+
+void **restore_kind_state(struct restore *r, const struct fd_kind *kind)
+{
+	return &r->kind_state[row_of(kind, ARRAY_SIZE(r->kind_state))];
+}
+
+int files_write_entry(struct dump *d, const struct fd_kind *kind, uint32_t id, void *msg)
+{
+	const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(&file_entry__descriptor, kind->field);
+	FileEntry fe = FILE_ENTRY__INIT;
+	int err = 0;
+
+	if (!f || f->descriptor != kind->pb)
+		return log_errno(-EINVAL, "the row of %s names field %u, which is none of its type", kind->name, kind->field);
+	if (!d->files_img)
+		err = image_create(d->dir, IMG_FILES, 0, &d->files_img);
+	if (err)
+		return err;
+	fe.type = kind->type;
+	fe.id = id;
+	*(void **)((char *)&fe + f->offset) = msg;
+	return image_write(d->files_img, &fe);
+}
+
+static const struct fd_kind *find_kind(const struct fd_info *info)
+{
+	for (const struct fd_kind *const *k = fd_kinds; *k; k++)
+		if ((*k)->match(info))
+			return *k;
+	return NULL;
+}
+
+/* Dumps a description that is new: its row fills the message. *kindp is NULL after a refusal. */
+static int dump_description(struct dump *d, struct fd_info *info, const struct fd_kind **kindp)
+{
+	const struct fd_kind *kind = find_kind(info);
+	void *msg;
+	int err;
+
+	*kindp = NULL;
+	if (!kind) {
+		log_refusal(-ENOTSUP, "%s: %s (%s): this kind of descriptor is not supported yet; close it before the dump",
+			    fd_name(info), info->link, fd_what(info));
+		return 0;
+	}
+	info->id = files_new_id(d);
+	msg = arena_alloc(d->arena, kind->pb->sizeof_message);
+	protobuf_c_message_init(kind->pb, msg);
+	message_set_u32(msg, "id", info->id);
+	message_set_u32(msg, "flags", info->flags);
+	message_set_u64(msg, "pos", info->pos);
+	message_set_message(msg, "fown", info->fown);
+	err = kind->dump(d, info, msg);
+	if (err)
+		return err < 0 ? err : 0;
+	err = files_write_entry(d, kind, info->id, msg);
+	if (!err)
+		*kindp = kind;
+	return err;
+}
+
+static struct bucket *bucket_of(struct dump *d, const struct fd_info *info)
+{
+	struct file_table *table = table_of(d);
+	struct arena *table_arena = d->arena;
+	struct bucket *b, key = { .key.dev = info->st.st_dev, .key.ino = info->st.st_ino };
+
+	key.key.mode = info->flags & (O_ACCMODE | O_PATH);
+	HASH_FIND(hh, table->buckets, &key.key, sizeof(key.key), b);
+	if (!b) {
+		b = arena_new_of(d->arena, struct bucket);
+		b->key = key.key;
+		HASH_ADD(hh, table->buckets, key, sizeof(b->key), b);
+	}
+	return b;
+}
+
+/* Link text, fdinfo text and what is in it. */
+static int read_texts(struct dump *d, struct fd_info *info, char *link, size_t size, bool *cloexec)
+{
+	struct file_table *table = table_of(d);
+	struct fdinfo fi;
+	char path[32];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "fd/%d", info->number);
+	n = readlinkat(info->task->dump->proc_fd, path, link, size - 1);
+	if (n < 0)
+		return log_errno(-errno, "%s: reading its link in /proc", fd_name(info));
+	link[n] = 0;
+	info->link = link;
+	snprintf(path, sizeof(path), "fdinfo/%d", info->number);
+	info->info = read_text(info->task->dump->proc_fd, path, d->arena, &table->text);
+	if (!info->info)
+		return log_errno(-errno, "%s: reading its fdinfo", fd_name(info));
+	if (parse_fdinfo(info->info, &fi))
+		return log_errno(-EINVAL, "%s: no position or flags in its fdinfo", fd_name(info));
+	info->flags = fi.flags;
+	info->pos = fi.pos;
+	info->mnt_id = fi.mnt_id;
+	*cloexec = fi.cloexec;
+	return 0;
+}
+
+/* One descriptor; *entryp stays NULL after a refusal. */
+static int dump_one(struct dump *d, struct task *t, int number, FdinfoEntry **entryp)
+{
+	_cleanup_close_ int fd = syscall(SYS_pidfd_getfd, t->dump->pidfd, number, 0);
+	struct fd_info info = { .task = t, .number = number, .fd = fd };
+	const struct fd_kind *kind;
+	struct kcmp_node *node;
+	char link[PATH_MAX];
+	bool cloexec = false;
+	int err;
+
+	if (fd < 0)
+		return log_errno(-errno, "%s: getting a duplicate", fd_name(&info));
+	if (fstat(fd, &info.st))
+		return log_errno(-errno, "%s: fstat", fd_name(&info));
+	err = read_texts(d, &info, link, sizeof(link), &cloexec);
+	if (err)
+		return err;
+	err = kcmp_find(&bucket_of(d, &info)->tree, d->arena, KCMP_FILE, t->pid, number, &node);
+	if (err)
+		return log_errno(err, "%s: comparing it with others (kcmp)", fd_name(&info));
+	kind = node->data;
+	if (!kind) { /* new, or refused before: then everybody who has it is named */
+		err = fown_dump(d, &info);
+		if (!err)
+			err = dump_description(d, &info, &kind);
+		if (err || !kind)
+			return err;
+		node->data = kind;
+		node->id = info.id;
+	}
+	*entryp = arena_msg(d->arena, FdinfoEntry, fdinfo_entry);
+	(*entryp)->id = node->id;
+	(*entryp)->flags = cloexec ? FD_CLOEXEC : 0;
+	(*entryp)->type = kind->type;
+	(*entryp)->fd = number;
+	return 0;
+}
+
+int files_dump_task(struct dump *d, struct task *t)
+{
+	_cleanup_image_ struct image *img = NULL;
+	int *numbers = NULL, err;
+	size_t n = 0;
+
+	err = read_fd_numbers(t->dump->proc_fd, d->arena, &numbers, &n);
+	if (err)
+		return log_errno(err, "%s: listing its descriptors", task_name(t));
+	err = image_create(d->dir, IMG_FDINFO, t->ids->files_id, &img);
+	for (size_t i = 0; !err && i < n; i++) {
+		FdinfoEntry *e = NULL;
+
+		err = dump_one(d, t, numbers[i], &e);
+		if (err || !e)
+			continue;
+		arena_push(d->arena, &t->fds, &t->n_fds, e);
+		err = image_write(img, e);
+	}
+	return err ?: image_close(move_ptr(img));
+}
+
+/* Equal device, inode, name and flags: they get one id, since they are opened anew by that name anyway. */
+static struct path_file *path_file_of(struct dump *d, const struct fd_info *info)
+{
+	struct file_table *table = table_of(d);
+	struct arena *table_arena = d->arena;
+	char key[PATH_MAX + 80];
+	struct path_file *p;
+	size_t len;
+
+	len = snprintf(key, sizeof(key), "%lx:%lx:%x:%s", (unsigned long)info->st.st_dev, (unsigned long)info->st.st_ino,
+		       info->flags, info->link);
+	HASH_FIND(hh, table->paths, key, len, p);
+	if (!p) {
+		p = arena_new_of(d->arena, struct path_file);
+		p->key = arena_memdup(d->arena, key, len + 1);
+		HASH_ADD_KEYPTR(hh, table->paths, p->key, len, p);
+	}
+	return p;
+}
+
+int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t flags, const char *what, uint32_t *id)
+{
+	_cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC);
+	struct fd_info info = { .task = t, .number = -1, .what = what, .fd = fd, .info = "", .flags = flags, .mnt_id = -1 };
+	FownEntry fown = FOWN_ENTRY__INIT;
+	const struct fd_kind *kind;
+	struct path_file *p;
+	char link[PATH_MAX];
+	ssize_t n;
+	int err;
+
+	if (fd < 0)
+		return log_errno(-errno, "%s: opening %s", fd_name(&info), path);
+	if (fstat(fd, &info.st))
+		return log_errno(-errno, "%s: fstat", fd_name(&info));
+	n = readlink(path, link, sizeof(link) - 1);
+	if (n < 0)
+		return log_errno(-errno, "%s: reading the link %s", fd_name(&info), path);
+	link[n] = 0;
+	info.link = link;
+	p = path_file_of(d, &info);
+	if (!p->id) {
+		info.fown = &fown;
+		err = dump_description(d, &info, &kind);
+		if (err)
+			return err;
+		if (!kind)
+			return -ENOTSUP;
+		p->id = info.id;
+	}
+	*id = p->id;
+	return 0;
+}
+
+int files_dump_finish(struct dump *d)
+{
+	int err = 0;
+
+	for (const struct fd_kind *const *k = fd_kinds; *k && !err; k++)
+		if ((*k)->write_images)
+			err = (*k)->write_images(d);
+	if (!err && !d->files_img) /* no file at all: CRIU's reader wants the image nevertheless */
+		err = image_create(d->dir, IMG_FILES, 0, &d->files_img);
+	return err ?: image_close(move_ptr(d->files_img));
+}
