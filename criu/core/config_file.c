@@ -54,6 +54,10 @@ static int split_line(char *line, const char *from, char **name, size_t *len, ch
 		return 0;
 	*name = s;
 	*len = strcspn(s, " \t\r\n=#");
+	if (!*len) {
+		log_errno(0, "%sa line starts with the name of an option", from);
+		return -EINVAL;
+	}
 	if (*s == '-') {
 		log_errno(0, "%s%.*s: options stand without dashes here", from, (int)*len, s);
 		return -EINVAL;

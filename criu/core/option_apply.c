@@ -54,8 +54,7 @@ const struct option_row *option_lookup(const char *name, size_t len, bool *negat
 		if (row && (row->type == OPT_FLAG || row->type == LATER_FLAG))
 			return row;
 		if (row) {
-			log_errno(0, "%s--%.*s: --%s is not an option that can be negated", from, (int)len, name,
-			          row->name);
+			log_errno(0, "%s--%.*s: --%s cannot be negated", from, (int)len, name, row->name);
 			return NULL;
 		}
 	}
