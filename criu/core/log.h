@@ -15,7 +15,8 @@
 
 #include "common.h"
 
-/* The levels of -v: the same numbers as CRIU's. LOG_MSG is no log but what a command says: it goes to standard output. */
+/* The levels of -v: the same numbers as CRIU's. LOG_MSG is no log but what a command says: it goes to standard output.
+ */
 enum log_level { LOG_MSG = 0, LOG_ERROR = 1, LOG_WARN = 2, LOG_INFO = 3, LOG_DEBUG = 4 };
 
 /*
@@ -56,13 +57,13 @@ unsigned log_refusals(void);
 
 #define log_errno(err, ...)   log_error_line((err), __FILE__, __LINE__, __VA_ARGS__)
 #define log_refusal(err, ...) log_refusal_line((err), __FILE__, __LINE__, __VA_ARGS__)
-#define log_msg(...)	      log_line(LOG_MSG, __FILE__, __LINE__, __VA_ARGS__)
-#define log_warn(...)	      log_line(LOG_WARN, __FILE__, __LINE__, __VA_ARGS__)
-#define log_info(...)	      log_line(LOG_INFO, __FILE__, __LINE__, __VA_ARGS__)
-#define log_debug(...)                                                         \
-	do {                                                                   \
-		if (log_enabled(LOG_DEBUG))                                    \
-			log_line(LOG_DEBUG, __FILE__, __LINE__, __VA_ARGS__);  \
+#define log_msg(...)          log_line(LOG_MSG, __FILE__, __LINE__, __VA_ARGS__)
+#define log_warn(...)         log_line(LOG_WARN, __FILE__, __LINE__, __VA_ARGS__)
+#define log_info(...)         log_line(LOG_INFO, __FILE__, __LINE__, __VA_ARGS__)
+#define log_debug(...)                                                                                                 \
+	do {                                                                                                           \
+		if (log_enabled(LOG_DEBUG))                                                                            \
+			log_line(LOG_DEBUG, __FILE__, __LINE__, __VA_ARGS__);                                          \
 	} while (0)
 
 #endif
