@@ -12,7 +12,7 @@
 #include "core/log.h"
 
 /* The kernel passes 253 descriptors in a message (SCM_MAX_FD). */
-#define CHUNK 250
+#define CHUNK        250
 
 #define CONTROL_SIZE CMSG_SPACE(CHUNK * sizeof(int))
 
@@ -65,12 +65,13 @@ static int read_control(const struct task *t, const void *data, size_t n, int *n
 	memcpy(&control, data, sizeof(control));
 	if (control.align.cmsg_len != CMSG_LEN(n * sizeof(int)) || control.align.cmsg_level != SOL_SOCKET ||
 	    control.align.cmsg_type != SCM_RIGHTS)
-		return log_errno(-EMFILE, "%s: not all of %zu descriptors arrived (its limit of open files?)", task_name(t),
-				 n);
+		return log_errno(-EMFILE, "%s: not all of %zu descriptors arrived (its limit of open files?)",
+		                 task_name(t), n);
 	memcpy(numbers, CMSG_DATA(&control.align), n * sizeof(int));
 	for (size_t i = 0; i < n; i++)
 		if (numbers[i] < 0)
-			return log_errno(-EBADMSG, "%s: a descriptor arrived under the number %d", task_name(t), numbers[i]);
+			return log_errno(-EBADMSG, "%s: a descriptor arrived under the number %d", task_name(t),
+			                 numbers[i]);
 	return 0;
 }
 
@@ -99,8 +100,8 @@ static int pass_chunk(struct task *t, const int *fds, size_t n, int *numbers)
 	if (err)
 		return err;
 	if (batch_ret(b, op) != 1)
-		return log_errno(batch_ret(b, op) < 0 ? (int)batch_ret(b, op) : -EBADMSG, "%s: receiving %zu descriptors",
-				 task_name(t), n);
+		return log_errno(batch_ret(b, op) < 0 ? (int)batch_ret(b, op) : -EBADMSG,
+		                 "%s: receiving %zu descriptors", task_name(t), n);
 	return read_control(t, control, n, numbers);
 }
 
@@ -116,7 +117,8 @@ int files_send(struct restore *r, struct task *t, const int *fds, size_t n, int 
 int fdpass_check(const int *arrived, const int *wanted, size_t n, int sock)
 {
 	for (size_t i = 0; i < n; i++)
-		if (arrived[i] < 0 || arrived[i] > wanted[i] || arrived[i] == sock || (i && arrived[i] <= arrived[i - 1]))
+		if (arrived[i] < 0 || arrived[i] > wanted[i] || arrived[i] == sock ||
+		    (i && arrived[i] <= arrived[i - 1]))
 			return -EBADMSG;
 	return 0;
 }
@@ -192,14 +194,14 @@ static int clear_table(struct restore *r, struct task *t, const int *wanted, siz
 		return err;
 	if (batch_ret(b, op) != gap)
 		return log_errno(-EBADMSG, "%s: its socket went to %lld instead of %d", task_name(t),
-				 (long long)batch_ret(b, op), gap);
+		                 (long long)batch_ret(b, op), gap);
 	set_sock(r, t, t->restore->sock, gap);
 	return 0;
 }
 
 /*
- * From the numbers under which they arrived to those that are wanted. Both ascend and arrived <= wanted, so from the last
- * to the first each goes to a number that is free, or has just become free.
+ * From the numbers under which they arrived to those that are wanted. Both ascend and arrived <= wanted, so from the
+ * last to the first each goes to a number that is free, or has just become free.
  */
 static int place_chunk(struct task *t, FdinfoEntry *const *e, const int *arrived, const int *wanted, size_t n)
 {
@@ -220,7 +222,8 @@ static int place_chunk(struct task *t, FdinfoEntry *const *e, const int *arrived
 	return batch_run(b);
 }
 
-/* A chunk is opened, sent and closed (where nobody else wants it) before the next: the tool's own limit may be lower. */
+/* A chunk is opened, sent and closed (where nobody else wants it) before the next: the tool's own limit may be lower.
+ */
 static int install_chunk(struct restore *r, struct task *t, size_t at, const int *wanted, size_t n)
 {
 	int fds[CHUNK], arrived[CHUNK], err;

@@ -17,8 +17,9 @@ int files_send(struct restore *r, struct task *t, const int *fds, size_t n, int 
 
 /*
  * Puts the descriptors of t->fds into the task: what is there beyond the socket is closed first, each arrives under its
- * number with its close-on-exec flag. For the first task of a files_id. The socket may move (restore->task_sock follows).
- * Descriptions are opened on the way and closed when no other task wants them. Needs a tree in which t->fds was read.
+ * number with its close-on-exec flag. For the first task of a files_id. The socket may move (restore->task_sock
+ * follows). Descriptions are opened on the way and closed when no other task wants them. Needs a tree in which t->fds
+ * was read.
  */
 int files_install(struct restore *r, struct task *t);
 
@@ -26,9 +27,10 @@ int files_install(struct restore *r, struct task *t);
 int files_finish(struct restore *r, struct task *t);
 
 /*
- * Where a descriptor that arrived goes, the pure part of files_install(): `wanted` is ascending and free of the socket's
- * number, `arrived` are the numbers that recvmsg gave. 0, or -EBADMSG where these are not ascending or above what is
- * wanted, which cannot be in a table that holds nothing but the socket and earlier descriptors of the same list.
+ * Where a descriptor that arrived goes, the pure part of files_install(): `wanted` is ascending and free of the
+ * socket's number, `arrived` are the numbers that recvmsg gave. 0, or -EBADMSG where these are not ascending or above
+ * what is wanted, which cannot be in a table that holds nothing but the socket and earlier descriptors of the same
+ * list.
  */
 int fdpass_check(const int *arrived, const int *wanted, size_t n, int sock);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#include <ctype.h>
 #include <string.h>
 
 #include "core/files.h"
@@ -38,7 +39,6 @@ static const struct {
 	{ "pipe:[", "a pipe by its path in /proc" },
 	{ "/memfd:", "a memfd" },
 	{ "/dmabuf:", "a DMA buffer" },
-	{ "/dev/shm/", "a POSIX shared memory file" },
 	{ "mnt:[", "a namespace" },
 	{ "net:[", "a namespace" },
 	{ "pid:[", "a namespace" },
@@ -54,6 +54,8 @@ const char *fd_what(const struct fd_info *info)
 	for (size_t i = 0; i < ARRAY_SIZE(nameless); i++)
 		if (!strncmp(info->link, nameless[i].prefix, strlen(nameless[i].prefix)))
 			return nameless[i].what;
+	if (!strncmp(info->link, "/proc/", 6) && isdigit((unsigned char)info->link[6]))
+		return "a file of a process in /proc";
 	switch (info->st.st_mode & S_IFMT) {
 	case S_IFCHR:
 		return "a character device";

@@ -24,7 +24,7 @@ int parse_fdinfo(const char *text, struct fdinfo *out)
 	bool pos = false, flags = false;
 	const char *v;
 
-	*out = (struct fdinfo){ .mnt_id = -1 };
+	*out = (struct fdinfo) { .mnt_id = -1 };
 	for (const char *line = text; line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
 		if (!pos && (v = value_of(line, "pos"))) {
 			out->pos = strtoll(v, NULL, 10);

@@ -21,10 +21,10 @@ static int check_path(struct restore *r, const struct task *t, uint64_t id, cons
 
 	if (!fd)
 		return log_errno(-EINVAL, "%s: %s: files.img has no file %llu", task_name(t), what,
-				 (unsigned long long)id);
+		                 (unsigned long long)id);
 	if (!fd->kind) {
-		log_refusal(-ENOTSUP, "%s: %s: file %u is of a kind (type %d) that is not supported yet", task_name(t), what,
-			    fd->id, fd->type);
+		log_refusal(-ENOTSUP, "%s: %s: file %u is of a kind (type %d) that is not supported yet", task_name(t),
+		            what, fd->id, fd->type);
 		return 0;
 	}
 	if (!problem_of(r, fd) || fd->told == t) /* one mapping of a missing library stands for its others */

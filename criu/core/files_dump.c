@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Descriptors at dump. Each is fetched with pidfd_getfd(), looked at and closed again before the next: the tool may hold
- * fewer descriptors than the tree does, and what it still held when the tree runs on would be seen by others.
+ * Descriptors at dump. Each is fetched with pidfd_getfd(), looked at and closed again before the next: the tool may
+ * hold fewer descriptors than the tree does, and what it still held when the tree runs on would be seen by others.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -18,8 +18,8 @@
 #include "core/table.h"
 
 /*
- * Descriptions of one object: only these can be equal. Not by position and flags, which somebody outside of the tree who
- * shares the description may change while we look.
+ * Descriptions of one object: only these can be equal. Not by position and flags, which somebody outside of the tree
+ * who shares the description may change while we look.
  */
 struct bucket {
 	struct {
@@ -78,12 +78,14 @@ void **restore_kind_state(struct restore *r, const struct fd_kind *kind)
 
 int files_write_entry(struct dump *d, const struct fd_kind *kind, uint32_t id, void *msg)
 {
-	const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(&file_entry__descriptor, kind->field);
+	const ProtobufCFieldDescriptor *f =
+	    protobuf_c_message_descriptor_get_field(&file_entry__descriptor, kind->field);
 	FileEntry fe = FILE_ENTRY__INIT;
 	int err = 0;
 
 	if (!f || f->descriptor != kind->pb)
-		return log_errno(-EINVAL, "the row of %s names field %u, which is none of its type", kind->name, kind->field);
+		return log_errno(-EINVAL, "the row of %s names field %u, which is none of its type", kind->name,
+		                 kind->field);
 	if (!d->files_img)
 		err = image_create(d->dir, IMG_FILES, 0, &d->files_img);
 	if (err)
@@ -111,8 +113,9 @@ static int dump_description(struct dump *d, struct fd_info *info, const struct f
 
 	*kindp = NULL;
 	if (!kind) {
-		log_refusal(-ENOTSUP, "%s: %s (%s): this kind of descriptor is not supported yet; close it before the dump",
-			    fd_name(info), info->link, fd_what(info));
+		log_refusal(-ENOTSUP,
+		            "%s: %s (%s): this kind of descriptor is not supported yet; close it before the dump",
+		            fd_name(info), info->link, fd_what(info));
 		return 0;
 	}
 	info->id = files_new_id(d);
@@ -244,8 +247,8 @@ static struct path_file *path_file_of(struct dump *d, const struct fd_info *info
 	struct path_file *p;
 	size_t len;
 
-	len = snprintf(key, sizeof(key), "%lx:%lx:%x:%s", (unsigned long)info->st.st_dev, (unsigned long)info->st.st_ino,
-		       info->flags, info->link);
+	len = snprintf(key, sizeof(key), "%lx:%lx:%x:%s", (unsigned long)info->st.st_dev,
+	               (unsigned long)info->st.st_ino, info->flags, info->link);
 	HASH_FIND(hh, table->paths, key, len, p);
 	if (!p) {
 		p = arena_new_of(d->arena, struct path_file);
@@ -258,7 +261,9 @@ static struct path_file *path_file_of(struct dump *d, const struct fd_info *info
 int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t flags, const char *what, uint32_t *id)
 {
 	_cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC);
-	struct fd_info info = { .task = t, .number = -1, .what = what, .fd = fd, .info = "", .flags = flags, .mnt_id = -1 };
+	struct fd_info info = {
+		.task = t, .number = -1, .what = what, .fd = fd, .info = "", .flags = flags, .mnt_id = -1
+	};
 	FownEntry fown = FOWN_ENTRY__INIT;
 	const struct fd_kind *kind;
 	struct path_file *p;

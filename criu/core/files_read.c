@@ -9,7 +9,8 @@
 
 static const void *message_of(const FileEntry *fe, const struct fd_kind *kind)
 {
-	const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(&file_entry__descriptor, kind->field);
+	const ProtobufCFieldDescriptor *f =
+	    protobuf_c_message_descriptor_get_field(&file_entry__descriptor, kind->field);
 
 	return f && f->descriptor == kind->pb ? *(void *const *)((const char *)fe + f->offset) : NULL;
 }
@@ -29,7 +30,7 @@ static int add_file(struct restore *r, const FileEntry *fe)
 	fd->msg = fd->kind ? message_of(fe, fd->kind) : NULL;
 	if (fd->kind && !fd->msg)
 		return log_errno(-EINVAL, "files.img: file %u is said to be a %s, but has no such entry", fe->id,
-				 fd->kind->name);
+		                 fd->kind->name);
 	HASH_ADD(hh, r->files->by_id, id, sizeof(fd->id), fd);
 	return 0;
 }
@@ -66,8 +67,8 @@ static int read_fdinfo(struct restore *r, struct task *t)
 
 	if (err)
 		return err == -ENOENT ? log_errno(err, "%s: fdinfo-%u.img is missing: the checkpoint is not whole",
-						  task_name(t), t->ids->files_id) :
-					err;
+		                                  task_name(t), t->ids->files_id)
+		                      : err;
 	t->fds = NULL;
 	t->n_fds = 0;
 	while ((err = image_read(img, &fdinfo_entry__descriptor, r->arena, &e)) > 0)
@@ -86,15 +87,16 @@ static int check_fds(struct restore *r, const struct task *t)
 
 		if (e->fd > INT_MAX || (i && e->fd == t->fds[i - 1]->fd))
 			return log_errno(-EINVAL, "%s: fdinfo-%u.img: fd %u is there twice, or is no descriptor",
-					 task_name(t), t->ids->files_id, e->fd);
+			                 task_name(t), t->ids->files_id, e->fd);
 		if (!fd || fd->type != e->type)
 			return log_errno(-EINVAL, "%s: fd %u: files.img has no file %u of type %d", task_name(t), e->fd,
-					 e->id, e->type);
+			                 e->id, e->type);
 		if (!fd->kind) {
-			const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(&fd_types__descriptor, e->type);
+			const ProtobufCEnumValue *v =
+			    protobuf_c_enum_descriptor_get_value(&fd_types__descriptor, e->type);
 
 			log_refusal(-ENOTSUP, "%s: fd %u: restoring this kind of descriptor (%s) is not supported yet",
-				    task_name(t), e->fd, v ? v->name : "unknown");
+			            task_name(t), e->fd, v ? v->name : "unknown");
 		}
 		fd->tables++;
 	}
@@ -134,10 +136,11 @@ static int check_limit(struct restore *r)
 
 		lim.rlim_cur = lim.rlim_max = (rlim_t)need + 1;
 		if (setrlimit(RLIMIT_NOFILE, &lim))
-			return log_refusal(-errno,
-					   "%s: has descriptor %u (or needs it on the way), but the hard limit of open files "
-					   "is %llu here; restore with a higher one (ulimit -Hn)",
-					   task_name(worst), need, (unsigned long long)had);
+			return log_refusal(
+			    -errno,
+			    "%s: has descriptor %u (or needs it on the way), but the hard limit of open files "
+			    "is %llu here; restore with a higher one (ulimit -Hn)",
+			    task_name(worst), need, (unsigned long long)had);
 		return 0;
 	}
 	if (setrlimit(RLIMIT_NOFILE, &lim))

@@ -49,8 +49,7 @@ int files_open(struct restore *r, uint32_t id)
 	fd->fd = fd->kind->open(r, fd->msg);
 	if (fd->fd < 0)
 		return fd->fd;
-	fd->late = fd->tables &&
-		   (fd->kind->late || fown_is_set(fown_of(fd), message_get_u32(fd->msg, "flags")));
+	fd->late = fd->tables && (fd->kind->late || fown_is_set(fown_of(fd), message_get_u32(fd->msg, "flags")));
 	if (!fd->tables)
 		keep_loose(r->files, fd);
 	return fd->fd;
@@ -76,7 +75,7 @@ void files_release(struct restore *r, uint32_t id)
 }
 
 int files_each(struct restore *r, const struct fd_kind *kind, int (*fn)(struct restore *r, const void *msg, void *arg),
-	       void *arg)
+               void *arg)
 {
 	int err = 0;
 

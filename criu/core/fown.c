@@ -7,7 +7,7 @@
 #include "core/files.h"
 #include "core/fown.h"
 #include "core/log.h"
-#include "uapi/fcntl_owner.h"
+#include "uapi/fcntl_bits.h"
 
 /* The number in the task's own namespace of an owner as we see it, or 0 when it is none of the tree. */
 static pid_t owner_to_vpid(const struct tree *tree, int type, pid_t pid)
@@ -67,7 +67,7 @@ int fown_dump(struct dump *d, struct fd_info *info)
 	if (!fown->pid) {
 		fown->pid = owner.pid;
 		log_warn("%s: signals %s %d, which is not in the tree", fd_name(info),
-			 owner.type == F_OWNER_PGRP ? "process group" : "pid", owner.pid);
+		         owner.type == F_OWNER_PGRP ? "process group" : "pid", owner.pid);
 	}
 	return 0;
 }
@@ -112,7 +112,8 @@ int fown_restore(struct restore *r, int fd, const FownEntry *fown, uint32_t flag
 		owner.type = fown->pid_type;
 		owner.pid = owner_from_vpid(&r->tree, fown->pid_type, fown->pid);
 		if (!owner.pid)
-			log_warn("a file's signals went to %d, outside of the tree; they go nowhere now", (int)fown->pid);
+			log_warn("a file's signals went to %d, outside of the tree; they go nowhere now",
+			         (int)fown->pid);
 		err = owner.pid ? set_owner(fd, &owner, fown) : 0;
 		if (err)
 			return log_errno(err, "setting the owner (type %u, %u) of a file", fown->pid_type, fown->pid);

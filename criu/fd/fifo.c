@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* FIFOs: pipes with a path. */
+#include <fcntl.h>
+#include <sys/ioctl.h>
+
+#include "core/log.h"
+#include "core/pathfile.h"
+#include "core/pipe_data.h"
+#include "fifo.pb-c.h"
+
+extern const struct fd_kind fifo_kind;
+
+static bool fifo_match(const struct fd_info *info)
+{
+	return S_ISFIFO(info->st.st_mode) && !(info->flags & O_PATH) && info->link[0] == '/';
+}
+
+static int fifo_dump(struct dump *d, const struct fd_info *info, void *msg)
+{
+	struct pipe_table **table = (struct pipe_table **)dump_kind_state(d, &fifo_kind);
+	FifoEntry *m = msg;
+	int err = pathfile_dump_extra(d, info, &m->regf_id);
+
+	m->has_regf_id = true;
+	return err ?: pipe_dump_queue(d, info, IMG_FIFO_DATA, table, &m->pipe_id);
+}
+
+static int fifo_write_images(struct dump *d)
+{
+	return pipe_dump_finish(d, *dump_kind_state(d, &fifo_kind), false);
+}
+
+static struct pipe_queue **queues_of(struct restore *r)
+{
+	return (struct pipe_queue **)restore_kind_state(r, &fifo_kind);
+}
+
+static int fifo_read_images(struct restore *r)
+{
+	return pipe_queues_read(r, IMG_FIFO_DATA, queues_of(r));
+}
+
+/* Older images have the path under the FIFO's own id. */
+static const RegFileEntry *path_of(struct restore *r, const FifoEntry *m)
+{
+	return pathfile_message(r, m->has_regf_id ? m->regf_id : m->id);
+}
+
+static int fifo_check(struct restore *r, const void *msg, const char **why)
+{
+	const RegFileEntry *path = path_of(r, msg);
+
+	if (path)
+		return pathfile_check(r, path, why);
+	*why = "no path for this FIFO in files.img";
+	return -EINVAL;
+}
+
+/* Size and bytes, once. What a process outside of the tree has kept in the FIFO is not doubled. */
+static int fill(struct pipe_queue *q, int fd, const char *name)
+{
+	int there = 0;
+
+	if (q->made)
+		return 0;
+	q->made = true;
+	if (ioctl(fd, FIONREAD, &there))
+		return log_errno(-errno, "%s: the size of its queue", name);
+	if (there && q->entry && q->entry->bytes) {
+		log_warn("%s: %d bytes wait in it already (somebody has kept it open); the %u of the checkpoint are "
+		         "left out",
+		         name, there, q->entry->bytes);
+		return 0;
+	}
+	return pipe_queue_put(q, fd, name);
+}
+
+static int fifo_open(struct restore *r, const void *msg)
+{
+	const FifoEntry *m = msg;
+	const RegFileEntry *path = path_of(r, m);
+	_cleanup_close_ int both = -1;
+	int fd, err;
+
+	if (!path)
+		return -EINVAL;
+	/* With both ends open in one descriptor no open of a single end waits for the other. */
+	both = pathfile_open(r, path, O_RDWR | O_NONBLOCK);
+	if (both < 0)
+		return both;
+	err = fill(pipe_queue_of(r, queues_of(r), m->pipe_id), both, path->name);
+	if (err)
+		return err;
+	fd = pathfile_open(r, path, path->flags & ~(uint32_t)O_DIRECT);
+	if (fd >= 0 && (path->flags & O_DIRECT) && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_DIRECT)) {
+		err = log_errno(-errno, "%s: setting O_DIRECT", path->name);
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+const struct fd_kind fifo_kind = {
+	.name = "FIFO",
+	.type = FD_TYPES__FIFO,
+	.field = 17,
+	.pb = &fifo_entry__descriptor,
+	.match = fifo_match,
+	.dump = fifo_dump,
+	.check = fifo_check,
+	.open = fifo_open,
+	.read_images = fifo_read_images,
+	.write_images = fifo_write_images,
+	.where = IN_TOOL,
+};

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Pipes: made once with pipe2(); whoever had opened an end anew by its path in /proc gets that again. */
+#include <fcntl.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "core/pipe_data.h"
+#include "pipe.pb-c.h"
+#include "uapi/fcntl_bits.h"
+
+extern const struct fd_kind pipe_kind;
+
+static bool pipe_match(const struct fd_info *info)
+{
+	return S_ISFIFO(info->st.st_mode) && !(info->flags & O_PATH) && !strncmp(info->link, "pipe:[", 6);
+}
+
+static int pipe_dump(struct dump *d, const struct fd_info *info, void *msg)
+{
+	struct pipe_table **table = (struct pipe_table **)dump_kind_state(d, &pipe_kind);
+	PipeEntry *m = msg;
+
+	return pipe_dump_queue(d, info, IMG_PIPES_DATA, table, &m->pipe_id);
+}
+
+static int pipe_write_images(struct dump *d)
+{
+	return pipe_dump_finish(d, *dump_kind_state(d, &pipe_kind), true);
+}
+
+static struct pipe_queue **queues_of(struct restore *r)
+{
+	return (struct pipe_queue **)restore_kind_state(r, &pipe_kind);
+}
+
+static int count_one(struct restore *r, const void *msg, void *arg)
+{
+	const PipeEntry *m = msg;
+
+	pipe_queue_of(r, queues_of(r), m->pipe_id)->left++;
+	return 0;
+}
+
+static int pipe_read_images(struct restore *r)
+{
+	int err = pipe_queues_read(r, IMG_PIPES_DATA, queues_of(r));
+
+	return err ?: files_each(r, &pipe_kind, count_one, NULL);
+}
+
+static int make_pipe(struct pipe_queue *q)
+{
+	char what[40];
+	int err;
+
+	snprintf(what, sizeof(what), "pipe %u", q->id);
+	if (pipe2(q->fd, O_CLOEXEC))
+		return log_errno(-errno, "making %s", what);
+	err = pipe_queue_put(q, q->fd[1], what);
+	q->made = !err;
+	return err;
+}
+
+static void close_ends(struct pipe_queue *q)
+{
+	for (int i = 0; i < 2; i++) {
+		if (q->fd[i] >= 0)
+			close(q->fd[i]);
+		q->fd[i] = -1;
+	}
+}
+
+/* The end that pipe2() made, for the first who wants it; all others open it anew. */
+static int take_end(struct pipe_queue *q, const PipeEntry *m)
+{
+	int end = (m->flags & O_ACCMODE) == O_WRONLY, fd;
+
+	if ((m->flags & O_ACCMODE) == O_RDWR || (m->flags & KERNEL_O_LARGEFILE) || q->given[end])
+		return pipe_reopen(q->fd[0], m->flags);
+	fd = fcntl(q->fd[end], F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	q->given[end] = true;
+	if (fcntl(fd, F_SETFL, m->flags & ~(uint32_t)(O_ACCMODE | O_ASYNC | O_CLOEXEC))) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+static int pipe_open(struct restore *r, const void *msg)
+{
+	const PipeEntry *m = msg;
+	struct pipe_queue *q = pipe_queue_of(r, queues_of(r), m->pipe_id);
+	int fd, err = q->fd[0] < 0 ? make_pipe(q) : 0;
+
+	if (err)
+		return err;
+	fd = take_end(q, m);
+	/* The ends as they were made are needed until the last description is open. */
+	if (q->left <= 1)
+		close_ends(q);
+	else
+		q->left--;
+	return fd < 0 ? log_errno(fd, "opening an end of pipe %u with flags 0%o", m->pipe_id, m->flags) : fd;
+}
+
+const struct fd_kind pipe_kind = {
+	.name = "pipe",
+	.type = FD_TYPES__PIPE,
+	.field = 18,
+	.pb = &pipe_entry__descriptor,
+	.match = pipe_match,
+	.dump = pipe_dump,
+	.open = pipe_open,
+	.read_images = pipe_read_images,
+	.write_images = pipe_write_images,
+	.where = IN_TOOL,
+};
