@@ -2,9 +2,9 @@
 #include "core/kind.h"
 #include "kinds.h"
 
-#define DECLARE_FD(k)	extern const struct fd_kind k;
+#define DECLARE_FD(k)   extern const struct fd_kind k;
 #define DECLARE_PART(k) extern const struct task_part k;
-#define ROW(k)		&k,
+#define ROW(k)          &k,
 
 FD_KINDS(DECLARE_FD)
 TASK_PARTS(DECLARE_PART)

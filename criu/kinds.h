@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The one list of kinds. A line here puts a row into its table; the order is the order of matching and of work, with the
- * reason where it matters. criu/kinds.c expands it.
+ * The one list of kinds. A line here puts a row into its table; the order is the order of matching and of work, with
+ * the reason where it matters. criu/kinds.c expands it.
  */
 
 /* Descriptors: first match wins. */
 #define FD_KINDS(X)                                                                                                    \
 	X(pipe_kind)                                                                                                   \
 	X(fifo_kind)                                                                                                   \
-	X(tty_kind) /* before regular files: a terminal is a character device too */                                    \
+	X(tty_kind) /* before regular files: a terminal is a character device too */                                   \
 	X(reg_kind) /* last: takes any file that has a path */
 
 /* What every task has. */
 #define TASK_PARTS(X)                                                                                                  \
 	X(misc_part)                                                                                                   \
 	X(sched_part)                                                                                                  \
-	X(rlimit_part)	/* after descriptors and mappings are in place, which may lie above the limits */               \
+	X(rlimit_part) /* after descriptors and mappings are in place, which may lie above the limits */               \
 	X(sigaction_part)                                                                                              \
 	X(timer_part)                                                                                                  \
-	X(thread_part)	/* alternate stack, robust list, tid address, rseq */                                           \
-	X(seccomp_part) /* before credentials: to install a filter takes privilege; it bites only after the release */  \
+	X(thread_part)  /* alternate stack, robust list, tid address, rseq */                                          \
+	X(seccomp_part) /* before credentials: to install a filter takes privilege; it bites only after the release */ \
 	X(creds_part)                                                                                                  \
-	X(after_creds_part) /* what a change of credentials resets: dumpable, parent-death signal */                    \
-	X(signal_part) /* last: pending signals, queued while all are blocked */
+	X(after_creds_part) /* what a change of credentials resets: dumpable, parent-death signal */                   \
+	X(signal_part)      /* last: pending signals, queued while all are blocked */

@@ -23,16 +23,16 @@ typedef struct {
 	pid_t v;
 } vpid_t;
 
-#define VPID(x)	      ((vpid_t){ (pid_t)(x) })
+#define VPID(x)       ((vpid_t) { (pid_t)(x) })
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #undef PAGE_SIZE /* sys/user.h has one too */
-#define PAGE_SIZE     4096UL
-#define HUGE_SIZE     (2UL << 20)
-#define PRINTF(f, a)  __attribute__((format(printf, f, a)))
-#define MUST_CHECK    __attribute__((warn_unused_result))
+#define PAGE_SIZE    4096UL
+#define HUGE_SIZE    (2UL << 20)
+#define PRINTF(f, a) __attribute__((format(printf, f, a)))
+#define MUST_CHECK   __attribute__((warn_unused_result))
 
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define MIN(a, b)    ((a) < (b) ? (a) : (b))
+#define MAX(a, b)    ((a) > (b) ? (a) : (b))
 
 static inline uint64_t round_up(uint64_t v, uint64_t to)
 {
@@ -66,8 +66,8 @@ static inline void cleanup_fclose(FILE **f)
 		fclose(*f);
 }
 
-#define _cleanup_close_	 __attribute__((cleanup(cleanup_close)))
-#define _cleanup_free_	 __attribute__((cleanup(cleanup_free)))
+#define _cleanup_close_  __attribute__((cleanup(cleanup_close)))
+#define _cleanup_free_   __attribute__((cleanup(cleanup_free)))
 #define _cleanup_fclose_ __attribute__((cleanup(cleanup_fclose)))
 
 static inline int move_fd(int *fd)
@@ -78,11 +78,11 @@ static inline int move_fd(int *fd)
 	return moved;
 }
 
-#define move_ptr(p)                         \
-	({                                  \
-		__typeof__(p) moved_ = (p); \
-		(p) = NULL;                 \
-		moved_;                     \
+#define move_ptr(p)                                                                                                    \
+	({                                                                                                             \
+		__typeof__(p) moved_ = (p);                                                                            \
+		(p) = NULL;                                                                                            \
+		moved_;                                                                                                \
 	})
 
 #endif

@@ -15,7 +15,7 @@ enum {
 };
 
 struct agent_op {
-	uint32_t nr; /* system call number */
+	uint32_t nr;    /* system call number */
 	uint32_t flags; /* AGENT_OP_* */
 	uint64_t arg[6];
 	uint16_t ref[6]; /* 0, or 1 + the index of an earlier operation whose result replaces this argument */
@@ -32,17 +32,17 @@ enum { AGENT_DIE_EXIT = 0, AGENT_DIE_RESUME = 1 };
 #define AGENT_REGS 18
 
 /*
- * One agent's place in the area. `cmd` is the futex on which the agent waits and `done` the one on which the tool waits.
- * Everything in here may be overwritten by a hostile task; the tool keeps its own copy of what it relies on.
+ * One agent's place in the area. `cmd` is the futex on which the agent waits and `done` the one on which the tool
+ * waits. Everything in here may be overwritten by a hostile task; the tool keeps its own copy of what it relies on.
  */
 struct agent_slot {
-	uint32_t cmd; /* AGENT_*; set by the tool, back to IDLE by the agent */
+	uint32_t cmd;  /* AGENT_*; set by the tool, back to IDLE by the agent */
 	uint32_t done; /* 1 when the agent stands in its loop and the last batch has ended */
 	uint32_t n_ops;
 	uint32_t on_death; /* AGENT_DIE_* */
-	uint64_t ops; /* address of the first agent_op, in the task */
-	uint64_t death; /* address of the futex word in which the kernel sets FUTEX_OWNER_DIED when the tool dies */
-	uint64_t sigmask; /* for AGENT_DIE_RESUME */
+	uint64_t ops;      /* address of the first agent_op, in the task */
+	uint64_t death;    /* address of the futex word in which the kernel sets FUTEX_OWNER_DIED when the tool dies */
+	uint64_t sigmask;  /* for AGENT_DIE_RESUME */
 	uint64_t regs[AGENT_REGS]; /* for AGENT_DIE_RESUME, in the order in which agent_entry.S loads them */
 };
 

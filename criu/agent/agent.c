@@ -29,7 +29,7 @@ static struct agent *agent_of(const struct batch *b)
 }
 
 struct agent *agent_new(struct arena *arena, const struct thread *th, void *local, raddr_t at, size_t size,
-			raddr_t death, unsigned on_death)
+                        raddr_t death, unsigned on_death)
 {
 	struct agent *a = arena_new_of(arena, struct agent);
 	bool small = size == AGENT_SMALL;
@@ -227,7 +227,7 @@ int batch_clone(struct batch *b, struct clone_args *args, const struct agent *ch
 	args->stack_size = stack - child->slot_at;
 	__atomic_store_n(&child->slot->done, 0, __ATOMIC_RELEASE);
 	return batch_add(b, SYS_clone3, AGENT_OP_STOP | AGENT_OP_FORK,
-			 (const uint64_t[6]){ batch_data(b, args, sizeof(*args)), sizeof(*args) });
+	                 (const uint64_t[6]) { batch_data(b, args, sizeof(*args)), sizeof(*args) });
 }
 
 void batch_start(struct batch *b)
@@ -248,9 +248,9 @@ static int op_error(const struct agent *a, unsigned i)
 	struct agent_op op = a->ops[i];
 
 	return log_errno((int)op.ret, "%s: %s: system call %u(0x%llx, 0x%llx, 0x%llx, 0x%llx, 0x%llx, 0x%llx)",
-			 agent_name(a), a->batch.whats[i], op.nr, (unsigned long long)op.arg[0],
-			 (unsigned long long)op.arg[1], (unsigned long long)op.arg[2], (unsigned long long)op.arg[3],
-			 (unsigned long long)op.arg[4], (unsigned long long)op.arg[5]);
+	                 agent_name(a), a->batch.whats[i], op.nr, (unsigned long long)op.arg[0],
+	                 (unsigned long long)op.arg[1], (unsigned long long)op.arg[2], (unsigned long long)op.arg[3],
+	                 (unsigned long long)op.arg[4], (unsigned long long)op.arg[5]);
 }
 
 int batch_finish(struct batch *b)

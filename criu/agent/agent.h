@@ -8,8 +8,8 @@
 #include "core/task.h"
 
 /*
- * Sizes of an agent's region: a small one for threads and for tasks that do little, a large one for leaders. Slot first,
- * then operations, then space for data, and the stack at the end.
+ * Sizes of an agent's region: a small one for threads and for tasks that do little, a large one for leaders. Slot
+ * first, then operations, then space for data, and the stack at the end.
  */
 #define AGENT_SMALL 4096UL
 #define AGENT_LARGE (216UL << 10)
@@ -17,8 +17,8 @@
 struct batch {
 	unsigned n;
 	size_t used; /* of the space */
-	bool ran; /* results stand; the next operation starts anew */
-	int err; /* the first error; sticks until batch_run() has returned it */
+	bool ran;    /* results stand; the next operation starts anew */
+	int err;     /* the first error; sticks until batch_run() has returned it */
 	const char *what;
 	const char **whats; /* one for each operation */
 };
@@ -26,7 +26,7 @@ struct batch {
 struct agent {
 	const struct thread *th; /* for messages; NULL for a helper */
 	pid_t tid;
-	bool traced; /* its stops are told by waitpid() */
+	bool traced;    /* its stops are told by waitpid() */
 	bool stop_came; /* a SIGSTOP arrived while it ran and has to be sent again */
 	struct agent_slot *slot;
 	raddr_t slot_at;
@@ -41,21 +41,22 @@ struct agent {
 };
 
 /*
- * An agent in a region: ours at local, in the task at `at`, size AGENT_SMALL or AGENT_LARGE. Fills in the slot. death is
- * the address of the death word in the task.
+ * An agent in a region: ours at local, in the task at `at`, size AGENT_SMALL or AGENT_LARGE. Fills in the slot. death
+ * is the address of the death word in the task.
  */
 struct agent *agent_new(struct arena *arena, const struct thread *th, void *local, raddr_t at, size_t size,
-			raddr_t death, unsigned on_death);
+                        raddr_t death, unsigned on_death);
 
 /* Waits until the agent stands in its loop. 0; -ESRCH (logged) if its task died or stopped with a fault. */
 int agent_wait(struct agent *a);
 
-/* Starts a batch without waiting, to let several agents work side by side; batch_finish() is the rest of batch_run(). */
+/* Starts a batch without waiting, to let several agents work side by side; batch_finish() is the rest of batch_run().
+ */
 void batch_start(struct batch *b);
 int batch_finish(struct batch *b);
 
-/* Adds a clone3 whose child starts as `child`, an agent in the same address space or in a copy of it. args: a local struct
- * clone_args, whose stack is set here; set_tid: its array, n entries. Read the pid with batch_ret(). */
+/* Adds a clone3 whose child starts as `child`, an agent in the same address space or in a copy of it. args: a local
+ * struct clone_args, whose stack is set here; set_tid: its array, n entries. Read the pid with batch_ret(). */
 struct clone_args;
 int batch_clone(struct batch *b, struct clone_args *args, const struct agent *child);
 

@@ -24,22 +24,22 @@ struct batch *agent_batch(struct agent *a, const char *what);
 void batch_what(struct batch *b, const char *what);
 
 /*
- * Adds a call whose failure is an error of the batch (it stops there). Up to 6 arguments of any integer type; the rest is
- * 0. Runs what is there first when the batch is full, so results of calls added so may be gone: use batch_ask() for those.
- * Returns the index of the operation in the batch (for batch_ref). Errors stick and are returned by batch_run().
+ * Adds a call whose failure is an error of the batch (it stops there). Up to 6 arguments of any integer type; the rest
+ * is 0. Runs what is there first when the batch is full, so results of calls added so may be gone: use batch_ask() for
+ * those. Returns the index of the operation in the batch (for batch_ref). Errors stick and are returned by batch_run().
  */
-#define batch_call(b, nr, ...) batch_add((b), (nr), AGENT_OP_STOP, (const uint64_t[6]){ __VA_ARGS__ })
+#define batch_call(b, nr, ...) batch_add((b), (nr), AGENT_OP_STOP, (const uint64_t[6]) { __VA_ARGS__ })
 
 /* Adds a call whose result the caller reads with batch_ret() after batch_run(); a failure is no error of the batch. */
-#define batch_ask(b, nr, ...) batch_add((b), (nr), 0, (const uint64_t[6]){ __VA_ARGS__ })
+#define batch_ask(b, nr, ...)  batch_add((b), (nr), 0, (const uint64_t[6]) { __VA_ARGS__ })
 int batch_add(struct batch *b, unsigned nr, unsigned flags, const uint64_t arg[6]);
 
 /* Argument number arg of the operation added last becomes the result of operation op of the same batch. */
 void batch_ref(struct batch *b, unsigned arg, int op);
 
 /*
- * Makes sure that the next n operations and size bytes of batch_space() are in one batch, by running what is there if need
- * be. For sequences that use batch_ref(), or data that several calls share.
+ * Makes sure that the next n operations and size bytes of batch_space() are in one batch, by running what is there if
+ * need be. For sequences that use batch_ref(), or data that several calls share.
  */
 void batch_reserve(struct batch *b, unsigned n, size_t size);
 

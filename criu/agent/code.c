@@ -6,7 +6,7 @@
 #include "arch/arch.h"
 #include "arch/arch_start.h"
 
-#define WINDOW	(256UL << 10)
+#define WINDOW  (256UL << 10)
 #define OVERLAP 32UL
 
 int task_read(pid_t pid, raddr_t at, void *buf, size_t len)

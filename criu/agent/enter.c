@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * In: two mappings are made by calls injected at a syscall instruction of the task's vDSO; the registers then enter the
- * agent. From the first changed register on there is a way back that needs nobody: during an injected call a signal frame
- * lies below the task's stack, and once the agent runs it goes back by itself when the death word tells it so.
+ * agent. From the first changed register on there is a way back that needs nobody: during an injected call a signal
+ * frame lies below the task's stack, and once the agent runs it goes back by itself when the death word tells it so.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -24,7 +24,7 @@
 
 #define ALL_SIGNALS (~0ULL)
 /* Between the start of the stack mapping and the stack pointer, so that the frame is out of everybody's way. */
-#define STACK_ROOM (32UL << 10)
+#define STACK_ROOM  (32UL << 10)
 
 /* The agent's presence in one task; hangs off dump_task. */
 struct entered {
@@ -54,7 +54,8 @@ static int put_frame(struct dump *d, struct task *t, struct entered *e)
 	if (!e->layout.stack_start || !e->layout.sigreturn || at + len > e->layout.stack_end ||
 	    (on_stack && sp - e->layout.stack_start < STACK_ROOM + PAGE_SIZE) || len > STACK_ROOM) {
 		log_debug("%s: no place for a frame below its stack: it would not survive the tool's death in the next "
-			  "microseconds", task_name(t));
+		          "microseconds",
+		          task_name(t));
 		return 0;
 	}
 	e->below = arena_alloc(d->arena, len);
@@ -86,12 +87,13 @@ static int inject_mmap(struct entered *e, raddr_t at, uint64_t len, int prot)
 {
 	int64_t ret = 0;
 	int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE;
-	int err = inject_syscall(&e->in, e->scratch, SYS_mmap,
-				 (const uint64_t[6]){ at, len, (uint64_t)prot, (uint64_t)flags, (uint64_t)-1, 0 }, &ret);
+	int err =
+	    inject_syscall(&e->in, e->scratch, SYS_mmap,
+	                   (const uint64_t[6]) { at, len, (uint64_t)prot, (uint64_t)flags, (uint64_t)-1, 0 }, &ret);
 
 	if (!err && ret != (int64_t)at)
 		err = log_errno(ret < 0 ? (int)ret : -EEXIST, "%s: mapping the agent's area at %llx", e->in.who,
-				(unsigned long long)at);
+		                (unsigned long long)at);
 	return err;
 }
 
@@ -103,11 +105,11 @@ static int map_here(struct task *t, raddr_t at, uint64_t len, void **localp)
 	void *p;
 
 	snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", t->pid, (unsigned long long)at,
-		 (unsigned long long)(at + len));
+	         (unsigned long long)(at + len));
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
-		return log_errno(-errno, "%s: opening %s (CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN is needed)", task_name(t),
-				 path);
+		return log_errno(-errno, "%s: opening %s (CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN is needed)",
+		                 task_name(t), path);
 	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED)
 		return log_errno(-errno, "%s: mapping the agent's area here", task_name(t));
@@ -144,7 +146,7 @@ static struct agent *thread_agent(struct dump *d, struct thread *th, struct ente
 	size_t i = (size_t)(th - th->task->threads);
 	size_t off = i ? AGENT_LARGE + (i - 1) * AGENT_SMALL : 0;
 	struct agent *a = agent_new(d->arena, th, (char *)e->region_local + off, e->layout.hole + e->common + off,
-				    i ? AGENT_SMALL : AGENT_LARGE, e->layout.hole + COMMON_DEATH, AGENT_DIE_RESUME);
+	                            i ? AGENT_SMALL : AGENT_LARGE, e->layout.hole + COMMON_DEATH, AGENT_DIE_RESUME);
 
 	a->tid = th->tid;
 	a->traced = true;
@@ -191,7 +193,7 @@ static int prepare(struct dump *d, struct task *t, struct entered *e)
 	e->region = AGENT_LARGE + (t->n_threads - 1) * AGENT_SMALL;
 	e->size = e->common + e->region;
 	e->scratch = arch_regs_dup(d->arena, leader->dump->regs);
-	e->in = (struct inject){ .who = arena_strdup(d->arena, task_name(t)), .tid = t->pid };
+	e->in = (struct inject) { .who = arena_strdup(d->arena, task_name(t)), .tid = t->pid };
 	err = layout_read(d->arena, t->pid, e->in.who, e->size, &d->code_cache, &e->layout);
 	if (err)
 		return err;
@@ -239,7 +241,7 @@ static int stop_thread(struct thread *th, struct entered *e)
 static int unmap_area(struct task *t, struct entered *e)
 {
 	int64_t ret = 0;
-	int err = inject_syscall(&e->in, e->scratch, SYS_munmap, (const uint64_t[6]){ e->layout.hole, e->size }, &ret);
+	int err = inject_syscall(&e->in, e->scratch, SYS_munmap, (const uint64_t[6]) { e->layout.hole, e->size }, &ret);
 
 	if (!err && ret)
 		err = log_errno((int)ret, "%s: unmapping the agent's area", task_name(t));

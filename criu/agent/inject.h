@@ -11,14 +11,15 @@ struct inject {
 	pid_t tid;
 
 	raddr_t syscall_ip; /* a syscall instruction, see arch_find_syscall() */
-	raddr_t stack; /* where a `ret` leads back to the task's own registers if the tool is gone; 0: nowhere */
-	bool stop_came; /* a SIGSTOP arrived meanwhile and has to be sent again */
+	raddr_t stack;      /* where a `ret` leads back to the task's own registers if the tool is gone; 0: nowhere */
+	bool stop_came;     /* a SIGSTOP arrived meanwhile and has to be sent again */
 };
 
 /*
- * Makes one call; *ret is what the kernel returned. The thread is in PTRACE_EVENT_STOP before and after, with all signals
- * blocked and PTRACE_O_TRACESYSGOOD on; its registers are whatever they are. No single step and no breakpoint: a tracer that
- * dies here leaves a task that returns through in->stack. Negative errno when the thread could not be driven (logged).
+ * Makes one call; *ret is what the kernel returned. The thread is in PTRACE_EVENT_STOP before and after, with all
+ * signals blocked and PTRACE_O_TRACESYSGOOD on; its registers are whatever they are. No single step and no breakpoint:
+ * a tracer that dies here leaves a task that returns through in->stack. Negative errno when the thread could not be
+ * driven (logged).
  */
 int inject_syscall(struct inject *in, struct thread_regs *scratch, long nr, const uint64_t arg[6], int64_t *ret);
 

@@ -39,7 +39,8 @@ static bool parse_line(char *text, struct line *m)
 	int name = 0;
 
 	if (sscanf(text, "%llx-%llx %4s %llx %x:%x %llu %n", &start, &end, m->perms, &m->pgoff, &m->major, &m->minor,
-		   &m->ino, &name) < 7 || end <= start)
+	           &m->ino, &name) < 7 ||
+	    end <= start)
 		return false;
 	m->start = start;
 	m->end = end;
@@ -73,11 +74,12 @@ static void find_sigreturn(struct search *s, const struct line *m)
 		if (!m->ino)
 			return;
 		c = arena_new_of(s->arena, struct code_cache);
-		*c = (struct code_cache){ *s->cache, m->major, m->minor, m->ino, at ? at - m->start + m->pgoff : 0 };
+		*c = (struct code_cache) { *s->cache, m->major, m->minor, m->ino, at ? at - m->start + m->pgoff : 0 };
 		*s->cache = c;
 	} else if (c->off >= m->pgoff && c->off - m->pgoff < len) {
 		/* The task may have written over its copy: look again, at this place only. */
-		s->l->sigreturn = code_find_sigreturn(s->pid, m->start + (c->off - m->pgoff), MIN(32, len - (c->off - m->pgoff)));
+		s->l->sigreturn =
+		    code_find_sigreturn(s->pid, m->start + (c->off - m->pgoff), MIN(32, len - (c->off - m->pgoff)));
 	}
 }
 
@@ -132,7 +134,8 @@ int layout_read(struct arena *a, pid_t pid, const char *who, uint64_t size, stru
 	if (!l->syscall_ip)
 		find_other_syscall(&s, f);
 	if (!l->hole)
-		return log_errno(-ENOMEM, "%s: no hole of %llu bytes between its mappings", who, (unsigned long long)size);
+		return log_errno(-ENOMEM, "%s: no hole of %llu bytes between its mappings", who,
+		                 (unsigned long long)size);
 	return 0;
 }
 

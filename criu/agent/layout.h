@@ -6,10 +6,10 @@
 #include "core/arena.h"
 
 struct layout {
-	raddr_t hole; /* where the area goes */
+	raddr_t hole;                   /* where the area goes */
 	raddr_t stack_start, stack_end; /* the [stack] mapping; 0 where there is none */
-	raddr_t syscall_ip; /* see code_find_syscall(); 0: none */
-	raddr_t sigreturn; /* see code_find_sigreturn(); 0: none */
+	raddr_t syscall_ip;             /* see code_find_syscall(); 0: none */
+	raddr_t sigreturn;              /* see code_find_sigreturn(); 0: none */
 };
 
 /* Files in which sigreturn code was found before, so that a tree of many tasks with one C library is searched once. */
@@ -19,7 +19,8 @@ struct code_cache;
  * Reads /proc/PID/maps and looks for the code. size: what the hole has to hold. *cache starts as NULL. 0 or a negative
  * errno (logged, with who).
  */
-int layout_read(struct arena *a, pid_t pid, const char *who, uint64_t size, struct code_cache **cache, struct layout *l);
+int layout_read(struct arena *a, pid_t pid, const char *who, uint64_t size, struct code_cache **cache,
+                struct layout *l);
 
 /* Whether an agent's area begins at that address: shared anonymous memory. */
 bool layout_has_area(pid_t pid, raddr_t at);

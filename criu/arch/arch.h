@@ -29,9 +29,9 @@ raddr_t arch_regs_sp(const struct thread_regs *regs);
 long arch_regs_syscall(const struct thread_regs *regs);
 
 /*
- * What a restored thread must start with: a pending restart is carried out by hand (the kernel will not do it for a task
- * that was not in the call): instruction pointer back on the call, number in its register; a call that only its restart
- * block could continue returns -EINTR. In place. Used before regs go into an image.
+ * What a restored thread must start with: a pending restart is carried out by hand (the kernel will not do it for a
+ * task that was not in the call): instruction pointer back on the call, number in its register; a call that only its
+ * restart block could continue returns -EINTR. In place. Used before regs go into an image.
  */
 void arch_regs_settle_restart(struct thread_regs *regs);
 
@@ -48,16 +48,18 @@ int arch_peek_result(pid_t tid, int64_t *ret);
 /* A copy from the arena. */
 struct thread_regs *arch_regs_dup(struct arena *a, const struct thread_regs *regs);
 
-/* slot->regs for AGENT_DIE_RESUME, with a pending restart settled in place (the restart block of the task still stands). */
+/* slot->regs for AGENT_DIE_RESUME, with a pending restart settled in place (the restart block of the task still
+ * stands). */
 void arch_regs_to_resume(const struct thread_regs *regs, uint64_t out[AGENT_REGS]);
 
 /* Sets rip to an rseq abort handler. */
 void arch_regs_set_ip(struct thread_regs *regs, raddr_t ip);
 
 /*
- * A signal frame, in a buffer of *size bytes, from which rt_sigreturn brings exactly these registers and this mask back;
- * it will lie at address `at` in the task (64-byte aligned), `restorer` is the address of code that calls rt_sigreturn.
- * The stack pointer with which a `ret` starts it is `at`. arch_sigframe_size: bytes needed for these registers.
+ * A signal frame, in a buffer of *size bytes, from which rt_sigreturn brings exactly these registers and this mask
+ * back; it will lie at address `at` in the task (64-byte aligned), `restorer` is the address of code that calls
+ * rt_sigreturn. The stack pointer with which a `ret` starts it is `at`. arch_sigframe_size: bytes needed for these
+ * registers.
  */
 size_t arch_sigframe_size(const struct thread_regs *regs);
 void arch_sigframe_make(const struct thread_regs *regs, uint64_t mask, raddr_t at, raddr_t restorer, void *buf);

@@ -7,29 +7,30 @@
 
 #include "common.h"
 
-/* What the small ELF does: two mappings of the area's file, and a jump into the agent. All addresses are the new task's. */
+/* What the small ELF does: two mappings of the area's file, and a jump into the agent. All addresses are the new
+ * task's. */
 struct start_params {
-	uint64_t area_fd; /* descriptor of the area's file */
-	uint64_t text_at, text_len; /* the common part, at offset 0 of the file: read and execute */
+	uint64_t area_fd;                        /* descriptor of the area's file */
+	uint64_t text_at, text_len;              /* the common part, at offset 0 of the file: read and execute */
 	uint64_t slots_at, slots_len, slots_off; /* the slots: read and write */
 	uint64_t entry, slot, stack_top;
 };
 
 /*
- * Writes an ELF executable whose one segment lies at `at` (page-aligned) into buf. Returns its length, at most PAGE_SIZE.
- * Kernel: fs/binfmt_elf.c takes a static ET_EXEC with one PT_LOAD.
+ * Writes an ELF executable whose one segment lies at `at` (page-aligned) into buf. Returns its length, at most
+ * PAGE_SIZE. Kernel: fs/binfmt_elf.c takes a static ET_EXEC with one PT_LOAD.
  */
 size_t arch_start_elf(raddr_t at, const struct start_params *params, uint8_t buf[PAGE_SIZE]);
 
 /*
- * clone3(2) with a stack of its own in args (CLONE_VM): the child calls fn(arg), which must not return. Returns the pid or a
- * negative errno.
+ * clone3(2) with a stack of its own in args (CLONE_VM): the child calls fn(arg), which must not return. Returns the pid
+ * or a negative errno.
  */
 long arch_clone3(struct clone_args *args, void (*fn)(void *), void *arg);
 
 /*
- * Finds a syscall instruction after which nothing but `xor reg,reg` stands before a `ret`, so that the stack decides where
- * execution goes on. The vDSO has some. Returns its offset in code, or -ENOENT.
+ * Finds a syscall instruction after which nothing but `xor reg,reg` stands before a `ret`, so that the stack decides
+ * where execution goes on. The vDSO has some. Returns its offset in code, or -ENOENT.
  */
 ssize_t arch_find_syscall(const uint8_t *code, size_t len);
 

@@ -39,7 +39,7 @@ static struct agent *make_agent(struct build *b, const struct node *n, struct fa
 	struct thread *th = n->task ? &n->task->threads[0] : NULL;
 
 	return agent_new(b->r->arena, th, build_local(b, f, off), build_remote(b, f, off), size, f->at + COMMON_DEATH,
-			 AGENT_DIE_EXIT);
+	                 AGENT_DIE_EXIT);
 }
 
 /* The descriptor table that a node's creator has: a helper's is that of the task it came from. */
@@ -102,7 +102,7 @@ struct root_start {
 /* Runs in the new process, in our memory: nothing but system calls. */
 static void exec_root(void *arg)
 {
-	static char *const argv[] = { (char[]){ "criu-agent" }, NULL };
+	static char *const argv[] = { (char[]) { "criu-agent" }, NULL };
 	const struct root_start *s = arg;
 
 	fcntl(s->area, F_SETFD, 0);
@@ -153,7 +153,7 @@ static int create_root(struct build *b, struct node *n)
 	pid = arch_clone3(&args, exec_root, &start);
 	if (pid < 0)
 		return log_errno((int)pid, "pid %d (%s): creating it with this pid%s", n->pid.v, n->task->comm,
-				 pid == -EEXIST ? ": taken" : "");
+		                 pid == -EEXIST ? ": taken" : "");
 	set_alive(b, n, (pid_t)pid);
 	err = note_task(b, n);
 	return err ?: agent_wait(n->agent);
@@ -209,8 +209,8 @@ static int clone_by_creator(struct build *b, struct node *n, const struct agent 
 	err = batch_run(batch);
 	pid = batch_ret(batch, op);
 	if (err)
-		return log_errno(err, "pid %d (%s) could not be created%s", n->pid.v, n->task ? n->task->comm : "helper",
-				 err == -EEXIST ? ": the pid is taken" : "");
+		return log_errno(err, "pid %d (%s) could not be created%s", n->pid.v,
+		                 n->task ? n->task->comm : "helper", err == -EEXIST ? ": the pid is taken" : "");
 	if (pid <= 0 || pid > INT32_MAX)
 		return log_errno(-EPROTO, "pid %d: clone3 returned %lld", n->pid.v, (long long)pid);
 	n->tid = (pid_t)pid;
@@ -322,7 +322,9 @@ static int create(struct build *b, struct node *n)
 	int err;
 
 	log_debug("creating pid %d: %s", n->pid.v,
-		  n->birth == BIRTH_EXEC ? "from the ELF" : n->birth == BIRTH_COPY ? "as a copy" : "sharing memory");
+	          n->birth == BIRTH_EXEC   ? "from the ELF"
+	          : n->birth == BIRTH_COPY ? "as a copy"
+	                                   : "sharing memory");
 	if (n->orphaned) {
 		/* The parent takes in what its helper leaves. misc_part sets the attribute for good. */
 		struct batch *batch = agent_batch(n->parent->agent, "becoming a subreaper for a while");

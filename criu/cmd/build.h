@@ -8,8 +8,8 @@
 struct build {
 	struct restore *r;
 	struct plan *plan;
-	int area_fd; /* the area's file, inherited by every task until its descriptors are installed */
-	uint8_t *area; /* all of it, mapped here */
+	int area_fd;         /* the area's file, inherited by every task until its descriptors are installed */
+	uint8_t *area;       /* all of it, mapped here */
 	struct death *death; /* agent/death.h */
 };
 

@@ -23,7 +23,7 @@
 #include "tty/tty.h"
 
 #define VMA_VDSO (1U << 3)
-#define ALL	 (~0ULL)
+#define ALL      (~0ULL)
 
 static bool lives(const struct task *t)
 {
@@ -68,9 +68,9 @@ static int create_threads(struct build *b, struct task *t)
 			.set_tid_size = 1,
 		};
 
-		th->restore->agent = agent_new(b->r->arena, th, build_local(b, n->family, off),
-					       build_remote(b, n->family, off), AGENT_SMALL,
-					       n->family->at + COMMON_DEATH, AGENT_DIE_EXIT);
+		th->restore->agent =
+		    agent_new(b->r->arena, th, build_local(b, n->family, off), build_remote(b, n->family, off),
+		              AGENT_SMALL, n->family->at + COMMON_DEATH, AGENT_DIE_EXIT);
 		batch_reserve(batch, 1, sizeof(args) + 64);
 		args.set_tid = batch_data(batch, &set_tid, sizeof(set_tid));
 		batch_clone(batch, &args, th->restore->agent);
@@ -143,7 +143,8 @@ int build_tasks(struct build *b)
 		if (lives(b->r->tree.tasks[i]))
 			err = create_threads(b, b->r->tree.tasks[i]);
 	for (size_t i = 0; !err && i < b->r->tree.n_tasks; i++)
-		if (lives(b->r->tree.tasks[i]) && tree_first_files(&b->r->tree, b->r->tree.tasks[i]) == b->r->tree.tasks[i])
+		if (lives(b->r->tree.tasks[i]) &&
+		    tree_first_files(&b->r->tree, b->r->tree.tasks[i]) == b->r->tree.tasks[i])
 			err = files_finish(b->r, b->r->tree.tasks[i]);
 	if (!err)
 		err = each_thread(b, seize_one);
@@ -172,10 +173,12 @@ static raddr_t find_syscall(const struct task *t)
 
 	for (size_t i = 0; !ip && i < t->mm->n_vmas; i++)
 		if (t->mm->vmas[i]->status & VMA_VDSO)
-			ip = code_find_syscall(t->pid, t->mm->vmas[i]->start, t->mm->vmas[i]->end - t->mm->vmas[i]->start);
+			ip = code_find_syscall(t->pid, t->mm->vmas[i]->start,
+			                       t->mm->vmas[i]->end - t->mm->vmas[i]->start);
 	for (size_t i = 0; !ip && i < t->mm->n_vmas; i++)
 		if (t->mm->vmas[i]->prot & PROT_EXEC)
-			ip = code_find_syscall(t->pid, t->mm->vmas[i]->start, t->mm->vmas[i]->end - t->mm->vmas[i]->start);
+			ip = code_find_syscall(t->pid, t->mm->vmas[i]->start,
+			                       t->mm->vmas[i]->end - t->mm->vmas[i]->start);
 	return ip;
 }
 
@@ -192,8 +195,7 @@ static int drop_area(struct build *b, struct task *t)
 		return -ESRCH;
 	if (!in.syscall_ip)
 		return log_errno(-ENOEXEC, "%s: no code from which a system call could be made", task_name(t));
-	err = inject_syscall(&in, scratch, SYS_munmap,
-			     (const uint64_t[6]){ f->at, b->plan->common + f->size }, &ret);
+	err = inject_syscall(&in, scratch, SYS_munmap, (const uint64_t[6]) { f->at, b->plan->common + f->size }, &ret);
 	if (!err && ret)
 		err = log_errno((int)ret, "%s: unmapping the agent's area", task_name(t));
 	return err;
@@ -231,8 +233,8 @@ int build_finish(struct build *b)
 /* ---- letting go ---- */
 
 /*
- * A task that was stopped is stopped again before it runs: its leader takes a SIGSTOP, which puts the others under a group
- * stop that they enter when they are detached.
+ * A task that was stopped is stopped again before it runs: its leader takes a SIGSTOP, which puts the others under a
+ * group stop that they enter when they are detached.
  */
 static int stop_again(struct task *t)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* criu dump: the stages in order. Everything up to commit() can be taken back, and is when it fails or the tool is killed. */
+/* criu dump: the stages in order. Everything up to commit() can be taken back, and is when it fails or the tool is
+ * killed. */
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
@@ -182,10 +183,11 @@ static int check_job(struct dump *d)
 
 	if (d->opts->shell_job || (tree_find(&d->tree, root->vsid) == root && tree_find(&d->tree, root->vpgid)))
 		return 0;
-	return log_refusal(-EINVAL,
-			   "%s: its session (leader %d) or process group (%d) is outside of the tree: it is a shell's job; "
-			   "give --shell-job (-j), here and at restore, or dump from the session's leader on",
-			   task_name(root), root->vsid.v, root->vpgid.v);
+	return log_refusal(
+	    -EINVAL,
+	    "%s: its session (leader %d) or process group (%d) is outside of the tree: it is a shell's job; "
+	    "give --shell-job (-j), here and at restore, or dump from the session's leader on",
+	    task_name(root), root->vsid.v, root->vpgid.v);
 }
 
 static int dump_task_files(struct dump *d, struct task *t)
@@ -226,8 +228,8 @@ static int collect(struct dump *d)
 			return part;
 	}
 	if (log_refusals())
-		return log_errno(-EOPNOTSUPP, "%u reason%s against this dump, see above; nothing was changed", log_refusals(),
-				 log_refusals() > 1 ? "s" : "");
+		return log_errno(-EOPNOTSUPP, "%u reason%s against this dump, see above; nothing was changed",
+		                 log_refusals(), log_refusals() > 1 ? "s" : "");
 	return err;
 }
 
@@ -268,7 +270,9 @@ static int note_kills(struct dump *d)
 {
 	for (size_t i = 0; i < d->tree.n_tasks; i++) {
 		const struct task *t = d->tree.tasks[i];
-		struct undo u = { .type = FORWARD_KILL, .fd = -1, .pid = t->pid, .start_time = proc_start_time(t->pid) };
+		struct undo u = {
+			.type = FORWARD_KILL, .fd = -1, .pid = t->pid, .start_time = proc_start_time(t->pid)
+		};
 		int number = guardian_note(d->guardian, &u);
 
 		if (number < 0)
@@ -337,7 +341,8 @@ static int check_target(const struct options *o)
 		return log_errno(-EINVAL, "dump needs the root of a tree: -t PID");
 	for (; pid > 0; pid = proc_ppid(pid))
 		if (pid == o->tree)
-			return log_errno(-EINVAL, "pid %d is this tool or one of its ancestors; it cannot dump itself", o->tree);
+			return log_errno(-EINVAL, "pid %d is this tool or one of its ancestors; it cannot dump itself",
+			                 o->tree);
 	return 0;
 }
 

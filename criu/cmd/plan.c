@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A session cannot be joined, only be born into. So a task whose session is not its parent's was created by somebody who
- * was in it: by its parent before that made a session of its own, by a sibling in that session (CLONE_PARENT), or by a
- * descendant of its parent that has exited since. A helper plays whoever is gone.
+ * A session cannot be joined, only be born into. So a task whose session is not its parent's was created by somebody
+ * who was in it: by its parent before that made a session of its own, by a sibling in that session (CLONE_PARENT), or
+ * by a descendant of its parent that has exited since. A helper plays whoever is gone.
  */
 #include <uthash.h>
 
@@ -108,10 +108,11 @@ static int place_by_orphaning(struct planner *pl, struct node *n, struct node *l
 	struct node *h;
 
 	if (!is_ancestor(n->parent, leader))
-		return log_refusal(-EOPNOTSUPP,
-				   "pid %d (%s): its session %d is led by a task that is no descendant of its parent %d; "
-				   "such a tree cannot be built: dump a larger one",
-				   n->pid.v, n->task->comm, n->sid.v, n->parent->pid.v);
+		return log_refusal(
+		    -EOPNOTSUPP,
+		    "pid %d (%s): its session %d is led by a task that is no descendant of its parent %d; "
+		    "such a tree cannot be built: dump a larger one",
+		    n->pid.v, n->task->comm, n->sid.v, n->parent->pid.v);
 	h = new_helper(pl, leader, VPID(0), leader->sid);
 	n->orphaned = true;
 	place(pl, n, h);
@@ -162,15 +163,16 @@ static int choose_birth(struct planner *pl, struct node *n)
 	first = tree_first_vm(&pl->r->tree, t);
 	if (first != t)
 		return log_refusal(-EOPNOTSUPP, "pid %d (%s): shares its memory with pid %d, which is not its parent",
-				   t->vpid.v, t->comm, first->vpid.v);
+		                   t->vpid.v, t->comm, first->vpid.v);
 	if (p && p->task && p->task->ids &&
 	    (t->ids->files_id == p->task->ids->files_id || t->ids->fs_id == p->task->ids->fs_id ||
 	     mm_inherits(pl->r, t)))
 		n->birth = BIRTH_COPY;
 	first = tree_first_files(&pl->r->tree, t);
 	if (first != t && (!p || n->birth != BIRTH_COPY || first->ids->files_id != p->task->ids->files_id))
-		return log_refusal(-EOPNOTSUPP, "pid %d (%s): shares its descriptor table with pid %d, which is not its parent",
-				   t->vpid.v, t->comm, first->vpid.v);
+		return log_refusal(-EOPNOTSUPP,
+		                   "pid %d (%s): shares its descriptor table with pid %d, which is not its parent",
+		                   t->vpid.v, t->comm, first->vpid.v);
 	return 0;
 }
 
@@ -220,8 +222,9 @@ static int order_nodes(struct planner *pl)
 			arena_push(pl->r->arena, &order, &n_order, n->created[k]);
 	}
 	if (!err && n_order != p->n_nodes)
-		err = log_refusal(-EOPNOTSUPP, "%zu tasks are in sessions that lead in a circle; this tree cannot be built",
-				  p->n_nodes - n_order);
+		err = log_refusal(-EOPNOTSUPP,
+		                  "%zu tasks are in sessions that lead in a circle; this tree cannot be built",
+		                  p->n_nodes - n_order);
 	p->nodes = order;
 	p->n_nodes = n_order;
 	return err;
@@ -269,7 +272,8 @@ int plan_make(struct restore *r, size_t common, struct plan **planp)
 		/* One page more in front, for the ELF. */
 		f->at = mm_find_hole(r, f->root->task, PAGE_SIZE + common + f->size);
 		if (!f->at)
-			err = log_errno(-ENOMEM, "%s: no room for the agent between its mappings", task_name(f->root->task));
+			err = log_errno(-ENOMEM, "%s: no room for the agent between its mappings",
+			                task_name(f->root->task));
 		f->at += PAGE_SIZE;
 	}
 	HASH_CLEAR(hh, pl.by_pid);

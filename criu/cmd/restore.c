@@ -84,10 +84,11 @@ static int check_pids(struct restore *r)
 			pid_t pid = t->threads[k].vtid.v;
 
 			if (proc_comm(pid, comm, sizeof(comm)) == 0)
-				err = log_refusal(-EEXIST,
-						  "pid %d, which %s %s needs, is taken by %s: end that, or restore in a "
-						  "pid namespace of its own (unshare -pf --mount-proc)",
-						  pid, k ? "a thread of" : "", t->comm, comm);
+				err =
+				    log_refusal(-EEXIST,
+				                "pid %d, which %s %s needs, is taken by %s: end that, or restore in a "
+				                "pid namespace of its own (unshare -pf --mount-proc)",
+				                pid, k ? "a thread of" : "", t->comm, comm);
 		}
 	}
 	return err;
@@ -99,10 +100,11 @@ static int check_job(struct restore *r)
 
 	if (r->opts->shell_job || (root->vsid.v == root->vpid.v && tree_find(&r->tree, root->vpgid)))
 		return 0;
-	return log_refusal(-EINVAL,
-			   "pid %d (%s): its session (leader %d) or process group (%d) is not in the checkpoint: it was a "
-			   "shell's job; give --shell-job (-j) to put it into this terminal's",
-			   root->vpid.v, root->comm, root->vsid.v, root->vpgid.v);
+	return log_refusal(
+	    -EINVAL,
+	    "pid %d (%s): its session (leader %d) or process group (%d) is not in the checkpoint: it was a "
+	    "shell's job; give --shell-job (-j) to put it into this terminal's",
+	    root->vpid.v, root->comm, root->vsid.v, root->vpgid.v);
 }
 
 static int read_images(struct restore *r)
@@ -130,7 +132,7 @@ static int check(struct restore *r)
 	err = err ?: part;
 	if (log_refusals())
 		return log_errno(err ?: -EINVAL, "%u reason%s against this restore, see above; nothing was started",
-				 log_refusals(), log_refusals() > 1 ? "s" : "");
+		                 log_refusals(), log_refusals() > 1 ? "s" : "");
 	return err;
 }
 
@@ -148,8 +150,8 @@ static int build_all(struct build *b, struct events *events)
 	r->stats->forking_time = now_us() - start;
 	fault_point("processes built");
 	if (!err)
-		err = events_run(events, STAGE_SETUP_NAMESPACES, r->tree.tasks[0]->pid) ?:
-		      events_run(events, STAGE_POST_SETUP_NAMESPACES, r->tree.tasks[0]->pid);
+		err = events_run(events, STAGE_SETUP_NAMESPACES, r->tree.tasks[0]->pid)
+		          ?: events_run(events, STAGE_POST_SETUP_NAMESPACES, r->tree.tasks[0]->pid);
 	if (!err)
 		err = build_groups(b);
 	fault_point("groups built");
@@ -263,7 +265,8 @@ int cmd_restore(const struct options *o, struct events *events)
 		return -ENOMEM;
 	fault_init(o->kill_at);
 	raise_files_limit();
-	/* Restored tasks start with the mask that they inherit, and must not be interrupted before they have their own. */
+	/* Restored tasks start with the mask that they inherit, and must not be interrupted before they have their own.
+	 */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
 	err = run_stages(&r, events);

@@ -21,15 +21,15 @@ struct dump {
 	struct image *files_img; /* files.img, open for the whole dump */
 	struct stats *stats;
 	struct code_cache *code_cache; /* agent/layout.h */
-	void *kind_state[32]; /* for kinds with something to keep for the whole dump: see kind_state() */
+	void *kind_state[32];          /* for kinds with something to keep for the whole dump: see kind_state() */
 };
 
 /* A dump's view of a task, hung off task->dump. */
 struct dump_task {
 	struct entered *entered; /* agent/enter.c: the agent's presence, while it is inside */
-	int pidfd;	       /* of the task, for pidfd_getfd() */
-	int proc_fd;	       /* /proc/PID */
-	struct vma_list *vmas; /* mm/vma.h */
+	int pidfd;               /* of the task, for pidfd_getfd() */
+	int proc_fd;             /* /proc/PID */
+	struct vma_list *vmas;   /* mm/vma.h */
 };
 
 struct dump_thread {

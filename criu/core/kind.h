@@ -23,14 +23,14 @@ enum where { IN_TOOL, IN_NS, IN_TASK };
 /* One descriptor of a task at dump, as the core found it. Everything is read once and handed round. */
 struct fd_info {
 	struct task *task;
-	int number;	   /* in the task; -1 for a file that is no descriptor (exe, cwd, root, a mapping) */
-	const char *what;  /* where number is -1, for messages: "its executable" */
-	int fd;		   /* our duplicate: the same open file description (O_PATH of the same file where number is -1) */
-	uint32_t id;	   /* of the description, in files.img */
+	int number;       /* in the task; -1 for a file that is no descriptor (exe, cwd, root, a mapping) */
+	const char *what; /* where number is -1, for messages: "its executable" */
+	int fd;      /* our duplicate: the same open file description (O_PATH of the same file where number is -1) */
+	uint32_t id; /* of the description, in files.img */
 	struct stat st;
-	const char *link;  /* text of /proc/PID/fd/N */
-	const char *info;  /* text of /proc/PID/fdinfo/N, "" where number is -1 */
-	uint32_t flags;	   /* O_*, without O_CLOEXEC */
+	const char *link; /* text of /proc/PID/fd/N */
+	const char *info; /* text of /proc/PID/fdinfo/N, "" where number is -1 */
+	uint32_t flags;   /* O_*, without O_CLOEXEC */
 	uint64_t pos;
 	int mnt_id;
 	FownEntry *fown;
@@ -49,15 +49,17 @@ struct fd_kind {
 	 */
 	int (*dump)(struct dump *d, const struct fd_info *info, void *msg);
 	/*
-	 * Restore, before anything is started: whether open() will find what it needs. 0, or a negative errno (not logged)
-	 * with *why in the arena ("/tmp/x does not exist"); the core says who wants it. NULL: nothing can be missing.
+	 * Restore, before anything is started: whether open() will find what it needs. 0, or a negative errno (not
+	 * logged) with *why in the arena ("/tmp/x does not exist"); the core says who wants it. NULL: nothing can be
+	 * missing.
 	 */
 	int (*check)(struct restore *r, const void *msg, const char **why);
 	/* Its message -> a descriptor of ours, or a negative errno (logged). */
 	int (*open)(struct restore *r, const void *msg);
 	/* After all descriptors of all tasks are open, with ours: what needs others. NULL where nothing does. */
 	int (*late)(struct restore *r, const void *msg, int fd);
-	/* Reads images of its own before anything is opened; dump: writes them at the end. NULL where there are none. */
+	/* Reads images of its own before anything is opened; dump: writes them at the end. NULL where there are none.
+	 */
 	int (*read_images)(struct restore *r);
 	int (*write_images)(struct dump *d);
 	enum where where;
@@ -69,7 +71,7 @@ struct fd_kind {
 /* What an agent answered to a row's ask(). */
 struct answers {
 	const struct agent_op *op; /* the first operation that ask() added; their order is as added */
-	const void *data;	   /* what ask() put into *datap: our view of its space in the area */
+	const void *data;          /* what ask() put into *datap: our view of its space in the area */
 };
 
 /*
@@ -85,13 +87,17 @@ struct task_part {
 	int (*dump)(struct dump *d, struct thread *th, const struct answers *answers);
 	/* Restore: checks its fields before anything is started; refuses (log_refusal) what cannot come back. */
 	int (*check)(struct restore *r, const struct thread *th);
-	/* Restore: adds the calls that bring it back, run by the thread's own agent when all memory and descriptors are there. */
+	/* Restore: adds the calls that bring it back, run by the thread's own agent when all memory and descriptors are
+	 * there. */
 	int (*restore)(struct restore *r, struct thread *th, struct batch *b);
 	/*
-	 * Restore, from outside, when the thread stands seized in its last stop. For what the kernel lets others set (and
-	 * what a credential change inside would have taken back).
+	 * Restore, from outside, when the thread stands seized in its last stop. For what the kernel lets others set
+	 * (and what a credential change inside would have taken back).
 	 */
 	int (*finish)(struct restore *r, struct thread *th);
+	/* Images of its own: read before anything is checked; written at the end of a dump. NULL where there are none. */
+	int (*read_images)(struct restore *r);
+	int (*write_images)(struct dump *d);
 };
 
 /* The tables, in the order of kinds.h; NULL-terminated. */

@@ -72,8 +72,9 @@ static int read_required(struct restore *r, enum image_type type, uint64_t id, c
 	int err = image_read_one(r->dir, type, id, r->arena, msgp);
 
 	if (err == -ENOENT)
-		return log_errno(err, "pid %d: one of its images is missing (type %d, number %llu); the checkpoint is not whole",
-				 t->vpid.v, type, (unsigned long long)id);
+		return log_errno(
+		    err, "pid %d: one of its images is missing (type %d, number %llu); the checkpoint is not whole",
+		    t->vpid.v, type, (unsigned long long)id);
 	return err;
 }
 
@@ -217,8 +218,8 @@ int tree_read(struct restore *r)
 	if (err == -ENOENT)
 		return log_errno(err, "inventory.img is missing: there is no checkpoint in this directory (see -D)");
 	if (!err && r->inventory->img_version != IMG_VERSION_1_1)
-		err = log_errno(-EINVAL, "inventory.img: image version %u; this tool reads %d", r->inventory->img_version,
-				IMG_VERSION_1_1);
+		err = log_errno(-EINVAL, "inventory.img: image version %u; this tool reads %d",
+		                r->inventory->img_version, IMG_VERSION_1_1);
 	if (!err)
 		err = read_pstree(r);
 	if (!err)

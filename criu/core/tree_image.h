@@ -13,8 +13,9 @@ int tree_write(struct dump *d);
 int inventory_write(struct dump *d);
 
 /*
- * Reads the inventory and the tree: r->inventory, r->tree with parents, children, threads, core, ids, mm, fs. Checks all of
- * it: the version, one root, no pid twice, no cycle, what must be there. Nothing is started by it. Logs its errors.
+ * Reads the inventory and the tree: r->inventory, r->tree with parents, children, threads, core, ids, mm, fs. Checks
+ * all of it: the version, one root, no pid twice, no cycle, what must be there. Nothing is started by it. Logs its
+ * errors.
  */
 int tree_read(struct restore *r);
 

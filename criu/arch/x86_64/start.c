@@ -12,52 +12,52 @@
  * needs none until it has the agent's.
  */
 __asm__(".section .rodata\n"
-	".globl start_code, start_end\n"
-	"start_code:\n"
-	"	leaq	start_end(%rip), %rbx\n"
-	"	movl	$9, %eax\n" /* mmap(text_at, text_len, RX, SHARED|FIXED, fd, 0) */
-	"	movq	8(%rbx), %rdi\n"
-	"	movq	16(%rbx), %rsi\n"
-	"	movl	$5, %edx\n"
-	"	movl	$0x11, %r10d\n"
-	"	movq	0(%rbx), %r8\n"
-	"	xorl	%r9d, %r9d\n"
-	"	syscall\n"
-	"	cmpq	8(%rbx), %rax\n"
-	"	jne	1f\n"
-	"	movl	$9, %eax\n" /* mmap(slots_at, slots_len, RW, SHARED|FIXED, fd, slots_off) */
-	"	movq	24(%rbx), %rdi\n"
-	"	movq	32(%rbx), %rsi\n"
-	"	movl	$3, %edx\n"
-	"	movq	40(%rbx), %r9\n"
-	"	syscall\n"
-	"	cmpq	24(%rbx), %rax\n"
-	"	jne	1f\n"
-	"	movq	56(%rbx), %rdi\n"
-	"	movq	64(%rbx), %rsp\n"
-	"	jmp	*48(%rbx)\n"
-	"1:	movl	$231, %eax\n" /* exit_group(1) */
-	"	movl	$1, %edi\n"
-	"	syscall\n"
-	"	.balign 8\n"
-	"start_end:\n"
-	".previous\n"
+        ".globl start_code, start_end\n"
+        "start_code:\n"
+        "	leaq	start_end(%rip), %rbx\n"
+        "	movl	$9, %eax\n" /* mmap(text_at, text_len, RX, SHARED|FIXED, fd, 0) */
+        "	movq	8(%rbx), %rdi\n"
+        "	movq	16(%rbx), %rsi\n"
+        "	movl	$5, %edx\n"
+        "	movl	$0x11, %r10d\n"
+        "	movq	0(%rbx), %r8\n"
+        "	xorl	%r9d, %r9d\n"
+        "	syscall\n"
+        "	cmpq	8(%rbx), %rax\n"
+        "	jne	1f\n"
+        "	movl	$9, %eax\n" /* mmap(slots_at, slots_len, RW, SHARED|FIXED, fd, slots_off) */
+        "	movq	24(%rbx), %rdi\n"
+        "	movq	32(%rbx), %rsi\n"
+        "	movl	$3, %edx\n"
+        "	movq	40(%rbx), %r9\n"
+        "	syscall\n"
+        "	cmpq	24(%rbx), %rax\n"
+        "	jne	1f\n"
+        "	movq	56(%rbx), %rdi\n"
+        "	movq	64(%rbx), %rsp\n"
+        "	jmp	*48(%rbx)\n"
+        "1:	movl	$231, %eax\n" /* exit_group(1) */
+        "	movl	$1, %edi\n"
+        "	syscall\n"
+        "	.balign 8\n"
+        "start_end:\n"
+        ".previous\n"
 
-	/* long clone3_call(args, size, fn, arg) */
-	".text\n"
-	".type clone3_call, @function\n"
-	"clone3_call:\n"
-	"	movq	%rdx, %r8\n"
-	"	movq	%rcx, %r9\n"
-	"	movl	$435, %eax\n"
-	"	syscall\n"
-	"	testq	%rax, %rax\n"
-	"	jz	1f\n"
-	"	ret\n"
-	"1:	xorl	%ebp, %ebp\n"
-	"	movq	%r9, %rdi\n"
-	"	callq	*%r8\n"
-	"	hlt\n");
+        /* long clone3_call(args, size, fn, arg) */
+        ".text\n"
+        ".type clone3_call, @function\n"
+        "clone3_call:\n"
+        "	movq	%rdx, %r8\n"
+        "	movq	%rcx, %r9\n"
+        "	movl	$435, %eax\n"
+        "	syscall\n"
+        "	testq	%rax, %rax\n"
+        "	jz	1f\n"
+        "	ret\n"
+        "1:	xorl	%ebp, %ebp\n"
+        "	movq	%r9, %rdi\n"
+        "	callq	*%r8\n"
+        "	hlt\n");
 
 extern const uint8_t start_code[], start_end[];
 long clone3_call(struct clone_args *args, size_t size, void (*fn)(void *), void *arg);
@@ -80,7 +80,9 @@ size_t arch_start_elf(raddr_t at, const struct start_params *params, uint8_t buf
 		.e_phentsize = sizeof(Elf64_Phdr),
 		.e_phnum = 1,
 	};
-	Elf64_Phdr ph = { .p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_vaddr = at, .p_paddr = at, .p_align = PAGE_SIZE };
+	Elf64_Phdr ph = {
+		.p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_vaddr = at, .p_paddr = at, .p_align = PAGE_SIZE
+	};
 	uint8_t *p = buf + sizeof(eh) + sizeof(ph);
 
 	eh.e_entry = at + (uint64_t)(p - buf);
