@@ -50,8 +50,8 @@ def tree(pid):
 
 
 def state_of(pid):
-    t = text("/proc/%d/stat" % pid)
-    return t.rpartition(")")[2].split()[0] if ")" in t else "gone"
+    fields = text("/proc/%d/stat" % pid).rpartition(")")[2].split()
+    return fields[0] if fields else "gone"
 
 
 def status_of(path):

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * 60000 mappings: every second page of a range read-only, each with contents of its own.
+ * zdtm: slow
+ * zdtm: exclusive
+ * zdtm: timeout 180
+ * zdtm: restores 2
+ */
+#include <sys/mman.h>
+
+#include "zdtm.h"
+
+#define N    60000
+#define PAGE 4096UL
+
+int main(void)
+{
+	unsigned char *p = mmap(NULL, N * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	zdtm_must(p != MAP_FAILED && !madvise(p, N * PAGE, MADV_NOHUGEPAGE));
+	for (unsigned i = 0; i < N; i++)
+		*(unsigned *)(p + i * PAGE) = i * 3 + 1;
+	for (unsigned i = 0; i < N; i += 2)
+		zdtm_must(!mprotect(p + i * PAGE, PAGE, PROT_READ));
+	zdtm_ready();
+	zdtm_wait();
+	for (unsigned i = 0; i < N; i++) {
+		unsigned *w = (unsigned *)(p + i * PAGE);
+
+		if (!zdtm_check(*w == i * 3 + 1, "page %u holds %u", i, *w))
+			break;
+		if (i % 2)
+			*w = 0;
+	}
+	zdtm_pass();
+}
