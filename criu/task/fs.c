@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "agent/batch.h"
+#include "agent/fdpass.h"
+#include "core/fdinfo.h"
+#include "core/files.h"
+#include "core/log.h"
+#include "task/fs.h"
+
+static int read_umask(struct dump *d, const struct task *t, uint32_t *umask)
+{
+	struct text_buf buf = { 0 };
+	const char *text = read_text(t->dump->proc_fd, "status", d->arena, &buf), *line;
+
+	if (!text)
+		return log_errno(-errno, "%s: reading its status", task_name(t));
+	line = strstr(text, "\nUmask:");
+	if (!line)
+		return log_errno(-EINVAL, "%s: no umask in its status", task_name(t));
+	*umask = (uint32_t)strtoul(line + 7, NULL, 8);
+	return 0;
+}
+
+int fs_dump(struct dump *d, struct task *t)
+{
+	FsEntry *fs = t->fs = arena_msg(d->arena, FsEntry, fs_entry);
+	const struct task *first = tree_first_fs(&d->tree, t);
+	char path[64];
+	int err;
+
+	if (first != t) {
+		*fs = *first->fs;
+		return image_write_one(d->dir, IMG_FS, t->vpid.v, fs);
+	}
+	snprintf(path, sizeof(path), "/proc/%d/cwd", t->pid);
+	err = files_dump_path(d, t, path, O_RDONLY, "its working directory", &fs->cwd_id);
+	snprintf(path, sizeof(path), "/proc/%d/root", t->pid);
+	if (!err)
+		err = files_dump_path(d, t, path, O_RDONLY, "its root", &fs->root_id);
+	fs->has_umask = true;
+	if (!err)
+		err = read_umask(d, t, &fs->umask);
+	return err ?: image_write_one(d->dir, IMG_FS, t->vpid.v, fs);
+}
+
+/* A root other than ours takes a chroot; without it a task needs no privilege here. */
+static int same_as_our_root(int fd, bool *same)
+{
+	struct stat theirs, ours;
+
+	if (fstat(fd, &theirs) || stat("/", &ours))
+		return log_errno(-errno, "comparing a task's root with ours");
+	*same = theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino;
+	return 0;
+}
+
+int fs_restore(struct restore *r, struct task *t)
+{
+	int fds[2], numbers[2], n = 2, err;
+	bool same_root;
+	struct batch *b;
+
+	fds[0] = files_open(r, t->fs->cwd_id);
+	fds[1] = files_open(r, t->fs->root_id);
+	if (fds[0] < 0 || fds[1] < 0)
+		return log_errno(MIN(fds[0], fds[1]), "%s: its working directory or root", task_name(t));
+	err = same_as_our_root(fds[1], &same_root);
+	if (err)
+		return err;
+	if (same_root)
+		n = 1;
+	err = files_send(r, t, fds, n, numbers);
+	if (err)
+		return err;
+	b = agent_batch(t->restore->agent, "its working directory and root");
+	if (!same_root) {
+		batch_call(b, SYS_fchdir, (uint64_t)numbers[1]);
+		batch_call(b, SYS_chroot, batch_string(b, "."));
+	}
+	batch_call(b, SYS_fchdir, (uint64_t)numbers[0]);
+	if (t->fs->has_umask)
+		batch_call(b, SYS_umask, t->fs->umask & 0777);
+	for (int i = 0; i < n; i++)
+		batch_call(b, SYS_close, (uint64_t)numbers[i]);
+	return batch_run(b);
+}
