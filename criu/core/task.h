@@ -35,6 +35,7 @@ struct task {
 	pid_t pid;
 	vpid_t vpid, vpgid, vsid;
 	enum task_state state;
+	int stop_signo;         /* dump, of a TASK_STOPPED: the signal that stopped it */
 	char comm[16];          /* for messages */
 	struct thread *threads; /* [0] is the leader; one even for a zombie */
 	size_t n_threads;
