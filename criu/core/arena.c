@@ -10,9 +10,17 @@
 #define BLOCK_FIRST (16UL << 10)
 #define BLOCK_MAX   (1UL << 20)
 #define ALIGNMENT   16UL
+#define PB_REUSE    512
 
 struct block {
 	struct block *next;
+	_Alignas(ALIGNMENT) unsigned char data[];
+};
+
+/* Stands before what protobuf-c asked for. */
+struct pb_piece {
+	struct pb_piece *next; /* when it is free */
+	size_t size;
 	_Alignas(ALIGNMENT) unsigned char data[];
 };
 
@@ -21,6 +29,7 @@ struct arena {
 	unsigned char *at, *end; /* what is free in the current block */
 	size_t next_size;
 	ProtobufCAllocator pb;
+	struct pb_piece *pb_free;
 };
 
 /* There is nothing sensible to go on with; abort() lets the guardian roll back. */
@@ -30,13 +39,41 @@ static _Noreturn void out_of_memory(size_t size)
 	abort();
 }
 
+/*
+ * While unpacking, protobuf-c keeps scratch tables of its own, in sizes that double, which it gives back: several times
+ * what a thread's core takes. They are few and large, so a short list brings them back.
+ */
 static void *pb_alloc(void *arena, size_t size)
 {
-	return arena_alloc(arena, size);
+	struct arena *a = arena;
+	struct pb_piece *p;
+
+	for (struct pb_piece **at = &a->pb_free; size >= PB_REUSE && *at; at = &(*at)->next) {
+		p = *at;
+		if (p->size < size || p->size / 2 > size)
+			continue;
+		*at = p->next;
+		return p->data;
+	}
+	if (size > SIZE_MAX / 2)
+		out_of_memory(size);
+	p = arena_alloc(a, sizeof(*p) + size);
+	p->size = size;
+	return p->data;
 }
 
 static void pb_free(void *arena, void *pointer)
 {
+	struct arena *a = arena;
+	struct pb_piece *p;
+
+	if (!pointer)
+		return;
+	p = (struct pb_piece *)((unsigned char *)pointer - offsetof(struct pb_piece, data));
+	if (p->size < PB_REUSE)
+		return;
+	p->next = a->pb_free;
+	a->pb_free = p;
 }
 
 struct arena *arena_new(void)

@@ -29,7 +29,7 @@ char *arena_strdup(struct arena *a, const char *s);
 void *arena_memdup(struct arena *a, const void *p, size_t size);
 char *arena_printf(struct arena *a, const char *fmt, ...) PRINTF(2, 3);
 
-/* An allocator for protobuf-c's unpack functions; its free does nothing. */
+/* An allocator for protobuf-c's unpack functions. Messages need not be freed. */
 ProtobufCAllocator *arena_pb(struct arena *a);
 
 #define arena_new_of(a, type)       ((type *)arena_alloc((a), sizeof(type)))
