@@ -75,4 +75,23 @@ int arch_regs_to_core(struct arena *a, const struct thread_regs *regs, CoreEntry
 int arch_regs_check_core(const CoreEntry *core, const char *who);
 struct thread_regs *arch_regs_from_core(struct arena *a, const CoreEntry *core);
 
+/* clear_child_tid, which the format keeps beside the registers; before or after arch_regs_to_core(). 0: none. */
+void arch_core_set_clear_tid(struct arena *a, CoreEntry *core, raddr_t addr);
+raddr_t arch_core_clear_tid(const CoreEntry *core);
+
+/*
+ * Register state that a task has to ask the kernel for before it may use it (AMX). A call that a task can make.
+ * arch_perm_ask: one that writes 8 bytes at out, which go to arch_perm_to_core(); false: nothing to ask for here.
+ * arch_perm_request: one that brings back what the image's task may use; false: nothing.
+ * arch_state_is_large: the thread's registers only find room after it has used them (AGENT_OP_TOUCH).
+ */
+struct arch_call {
+	long nr;
+	uint64_t arg[6];
+};
+bool arch_perm_ask(raddr_t out, struct arch_call *call);
+void arch_perm_to_core(struct arena *a, CoreEntry *core, uint64_t answer);
+bool arch_perm_request(const CoreEntry *core, struct arch_call *call);
+bool arch_state_is_large(const CoreEntry *core);
+
 #endif
