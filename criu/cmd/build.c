@@ -102,8 +102,8 @@ struct root_start {
 /* Runs in the new process, in our memory: nothing but system calls. */
 static void exec_root(void *arg)
 {
-	static char *const argv[] = { (char[]) { "criu-agent" }, NULL };
 	const struct root_start *s = arg;
+	char name[] = "criu-agent", *argv[] = { name, NULL };
 
 	fcntl(s->area, F_SETFD, 0);
 	fcntl(s->sock, F_SETFD, 0);
@@ -393,11 +393,22 @@ static int populate(struct build *b, struct node *n)
 	return err;
 }
 
+/* With --log-pid, what concerns a task goes into its own log. */
+static int in_its_log(struct build *b, struct node *n)
+{
+	int err;
+
+	log_task(n->pid.v);
+	err = populate(b, n);
+	log_task(0);
+	return err;
+}
+
 int build_processes(struct build *b)
 {
 	int err = create_root(b, b->plan->nodes[0]);
 
 	for (size_t i = 0; !err && i < b->plan->n_nodes; i++)
-		err = populate(b, b->plan->nodes[i]);
+		err = in_its_log(b, b->plan->nodes[i]);
 	return err;
 }

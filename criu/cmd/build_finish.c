@@ -124,8 +124,10 @@ static int each_thread(struct build *b, int (*fn)(struct build *, struct thread 
 	for (size_t i = 0; !err && i < b->r->tree.n_tasks; i++) {
 		struct task *t = b->r->tree.tasks[i];
 
+		log_task(t->vpid.v);
 		for (size_t k = 0; !err && lives(t) && k < t->n_threads; k++)
 			err = fn(b, &t->threads[k]);
+		log_task(0);
 	}
 	return err;
 }

@@ -15,6 +15,7 @@
 #include "cmd/cmd.h"
 #include "core/files.h"
 #include "core/hooks.h"
+#include "core/image_dir.h"
 #include "core/kobj_ids.h"
 #include "core/log.h"
 #include "core/proc.h"
@@ -324,7 +325,7 @@ static int run_stages(struct dump *d, struct events *events)
 	return err ?: undone;
 }
 
-static int note_image(const char *name, void *arg)
+static int note_image(void *arg, const char *name)
 {
 	struct dump *d = arg;
 	struct undo u = { .type = UNDO_IMAGES, .fd = image_dir_fd(d->dir), .path = name };
@@ -365,6 +366,8 @@ int cmd_dump(const struct options *o, struct events *events)
 	close_tasks(&d);
 	if (d.guardian)
 		guardian_stop(d.guardian, err != 0);
+	if (!err)
+		err = work_dir_write_pidfile(o, o->tree);
 	if (!err)
 		err = stats_finish(o, &stats, CMD_DUMP);
 	image_dir_close(d.dir);

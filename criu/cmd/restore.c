@@ -164,23 +164,6 @@ static int build_all(struct build *b, struct events *events)
 	return err;
 }
 
-static int write_pidfile(const struct options *o, pid_t pid)
-{
-	_cleanup_close_ int fd = -1;
-	char text[16];
-	int len = snprintf(text, sizeof(text), "%d", pid), work;
-
-	if (!o->pidfile)
-		return 0;
-	work = open(o->work_dir ?: o->images_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	fd = openat(work, o->pidfile, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	if (work >= 0)
-		close(work);
-	if (fd < 0 || write(fd, text, (size_t)len) != len)
-		return log_errno(-errno, "writing the pid file %s", o->pidfile);
-	return 0;
-}
-
 static int build_and_release(struct restore *r, struct events *events)
 {
 	struct build b = { .r = r, .area_fd = -1 };
@@ -191,7 +174,7 @@ static int build_and_release(struct restore *r, struct events *events)
 		err = build_all(&b, events);
 	root = r->tree.tasks[0]->pid;
 	if (!err)
-		err = write_pidfile(r->opts, root);
+		err = work_dir_write_pidfile(r->opts, root);
 	if (!err)
 		err = events_run(events, STAGE_POST_RESTORE, root);
 	if (!err)
