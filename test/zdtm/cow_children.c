@@ -129,9 +129,12 @@ int main(void)
 	for (int i = 0; i < PAGES; i++)
 		memset(mem + i * PAGE, expect(16, i), PAGE);
 	for (int k = 0; k < KIDS; k++) {
-		zdtm_must((sh->pids[k] = fork()) >= 0);
-		if (!sh->pids[k])
+		pid_t kid = fork();
+
+		zdtm_must(kid >= 0);
+		if (!kid)
 			child(k);
+		sh->pids[k] = kid;
 	}
 	while (__atomic_load_n(&sh->ready, __ATOMIC_SEQ_CST) < KIDS)
 		zdtm_nap();

@@ -65,7 +65,7 @@ def find(tests_dir):
         path = os.path.join(HERE, name)
         if ext == ".c":
             out.append(Spec(path, os.path.join(tests_dir, base)))
-        elif ext in (".sh", ".py"):
+        elif ext in (".sh", ".py", ".pl"):
             out.append(Spec(path, path))
     return out
 

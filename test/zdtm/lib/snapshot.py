@@ -71,8 +71,8 @@ def joined_maps(raw):
     out = []
     for line in raw.splitlines():
         f = line.split(None, 5)
-        if len(f) < 5:
-            continue
+        if len(f) < 5 or "-" not in f[0]:
+            continue  # no line of maps: the task has ended
         start, end = (int(x, 16) for x in f[0].split("-"))
         name = f[5] if len(f) > 5 else ""
         ino = f[4]

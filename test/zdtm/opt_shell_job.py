@@ -1,0 +1,94 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+# --shell-job: a job of a shell, on the shell's terminal, restored on the terminal of another shell. Without the option it
+# is refused, and the refusal names the option.
+# zdtm: driver
+import fcntl
+import os
+import signal
+import struct
+import subprocess
+import termios
+
+from driver import check, run_all, scenario, state_of, status_of, text, wait_for
+
+
+class Shell:
+    """A session leader with a terminal of its own, that runs commands as a shell does: a group each, in the foreground."""
+
+    def __init__(self, s):
+        self.s = s
+        self.master, slave = os.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        self.proc = subprocess.Popen(["/bin/bash", "--norc", "--noprofile", "-i"], stdin=slave, stdout=slave, stderr=slave,
+                                     start_new_session=True, cwd=s.dir, env=dict(os.environ, PS1="", TERM="dumb"),
+                                     preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        os.close(slave)
+        os.set_blocking(self.master, False)
+        self.seen = ""
+
+    def say(self, line):
+        os.write(self.master, line.encode() + b"\n")
+
+    def wait(self, words, seconds=10):
+        def there():
+            try:
+                self.seen += os.read(self.master, 65536).decode(errors="replace")
+            except OSError:
+                pass
+            return words in self.seen
+        return wait_for(there, seconds)
+
+    def end(self):
+        self.proc.kill()
+        self.proc.wait()
+        os.close(self.master)
+
+
+def start_job(s):
+    shell = Shell(s)
+    s.shell = shell
+    s.script("job", 'echo "$$" > jobpid; exec %s/sleeping\n' % os.environ["TESTS"])
+    shell.say("./job")
+    check(wait_for(lambda: os.path.exists(s.path("ready")), 10), "the job does not start: %r" % shell.seen)
+    s.pid = int(text(s.path("jobpid")))
+    return shell
+
+
+@scenario
+def refused_without(s):
+    shell = start_job(s)
+    s.dump(ok=False)
+    said = s.errors("dump.log")
+    check(s.rc != 0 and "--shell-job" in said, "the refusal (%d) says %s" % (s.rc, said))
+    check(not s.images() and state_of(s.pid) == "S", "something is left")
+    open(s.path("verify"), "w").close()
+    check(wait_for(lambda: "PASS" in text(s.path("result")), 5), "the job says %r" % text(s.path("result")))
+    shell.end()
+
+
+@scenario
+def to_another_terminal(s):
+    first = start_job(s)
+    sid = os.getsid(s.pid)
+    check(sid == first.proc.pid and os.getpgid(s.pid) == s.pid, "it is no job of the shell")
+    s.dump("--shell-job", ok=False)
+    check(s.rc == 0, "dump: " + s.errors("dump.log"))
+    check(wait_for(lambda: state_of(s.pid) == "gone", 5), "still there")
+    first.end()
+    second = Shell(s)
+    second.say("%s restore -D %s -v4 -o restore.log --shell-job; echo status $?-" % (s.criu, s.imgs))
+    check(wait_for(lambda: state_of(s.pid) in "SR", 10) and state_of(s.pid) != "gone",
+          "not restored: %s %r" % (s.errors("restore.log"), second.seen))
+    check(os.getsid(s.pid) == second.proc.pid, "its session is %d, not the second shell's" % os.getsid(s.pid))
+    stat = text("/proc/%d/stat" % s.pid).rpartition(")")[2].split()
+    check(int(stat[4]) == os.fstat(second.master).st_rdev or int(stat[4]) != 0, "no controlling terminal")
+    tty = os.readlink("/proc/%d/fd/1" % s.pid)
+    check(tty == os.readlink("/proc/%d/fd/1" % second.proc.pid), "it writes to %s" % tty)
+    open(s.path("verify"), "w").close()
+    check(second.wait("status 0-"), "the shell says %r" % second.seen)
+    check("PASS" in text(s.path("result")), "the job says %r" % text(s.path("result")))
+    second.end()
+
+
+run_all()

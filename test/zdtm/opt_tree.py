@@ -1,0 +1,173 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+# What happens to the tree at the end of a dump or a restore: left running or stopped, detached or waited for, as whose
+# child; pids that are taken; several restores of the same images.
+# zdtm: driver
+# zdtm: timeout 120
+import os
+import signal
+import subprocess
+
+from driver import Failed, Snapshot, check, children, run_all, scenario, state_of, status_of, text, wait_for
+
+
+@scenario
+def leave_running(s):
+    s.victim()
+    before = Snapshot(s.pid)
+    s.dump("-R")
+    s.same(before, "after dump -R")
+    s.verify()
+
+
+@scenario
+def leave_stopped(s):
+    s.victim()
+    s.dump("--leave-stopped")
+    check(state_of(s.pid) == "T", "the victim is in state %s" % state_of(s.pid))
+    check(status_of("/proc/%d/status" % s.pid)["TracerPid"] == "0", "it is traced")
+    os.kill(s.pid, signal.SIGCONT)
+    check(wait_for(lambda: state_of(s.pid) == "S", 2), "SIGCONT does not continue it")
+    s.verify()
+
+
+@scenario
+def restore_stopped(s):
+    s.victim()
+    s.dump()
+    s.restore("-s")
+    check(state_of(s.pid) == "T", "the restored victim is in state %s" % state_of(s.pid))
+    os.kill(s.pid, signal.SIGCONT)
+    s.verify()
+
+
+@scenario
+def dumped_stopped_stays(s):
+    """A root that was stopped already: left stopped or running, it stays as it was."""
+    s.victim()
+    os.kill(s.pid, signal.SIGSTOP)
+    check(wait_for(lambda: state_of(s.pid) == "T", 2), "SIGSTOP")
+    s.dump("-R")
+    check(state_of(s.pid) == "T", "after dump -R it is in state %s" % state_of(s.pid))
+    s.clean_images()
+    s.dump()
+    s.restore()
+    check(state_of(s.pid) == "T", "after the restore it is in state %s" % state_of(s.pid))
+    os.kill(s.pid, signal.SIGCONT)
+    s.verify()
+
+
+@scenario
+def attached(s):
+    """Without -d the tool stays until the root task ends, and exits 0 if the restore succeeded."""
+    s.victim()
+    s.dump()
+    p = subprocess.Popen([s.criu, "restore", "-D", s.imgs, "-v4", "-o", "restore.log"], stdin=subprocess.DEVNULL)
+    s.proc = None
+    check(wait_for(lambda: state_of(s.pid) == "S", 10), "not restored: " + s.errors("restore.log"))
+    check(status_of("/proc/%d/status" % s.pid)["PPid"] == str(p.pid), "the root is not the tool's child")
+    check(p.poll() is None, "the tool did not wait")
+    open(s.path("verify"), "w").close()
+    try:
+        rc = p.wait(10)
+    except subprocess.TimeoutExpired:
+        p.kill()
+        raise Failed("the tool does not end after the root task did")
+    check(rc == 0, "the tool ends with %d" % rc)
+    check("PASS" in text(s.path("result")), "the victim says %r" % text(s.path("result")))
+
+
+@scenario
+def sibling(s):
+    """-S: the root becomes a child of whoever called the tool; only with -d."""
+    s.victim()
+    s.dump()
+    s.restore("--restore-sibling")
+    check(status_of("/proc/%d/status" % s.pid)["PPid"] == str(os.getpid()), "the parent is not ours")
+    s.verify()
+
+
+@scenario
+def pidfile(s):
+    s.victim()
+    s.dump()
+    s.restore("--pidfile", s.path("pid"))
+    check(text(s.path("pid")) == str(s.pid), "the pidfile says %r" % text(s.path("pid")))
+    s.kill()
+    s.restore("--pidfile", "relative.pid", "-W", s.dir, ok=False)
+    check(s.rc == 0 and os.path.exists(s.path("relative.pid")), "a relative pidfile is not in the work directory")
+    s.kill()
+    s.restore("--pidfile", s.path("pid"), ok=False)
+    check(s.rc != 0, "a pidfile that is there is written over")
+
+
+@scenario
+def many_restores(s):
+    s.victim()
+    before = Snapshot(s.pid)
+    s.dump()
+    for i in range(5):
+        s.restore()
+        s.same(before, "restore %d" % (i + 1))
+        s.kill()
+    s.restore()
+    s.verify()
+
+
+@scenario
+def second_round(s):
+    """A restored process can be dumped, again and again."""
+    s.victim()
+    before = Snapshot(s.pid)
+    for i in range(4):
+        s.clean_images()
+        s.dump()
+        s.restore()
+        s.same(before, "round %d" % (i + 1))
+    s.verify()
+
+
+@scenario
+def taken_pid(s):
+    """A pid that lives is named before anything is started, and by whom."""
+    s.victim()
+    s.dump("--leave-running")
+    held = s.proc
+    s.restore(ok=False)
+    check(s.rc != 0, "restored although the pid is taken")
+    said = s.errors("restore.log")
+    check(str(s.pid) in said and "sleeping" in said, "does not say which pid and who has it: " + said)
+    check(not [c for c in children(os.getpid()) if c != held.pid], "something was started")
+    s.proc = held
+    s.verify()
+
+
+@scenario
+def taken_pids_all(s):
+    """Each of the pids that are taken is named, not the first."""
+    s.victim("cow_children")
+    pids = [s.pid] + children(s.pid)[:3]
+    s.dump("--leave-running")
+    held = s.proc
+    s.restore(ok=False)
+    said = "\n".join(x for x in text(s.imgs + "/restore.log").splitlines() if "Error" in x)
+    missing = [p for p in pids if str(p) not in said]
+    check(s.rc != 0 and not missing, "pids %r are not named in: %s" % (missing, said[:500]))
+    s.proc = held
+    s.verify()
+
+
+@scenario
+def no_such_pid(s):
+    s.pid = 1 << 22
+    s.dump(ok=False)
+    check(s.rc != 0 and not s.images(), "dump of a pid that is not there: %d, %r" % (s.rc, s.images()))
+
+
+@scenario
+def no_images(s):
+    s.restore(ok=False)
+    check(s.rc != 0 and "inventory.img" in s.errors("restore.log"), "of an empty directory: " + s.errors("restore.log"))
+
+
+run_all()
