@@ -18,6 +18,7 @@
 #include "core/log.h"
 #include "core/proc.h"
 #include "mm/mm.h"
+#include "tty/tty.h"
 
 int build_open(struct restore *r, struct build *b)
 {
@@ -383,6 +384,9 @@ static int populate(struct build *b, struct node *n)
 
 		batch_call(batch, SYS_setsid);
 		err = batch_run(batch);
+		/* Children of the session inherit its terminal. */
+		if (!err && n->task && n->task->state != TASK_DEAD)
+			err = tty_take_terminal(b->r, n->task);
 	}
 	if (!err)
 		err = create_those(b, n, false);

@@ -1,26 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <fcntl.h>
-#include <string.h>
 #include <sys/syscall.h>
 
 #include "agent/batch.h"
 #include "agent/fdpass.h"
-#include "core/fdinfo.h"
 #include "core/files.h"
 #include "core/log.h"
+#include "core/proc.h"
 #include "task/fs.h"
 
-static int read_umask(struct dump *d, const struct task *t, uint32_t *umask)
+static int read_umask(const struct task *t, uint32_t *umask)
 {
-	struct text_buf buf = { 0 };
-	const char *text = read_text(t->dump->proc_fd, "status", d->arena, &buf), *line;
+	struct proc_status st;
+	int err = read_proc_status(t->dump->proc_fd, 0, NULL, &st);
 
-	if (!text)
-		return log_errno(-errno, "%s: reading its status", task_name(t));
-	line = strstr(text, "\nUmask:");
-	if (!line)
-		return log_errno(-EINVAL, "%s: no umask in its status", task_name(t));
-	*umask = (uint32_t)strtoul(line + 7, NULL, 8);
+	if (!err && !st.has_umask)
+		err = -ENODATA;
+	if (err)
+		return log_errno(err, "%s: reading its umask", task_name(t));
+	*umask = st.umask;
 	return 0;
 }
 
@@ -42,7 +40,7 @@ int fs_dump(struct dump *d, struct task *t)
 		err = files_dump_path(d, t, path, O_RDONLY, "its root", &fs->root_id);
 	fs->has_umask = true;
 	if (!err)
-		err = read_umask(d, t, &fs->umask);
+		err = read_umask(t, &fs->umask);
 	return err ?: image_write_one(d->dir, IMG_FS, t->vpid.v, fs);
 }
 
@@ -60,7 +58,7 @@ static int same_as_our_root(int fd, bool *same)
 int fs_restore(struct restore *r, struct task *t)
 {
 	int fds[2], numbers[2], n = 2, err;
-	bool same_root;
+	bool same_root = false;
 	struct batch *b;
 
 	fds[0] = files_open(r, t->fs->cwd_id);
