@@ -96,7 +96,7 @@ test:
 lint:
 	@scripts/lint
 bench: all $(BENCH)
-	@test/bench/run $(B)
+	@test/bench/run $(B) $(BENCH_ARGS)
 fuzz: all $(FUZZ)
 	@test/fuzz/run $(B) $(FUZZ_SECONDS)
 asan:
