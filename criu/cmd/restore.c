@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "agent/death.h"
 #include "arch/arch.h"
@@ -18,6 +19,8 @@
 #include "core/proc.h"
 #include "core/tree_image.h"
 #include "mm/mm.h"
+
+#define REAP_TRIES 600 /* 3 s in all */
 
 /* ---- reading and checking: nothing is started here ---- */
 
@@ -71,6 +74,22 @@ static int check_tasks(struct restore *r)
 	return err;
 }
 
+/* A zombie whose parent is slow to reap it holds its number for a while: worth waiting for. */
+static bool taken(pid_t pid)
+{
+	struct proc_stat st;
+	struct timespec tick = { .tv_nsec = 5 * 1000 * 1000 };
+
+	for (int i = 0; i < REAP_TRIES; i++) {
+		if (proc_stat_of(pid, &st))
+			return false;
+		if (st.state != 'Z' && st.state != 'X')
+			break;
+		nanosleep(&tick, NULL);
+	}
+	return true;
+}
+
 /* All numbers that the tree needs, before the first is taken: names every one that somebody else has. */
 static int check_pids(struct restore *r)
 {
@@ -80,15 +99,16 @@ static int check_pids(struct restore *r)
 		const struct task *t = r->tree.tasks[i];
 
 		for (size_t k = 0; k < t->n_threads; k++) {
-			char comm[32];
+			char comm[32] = "?";
 			pid_t pid = t->threads[k].vtid.v;
 
-			if (proc_comm(pid, comm, sizeof(comm)) == 0)
-				err =
-				    log_refusal(-EEXIST,
-				                "pid %d, which %s %s needs, is taken by %s: end that, or restore in a "
-				                "pid namespace of its own (unshare -pf --mount-proc)",
-				                pid, k ? "a thread of" : "", t->comm, comm);
+			if (!taken(pid))
+				continue;
+			proc_comm(pid, comm, sizeof(comm));
+			err = log_refusal(-EEXIST,
+					  "pid %d, which %s%s needs, is taken by %s: end that, or restore in a pid "
+					  "namespace of its own (unshare -pf --mount-proc)",
+					  pid, k ? "a thread of " : "", t->comm, comm);
 		}
 	}
 	return err;
