@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the kernel needs for it at the least: floor KIND ARGUMENTS. Prints microseconds.
+ *
+ *	run COMMAND...		a command from vfork to its end (that is no floor but how the tool itself is timed)
+ *	write FILE BYTES	write(2) of so many bytes from one hot buffer
+ *	read FILE		two threads read the file into fresh huge pages
+ *	exec N			fork and execve of an empty program
+ *	fork N			fork of children that sleep
+ *	clone N			threads, made and joined
+ *	mmap N			N mappings of a page each, touched
+ *	open N			N files by path
+ *	ptrace PID		each thread: SEIZE, INTERRUPT, wait, registers, DETACH
+ *	getfd PID		each descriptor: pidfd_getfd, fstat, its fdinfo
+ *	maps PID		/proc/PID/maps read, and every page of the writable mappings by process_vm_readv
+ */
+#include <dirent.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAGE 4096UL
+#define HUGE (2UL << 20)
+#define HOT  (1UL << 18)
+
+static uint64_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000ULL + ts.tv_nsec / 1000;
+}
+
+static void must(int ok, const char *what)
+{
+	if (!ok) {
+		perror(what);
+		exit(1);
+	}
+}
+
+static int run(char **argv)
+{
+	uint64_t began = now();
+	int status;
+	pid_t pid = vfork();
+
+	must(pid >= 0, "vfork");
+	if (!pid) {
+		int fd = open("/dev/null", O_RDWR);
+
+		dup2(fd, 0);
+		dup2(fd, 1);
+		execv(argv[0], argv);
+		_exit(127);
+	}
+	while (waitpid(pid, &status, 0) != pid)
+		;
+	printf("%llu\n", (unsigned long long)(now() - began));
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+static void hot_write(const char *path, uint64_t left)
+{
+	static char buf[HOT];
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	must(fd >= 0, path);
+	memset(buf, 0x5a, sizeof(buf));
+	for (ssize_t n; left; left -= n)
+		must((n = write(fd, buf, left < HOT ? left : HOT)) > 0, "write");
+	close(fd);
+}
+
+struct part {
+	int fd;
+	char *mem;
+	uint64_t off, len;
+};
+
+static void *reader(void *arg)
+{
+	struct part *p = arg;
+
+	for (ssize_t n; p->len; p->off += n, p->len -= n)
+		must((n = pread(p->fd, p->mem + p->off, p->len < HUGE ? p->len : HUGE, p->off)) > 0, "pread");
+	return NULL;
+}
+
+static void two_readers(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+	struct part part[2];
+	struct stat st;
+	pthread_t t[2];
+	uint64_t half;
+	char *p;
+
+	must(fd >= 0 && !fstat(fd, &st), path);
+	p = mmap(NULL, st.st_size + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	must(p != MAP_FAILED, "mmap");
+	p += (HUGE - (uintptr_t)p % HUGE) % HUGE;
+	madvise(p, st.st_size, MADV_HUGEPAGE);
+	half = st.st_size / 2 / HUGE * HUGE;
+	part[0] = (struct part) { fd, p, 0, half };
+	part[1] = (struct part) { fd, p, half, st.st_size - half };
+	for (int i = 0; i < 2; i++)
+		must(!pthread_create(&t[i], NULL, reader, &part[i]), "pthread_create");
+	for (int i = 0; i < 2; i++)
+		pthread_join(t[i], NULL);
+}
+
+static void forks(int n, int exec)
+{
+	pid_t *kids = calloc(n, sizeof(*kids));
+
+	must(kids != NULL, "calloc");
+	for (int i = 0; i < n; i++) {
+		kids[i] = fork();
+		must(kids[i] >= 0, "fork");
+		if (!kids[i]) {
+			if (!exec)
+				for (;;)
+					pause();
+			execl("/proc/self/exe", "floor", "nothing", NULL);
+			_exit(1);
+		}
+		if (exec)
+			waitpid(kids[i], NULL, 0);
+	}
+	for (int i = 0; i < n && !exec; i++)
+		kill(kids[i], SIGKILL);
+}
+
+static void *nothing(void *arg)
+{
+	return NULL;
+}
+
+static void clones(int n)
+{
+	pthread_t *t = calloc(n, sizeof(*t));
+	pthread_attr_t attr;
+
+	must(t != NULL, "calloc");
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 64 * 1024);
+	for (int i = 0; i < n; i++)
+		must(!pthread_create(&t[i], &attr, nothing, NULL), "pthread_create");
+	for (int i = 0; i < n; i++)
+		pthread_join(t[i], NULL);
+}
+
+static void mmaps(int n)
+{
+	char *p = mmap(NULL, n * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	must(p != MAP_FAILED, "mmap");
+	for (int i = 0; i < n; i++) {
+		char *q =
+		    mmap(p + i * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+		must(q != MAP_FAILED, "mmap");
+		*q = 1;
+		if (i % 2)
+			must(!mprotect(q, PAGE, PROT_READ), "mprotect");
+	}
+}
+
+static void opens(int n)
+{
+	struct rlimit lim = { n + 100, n + 100 };
+
+	setrlimit(RLIMIT_NOFILE, &lim);
+	for (int i = 0; i < n; i++)
+		must(open("/proc/self/exe", O_RDONLY) >= 0, "open");
+}
+
+/* The numbers in a /proc directory. */
+static int *numbers(const char *path, int *count)
+{
+	DIR *d = opendir(path);
+	int *out = NULL, n = 0;
+
+	must(d != NULL, path);
+	for (struct dirent *e; (e = readdir(d));) {
+		if (e->d_name[0] == '.')
+			continue;
+		out = realloc(out, (n + 1) * sizeof(*out));
+		must(out != NULL, "realloc");
+		out[n++] = atoi(e->d_name);
+	}
+	closedir(d);
+	*count = n;
+	return out;
+}
+
+static void traces(int pid)
+{
+	struct user_regs_struct regs;
+	struct iovec iov = { &regs, sizeof(regs) };
+	char path[64];
+	int n, *tids;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	tids = numbers(path, &n);
+	for (int i = 0; i < n; i++)
+		must(!ptrace(PTRACE_SEIZE, tids[i], 0, 0) && !ptrace(PTRACE_INTERRUPT, tids[i], 0, 0), "seize");
+	for (int i = 0; i < n; i++) {
+		must(waitpid(tids[i], NULL, __WALL) == tids[i], "wait");
+		must(!ptrace(PTRACE_GETREGSET, tids[i], NT_PRSTATUS, &iov), "registers");
+	}
+	for (int i = 0; i < n; i++)
+		must(!ptrace(PTRACE_DETACH, tids[i], 0, 0), "detach");
+}
+
+static void getfds(int pid)
+{
+	int pidfd = syscall(SYS_pidfd_open, pid, 0), n, *fds;
+	char path[64], buf[4096];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	fds = numbers(path, &n);
+	for (int i = 0; i < n; i++) {
+		int fd = syscall(SYS_pidfd_getfd, pidfd, fds[i], 0), info;
+
+		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fds[i]);
+		must(fd >= 0 && !fstat(fd, &st) && (info = open(path, O_RDONLY)) >= 0, "getfd");
+		must(read(info, buf, sizeof(buf)) > 0, "fdinfo");
+		close(info);
+		close(fd);
+	}
+}
+
+static void maps(int pid)
+{
+	char path[64], line[600], perms[8], *buf = malloc(HOT);
+	unsigned long start, end;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	must((f = fopen(path, "r")) != NULL && buf != NULL, path);
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx %7s", &start, &end, perms) != 3 || perms[0] != 'r' || perms[3] != 'p')
+			continue;
+		for (unsigned long n; start < end; start += n) {
+			n = end - start < HOT ? end - start : HOT;
+			process_vm_readv(pid, &(struct iovec) { buf, n }, 1, &(struct iovec) { (void *)start, n }, 1,
+			                 0);
+		}
+	}
+	fclose(f);
+	free(buf);
+}
+
+int main(int argc, char **argv)
+{
+	const char *kind = argc > 1 ? argv[1] : "nothing";
+	long n = argc > 2 ? atol(argv[2]) : 0;
+	uint64_t began = now();
+
+	if (!strcmp(kind, "nothing"))
+		return 0;
+	if (!strcmp(kind, "run"))
+		return run(argv + 2);
+	if (!strcmp(kind, "write") && argc > 3)
+		hot_write(argv[2], strtoull(argv[3], NULL, 0));
+	else if (!strcmp(kind, "read"))
+		two_readers(argv[2]);
+	else if (!strcmp(kind, "exec") || !strcmp(kind, "fork"))
+		forks(n, !strcmp(kind, "exec"));
+	else if (!strcmp(kind, "clone"))
+		clones(n);
+	else if (!strcmp(kind, "mmap"))
+		mmaps(n);
+	else if (!strcmp(kind, "open"))
+		opens(n);
+	else if (!strcmp(kind, "ptrace"))
+		traces(n);
+	else if (!strcmp(kind, "getfd"))
+		getfds(n);
+	else if (!strcmp(kind, "maps"))
+		maps(n);
+	else
+		return 2;
+	printf("%llu\n", (unsigned long long)(now() - began));
+	return 0;
+}

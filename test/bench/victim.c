@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What is dumped and restored by the benchmark: victim READY-FILE KIND [N]. It makes what the kind says, creates the
+ * file, and sleeps.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define MB   (1UL << 20)
+#define PAGE 4096UL
+
+static void must(int ok, const char *what)
+{
+	if (!ok) {
+		perror(what);
+		exit(1);
+	}
+}
+
+static void rest(void)
+{
+	for (;;)
+		pause();
+}
+
+/* Bytes that are all different pages, cheaply. fill: one page of so many is not zero. */
+static unsigned char *memory(size_t len, int advice, int fill)
+{
+	unsigned char *p = mmap(NULL, len + 2 * MB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	must(p != MAP_FAILED, "mmap");
+	p += (2 * MB - (uintptr_t)p % (2 * MB)) % (2 * MB);
+	madvise(p, len, advice);
+	for (size_t i = 0; i < len; i += PAGE) {
+		memset(p + i, 0, PAGE);
+		if (i / PAGE % fill == 0)
+			for (size_t k = 0; k < PAGE; k += 8)
+				*(uint64_t *)(p + i + k) = i * 31 + k + 1;
+	}
+	return p;
+}
+
+static void cow(int kids)
+{
+	unsigned char *p = memory(128 * MB, MADV_NOHUGEPAGE, 1);
+
+	for (int i = 0; i < kids; i++) {
+		pid_t pid = fork();
+
+		must(pid >= 0, "fork");
+		if (pid)
+			continue;
+		for (size_t k = i * PAGE; k < 128 * MB; k += 64 * PAGE)
+			p[k] ^= 0xff;
+		rest();
+	}
+	usleep(300000);
+}
+
+static void procs(int n)
+{
+	for (int i = 0; i < n; i++) {
+		pid_t pid = fork();
+
+		must(pid >= 0, "fork");
+		if (!pid)
+			rest();
+	}
+	usleep(100000);
+}
+
+static void *thread(void *arg)
+{
+	rest();
+	return NULL;
+}
+
+static void threads(int n)
+{
+	pthread_attr_t attr;
+	pthread_t t;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 64 * 1024);
+	for (int i = 0; i < n; i++)
+		must(!pthread_create(&t, &attr, thread, NULL), "pthread_create");
+	usleep(100000);
+}
+
+static void maps(int n)
+{
+	unsigned char *p = memory(n * PAGE, MADV_NOHUGEPAGE, 1);
+
+	for (int i = 0; i < n; i += 2)
+		must(!mprotect(p + i * PAGE, PAGE, PROT_READ), "mprotect");
+}
+
+static void files(int n)
+{
+	struct rlimit lim = { n + 100, n + 100 };
+	char name[32];
+
+	setrlimit(RLIMIT_NOFILE, &lim);
+	for (int i = 0; i < n; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		must(open(name, O_RDWR | O_CREAT, 0600) >= 0, "open");
+	}
+}
+
+int main(int argc, char **argv)
+{
+	const char *kind = argc > 2 ? argv[2] : "";
+	int n = argc > 3 ? atoi(argv[3]) : 0, fd;
+
+	if (!strcmp(kind, "small-pages"))
+		memory(n * MB, MADV_NOHUGEPAGE, 1);
+	else if (!strcmp(kind, "huge-pages"))
+		memory(n * MB, MADV_HUGEPAGE, 1);
+	else if (!strcmp(kind, "sparse"))
+		memory(n * MB, MADV_NOHUGEPAGE, 4);
+	else if (!strcmp(kind, "cow"))
+		cow(n);
+	else if (!strcmp(kind, "procs"))
+		procs(n);
+	else if (!strcmp(kind, "threads"))
+		threads(n);
+	else if (!strcmp(kind, "maps"))
+		maps(n);
+	else if (!strcmp(kind, "files"))
+		files(n);
+	else
+		must(!strcmp(kind, "smallest"), "kind");
+	fd = open(argv[1], O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	must(fd >= 0, argv[1]);
+	close(fd);
+	rest();
+}
