@@ -6,7 +6,9 @@
 
 const char *fd_name(const struct fd_info *info)
 {
+	/* lint: global: a message's text, used up in the same expression */
 	static _Thread_local char ring[4][160];
+	/* lint: global: its place */
 	static _Thread_local unsigned next;
 	char *buf = ring[next++ % ARRAY_SIZE(ring)];
 

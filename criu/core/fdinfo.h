@@ -14,7 +14,8 @@ struct fdinfo {
 	int mnt_id; /* -1 where it is not said */
 };
 
-/* Reads the common keys out of the text of an fdinfo file; others are passed over. -EINVAL: pos or flags are not there. */
+/* Reads the common keys out of the text of an fdinfo file; others are passed over. -EINVAL: pos or flags are not there.
+ */
 int parse_fdinfo(const char *text, struct fdinfo *out);
 
 /* The descriptor numbers of a task, ascending, from the arena. proc_fd: its /proc/PID. Negative errno, not logged. */
@@ -26,7 +27,8 @@ struct text_buf {
 	size_t size;
 };
 
-/* Reads a whole file, relative to dir_fd, as a string. Returns it (valid until the next call), or NULL with errno set. */
+/* Reads a whole file, relative to dir_fd, as a string. Returns it (valid until the next call), or NULL with errno set.
+ */
 const char *read_text(int dir_fd, const char *path, struct arena *a, struct text_buf *buf);
 
 #endif

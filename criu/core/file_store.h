@@ -13,11 +13,11 @@ struct file_desc {
 	const struct fd_kind *kind; /* NULL: of a type that is not supported yet; refused if anybody wants it */
 	FdTypes type;
 	const void *msg;
-	int fd; /* ours, or -1 */
+	int fd;          /* ours, or -1 */
 	unsigned tables; /* entries of descriptor tables that do not have it yet */
-	bool late; /* stays open for late() */
+	bool late;       /* stays open for late() */
 	bool checked;
-	const char *why; /* what check() found */
+	const char *why;         /* what check() found */
 	const struct task *told; /* the task for which a refusal was logged last */
 	UT_hash_handle hh;
 };

@@ -45,9 +45,9 @@ const char *fd_what(const struct fd_info *info);
 /* ---- restore ---- */
 
 /*
- * Reads fdinfo-* (into t->fds; tasks that share a table share the array) and files.img, and lets kinds read their images;
- * checks types, ids, that every fdinfo names a file that is there, and that numbers are below the limit that we can have.
- * Raises our own limit of open files to the hard one, or higher where numbers need it and it is allowed.
+ * Reads fdinfo-* (into t->fds; tasks that share a table share the array) and files.img, and lets kinds read their
+ * images; checks types, ids, that every fdinfo names a file that is there, and that numbers are below the limit that we
+ * can have. Raises our own limit of open files to the hard one, or higher where numbers need it and it is allowed.
  */
 int files_read(struct restore *r);
 
@@ -69,9 +69,10 @@ const void *files_message(struct restore *r, uint32_t id, const struct fd_kind *
 /* One of the descriptor tables that want it has it: ours is closed with the last, unless late() needs it. */
 void files_release(struct restore *r, uint32_t id);
 
-/* Calls fn for all messages of a kind that some descriptor table wants, until one returns non-zero, which is returned. */
+/* Calls fn for all messages of a kind that some descriptor table wants, until one returns non-zero, which is returned.
+ */
 int files_each(struct restore *r, const struct fd_kind *kind, int (*fn)(struct restore *r, const void *msg, void *arg),
-	       void *arg);
+               void *arg);
 
 /* (files_send and files_install, which need an agent, are in agent/fdpass.h.) */
 

@@ -31,9 +31,9 @@ static int check_path(struct restore *r, const struct task *t, uint64_t id, cons
 		return 0;
 	fd->told = t;
 	if (at)
-		log_refusal(-ENOENT, "%s: %s at %llx: %s", task_name(t), what, (unsigned long long)at, fd->why);
+		log_refusal(0, "%s: %s at %llx: %s", task_name(t), what, (unsigned long long)at, fd->why);
 	else
-		log_refusal(-ENOENT, "%s: %s: %s", task_name(t), what, fd->why);
+		log_refusal(0, "%s: %s: %s", task_name(t), what, fd->why);
 	return 0;
 }
 
@@ -47,7 +47,7 @@ static int check_task(struct restore *r, const struct task *t)
 		struct file_desc *fd = file_desc_of(r, t->fds[i]->id);
 
 		if (problem_of(r, fd))
-			log_refusal(-ENOENT, "%s: fd %u: %s", task_name(t), t->fds[i]->fd, fd->why);
+			log_refusal(0, "%s: fd %u: %s", task_name(t), t->fds[i]->fd, fd->why);
 	}
 	if (mm)
 		err = check_path(r, t, mm->exe_file_id, "its executable", 0);

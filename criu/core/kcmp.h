@@ -12,8 +12,8 @@
 /* One object, as the first holder that was seen has it. */
 struct kcmp_node {
 	pid_t pid;
-	int fd; /* for KCMP_FILE */
-	uint32_t id; /* the caller's; 0 in a new node */
+	int fd;           /* for KCMP_FILE */
+	uint32_t id;      /* the caller's; 0 in a new node */
 	const void *data; /* the caller's; NULL in a new node */
 	struct kcmp_node *less, *more;
 };

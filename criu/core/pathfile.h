@@ -15,7 +15,8 @@
  */
 int pathfile_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m);
 
-/* A reg_file_entry of its own for a descriptor of another kind; *id is what regf_id names. Returns as pathfile_dump(). */
+/* A reg_file_entry of its own for a descriptor of another kind; *id is what regf_id names. Returns as pathfile_dump().
+ */
 int pathfile_dump_extra(struct dump *d, const struct fd_info *info, uint32_t *id);
 
 /* The reg_file_entry that a regf_id names, or NULL with an error logged. */
@@ -25,8 +26,8 @@ const RegFileEntry *pathfile_message(struct restore *r, uint32_t id);
 int pathfile_check(struct restore *r, const RegFileEntry *m, const char **why);
 
 /*
- * Opens it with the given flags (O_*; those that act on opening only are left out) and checks that the type is as it was.
- * Our descriptor or a negative errno (logged).
+ * Opens it with the given flags (O_*; those that act on opening only are left out) and checks that the type is as it
+ * was. Our descriptor or a negative errno (logged).
  */
 int pathfile_open(struct restore *r, const RegFileEntry *m, uint32_t flags);
 

@@ -13,12 +13,12 @@
 struct pipe_table;
 
 /*
- * Notes a descriptor of a pipe; the first of each pipe writes its queue into the image (IMG_PIPES_DATA or IMG_FIFO_DATA),
- * without taking a byte out of it (tee(2)). *tablep is NULL at first. *pipe_id: the inode's number, or the next free one
- * where two file systems use the same.
+ * Notes a descriptor of a pipe; the first of each pipe writes its queue into the image (IMG_PIPES_DATA or
+ * IMG_FIFO_DATA), without taking a byte out of it (tee(2)). *tablep is NULL at first. *pipe_id: the inode's number, or
+ * the next free one where two file systems use the same.
  */
 int pipe_dump_queue(struct dump *d, const struct fd_info *info, enum image_type image, struct pipe_table **tablep,
-		    uint32_t *pipe_id);
+                    uint32_t *pipe_id);
 
 /*
  * Ends the image (table: NULL where there was no pipe). With tell_outside it warns of pipes whose other end somebody
@@ -32,8 +32,8 @@ struct pipe_queue {
 	uint32_t id;
 	const PipeDataEntry *entry; /* NULL: the image says nothing about this pipe */
 	void *bytes;
-	bool made; /* for the kinds: it has its size and bytes */
-	int fd[2]; /* for the kinds: both ends as they were made, or -1 */
+	bool made;     /* for the kinds: it has its size and bytes */
+	int fd[2];     /* for the kinds: both ends as they were made, or -1 */
 	bool given[2]; /* for the kinds: that end has been handed out as it was made */
 	unsigned left; /* for the kinds: how many descriptions are still to be opened */
 	UT_hash_handle hh;
@@ -45,7 +45,8 @@ int pipe_queues_read(struct restore *r, enum image_type image, struct pipe_queue
 /* The queue of a pipe; one without an entry where the image has none. */
 struct pipe_queue *pipe_queue_of(struct restore *r, struct pipe_queue **table, uint32_t id);
 
-/* Gives a pipe its size and bytes. fd can be written to, and its flags are changed for a while. `what` is for messages. */
+/* Gives a pipe its size and bytes. fd can be written to, and its flags are changed for a while. `what` is for messages.
+ */
 int pipe_queue_put(const struct pipe_queue *q, int fd, const char *what);
 
 /* Opens what /proc/self/fd/N of a pipe's descriptor stands for, with O_* flags; O_DIRECT is set afterwards. */

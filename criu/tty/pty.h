@@ -15,8 +15,8 @@ struct pty {
 	const TtyInfoEntry *info[2];
 	const TtyFileEntry *file[2]; /* a description of that side that some descriptor table wants */
 	unsigned index_now;
-	int master; /* ours until the end, -1 before it is made */
-	int slave; /* kept open for a session: with the last one the kernel takes the terminal away from it */
+	int master;       /* ours until the end, -1 before it is made */
+	int slave;        /* kept open for a session: with the last one the kernel takes the terminal away from it */
 	bool handed_over; /* a terminal of the tool's: settings and foreground group are the tree's */
 	UT_hash_handle hh;
 };
