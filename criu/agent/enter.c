@@ -270,16 +270,20 @@ int agent_leave(struct dump *d, struct task *t)
 		err = err ?: part;
 	}
 	fault_point("agents stopped");
+	/* The leader unmaps what the others must have left before: nobody may stand in the area when the tool dies. */
+	for (size_t i = 1; i < t->n_threads; i++) {
+		part = put_back(&t->threads[i]);
+		err = err ?: part;
+		t->threads[i].dump->agent = NULL;
+	}
 	if (!err && e->mapped)
 		err = unmap_area(t, e);
 	fault_point("area unmapped");
 	if (e->death)
 		death_forget(e->death);
-	for (size_t i = 0; i < t->n_threads; i++) {
-		part = put_back(&t->threads[i]);
-		err = err ?: part;
-		t->threads[i].dump->agent = NULL;
-	}
+	part = put_back(&t->threads[0]);
+	err = err ?: part;
+	t->threads[0].dump->agent = NULL;
 	part = take_frame(t, e);
 	err = err ?: part;
 	if (e->in.stop_came)
