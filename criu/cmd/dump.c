@@ -41,6 +41,22 @@ static int read_registers(struct dump *d, struct thread *th)
 	return err ? log_errno(err, "%s: reading its signal mask", thread_name(th)) : 0;
 }
 
+static bool wants(const struct task_part *p, const struct thread *th)
+{
+	return th == th->task->threads || p->per_thread;
+}
+
+static int peek(struct dump *d, struct thread *th)
+{
+	int err = read_registers(d, th);
+
+	th->core->thread_core = arena_msg(d->arena, ThreadCoreEntry, thread_core_entry);
+	for (const struct task_part *const *p = task_parts; !err && *p; p++)
+		if ((*p)->peek && wants(*p, th))
+			err = (*p)->peek(d, th);
+	return err;
+}
+
 static int open_task(struct dump *d, struct task *t)
 {
 	char path[32];
@@ -64,11 +80,10 @@ static int open_task(struct dump *d, struct task *t)
 	if (t->dump->pidfd < 0 || t->dump->proc_fd < 0)
 		return log_errno(-errno, "%s: opening its pidfd and %s", task_name(t), path);
 	for (size_t i = 0; i < t->n_threads; i++) {
-		int err = read_registers(d, &t->threads[i]);
+		int err = peek(d, &t->threads[i]);
 
 		if (err)
 			return err;
-		t->threads[i].core->thread_core = arena_msg(d->arena, ThreadCoreEntry, thread_core_entry);
 	}
 	return 0;
 }
@@ -86,11 +101,6 @@ static void close_tasks(struct dump *d)
 			close(dt->proc_fd);
 		dt->pidfd = dt->proc_fd = -1;
 	}
-}
-
-static bool wants(const struct task_part *p, const struct thread *th)
-{
-	return th == th->task->threads || p->per_thread;
 }
 
 /* Asks all rows, runs the thread's agent, and hands the answers round. */

@@ -21,6 +21,7 @@ struct dump {
 	struct image *files_img; /* files.img, open for the whole dump */
 	struct stats *stats;
 	struct code_cache *code_cache; /* agent/layout.h */
+	struct filters *filters;       /* task/seccomp.c */
 	void *kind_state[32];          /* for kinds with something to keep for the whole dump: see kind_state() */
 };
 
@@ -29,6 +30,7 @@ struct dump_task {
 	struct entered *entered; /* agent/enter.c: the agent's presence, while it is inside */
 	int pidfd;               /* of the task, for pidfd_getfd() */
 	int proc_fd;             /* /proc/PID */
+	int dumpable;            /* PR_GET_DUMPABLE: for mm_entry, which is filled after the agent has left */
 	struct vma_list *vmas;   /* mm/vma.h */
 };
 

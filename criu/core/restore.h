@@ -21,6 +21,7 @@ struct restore {
 	InventoryEntry *inventory;
 	struct file_store *files;
 	struct stats *stats;
+	struct SeccompEntry *filters; /* seccomp.img, or NULL */
 	void *kind_state[32];
 };
 
@@ -28,6 +29,7 @@ struct restore {
 struct restore_task {
 	struct node *node; /* cmd/plan.h */
 	struct agent *agent;
+	const struct proc_status *born; /* its credentials before task/creds.c changed them: those of all its threads */
 	int sock, task_sock; /* our end, and the number of its end in the task, for passing descriptors */
 };
 
