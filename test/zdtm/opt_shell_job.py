@@ -5,12 +5,11 @@
 # zdtm: driver
 import fcntl
 import os
-import signal
 import struct
 import subprocess
 import termios
 
-from driver import check, run_all, scenario, state_of, status_of, text, wait_for
+from driver import check, run_all, scenario, state_of, text, wait_for
 
 
 class Shell:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import traceback
 
-from case import Failed, Skipped, alive, wait_for
+from case import Failed, Skipped, wait_for
 from snapshot import Allowed, Snapshot, children, differences, state_of, status_of, text, tree  # noqa: F401
 
 HERE = os.environ["ZDTM"]

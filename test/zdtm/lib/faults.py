@@ -9,7 +9,6 @@ import time
 from case import Failed, alive, wait_for
 from flow import Flow, listing
 from snapshot import Snapshot, children, state_of, text, tree
-from tool import segments
 
 KILLED = -9
 

@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 
-from case import HERE, Case, Failed, alive, wait_for
+from case import HERE, Failed, wait_for
 from snapshot import Allowed, Snapshot, children, differences, state_of, status_of, text, tree
-from tool import Tool, segments
+from tool import segments
 
 NS_ROWS = ("fd */mnt_id\tany\tthe namespace flavour has a mount namespace of its own",
            "cgroup\tany\tas the namespace flavour's shell sees it",
