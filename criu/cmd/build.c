@@ -157,6 +157,7 @@ static int create_root(struct build *b, struct node *n)
 		                 pid == -EEXIST ? ": taken" : "");
 	set_alive(b, n, (pid_t)pid);
 	err = note_task(b, n);
+	fault_point("root created");
 	return err ?: agent_wait(n->agent);
 }
 
@@ -292,6 +293,7 @@ static int create_exec(struct build *b, struct node *n)
 	err = give_socket(b, n, elf, &elf_number);
 	if (!err)
 		err = clone_by_creator(b, n, first);
+	fault_point("process cloned");
 	if (!err)
 		err = agent_wait(first);
 	if (!err)

@@ -286,7 +286,9 @@ int build_release(struct build *b, bool stop)
 		err = each_thread(b, clear_exitkill);
 	if (err)
 		return err;
+	fault_point("exitkill cleared");
 	guardian_commit(b->r->guardian);
+	fault_point("restore committed");
 	death_forget(b->death);
 	return each_thread(b, let_go);
 }

@@ -106,9 +106,9 @@ static int check_pids(struct restore *r)
 				continue;
 			proc_comm(pid, comm, sizeof(comm));
 			err = log_refusal(-EEXIST,
-					  "pid %d, which %s%s needs, is taken by %s: end that, or restore in a pid "
-					  "namespace of its own (unshare -pf --mount-proc)",
-					  pid, k ? "a thread of " : "", t->comm, comm);
+			                  "pid %d, which %s%s needs, is taken by %s: end that, or restore in a pid "
+			                  "namespace of its own (unshare -pf --mount-proc)",
+			                  pid, k ? "a thread of " : "", t->comm, comm);
 		}
 	}
 	return err;

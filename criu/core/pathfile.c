@@ -138,8 +138,9 @@ static bool same_build(const RegFileEntry *m)
 static int check_content(struct restore *r, const RegFileEntry *m, const struct stat *st, const char **why)
 {
 	if (m->has_size && (uint64_t)st->st_size != m->size) {
-		if ((m->flags & O_APPEND) && (uint64_t)st->st_size > m->size) {
-			log_warn("%s has grown from %llu to %llu bytes since the dump; it was open for appending",
+		/* What the task itself wrote after the dump, or in an earlier restore, is no other file. */
+		if ((m->flags & O_ACCMODE) != O_RDONLY && (uint64_t)st->st_size > m->size) {
+			log_warn("%s has grown from %llu to %llu bytes since the dump; it was open for writing",
 			         m->name, (unsigned long long)m->size, (unsigned long long)st->st_size);
 			return 0;
 		}
