@@ -41,6 +41,8 @@ static const struct {
 	{ "pipe:[", "a pipe by its path in /proc" },
 	{ "/memfd:", "a memfd" },
 	{ "/dmabuf:", "a DMA buffer" },
+	{ "/dev/tty", "a terminal" },
+	{ "/dev/console", "a terminal" },
 	{ "mnt:[", "a namespace" },
 	{ "net:[", "a namespace" },
 	{ "pid:[", "a namespace" },

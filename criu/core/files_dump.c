@@ -32,7 +32,8 @@ struct bucket {
 /* A file by path that is no descriptor. */
 struct path_file {
 	char *key;
-	uint32_t id;
+	uint32_t id;                /* 0: not dumped */
+	const struct task *refused; /* the task that was told last */
 	UT_hash_handle hh;
 };
 
@@ -281,13 +282,17 @@ int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t f
 	link[n] = 0;
 	info.link = link;
 	p = path_file_of(d, &info);
+	if (p->refused == t) /* one mapping of a deleted file stands for its others */
+		return -ENOTSUP;
 	if (!p->id) {
 		info.fown = &fown;
 		err = dump_description(d, &info, &kind);
 		if (err)
 			return err;
-		if (!kind)
+		if (!kind) {
+			p->refused = t;
 			return -ENOTSUP;
+		}
 		p->id = info.id;
 	}
 	*id = p->id;
