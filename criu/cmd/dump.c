@@ -238,9 +238,11 @@ static int collect(struct dump *d)
 		if (part && !log_refusals())
 			return part;
 	}
-	if (log_refusals())
-		return log_errno(-EOPNOTSUPP, "%u reason%s against this dump, see above; nothing was changed",
-		                 log_refusals(), log_refusals() > 1 ? "s" : "");
+	if (log_refusals()) {
+		log_errno(0, "%u reason%s against this dump, see above; nothing was changed", log_refusals(),
+		          log_refusals() > 1 ? "s" : "");
+		err = err ?: -EOPNOTSUPP;
+	}
 	return err;
 }
 

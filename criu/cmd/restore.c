@@ -150,9 +150,11 @@ static int check(struct restore *r)
 	err = err ?: part;
 	part = check_pids(r);
 	err = err ?: part;
-	if (log_refusals())
-		return log_errno(err ?: -EINVAL, "%u reason%s against this restore, see above; nothing was started",
-		                 log_refusals(), log_refusals() > 1 ? "s" : "");
+	if (log_refusals()) {
+		log_errno(0, "%u reason%s against this restore, see above; nothing was started", log_refusals(),
+		          log_refusals() > 1 ? "s" : "");
+		err = err ?: -EINVAL;
+	}
 	return err;
 }
 
