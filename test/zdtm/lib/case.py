@@ -213,24 +213,28 @@ class Case:
                          ("status %s" % code if code is None or code >= 0 else "signal %d" % -code))
 
     def kill_tree(self, pids=None):
-        for p in reversed(pids or tree(self.pid)):
+        for p in reversed(tree(self.pid) if pids is None else pids):
             try:
                 os.kill(p, signal.SIGKILL)
             except OSError:
                 pass
 
+    def others(self):
+        """All that runs below us and is no tool."""
+        self.reap()
+        return [p for c in children(os.getpid()) if c not in self.keep_pids for p in tree(c) if state_of(p) != "gone"]
+
+    def kill_all(self):
+        """However fast they fork. Returns who was there at first."""
+        first = self.others()
+        wait_for(lambda: self.kill_tree(self.others()) or not self.others(), 10)
+        return first
+
     def end(self, keep):
         """Ends what is left of ours; returns what should not have been left."""
-        left = []
-        for _ in range(100):
-            self.reap()
-            pids = [p for c in children(os.getpid()) if c not in self.keep_pids for p in tree(c)]
-            if not pids:
-                break
-            left = left or ["%d (%s)" % (p, text("/proc/%d/cmdline" % p).replace("\0", " ").strip() or
-                                         text("/proc/%d/comm" % p).strip()) for p in pids]
-            self.kill_tree(pids)
-            time.sleep(0.02)
+        names = {p: text("/proc/%d/cmdline" % p).replace("\0", " ").strip() or text("/proc/%d/comm" % p).strip()
+                 for p in self.others()}
+        self.kill_all()
         if not keep:
             shutil.rmtree(self.work, ignore_errors=True)
-        return left
+        return ["%d (%s)" % x for x in names.items()]

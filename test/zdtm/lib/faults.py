@@ -3,181 +3,174 @@
 must leave nothing and be possible again."""
 import os
 import random
-import re
-import time
 
 from case import Failed, alive, wait_for
 from flow import Flow, listing
 from snapshot import Snapshot, children, state_of, text, tree
 
 KILLED = -9
+MOST_POINTS = 3000
 
 
 class Faults(Flow):
     def __init__(self, case, tool, args):
         super().__init__(case, tool, args)
-        self.tried = self.hit = 0
-
-    # ---- dump ----
-
-    def settled(self, why):
-        """After the tool has died, the guardian and the agents have a moment to put all back."""
-        def calm():
-            self.case.reap()
-            return not self.strays() and not self.tool.images()
-        wait_for(calm, 3)
-        if self.strays():
-            raise Failed("%s: processes of the tool are left: %s" % (why, self.strays()))
-        wait_for(lambda: all(state_of(p) in "SRDZT" for p in tree(self.pid)), 1)
+        self.hits = {"dump": 0, "restore": 0}
+        self.before, self.files = Snapshot(self.pid), listing(case.dir)
 
     def strays(self):
-        """Children that are neither the victim nor ours: a guardian, a half-made task."""
+        """Children of ours that are not the victim: a guardian, a half-made task."""
         return [p for p in children(os.getpid())
                 if p != self.pid and p not in self.case.keep_pids and state_of(p) not in ("Z", "gone")]
 
-    def victim_well(self, before, files, why):
-        self.settled(why)
+    def tail(self, log):
+        return "\n    the log ends:\n    " + "\n    ".join(self.tool.log(log).splitlines()[-6:])
+
+    def calm(self, why):
+        """The guardian and the agents have a moment to put all back."""
+        def none():
+            self.case.reap()
+            return not self.strays()
+        if not wait_for(none, 5):
+            raise Failed("%s: left running: %s" % (why, self.names(self.strays())))
+
+    @staticmethod
+    def names(pids):
+        return ", ".join("%d %s (%s)" % (p, state_of(p), text("/proc/%d/comm" % p).strip()) for p in pids[:8])
+
+    # ---- dump ----
+
+    def dump_killed(self, why, opts, kill_after=None):
+        """One dump that is to be killed; False if it came to its end instead. Ends with the victim running, well."""
+        self.tool.new_images()
+        rc = self.tool.dump(*opts, kill_after=kill_after)
+        if rc not in (0, KILLED):
+            raise Failed("%s: the dump ends with %d:\n  %s" % (why, rc, "\n  ".join(self.tool.errors("dump.log"))))
+        try:
+            self.calm(why)
+            if "checkpoint.sums" in self.tool.images():
+                self.committed(why, "--leave-running" not in opts)
+            else:
+                self.rolled_back(why)
+        except Failed as e:
+            raise Failed("%s\n%s" % (e, self.tail("dump.log")))
+        self.hits["dump"] += rc == KILLED
+        return rc == KILLED
+
+    def rolled_back(self, why):
+        """Before the commit: nothing has happened."""
         if not alive(self.pid):
             raise Failed("%s: the victim is dead (%s)" % (why, state_of(self.pid)))
+        wait_for(lambda: all(state_of(p) in "SRDZT" for p in tree(self.pid)), 1)
+        self.ask(why)
+        self.unharmed(self.before, self.files, why)
+
+    def committed(self, why, kills):
+        """After it: the checkpoint stands, and what was to happen to the tasks has happened."""
+        if kills:
+            self.case.wait_gone(self.before.pids, 5)
+            self.case.proc = None
+            self.restore()
+        self.settle(self.pid)
+        self.compare(self.before, self.pid, why + ", after the commit")
+        self.check_left(why)
+        self.ask(why)
+
+    def ask(self, why):
         try:
             self.case.ask()
-            self.settle(self.pid)
-            self.unharmed(before, files, why)
         except Failed as e:
-            raise Failed("%s\n  the tool's last lines:\n    %s" %
-                         (e if why in str(e) else "%s: %s" % (why, e), self.tail("dump.log")))
-
-    def tail(self, log):
-        return "\n    ".join(self.tool.log(log).splitlines()[-5:])
-
-    def dump_points(self, step=1):
-        """Kill the dump at fault point 1, 2, ... until there is none any more."""
-        before, files = Snapshot(self.pid), listing(self.case.dir)
-        n = 1
-        while n < 2000:
-            self.tool.new_images()
-            rc = self.tool.dump("--leave-running", "--test-kill-at", n)
-            if rc == 0:
-                break
-            if rc != KILLED:
-                raise Failed("killed at point %d the dump ends with %d, not by the signal:\n  %s" %
-                             (n, rc, "\n  ".join(self.tool.errors("dump.log"))))
-            self.tried += 1
-            if "--leave-running" and not self.committed("dump.log"):
-                self.victim_well(before, files, "killed at dump point %d" % n)
-            else:
-                self.victim_committed(before, n)
-            n += step
-        if n == 1:
-            raise Failed("--test-kill-at 1 killed nothing")
-        self.check_left("after %d kills" % self.tried)
-
-    def committed(self, log):
-        """Whether the checkpoint stood already: then its images stay, and the rest goes forward."""
-        return "checkpoint.sums" in self.tool.images()
-
-    def victim_committed(self, before, n):
-        wait_for(lambda: not self.strays(), 3)
-        self.case.ask()
+            raise Failed("%s: %s" % (why, e))
         self.settle(self.pid)
-        self.compare(before, self.pid, "killed at dump point %d, after the commit" % n)
+
+    def dump_points(self, *opts):
+        for n in range(1, MOST_POINTS):
+            if not self.dump_killed("dump %s killed at point %d" % (" ".join(opts), n), opts + ("--test-kill-at", n)):
+                break
+        if n == 1:
+            raise Failed("--test-kill-at 1 kills no dump")
 
     def dump_random(self, count, rng):
-        before, files = Snapshot(self.pid), listing(self.case.dir)
         self.tool.new_images()
-        if self.tool.dump("--leave-running"):
-            raise Failed("dump failed:\n  " + "\n  ".join(self.tool.errors("dump.log")))
+        self.dump("--leave-running")
         length = self.tool.seconds * 1.1
         for i in range(count):
-            self.tool.new_images()
             when = rng.uniform(0, length)
-            rc = self.tool.dump("--leave-running", kill_after=when)
-            self.tried += 1
-            why = "killed after %.2f ms of %.2f (try %d)" % (when * 1000, length * 1000, i + 1)
-            if rc == KILLED and not self.committed("dump.log"):
-                self.hit += 1
-                self.victim_well(before, files, why)
-            elif rc in (0, KILLED):
-                wait_for(lambda: not self.strays(), 3)
-                self.case.ask()
-                self.settle(self.pid)
-                self.compare(before, self.pid, why)
-            else:
-                raise Failed("%s: the dump ends with %d" % (why, rc))
-            self.check_left(why)
+            self.dump_killed("dump %d killed after %.2f ms of %.2f" % (i + 1, when * 1000, length * 1000),
+                             ("--leave-running",) if i % 2 else (), kill_after=when)
 
     # ---- restore ----
 
-    def nothing_left(self, pids, why):
-        def calm():
-            self.case.reap()
-            return not self.strays() and all(state_of(p) == "gone" for p in pids)
-        if not wait_for(calm, 5):
-            left = self.strays() + [p for p in pids if state_of(p) != "gone"]
-            raise Failed("%s: left behind: %s\n    %s" % (
-                why, ["%d %s %s" % (p, state_of(p), text("/proc/%d/comm" % p).strip()) for p in left][:8],
-                self.tail("restore.log")))
-        self.check_left(why)
-
-    def restore_kills(self, kills):
-        """kills: pairs of (options, seconds or None). After each of them: nothing there; at the end a whole restore."""
-        before, files = Snapshot(self.pid), listing(self.case.dir)
+    def whole_dump(self):
         self.tool.new_images()
         self.dump()
-        self.gone(before)
+        self.case.wait_gone(self.before.pids, 5)
         self.case.proc = None
-        images = self.tool.images()
-        for opts, seconds in kills:
-            rc = self.tool.restore(*opts, kill_after=seconds)
-            why = "restore killed %s" % ("at point %s" % opts[1] if opts else "after %.2f ms" % (seconds * 1000))
-            if rc == 0 or self.released():
-                # In time: it stands, whole.
-                self.settle(self.pid)
-                self.compare(before, self.pid, why + " (too late)")
-                self.case.ask()
-                self.case.kill_tree(before.pids)
-                self.case.wait_gone(before.pids, 5)
-                if rc == 0 and opts:
-                    break
-                continue
-            if rc != KILLED:
-                raise Failed("%s: it ends with %d:\n  %s" % (why, rc, "\n  ".join(self.tool.errors("restore.log"))))
-            self.tried += 1
-            self.hit += 1
-            self.nothing_left(before.pids, why)
-            if self.tool.images() != images:
-                raise Failed("%s: the images are not as they were" % why)
-            self.same_files(files, why)
-        self.restore()
-        self.settle(self.pid)
-        self.compare(before, self.pid, "after all kills of the restore")
-        self.case.ask()
+        self.images = self.tool.images()
 
-    def released(self):
-        """The kill came after the last stage: all tasks run already and nobody takes them back."""
-        return re.search(r"releas|resumed|let go", self.tail("restore.log"), re.I) and \
-            wait_for(lambda: alive(self.pid), 0.2) and not self.settle(self.pid) and \
-            wait_for(lambda: not self.strays() and alive(self.pid), 1)
+    def restore_killed(self, why, opts=(), kill_after=None):
+        """One restore; False if it came to its end. Ends with nothing running, and the images whole."""
+        rc = self.tool.restore(*opts, kill_after=kill_after)
+        if rc not in (0, KILLED):
+            raise Failed("%s: it ends with %d:\n  %s" % (why, rc, "\n  ".join(self.tool.errors("restore.log"))))
+        try:
+            self.calm(why)
+            if alive(self.pid):
+                self.stands(why)
+            self.nothing_left(why)
+        except Failed as e:
+            raise Failed("%s\n%s" % (e, self.tail("restore.log")))
+        self.hits["restore"] += rc == KILLED
+        return rc == KILLED
+
+    def stands(self, why):
+        """Killed after the release, or not at all: then the whole tree runs."""
+        self.settle(self.pid)
+        self.compare(self.before, self.pid, why + ", yet the root runs")
+        self.ask(why)
+        self.case.kill_tree(self.before.pids)
+        self.case.wait_gone(self.before.pids, 5)
+
+    def nothing_left(self, why):
+        def gone():
+            self.case.reap()
+            return all(state_of(p) == "gone" for p in self.before.pids)
+        if not wait_for(gone, 5):
+            raise Failed("%s: left: %s" % (why, self.names([p for p in self.before.pids if state_of(p) != "gone"])))
+        self.check_left(why)
+        self.same_files(self.files, why)
+        if self.tool.images() != self.images:
+            raise Failed("%s: the images are not as they were" % why)
+
+    def restore_points(self):
+        for n in range(1, MOST_POINTS):
+            if not self.restore_killed("restore killed at point %d" % n, ("--test-kill-at", n)):
+                break
+        if n == 1:
+            raise Failed("--test-kill-at 1 kills no restore")
+
+    def restore_random(self, count, rng):
+        self.restore()
+        length = self.tool.seconds * 1.1
+        self.stands("the first restore")
+        for i in range(count):
+            when = rng.uniform(0, length)
+            self.restore_killed("restore %d killed after %.2f ms of %.2f" % (i + 1, when * 1000, length * 1000),
+                                kill_after=when)
 
     def go(self):
         rng = random.Random(self.args.seed)
         if self.args.kill_points:
+            self.dump_points("--leave-running")
             self.dump_points()
-            points = self.tried
-            self.restore_kills([(("--test-kill-at", n), None) for n in range(1, 2000)])
-            self.note = "%d points in dump, %d in restore" % (points, self.tried - points)
+            self.whole_dump()
+            self.restore_points()
         if self.args.kill_random:
-            self.tried = self.hit = 0
             self.dump_random(self.args.kill_random, rng)
-            began = time.monotonic()
-            self.tool.new_images()
-            before = Snapshot(self.pid)
-            self.dump()
-            self.gone(before)
-            self.case.proc = None
-            self.restore()
-            length = (time.monotonic() - began) * 0.6
-            hits = self.hit
-            self.restore_kills([((), rng.uniform(0, length)) for _ in range(self.args.kill_random)])
-            self.note = "%d random kills hit dumps, %d restores" % (hits, self.hit - hits)
+            self.whole_dump()
+            self.restore_random(self.args.kill_random, rng)
+        self.restore()
+        self.settle(self.pid)
+        self.compare(self.before, self.pid, "after all kills")
+        self.note = "%(dump)d dumps and %(restore)d restores were killed" % self.hits
         self.case.verify()

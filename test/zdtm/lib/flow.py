@@ -107,17 +107,16 @@ class Flow:
                 f.write("#!/bin/sh\nexec %s %s --snapshot-hook %s %d\n" %
                         (sys.executable, os.path.join(HERE, "run"), self.case.work, self.pid))
             os.chmod(hook, 0o755)
-            pids = tree(self.pid)
             self.dump("--action-script", hook)
-            self.case.wait_gone(pids, 5)
+            if not wait_for(lambda: not self.case.others(), 5):
+                raise Failed("still there: %r" % self.case.others())
             count = self.args.restores or self.spec.number("restores", 1)
             for r in range(count):
                 self.restore("--action-script", hook)
                 self.case.proc = None
                 self.frozen_compare()
                 if r < count - 1:
-                    self.case.kill_tree(tree(self.pid) + pids)
-                    self.case.wait_gone(pids, 5)
+                    self.case.kill_all()
             self.check_left("after the restore")
         self.case.verify()
 
