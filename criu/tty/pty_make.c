@@ -123,20 +123,25 @@ static const RegFileEntry *path_of(struct restore *r, const TtyFileEntry *m)
 	return m ? pathfile_message(r, m->has_regf_id ? m->regf_id : m->id) : NULL;
 }
 
-static int set_owner(struct restore *r, struct pty *p)
+/* A new slave belongs to whoever opens the master, with the group and mode that devpts is mounted with. */
+static void set_owner(struct restore *r, struct pty *p)
 {
 	const RegFileEntry *path = path_of(r, p->file[PTY_SLAVE]);
 	const TtyInfoEntry *e = p->info[PTY_SLAVE];
+	struct stat st;
 	char name[300];
 
 	if (!path || !e)
-		return 0;
+		return;
 	slave_name(p, path, name, sizeof(name));
-	if (e->has_uid && e->has_gid && chown(name, e->uid, e->gid))
-		return log_errno(-errno, "%s: giving it to user %u, group %u", name, e->uid, e->gid);
-	if (path->has_mode && chmod(name, path->mode & 07777))
-		return log_errno(-errno, "%s: setting its mode to 0%o", name, path->mode & 07777);
-	return 0;
+	if (stat(name, &st) || !S_ISCHR(st.st_mode) || minor(st.st_rdev) != p->index_now)
+		return;
+	if (e->has_uid && e->has_gid && (st.st_uid != e->uid || st.st_gid != e->gid) && chown(name, e->uid, e->gid))
+		log_warn("%s: belongs to %u:%u instead of %u:%u: %s", name, st.st_uid, st.st_gid, e->uid, e->gid,
+		         strerror(errno));
+	if (path->has_mode && ((st.st_mode ^ path->mode) & 07777) && chmod(name, path->mode & 07777))
+		log_warn("%s: its mode is 0%o instead of 0%o: %s", name, st.st_mode & 07777, path->mode & 07777,
+		         strerror(errno));
 }
 
 static int set_up(struct restore *r, struct pty *p, int fd)
@@ -153,7 +158,8 @@ static int set_up(struct restore *r, struct pty *p, int fd)
 		return log_errno(err, "terminal %u: its settings", p->index);
 	if (m && m->packet_mode && ioctl(fd, TIOCPKT, &on))
 		return log_errno(-errno, "terminal %u: packet mode", p->index);
-	return set_owner(r, p);
+	set_owner(r, p);
+	return 0;
 }
 
 int pty_make(struct restore *r, struct pty *p)
