@@ -209,7 +209,8 @@ int pathfile_check(struct restore *r, const RegFileEntry *m, const char **why)
 int pathfile_open(struct restore *r, const RegFileEntry *m, uint32_t flags)
 {
 	/* O_ASYNC is set when there is an owner (fown.c): given to open() it would stand without working. */
-	uint32_t how = (flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC | O_ASYNC)) | O_NOCTTY | O_CLOEXEC;
+	uint32_t how = (flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC | O_ASYNC | (O_TMPFILE & ~O_DIRECTORY))) |
+	               O_NOCTTY | O_CLOEXEC;
 	_cleanup_close_ int fd = -1;
 	struct stat st;
 
