@@ -9,9 +9,10 @@
 #include <stdint.h>
 
 enum {
-	AGENT_OP_STOP = 1 << 0, /* a failure ends the batch here */
-	AGENT_OP_FORK = 1 << 1, /* clone3 with a stack of its own, on which the child finds the address of its slot */
-	AGENT_OP_DONE = 1 << 2, /* set by the agent: the call was made, ret is valid */
+	AGENT_OP_STOP = 1 << 0,  /* a failure ends the batch here */
+	AGENT_OP_FORK = 1 << 1,  /* clone3 with a stack of its own, on which the child finds the address of its slot */
+	AGENT_OP_DONE = 1 << 2,  /* set by the agent: the call was made, ret is valid */
+	AGENT_OP_TOUCH = 1 << 3, /* no call: the thread uses its large registers once, so that they get room */
 };
 
 struct agent_op {

@@ -75,7 +75,9 @@ static int run_one(struct agent_op *ops, uint32_t i)
 		if (op->ref[n] && op->ref[n] <= i)
 			arg[n] = (uint64_t)ops[op->ref[n] - 1].ret;
 	}
-	if (op->flags & AGENT_OP_FORK)
+	if (op->flags & AGENT_OP_TOUCH)
+		op->ret = agent_touch();
+	else if (op->flags & AGENT_OP_FORK)
 		op->ret = agent_clone(op->nr, arg[0], arg[1]);
 	else
 		op->ret = agent_syscall(op->nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);

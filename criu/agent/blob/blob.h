@@ -15,6 +15,9 @@ long agent_clone(long nr, long args, long size);
 /* Loads all general registers and jumps: back to where the task was. */
 void __attribute__((noreturn)) agent_resume(const uint64_t regs[AGENT_REGS]);
 
+/* For AGENT_OP_TOUCH; returns 0. */
+long agent_touch(void);
+
 void __attribute__((noreturn)) agent_loop(struct agent_slot *slot);
 
 #define AGENT_SIG_SETMASK 2
