@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Resource limits: prlimit(2), by the task itself, which may read and lower its own without CAP_SYS_RESOURCE. */
+#include <inttypes.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "core/log.h"
+#include "task/answer.h"
+
+struct limit {
+	uint64_t cur, max; /* RLIM_INFINITY is all ones, here and in the images */
+};
+
+static const char *const names[RLIM_NLIMITS] = {
+	[RLIMIT_CPU] = "RLIMIT_CPU",           [RLIMIT_FSIZE] = "RLIMIT_FSIZE",
+	[RLIMIT_DATA] = "RLIMIT_DATA",         [RLIMIT_STACK] = "RLIMIT_STACK",
+	[RLIMIT_CORE] = "RLIMIT_CORE",         [RLIMIT_RSS] = "RLIMIT_RSS",
+	[RLIMIT_NPROC] = "RLIMIT_NPROC",       [RLIMIT_NOFILE] = "RLIMIT_NOFILE",
+	[RLIMIT_MEMLOCK] = "RLIMIT_MEMLOCK",   [RLIMIT_AS] = "RLIMIT_AS",
+	[RLIMIT_LOCKS] = "RLIMIT_LOCKS",       [RLIMIT_SIGPENDING] = "RLIMIT_SIGPENDING",
+	[RLIMIT_MSGQUEUE] = "RLIMIT_MSGQUEUE", [RLIMIT_NICE] = "RLIMIT_NICE",
+	[RLIMIT_RTPRIO] = "RLIMIT_RTPRIO",     [RLIMIT_RTTIME] = "RLIMIT_RTTIME",
+};
+
+static int rlimit_ask(struct dump *d, struct thread *th, struct batch *b, void **datap)
+{
+	raddr_t at = batch_space(b, sizeof(struct limit) * RLIM_NLIMITS, datap);
+
+	for (unsigned i = 0; i < RLIM_NLIMITS; i++)
+		batch_ask(b, SYS_prlimit64, 0, i, 0, at + i * sizeof(struct limit));
+	return 0;
+}
+
+static int rlimit_dump(struct dump *d, struct thread *th, const struct answers *ans)
+{
+	const struct limit *limits = ans->data;
+	TaskRlimitsEntry *all = arena_msg(d->arena, TaskRlimitsEntry, task_rlimits_entry);
+
+	for (unsigned i = 0; i < RLIM_NLIMITS; i++) {
+		RlimitEntry *e = arena_msg(d->arena, RlimitEntry, rlimit_entry);
+
+		if (answer_ret(ans, i))
+			return log_errno((int)answer_ret(ans, i), "%s: reading its %s", task_name(th->task), names[i]);
+		e->cur = limits[i].cur;
+		e->max = limits[i].max;
+		arena_push(d->arena, &all->rlimits, &all->n_rlimits, e);
+	}
+	th->core->tc->rlimits = all;
+	return 0;
+}
+
+static int rlimit_check(struct restore *r, const struct thread *th)
+{
+	const TaskRlimitsEntry *all = th->core->tc->rlimits;
+
+	for (size_t i = 0; all && i < all->n_rlimits; i++)
+		if (all->rlimits[i]->cur > all->rlimits[i]->max)
+			return log_errno(-EINVAL, "%s: its image has a limit (number %zu) above its maximum",
+			                 task_name(th->task), i);
+	if (all && all->n_rlimits > RLIM_NLIMITS)
+		return log_refusal(-EOPNOTSUPP, "%s: it has %zu kinds of limits, this tool knows %d",
+		                   task_name(th->task), all->n_rlimits, RLIM_NLIMITS);
+	return 0;
+}
+
+/* What cannot be had: the maximum stays, and the limit goes as near as it can. */
+static int clamp(struct thread *th, struct batch *b, unsigned what, const RlimitEntry *want)
+{
+	struct limit *now, set;
+	raddr_t at;
+	int err;
+
+	batch_reserve(b, 2, 2 * sizeof(*now));
+	at = batch_space(b, sizeof(*now), &now);
+	batch_call(b, SYS_prlimit64, 0, what, 0, at);
+	err = batch_run(b);
+	if (err)
+		return err;
+	set = *now;
+	log_warn("%s: %s: the maximum stays %" PRIu64 ", it was %" PRIu64 " (CAP_SYS_RESOURCE is needed to raise it)",
+	         task_name(th->task), names[what], set.max, want->max);
+	set.cur = MIN(want->cur, set.max);
+	batch_call(b, SYS_prlimit64, 0, what, batch_data(b, &set, sizeof(set)), 0);
+	return batch_run(b);
+}
+
+static int rlimit_restore(struct restore *r, struct thread *th, struct batch *b)
+{
+	const TaskRlimitsEntry *all = th->core->tc->rlimits;
+	int op[RLIM_NLIMITS], err;
+	bool denied[RLIM_NLIMITS];
+
+	if (!all)
+		return 0;
+	batch_reserve(b, RLIM_NLIMITS, RLIM_NLIMITS * sizeof(struct limit));
+	for (unsigned i = 0; i < all->n_rlimits; i++) {
+		struct limit want = { .cur = all->rlimits[i]->cur, .max = all->rlimits[i]->max };
+
+		op[i] = batch_ask(b, SYS_prlimit64, 0, i, batch_data(b, &want, sizeof(want)), 0);
+	}
+	err = batch_run(b);
+	for (unsigned i = 0; !err && i < all->n_rlimits; i++) {
+		int64_t ret = batch_ret(b, op[i]);
+
+		denied[i] = ret == -EPERM;
+		if (ret && !denied[i])
+			return log_errno((int)ret, "%s: setting its %s", task_name(th->task), names[i]);
+	}
+	for (unsigned i = 0; !err && i < all->n_rlimits; i++)
+		if (denied[i])
+			err = clamp(th, b, i, all->rlimits[i]);
+	return err;
+}
+
+const struct task_part rlimit_part = {
+	.name = "resource limits",
+	.ask = rlimit_ask,
+	.dump = rlimit_dump,
+	.check = rlimit_check,
+	.restore = rlimit_restore,
+};
