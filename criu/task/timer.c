@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Interval timers and POSIX timers. Which POSIX timers there are is in /proc/PID/timers (proc_pid_timers(5)); their
+ * times are asked from the task in batches of their own, since there may be any number of them.
+ */
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+
+#include "agent/agent.h"
+#include "core/log.h"
+#include "core/proc.h"
+#include "task/answer.h"
+#include "task/timer_ids.h"
+
+#define ITIMERS   3
+#define AT_A_TIME 256
+#define NSEC      1000000000ULL
+#define USEC      1000000ULL
+
+struct kernel_timespec {
+	int64_t sec, nsec;
+};
+
+struct kernel_itimerspec {
+	struct kernel_timespec interval, value;
+};
+
+struct kernel_itimerval {
+	uint64_t isec, iusec, vsec, vusec;
+};
+
+/* ---- dump ---- */
+
+static int timer_ask(struct dump *d, struct thread *th, struct batch *b, void **datap)
+{
+	raddr_t at = batch_space(b, sizeof(struct kernel_itimerval) * ITIMERS, datap);
+
+	for (unsigned i = 0; i < ITIMERS; i++)
+		batch_ask(b, SYS_getitimer, i, at + i * sizeof(struct kernel_itimerval));
+	return 0;
+}
+
+/* The tid as the kernel prints it, for us, to the one that the image has. */
+static int translate_tid(struct task *t, PosixTimerEntry *e, int32_t tid)
+{
+	for (size_t i = 0; i < t->n_threads; i++) {
+		if (t->threads[i].tid != tid)
+			continue;
+		e->has_notify_thread_id = true;
+		e->notify_thread_id = t->threads[i].vtid.v;
+		return 0;
+	}
+	log_warn("%s: its timer %u notifies a thread that has ended; it will notify nobody", task_name(t), e->it_id);
+	e->it_sigev_notify = SIGEV_NONE;
+	return 0;
+}
+
+/* A clock of a descriptor has no name in the image; that of "the calling thread" does not say which it was. */
+static int check_clock(const struct task *t, const PosixTimerEntry *e)
+{
+	enum { CLOCK_KIND = 7, CLOCK_OF_FD = 3, CLOCK_OF_THREAD = 4 };
+	int32_t id = (int32_t)e->clock_id;
+
+	if (id >= 0)
+		return 0;
+	if ((id & CLOCK_KIND) == CLOCK_OF_FD)
+		return log_refusal(-EOPNOTSUPP,
+		                   "%s: its timer %u runs by the clock of a device, which is not supported",
+		                   task_name(t), e->it_id);
+	if ((id & CLOCK_OF_THREAD) && ~(id >> 3) == 0 && t->n_threads > 1)
+		return log_refusal(-EOPNOTSUPP,
+		                   "%s: its timer %u runs by CPU time of one of its threads (CLOCK_THREAD_CPUTIME_ID), "
+		                   "and the kernel does not tell which",
+		                   task_name(t), e->it_id);
+	return 0;
+}
+
+static int dump_timer(struct task *t, PosixTimerEntry *e, const struct timer_line *line)
+{
+	e->it_id = line->id;
+	e->clock_id = (uint32_t)line->clock;
+	e->si_signo = line->signo;
+	e->sival_ptr = line->value;
+	e->it_sigev_notify = line->notify;
+	if (line->notify & SIGEV_THREAD_ID)
+		translate_tid(t, e, line->pid);
+	return check_clock(t, e);
+}
+
+static int list_timers(struct dump *d, struct task *t, TaskTimersEntry *all)
+{
+	_cleanup_free_ char *text = NULL;
+	int err = proc_read(t->dump->proc_fd, "timers", &text, NULL), refused = 0;
+	const char *at = text;
+	struct timer_line line;
+
+	if (err)
+		return log_errno(err, "%s: reading /proc/%d/timers", task_name(t), t->pid);
+	while ((err = timer_parse(&at, &line)) > 0) {
+		PosixTimerEntry *e = arena_msg(d->arena, PosixTimerEntry, posix_timer_entry);
+
+		arena_push(d->arena, &all->posix, &all->n_posix, e);
+		refused = dump_timer(t, e, &line) ?: refused;
+	}
+	return err < 0 ? log_errno(err, "%s: /proc/%d/timers is not as expected", task_name(t), t->pid) : refused;
+}
+
+static int read_times(struct task *t, struct batch *b, PosixTimerEntry **timers, size_t n)
+{
+	const struct kernel_itimerspec *specs;
+	raddr_t at = batch_space(b, n * sizeof(*specs), &specs);
+	int err;
+
+	for (size_t i = 0; i < n; i++) {
+		batch_ask(b, SYS_timer_gettime, timers[i]->it_id, at + i * sizeof(*specs));
+		batch_ask(b, SYS_timer_getoverrun, timers[i]->it_id);
+	}
+	err = batch_run(b);
+	for (size_t i = 0; !err && i < n; i++) {
+		int64_t ret = batch_ret(b, (int)(2 * i)), overrun = batch_ret(b, (int)(2 * i + 1));
+		struct kernel_itimerspec spec = specs[i];
+
+		if (ret < 0 || overrun < 0)
+			return log_errno((int)(ret < 0 ? ret : overrun), "%s: reading its timer %u", task_name(t),
+			                 timers[i]->it_id);
+		timers[i]->overrun = (uint32_t)overrun;
+		timers[i]->isec = (uint64_t)spec.interval.sec;
+		timers[i]->insec = (uint64_t)spec.interval.nsec;
+		timers[i]->vsec = (uint64_t)spec.value.sec;
+		timers[i]->vnsec = (uint64_t)spec.value.nsec;
+	}
+	return err;
+}
+
+/* The answers to the other rows stand in the agent's area until all have read them, so it is saved meanwhile. */
+static int read_all_times(struct thread *th, TaskTimersEntry *all)
+{
+	struct agent *a = th->dump->agent;
+	size_t ops_size = a->batch.n * sizeof(*a->ops);
+	_cleanup_free_ void *ops = malloc(ops_size + 1), *space = malloc(a->space_size);
+	int err = 0;
+
+	if (!ops || !space)
+		return log_errno(-ENOMEM, "%s: reading its timers", task_name(th->task));
+	memcpy(ops, a->ops, ops_size);
+	memcpy(space, a->space, a->space_size);
+	for (size_t i = 0; !err && i < all->n_posix; i += AT_A_TIME)
+		err = read_times(th->task, agent_batch(a, "its timers"), all->posix + i,
+		                 MIN(all->n_posix - i, AT_A_TIME));
+	memcpy(a->ops, ops, ops_size);
+	memcpy(a->space, space, a->space_size);
+	return err;
+}
+
+static ItimerEntry *itimer_entry(struct dump *d, const struct kernel_itimerval *v)
+{
+	ItimerEntry *e = arena_msg(d->arena, ItimerEntry, itimer_entry);
+
+	e->isec = v->isec;
+	e->iusec = v->iusec;
+	e->vsec = v->vsec;
+	e->vusec = v->vusec;
+	return e;
+}
+
+static int timer_dump(struct dump *d, struct thread *th, const struct answers *ans)
+{
+	TaskTimersEntry *all = arena_msg(d->arena, TaskTimersEntry, task_timers_entry);
+	const struct kernel_itimerval *v = ans->data;
+	int err;
+
+	for (unsigned i = 0; i < ITIMERS; i++)
+		if (answer_ret(ans, i))
+			return log_errno((int)answer_ret(ans, i), "%s: reading its interval timers",
+			                 task_name(th->task));
+	all->real = itimer_entry(d, &v[ITIMER_REAL]);
+	all->virt = itimer_entry(d, &v[ITIMER_VIRTUAL]);
+	all->prof = itimer_entry(d, &v[ITIMER_PROF]);
+	th->core->tc->timers = all;
+	err = list_timers(d, th->task, all);
+	return err || !all->n_posix ? err : read_all_times(th, all);
+}
+
+/* ---- restore ---- */
+
+static int by_id(const void *a, const void *b)
+{
+	const PosixTimerEntry *const *x = a, *const *y = b;
+
+	return (*x)->it_id < (*y)->it_id ? -1 : (*x)->it_id > (*y)->it_id;
+}
+
+static bool sane(const ItimerEntry *e)
+{
+	return e->iusec < USEC && e->vusec < USEC && e->isec <= INT64_MAX && e->vsec <= INT64_MAX;
+}
+
+static int check_posix(const struct task *t, const PosixTimerEntry *e)
+{
+	int notify = (int)e->it_sigev_notify;
+	bool found = notify != SIGEV_THREAD_ID;
+
+	for (size_t i = 0; !found && i < t->n_threads; i++)
+		found = t->threads[i].vtid.v == e->notify_thread_id;
+	if (e->it_id > INT32_MAX || e->insec >= NSEC || e->vnsec >= NSEC || e->isec > INT64_MAX ||
+	    e->vsec > INT64_MAX || e->si_signo >= NSIG || !found)
+		return log_errno(-EINVAL, "%s: its image has a timer %u that makes no sense", task_name(t), e->it_id);
+	return 0;
+}
+
+static int timer_check(struct restore *r, const struct thread *th)
+{
+	TaskTimersEntry *all = th->core->tc->timers;
+	int err = 0;
+
+	if (!all)
+		return 0;
+	if (!sane(all->real) || !sane(all->virt) || !sane(all->prof))
+		return log_errno(-EINVAL, "%s: its image has an interval timer that makes no sense",
+		                 task_name(th->task));
+	for (size_t i = 0; !err && i < all->n_posix; i++)
+		err = check_posix(th->task, all->posix[i]);
+	if (err || !all->n_posix)
+		return err;
+	qsort(all->posix, all->n_posix, sizeof(*all->posix), by_id);
+	for (size_t i = 1; i < all->n_posix; i++)
+		if (all->posix[i]->it_id == all->posix[i - 1]->it_id)
+			return log_errno(-EINVAL, "%s: its image has timer %u twice", task_name(th->task),
+			                 all->posix[i]->it_id);
+	return timer_ids_check(task_name(th->task), all->posix[all->n_posix - 1]->it_id);
+}
+
+static void set_itimer(struct batch *b, unsigned which, const ItimerEntry *e)
+{
+	struct kernel_itimerval v = { e->isec, e->iusec, e->vsec, e->vusec };
+	raddr_t at;
+
+	if (!e->isec && !e->iusec && !e->vsec && !e->vusec)
+		return;
+	at = batch_data(b, &v, sizeof(v));
+	batch_call(b, SYS_setitimer, which, at, 0);
+}
+
+static void set_timer(struct batch *b, const PosixTimerEntry *e)
+{
+	struct kernel_itimerspec spec = {
+		.interval = { (int64_t)e->isec, (int64_t)e->insec },
+		.value = { (int64_t)e->vsec, (int64_t)e->vnsec },
+	};
+	raddr_t at;
+
+	if (!e->vsec && !e->vnsec)
+		return;
+	at = batch_data(b, &spec, sizeof(spec));
+	batch_call(b, SYS_timer_settime, e->it_id, 0, at, 0);
+}
+
+static int timer_restore(struct restore *r, struct thread *th, struct batch *b)
+{
+	const TaskTimersEntry *all = th->core->tc->timers;
+	int err;
+
+	if (!all)
+		return 0;
+	err = all->n_posix ? timer_ids_create(task_name(th->task), b, all->posix, all->n_posix) : 0;
+	for (size_t i = 0; !err && i < all->n_posix; i++)
+		set_timer(b, all->posix[i]);
+	set_itimer(b, ITIMER_REAL, all->real);
+	set_itimer(b, ITIMER_VIRTUAL, all->virt);
+	set_itimer(b, ITIMER_PROF, all->prof);
+	return err;
+}
+
+const struct task_part timer_part = {
+	.name = "timers",
+	.ask = timer_ask,
+	.dump = timer_dump,
+	.check = timer_check,
+	.restore = timer_restore,
+};
