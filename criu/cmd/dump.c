@@ -32,7 +32,12 @@ static bool lives(const struct task *t)
 
 static int read_registers(struct dump *d, struct thread *th)
 {
-	int err;
+	struct proc_status *status = arena_new_of(d->arena, struct proc_status);
+	int err = read_proc_status(th->task->dump->proc_fd, th->tid, d->arena, status);
+
+	if (err)
+		return log_errno(err, "%s: reading its status", thread_name(th));
+	th->dump->status = status;
 
 	th->dump->regs = arch_regs_get(d->arena, th->tid);
 	if (!th->dump->regs)

@@ -38,6 +38,7 @@ struct dump_thread {
 	struct agent *agent;
 	struct thread_regs *regs; /* arch/regs.h */
 	uint64_t sigmask;
+	const struct proc_status *status; /* /proc/PID/task/TID/status, core/proc.h */
 };
 
 #endif

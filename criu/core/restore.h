@@ -30,6 +30,7 @@ struct restore_task {
 	struct node *node; /* cmd/plan.h */
 	struct agent *agent;
 	const struct proc_status *born; /* its credentials before task/creds.c changed them: those of all its threads */
+	const struct SeccompFilter *common_filter; /* task/seccomp.c: the newest that all its threads have */
 	int sock, task_sock; /* our end, and the number of its end in the task, for passing descriptors */
 };
 

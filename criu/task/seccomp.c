@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Seccomp: strict mode and filters, seccomp(2). Filters are asked by ptrace, oldest first, and stand once each in
+ * seccomp.img with the index of the one below them, so that threads and tasks with the same chain share its entries.
+ * While the tool holds the tasks they are suspended (PTRACE_O_SUSPEND_SECCOMP).
+ */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+
+#include "agent/agent.h"
+#include "core/log.h"
+#include "core/proc.h"
+#include "core/table.h"
+#include "seccomp.pb-c.h"
+#include "task/answer.h"
+
+#define NO_FILTER  UINT32_MAX
+/* Flags of a filter that can be read back and set again. */
+#define KEPT_FLAGS SECCOMP_FILTER_FLAG_LOG
+
+/* ---- dump ---- */
+
+/* What makes two filters the same: what they stand on, their flags, their program. The key is all of it. */
+struct filter {
+	uint32_t index;
+	uint32_t *key;
+	UT_hash_handle hh;
+};
+
+struct filters {
+	struct filter *by_key;
+	SeccompEntry *image;
+};
+
+static struct filters *filters_of(struct dump *d)
+{
+	if (!d->filters) {
+		d->filters = arena_new_of(d->arena, struct filters);
+		d->filters->image = arena_msg(d->arena, SeccompEntry, seccomp_entry);
+	}
+	return d->filters;
+}
+
+/* The index of a filter, which is added if it is new. */
+static uint32_t add_filter(struct dump *d, uint32_t prev, uint32_t flags, const struct sock_filter *prog, size_t n)
+{
+	struct filters *all = filters_of(d);
+	struct arena *table_arena = d->arena;
+	size_t size = n * sizeof(*prog), key_size = size + 2 * sizeof(uint32_t);
+	_cleanup_free_ uint32_t *key = malloc(key_size);
+	struct filter *f = NULL;
+	SeccompFilter *e;
+
+	if (!key)
+		abort();
+	key[0] = prev;
+	key[1] = flags;
+	memcpy(key + 2, prog, size);
+	HASH_FIND(hh, all->by_key, key, key_size, f);
+	if (f)
+		return f->index;
+	f = arena_new_of(d->arena, struct filter);
+	f->key = arena_memdup(d->arena, key, key_size);
+	f->index = (uint32_t)all->image->n_seccomp_filters;
+	HASH_ADD_KEYPTR(hh, all->by_key, f->key, key_size, f);
+	e = arena_msg(d->arena, SeccompFilter, seccomp_filter);
+	e->filter.data = (uint8_t *)(f->key + 2);
+	e->filter.len = size;
+	e->has_prev = prev != NO_FILTER;
+	e->prev = e->has_prev ? prev : 0;
+	e->has_flags = flags != 0;
+	e->flags = flags;
+	arena_push(d->arena, &all->image->seccomp_filters, &all->image->n_seccomp_filters, e);
+	return f->index;
+}
+
+static int filter_error(struct thread *th, unsigned i, int err)
+{
+	if (err == -EMEDIUMTYPE || err == -EACCES || err == -EINVAL || err == -EIO)
+		return log_refusal(err, "%s: its seccomp filter %u cannot be read: %s", thread_name(th), i,
+		                   err == -EACCES ? "that takes CAP_SYS_ADMIN in the first user namespace, and a tool "
+		                                    "without filters of its own"
+		                   : err == -EMEDIUMTYPE ? "the kernel has not kept its program"
+		                                         : "the kernel was built without CONFIG_CHECKPOINT_RESTORE");
+	return log_errno(err, "%s: reading its seccomp filter %u", thread_name(th), i);
+}
+
+/* Filter number i from the oldest on; index of the one below in, its own out. 1: there is none of that number. */
+static int dump_filter(struct dump *d, struct thread *th, unsigned i, uint32_t *index)
+{
+	struct sock_filter prog[BPF_MAXINSNS];
+	struct seccomp_metadata {
+		uint64_t off, flags;
+	} meta = { .off = i };
+	long n = ptrace(PTRACE_SECCOMP_GET_FILTER, th->tid, (void *)(uintptr_t)i, NULL);
+
+	if (n < 0)
+		return errno == ENOENT ? 1 : filter_error(th, i, -errno);
+	if (n == 0 || n > BPF_MAXINSNS)
+		return log_errno(-EPROTO, "%s: its seccomp filter %u has %ld instructions", thread_name(th), i, n);
+	if (ptrace(PTRACE_SECCOMP_GET_FILTER, th->tid, (void *)(uintptr_t)i, prog) != n)
+		return filter_error(th, i, -errno);
+	if (ptrace(PTRACE_SECCOMP_GET_METADATA, th->tid, (void *)sizeof(meta), &meta) < 0)
+		meta.flags = 0; /* before Linux 4.16 there were none */
+	*index = add_filter(d, *index, (uint32_t)meta.flags & KEPT_FLAGS, prog, (size_t)n);
+	return 0;
+}
+
+static int seccomp_peek(struct dump *d, struct thread *th)
+{
+	ThreadCoreEntry *core = th->core->thread_core;
+	uint32_t mode = th->dump->status->seccomp;
+	int err = 0;
+
+	if (mode == SECCOMP_MODE_DISABLED)
+		return 0;
+	core->has_seccomp_mode = true;
+	core->seccomp_mode = mode == SECCOMP_MODE_STRICT ? SECCOMP_MODE__strict : SECCOMP_MODE__filter;
+	if (mode == SECCOMP_MODE_STRICT)
+		return 0;
+	core->seccomp_filter = NO_FILTER;
+	for (unsigned i = 0; !err; i++)
+		err = dump_filter(d, th, i, &core->seccomp_filter);
+	if (err < 0)
+		return log_refusals() ? 0 : err;
+	core->has_seccomp_filter = core->seccomp_filter != NO_FILTER;
+	return core->has_seccomp_filter ? 0
+	                                : log_errno(-EPROTO, "%s: has a seccomp filter and has none", thread_name(th));
+}
+
+static int seccomp_write(struct dump *d)
+{
+	return image_write_one(d->dir, IMG_SECCOMP, 0, filters_of(d)->image);
+}
+
+/* ---- restore ---- */
+
+static int seccomp_read(struct restore *r)
+{
+	int err = image_read_one(r->dir, IMG_SECCOMP, 0, r->arena, &r->filters);
+
+	for (size_t i = 0; !err && i < r->filters->n_seccomp_filters; i++) {
+		const SeccompFilter *f = r->filters->seccomp_filters[i];
+
+		/* CRIU writes a filter before the one that it stands on, or behind: only a circle is an error. */
+		if (!f->filter.len || f->filter.len % sizeof(struct sock_filter) ||
+		    f->filter.len / sizeof(struct sock_filter) > BPF_MAXINSNS ||
+		    (f->has_prev && f->prev >= r->filters->n_seccomp_filters) || (f->flags & ~KEPT_FLAGS))
+			return log_errno(-EINVAL, "seccomp.img: filter %zu makes no sense", i);
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
+static const SeccompFilter *below(const struct restore *r, const SeccompFilter *f)
+{
+	return f->has_prev ? r->filters->seccomp_filters[f->prev] : NULL;
+}
+
+/* The filter that a thread installed last; NULL: none. */
+static const SeccompFilter *newest(const struct restore *r, const struct thread *th)
+{
+	const ThreadCoreEntry *core = th->core->thread_core;
+
+	if (!core->has_seccomp_mode || core->seccomp_mode != SECCOMP_MODE__filter || !core->has_seccomp_filter)
+		return NULL;
+	return r->filters->seccomp_filters[core->seccomp_filter];
+}
+
+static size_t depth(const struct restore *r, const SeccompFilter *f)
+{
+	size_t n = 0;
+
+	for (; f && n <= r->filters->n_seccomp_filters; f = below(r, f))
+		n++;
+	return n;
+}
+
+static int seccomp_check(struct restore *r, const struct thread *th)
+{
+	const ThreadCoreEntry *core = th->core->thread_core;
+	int mode;
+
+	if (!core->has_seccomp_mode || core->seccomp_mode == SECCOMP_MODE__disabled)
+		return 0;
+	mode = prctl(PR_GET_SECCOMP);
+	if (mode > 0)
+		return log_refusal(-EPERM,
+		                   "%s: has a seccomp filter, and this tool too, under which it can suspend none: "
+		                   "restore it from outside of the sandbox",
+		                   thread_name(th));
+	if (core->seccomp_mode != SECCOMP_MODE__filter)
+		return 0;
+	if (!r->filters || !core->has_seccomp_filter || core->seccomp_filter >= r->filters->n_seccomp_filters ||
+	    depth(r, newest(r, th)) > r->filters->n_seccomp_filters)
+		return log_errno(-EINVAL,
+		                 "%s: its seccomp filter is not in seccomp.img, or its filters stand on each other",
+		                 thread_name(th));
+	return 0;
+}
+
+/* The newest filter that all threads of a task have in common: one for all is one copy in the kernel. */
+static const SeccompFilter *common_filter(const struct restore *r, const struct task *t)
+{
+	const SeccompFilter *common = newest(r, &t->threads[0]);
+
+	for (size_t i = 1; common && i < t->n_threads; i++) {
+		const SeccompFilter *f = newest(r, &t->threads[i]);
+		size_t n, m;
+
+		if (f == common)
+			continue;
+		n = depth(r, f);
+		m = depth(r, common);
+		for (; n > m; n--)
+			f = below(r, f);
+		for (; m > n; m--)
+			common = below(r, common);
+		while (f != common) {
+			f = below(r, f);
+			common = below(r, common);
+		}
+	}
+	return common;
+}
+
+/*
+ * Installs one. A thread's area is too small for most programs: it takes the leader's, which is idle then (and this
+ * thread's batch runs before anybody else uses it).
+ */
+static int install(struct thread *th, struct batch *b, const SeccompFilter *f, uint32_t flags)
+{
+	struct batch *space = is_leader(th) ? b : agent_batch(th->task->threads[0].restore->agent, "seccomp filters");
+	struct sock_fprog_64 {
+		uint16_t len;
+		uint64_t filter;
+	} prog = { .len = (uint16_t)(f->filter.len / sizeof(struct sock_filter)) };
+	raddr_t at;
+
+	batch_reserve(space, 1, f->filter.len + 16 + sizeof(prog));
+	prog.filter = batch_data(space, f->filter.data, f->filter.len);
+	at = batch_data(space, &prog, sizeof(prog));
+	batch_call(b, SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags | f->flags, at);
+	return batch_run(b);
+}
+
+/* Those above `from` up to `to`, oldest first. */
+static int install_chain(struct restore *r, struct thread *th, struct batch *b, const SeccompFilter *from,
+                         const SeccompFilter *to, uint32_t flags)
+{
+	size_t n = depth(r, to) - depth(r, from);
+	_cleanup_free_ const SeccompFilter **chain = calloc(n + 1, sizeof(*chain));
+	int err = 0;
+
+	if (!chain)
+		return -ENOMEM;
+	for (size_t i = n; i-- > 0; to = below(r, to))
+		chain[i] = to;
+	for (size_t i = 0; !err && i < n; i++)
+		err = install(th, b, chain[i], flags);
+	return err;
+}
+
+/* Where privileges do not allow it, no_new_privs does; and installing one for all threads sets it in all. */
+static void allow(struct thread *th, struct batch *b)
+{
+	for (size_t i = 0; i < th->task->n_threads; i++) {
+		const CredsEntry *creds = th->task->threads[i].core->thread_core->creds;
+
+		if (!creds || !creds->no_new_privs)
+			return;
+	}
+	batch_call(b, SYS_prctl, PR_SET_NO_NEW_PRIVS, 1);
+}
+
+static int seccomp_restore(struct restore *r, struct thread *th, struct batch *b)
+{
+	const ThreadCoreEntry *core = th->core->thread_core;
+	const struct restore_task *rt = th->task->restore;
+	uint32_t all = SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_TSYNC_ESRCH;
+	int err = 0;
+
+	if (!core->has_seccomp_mode || core->seccomp_mode == SECCOMP_MODE__disabled)
+		return 0;
+	if (core->seccomp_mode == SECCOMP_MODE__strict) {
+		batch_call(b, SYS_seccomp, SECCOMP_SET_MODE_STRICT, 0, 0);
+		return 0;
+	}
+	if (is_leader(th)) {
+		th->task->restore->common_filter = common_filter(r, th->task);
+		allow(th, b);
+		err = install_chain(r, th, b, NULL, rt->common_filter, th->task->n_threads > 1 ? all : 0);
+	}
+	return err ?: install_chain(r, th, b, rt->common_filter, newest(r, th), 0);
+}
+
+const struct task_part seccomp_part = {
+	.name = "seccomp",
+	.per_thread = true,
+	.peek = seccomp_peek,
+	.check = seccomp_check,
+	.restore = seccomp_restore,
+	.read_images = seccomp_read,
+	.write_images = seccomp_write,
+};
