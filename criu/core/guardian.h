@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The guardian: a process forked before the first change, which shares the tool's descriptors (CLONE_FILES), watches it
- * by pidfd, and holds an undo log in shared memory. If the tool dies before the commit it rolls back; after it, forward.
+ * by pidfd, and holds an undo log in shared memory. If the tool dies before the commit it rolls back; after it,
+ * forward.
  *
- * Nothing reversible is done before its undo entry stands: guardian_note() first, then the change, then, when the change
- * has been taken back or made for good, guardian_drop().
+ * Nothing reversible is done before its undo entry stands: guardian_note() first, then the change, then, when the
+ * change has been taken back or made for good, guardian_drop().
  */
 #ifndef CRIU_CORE_GUARDIAN_H
 #define CRIU_CORE_GUARDIAN_H
@@ -15,14 +16,14 @@ struct guardian;
 
 enum undo_type {
 	UNDO_NONE,
-	UNDO_UNLINK,	  /* path: remove the file (unlinkat of an absolute path) */
+	UNDO_UNLINK,      /* path: remove the file (unlinkat of an absolute path) */
 	UNDO_CGROUP_THAW, /* path: the freezer's file; text: what to write */
-	UNDO_WRITE,	  /* path: a file; text: what to write into it */
-	UNDO_AREA,	  /* pid; addr, size: an agent's mapping that the task should not keep */
-	UNDO_KILL,	  /* pid (and its start time): a half-made task of a restore */
-	UNDO_IMAGES,	  /* fd: an image directory; path: a name in it to remove, the integrity file and partial images */
-	UNDO_SHM,	  /* id: a System V segment to remove */
-	FORWARD_KILL,	  /* pid and start time: after the commit, a task that must not run on */
+	UNDO_WRITE,       /* path: a file; text: what to write into it */
+	UNDO_AREA,        /* pid; addr, size: an agent's mapping that the task should not keep */
+	UNDO_KILL,        /* pid (and its start time): a half-made task of a restore */
+	UNDO_IMAGES,  /* fd: an image directory; path: a name in it to remove, the integrity file and partial images */
+	UNDO_SHM,     /* addr: the id of a System V segment to remove */
+	FORWARD_KILL, /* pid and start time: after the commit, a task that must not run on */
 };
 
 struct undo {
@@ -35,26 +36,31 @@ struct undo {
 };
 
 /*
- * Forks the guardian. It ignores terminal signals, has a session of its own, closes nothing, and ends when told, or after
- * its work when the tool dies. Called before any thread exists. The tool must never wait for it with waitpid(-1).
+ * Forks the guardian. It ignores terminal signals, has a session of its own, closes nothing, and ends when told, or
+ * after its work when the tool dies. Called before any thread exists. The tool must never wait for it with waitpid(-1).
  */
 int guardian_start(struct guardian **gp);
 
-/* Enters an undo; returns its number (>= 0) or -ENOSPC (logged) when the log is full. Newest entries are undone first. */
+/* Enters an undo; returns its number (>= 0) or -ENOSPC (logged) when the log is full. Newest entries are undone first.
+ */
 int guardian_note(struct guardian *g, const struct undo *u);
 
 /* The change was taken back, or is for good: forget the entry. */
 void guardian_drop(struct guardian *g, int number);
 
-/* From here on the guardian rolls forward: undo entries are void, FORWARD_ entries are carried out. One atomic store. */
+/* From here on the guardian rolls forward: undo entries are void, FORWARD_ entries are carried out. One atomic store.
+ */
 void guardian_commit(struct guardian *g);
+
+/* Whether it still watches: 0, or -ESRCH (logged) when somebody killed it. guardian_note() asks the same. */
+int guardian_check(const struct guardian *g);
 
 /* Ends the guardian: entries still noted are undone by the caller first (in the tool itself) when rollback is set. */
 void guardian_stop(struct guardian *g, bool rollback);
 
 /*
  * What removes an agent's area from a task (UNDO_AREA): the core cannot call the agent layer, so the agent layer gives
- * it. Returns 0 when the mapping is gone.
+ * it. Returns 0 when the mapping is gone. Set before guardian_start().
  */
 typedef int (*undo_area_fn)(pid_t pid, raddr_t addr, uint64_t size);
 void guardian_set_undo_area(undo_area_fn fn);
