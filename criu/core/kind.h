@@ -81,7 +81,7 @@ struct answers {
 struct task_part {
 	const char *name;
 	bool per_thread;
-	/* Dump: fills its fields of th->core with what only a tracer can read: the thread is in a ptrace stop, no agent in it. */
+	/* Dump: fills its fields of th->core with what only a tracer can read: the thread stands in a ptrace stop. */
 	int (*peek)(struct dump *d, struct thread *th);
 	/* Dump: adds the calls that only the task itself can make. *datap is handed back in answers.data. */
 	int (*ask)(struct dump *d, struct thread *th, struct batch *b, void **datap);

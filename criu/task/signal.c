@@ -9,7 +9,7 @@
 #include "task/answer.h"
 
 #define INFO_SIZE 128
-#define AT_A_TIME 128
+#define INFOS_A_CALL 128
 
 /* linux/ptrace.h, which does not go with sys/ptrace.h. */
 struct peek_args {
@@ -27,11 +27,11 @@ _Static_assert(sizeof(siginfo_t) == INFO_SIZE, "siginfo_t as the kernel has it")
 static int peek_queue(struct dump *d, struct thread *th, uint32_t flags, SignalQueueEntry **out)
 {
 	SignalQueueEntry *q = *out = arena_msg(d->arena, SignalQueueEntry, signal_queue_entry);
-	siginfo_t infos[AT_A_TIME];
+	siginfo_t infos[INFOS_A_CALL];
 	long n;
 
 	do {
-		struct peek_args args = { .off = q->n_signals, .flags = flags, .nr = AT_A_TIME };
+		struct peek_args args = { .off = q->n_signals, .flags = flags, .nr = INFOS_A_CALL };
 
 		n = ptrace(PTRACE_PEEKSIGINFO, th->tid, &args, infos);
 		if (n < 0)
@@ -43,7 +43,7 @@ static int peek_queue(struct dump *d, struct thread *th, uint32_t flags, SignalQ
 			e->siginfo.len = INFO_SIZE;
 			arena_push(d->arena, &q->signals, &q->n_signals, e);
 		}
-	} while (n == AT_A_TIME);
+	} while (n == INFOS_A_CALL);
 	return 0;
 }
 

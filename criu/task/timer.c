@@ -16,7 +16,7 @@
 #include "task/timer_ids.h"
 
 #define ITIMERS   3
-#define AT_A_TIME 256
+#define TIMERS_A_BATCH 256
 #define NSEC      1000000000ULL
 #define USEC      1000000ULL
 
@@ -147,9 +147,9 @@ static int read_all_times(struct thread *th, TaskTimersEntry *all)
 		return log_errno(-ENOMEM, "%s: reading its timers", task_name(th->task));
 	memcpy(ops, a->ops, ops_size);
 	memcpy(space, a->space, a->space_size);
-	for (size_t i = 0; !err && i < all->n_posix; i += AT_A_TIME)
+	for (size_t i = 0; !err && i < all->n_posix; i += TIMERS_A_BATCH)
 		err = read_times(th->task, agent_batch(a, "its timers"), all->posix + i,
-		                 MIN(all->n_posix - i, AT_A_TIME));
+		                 MIN(all->n_posix - i, TIMERS_A_BATCH));
 	memcpy(a->ops, ops, ops_size);
 	memcpy(a->space, space, a->space_size);
 	return err;
