@@ -216,7 +216,7 @@ raddr_t batch_string(struct batch *b, const char *s)
 	return batch_data(b, s, strlen(s) + 1);
 }
 
-int batch_clone(struct batch *b, struct clone_args *args, const struct agent *child)
+int batch_clone(struct batch *b, struct clone_args *args, const struct agent *child, unsigned flags)
 {
 	uint64_t stack = child->stack_top - 16;
 	uint64_t *local_top = (uint64_t *)((char *)child->slot + (stack - child->slot_at));
@@ -226,7 +226,7 @@ int batch_clone(struct batch *b, struct clone_args *args, const struct agent *ch
 	args->stack = child->slot_at;
 	args->stack_size = stack - child->slot_at;
 	__atomic_store_n(&child->slot->done, 0, __ATOMIC_RELEASE);
-	return batch_add(b, SYS_clone3, AGENT_OP_STOP | AGENT_OP_FORK,
+	return batch_add(b, SYS_clone3, flags | AGENT_OP_FORK,
 	                 (const uint64_t[6]) { batch_data(b, args, sizeof(*args)), sizeof(*args) });
 }
 

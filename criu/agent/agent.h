@@ -55,9 +55,11 @@ int agent_wait(struct agent *a);
 void batch_start(struct batch *b);
 int batch_finish(struct batch *b);
 
-/* Adds a clone3 whose child starts as `child`, an agent in the same address space or in a copy of it. args: a local
- * struct clone_args, whose stack is set here; set_tid: its array, n entries. Read the pid with batch_ret(). */
+/*
+ * Adds a clone3 whose child starts as `child`, an agent in the same address space or in a copy of it. args: a local
+ * struct clone_args, whose stack is set here. flags: AGENT_OP_STOP or 0. The pid is its batch_ret().
+ */
 struct clone_args;
-int batch_clone(struct batch *b, struct clone_args *args, const struct agent *child);
+int batch_clone(struct batch *b, struct clone_args *args, const struct agent *child, unsigned flags);
 
 #endif

@@ -15,6 +15,7 @@
 #include "agent/fdpass.h"
 #include "arch/arch_start.h"
 #include "cmd/build.h"
+#include "cmd/pids.h"
 #include "core/log.h"
 #include "core/proc.h"
 #include "mm/mm.h"
@@ -152,9 +153,10 @@ static int create_root(struct build *b, struct node *n)
 		args.exit_signal = 0;
 	}
 	pid = arch_clone3(&args, exec_root, &start);
+	if (pid == -EEXIST && !pids_wait_free(n->pid))
+		pid = arch_clone3(&args, exec_root, &start);
 	if (pid < 0)
-		return log_errno((int)pid, "pid %d (%s): creating it with this pid%s", n->pid.v, n->task->comm,
-		                 pid == -EEXIST ? ": taken" : "");
+		return log_errno((int)pid, "pid %d (%s): creating it with this pid", n->pid.v, n->task->comm);
 	set_alive(b, n, (pid_t)pid);
 	err = note_task(b, n);
 	fault_point("root created");
@@ -192,12 +194,10 @@ static uint64_t exit_signal(const struct node *n)
 	return tc && tc->has_exit_signal ? tc->exit_signal : SIGCHLD;
 }
 
-/* Clones n's process by its creator's agent; `first` is the agent in which it wakes. */
-static int clone_by_creator(struct build *b, struct node *n, const struct agent *first)
+static int64_t clone_once(struct node *n, const struct agent *first)
 {
 	struct batch *batch = agent_batch(n->creator->agent, "creating a child");
 	struct clone_args args = { .flags = clone_flags(n), .exit_signal = exit_signal(n) };
-	int64_t pid;
 	int op, err;
 
 	batch_reserve(batch, 1, sizeof(args) + 64);
@@ -207,14 +207,21 @@ static int clone_by_creator(struct build *b, struct node *n, const struct agent 
 		args.set_tid = batch_data(batch, &set_tid, sizeof(set_tid));
 		args.set_tid_size = 1;
 	}
-	op = batch_clone(batch, &args, first);
+	op = batch_clone(batch, &args, first, 0);
 	err = batch_run(batch);
-	pid = batch_ret(batch, op);
-	if (err)
-		return log_errno(err, "pid %d (%s) could not be created%s", n->pid.v,
-		                 n->task ? n->task->comm : "helper", err == -EEXIST ? ": the pid is taken" : "");
+	return err ?: batch_ret(batch, op);
+}
+
+/* Clones n's process by its creator's agent; `first` is the agent in which it wakes. */
+static int clone_by_creator(struct build *b, struct node *n, const struct agent *first)
+{
+	int64_t pid = clone_once(n, first);
+
+	if (pid == -EEXIST && !pids_wait_free(n->pid))
+		pid = clone_once(n, first);
 	if (pid <= 0 || pid > INT32_MAX)
-		return log_errno(-EPROTO, "pid %d: clone3 returned %lld", n->pid.v, (long long)pid);
+		return log_errno(pid < 0 ? (int)pid : -EPROTO, "pid %d (%s): creating it", n->pid.v,
+		                 n->task ? n->task->comm : "helper");
 	n->tid = (pid_t)pid;
 	return note_task(b, n);
 }

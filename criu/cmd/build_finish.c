@@ -73,7 +73,7 @@ static int create_threads(struct build *b, struct task *t)
 		              AGENT_SMALL, n->family->at + COMMON_DEATH, AGENT_DIE_EXIT);
 		batch_reserve(batch, 1, sizeof(args) + 64);
 		args.set_tid = batch_data(batch, &set_tid, sizeof(set_tid));
-		batch_clone(batch, &args, th->restore->agent);
+		batch_clone(batch, &args, th->restore->agent, AGENT_OP_STOP);
 		th->tid = th->restore->agent->tid = th->vtid.v;
 	}
 	err = batch_run(batch);

@@ -6,12 +6,12 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "agent/death.h"
 #include "arch/arch.h"
 #include "cmd/build.h"
 #include "cmd/cmd.h"
+#include "cmd/pids.h"
 #include "core/files.h"
 #include "core/hooks.h"
 #include "core/kind.h"
@@ -19,8 +19,6 @@
 #include "core/proc.h"
 #include "core/tree_image.h"
 #include "mm/mm.h"
-
-#define REAP_TRIES 600 /* 3 s in all */
 
 /* ---- reading and checking: nothing is started here ---- */
 
@@ -74,46 +72,6 @@ static int check_tasks(struct restore *r)
 	return err;
 }
 
-/* A zombie whose parent is slow to reap it holds its number for a while: worth waiting for. */
-static bool taken(pid_t pid)
-{
-	struct proc_stat st;
-	struct timespec tick = { .tv_nsec = 5 * 1000 * 1000 };
-
-	for (int i = 0; i < REAP_TRIES; i++) {
-		if (proc_stat_of(pid, &st))
-			return false;
-		if (st.state != 'Z' && st.state != 'X')
-			break;
-		nanosleep(&tick, NULL);
-	}
-	return true;
-}
-
-/* All numbers that the tree needs, before the first is taken: names every one that somebody else has. */
-static int check_pids(struct restore *r)
-{
-	int err = 0;
-
-	for (size_t i = 0; i < r->tree.n_tasks; i++) {
-		const struct task *t = r->tree.tasks[i];
-
-		for (size_t k = 0; k < t->n_threads; k++) {
-			char comm[32] = "?";
-			pid_t pid = t->threads[k].vtid.v;
-
-			if (!taken(pid))
-				continue;
-			proc_comm(pid, comm, sizeof(comm));
-			err = log_refusal(-EEXIST,
-			                  "pid %d, which %s%s needs, is taken by %s: end that, or restore in a pid "
-			                  "namespace of its own (unshare -pf --mount-proc)",
-			                  pid, k ? "a thread of " : "", t->comm, comm);
-		}
-	}
-	return err;
-}
-
 static int check_job(struct restore *r)
 {
 	const struct task *root = r->tree.tasks[0];
@@ -148,7 +106,7 @@ static int check(struct restore *r)
 	err = err ?: part;
 	part = files_check(r);
 	err = err ?: part;
-	part = check_pids(r);
+	part = pids_check(r);
 	err = err ?: part;
 	if (log_refusals()) {
 		log_errno(0, "%u reason%s against this restore, see above; nothing was started", log_refusals(),
