@@ -83,7 +83,14 @@ def wait_for(condition, seconds, step=0.005):
 
 
 def alive(pid):
-    return state_of(pid) not in ("gone", "Z", "X")
+    """Runs, or at least one of its threads does (the first one may have ended)."""
+    state = state_of(pid)
+    if state != "Z":
+        return state not in ("gone", "X")
+    try:
+        return len(os.listdir("/proc/%d/task" % pid)) > 1
+    except OSError:
+        return False
 
 
 class Case:
@@ -121,7 +128,7 @@ class Case:
         if not wait_for(lambda: os.path.exists(self.path("ready")) or not alive(self.pid), self.timeout):
             raise Failed("not ready after %d s" % self.timeout)
         if not os.path.exists(self.path("ready")):
-            self.proc.wait()
+            self.proc.wait(10)
             self.judge(self.proc.returncode)  # raises: it ended before it was ready
             raise Failed("ended before it was ready")
         time.sleep(0.03)  # until everybody sleeps where they said they would

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Everything that is not there yet is refused by its name, all at once: descriptors of many kinds, a lock, a mapping of
+ * a deleted file, System V memory, a memfd, a child in a namespace of its own, a cwd that was removed. zdtm: needs-root
+ * zdtm: refuse fd 100: .*(epoll|eventpoll)
+ * zdtm: refuse fd 101: .*signalfd
+ * zdtm: refuse fd 102: .*timerfd
+ * zdtm: refuse fd 103: .*inotify
+ * zdtm: refuse fd 104: .*socket
+ * zdtm: refuse fd 105: .*(memfd|deleted)
+ * zdtm: refuse fd 106: .*pidfd
+ * zdtm: refuse (lock|flock)
+ * zdtm: refuse (SysV|System V|SYSV|shmem|shared memory)
+ * zdtm: refuse (uts|UTS)
+ * zdtm: refuse cwd|current directory|working directory
+ */
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/ipc.h>
+#include <sys/mman.h>
+#include <sys/shm.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+
+#include "zdtm.h"
+
+static void at(int number, int fd)
+{
+	zdtm_must(fd >= 0 && dup2(fd, number) == number);
+	close(fd);
+}
+
+int main(void)
+{
+	pid_t uts, cwd;
+	sigset_t set;
+	int status, id, fd;
+	char *shm;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	at(100, epoll_create1(0));
+	at(101, signalfd(-1, &set, 0));
+	at(102, timerfd_create(CLOCK_MONOTONIC, 0));
+	at(103, inotify_init1(0));
+	at(104, socket(AF_INET, SOCK_DGRAM, 0));
+	at(105, memfd_create("a name", 0));
+	at(106, syscall(SYS_pidfd_open, getpid(), 0));
+	zdtm_must((fd = open("locked", O_RDWR | O_CREAT, 0600)) >= 0 && !flock(fd, LOCK_EX));
+	zdtm_must((id = shmget(IPC_PRIVATE, 8192, 0600)) >= 0 && (shm = shmat(id, NULL, 0)) != (void *)-1);
+	zdtm_must(!shmctl(id, IPC_RMID, NULL));
+	strcpy(shm, "segment");
+	zdtm_must((uts = fork()) >= 0);
+	if (!uts) {
+		zdtm_must(!unshare(CLONE_NEWUTS));
+		zdtm_wait();
+		_exit(0);
+	}
+	zdtm_must((cwd = fork()) >= 0);
+	if (!cwd) {
+		zdtm_must(!mkdir("away", 0700) && !chdir("away") && !rmdir(zdtm_path("away")));
+		zdtm_wait();
+		_exit(0);
+	}
+	usleep(30000);
+	zdtm_ready();
+	zdtm_wait();
+	for (int i = 100; i < 107; i++)
+		zdtm_check(fcntl(i, F_GETFD) >= 0, "descriptor %d is gone", i);
+	zdtm_check(!strcmp(shm, "segment"), "the segment");
+	zdtm_check(waitpid(uts, &status, 0) == uts && !status && waitpid(cwd, &status, 0) == cwd && !status,
+	           "children");
+	zdtm_pass();
+}
