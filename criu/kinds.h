@@ -13,6 +13,7 @@
 
 /* What every task has. */
 #define TASK_PARTS(X)                                                                                                  \
+	X(mm_part)                                                                                                     \
 	X(misc_part)                                                                                                   \
 	X(sched_part)                                                                                                  \
 	X(rlimit_part) /* after descriptors and mappings are in place, which may lie above the limits */               \

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Inside of mm/: the mappings of a task at dump. */
+#ifndef CRIU_MM_VMA_H
+#define CRIU_MM_VMA_H
+
+#include "core/dump.h"
+#include "core/proc_maps.h"
+#include "core/table.h"
+#include "mm.pb-c.h"
+#include "mm/vma_status.h"
+
+/* Whose pages of a mapping go into the task's own pages file. */
+enum vma_pages {
+	VMA_PAGES_NONE,   /* not stored here: shared, or the kernel's */
+	VMA_PAGES_ANON,   /* all that are there, but for zeros */
+	VMA_PAGES_COPIES, /* of a private file mapping: what is not the file's any more */
+	VMA_PAGES_ALL,    /* every page, present or not (vdso) */
+};
+
+struct vma {
+	VmaEntry *entry; /* also in t->mm->vmas */
+	enum vma_pages pages;
+	uint64_t anon_huge; /* bytes in huge pages, as smaps has it */
+};
+
+/* dump_task.vmas of the first task with a memory: its mappings, ascending. */
+struct vma_list {
+	struct vma *v;
+	size_t n;
+	struct mm_shared *shared; /* the same for all tasks of a dump */
+};
+
+/* A shared anonymous object, mapped by one task or more. */
+struct shmem_object {
+	uint64_t ino;
+	const struct task *task; /* of the first that maps it, where it maps it */
+	uint64_t start, end;
+	UT_hash_handle hh;
+};
+
+/* What the mappings of all tasks have in common. */
+struct mm_shared {
+	struct mapped_file *files;    /* mm/vma_dump.c */
+	struct shmem_object *objects; /* in the order in which they were found */
+	uint64_t shmem_dev;           /* the device of the kernel's own tmpfs, as st_dev; 0: not asked yet */
+	uint32_t last_pages_id;
+	bool warned_special;
+};
+
+#endif

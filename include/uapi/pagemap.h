@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* PAGEMAP_SCAN of /proc/PID/pagemap: include/uapi/linux/fs.h, Linux 6.7 (PAGE_IS_GUARD: 6.16). */
+#ifndef CRIU_UAPI_PAGEMAP_H
+#define CRIU_UAPI_PAGEMAP_H
+
+#include <linux/fs.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+
+#ifndef PAGEMAP_SCAN
+#define PAGEMAP_SCAN      _IOWR('f', 16, struct pm_scan_arg)
+
+#define PAGE_IS_WPALLOWED (1 << 0)
+#define PAGE_IS_WRITTEN   (1 << 1)
+#define PAGE_IS_FILE      (1 << 2)
+#define PAGE_IS_PRESENT   (1 << 3)
+#define PAGE_IS_SWAPPED   (1 << 4)
+#define PAGE_IS_PFNZERO   (1 << 5)
+#define PAGE_IS_HUGE      (1 << 6)
+
+struct page_region {
+	uint64_t start;
+	uint64_t end;
+	uint64_t categories;
+};
+
+struct pm_scan_arg {
+	uint64_t size;
+	uint64_t flags;
+	uint64_t start;
+	uint64_t end;
+	uint64_t walk_end;
+	uint64_t vec;
+	uint64_t vec_len;
+	uint64_t max_pages;
+	uint64_t category_inverted;
+	uint64_t category_mask;
+	uint64_t category_anyof_mask;
+	uint64_t return_mask;
+};
+#endif
+
+#ifndef PAGE_IS_GUARD
+#define PAGE_IS_GUARD (1 << 8)
+#endif
+
+/* An entry of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst). */
+#define PM_PFN       ((UINT64_C(1) << 55) - 1) /* the frame, or swap type and offset; 0 without CAP_SYS_ADMIN */
+#define PM_EXCLUSIVE (UINT64_C(1) << 56)
+#define PM_GUARD     (UINT64_C(1) << 58) /* Linux 6.15 */
+#define PM_FILE      (UINT64_C(1) << 61)
+#define PM_SWAP      (UINT64_C(1) << 62)
+#define PM_PRESENT   (UINT64_C(1) << 63)
+
+#endif
