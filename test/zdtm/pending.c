@@ -12,7 +12,8 @@ static int up;
 static void one(const sigset_t *set, int sig, int code, int value)
 {
 	siginfo_t si;
-	int r = sigtimedwait(set, &si, &(struct timespec) { 0 });
+	/* Not by the libc, which makes SI_USER of SI_TKILL. */
+	int r = syscall(SYS_rt_sigtimedwait, set, &si, &(struct timespec) { 0 }, 8);
 
 	zdtm_check(r == sig, "signal %d, not %d, is pending", r, sig);
 	zdtm_check(r != sig || si.si_code == code, "signal %d: code %d, not %d", sig, si.si_code, code);
