@@ -314,6 +314,8 @@ static int create_fork(struct build *b, struct node *n)
 	int unused, err = 0;
 
 	n->agent = make_agent(b, n, n->family, n->region, n->ephemeral ? AGENT_SMALL : AGENT_LARGE);
+	if (n->birth == BIRTH_COPY)
+		n->task->restore->copied = true;
 	if (!n->ephemeral)
 		err = give_socket(b, n, -1, &unused);
 	if (!err)

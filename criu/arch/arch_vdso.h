@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The address space that tasks have, and the vdso: what of them differs by architecture. */
+#ifndef CRIU_ARCH_VDSO_H
+#define CRIU_ARCH_VDSO_H
+
+#include "common.h"
+
+/* The end of what a task can map. */
+raddr_t arch_task_size(void);
+
+/* A call of the task's that maps its vdso and vvar from `at` on, if nothing is there; where another vdso is, it fails.
+ */
+struct arch_vdso_call {
+	long nr;
+	uint64_t arg[2];
+};
+void arch_vdso_map(raddr_t at, struct arch_vdso_call *call);
+
+/* The bytes of the jump that takes the place of a function's beginning. */
+#define ARCH_VDSO_JUMP_MAX 16
+
+/* Writes a jump to `to` into buf; its length. It may use registers that a function call destroys, but no stack. */
+size_t arch_vdso_jump(raddr_t to, uint8_t buf[ARCH_VDSO_JUMP_MAX]);
+
+/*
+ * Writes a function that makes the system call for which a vdso function of this name stands; its length, 0: unknown.
+ */
+size_t arch_vdso_syscall(const char *name, uint8_t buf[ARCH_VDSO_JUMP_MAX]);
+
+#endif

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Mappings and pagemaps of a checkpoint, read and checked before anything is started: they are foreign input. */
+#include <inttypes.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "arch/arch_vdso.h"
+#include "core/files.h"
+#include "core/log.h"
+#include "mm/mm.h"
+#include "mm/mm_read.h"
+#include "mm/shmem_restore.h"
+#include "mm/vdso.h"
+#include "pagemap.pb-c.h"
+
+enum { PE_PARENT = 1, PE_LAZY = 2, PE_PRESENT = 4 };
+
+struct mm_restore *mm_of(struct restore *r)
+{
+	if (!r->mm)
+		r->mm = arena_new_of(r->arena, struct mm_restore);
+	return r->mm;
+}
+
+struct task_mm *task_mm(const struct restore *r, const struct task *t)
+{
+	const struct task *first = t->mm ? tree_first_vm(&r->tree, t) : NULL;
+
+	return first ? first->restore->mm : NULL;
+}
+
+/* ---- pagemaps ---- */
+
+static uint64_t entry_pages(const PagemapEntry *e)
+{
+	return e->has_nr_pages ? e->nr_pages : e->compat_nr_pages;
+}
+
+static int add_entry(struct restore *r, const struct image *img, struct pages *p, const PagemapEntry *e, uint64_t limit)
+{
+	const struct page_run *last = p->n_runs ? &p->runs[p->n_runs - 1] : NULL;
+	uint32_t flags = e->has_flags ? e->flags : e->has_in_parent && e->in_parent ? PE_PARENT : PE_PRESENT;
+	uint64_t n = entry_pages(e), from = last ? last->at + last->n * PAGE_SIZE : 0;
+	struct page_run run = { .at = e->vaddr, .n = n, .off = p->n_pages * PAGE_SIZE, .thp = e->thp, .cow = e->cow };
+
+	if (e->vaddr % PAGE_SIZE || e->vaddr < from || e->vaddr > limit || n > (limit - e->vaddr) / PAGE_SIZE)
+		return log_errno(-EBADMSG, "%s: the entry of %" PRIu64 " pages at %" PRIx64 " is out of order or place",
+		                 image_name(img), n, e->vaddr);
+	if (flags & PE_PARENT)
+		return log_refusal(-EOPNOTSUPP,
+		                   "%s: the pages at %" PRIx64 " are in a parent checkpoint (a dump after a pre-dump); "
+		                   "that is not supported: dump without --prev-images-dir",
+		                   image_name(img), e->vaddr);
+	if (!(flags & PE_PRESENT))
+		return log_refusal(-EOPNOTSUPP,
+		                   "%s: the pages at %" PRIx64 " are not in the checkpoint (a dump with --lazy-pages); "
+		                   "that is not supported: dump without it",
+		                   image_name(img), e->vaddr);
+	p->knows_cow |= e->has_cow;
+	p->n_pages += n;
+	if (n)
+		arena_push(r->arena, &p->runs, &p->n_runs, run);
+	return 0;
+}
+
+static int check_size(struct restore *r, const struct image *img, const struct pages *p)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (!p->n_pages)
+		return 0;
+	fd = image_pages_open(r->dir, p->id);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st))
+		return log_errno(-errno, "pages-%u.img: looking at its size", p->id);
+	if ((uint64_t)st.st_size == p->n_pages * PAGE_SIZE)
+		return 0;
+	return log_errno(-EBADMSG, "pages-%u.img has %" PRIu64 " bytes, %s tells of %" PRIu64, p->id,
+	                 (uint64_t)st.st_size, image_name(img), p->n_pages * PAGE_SIZE);
+}
+
+int pages_read(struct restore *r, enum image_type type, uint64_t id, uint64_t limit, struct pages **pagesp)
+{
+	struct pages *p = arena_new_of(r->arena, struct pages);
+	_cleanup_image_ struct image *img = NULL;
+	PagemapHead *head;
+	PagemapEntry *e;
+	int err = image_open(r->dir, type, id, &img);
+
+	if (!err)
+		err = image_read(img, &pagemap_head__descriptor, r->arena, &head);
+	if (err < 0)
+		return err;
+	if (!err)
+		return log_errno(-EBADMSG, "%s has no head", image_name(img));
+	p->id = head->pages_id;
+	while ((err = image_read(img, &pagemap_entry__descriptor, r->arena, &e)) > 0) {
+		err = add_entry(r, img, p, e, limit);
+		if (err)
+			return err;
+	}
+	if (!err)
+		err = check_size(r, img, p);
+	*pagesp = p;
+	return err;
+}
+
+/* ---- mappings ---- */
+
+static int refuse(const struct task *t, const VmaEntry *v, const char *why)
+{
+	return log_refusal(-EOPNOTSUPP, "%s: mm-%u.img: its mapping %" PRIx64 "-%" PRIx64 " %s", task_name(t),
+	                   (unsigned)t->vpid.v, v->start, v->end, why);
+}
+
+static int damaged(const struct task *t, const VmaEntry *v, const char *why)
+{
+	return log_errno(-EBADMSG, "%s: mm-%u.img: its mapping %" PRIx64 "-%" PRIx64 " %s", task_name(t),
+	                 (unsigned)t->vpid.v, v->start, v->end, why);
+}
+
+static int check_file(struct restore *r, const struct task *t, const VmaEntry *v)
+{
+	const struct fd_kind *kind = NULL;
+
+	if (v->shmid > UINT32_MAX || !files_message(r, (uint32_t)v->shmid, &kind))
+		return damaged(t, v, "is of a file that files.img does not have");
+	if (!kind)
+		return refuse(t, v, "is of a file of a kind that is not supported; unmap it before the dump");
+	return 0;
+}
+
+static int check_kind(struct restore *r, const struct task *t, const VmaEntry *v)
+{
+	uint32_t kinds = VMA_FILE_PRIVATE | VMA_FILE_SHARED | VMA_ANON_SHARED | VMA_ANON_PRIVATE;
+	uint32_t kind = v->status & kinds;
+
+	if (v->status & VMA_SYSVIPC)
+		return refuse(t, v, "is System V shared memory, which is not supported yet");
+	if (v->status & VMA_SOCKET)
+		return refuse(t, v, "is of a packet socket, which is not supported yet");
+	if (v->status & VMA_AIORING)
+		return refuse(t, v, "is of an AIO context (io_setup), which is not supported yet");
+	if (v->status & VMA_SHSTK)
+		return refuse(t, v, "is a shadow stack, which is not supported yet");
+	if (v->status & (VMA_GUARD | VMA_UPROBES))
+		return refuse(t, v, "is a guard region or of uprobes, which is not supported yet");
+	if (v->flags & MAP_HUGETLB)
+		return refuse(t, v, "is of huge pages of their own (MAP_HUGETLB), which is not supported yet");
+	if (vma_is_kernels(v))
+		return 0;
+	if (!kind || kind & (kind - 1))
+		return damaged(t, v, "is of no kind that is known");
+	if (v->prot & ~(uint32_t)(PROT_READ | PROT_WRITE | PROT_EXEC))
+		return damaged(t, v, "has a protection that is not known");
+	if (!!(v->flags & MAP_SHARED) != !!(kind & (VMA_FILE_SHARED | VMA_ANON_SHARED)))
+		return damaged(t, v, "is said to be shared and private");
+	if (kind == VMA_ANON_SHARED)
+		return shmem_note(r, t, v);
+	return kind == VMA_ANON_PRIVATE ? 0 : check_file(r, t, v);
+}
+
+static int check_vmas(struct restore *r, const struct task *t)
+{
+	uint64_t from = 0, end = arch_task_size();
+	int err = 0;
+
+	for (size_t i = 0; i < t->mm->n_vmas; i++) {
+		const VmaEntry *v = t->mm->vmas[i];
+		int part;
+
+		if (v->status & VMA_VSYSCALL)
+			continue;
+		if (v->start % PAGE_SIZE || v->end % PAGE_SIZE || v->pgoff % PAGE_SIZE || v->start >= v->end)
+			return damaged(t, v, "is none");
+		if (v->start < from)
+			return damaged(t, v, "is out of order or overlaps the one before");
+		if (v->end > end || v->pgoff > INT64_MAX - (v->end - v->start))
+			return damaged(t, v, "ends beyond what addresses there are");
+		from = v->end;
+		part = check_kind(r, t, v);
+		if (part == -EBADMSG)
+			return part;
+		err = err ?: part;
+	}
+	return err;
+}
+
+/* Splits what the pagemap has at the borders of mappings, so that every run lies in one; refuses what lies in none. */
+static int place_runs(struct restore *r, const struct task *t, struct pages *p)
+{
+	struct page_run *runs = NULL;
+	size_t n_runs = 0, k = 0;
+
+	for (size_t i = 0; i < p->n_runs; i++) {
+		struct page_run run = p->runs[i];
+
+		while (run.n) {
+			struct page_run piece = run;
+			const VmaEntry *v;
+
+			while (k < t->mm->n_vmas && t->mm->vmas[k]->end <= run.at)
+				k++;
+			v = k < t->mm->n_vmas ? t->mm->vmas[k] : NULL;
+			if (!v || v->start > run.at || !(vma_is_private(v) || v->status & (VMA_VDSO | VMA_VVAR)))
+				return log_errno(-EBADMSG,
+				                 "%s: pagemap-%d.img has pages at %" PRIx64
+				                 ", where mm-%d.img has no mapping of its own",
+				                 task_name(t), t->vpid.v, run.at, t->vpid.v);
+			piece.n = MIN(run.n, (v->end - run.at) / PAGE_SIZE);
+			arena_push(r->arena, &runs, &n_runs, piece);
+			run.at += piece.n * PAGE_SIZE;
+			run.off += piece.n * PAGE_SIZE;
+			run.n -= piece.n;
+		}
+	}
+	p->runs = runs;
+	p->n_runs = n_runs;
+	return 0;
+}
+
+static int check_limits(struct restore *r, const struct task *t)
+{
+	const MmEntry *mm = t->mm;
+
+	if (!files_message(r, mm->exe_file_id, NULL))
+		return log_errno(-EBADMSG, "%s: mm-%d.img: its executable, file %u, is not in files.img", task_name(t),
+		                 t->vpid.v, mm->exe_file_id);
+	if (mm->n_mm_saved_auxv > 64 || mm->n_mm_saved_auxv % 2)
+		return log_errno(-EBADMSG, "%s: mm-%d.img: %zu words of auxv", task_name(t), t->vpid.v,
+		                 mm->n_mm_saved_auxv);
+	if (mm->n_aios)
+		return log_refusal(-EOPNOTSUPP, "%s: it has AIO contexts (io_setup), which are not supported yet",
+		                   task_name(t));
+	return 0;
+}
+
+int mm_check(struct restore *r, struct task *t)
+{
+	struct task_mm *m = arena_new_of(r->arena, struct task_mm);
+	int err = check_limits(r, t), part;
+
+	if (err == -EBADMSG)
+		return err;
+	part = check_vmas(r, t);
+	err = err ?: part;
+	if (part == -EBADMSG)
+		return part;
+	part = pages_read(r, IMG_PAGEMAP, (uint64_t)t->vpid.v, arch_task_size(), &m->pages);
+	if (part == -ENOENT)
+		part = log_errno(part, "%s: pagemap-%d.img", task_name(t), t->vpid.v);
+	if (!part)
+		part = place_runs(r, t, m->pages);
+	if (!part)
+		part = vdso_check(r, t, m);
+	if (part)
+		return err ?: part;
+	mm_of(r)->knows_cow |= m->pages->knows_cow;
+	t->restore->mm = m;
+	return err;
+}
