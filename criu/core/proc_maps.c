@@ -5,245 +5,208 @@
 
 #include "core/proc_maps.h"
 
-#define FIRST_BUFFER (32UL << 10)
-#define MAX_BUFFER   (1UL << 20) /* a name has PATH_MAX bytes, each of which may be escaped with four */
+/* A line holds a path of 4 KiB, of which every byte may be written as four. */
+#define BUF_SIZE (64UL << 10)
 
-/* ---- one line ---- */
-
-static bool parse_hex(const char **p, uint64_t *v)
-{
-	const char *s = *p;
-	uint64_t n = 0;
-
-	for (;; s++) {
-		unsigned digit;
-
-		if (*s >= '0' && *s <= '9')
-			digit = (unsigned)(*s - '0');
-		else if (*s >= 'a' && *s <= 'f')
-			digit = (unsigned)(*s - 'a') + 10;
-		else
-			break;
-		if (n >> 60)
-			return false;
-		n = n << 4 | digit;
-	}
-	if (s == *p)
-		return false;
-	*p = s;
-	*v = n;
-	return true;
-}
-
-static bool parse_dec(const char **p, uint64_t *v)
-{
-	char *end;
-
-	if (**p < '0' || **p > '9')
-		return false;
-	errno = 0;
-	*v = strtoull(*p, &end, 10);
-	*p = end;
-	return !errno;
-}
-
-static bool expect(const char **p, char c)
-{
-	if (**p != c)
-		return false;
-	(*p)++;
-	return true;
-}
-
-/* "rwxp" and the like. */
-static bool parse_perms(const char **p, struct map_entry *e)
-{
-	const char *s = *p;
-
-	if ((s[0] != 'r' && s[0] != '-') || (s[1] != 'w' && s[1] != '-') || (s[2] != 'x' && s[2] != '-') ||
-	    (s[3] != 'p' && s[3] != 's'))
-		return false;
-	e->prot = (s[0] == 'r' ? PROT_READ : 0) | (s[1] == 'w' ? PROT_WRITE : 0) | (s[2] == 'x' ? PROT_EXEC : 0);
-	e->shared = s[3] == 's';
-	*p = s + 4;
-	return true;
-}
-
-int parse_map_line(char *line, size_t len, struct map_entry *e)
-{
-	const char *p = line;
-	uint64_t major, minor;
-
-	memset(e, 0, sizeof(*e));
-	line[len] = 0;
-	if (!parse_hex(&p, &e->start) || !expect(&p, '-') || !parse_hex(&p, &e->end) || !expect(&p, ' ') ||
-	    !parse_perms(&p, e) || !expect(&p, ' ') || !parse_hex(&p, &e->pgoff) || !expect(&p, ' ') ||
-	    !parse_hex(&p, &major) || !expect(&p, ':') || !parse_hex(&p, &minor) || !expect(&p, ' ') ||
-	    !parse_dec(&p, &e->ino))
-		return -EBADMSG;
-	if (*p && *p != ' ')
-		return -EBADMSG;
-	while (*p == ' ')
-		p++;
-	if (e->start >= e->end || e->start % PAGE_SIZE || e->end % PAGE_SIZE || major > UINT32_MAX ||
-	    minor > UINT32_MAX || strlen(line) != len)
-		return -EBADMSG;
-	e->major = (unsigned)major;
-	e->minor = (unsigned)minor;
-	e->name = p;
-	return 0;
-}
-
-uint64_t parse_vm_flags(const char *text)
-{
-	static const char names[][3] = {
-#define X(f) #f,
-		VM_FLAGS(X)
-#undef X
-	};
-	uint64_t flags = 0;
-
-	for (const char *p = text;;) {
-		size_t i = 0, len;
-
-		p += strspn(p, " \t");
-		len = strcspn(p, " \t");
-		if (!len)
-			return flags;
-		while (i < VMF_COUNT && (len != 2 || memcmp(names[i], p, 2)))
-			i++;
-		flags |= i < VMF_COUNT ? 1ULL << i : VMF_UNKNOWN;
-		p += len;
-	}
-}
-
-/* ---- the file ---- */
-
-struct reader {
-	int fd;
-	char *buf;
-	size_t size, begin, end; /* what is not parsed yet */
-	struct map_entry e;      /* collected so far */
-	char *line;              /* the first line of e: names point into it */
-	size_t line_size;
-	bool pending;
-	raddr_t last_end;
-	map_entry_fn fn;
-	void *arg;
+struct cursor {
+	const char *at, *end;
 };
 
-static int emit(struct reader *r)
+static const char flag_names[VMF_BITS][3] = {
+#define X(name) #name,
+	PROC_MAP_FLAGS(X)
+#undef X
+};
+
+static bool take(struct cursor *c, char wanted)
 {
-	if (!r->pending)
-		return 0;
-	r->pending = false;
-	return r->fn(r->arg, &r->e);
+	if (c->at == c->end || *c->at != wanted)
+		return false;
+	c->at++;
+	return true;
 }
 
-static int begin_entry(struct reader *r, const char *line, size_t len)
+static void skip_blanks(struct cursor *c)
 {
-	int err = emit(r);
+	while (c->at < c->end && (*c->at == ' ' || *c->at == '\t'))
+		c->at++;
+}
 
-	if (err)
-		return err;
-	if (r->line_size < len + 1) {
-		free(r->line);
-		r->line_size = round_up(len + 1, 256);
-		r->line = malloc(r->line_size);
-		if (!r->line) {
-			r->line_size = 0;
-			return -ENOMEM;
+/* A number without sign or prefix; false where there is none or it does not fit. */
+static bool take_number(struct cursor *c, unsigned base, uint64_t max, uint64_t *value)
+{
+	const char *first = c->at;
+
+	*value = 0;
+	for (; c->at < c->end; c->at++) {
+		unsigned char ch = (unsigned char)*c->at;
+		unsigned digit = ch >= '0' && ch <= '9'   ? (unsigned)(ch - '0')
+		                 : ch >= 'a' && ch <= 'f' ? ch - 'a' + 10U
+		                                          : base;
+
+		if (digit >= base)
+			break;
+		if (*value > (max - digit) / base)
+			return false;
+		*value = *value * base + digit;
+	}
+	return c->at > first;
+}
+
+static bool take_perms(struct cursor *c, struct proc_map *m)
+{
+	static const struct {
+		char on;
+		uint32_t prot;
+	} bits[] = { { 'r', PROT_READ }, { 'w', PROT_WRITE }, { 'x', PROT_EXEC } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(bits); i++) {
+		if (take(c, bits[i].on))
+			m->prot |= bits[i].prot;
+		else if (!take(c, '-'))
+			return false;
+	}
+	m->shared = take(c, 's');
+	return m->shared || take(c, 'p');
+}
+
+/* The kernel writes a newline in a name as \012, and nothing else so. */
+static const char *decode_name(struct arena *a, const char *text, size_t len)
+{
+	char *name = arena_alloc(a, len + 1), *to = name;
+
+	for (size_t i = 0; i < len; i++) {
+		if (len - i >= 4 && !memcmp(text + i, "\\012", 4)) {
+			*to++ = '\n';
+			i += 3;
+		} else {
+			*to++ = text[i];
 		}
 	}
-	memcpy(r->line, line, len);
-	err = parse_map_line(r->line, len, &r->e);
-	if (err || r->e.start < r->last_end)
+	return name;
+}
+
+static int parse_head(struct cursor c, struct arena *a, uint64_t floor, struct proc_map *m)
+{
+	uint64_t major, minor;
+
+	if (!take_number(&c, 16, UINT64_MAX, &m->start) || !take(&c, '-') ||
+	    !take_number(&c, 16, UINT64_MAX, &m->end) || !take(&c, ' ') || !take_perms(&c, m) || !take(&c, ' ') ||
+	    !take_number(&c, 16, UINT64_MAX, &m->pgoff) || !take(&c, ' ') || !take_number(&c, 16, UINT32_MAX, &major) ||
+	    !take(&c, ':') || !take_number(&c, 16, UINT32_MAX, &minor) || !take(&c, ' ') ||
+	    !take_number(&c, 10, UINT64_MAX, &m->ino))
 		return -EBADMSG;
-	r->last_end = r->e.end;
-	r->pending = true;
-	return 0;
-}
-
-/* Keys start with a capital letter; addresses are lower-case hexadecimal. */
-static int take_line(struct reader *r, char *line, size_t len)
-{
-	line[len] = 0;
-	if (!(*line >= 'A' && *line <= 'Z'))
-		return begin_entry(r, line, len);
-	if (!r->pending)
+	if (m->start < floor || m->start >= m->end || (m->start | m->end | m->pgoff) % PAGE_SIZE)
 		return -EBADMSG;
-	if (!strncmp(line, "VmFlags:", 8)) {
-		r->e.flags = parse_vm_flags(line + 8);
-		r->e.has_flags = true;
-	} else if (!strncmp(line, "ProtectionKey:", 14)) {
-		r->e.pkey = (uint32_t)strtoul(line + 14, NULL, 10);
+	if (c.at < c.end && !take(&c, ' '))
+		return -EBADMSG;
+	skip_blanks(&c);
+	if (memchr(c.at, 0, (size_t)(c.end - c.at)))
+		return -EBADMSG;
+	m->major = (uint32_t)major;
+	m->minor = (uint32_t)minor;
+	m->name = c.at == c.end ? "" : decode_name(a, c.at, (size_t)(c.end - c.at));
+	return 0;
+}
+
+static void parse_flags(struct cursor c, struct proc_map *m)
+{
+	m->has_flags = true;
+	for (skip_blanks(&c); c.end - c.at >= 2; skip_blanks(&c)) {
+		for (unsigned i = 0; i < VMF_BITS; i++)
+			if (!memcmp(c.at, flag_names[i], 2))
+				m->flags |= 1U << i;
+		c.at += 2;
+	}
+}
+
+/* "Key:   value"; keys that nobody asks for are passed over. */
+static int parse_attribute(struct cursor c, struct proc_map *m)
+{
+	const char *colon = memchr(c.at, ':', (size_t)(c.end - c.at));
+	size_t len = colon ? (size_t)(colon - c.at) : 0;
+	const char *key = c.at;
+	uint64_t value;
+
+	if (!colon)
+		return -EBADMSG;
+	c.at = colon + 1;
+	if (len == 7 && !memcmp(key, "VmFlags", len)) {
+		parse_flags(c, m);
+	} else if (len == 13 && !memcmp(key, "AnonHugePages", len)) {
+		skip_blanks(&c);
+		if (!take_number(&c, 10, UINT64_MAX >> 10, &value))
+			return -EBADMSG;
+		m->anon_huge = value << 10;
+	} else if (len == 13 && !memcmp(key, "ProtectionKey", len)) {
+		skip_blanks(&c);
+		if (!take_number(&c, 10, UINT32_MAX, &value))
+			return -EBADMSG;
+		m->pkey = (uint32_t)value;
 	}
 	return 0;
 }
 
-static int fill(struct reader *r, bool *at_end)
+static bool is_attribute(struct cursor c)
 {
-	ssize_t n;
+	return c.at < c.end && *c.at >= 'A' && *c.at <= 'Z';
+}
 
-	if (r->begin) {
-		memmove(r->buf, r->buf + r->begin, r->end - r->begin);
-		r->end -= r->begin;
-		r->begin = 0;
-	}
-	if (r->end == r->size) {
-		char *bigger = r->size < MAX_BUFFER ? realloc(r->buf, r->size * 2 + 1) : NULL;
+int parse_proc_maps(const char *text, size_t len, struct arena *a, struct proc_map **maps, size_t *n)
+{
+	const char *end = text + len;
 
-		if (!bigger)
-			return r->size < MAX_BUFFER ? -ENOMEM : -EBADMSG;
-		r->buf = bigger;
-		r->size *= 2;
+	while (text < end) {
+		const char *newline = memchr(text, '\n', (size_t)(end - text));
+		struct cursor c = { text, newline ? newline : end };
+		struct proc_map m = { .name = "" };
+		int err;
+
+		text = newline ? newline + 1 : end;
+		if (is_attribute(c)) {
+			err = *n ? parse_attribute(c, &(*maps)[*n - 1]) : -EBADMSG;
+		} else {
+			err = parse_head(c, a, *n ? (*maps)[*n - 1].end : 0, &m);
+			if (!err)
+				arena_push(a, maps, n, m);
+		}
+		if (err)
+			return err;
 	}
-	do
-		n = read(r->fd, r->buf + r->end, r->size - r->end);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	r->end += (size_t)n;
-	*at_end = !n;
 	return 0;
 }
 
-static int take_lines(struct reader *r)
+int read_proc_maps(int proc_fd, const char *file, struct arena *a, struct proc_map **maps, size_t *n)
 {
-	int err = 0;
-	char *nl;
-
-	while (!err && (nl = memchr(r->buf + r->begin, '\n', r->end - r->begin))) {
-		char *line = r->buf + r->begin;
-
-		r->begin = (size_t)(nl + 1 - r->buf);
-		err = take_line(r, line, (size_t)(nl - line));
-	}
-	return err;
-}
-
-int proc_each_map(int dir_fd, const char *path, map_entry_fn fn, void *arg)
-{
-	_cleanup_close_ int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC);
-	struct reader r = { .fd = fd, .size = FIRST_BUFFER, .fn = fn, .arg = arg };
-	bool at_end = false;
-	int err = 0;
+	_cleanup_close_ int fd = openat(proc_fd, file, O_RDONLY | O_CLOEXEC);
+	_cleanup_free_ char *buf = malloc(BUF_SIZE);
+	size_t len = 0;
 
 	if (fd < 0)
 		return -errno;
-	r.buf = malloc(r.size + 1);
-	if (!r.buf)
+	if (!buf)
 		return -ENOMEM;
-	while (!err && !at_end) {
-		err = fill(&r, &at_end);
-		if (!err)
-			err = take_lines(&r);
+	for (;;) {
+		ssize_t got = read(fd, buf + len, BUF_SIZE - len);
+		const char *newline;
+		size_t whole;
+		int err;
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		if (!got)
+			return len ? parse_proc_maps(buf, len, a, maps, n) : 0;
+		len += (size_t)got;
+		newline = memrchr(buf, '\n', len);
+		if (!newline && len == BUF_SIZE)
+			return -EBADMSG;
+		whole = newline ? (size_t)(newline - buf) + 1 : 0;
+		err = parse_proc_maps(buf, whole, a, maps, n);
+		if (err)
+			return err;
+		memmove(buf, buf + whole, len - whole);
+		len -= whole;
 	}
-	if (!err && r.begin != r.end)
-		err = -EBADMSG;
-	if (!err)
-		err = emit(&r);
-	free(r.buf);
-	free(r.line);
-	return err;
 }

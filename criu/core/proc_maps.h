@@ -1,61 +1,75 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * /proc/PID/maps and /proc/PID/smaps, see proc_pid_maps(5), proc_pid_smaps(5) and the kernel's fs/proc/task_mmu.c.
- * Anything odd in them is -EBADMSG; unknown keys are passed over. Nothing here logs.
- */
+/* The mappings of a process: /proc/PID/smaps, or /proc/PID/maps, which says less (proc_pid_smaps(5)). */
 #ifndef CRIU_CORE_PROC_MAPS_H
 #define CRIU_CORE_PROC_MAPS_H
 
 #include "common.h"
+#include "core/arena.h"
 
-/* What VmFlags may hold, by its two letters (show_smap_vma_flags() of the kernel). */
-#define VM_FLAGS(X)                                                                                                    \
-	X(rd)                                                                                                          \
-	X(wr) X(ex) X(sh) X(mr) X(mw) X(me) X(ms) X(gd) X(pf) X(lo) X(io) X(sr) X(rr) X(dc) X(de) X(lf) X(ac) X(nr)    \
-	    X(ht) X(sf) X(ar) X(wf) X(dd) X(sd) X(mm) X(hg) X(nh) X(mg) X(bt) X(mt) X(um) X(uw) X(ui) X(ss) X(sl)      \
-	        X(dp) X(gu) X(dw)
+/* VmFlags of smaps that somebody asks for, by the kernel's two letters (show_smap_vma_flags() in fs/proc/task_mmu.c).
+ */
+#define PROC_MAP_FLAGS(X)                                                                                              \
+	X(mw) /* may be written to */                                                                                  \
+	X(gd) /* grows down */                                                                                         \
+	X(pf) /* page frames without struct page */                                                                    \
+	X(lo) /* locked */                                                                                             \
+	X(lf) /* locked on fault */                                                                                    \
+	X(io) /* memory of a device */                                                                                 \
+	X(sr)                                                                                                          \
+	X(rr)                                                                                                          \
+	X(dc)                                                                                                          \
+	X(nr)                                                                                                          \
+	X(ht) /* hugetlb */                                                                                            \
+	X(sf) /* MAP_SYNC */                                                                                           \
+	X(wf)                                                                                                          \
+	X(dd)                                                                                                          \
+	X(hg)                                                                                                          \
+	X(nh)                                                                                                          \
+	X(mg)                                                                                                          \
+	X(um)                                                                                                          \
+	X(uw)                                                                                                          \
+	X(ui)                                                                                                          \
+	X(ss) /* shadow stack */                                                                                       \
+	X(sl) /* sealed */                                                                                             \
+	X(dp) /* may be dropped */                                                                                     \
+	X(mt) /* memory tagging */
 
-enum vm_flag_bit {
-#define X(f) VMF_BIT_##f,
-	VM_FLAGS(X)
+enum map_flag_bit {
+#define X(name) VMF_BIT_##name,
+	PROC_MAP_FLAGS(X)
 #undef X
-	    VMF_COUNT
+	    VMF_BITS
 };
 
-/* VMF(lo): its bit in map_entry.flags. */
-#define VMF(f)      (1ULL << VMF_BIT_##f)
-#define VMF_UNKNOWN (1ULL << 63) /* letters that are not in the list */
+enum map_flag {
+#define X(name) VMF_##name = 1 << VMF_BIT_##name,
+	PROC_MAP_FLAGS(X)
+#undef X
+};
 
-_Static_assert(VMF_COUNT < 63, "the flags fit");
-
-/* One mapping. */
-struct map_entry {
-	raddr_t start, end;
+struct proc_map {
+	uint64_t start, end; /* page-aligned, start < end */
+	uint64_t pgoff;      /* bytes */
+	uint64_t ino;
+	uint32_t major, minor;
 	uint32_t prot; /* PROT_* */
 	bool shared;
-	uint64_t pgoff; /* bytes */
-	unsigned major, minor;
-	uint64_t ino;
-	const char *name; /* as it stands there ("\012" for a newline), zero-terminated; "" */
-	uint64_t flags;   /* VMF_*; smaps only */
-	bool has_flags;
-	uint32_t pkey; /* its protection key; 0 where there is none; smaps only */
+	bool has_flags; /* VmFlags was there */
+	uint32_t flags; /* VMF_* */
+	uint32_t pkey;
+	uint64_t anon_huge; /* AnonHugePages, bytes */
+	const char *name;   /* "" where there is none; " (deleted)" is kept, \012 is a newline again */
 };
 
 /*
- * Parses one line of maps (the first line of an entry of smaps) without its newline. The line is changed: its end gets
- * a zero (line[len] must be writable), and e->name points into it. 0 or -EBADMSG.
+ * Appends the mappings in a text of len bytes to *maps in the arena; a text that begins with attributes goes on with
+ * the last mapping that is there, so that a file can be given in pieces of whole lines. The text is foreign and need
+ * not end with a zero. -EBADMSG where a line is odd: no such line, addresses that are not ascending or not of whole
+ * pages, a name with a zero in it.
  */
-int parse_map_line(char *line, size_t len, struct map_entry *e);
+int parse_proc_maps(const char *text, size_t len, struct arena *a, struct proc_map **maps, size_t *n);
 
-/* Parses what stands behind "VmFlags:". */
-uint64_t parse_vm_flags(const char *text);
-
-/*
- * Calls fn for each mapping, in the order of addresses, which is checked. The entry is valid during the call; what fn
- * returns, if not 0, ends it and is returned. dir_fd: a /proc/PID; path: "maps" or "smaps".
- */
-typedef int (*map_entry_fn)(void *arg, const struct map_entry *e);
-int proc_each_map(int dir_fd, const char *path, map_entry_fn fn, void *arg);
+/* Reads a file of /proc/PID ("smaps", "maps") so. Returns as above, or the errno of reading; logs nothing. */
+int read_proc_maps(int proc_fd, const char *file, struct arena *a, struct proc_map **maps, size_t *n);
 
 #endif
