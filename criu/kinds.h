@@ -15,6 +15,7 @@
 #define TASK_PARTS(X)                                                                                                  \
 	X(mm_part)                                                                                                     \
 	X(misc_part)                                                                                                   \
+	X(policy_part)                                                                                                 \
 	X(sched_part)                                                                                                  \
 	X(rlimit_part) /* after descriptors and mappings are in place, which may lie above the limits */               \
 	X(sigaction_part)                                                                                              \

@@ -160,6 +160,8 @@ static int start_thread(struct dump *d, struct thread *th, struct entered *e)
 	struct agent *a = thread_agent(d, th, e);
 	int err;
 
+	/* Its own, or an agent that goes back by itself would leave it with another thread's fs base. */
+	arch_regs_copy_general(e->scratch, th->dump->regs);
 	arch_regs_enter_agent(e->scratch, e->layout.hole + COMMON_ENTRY, a->slot_at, a->stack_top);
 	th->dump->agent = a;
 	err = arch_regs_set_general(th->tid, e->scratch);
@@ -241,7 +243,10 @@ static int stop_thread(struct thread *th, struct entered *e)
 static int unmap_area(struct task *t, struct entered *e)
 {
 	int64_t ret = 0;
-	int err = inject_syscall(&e->in, e->scratch, SYS_munmap, (const uint64_t[6]) { e->layout.hole, e->size }, &ret);
+	int err;
+
+	arch_regs_copy_general(e->scratch, t->threads[0].dump->regs);
+	err = inject_syscall(&e->in, e->scratch, SYS_munmap, (const uint64_t[6]) { e->layout.hole, e->size }, &ret);
 
 	if (!err && ret)
 		err = log_errno((int)ret, "%s: unmapping the agent's area", task_name(t));

@@ -45,6 +45,9 @@ void arch_regs_enter_agent(struct thread_regs *regs, raddr_t entry, raddr_t slot
 int64_t arch_regs_result(const struct thread_regs *regs);
 int arch_peek_result(pid_t tid, int64_t *ret);
 
+/* The general registers of src into dst; the rest of dst stays. */
+void arch_regs_copy_general(struct thread_regs *dst, const struct thread_regs *src);
+
 /* A copy from the arena. */
 struct thread_regs *arch_regs_dup(struct arena *a, const struct thread_regs *regs);
 

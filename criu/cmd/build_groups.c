@@ -78,15 +78,16 @@ static int end_zombie(struct node *n)
 	uint32_t code = n->task->threads[0].core->tc->exit_code;
 	struct rlimit no_core = { 0, 0 };
 	uint64_t set = code & 0x7f ? 1ULL << ((code & 0x7f) - 1) : 0;
+	uint64_t mask = n->task->threads[0].core->tc->blk_sigset & ~set;
 
 	batch_call(batch, SYS_prctl, PR_SET_NAME, batch_string(batch, n->task->comm));
 	if (set) {
 		batch_call(batch, SYS_prlimit64, 0, RLIMIT_CORE, batch_data(batch, &no_core, sizeof(no_core)), 0);
 		batch_call(batch, SYS_kill, (uint64_t)n->pid.v, code & 0x7f);
-		batch_ask(batch, SYS_rt_sigprocmask, SIG_UNBLOCK, batch_data(batch, &set, sizeof(set)), 0, sizeof(set));
-	} else {
-		batch_ask(batch, SYS_exit_group, (code >> 8) & 0xff);
 	}
+	/* All are blocked so far: this delivers what was just sent. */
+	batch_ask(batch, SYS_rt_sigprocmask, SIG_SETMASK, batch_data(batch, &mask, sizeof(mask)), 0, sizeof(mask));
+	batch_ask(batch, SYS_exit_group, (code >> 8) & 0xff);
 	batch_start(batch);
 	n->gone = true;
 	return wait_for_end(n);

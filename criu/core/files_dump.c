@@ -199,6 +199,11 @@ static int dump_one(struct dump *d, struct task *t, int number, FdinfoEntry **en
 	err = kcmp_find(&bucket_of(d, &info)->tree, d->arena, KCMP_FILE, t->pid, number, &node);
 	if (err)
 		return log_errno(err, "%s: comparing it with others (kcmp)", fd_name(&info));
+	if (strstr(info.info, "\nlock:"))
+		log_refusal(-EOPNOTSUPP,
+		            "%s: %s: a file lock is held on it (flock, fcntl or a lease); file locks are not supported "
+		            "yet: release it before the dump",
+		            fd_name(&info), link);
 	kind = node->data;
 	if (!kind) { /* new, or refused before: then everybody who has it is named */
 		err = fown_dump(d, &info);

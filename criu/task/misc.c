@@ -151,7 +151,8 @@ static int misc_check(struct restore *r, const struct thread *th)
 
 static void restore_name(const struct thread *th, struct batch *b)
 {
-	const char *comm = th->core->thread_core->comm ?: tc_of(th)->comm;
+	/* The leader's name stands twice; tc's is the one that everybody shows and edits. */
+	const char *own = th->core->thread_core->comm, *comm = own && !is_leader(th) ? own : tc_of(th)->comm;
 	char name[NAME_LEN] = "";
 
 	memcpy(name, comm, MIN(strlen(comm), sizeof(name) - 1));

@@ -12,6 +12,11 @@
 #define PR_TIMER_CREATE_RESTORE_IDS_ON  1
 #endif
 
+#ifndef PR_SET_MDWE
+#define PR_SET_MDWE 65 /* Linux 6.3 */
+#define PR_GET_MDWE 66
+#endif
+
 /* An enum in the header: no #ifdef can ask for it. */
 #define MEMBARRIER_GET_REGISTRATIONS (1 << 9)
 

@@ -287,3 +287,8 @@ bool arch_perm_request(const CoreEntry *core, struct arch_call *call)
 	*call = (struct arch_call) { .nr = SYS_arch_prctl, .arg = { ARCH_REQ_XCOMP_PERM, XSTATE_TILEDATA } };
 	return true;
 }
+
+void arch_regs_copy_general(struct thread_regs *dst, const struct thread_regs *src)
+{
+	dst->g = src->g;
+}
