@@ -50,9 +50,10 @@ struct page_stream {
 	bool force;       /* some piece has PIECE_FORCE */
 
 	/* While pages are copied (page_copy.c). */
-	int file, mem;     /* the pages file; /proc/PID/mem, or -1 */
-	uint64_t size;     /* bytes of the file that chunks have got */
-	size_t n_assigned; /* chunks, in order, that have got their place */
+	int file, mem;      /* the pages file; /proc/PID/mem, or -1 */
+	uint64_t size;      /* bytes of the file that chunks have got */
+	uint64_t allocated; /* bytes of the file that were asked for ahead */
+	size_t n_assigned;  /* chunks, in order, that have got their place */
 };
 
 /* Adds a run of pages behind those that are there; it is split where chunks end. 0 or -ENOMEM (logged). */

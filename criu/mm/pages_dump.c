@@ -123,7 +123,7 @@ static struct page_stream *new_stream(struct pages_dump *pd, const struct task *
 	return s;
 }
 
-/* Opens what copying needs. The file gets its blocks at once where the file system can do that. */
+/* Opens what copying needs. */
 static int open_stream(struct pages_dump *pd, struct page_stream *s)
 {
 	s->file = image_pages_create(pd->d->dir, s->pages_id);
@@ -139,7 +139,7 @@ static int open_stream(struct pages_dump *pd, struct page_stream *s)
 
 static int close_stream(struct page_stream *s)
 {
-	if (s->size < s->n_pages * PAGE_SIZE && ftruncate(s->file, (off_t)s->size))
+	if (s->size < s->allocated && ftruncate(s->file, (off_t)s->size))
 		return log_errno(-errno, "the size of pages-%u.img", s->pages_id);
 	return 0;
 }
