@@ -32,6 +32,13 @@ struct kernel_itimerval {
 	uint64_t isec, iusec, vsec, vusec;
 };
 
+static int by_id(const void *a, const void *b)
+{
+	const PosixTimerEntry *const *x = a, *const *y = b;
+
+	return (*x)->it_id < (*y)->it_id ? -1 : (*x)->it_id > (*y)->it_id;
+}
+
 /* ---- dump ---- */
 
 static int timer_ask(struct dump *d, struct thread *th, struct batch *b, void **datap)
@@ -105,6 +112,8 @@ static int list_timers(struct dump *d, struct task *t, TaskTimersEntry *all)
 		arena_push(d->arena, &all->posix, &all->n_posix, e);
 		refused = dump_timer(t, e, &line) ?: refused;
 	}
+	if (all->n_posix)
+		qsort(all->posix, all->n_posix, sizeof(*all->posix), by_id);
 	return err < 0 ? log_errno(err, "%s: /proc/%d/timers is not as expected", task_name(t), t->pid) : refused;
 }
 
@@ -185,13 +194,6 @@ static int timer_dump(struct dump *d, struct thread *th, const struct answers *a
 }
 
 /* ---- restore ---- */
-
-static int by_id(const void *a, const void *b)
-{
-	const PosixTimerEntry *const *x = a, *const *y = b;
-
-	return (*x)->it_id < (*y)->it_id ? -1 : (*x)->it_id > (*y)->it_id;
-}
 
 static bool sane(const ItimerEntry *e)
 {
