@@ -53,36 +53,40 @@ static bool is_shared(uint64_t own, uint64_t parent)
 	return (own & PM_PFN) && !((own | parent) & PM_EXCLUSIVE) && (own & same) == (parent & same);
 }
 
-static uint32_t shared_run(const struct scanner *sc, size_t i, size_t end, bool *shared)
+/*
+ * process_vm_readv(2) pins pages, and to pin one that a fork still shares the kernel gives the task a copy of its own
+ * first (mm/gup.c, gup_must_unshare(), Linux 5.19): the dump would undo the sharing, and take the memory for it.
+ * /proc/PID/mem is slower and leaves it.
+ */
+static uint32_t piece_flags(const struct scanner *sc, size_t i)
 {
-	size_t k = i;
+	uint64_t own = sc->own.entry[i];
+	uint32_t flags = (own & PM_PRESENT) && !(own & (PM_EXCLUSIVE | PM_FILE)) ? PIECE_FORCE : 0;
 
-	*shared = is_shared(sc->own.entry[i], sc->parent.entry[i]);
-	while (k < end && is_shared(sc->own.entry[k], sc->parent.entry[k]) == *shared)
-		k++;
-	return (uint32_t)(k - i);
+	return flags | (sc->parent.fd >= 0 && is_shared(own, sc->parent.entry[i]) ? PIECE_COW : 0);
 }
 
-/* Adds a run of pages to be stored, split where sharing with the parent begins and ends. */
+/* Adds a run of pages to be stored, split where sharing begins and ends. */
 static int add_run(struct scanner *sc, uint64_t start, uint64_t end, uint32_t flags)
 {
 	int err = 0;
 
-	if (sc->parent.fd < 0)
-		return stream_add(sc->s, start, (end - start) / PAGE_SIZE, flags);
 	while (!err && start < end) {
-		size_t i = start / PAGE_SIZE % WINDOW_PAGES;
+		size_t i = start / PAGE_SIZE % WINDOW_PAGES, k = i;
 		size_t last = MIN(WINDOW_PAGES, i + (end - start) / PAGE_SIZE);
-		bool shared;
-		uint32_t n;
+		uint32_t more;
 
-		err = window_at(&sc->own, start) ?: window_at(&sc->parent, start);
+		err = window_at(&sc->own, start);
+		if (!err && sc->parent.fd >= 0)
+			err = window_at(&sc->parent, start);
 		if (err)
 			return log_errno(err, "%s: reading pagemap at %" PRIx64, task_name(sc->s->task), start);
-		sc->s->knows_cow |= (sc->own.entry[i] & PM_PFN) != 0;
-		n = shared_run(sc, i, last, &shared);
-		err = stream_add(sc->s, start, n, flags | (shared ? PIECE_COW : 0));
-		start += n * PAGE_SIZE;
+		sc->s->knows_cow |= sc->parent.fd >= 0 && (sc->own.entry[i] & PM_PFN);
+		more = piece_flags(sc, i);
+		while (k < last && piece_flags(sc, k) == more)
+			k++;
+		err = stream_add(sc->s, start, k - i, flags | more);
+		start += (k - i) * PAGE_SIZE;
 	}
 	return err;
 }
