@@ -128,17 +128,18 @@ static int find_children(struct freezer *f, struct proc *p, int fd, bool again)
 	return 0;
 }
 
-/* A leader that we traced is its parent's zombie only when we have waited for it. */
+/*
+ * One that is traced by us is its parent's zombie only when we have waited for it. It may be without our knowing: a
+ * thread that we had seized has called execve(), taken over the leader's id, and exited.
+ */
 static bool is_plain_zombie(const struct proc *p, int64_t num_threads)
 {
 	struct seized *leader = leader_of(p);
-	int status;
+	int status, err = ptrace_wait(p->pid, 0, &status);
 
-	if (!leader || leader->state == SEIZED_GONE)
-		return num_threads <= 1;
-	if (ptrace_wait(leader->tid, 0, &status) != -ETIMEDOUT)
+	if (leader && err != -ETIMEDOUT)
 		leader->state = SEIZED_GONE;
-	return false;
+	return err == -ECHILD && num_threads <= 1;
 }
 
 /* All threads that there are stand still, or there are none. */

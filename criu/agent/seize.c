@@ -17,6 +17,9 @@
 /* How long to wait for one stop before looking at what the thread does. */
 #define SLICE_MS    50
 
+/* How often SEIZE is tried without a reason why it should be forbidden. */
+#define SEIZE_TRIES 10
+
 /* This many threads are named one by one. */
 #define NAMES_MAX   16
 
@@ -30,8 +33,11 @@ int64_t freezer_now_ms(void)
 	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* Why SEIZE was not permitted. 0: it has exited meanwhile, or is ours already. */
-static int not_permitted(struct freezer *f, const struct proc *p, pid_t tid, bool *ours)
+/*
+ * Why SEIZE was not permitted. 0: it has exited meanwhile, or is ours already. -EAGAIN: no reason is seen, which is an
+ * error when it is final.
+ */
+static int not_permitted(struct freezer *f, const struct proc *p, pid_t tid, bool final, bool *ours)
 {
 	_cleanup_close_ int fd = proc_open(p->pid);
 	struct proc_status status;
@@ -53,6 +59,8 @@ static int not_permitted(struct freezer *f, const struct proc *p, pid_t tid, boo
 		return 0;
 	if (st.flags & PF_KTHREAD)
 		return log_errno(-EPERM, "pid %d (%s) is a kernel thread", p->pid, p->comm);
+	if (!final)
+		return -EAGAIN;
 	return log_errno(-EPERM,
 	                 "pid %d (%s): thread %d may not be traced; criu needs CAP_SYS_PTRACE in its user namespace, "
 	                 "and no security module that forbids it",
@@ -153,24 +161,37 @@ static int interrupt(struct freezer *f, struct seized *s)
 	return err == -ESRCH ? 0 : err;
 }
 
+/*
+ * *ours: it is traced by us now. Where nothing forbids it, EPERM was for a leader that another thread, calling
+ * execve(), has done away with: that thread has its id now.
+ */
+static int try_seize(struct freezer *f, const struct proc *p, pid_t tid, bool *ours)
+{
+	for (int tries = 0;; tries++) {
+		int err = ptrace_seize(tid, 0);
+
+		*ours = !err;
+		if (!err || err == -ESRCH)
+			return 0;
+		if (err != -EPERM)
+			return log_errno(err, "pid %d (%s): seizing thread %d", p->pid, p->comm, tid);
+		err = not_permitted(f, p, tid, tries >= SEIZE_TRIES, ours);
+		if (err != -EAGAIN)
+			return err;
+	}
+}
+
 int seize_thread(struct freezer *f, struct proc *p, pid_t tid, bool *fresh)
 {
 	struct seized *s = entry_of(f, p, tid);
-	bool ours = false;
+	bool ours;
 	int err;
 
 	if (s->state != SEIZED_GONE)
 		return 0;
-	err = ptrace_seize(tid, 0);
-	if (err == -ESRCH)
-		return 0;
-	if (err == -EPERM) {
-		err = not_permitted(f, p, tid, &ours);
-		if (err || !ours)
-			return err;
-	}
-	if (err)
-		return log_errno(err, "pid %d (%s): seizing thread %d", p->pid, p->comm, tid);
+	err = try_seize(f, p, tid, &ours);
+	if (err || !ours)
+		return err;
 	s->stop_signo = 0;
 	*fresh = true;
 	err = interrupt(f, s);

@@ -37,6 +37,7 @@ static _Noreturn void watch(struct guardian *g)
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_NAME, "criu-guardian");
 	setsid();
+	/* lint: allow: its own process; it is not to keep the tool's directory busy */
 	if (chdir("/"))
 		log_warn("the guardian stays in the tool's directory");
 	while (poll(&p, 1, -1) <= 0)

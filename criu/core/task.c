@@ -11,7 +11,9 @@ typedef char name_text[64];
 
 static char *next_name(void)
 {
+	/* lint: global: the ring of task_name(), each thread its own */
 	static __thread name_text ring[NAMES];
+	/* lint: global: where in the ring */
 	static __thread unsigned next;
 
 	return ring[next++ % NAMES];

@@ -292,7 +292,7 @@ static void test_vfork(void **state)
 	while (!c->n[0])
 		nap(100);
 	log_init(-1, LOG_ERROR);
-	assert_int_equal(freeze_opts(*state, &o, pid, &tree), -ETIMEDOUT);
+	assert_int_equal(freeze_tree(&o, NULL, *state, pid, &tree), -ETIMEDOUT);
 	snprintf(text, sizeof(text), "is in vfork() and waits for its child %u (freeze)", c->n[0]);
 	assert_non_null(strstr(log_first_text(), text));
 	assert_true(proc_alive((pid_t)c->n[0]));

@@ -96,16 +96,9 @@ static inline void end_child(pid_t pid)
 	assert_int_equal(waitpid(pid, NULL, __WALL), pid);
 }
 
-static inline int freeze_opts(struct arena *a, const struct options *o, pid_t root, struct tree *tree)
-{
-	return freeze_tree(o, NULL, a, root, tree);
-}
-
 static inline int freeze(struct arena *a, pid_t root, struct tree *tree)
 {
-	const struct options o = { .timeout = 10 };
-
-	return freeze_opts(a, &o, root, tree);
+	return freeze_tree(&(const struct options) { .timeout = 10 }, NULL, a, root, tree);
 }
 
 static inline int arena_setup(void **state)
