@@ -30,7 +30,6 @@ struct dump_task {
 	struct entered *entered; /* agent/enter.c: the agent's presence, while it is inside */
 	int pidfd;               /* of the task, for pidfd_getfd() */
 	int proc_fd;             /* /proc/PID */
-	int dumpable;            /* PR_GET_DUMPABLE: for mm_entry, which is filled after the agent has left */
 	struct vma_list *vmas;   /* mm/vma.h */
 };
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the kernel resets when credentials change (prctl(2)): whether a core may be dumped, and the parent-death signal.
+/*
+ * What the kernel resets when credentials change (prctl(2)): whether a core may be dumped (mm_entry has it, and mm/ has
+ * filled it), and the parent-death signal.
  */
 #include <signal.h>
 #include <sys/prctl.h>
@@ -16,8 +18,6 @@ static int after_creds_ask(struct dump *d, struct thread *th, struct batch *b, v
 	raddr_t at = batch_space(b, sizeof(int32_t), datap);
 
 	batch_ask(b, SYS_prctl, PR_GET_PDEATHSIG, at);
-	if (is_leader(th))
-		batch_ask(b, SYS_prctl, PR_GET_DUMPABLE);
 	return 0;
 }
 
@@ -30,11 +30,6 @@ static int after_creds_dump(struct dump *d, struct thread *th, const struct answ
 		return log_errno(-EPROTO, "%s: its parent-death signal could not be read", thread_name(th));
 	core->has_pdeath_sig = sig != 0;
 	core->pdeath_sig = (uint32_t)sig;
-	if (!is_leader(th))
-		return 0;
-	if (answer_ret(ans, 1) < 0)
-		return log_errno((int)answer_ret(ans, 1), "%s: reading whether it is dumpable", task_name(th->task));
-	th->task->dump->dumpable = (int)answer_ret(ans, 1);
 	return 0;
 }
 

@@ -8,7 +8,7 @@
 #include "core/log.h"
 #include "task/answer.h"
 
-#define INFO_SIZE 128
+#define INFO_SIZE    128
 #define INFOS_A_CALL 128
 
 /* linux/ptrace.h, which does not go with sys/ptrace.h. */

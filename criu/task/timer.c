@@ -15,10 +15,10 @@
 #include "task/answer.h"
 #include "task/timer_ids.h"
 
-#define ITIMERS   3
+#define ITIMERS        3
 #define TIMERS_A_BATCH 256
-#define NSEC      1000000000ULL
-#define USEC      1000000ULL
+#define NSEC           1000000000ULL
+#define USEC           1000000ULL
 
 struct kernel_timespec {
 	int64_t sec, nsec;

@@ -252,6 +252,7 @@ static void start(struct victim *v, struct kind_of_child kind)
 	v->d.tree.tasks = arena_array(arena, struct task *, 1);
 	v->d.tree.tasks[0] = &v->t;
 	v->t.ids = arena_msg(arena, TaskKobjIdsEntry, task_kobj_ids_entry);
+	v->t.mm = arena_msg(arena, MmEntry, mm_entry);
 }
 
 static void seize(struct victim *v)
@@ -291,7 +292,7 @@ static void peek(struct victim *v, struct thread *th)
 
 static bool ours(const struct task_part *p, bool leader)
 {
-	return strcmp(p->name, "memory") && (leader || p->per_thread);
+	return leader || p->per_thread;
 }
 
 static void ask(struct victim *v, struct thread *th)
@@ -415,9 +416,8 @@ static void take_cores(struct victim *to, const struct victim *from, struct vict
 		saved->th[i].core->thread_core->rseq_entry = from->th[i].core->thread_core->rseq_entry;
 		from->th[i].core->thread_core->rseq_entry = NULL;
 	}
-	to->t.mm = arena_msg(arena, MmEntry, mm_entry);
 	to->t.mm->has_dumpable = true;
-	to->t.mm->dumpable = from->dt.dumpable;
+	to->t.mm->dumpable = from->t.mm->dumpable;
 }
 
 /* ---- comparing ---- */
@@ -512,7 +512,7 @@ static void expect_rich(const struct victim *v)
 	assert_int_equal(tc->oom_score_adj, 321);
 	assert_int_equal(tc->child_subreaper, 1);
 	assert_int_equal(tc->n_sigactions, 62);
-	assert_int_equal(v->dt.dumpable, 0);
+	assert_true(v->t.mm->has_dumpable && !v->t.mm->dumpable);
 }
 
 static void write_and_read_images(struct victim *v, struct restore *r)
@@ -559,7 +559,7 @@ static void to_and_fro(bool sparse)
 		same_thread(&a.th[i], &b.th[i]);
 	}
 	same_task(a.th[0].core->tc, b.th[0].core->tc);
-	assert_int_equal(a.dt.dumpable, b.dt.dumpable);
+	assert_int_equal(a.t.mm->dumpable, b.t.mm->dumpable);
 	end(&b);
 }
 
