@@ -167,6 +167,8 @@ static int dump_inside(struct dump *d, struct task *t)
 {
 	int err = agent_enter(d, t), left;
 
+	log_debug("%s: asking %zu threads from inside", task_name(t), t->n_threads);
+
 	fault_point("agent entered");
 	if (!err)
 		err = ask_inside(d, t);
@@ -181,8 +183,12 @@ static int dump_inside(struct dump *d, struct task *t)
 static int freeze(struct dump *d)
 {
 	uint64_t start = now_us();
+	size_t threads = 0;
 	int err = freeze_tree(d->opts, d->guardian, d->arena, d->opts->tree, &d->tree);
 
+	for (size_t i = 0; i < d->tree.n_tasks; i++)
+		threads += d->tree.tasks[i]->n_threads;
+	log_info("frozen: %zu tasks, %zu threads", d->tree.n_tasks, threads);
 	d->stats->freezing_time = now_us() - start;
 	d->stats->frozen_time = now_us();
 	for (size_t i = 0; !err && i < d->tree.n_tasks; i++) {
@@ -210,6 +216,7 @@ static int dump_task_files(struct dump *d, struct task *t)
 {
 	int err = 0, part;
 
+	log_debug("%s: descriptors, directories, mappings", task_name(t));
 	if (tree_first_files(&d->tree, t) == t)
 		err = files_dump_task(d, t);
 	part = fs_dump(d, t);
@@ -253,7 +260,12 @@ static int collect(struct dump *d)
 
 static int write_rest(struct dump *d)
 {
-	int err = mm_dump_pages(d);
+	int err;
+
+	log_info("everything can be dumped; writing pages");
+	err = mm_dump_pages(d);
+	log_info("%llu pages written of %llu looked at", (unsigned long long)d->stats->pages_written,
+	         (unsigned long long)d->stats->pages_scanned);
 
 	fault_point("pages written");
 	for (const struct task_part *const *p = task_parts; !err && *p; p++)
@@ -312,6 +324,9 @@ static int commit(struct dump *d, struct events *events)
 		return err;
 	guardian_commit(d->guardian);
 	fault_point("committed");
+	log_info("committed: the tasks %s", kill_them                ? "are killed"
+	                                    : d->opts->leave_stopped ? "stay stopped"
+	                                                             : "run on");
 	if (kill_them)
 		exitkill_all(d);
 	fault_point("exitkill set");
@@ -337,6 +352,7 @@ static int run_stages(struct dump *d, struct events *events)
 		if (!err)
 			return 0;
 	}
+	log_info("rolling back: the tree runs on, the images go");
 	undone = d->tree.n_tasks ? thaw_tree(&d->tree, THAW_RUN) : 0;
 	image_dir_discard(d->dir);
 	return err ?: undone;

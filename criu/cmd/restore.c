@@ -100,7 +100,10 @@ static int read_images(struct restore *r)
 
 static int check(struct restore *r)
 {
-	int err = check_job(r), part;
+	int err, part;
+
+	log_info("%zu tasks in the checkpoint; checking", r->tree.n_tasks);
+	err = check_job(r);
 
 	part = check_tasks(r);
 	err = err ?: part;
@@ -128,6 +131,7 @@ static int build_all(struct build *b, struct events *events)
 	if (!err)
 		err = build_processes(b);
 	r->stats->forking_time = now_us() - start;
+	log_info("%zu processes made, with their memory", b->plan->n_nodes);
 	fault_point("processes built");
 	if (!err)
 		err = events_run(events, STAGE_SETUP_NAMESPACES, r->tree.tasks[0]->pid)
@@ -141,6 +145,8 @@ static int build_all(struct build *b, struct events *events)
 	if (!err)
 		err = build_finish(b);
 	fault_point("at the last instruction");
+	if (!err)
+		log_info("all threads stand at their last instruction");
 	return err;
 }
 
@@ -165,6 +171,8 @@ static int build_and_release(struct restore *r, struct events *events)
 		err = build_release(&b, r->opts->leave_stopped);
 	if (err)
 		build_abort(&b);
+	else
+		log_info("restored: pid %d runs", root);
 	build_close(&b);
 	return err;
 }
