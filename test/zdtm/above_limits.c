@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What a task has may lie above its limits, which were lowered later: descriptors, memory, locked memory, processes,
- * stack. zdtm: restores 2 zdtm: needs-root
+ * stack.
+ *
+ * zdtm: restores 2
+ * zdtm: needs-root
  */
 #include <sys/mman.h>
 #include <sys/resource.h>

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Threads inside signal handlers: on the alternate stack and on the normal one, nested, with signals blocked by the
- * handler; all of them return to where they were. zdtm: restores 2
+ * handler; all of them return to where they were.
+ *
+ * zdtm: restores 2
  */
 #include <pthread.h>
 

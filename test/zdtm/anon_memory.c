@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Anonymous memory, private and shared: contents, protection, PROT_NONE with contents, zero pages, a range that is
- * three quarters zero, untouched ranges (which stay untouched), memory shared with a child, brk. zdtm: flavour ns zdtm:
- * restores 2 zdtm: iters 3 zdtm: victim points random
+ * three quarters zero, untouched ranges (which stay untouched), memory shared with a child, brk.
+ *
+ * zdtm: flavour ns
+ * zdtm: restores 2
+ * zdtm: iters 3
+ * zdtm: victim points random
  */
 #include <sys/mman.h>
 

@@ -2,6 +2,7 @@
 /*
  * What a task has beside all that: comm, limits, scheduler, nice, affinity, oom_score_adj, umask, cwd, parent-death
  * signal, subreaper, personality, coredump filter, timer slack; per thread where the kernel keeps them so.
+ *
  * zdtm: needs-root
  * zdtm: restores 2
  */

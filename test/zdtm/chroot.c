@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A task with another root directory, and one whose cwd lies outside of it.
+ *
  * zdtm: needs-root
  * zdtm: restores 2
  */

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The hardest small tree: a parent with 8 copy-on-write children, a task that shares its memory (CLONE_VM), threads and
- * a zombie. What the children share with the parent is counted in page frames, before and after. zdtm: flavour ns zdtm:
- * restores 2 zdtm: victim points random zdtm: needs-root
+ * The hardest small tree: a parent with 8 copy-on-write children, a task that shares its memory (CLONE_VM), threads
+ * and a zombie. What the children share with the parent is counted in page frames, before and after.
+ *
+ * zdtm: flavour ns
+ * zdtm: restores 2
+ * zdtm: victim points random
+ * zdtm: needs-root
  */
 #include <pthread.h>
 #include <sched.h>

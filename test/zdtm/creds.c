@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Credentials: ids and groups, the five capability sets, securebits, no_new_privs, keepcaps, dumpable; another set of
- * them in a thread and in children. zdtm: needs-root zdtm: restores 2
+ * them in a thread and in children.
+ *
+ * zdtm: needs-root
+ * zdtm: restores 2
  */
 #include <grp.h>
 #include <linux/capability.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * /dev/null and its kin: reading and writing go on, and they share a description where they did.
+ *
  * zdtm: restores 2
  */
 #include "zdtm.h"

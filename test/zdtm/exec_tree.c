@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A tree of other programs: four levels of fork and exec, each level another binary or script, two of each.
+ *
  * zdtm: flavour ns
  * zdtm: restores 2
  */

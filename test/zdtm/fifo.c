@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Named pipes with data in them: opened for reading and for writing by two processes, for both by one, with O_NONBLOCK;
- * a name that is opened again afterwards meets the same pipe.
+ * Named pipes with data in them: opened for reading and for writing by two processes, for both by one, with
+ * O_NONBLOCK; a name that is opened again afterwards meets the same pipe.
+ *
  * zdtm: restores 3
  */
 #include "zdtm.h"

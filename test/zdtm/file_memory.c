@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Mappings of files: private with some pages changed (only those may differ from the file), shared (writes reach the
- * file, before and after), read-only, one that begins inside the file and ends beyond it, the program's own data. zdtm:
- * flavour ns zdtm: restores 2
+ * file, before and after), read-only, one that begins inside the file and ends beyond it, the program's own data.
+ *
+ * zdtm: flavour ns
+ * zdtm: restores 2
  */
 #include <sys/mman.h>
 

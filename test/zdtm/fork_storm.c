@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A tree that forks and makes threads all the time while it is frozen: nobody is forgotten, nobody comes twice. Each
- * chain of processes hands a token to its next process and ends; at the end the tokens are counted. zdtm: frozen zdtm:
- * iters 3
+ * chain of processes hands a token to its next process and ends; at the end the tokens are counted.
+ *
+ * zdtm: frozen
+ * zdtm: iters 3
  */
 #include <pthread.h>
 #include <sys/mman.h>

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Extended registers: threads that keep values in x87, SSE, AVX and (where there is) AVX-512 registers, and control
- * words, while the checkpoint comes; and a thread that sleeps in a system call with its own MXCSR. zdtm: restores 2
+ * words, while the checkpoint comes; and a thread that sleeps in a system call with its own MXCSR.
+ *
+ * zdtm: restores 2
  * zdtm: iters 3
  */
 #include <cpuid.h>

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Process groups and sessions: groups of the root's session, a group whose leader is gone, a session of its own, one
- * whose leader is gone, and an orphan that a subreaper took. zdtm: flavour ns zdtm: restores 2
+ * whose leader is gone, and an orphan that a subreaper took.
+ *
+ * zdtm: flavour ns
+ * zdtm: restores 2
  */
 #include <sys/mman.h>
 #include <sys/prctl.h>

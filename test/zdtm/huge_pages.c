@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Transparent huge pages: a range with MADV_HUGEPAGE is in huge pages afterwards as before; one where only some are;
- * and a range that was never advised is in small pages. zdtm: restores 2 zdtm: exclusive
+ * and a range that was never advised is in small pages.
+ *
+ * zdtm: restores 2
+ * zdtm: exclusive
  */
 #include <sys/mman.h>
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A process whose first thread has ended while others live on.
- * zdtm: restores 2
+ * A process whose first thread has ended while others live on is refused (nobody can make one again), and lives on.
+ *
+ * zdtm: refuse main thread has exited
  */
 #include <pthread.h>
 

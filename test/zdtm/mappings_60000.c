@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * 60000 mappings: every second page of a range read-only, each with contents of its own.
+ *
  * zdtm: slow
  * zdtm: exclusive
  * zdtm: timeout 180

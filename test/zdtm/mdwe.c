@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A task that has forbidden itself memory that is writable and executable (PR_SET_MDWE).
+ *
  * zdtm: restores 2
  * zdtm: victim points
  */

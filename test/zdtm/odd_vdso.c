@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Tasks whose vdso is not where the kernel put it: one has moved it, one has none at all.
+ *
  * zdtm: restores 2
  */
 #include <sys/mman.h>

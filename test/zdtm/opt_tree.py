@@ -37,7 +37,7 @@ def restore_stopped(s):
     s.victim()
     s.dump()
     s.restore("-s")
-    check(state_of(s.pid) == "T", "the restored victim is in state %s" % state_of(s.pid))
+    check(wait_for(lambda: state_of(s.pid) == "T", 1), "the restored victim is in state %s" % state_of(s.pid))
     os.kill(s.pid, signal.SIGCONT)
     s.verify()
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Pending signals of a thread and of the process, with all that came with them: kill, tgkill, sigqueue, a timer, a
- * child's end; in their order. zdtm: restores 2
+ * child's end; in their order.
+ *
+ * zdtm: restores 2
  */
 #include <pthread.h>
 

@@ -31,6 +31,7 @@ for my $i (($n > 50000 ? $n - 49999 : 1) .. $n) {
 open(my $s, "<", "sums") or die;
 my $i = 0;
 while (<$s>) {
+	last if $i + 1000 > $n; # what a restore that was killed has written beyond stays in the file
 	$i += 1000;
 	push @fails, "line $. is $_" if $_ != $i * $i;
 }

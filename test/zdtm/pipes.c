@@ -2,6 +2,7 @@
 /*
  * Pipes: queued bytes, size, packet mode, O_NONBLOCK, both ends in one process, one without a reader, one without a
  * writer, an empty one, and one that ten processes hold.
+ *
  * zdtm: flavour ns
  * zdtm: restores 3
  */

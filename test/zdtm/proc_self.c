@@ -2,6 +2,7 @@
 /*
  * What /proc/self says: a command line and an environment that the program has overwritten and moved, the auxv, the
  * executable's link (the program is a copy of itself, in the test's directory), comm.
+ *
  * zdtm: flavour ns
  * zdtm: restores 2
  */

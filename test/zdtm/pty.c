@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A pseudo terminal, master and slave both in the tree: a child whose controlling terminal it is, a second process
- * group in the foreground, window size, settings, packet mode off; bytes go through both ways. zdtm: restores 2
+ * group in the foreground, window size, settings, packet mode off; bytes go through both ways.
+ *
+ * zdtm: restores 2
  */
 #include <sys/ioctl.h>
 #include <termios.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A dump that has to refuse lists every reason in the whole tree, and leaves the tree alone: an eventfd in one task, a
- * socket and a deleted file in another.
+ * A dump that has to refuse lists every reason in the whole tree, and leaves the tree alone: an eventfd in one task,
+ * a socket and a deleted file in another.
+ *
  * zdtm: refuse fd 100: .*eventfd
  * zdtm: refuse fd 101: .*socket
  * zdtm: refuse fd 102: .*(deleted|unlinked|removed)

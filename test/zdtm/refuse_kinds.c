@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Everything that is not there yet is refused by its name, all at once: descriptors of many kinds, a lock, a mapping of
- * a deleted file, System V memory, a memfd, a child in a namespace of its own, a cwd that was removed. zdtm: needs-root
+ * Everything that is not there yet is refused by its name, all at once: descriptors of many kinds, a lock, a mapping
+ * of a deleted file, System V memory, a memfd, a child in a namespace of its own, a cwd that was removed.
+ *
+ * zdtm: needs-root
  * zdtm: refuse fd 100: .*(epoll|eventpoll)
  * zdtm: refuse fd 101: .*signalfd
  * zdtm: refuse fd 102: .*timerfd

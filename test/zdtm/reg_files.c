@@ -2,6 +2,7 @@
 /*
  * Regular files and directories: offsets, flags, O_APPEND, O_PATH, dup and inheritance (one offset), two opens of one
  * file (two offsets), numbers with gaps up to 1,000 and beyond, close-on-exec, owner and signal.
+ *
  * zdtm: flavour ns
  * zdtm: restores 3
  */

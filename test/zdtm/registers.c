@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * General registers in a tight loop, the red zone below the stack pointer, flags, and fs/gs bases of our own.
+ *
  * zdtm: restores 2
  * zdtm: iters 3
  */

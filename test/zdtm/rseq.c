@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Restartable sequences: the area that glibc registers is registered again in each thread (cpu_id follows the thread to
- * another CPU), and threads that are nearly always inside a critical section count right all the time.
+ * Restartable sequences: the area that glibc registers is registered again in each thread (cpu_id follows the thread
+ * to another CPU), and threads that are nearly always inside a critical section count right all the time.
+ *
  * zdtm: restores 2
  * zdtm: iters 3
  */

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Seccomp filters do not stop the agent, and come back: one that kills for mmap, futex and shmat, two on top of each
- * other in a child, one in a thread alone, strict mode in another child. zdtm: needs-root zdtm: restores 2
+ * other in a child, one in a thread alone, strict mode in another child.
+ *
+ * zdtm: needs-root
+ * zdtm: restores 2
  */
 #include <linux/filter.h>
 #include <linux/seccomp.h>

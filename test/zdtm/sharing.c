@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What processes share: CLONE_FILES, CLONE_FS, CLONE_VM | CLONE_SIGHAND, each alone and together, between a parent and
- * a child and between two children; and a thread-less control that shares nothing. zdtm: flavour ns zdtm: restores 2
+ * What processes share: CLONE_FILES, CLONE_FS, CLONE_VM | CLONE_SIGHAND, each alone and together, between a parent
+ * and a child and between two children; and a thread-less control that shares nothing.
+ *
+ * zdtm: flavour ns
+ * zdtm: restores 2
  */
 #include <sched.h>
 #include <sys/mman.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Signal actions with flags and masks, the process's mask, signals that are pending for it with what came with them.
+ *
  * zdtm: flavour ns
  * zdtm: restores 2
  */

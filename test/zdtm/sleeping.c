@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The thinnest slice: one process that sleeps, with something on its stack, in its data and on its heap.
+ *
  * zdtm: flavour ns
  * zdtm: restores 3
  * zdtm: victim points random

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Threads on stacks that are barely large enough, as coroutines have them, one right beside the other, on which they
- * count in a loop with all of the red zone in use: not one byte of a neighbour's may change. zdtm: restores 2 zdtm:
- * iters 3 zdtm: victim random
+ * count in a loop with all of the red zone in use: not one byte of a neighbour's may change.
+ *
+ * zdtm: restores 2
+ * zdtm: iters 3
+ * zdtm: victim random
  */
 #include <sched.h>
 #include <sys/mman.h>

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Stopped tasks stay stopped, one by SIGSTOP, one by SIGTSTP, one with threads; the parent may ask why, and continue
- * them. zdtm: restores 2
+ * them.
+ *
+ * zdtm: restores 2
  */
 #include <pthread.h>
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * 100 threads, each with a name, a signal mask, an alternate stack, a pending signal and a TLS value of its own, one in
- * three holding a robust mutex. Thread ids are kept.
+ * 100 threads, each with a name, a signal mask, an alternate stack, a pending signal and a TLS value of its own, one
+ * in three holding a robust mutex. Thread ids are kept.
+ *
  * zdtm: flavour ns
  * zdtm: restores 2
  * zdtm: victim points random

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * 10,000 threads.
+ *
  * zdtm: slow
  * zdtm: exclusive
  * zdtm: timeout 240

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Interval timers (time left and interval) and POSIX timers with sparse ids: clocks, signals, values, intervals, an
- * armed one-shot, a disarmed one, one for a thread (SIGEV_THREAD_ID). zdtm: restores 2
+ * armed one-shot, a disarmed one, one for a thread (SIGEV_THREAD_ID).
+ *
+ * zdtm: restores 2
  */
 #include <sys/time.h>
 

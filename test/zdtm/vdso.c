@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The vdso works where it was: clock_gettime in threads all the time, time never goes back, and no system call is
- * needed for it; getauxval(AT_SYSINFO_EHDR) points to it. zdtm: restores 2 zdtm: iters 3
+ * needed for it; getauxval(AT_SYSINFO_EHDR) points to it.
+ *
+ * zdtm: restores 2
+ * zdtm: iters 3
  */
 #include <pthread.h>
 #include <sys/auxv.h>

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A parent that waits in vfork() for a child which sleeps before it ends: both go on as they were.
- * zdtm: restores 2
+ * A parent that waits in vfork() for its child cannot be stopped by anybody before the child ends or executes
+ * something: the dump gives up after its timeout and says so, and both go on as they were.
+ *
+ * zdtm: dump --timeout 2
+ * zdtm: refuse vfork.*(execute|exit)
  */
 #include "zdtm.h"
 

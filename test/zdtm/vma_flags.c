@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What madvise, mlock and mmap said of ranges: the runner compares VmFlags; here that they work. A stack that grows
- * down, on and on. zdtm: restores 2
+ * down, on and on.
+ *
+ * zdtm: restores 2
  */
 #include <sys/mman.h>
 

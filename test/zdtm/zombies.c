@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Zombies: by exit code, by signal, one with a core bit where the system would dump one; of a child as well.
+ *
  * zdtm: flavour ns
  * zdtm: restores 2
  */

@@ -36,6 +36,8 @@ class Spec:
             for line in f.read(4000).splitlines():
                 m = re.match(r"[\s*#/]*zdtm: ([a-z-]+)\s*(.*)$", line)
                 if not m:
+                    if "zdtm: " in line:
+                        raise SystemExit("%s: not at the beginning of a line: %s" % (source, line))
                     continue
                 if m[1] not in self.KEYS:
                     raise SystemExit("%s: unknown key %r" % (source, m[1]))

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import traceback
 
 from case import Failed, Skipped, wait_for
@@ -55,6 +56,7 @@ class Scenario:
         self.pid = self.proc.pid
         if not wait_for(lambda: os.path.exists(self.path("ready")), 20):
             raise Failed("the victim is not ready")
+        time.sleep(0.03)  # until everybody sleeps
         return self.pid
 
     def tool(self, *args, env=None, timeout=30, **kw):

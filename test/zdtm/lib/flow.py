@@ -13,8 +13,6 @@ from tool import segments
 
 NS_ROWS = ("fd */mnt_id\tany\tthe namespace flavour has a mount namespace of its own",
            "cgroup\tany\tas the namespace flavour's shell sees it",
-           "status/PPid\tany\tthe parent of the root is another one",
-           "stat/4\tany\tthe parent of the root is another one",
            "status/Cap*\tany\tof another user namespace",
            "status/Groups\tany\tas the user namespace maps them",
            "limits\tany\thard limits cannot be raised there")

@@ -139,9 +139,13 @@ class Snapshot:
             return target
         return "%s:#%d" % (m[1], self._objects.setdefault(target, len(self._objects) + 1))
 
-    def _status(self, pid, key, path):
+    def _status(self, pid, key, path, zombie):
         for k, v in status_of(path).items():
-            if k in ("Pid", "Tgid", "PPid"):
+            if zombie and k.startswith(("Sig", "Shd", "Cap", "Seccomp", "Speculation", "Cpus", "Mems")):
+                continue  # a task that has ended does nothing with them any more
+            if k == "PPid" and pid == self.root:
+                v = "outside"
+            elif k in ("Pid", "Tgid", "PPid"):
                 v = self._pid(v)
             elif k in ("NStgid", "NSpid", "NSpgid", "NSsid"):
                 v = v.split()[-1]
@@ -149,11 +153,15 @@ class Snapshot:
                 v = "running or sleeping"
             self._put(pid, "%s/%s" % (key, k), v)
 
-    def _stat(self, pid, key, path):
+    def _stat(self, pid, key, path, zombie):
         head, _, rest = text(path).rpartition(")")
         for i, v in enumerate(rest.split(), 3):
             if i == 3 and v in "RSD":
                 v = "RSD"
+            elif i == 4 and pid == self.root:
+                v = "outside"
+            elif zombie and i in (31, 32, 33, 34):
+                continue
             elif i in (4, 5, 6) or (i == 8 and v != "-1"):
                 v = self._pid(v)
             self._put(pid, "%s/%d" % (key, i), v)
@@ -164,8 +172,8 @@ class Snapshot:
         for tid in self.tids[pid]:
             t = "%s/task/%d" % (p, tid)
             name = "thread %d " % self.inner[tid] if tid != pid else ""
-            self._status(pid, name + "status", t + "/status")
-            self._stat(pid, name + "stat", t + "/stat")
+            self._status(pid, name + "status", t + "/status", zombie)
+            self._stat(pid, name + "stat", t + "/stat", zombie)
             self._put(pid, name + "comm", text(t + "/comm"))
         if zombie:
             return
