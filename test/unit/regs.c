@@ -286,6 +286,16 @@ static void restarts(void **unused)
 	assert_int_equal(regs->g.rip, 0x1000);
 	assert_int_equal((int64_t)regs->g.rax, -EINTR);
 
+	regs = interrupted(SYS_poll, 516);
+	regs->g.rdx = 1000;
+	arch_regs_settle_restart(regs);
+	assert_int_equal((int64_t)regs->g.rax, -EINTR);
+	regs = interrupted(SYS_poll, 516);
+	regs->g.rdx = 0xffffffff; /* -1: it may begin anew */
+	arch_regs_settle_restart(regs);
+	assert_int_equal(regs->g.rip, 0xffe);
+	assert_int_equal(regs->g.rax, SYS_poll);
+
 	/* Not in a call: a result register that only looks like it. */
 	regs = interrupted(-1, 512);
 	arch_regs_settle_restart(regs);

@@ -193,13 +193,19 @@ long arch_regs_syscall(const struct thread_regs *regs)
 	return pending_restart(regs) ? (long)regs->g.orig_rax : -1;
 }
 
+/* The kernel uses its restart block for a poll() without a timeout too, which may as well begin anew. */
+static bool may_begin_anew(const struct thread_regs *regs)
+{
+	return regs->g.orig_rax == SYS_poll && (int)regs->g.rdx < 0;
+}
+
 void arch_regs_settle_restart(struct thread_regs *regs)
 {
 	int restart = pending_restart(regs);
 
 	if (!restart)
 		return;
-	if (restart == RESTART_BLOCK || regs->g.orig_rax == SYS_restart_syscall) {
+	if ((restart == RESTART_BLOCK && !may_begin_anew(regs)) || regs->g.orig_rax == SYS_restart_syscall) {
 		regs->g.rax = (uint64_t)-EINTR;
 	} else {
 		regs->g.rax = regs->g.orig_rax;
