@@ -17,14 +17,14 @@ struct arch_vdso_call {
 void arch_vdso_map(raddr_t at, struct arch_vdso_call *call);
 
 /* The bytes of the jump that takes the place of a function's beginning. */
-#define ARCH_VDSO_JUMP_MAX 16
+#define VDSO_JUMP_MAX 16
 
 /* Writes a jump to `to` into buf; its length. It may use registers that a function call destroys, but no stack. */
-size_t arch_vdso_jump(raddr_t to, uint8_t buf[ARCH_VDSO_JUMP_MAX]);
+size_t arch_vdso_jump(raddr_t to, uint8_t buf[VDSO_JUMP_MAX]);
 
 /*
  * Writes a function that makes the system call for which a vdso function of this name stands; its length, 0: unknown.
  */
-size_t arch_vdso_syscall(const char *name, uint8_t buf[ARCH_VDSO_JUMP_MAX]);
+size_t arch_vdso_syscall(const char *name, uint8_t buf[VDSO_JUMP_MAX]);
 
 #endif

@@ -273,7 +273,6 @@ static int exec_child(struct build *b, struct node *n, struct agent *first, int 
 	batch_call(batch, SYS_fcntl, (uint64_t)n->task->restore->task_sock, F_SETFD, 0);
 	op = batch_ask(batch, SYS_execveat, (uint64_t)elf_number, empty, vector, vector + 8, AT_EMPTY_PATH);
 	set_alive(b, n, n->tid);
-	first->tid = n->tid;
 	batch_start(batch);
 	while (!__atomic_load_n(&n->agent->slot->done, __ATOMIC_ACQUIRE)) {
 		if (__atomic_load_n(&first->slot->done, __ATOMIC_ACQUIRE)) {
@@ -301,6 +300,7 @@ static int create_exec(struct build *b, struct node *n)
 	if (!err)
 		err = clone_by_creator(b, n, first);
 	fault_point("process cloned");
+	first->tid = n->tid;
 	if (!err)
 		err = agent_wait(first);
 	if (!err)

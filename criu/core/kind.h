@@ -97,7 +97,7 @@ struct task_part {
 	 * (and what a credential change inside would have taken back).
 	 */
 	int (*finish)(struct restore *r, struct thread *th);
-	/* Images of its own: read before anything is checked; written at the end of a dump. NULL where there are none. */
+	/* Images of its own: read before anything is checked; written at the end of a dump. Or NULL. */
 	int (*read_images)(struct restore *r);
 	int (*write_images)(struct dump *d);
 };

@@ -22,7 +22,7 @@ struct restore {
 	struct file_store *files;
 	struct stats *stats;
 	struct SeccompEntry *filters; /* seccomp.img, or NULL */
-	struct mm_restore *mm; /* mm/mm_read.h */
+	struct mm_restore *mm;        /* mm/mm_read.h */
 	void *kind_state[32];
 };
 
@@ -30,8 +30,8 @@ struct restore {
 struct restore_task {
 	struct node *node; /* cmd/plan.h */
 	struct agent *agent;
-	struct task_mm *mm; /* mm/mm_read.h */
-	bool copied; /* started as a copy of its parent's address space */
+	struct task_mm *mm;             /* mm/mm_read.h */
+	bool copied;                    /* started as a copy of its parent's address space */
 	const struct proc_status *born; /* its credentials before task/creds.c changed them: those of all its threads */
 	const struct SeccompFilter *common_filter; /* task/seccomp.c: the newest that all its threads have */
 	int sock, task_sock; /* our end, and the number of its end in the task, for passing descriptors */

@@ -5,7 +5,7 @@
 
 #include "mm/mm.h"
 
-#define MAP_KIND_MASK (MAP_TYPE | MAP_GROWSDOWN | MAP_NORESERVE)
+#define KIND_FLAGS (MAP_TYPE | MAP_GROWSDOWN | MAP_NORESERVE)
 
 /* ---- who starts as a copy ---- */
 
@@ -64,7 +64,7 @@ bool vma_fits(const VmaEntry *c, const VmaEntry *p)
 	if (vma_is_kernels(c) || vma_is_kernels(p) || vma_advice(p, MADV_DONTFORK) || vma_advice(p, MADV_WIPEONFORK))
 		return false;
 	if ((c->status & (objects | VMA_ANON_PRIVATE)) != (p->status & (objects | VMA_ANON_PRIVATE)) ||
-	    (c->flags & MAP_KIND_MASK) != (p->flags & MAP_KIND_MASK) || (c->flags & MAP_TYPE) > MAP_PRIVATE)
+	    (c->flags & KIND_FLAGS) != (p->flags & KIND_FLAGS) || (c->flags & MAP_TYPE) > MAP_PRIVATE)
 		return false;
 	return !(c->status & objects) || (c->shmid == p->shmid && c->start - c->pgoff == p->start - p->pgoff);
 }

@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Chunks of the pages file are read into a buffer that stays in the processor's cache and written from there with
- * process_vm_writev(2). Reading straight into fresh pages, or through a mapping of the file, was measured to be slower.
+ * Chunks of the pages file are written with process_vm_writev(2). Much of it is taken from a mapping of the file, made
+ * present chunk by chunk: of 1 GiB in the page cache into huge pages that took 310 to 390 ms of processor time, where
+ * reading into a hot buffer first took 405 to 490, and reading straight into fresh huge pages about 300; into 4 KiB
+ * pages 500 and 570. The mapping is never looked at here but by the kernel: a file cut short is EFAULT, not a signal.
  */
 #include "mm/pages_fill.h"
 
 #include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
-#include <string.h>
 #include <sched.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 
 #include "core/log.h"
 
-#define CHUNK       (256UL << 10)
+#define CHUNK       (1UL << 20)
 #define MANY_PAGES  ((8UL << 20) / PAGE_SIZE) /* from here on threads pay */
 #define MAX_WORKERS 16
 #define MAX_IOV     1024
@@ -30,6 +33,9 @@ struct fill {
 	pid_t pid;
 	uint32_t pages_id;
 	int fd;
+	uint8_t *map; /* of the whole file, or NULL */
+	uint64_t map_size;
+	bool compares;         /* some runs do */
 	struct page_run *runs; /* none larger than a chunk */
 	size_t n_runs;
 	struct fill_chunk *chunks;
@@ -76,6 +82,7 @@ void fill_add(struct fill *f, const struct page_run *run)
 	struct page_run rest = *run;
 
 	f->n_pages += run->n;
+	f->compares |= run->compare;
 	while (rest.n) {
 		struct page_run piece = rest;
 
@@ -145,6 +152,21 @@ static int write_different(struct fill *f, const struct page_run *run, const uin
 	return err;
 }
 
+/* The chunk as it lies in the mapping. Where it cannot be made present at once, the kernel does it page by page. */
+static int copy_chunk(const struct fill *f, const struct fill_chunk *c)
+{
+	uint8_t *src = f->map + f->runs[c->first].off;
+	struct iovec remote[MAX_IOV];
+
+	madvise(src, c->len, MADV_POPULATE_READ);
+	for (size_t i = 0; i < c->n; i++) {
+		const struct page_run *run = &f->runs[c->first + i];
+
+		remote[i] = (struct iovec) { (void *)(uintptr_t)run->at, run->n * PAGE_SIZE };
+	}
+	return write_out(f, src, c->len, remote, c->n);
+}
+
 static int do_chunk(struct fill *f, const struct fill_chunk *c, uint8_t *buf)
 {
 	struct iovec remote[MAX_IOV];
@@ -172,15 +194,15 @@ static int do_chunk(struct fill *f, const struct fill_chunk *c, uint8_t *buf)
 static void *work(void *arg)
 {
 	struct fill *f = arg;
-	_cleanup_free_ uint8_t *buf = malloc(2 * CHUNK);
-	int err = buf ? 0 : log_errno(-ENOMEM, "a buffer for pages");
+	_cleanup_free_ uint8_t *buf = f->map ? NULL : malloc(2 * CHUNK);
+	int err = buf || f->map ? 0 : log_errno(-ENOMEM, "a buffer for pages");
 
 	while (!err && !__atomic_load_n(&f->err, __ATOMIC_RELAXED)) {
 		size_t i = __atomic_fetch_add(&f->next, 1, __ATOMIC_RELAXED);
 
 		if (i >= f->n_chunks)
 			break;
-		err = do_chunk(f, &f->chunks[i], buf);
+		err = f->map ? copy_chunk(f, &f->chunks[i]) : do_chunk(f, &f->chunks[i], buf);
 	}
 	if (err)
 		__atomic_store_n(&f->err, err, __ATOMIC_RELAXED);
@@ -198,6 +220,19 @@ static unsigned workers(const struct fill *f)
 	return (unsigned)MAX(1, MIN(n, MAX_WORKERS));
 }
 
+/* Not every file system can do it: then it is read. */
+static void map_file(struct fill *f)
+{
+	const struct fill_chunk *last = &f->chunks[f->n_chunks - 1];
+
+	if (f->compares || f->n_pages < MANY_PAGES)
+		return;
+	f->map_size = f->runs[last->first].off + last->len;
+	f->map = mmap(NULL, f->map_size, PROT_READ, MAP_SHARED, f->fd, 0);
+	if (f->map == MAP_FAILED)
+		f->map = NULL;
+}
+
 int fill_run(struct fill *f)
 {
 	pthread_t threads[MAX_WORKERS];
@@ -210,11 +245,14 @@ int fill_run(struct fill *f)
 	if (fd < 0)
 		return fd;
 	f->fd = fd;
+	map_file(f);
 	while (started + 1 < n && !pthread_create(&threads[started], NULL, work, f))
 		started++;
 	work(f);
 	while (started)
 		pthread_join(threads[--started], NULL);
+	if (f->map)
+		munmap(f->map, f->map_size);
 	f->r->stats->pages_restored += f->n_pages - f->same;
 	f->r->stats->pages_compared += f->compared;
 	f->r->stats->pages_skipped_cow += f->same;

@@ -129,7 +129,7 @@ int vdso_redirect(uint8_t *old, size_t old_size, const uint8_t *new, size_t new_
 	if (!read_symbols(old, old_size, &from) || !read_symbols(new, new_size, &to))
 		return -EBADMSG;
 	for (size_t i = 0; i < from.n_syms; i++) {
-		uint8_t code[ARCH_VDSO_JUMP_MAX];
+		uint8_t code[VDSO_JUMP_MAX];
 		const char *name = function_name(&from, i);
 		uint64_t target = name ? find_function(&to, name) : 0, at = from.syms[i].st_value;
 		size_t len;

@@ -12,13 +12,17 @@
 #include "core/files.h"
 #include "core/log.h"
 #include "mm/cow.h"
+#include "mm/huge.h"
 #include "mm/mm.h"
 #include "mm/pages_fill.h"
 #include "mm/shmem_restore.h"
 #include "mm/vdso.h"
 
-#define LOWEST    (64UL << 10) /* vm.mmap_min_addr, as it is set nearly everywhere */
-#define GROUP_MAX 200          /* descriptors that are in the task at a time */
+#define LOWEST (64UL << 10) /* vm.mmap_min_addr, as it is set nearly everywhere */
+
+enum { LOCKED_ALL = 1, LOCKED_ON_FAULT = 2 }; /* vma_entry.locked */
+
+#define GROUP_MAX 200 /* descriptors that are in the task at a time */
 
 /* ---- holes ---- */
 
@@ -308,11 +312,44 @@ static int make_ready(struct task *t, struct task_mm *m, const struct page_plan 
 static int fill_pages_of(struct restore *r, struct task *t, const struct task_mm *m, const struct page_plan *plan)
 {
 	struct fill *f = fill_new(r, t->pid, m->pages->id);
+	struct huge_plan huge = { 0 };
+	int err;
 
+	huge_choose(r->arena, m, plan, &huge);
+	err = huge_make(t, &huge);
+	if (err)
+		return err;
 	for (size_t i = 0; i < plan->n_runs; i++)
 		fill_add(f, &plan->runs[i]);
 	r->stats->pages_skipped_cow += plan->shared;
 	return fill_run(f);
+}
+
+static uint32_t locked(const VmaEntry *v)
+{
+	if (v->has_locked)
+		return v->locked;
+	return v->flags & MAP_LOCKED ? LOCKED_ALL : 0;
+}
+
+/*
+ * Before children are forked: fork drops the lock, and to lock memory that is shared with a child would copy it. What
+ * nobody may read cannot be made present, but is locked all the same.
+ */
+static int lock_mappings(struct task *t)
+{
+	struct batch *b = agent_batch(t->restore->agent, "locking its mappings (mlock)");
+
+	for (size_t i = 0; i < t->mm->n_vmas; i++) {
+		const VmaEntry *v = t->mm->vmas[i];
+
+		if (vma_is_kernels(v) || !locked(v))
+			continue;
+		batch_add(b, SYS_mlock2, v->prot ? AGENT_OP_STOP : 0,
+		          (const uint64_t[6]) { v->start, v->end - v->start,
+		                                locked(v) == LOCKED_ON_FAULT ? MLOCK_ONFAULT : 0 });
+	}
+	return batch_run(b);
 }
 
 int mm_restore_map(struct restore *r, struct task *t, raddr_t keep, uint64_t keep_size)
@@ -342,5 +379,7 @@ int mm_restore_map(struct restore *r, struct task *t, raddr_t keep, uint64_t kee
 		err = make_ready(t, m, &plan);
 	if (!err && m->vdso_foreign && !m->vdso_kept)
 		err = vdso_fill(r, t, m);
-	return err ?: fill_pages_of(r, t, m, &plan);
+	if (!err)
+		err = fill_pages_of(r, t, m, &plan);
+	return err ?: lock_mappings(t);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The last touches to an address space: protections, advice, locks, names, and its limits (PR_SET_MM_MAP). */
+/* The last touches to an address space: protections, advice, names, and its limits (PR_SET_MM_MAP). */
 #include <linux/prctl.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,8 +12,6 @@
 #include "core/log.h"
 #include "mm/mm.h"
 #include "mm/mm_read.h"
-
-enum { LOCKED_ALL = 1, LOCKED_ON_FAULT = 2 }; /* vma_entry.locked */
 
 /* ---- protections ---- */
 
@@ -84,26 +82,7 @@ static void advise(struct batch *b, const MmEntry *mm)
 		advise_one(b, mm, i);
 }
 
-/* ---- locks and names ---- */
-
-static uint32_t locked(const VmaEntry *v)
-{
-	if (v->has_locked)
-		return v->locked;
-	return v->flags & MAP_LOCKED ? LOCKED_ALL : 0;
-}
-
-static void lock(struct batch *b, const MmEntry *mm)
-{
-	batch_what(b, "locking its mappings (mlock)");
-	for (size_t i = 0; i < mm->n_vmas; i++) {
-		const VmaEntry *v = mm->vmas[i];
-
-		if (!vma_is_kernels(v) && locked(v))
-			batch_call(b, SYS_mlock2, v->start, v->end - v->start,
-			           locked(v) == LOCKED_ON_FAULT ? (uint64_t)MLOCK_ONFAULT : 0);
-	}
-}
+/* ---- names ---- */
 
 static void name(struct batch *b, const MmEntry *mm)
 {
@@ -168,7 +147,6 @@ int mm_restore_seal(struct restore *r, struct task *t)
 
 	protect(b, t->restore->mm);
 	advise(b, t->mm);
-	lock(b, t->mm);
 	name(b, t->mm);
 	err = batch_run(b);
 	return err ?: set_limits(r, t);

@@ -8,7 +8,7 @@
 #define F_GETOWNER_UIDS 17
 #endif
 
-/* O_LARGEFILE as F_GETFL shows it: every open() of a 64-bit task sets it, pipe2() and the like do not. glibc has it as 0. */
+/* O_LARGEFILE as F_GETFL shows it: every open() of a 64-bit task sets it, pipe2() does not. glibc has it as 0. */
 #if defined(__aarch64__) || defined(__arm__) || defined(__powerpc__)
 #define KERNEL_O_LARGEFILE 0400000
 #else

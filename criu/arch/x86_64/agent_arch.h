@@ -4,7 +4,7 @@
 #define CRIU_AGENT_ARCH_H
 
 #define AGENT_NR_SIGPROCMASK 14
-#define AGENT_NR_FUTEX	     202
+#define AGENT_NR_FUTEX       202
 #define AGENT_NR_EXIT_GROUP  231
 #define AGENT_NR_FUTEX_WAITV 449
 

@@ -15,7 +15,7 @@ void arch_vdso_map(raddr_t at, struct arch_vdso_call *call)
 	*call = (struct arch_vdso_call) { SYS_arch_prctl, { ARCH_MAP_VDSO_64, at } };
 }
 
-size_t arch_vdso_jump(raddr_t to, uint8_t buf[ARCH_VDSO_JUMP_MAX])
+size_t arch_vdso_jump(raddr_t to, uint8_t buf[VDSO_JUMP_MAX])
 {
 	static const uint8_t movabs_rax[] = { 0x48, 0xb8 }, jmp_rax[] = { 0xff, 0xe0 };
 
@@ -25,7 +25,7 @@ size_t arch_vdso_jump(raddr_t to, uint8_t buf[ARCH_VDSO_JUMP_MAX])
 	return 12;
 }
 
-size_t arch_vdso_syscall(const char *name, uint8_t buf[ARCH_VDSO_JUMP_MAX])
+size_t arch_vdso_syscall(const char *name, uint8_t buf[VDSO_JUMP_MAX])
 {
 	static const struct {
 		const char *name;
