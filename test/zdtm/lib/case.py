@@ -31,16 +31,16 @@ class Spec:
     def __init__(self, source, program):
         self.source, self.program = source, os.path.abspath(program)
         self.name = os.path.basename(program)
-        self.opts = {}
+        self.opts, self.problem = {}, ""
         with open(source, errors="replace") as f:
             for line in f.read(4000).splitlines():
                 m = re.match(r"[\s*#/]*zdtm: ([a-z-]+)\s*(.*)$", line)
                 if not m:
                     if "zdtm: " in line:
-                        raise SystemExit("%s: not at the beginning of a line: %s" % (source, line))
+                        self.problem = "its header has this key not at the beginning of a line: " + line
                     continue
                 if m[1] not in self.KEYS:
-                    raise SystemExit("%s: unknown key %r" % (source, m[1]))
+                    self.problem = "its header has an unknown key: " + m[1]
                 self.opts.setdefault(m[1], []).append(m[2].strip())
 
     def has(self, key):

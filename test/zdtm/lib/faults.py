@@ -115,7 +115,7 @@ class Faults(Flow):
             raise Failed("%s: it ends with %d:\n  %s" % (why, rc, "\n  ".join(self.tool.errors("restore.log"))))
         try:
             self.calm(why)
-            if alive(self.pid):
+            if rc == 0 or not wait_for(lambda: not alive(self.pid), 0.5):
                 self.stands(why)
             self.nothing_left(why)
         except Failed as e:

@@ -13,6 +13,7 @@ from tool import segments
 
 NS_ROWS = ("fd */mnt_id\tany\tthe namespace flavour has a mount namespace of its own",
            "cgroup\tany\tas the namespace flavour's shell sees it",
+           "maps\tname:/memfd:criu-shared=/dev/zero\tmap_files needs rights outside of the user namespace",
            "status/Cap*\tany\tof another user namespace",
            "status/Groups\tany\tas the user namespace maps them",
            "limits\tany\thard limits cannot be raised there")

@@ -154,7 +154,9 @@ class Snapshot:
             self._put(pid, "%s/%s" % (key, k), v)
 
     def _stat(self, pid, key, path, zombie):
-        head, _, rest = text(path).rpartition(")")
+        rest = text(path).rpartition(")")[2]
+        status = status_of(path + "us")
+        inner = {5: status.get("NSpgid", ""), 6: status.get("NSsid", "")}  # their leader may be gone
         for i, v in enumerate(rest.split(), 3):
             if i == 3 and v in "RSD":
                 v = "RSD"
@@ -162,7 +164,9 @@ class Snapshot:
                 v = "outside"
             elif zombie and i in (31, 32, 33, 34):
                 continue
-            elif i in (4, 5, 6) or (i == 8 and v != "-1"):
+            elif i in (5, 6):
+                v = inner[i].split()[-1] if inner[i] else v
+            elif i == 4 or (i == 8 and v != "-1"):
                 v = self._pid(v)
             self._put(pid, "%s/%d" % (key, i), v)
 
@@ -249,8 +253,12 @@ class Allowed:
                 continue
             if how == "any":
                 return True
+            if how.startswith("name:") and isinstance(a, list) and isinstance(b, list):
+                old, _, new = how[5:].partition("=")
+                if [x.replace(old, new) for x in b] == a:
+                    return True
             m = re.match(r"near:(\d+)%\+(\d+)$", how)  # within so many percent and so many units
-            if m and a is not None and b is not None:
+            if m and isinstance(a, str) and isinstance(b, str):
                 x, y = int(a.split()[0]), int(b.split()[0])
                 if abs(x - y) <= max(x, y) * int(m[1]) / 100 + int(m[2]):
                     return True
