@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "agent/agent.h"
@@ -37,8 +38,9 @@ struct entered {
 	int undo;
 	uint8_t *below, *frame; /* what was below the stack, and what is there now */
 	size_t below_len;
-	raddr_t below_at;
-	bool mapped;
+	raddr_t below_at, note_at; /* note: room for a struct rlimit */
+	struct rlimit space_limit; /* RLIMIT_AS as it was, when it is in the way */
+	bool space_raised, mapped;
 };
 
 /* ---- the way back of an injected call ---- */
@@ -46,7 +48,7 @@ struct entered {
 static int put_frame(struct dump *d, struct task *t, struct entered *e)
 {
 	const struct thread_regs *regs = t->threads[0].dump->regs;
-	size_t len = round_up(arch_sigframe_size(regs), 64);
+	size_t frame_len = round_up(arch_sigframe_size(regs), 64), len = frame_len + 64;
 	raddr_t at = round_up(e->layout.stack_start + PAGE_SIZE, 64), sp = arch_regs_sp(regs);
 	bool on_stack = sp >= e->layout.stack_start && sp < e->layout.stack_end;
 	int err;
@@ -62,6 +64,7 @@ static int put_frame(struct dump *d, struct task *t, struct entered *e)
 	e->frame = arena_alloc(d->arena, len);
 	e->below_len = len;
 	e->below_at = at;
+	e->note_at = at + frame_len;
 	err = task_read(t->pid, at, e->below, len);
 	if (err)
 		return log_errno(err, "%s: reading the end of its stack", task_name(t));
@@ -83,14 +86,52 @@ static int take_frame(struct task *t, struct entered *e)
 
 /* ---- the area ---- */
 
-static int inject_mmap(struct entered *e, raddr_t at, uint64_t len, int prot)
+/* prlimit64(2) by the task itself, since from outside it would take CAP_SYS_RESOURCE: sets new if there is one, else
+ * gets. */
+static int inject_limit(struct task *t, struct entered *e, const struct rlimit *new)
 {
 	int64_t ret = 0;
-	int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE;
-	int err =
-	    inject_syscall(&e->in, e->scratch, SYS_mmap,
-	                   (const uint64_t[6]) { at, len, (uint64_t)prot, (uint64_t)flags, (uint64_t)-1, 0 }, &ret);
+	int err = new ? task_write(t->pid, e->note_at, new, sizeof(*new)) : 0;
 
+	if (!err)
+		err = inject_syscall(&e->in, e->scratch, SYS_prlimit64,
+		                     (const uint64_t[6]) { 0, RLIMIT_AS, new ? e->note_at : 0, new ? 0 : e->note_at },
+		                     &ret);
+	if (!err && !ret && !new)
+		err = task_read(t->pid, e->note_at, &e->space_limit, sizeof(e->space_limit));
+	return err ?: (int)ret;
+}
+
+/* What the task has may lie above its soft limit of address space; it is raised to the hard one while the area is
+ * there. */
+static int raise_space(struct task *t, struct entered *e)
+{
+	struct rlimit raised;
+	int err = e->note_at ? inject_limit(t, e, NULL) : -ENOMEM;
+
+	if (!err && e->space_limit.rlim_cur == e->space_limit.rlim_max)
+		err = -ENOMEM;
+	raised = (struct rlimit) { e->space_limit.rlim_max, e->space_limit.rlim_max };
+	if (!err)
+		err = inject_limit(t, e, &raised);
+	e->space_raised = !err;
+	return err;
+}
+
+static int inject_mmap(struct task *t, struct entered *e, raddr_t at, uint64_t len, int prot)
+{
+	int64_t ret = 0;
+	int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE, err;
+	const uint64_t arg[6] = { at, len, (uint64_t)prot, (uint64_t)flags, (uint64_t)-1, 0 };
+
+	err = inject_syscall(&e->in, e->scratch, SYS_mmap, arg, &ret);
+	if (!err && ret == -ENOMEM && !raise_space(t, e))
+		err = inject_syscall(&e->in, e->scratch, SYS_mmap, arg, &ret);
+	if (!err && ret == -ENOMEM)
+		return log_errno(-ENOMEM,
+		                 "%s: no address space for the agent (%llu bytes); raise its limit, as with prlimit "
+		                 "--pid %d --as=unlimited, or the number of mappings in /proc/sys/vm/max_map_count",
+		                 e->in.who, (unsigned long long)len, t->pid);
 	if (!err && ret != (int64_t)at)
 		err = log_errno(ret < 0 ? (int)ret : -EEXIST, "%s: mapping the agent's area at %llx", e->in.who,
 		                (unsigned long long)at);
@@ -126,10 +167,12 @@ static int make_area(struct dump *d, struct task *t, struct entered *e)
 	e->undo = guardian_note(d->guardian, &u);
 	if (e->undo < 0)
 		return e->undo;
-	err = inject_mmap(e, e->layout.hole, e->common, PROT_READ | PROT_EXEC);
+	err = inject_mmap(t, e, e->layout.hole, e->common, PROT_READ | PROT_EXEC);
 	e->mapped = !err;
 	if (!err)
-		err = inject_mmap(e, e->layout.hole + e->common, e->region, PROT_READ | PROT_WRITE);
+		err = inject_mmap(t, e, e->layout.hole + e->common, e->region, PROT_READ | PROT_WRITE);
+	if (e->space_raised && inject_limit(t, e, &e->space_limit))
+		err = err ?: log_errno(-EIO, "%s: putting its limit of address space back", task_name(t));
 	if (!err)
 		err = map_here(t, e->layout.hole, e->common, &e->common_local);
 	if (!err)
@@ -369,7 +412,10 @@ int agent_remove_area(pid_t pid, raddr_t addr, uint64_t size)
 
 		if (!d.arena)
 			return -ENOMEM;
-		err = layout_has_area(pid, addr) ? seize_threads(&d, &t) : -ENOENT;
+		/* Stopped first: the call that maps it may just be under way. */
+		err = seize_threads(&d, &t);
+		if (!err && !layout_has_area(pid, addr))
+			err = -ENOENT;
 		if (!err)
 			err = inside(&t, addr, size) ? -EAGAIN : remove_now(&d, &t, addr, size);
 		for (size_t k = 0; k < t.n_threads; k++)

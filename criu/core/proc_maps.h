@@ -18,6 +18,7 @@
 	X(sr)                                                                                                          \
 	X(rr)                                                                                                          \
 	X(dc)                                                                                                          \
+	X(ac) /* counts as committed */                                                                                \
 	X(nr)                                                                                                          \
 	X(ht) /* hugetlb */                                                                                            \
 	X(sf) /* MAP_SYNC */                                                                                           \

@@ -25,25 +25,25 @@ struct symbols {
 	size_t names_size;
 };
 
-static const void *at_offset(const struct symbols *s, uint64_t off, uint64_t size)
+static const void *at_offset(const struct symbols *s, uint64_t off, uint64_t size, size_t align)
 {
-	return off <= s->size && size <= s->size - off && off % 4 == 0 ? s->image + off : NULL;
+	return off <= s->size && size <= s->size - off && off % align == 0 ? s->image + off : NULL;
 }
 
 static const Elf64_Dyn *find_dynamic(const struct symbols *s, size_t *n)
 {
-	const Elf64_Ehdr *eh = at_offset(s, 0, sizeof(*eh));
+	const Elf64_Ehdr *eh = at_offset(s, 0, sizeof(*eh), 8);
 	const Elf64_Phdr *ph;
 
 	if (!eh || memcmp(eh->e_ident, ELFMAG, SELFMAG) || eh->e_ident[EI_CLASS] != ELFCLASS64 ||
 	    eh->e_phentsize != sizeof(*ph))
 		return NULL;
-	ph = at_offset(s, eh->e_phoff, eh->e_phnum * sizeof(*ph));
+	ph = at_offset(s, eh->e_phoff, eh->e_phnum * sizeof(*ph), 8);
 	for (size_t i = 0; ph && i < eh->e_phnum; i++) {
 		if (ph[i].p_type != PT_DYNAMIC)
 			continue;
 		*n = ph[i].p_filesz / sizeof(Elf64_Dyn);
-		return at_offset(s, ph[i].p_offset, ph[i].p_filesz);
+		return at_offset(s, ph[i].p_offset, ph[i].p_filesz, 8);
 	}
 	return NULL;
 }
@@ -79,10 +79,10 @@ static bool read_symbols(const uint8_t *image, size_t size, struct symbols *s)
 	if (!symtab || !strtab || !strsz)
 		return false;
 	/* A hash table says how many symbols there are; without one, the linker puts the names behind them. */
-	table = hash ? at_offset(s, hash, 8) : NULL;
+	table = hash ? at_offset(s, hash, 8, 4) : NULL;
 	s->n_syms = table ? table[1] : strtab > symtab ? (strtab - symtab) / sizeof(Elf64_Sym) : 0;
 	s->n_syms = MIN(s->n_syms, MAX_SYMBOLS);
-	s->syms = at_offset(s, symtab, s->n_syms * sizeof(Elf64_Sym));
+	s->syms = at_offset(s, symtab, s->n_syms * sizeof(Elf64_Sym), 8);
 	if (strtab > size || strsz > size - strtab || image[strtab + strsz - 1])
 		return false;
 	s->names = (const char *)image + strtab;

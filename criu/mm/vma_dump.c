@@ -213,6 +213,9 @@ static void fill_flags(const struct proc_map *m, VmaEntry *e)
 	            (m->flags & VMF_lo ? MAP_LOCKED : 0);
 	e->has_locked = m->flags & VMF_lo;
 	e->locked = m->flags & VMF_lf ? 2 : 1;
+	/* What can be written counts anyway, and shared memory does with its object. */
+	e->has_accounted = m->flags & VMF_ac && !m->shared && !(m->prot & PROT_WRITE);
+	e->accounted = e->has_accounted;
 	for (size_t i = 0; i < ARRAY_SIZE(advices); i++)
 		if (m->flags & advices[i].flag)
 			e->madv |= UINT64_C(1) << advices[i].advice;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "agent/agent.h"
 #include "agent/fdpass.h"
@@ -240,6 +241,15 @@ static int pass_group(struct restore *r, struct task *t, const struct task_mm *m
 	return err;
 }
 
+/*
+ * It needs to be writable for a while: pages go there, or the task could write to it once, which the kernel remembers
+ * (VM_ACCOUNT) and takes into account when mappings are joined.
+ */
+static bool starts_writable(const struct segment *s)
+{
+	return s->fill || s->anon || (s->vma->accounted && vma_is_private(s->vma));
+}
+
 static void map_segment(struct batch *b, struct segment *s, int number)
 {
 	const VmaEntry *v = s->vma;
@@ -254,7 +264,7 @@ static void map_segment(struct batch *b, struct segment *s, int number)
 		flags |= MAP_ANONYMOUS;
 		off = 0;
 	}
-	s->prot = (int)v->prot | (s->fill || s->anon ? PROT_WRITE : 0);
+	s->prot = (int)v->prot | (starts_writable(s) ? PROT_WRITE : 0);
 	batch_call(b, SYS_mmap, s->start, s->end - s->start, (uint64_t)s->prot, (uint64_t)flags | MAP_FIXED,
 	           (uint64_t)(int64_t)number, off);
 }
@@ -288,6 +298,33 @@ static int map_all(struct restore *r, struct task *t, struct task_mm *m)
 	return err;
 }
 
+/*
+ * The stack of a copy may have grown since the fork. A mapping put below it would not join the part that was inherited,
+ * and /proc/PID/maps would name that one alone: so let it grow as it did, by a fault in a call that writes there. Where
+ * that fails, it is mapped.
+ */
+static int grow_stacks(struct task *t, struct task_mm *m)
+{
+	for (size_t i = 0; i + 1 < m->n_segs; i++) {
+		struct segment *s = &m->segs[i];
+		struct batch *b;
+		int op, err;
+
+		if (!(s->vma->flags & MAP_GROWSDOWN) || s->kind != SEG_MAP || s[1].kind != SEG_KEEP ||
+		    s[1].vma != s->vma)
+			continue;
+		b = agent_batch(t->restore->agent, "growing its stack");
+		op = batch_ask(b, SYS_clock_getres, CLOCK_MONOTONIC, s->start);
+		batch_ask(b, SYS_madvise, s->start, PAGE_SIZE, MADV_DONTNEED);
+		err = batch_run(b);
+		if (err)
+			return err;
+		if (!batch_ret(b, op))
+			s->kind = SEG_KEEP;
+	}
+	return 0;
+}
+
 /* ---- what is filled ---- */
 
 /* Of a copy: pages that it does not have, and what it has to be able to write. */
@@ -301,10 +338,26 @@ static int make_ready(struct task *t, struct task_mm *m, const struct page_plan 
 	for (size_t i = 0; i < m->n_segs; i++) {
 		struct segment *s = &m->segs[i];
 
-		if (s->kind != SEG_KEEP || !s->fill)
+		if (s->kind != SEG_KEEP || s->anon || !starts_writable(s))
 			continue;
 		s->prot = (int)s->vma->prot | PROT_READ | PROT_WRITE;
 		batch_call(b, SYS_mprotect, s->start, s->end - s->start, (uint64_t)s->prot);
+	}
+	return batch_run(b);
+}
+
+/* It counts as committed only as long as it may have pages of its own (anon_vma): let it have one for a moment. */
+static int keep_accounted(struct task *t, const struct task_mm *m)
+{
+	struct batch *b = agent_batch(t->restore->agent, "what counts as committed");
+
+	for (size_t i = 0; i < m->n_segs; i++) {
+		const struct segment *s = &m->segs[i];
+
+		if (s->kind != SEG_MAP || s->fill || s->anon || !starts_writable(s))
+			continue;
+		batch_ask(b, SYS_madvise, s->start, PAGE_SIZE, MADV_POPULATE_WRITE);
+		batch_ask(b, SYS_madvise, s->start, PAGE_SIZE, MADV_DONTNEED);
 	}
 	return batch_run(b);
 }
@@ -373,10 +426,14 @@ int mm_restore_map(struct restore *r, struct task *t, raddr_t keep, uint64_t kee
 	err = unmap_rest(r, t, m, kept);
 	if (!err && !m->vdso_kept)
 		err = vdso_map(r, t, m, hole);
+	if (!err && t->restore->copied)
+		err = grow_stacks(t, m);
 	if (!err)
 		err = map_all(r, t, m);
 	if (!err && t->restore->copied)
 		err = make_ready(t, m, &plan);
+	if (!err)
+		err = keep_accounted(t, m);
 	if (!err && m->vdso_foreign && !m->vdso_kept)
 		err = vdso_fill(r, t, m);
 	if (!err)
