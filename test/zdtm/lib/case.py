@@ -222,7 +222,7 @@ class Case:
                          ("status %s" % code if code is None or code >= 0 else "signal %d" % -code))
 
     def kill_tree(self, pids=None):
-        for p in reversed(tree(self.pid) if pids is None else pids):
+        for p in tree(self.pid) if pids is None else pids:  # parents first: they shall not see their children die
             try:
                 os.kill(p, signal.SIGKILL)
             except OSError:
