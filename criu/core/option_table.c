@@ -81,12 +81,18 @@ const struct option_row option_rows[] = {
 	FLAG("log-pid", 0, RESTORE, log_pid, "write what concerns one task to FILE.PID (with -o)"),
 	FLAG("allow-edited-images", 0, RESTORE, allow_edited_images, "take images that were changed since the dump"),
 
+	/* check */
+	FLAG("extra", 0, CHECK, check_extra, "look for features that only some trees need, too"),
+	FLAG("experimental", 0, CHECK, check_experimental, "look for features that are experimental, too"),
+	FLAG("all", 0, CHECK, check_all, "look for all features"),
+	{ "feature", 0, OPT_LIST, CHECK, AT(features), "NAME",
+	  "look for this feature alone; \"list\" names all; can be given several times", 0, 0 },
+
 	/* for tests */
 	{ "test-kill-at", 0, OPT_UINT, ALL, AT(kill_at), "N", NULL, 0, UINT_MAX },
 
 	/* CRIU's that are not there yet: refused by name, each parsed with the value that it takes */
 	LATER("address", 0, VALUE),
-	LATER("all", 0, FLAG),
 	LATER("allow-uprobes", 0, FLAG),
 	LATER("auto-dedup", 0, FLAG),
 	LATER("cgroup-dump-controller", 0, VALUE),
@@ -103,12 +109,9 @@ const struct option_row option_rows[] = {
 	LATER("enable-external-sharing", 0, FLAG),
 	LATER("enable-fs", 0, VALUE),
 	LATER("evasive-devices", 0, FLAG),
-	LATER("experimental", 0, FLAG),
 	LATER("ext-mount-map", 'M', VALUE),
 	LATER("ext-unix-sk", 'x', MAYBE),
 	LATER("external", 0, VALUE),
-	LATER("extra", 0, FLAG),
-	LATER("feature", 0, VALUE),
 	LATER("file-locks", 'l', FLAG),
 	LATER("file-validation", 0, VALUE),
 	LATER("force-irmap", 0, FLAG),

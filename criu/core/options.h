@@ -25,6 +25,9 @@ struct options {
 	const char *freeze_cgroup;
 	unsigned timeout; /* seconds */
 	bool allow_edited_images;
+	bool check_extra, check_experimental, check_all;
+	const char **features; /* --feature of check; NULL-terminated */
+	size_t n_features;
 	char **exec_argv;    /* after --, for --exec-cmd; NULL-terminated */
 	unsigned kill_at;    /* test only, --test-kill-at N: the tool kills itself at the N-th fault point; 0: never */
 	struct arena *arena; /* where its strings come from, those of argv aside */
