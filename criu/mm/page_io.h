@@ -47,6 +47,7 @@ struct page_stream {
 	uint64_t n_pages; /* of all pieces */
 	uint64_t scanned; /* pages that were looked at */
 	bool knows_cow;   /* frames were compared with the parent's */
+	bool refused;     /* something that cannot be dumped was found, and named */
 	bool force;       /* some piece has PIECE_FORCE */
 
 	/* While pages are copied (page_copy.c). */
@@ -62,7 +63,7 @@ int stream_add(struct page_stream *s, uint64_t start, uint64_t n_pages, uint32_t
 /* Gives back what a stream holds, its descriptors too. */
 void stream_free(struct page_stream *s);
 
-/* Finds the pages of a task that have to be stored. 0 or a negative errno (logged). */
+/* Finds the pages of a task that have to be stored. 0, or a negative errno (logged). Refusals are in s->refused. */
 int pages_scan(struct dump *d, struct task *t, struct page_stream *s);
 
 /* Finds the data of a shared object. s->source is opened by it. 0 or a negative errno (logged). */

@@ -14,6 +14,7 @@
 struct pages_dump {
 	struct dump *d;
 	struct mm_shared *shared;
+	bool refused; /* pages are looked for, but no longer copied */
 	struct page_stream streams[WINDOW];
 	size_t n;
 };
@@ -162,19 +163,18 @@ static int flush_streams(struct pages_dump *pd, int err)
 {
 	uint64_t start = now_us();
 
-	for (size_t i = 0; !err && i < pd->n; i++)
+	for (size_t i = 0; i < pd->n; i++)
+		pd->refused |= pd->streams[i].refused;
+	for (size_t i = 0; !err && !pd->refused && i < pd->n; i++)
 		err = open_stream(pd, &pd->streams[i]);
-	if (!err)
+	if (!err && !pd->refused)
 		err = pages_copy(pd->streams, pd->n);
 	for (size_t i = 0; i < pd->n; i++) {
 		struct page_stream *s = &pd->streams[i];
 
-		if (!err)
-			err = close_stream(s);
-		if (!err)
-			err = write_pagemap(pd, s);
-		if (!err)
-			count(pd, s);
+		if (!err && !pd->refused)
+			err = close_stream(s) ?: write_pagemap(pd, s);
+		count(pd, s);
 		stream_free(s);
 	}
 	pd->n = 0;
@@ -228,5 +228,5 @@ int mm_dump_pages(struct dump *d)
 		err = dump_objects(pd);
 	err = flush_streams(pd, err);
 	d->stats->memdump_time = now_us() - start;
-	return err;
+	return !err && pd->refused ? -ENOTSUP : err;
 }

@@ -91,10 +91,15 @@ static int add_run(struct scanner *sc, uint64_t start, uint64_t end, uint32_t fl
 	return err;
 }
 
-static int refuse_guard(const struct scanner *sc, uint64_t start)
+/* The first of a task is named, and the scan goes on to find who else has some. */
+static void refuse_guard(const struct scanner *sc, uint64_t start)
 {
-	return log_refusal(-ENOTSUP, "%s: guard pages (MADV_GUARD_INSTALL) at %" PRIx64 " are not supported yet",
-	                   task_name(sc->s->task), start);
+	if (!sc->s->refused)
+		log_refusal(-ENOTSUP,
+		            "%s: guard pages (MADV_GUARD_INSTALL), the first at %" PRIx64 ", are not supported yet; "
+		            "take them away (MADV_GUARD_REMOVE) before the dump",
+		            task_name(sc->s->task), start);
+	sc->s->refused = true;
 }
 
 /* Pages of one mapping that the kernel says the same of. */
@@ -103,8 +108,10 @@ static int add_region(struct scanner *sc, const struct vma *v, uint64_t start, u
 	uint32_t flags = v->entry->prot & PROT_READ ? 0 : PIECE_FORCE;
 
 	sc->s->scanned += (end - start) / PAGE_SIZE;
-	if (cat & PAGE_IS_GUARD)
-		return refuse_guard(sc, start);
+	if (cat & PAGE_IS_GUARD) {
+		refuse_guard(sc, start);
+		return 0;
+	}
 	if (v->pages == VMA_PAGES_ANON) {
 		if (cat & PAGE_IS_PFNZERO)
 			return 0;
