@@ -15,13 +15,9 @@
 #include "core/log.h"
 #include "core/proc.h"
 #include "task/answer.h"
+#include "task/creds.h"
 
-#define GROUPS_MAX  (BATCH_SPACE_MAX / sizeof(uint32_t))
-#define CAP_MAX     63
-#define CAP_BIT(n)  (1ULL << (n))
 #define NOT_CHANGED ((uint64_t)-1)
-
-enum { REAL, EFFECTIVE, SAVED, FS };
 
 /* ---- dump ---- */
 
@@ -70,98 +66,6 @@ static int creds_dump(struct dump *d, struct thread *th, const struct answers *a
 	return 0;
 }
 
-/* ---- what is wanted ---- */
-
-struct caps {
-	uint64_t inh, prm, eff, bnd, amb;
-};
-
-static uint64_t join(const uint32_t *words, size_t n)
-{
-	return (n > 0 ? words[0] : 0) | (n > 1 ? (uint64_t)words[1] << 32 : 0);
-}
-
-static struct caps caps_of(const CredsEntry *e)
-{
-	return (struct caps) {
-		.inh = join(e->cap_inh, e->n_cap_inh),
-		.prm = join(e->cap_prm, e->n_cap_prm),
-		.eff = join(e->cap_eff, e->n_cap_eff),
-		.bnd = join(e->cap_bnd, e->n_cap_bnd),
-		.amb = join(e->cap_amb, e->n_cap_amb),
-	};
-}
-
-/* "cap_sys_admin, cap_net_raw" */
-static const char *cap_names(struct arena *a, uint64_t set)
-{
-	const char *text = "";
-
-	for (unsigned n = 0; n <= CAP_MAX; n++) {
-		char *name = set & CAP_BIT(n) ? cap_to_name((cap_value_t)n) : NULL;
-
-		if (name)
-			text = arena_printf(a, "%s%s%s", text, *text ? ", " : "", name);
-		cap_free(name);
-	}
-	return text;
-}
-
-/* ---- check ---- */
-
-static int check_caps(struct restore *r, const struct thread *th, const CredsEntry *e)
-{
-	struct proc_status own;
-	_cleanup_close_ int proc_fd = proc_open(getpid());
-	struct caps want = caps_of(e);
-	uint64_t have;
-	int err = proc_fd < 0 ? proc_fd : read_proc_status(proc_fd, 0, NULL, &own);
-
-	if (err)
-		return log_errno(err, "reading this tool's own capabilities");
-	/* What an execve() leaves, by which tasks begin. */
-	have = own.uid[EFFECTIVE] ? own.cap_amb : own.cap_bnd;
-	if (want.prm & ~have)
-		return log_refusal(-EPERM,
-		                   "%s: it had capabilities that this tool cannot give: %s; restore it with them, or "
-		                   "dump it without",
-		                   thread_name(th), cap_names(r->arena, want.prm & ~have));
-	if (is_leader(th) && !th->task->parent && (want.bnd & ~own.cap_bnd))
-		log_warn("%s: its bounding set had more than this tool's, and loses %s", thread_name(th),
-		         cap_names(r->arena, want.bnd & ~own.cap_bnd));
-	return 0;
-}
-
-static bool same_words(const uint32_t *a, size_t n_a, const uint32_t *b, size_t n_b)
-{
-	return n_a == n_b && (!n_a || !memcmp(a, b, n_a * sizeof(*a)));
-}
-
-/* Thousands of threads have the same ones: checked once. */
-static bool like_leader(const struct thread *th)
-{
-	const CredsEntry *e = th->core->thread_core->creds, *first = th->task->threads[0].core->thread_core->creds;
-
-	return !is_leader(th) && first && same_words(e->cap_prm, e->n_cap_prm, first->cap_prm, first->n_cap_prm) &&
-	       same_words(e->cap_bnd, e->n_cap_bnd, first->cap_bnd, first->n_cap_bnd);
-}
-
-static int creds_check(struct restore *r, const struct thread *th)
-{
-	const CredsEntry *e = th->core->thread_core->creds;
-
-	if (!e)
-		return log_errno(-EINVAL, "%s: its image has no credentials", thread_name(th));
-	if (e->n_cap_inh > 2 || e->n_cap_prm > 2 || e->n_cap_eff > 2 || e->n_cap_bnd > 2 || e->n_cap_amb > 2)
-		return log_errno(-EINVAL, "%s: its image has capabilities of more than 64 bits", thread_name(th));
-	if (e->n_groups > GROUPS_MAX)
-		return log_refusal(-EOPNOTSUPP, "%s: it is in %zu groups; this tool can restore %zu", thread_name(th),
-		                   e->n_groups, GROUPS_MAX);
-	if (e->lsm_profile && *e->lsm_profile)
-		log_warn("%s: its security label %s is not restored", thread_name(th), e->lsm_profile);
-	return like_leader(th) ? 0 : check_caps(r, th, e);
-}
-
 /* ---- restore ---- */
 
 /* How a thread is born, read once for all threads of a process, before the leader's row changes it. */
@@ -182,30 +86,6 @@ static const struct proc_status *born(struct restore *r, struct thread *th)
 		return NULL;
 	}
 	return rt->born = st;
-}
-
-static int compare_u32(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* The kernel sorts them. */
-static bool same_groups(const CredsEntry *e, const struct proc_status *now)
-{
-	_cleanup_free_ uint32_t *sorted = NULL;
-
-	if (e->n_groups != now->n_groups)
-		return false;
-	if (!e->n_groups)
-		return true;
-	sorted = malloc(e->n_groups * sizeof(*sorted));
-	if (!sorted)
-		return false;
-	memcpy(sorted, e->groups, e->n_groups * sizeof(*sorted));
-	qsort(sorted, e->n_groups, sizeof(*sorted), compare_u32);
-	return !memcmp(sorted, now->groups, e->n_groups * sizeof(*sorted));
 }
 
 /* A long list takes the space of the leader's agent, which is idle while another thread's rows run. */
@@ -285,11 +165,11 @@ static void set_ambient(struct batch *b, uint64_t now, uint64_t want)
  */
 static int change(struct thread *th, struct batch *b, const CredsEntry *e, const struct proc_status *now)
 {
-	struct caps want = caps_of(e);
+	struct caps want = creds_caps(e);
 	uint32_t bits = (uint32_t)prctl(PR_GET_SECUREBITS) & ~issecure_mask(SECURE_KEEP_CAPS);
 	bool ids = !same_ids(e, now),
 	     keep = ids && !(bits & SECBIT_NO_SETUID_FIXUP) && (now->cap_eff & CAP_BIT(CAP_SETPCAP));
-	int err = same_groups(e, now) ? 0 : set_groups(th, b, e);
+	int err = creds_same_groups(e, now) ? 0 : set_groups(th, b, e);
 
 	if (err)
 		return err;
@@ -319,9 +199,9 @@ static int creds_restore(struct restore *r, struct thread *th, struct batch *b)
 
 	if (!now)
 		return -ESRCH;
-	if (caps_of(e).prm & ~now->cap_prm)
+	if (creds_caps(e).prm & ~now->cap_prm)
 		return log_errno(-EPERM, "%s: it has to have capabilities that it is born without: %s", thread_name(th),
-		                 cap_names(r->arena, caps_of(e).prm & ~now->cap_prm));
+		                 creds_cap_names(r->arena, creds_caps(e).prm & ~now->cap_prm));
 	if (is_leader(th) && now->no_new_privs && !e->no_new_privs)
 		log_warn("%s: gets no_new_privs, which this tool has", task_name(th->task));
 	return change(th, b, e, now);

@@ -4,6 +4,7 @@
  * seccomp.img with the index of the one below them, so that threads and tasks with the same chain share its entries.
  * While the tool holds the tasks they are suspended (PTRACE_O_SUSPEND_SECCOMP).
  */
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <string.h>
@@ -78,18 +79,23 @@ static uint32_t add_filter(struct dump *d, uint32_t prev, uint32_t flags, const 
 	return f->index;
 }
 
+enum { NO_SUCH = 1, REFUSED = 2 };
+
+/* REFUSED, or a negative errno; logged. */
 static int filter_error(struct thread *th, unsigned i, int err)
 {
-	if (err == -EMEDIUMTYPE || err == -EACCES || err == -EINVAL || err == -EIO)
-		return log_refusal(err, "%s: its seccomp filter %u cannot be read: %s", thread_name(th), i,
-		                   err == -EACCES ? "that takes CAP_SYS_ADMIN in the first user namespace, and a tool "
+	if (err == -EMEDIUMTYPE || err == -EACCES || err == -EINVAL || err == -EIO) {
+		log_refusal(err, "%s: its seccomp filter %u cannot be read: %s", thread_name(th), i,
+		            err == -EACCES        ? "that takes CAP_SYS_ADMIN in the first user namespace, and a tool "
 		                                    "without filters of its own"
-		                   : err == -EMEDIUMTYPE ? "the kernel has not kept its program"
-		                                         : "the kernel was built without CONFIG_CHECKPOINT_RESTORE");
+		            : err == -EMEDIUMTYPE ? "the kernel has not kept its program"
+		                                  : "the kernel was built without CONFIG_CHECKPOINT_RESTORE");
+		return REFUSED;
+	}
 	return log_errno(err, "%s: reading its seccomp filter %u", thread_name(th), i);
 }
 
-/* Filter number i from the oldest on; index of the one below in, its own out. 1: there is none of that number. */
+/* Filter number i from the oldest on; index of the one below in, its own out. NO_SUCH: there is none of that number. */
 static int dump_filter(struct dump *d, struct thread *th, unsigned i, uint32_t *index)
 {
 	struct sock_filter prog[BPF_MAXINSNS];
@@ -99,7 +105,7 @@ static int dump_filter(struct dump *d, struct thread *th, unsigned i, uint32_t *
 	long n = ptrace(PTRACE_SECCOMP_GET_FILTER, th->tid, (void *)(uintptr_t)i, NULL);
 
 	if (n < 0)
-		return errno == ENOENT ? 1 : filter_error(th, i, -errno);
+		return errno == ENOENT ? NO_SUCH : filter_error(th, i, -errno);
 	if (n == 0 || n > BPF_MAXINSNS)
 		return log_errno(-EPROTO, "%s: its seccomp filter %u has %ld instructions", thread_name(th), i, n);
 	if (ptrace(PTRACE_SECCOMP_GET_FILTER, th->tid, (void *)(uintptr_t)i, prog) != n)
@@ -125,8 +131,8 @@ static int seccomp_peek(struct dump *d, struct thread *th)
 	core->seccomp_filter = NO_FILTER;
 	for (unsigned i = 0; !err; i++)
 		err = dump_filter(d, th, i, &core->seccomp_filter);
-	if (err < 0)
-		return log_refusals() ? 0 : err;
+	if (err != NO_SUCH)
+		return err < 0 ? err : 0;
 	core->has_seccomp_filter = core->seccomp_filter != NO_FILTER;
 	return core->has_seccomp_filter ? 0
 	                                : log_errno(-EPROTO, "%s: has a seccomp filter and has none", thread_name(th));
@@ -179,15 +185,37 @@ static size_t depth(const struct restore *r, const SeccompFilter *f)
 	return n;
 }
 
+/* PTRACE_O_SUSPEND_SECCOMP takes CAP_SYS_ADMIN in the first user namespace; only its map has all ids in it. */
+static bool in_first_namespace(void)
+{
+	_cleanup_free_ char *map = NULL;
+	unsigned from = 1, to = 1, count = 0;
+
+	return proc_read(AT_FDCWD, "/proc/self/uid_map", &map, NULL) ||
+	       (sscanf(map, "%u %u %u", &from, &to, &count) == 3 && !from && !to && count == UINT32_MAX);
+}
+
+static bool filtered(const struct thread *th)
+{
+	const ThreadCoreEntry *core = th->core->thread_core;
+
+	return core->has_seccomp_mode && core->seccomp_mode != SECCOMP_MODE__disabled;
+}
+
 static int seccomp_check(struct restore *r, const struct thread *th)
 {
 	const ThreadCoreEntry *core = th->core->thread_core;
-	int mode;
+	bool told = !is_leader(th) && filtered(&th->task->threads[0]);
 
-	if (!core->has_seccomp_mode || core->seccomp_mode == SECCOMP_MODE__disabled)
+	if (!filtered(th))
 		return 0;
-	mode = prctl(PR_GET_SECCOMP);
-	if (mode > 0)
+	if (!told && !in_first_namespace())
+		return log_refusal(
+		    -EPERM,
+		    "%s: has a seccomp filter, which can only be put back with CAP_SYS_ADMIN in the first "
+		    "user namespace",
+		    thread_name(th));
+	if (!told && prctl(PR_GET_SECCOMP) > 0)
 		return log_refusal(-EPERM,
 		                   "%s: has a seccomp filter, and this tool too, under which it can suspend none: "
 		                   "restore it from outside of the sandbox",
@@ -283,7 +311,7 @@ static int seccomp_restore(struct restore *r, struct thread *th, struct batch *b
 	uint32_t all = SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_TSYNC_ESRCH;
 	int err = 0;
 
-	if (!core->has_seccomp_mode || core->seccomp_mode == SECCOMP_MODE__disabled)
+	if (!filtered(th))
 		return 0;
 	if (core->seccomp_mode == SECCOMP_MODE__strict) {
 		batch_call(b, SYS_seccomp, SECCOMP_SET_MODE_STRICT, 0, 0);
