@@ -12,6 +12,7 @@
 
 #include "agent/agent.h"
 #include "core/log.h"
+#include "uapi/madvise.h"
 
 #define TOUCH_AT_ONCE 256
 

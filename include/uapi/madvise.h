@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* asm-generic/mman-common.h: advice of madvise(2) that the libc's headers lack. */
+/* asm-generic/mman-common.h: MADV_COLLAPSE, Linux 6.1. */
 #ifndef CRIU_UAPI_MADVISE_H
 #define CRIU_UAPI_MADVISE_H
 
 #include <sys/mman.h>
 
 #ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#define MADV_COLLAPSE 25
 #endif
 
 #endif
