@@ -4,7 +4,6 @@
  * over filling 4 KiB pages. So ranges that were not huge stay as they were, full or not.
  */
 #include "mm/huge.h"
-#include "uapi/madvise.h"
 
 #include <sys/mman.h>
 #include <sys/syscall.h>
