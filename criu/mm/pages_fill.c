@@ -7,6 +7,7 @@
  */
 #include "mm/pages_fill.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
@@ -33,6 +34,7 @@ struct fill {
 	pid_t pid;
 	uint32_t pages_id;
 	int fd;
+	int mem;      /* /proc/PID/mem, where something is compared */
 	uint8_t *map; /* of the whole file, or NULL */
 	uint64_t map_size;
 	bool compares;         /* some runs do */
@@ -127,18 +129,19 @@ static int write_out(const struct fill *f, const uint8_t *buf, size_t len, const
 	                 len, (uintptr_t)remote->iov_base);
 }
 
-/* Writes the pages of a run that differ from what is there. */
+/*
+ * Writes the pages of a run that differ from what is there. That is read through /proc/PID/mem: process_vm_readv() pins
+ * pages, for which the kernel copies those that are shared by fork first, and nothing would stay shared.
+ */
 static int write_different(struct fill *f, const struct page_run *run, const uint8_t *buf, uint8_t *now)
 {
 	size_t len = run->n * PAGE_SIZE;
-	struct iovec local = { now, len }, remote = { (void *)(uintptr_t)run->at, len };
 	uint64_t same = 0;
 	int err = 0;
 
-	if (process_vm_readv(f->pid, &local, 1, &remote, 1, 0) != (ssize_t)len) {
-		/* It cannot be read as it is mapped now: then it is written. */
-		return write_out(f, buf, len, &remote, 1);
-	}
+	if (pread(f->mem, now, len, (off_t)run->at) != (ssize_t)len)
+		return log_errno(-EFAULT, "pid %d: reading %zu bytes of its memory at 0x%" PRIx64, f->pid, len,
+		                 run->at);
 	for (size_t at = 0; !err && at < len; at += PAGE_SIZE) {
 		struct iovec page = { (void *)(uintptr_t)(run->at + at), PAGE_SIZE };
 
@@ -233,18 +236,32 @@ static void map_file(struct fill *f)
 		f->map = NULL;
 }
 
+static int open_memory(pid_t pid)
+{
+	char path[40];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? log_errno(-errno, "opening %s", path) : fd;
+}
+
 int fill_run(struct fill *f)
 {
 	pthread_t threads[MAX_WORKERS];
 	unsigned n = workers(f), started = 0;
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = -1, mem = -1;
 
 	if (!f->n_pages)
 		return 0;
 	fd = image_pages_open(f->r->dir, f->pages_id);
 	if (fd < 0)
 		return fd;
+	mem = f->compares ? open_memory(f->pid) : -1;
+	if (f->compares && mem < 0)
+		return mem;
 	f->fd = fd;
+	f->mem = mem;
 	map_file(f);
 	while (started + 1 < n && !pthread_create(&threads[started], NULL, work, f))
 		started++;
