@@ -79,7 +79,7 @@ $(B)/test/zdtm/%: test/zdtm/%.c test/zdtm/zdtm.h
 $(B)/test/bench/%: test/bench/%.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -o $@ $< -lpthread
-$(B)/test/fuzz/%: test/fuzz/%.c
+$(B)/test/fuzz/%: test/fuzz/%.c $(OBJ)
 	@mkdir -p $(@D)
 	clang $(ALLC) -fsanitize=fuzzer,address -o $@ $< $(SRC) $(PBC) $(B)/criu/agent/blob.o $(LIBS)
 
