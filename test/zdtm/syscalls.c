@@ -83,8 +83,7 @@ static void *thread(void *arg)
 	zdtm_check(ok, "%s: not what it may return (%s)", names[i], strerror(e));
 	/* Only a call with a restart block may end by itself. */
 	if (access(zdtm_path("verify"), F_OK))
-		zdtm_check(i == SLEEP || i == POLL || i == FUTEX_TIMED || i == SIGWAIT,
-		           "%s ended by itself", names[i]);
+		zdtm_check(i == SLEEP || i == POLL || i == FUTEX_TIMED || i == SIGWAIT, "%s ended by itself", names[i]);
 	zdtm_wait(); /* those too that returned EINTR after the restore */
 	done[i] = 1;
 	return NULL;
