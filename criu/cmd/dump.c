@@ -108,30 +108,43 @@ static void close_tasks(struct dump *d)
 	}
 }
 
-/* Asks all rows, runs the thread's agent, and hands the answers round. */
-static int dump_thread(struct dump *d, struct thread *th, const size_t n_parts)
+#define PARTS_MAX 32
+
+/* What a thread was asked: the first operation and the data of each row. */
+struct asked {
+	int first[PARTS_MAX];
+	void *data[PARTS_MAX];
+};
+
+/* Asks all rows, and sets the thread's agent to work without waiting for it. */
+static int ask_thread(struct dump *d, struct thread *th, struct asked *asked)
 {
-	struct answers answers[32] = { 0 };
 	struct batch *b = agent_batch(th->dump->agent, "asking for its state");
-	int first[32] = { 0 }, err = 0;
+	int err = agent_wait(th->dump->agent);
 
-	for (size_t i = 0; !err && i < n_parts; i++) {
-		void *data = NULL;
-
+	for (size_t i = 0; !err && task_parts[i]; i++) {
 		if (!task_parts[i]->ask || !wants(task_parts[i], th))
 			continue;
-		first[i] = (int)b->n;
+		asked->first[i] = (int)b->n;
 		batch_what(b, task_parts[i]->name);
-		err = task_parts[i]->ask(d, th, b, &data);
-		answers[i].data = data;
+		err = task_parts[i]->ask(d, th, b, &asked->data[i]);
 	}
 	if (!err)
-		err = batch_run(b);
-	for (size_t i = 0; !err && i < n_parts; i++) {
-		if (!task_parts[i]->dump || !wants(task_parts[i], th))
-			continue;
-		answers[i].op = th->dump->agent->ops + first[i];
-		err = task_parts[i]->dump(d, th, &answers[i]);
+		batch_start(b);
+	return err;
+}
+
+/* Hands the answers round. */
+static int dump_thread(struct dump *d, struct thread *th, const struct asked *asked)
+{
+	struct agent *a = th->dump->agent;
+	int err = batch_finish(&a->batch);
+
+	for (size_t i = 0; !err && task_parts[i]; i++) {
+		struct answers answers = { a->ops + asked->first[i], asked->data[i] };
+
+		if (task_parts[i]->dump && wants(task_parts[i], th))
+			err = task_parts[i]->dump(d, th, &answers);
 	}
 	return err;
 }
@@ -144,19 +157,18 @@ static int dump_registers(struct dump *d, struct thread *th)
 	return arch_regs_to_core(d->arena, regs, th->core);
 }
 
+/* All threads work side by side; what they answer stays in their slots until it is read. */
 static int ask_inside(struct dump *d, struct task *t)
 {
-	size_t n_parts = 0;
+	struct asked *asked = arena_array(d->arena, struct asked, t->n_threads);
 	int err = 0;
 
-	while (task_parts[n_parts])
-		n_parts++;
 	for (size_t i = 1; !err && i < t->n_threads; i++)
 		err = agent_enter_thread(d, &t->threads[i]);
+	for (size_t i = 0; !err && i < t->n_threads; i++)
+		err = ask_thread(d, &t->threads[i], &asked[i]);
 	for (size_t i = 0; !err && i < t->n_threads; i++) {
-		err = agent_wait(t->threads[i].dump->agent);
-		if (!err)
-			err = dump_thread(d, &t->threads[i], n_parts);
+		err = dump_thread(d, &t->threads[i], &asked[i]);
 		if (!err)
 			err = dump_registers(d, &t->threads[i]);
 	}
