@@ -60,7 +60,7 @@ $(B)/criu/agent/blob/entry.o: criu/arch/$(ARCH)/agent_entry.S
 	@mkdir -p $(@D)
 	$(CC) $(INC) -c -o $@ $<
 $(B)/criu/agent/blob.bin: criu/arch/$(ARCH)/agent.lds $(B)/criu/agent/blob/entry.o $(B)/criu/agent/blob/agent.o
-	$(CC) -nostdlib -static -no-pie -Wl,--build-id=none,-T,$< -o $(B)/criu/agent/blob.elf $(filter %.o,$^)
+	$(LD) -static --build-id=none -T $< -o $(B)/criu/agent/blob.elf $(filter %.o,$^)
 	objcopy -O binary $(B)/criu/agent/blob.elf $@
 $(B)/criu/agent/blob.o: criu/agent/blob/blob.S $(B)/criu/agent/blob.bin
 	$(CC) -DBLOB='"$(B)/criu/agent/blob.bin"' -c -o $@ $<

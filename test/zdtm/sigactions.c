@@ -7,7 +7,7 @@
  */
 #include "zdtm.h"
 
-static volatile int hits, value, code, nested;
+static volatile int hits, value, code;
 
 static void handler(int sig)
 {
