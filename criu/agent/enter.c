@@ -248,6 +248,19 @@ static int prepare(struct dump *d, struct task *t, struct entered *e)
 	return trace_options(d, t);
 }
 
+/*
+ * If it is let go from here it returns through the frame, which brings its registers and mask back. rt_sigreturn is
+ * what every filter allows that lets handlers return; the return address in front of the frame counts as taken.
+ */
+static int stand_before_call(struct task *t, struct entered *e)
+{
+	if (!e->frame)
+		return 0;
+	arch_regs_syscall_at(e->scratch, e->in.syscall_ip, e->in.stack + sizeof(raddr_t), SYS_rt_sigreturn,
+	                     (const uint64_t[6]) {});
+	return arch_regs_set_general(t->pid, e->scratch);
+}
+
 int agent_enter(struct dump *d, struct task *t)
 {
 	struct entered *e = arena_new_of(d->arena, struct entered);
@@ -257,8 +270,13 @@ int agent_enter(struct dump *d, struct task *t)
 	if (!err)
 		err = put_frame(d, t, e);
 	fault_point("frame in place");
+	/* Registers first: with only the mask set, a task whose tool died now would keep it. */
+	if (!err)
+		err = stand_before_call(t, e);
+	fault_point("registers set");
 	if (!err)
 		err = ptrace_set_sigmask(t->pid, ALL_SIGNALS);
+	fault_point("signals blocked");
 	if (!err)
 		err = make_area(d, t, e);
 	fault_point("area mapped");
@@ -382,6 +400,15 @@ static bool inside(const struct task *t, raddr_t addr, uint64_t size)
 	return false;
 }
 
+/* Its registers are set for a call of the tool's, and it has not made it yet: the area may come any moment. */
+static bool about_to_call(struct dump *d, const struct task *t, uint64_t size)
+{
+	struct layout l = {};
+
+	return !layout_read(d->arena, t->pid, "it", size, &d->code_cache, &l) && l.syscall_ip &&
+	       arch_regs_ip(t->threads[0].dump->regs) == l.syscall_ip;
+}
+
 static int remove_now(struct dump *d, struct task *t, raddr_t addr, uint64_t size)
 {
 	struct entered *e = arena_new_of(d->arena, struct entered);
@@ -414,6 +441,8 @@ int agent_remove_area(pid_t pid, raddr_t addr, uint64_t size)
 			return -ENOMEM;
 		/* Stopped first: the call that maps it may just be under way. */
 		err = seize_threads(&d, &t);
+		if (!err && about_to_call(&d, &t, size))
+			err = -EAGAIN;
 		if (!err && !layout_has_area(pid, addr))
 			err = -ENOENT;
 		if (!err)
