@@ -182,8 +182,8 @@ class Flow:
         work = self.case.work
         script = os.path.join(work, "init")
         with open(script, "w") as f:
-            f.write("#!/bin/bash\n\"$@\"; echo $? > %s/ns.rc\nwhile [ ! -e %s/ns.end ]; do read -t 0.02 <> %s/ns.fifo;"
-                    " done\n" % (work, work, work))
+            f.write("#!/bin/bash\ncd %s\n\"$@\"; echo $? > ns.tmp; mv ns.tmp ns.rc\n"
+                    "while [ ! -e ns.end ]; do read -t 0.02 <> ns.fifo; done\n" % work)
         os.chmod(script, 0o755)
         os.mkfifo(os.path.join(work, "ns.fifo"))
         pidfile = os.path.join(work, "pidfile")
