@@ -100,6 +100,10 @@ int main(void)
 		zdtm_skip("the libc has not registered rseq");
 	for (long i = 0; i < N; i++)
 		zdtm_must(!pthread_create(&t[i], NULL, thread, (void *)i));
+	/* A thread that has just been made has all signals blocked. */
+	for (int i = 0; i < N; i++)
+		while (!__atomic_load_n(&counts[i], __ATOMIC_RELAXED))
+			sched_yield();
 	zdtm_ready();
 	zdtm_wait();
 	stop = 1;
