@@ -13,7 +13,7 @@ OPT	?= -O2 -g
 CFLAGS	?= $(OPT)
 INC	:= -Icriu -Iinclude -Iimages -I$(B)/images -Icriu/arch/$(ARCH)
 ALLC	 = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 $(INC) $(WARN) $(CFLAGS) $(shell pkg-config --cflags $(PKGS))
-LIBS	 = $(shell pkg-config --libs $(PKGS)) -lpthread
+LIBS	 = -Wl,--as-needed $(shell pkg-config --libs $(PKGS)) -lpthread
 
 PROTO	:= $(wildcard images/*.proto)
 PBC	:= $(PROTO:images/%.proto=$(B)/images/%.pb-c.c)

@@ -71,8 +71,6 @@ static void find_sigreturn(struct search *s, const struct line *m)
 		raddr_t at = code_find_sigreturn(s->pid, m->start, len);
 
 		s->l->sigreturn = at;
-		if (!m->ino)
-			return;
 		c = arena_new_of(s->arena, struct code_cache);
 		*c = (struct code_cache) { *s->cache, m->major, m->minor, m->ino, at ? at - m->start + m->pgoff : 0 };
 		*s->cache = c;
@@ -95,9 +93,9 @@ static void take_line(struct search *s, const struct line *m)
 		raddr_t at = code_find_syscall(s->pid, m->start, m->end - m->start);
 
 		s->l->syscall_ip = at ?: s->l->syscall_ip;
-	} else if (code && m->name[0] != '[') {
-		if (!s->l->sigreturn)
-			find_sigreturn(s, m);
+	} else if (code && m->ino && !s->l->sigreturn) {
+		/* Of files only: to read what a program made itself, and shares by fork, would undo the sharing. */
+		find_sigreturn(s, m);
 	}
 }
 
