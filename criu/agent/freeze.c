@@ -392,8 +392,9 @@ int freeze_tree(const struct options *o, struct guardian *g, struct arena *a, pi
 	if (!err)
 		err = make_tree(&f, tree);
 	if (err) {
-		seize_release(&f);
 		cgroup_restore(tree->frozen, false);
+		seize_release(&f);
+		cgroup_settle(tree->frozen, false);
 		*tree = (struct tree) { 0 };
 	}
 	return err;

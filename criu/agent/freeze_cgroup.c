@@ -13,8 +13,11 @@
 #include "core/log.h"
 #include "core/proc.h"
 
-#define V1_FILE "freezer.state"
-#define V2_FILE "cgroup.freeze"
+#define V1_FILE   "freezer.state"
+#define V2_FILE   "cgroup.freeze"
+
+/* How long tasks that were let go may take to be frozen again. */
+#define SETTLE_MS 2000
 
 /* What the kernel says; CHANGING: v1 while some task is not frozen yet. */
 enum state { THAWED, FROZEN, CHANGING };
@@ -74,7 +77,7 @@ static int wait_state(const struct frozen *z, enum state state, int64_t deadline
 	if (fd < 0)
 		return log_errno(-errno, "opening the state of %s", z->path);
 	for (unsigned round = 0;; round++) {
-		int now = read_state(z, fd);
+		int now = read_state(z, fd), err;
 
 		if (now < 0)
 			return now;
@@ -82,6 +85,10 @@ static int wait_state(const struct frozen *z, enum state state, int64_t deadline
 			return 0;
 		if (freezer_now_ms() >= deadline)
 			break;
+		/* v1 looks at each task once, and one may have come out of a stop just then: it is told again. */
+		err = round && now == CHANGING && state == FROZEN ? write_state(z, state) : 0;
+		if (err)
+			return err;
 		wait_change(z, fd, round, deadline);
 	}
 	if (state == FROZEN)
@@ -195,5 +202,13 @@ void cgroup_restore(struct frozen *z, bool dead)
 		write_state(z, THAWED);
 	else if (!dead)
 		write_state(z, FROZEN);
+}
+
+void cgroup_settle(struct frozen *z, bool dead)
+{
+	if (!z || z->dir < 0)
+		return;
+	if (z->was_frozen && !dead)
+		wait_state(z, FROZEN, freezer_now_ms() + SETTLE_MS);
 	end(z);
 }

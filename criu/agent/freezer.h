@@ -86,7 +86,11 @@ int cgroup_freeze(const char *path, struct guardian *g, struct arena *a, int64_t
 /* Thaws it, to let tasks come to their stops; where it was frozen before us, cgroup_refreeze() is still to come. */
 int cgroup_thaw(struct frozen *frozen, int64_t deadline);
 
-/* Puts the state of before back, unless `dead` says that nothing lives in it any more. NULL is fine. */
+/*
+ * Puts the state of before back, before the tasks are let go, so that none of them runs; cgroup_settle() sees to it
+ * that they are in it when they have been. `dead`: nothing lives in it any more. NULL is fine.
+ */
 void cgroup_restore(struct frozen *frozen, bool dead);
+void cgroup_settle(struct frozen *frozen, bool dead);
 
 #endif

@@ -70,28 +70,47 @@ static int kill_all(struct tree *tree)
 	return err;
 }
 
-int thaw_tree(struct tree *tree, enum thaw how)
+/* All signals first: each thread takes the stop before it returns from its trap. */
+static int stop_all(struct tree *tree)
 {
 	int err = 0;
 
-	if (how == THAW_KILL)
-		err = kill_all(tree);
-	cgroup_restore(tree->frozen, how == THAW_KILL);
-	tree->frozen = NULL;
-	if (how == THAW_KILL)
-		return err;
-	/* All signals first: each thread takes the stop before it returns from its trap. */
-	for (size_t i = 0; how == THAW_STOP && i < tree->n_tasks; i++)
+	for (size_t i = 0; i < tree->n_tasks; i++)
 		if (tree->tasks[i]->state == TASK_ALIVE) {
 			int one = send_to(tree->tasks[i], SIGSTOP);
 
 			err = err ?: one;
 		}
+	return err;
+}
+
+static int detach_all(struct tree *tree)
+{
+	int err = 0;
+
 	for (size_t i = 0; i < tree->n_tasks; i++)
 		if (lives(tree->tasks[i])) {
 			int one = detach(tree->tasks[i]);
 
 			err = err ?: one;
 		}
+	return err;
+}
+
+int thaw_tree(struct tree *tree, enum thaw how)
+{
+	int err = 0, one;
+
+	if (how == THAW_KILL)
+		err = kill_all(tree);
+	cgroup_restore(tree->frozen, how == THAW_KILL);
+	if (how == THAW_STOP)
+		err = stop_all(tree);
+	if (how != THAW_KILL) {
+		one = detach_all(tree);
+		err = err ?: one;
+	}
+	cgroup_settle(tree->frozen, how == THAW_KILL);
+	tree->frozen = NULL;
 	return err;
 }

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "core/log.h"
 #include "core/proc.h"
@@ -119,6 +120,30 @@ static int write_text(const char *path, const char *text)
 	return 0;
 }
 
+static bool is_freezing(const char *path)
+{
+	_cleanup_free_ char *now = NULL;
+
+	return proc_read(AT_FDCWD, path, &now, NULL) == 0 && strncmp(now, "FREEZING", 8) == 0;
+}
+
+/*
+ * A v1 freezer may have to be told again: it looks at each task once, which may be on its way out of a stop just then.
+ * Not if it is no longer freezing: others may have a say in it by now.
+ */
+static int set_freezer(const char *path, const char *text)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	int err = write_text(path, text);
+
+	for (int i = 0; !err && i < 500 && is_freezing(path); i++) {
+		nanosleep(&pause, NULL);
+		if (is_freezing(path))
+			err = write_text(path, text);
+	}
+	return err;
+}
+
 static int remove_file(int dir, const char *path)
 {
 	return unlinkat(dir, path, 0) ? -errno : 0;
@@ -163,6 +188,7 @@ static int run_entry(const struct undo_log *log, const struct entry *e)
 	case UNDO_IMAGES:
 		return remove_file(e->fd, path);
 	case UNDO_CGROUP_THAW:
+		return set_freezer(path, text);
 	case UNDO_WRITE:
 		return write_text(path, text);
 	case UNDO_AREA:

@@ -169,10 +169,12 @@ static void run_killed(struct arena *a, struct cgroup *c, bool frozen_before)
 {
 	volatile unsigned *n = share(4096);
 	pid_t pid = start(c, n), tool;
-	int status;
+	int status, fds[2];
+	char drop;
 
 	if (frozen_before)
 		put(c->state, c->frozen);
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
 	tool = fork();
 	if (tool == 0) {
 		const struct options o = { .timeout = 5, .freeze_cgroup = c->path };
@@ -193,6 +195,10 @@ static void run_killed(struct arena *a, struct cgroup *c, bool frozen_before)
 	}
 	waitpid(tool, &status, 0);
 	assert_int_equal(status, SIGKILL);
+	/* The guardian, which shares the tool's descriptors, ends when its work is done. */
+	close(fds[1]);
+	assert_int_equal(read(fds[0], &drop, 1), 0);
+	close(fds[0]);
 	wait_says(c, frozen_before ? c->frozen : c->thawed);
 	put(c->state, c->thawed);
 	wait_progress(&n[0]);
