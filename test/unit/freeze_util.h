@@ -42,13 +42,13 @@ static inline void *share(size_t size)
 	return p;
 }
 
-/* A fork that dies with its parent. */
+/* A fork that dies with its parent, also with one that is dead already. */
 static inline pid_t child(void)
 {
-	pid_t pid = fork();
+	pid_t parent = getpid(), pid = fork();
 
-	if (pid == 0)
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (pid == 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent))
+		_exit(1);
 	return pid;
 }
 
