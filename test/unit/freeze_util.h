@@ -42,12 +42,12 @@ static inline void *share(size_t size)
 	return p;
 }
 
-/* A fork that dies with its parent, also with one that is dead already. */
+/* A fork that dies with its parent, also with one that is dead already (which the first of a namespace cannot see). */
 static inline pid_t child(void)
 {
 	pid_t parent = getpid(), pid = fork();
 
-	if (pid == 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent))
+	if (pid == 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) || (getppid() && getppid() != parent)))
 		_exit(1);
 	return pid;
 }
