@@ -287,6 +287,9 @@ int build_release(struct build *b, bool stop)
 	if (err)
 		return err;
 	fault_point("exitkill cleared");
+	err = guardian_check(b->r->guardian);
+	if (err)
+		return err;
 	guardian_commit(b->r->guardian);
 	fault_point("restore committed");
 	death_forget(b->death);

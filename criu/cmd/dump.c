@@ -245,6 +245,7 @@ static int collect(struct dump *d)
 {
 	int err = kobj_ids_dump(d), part;
 
+	tree_index(&d->tree, d->arena);
 	part = check_job(d);
 	for (size_t i = 0; i < d->tree.n_tasks; i++) {
 		struct task *t = d->tree.tasks[i];
@@ -332,6 +333,8 @@ static int commit(struct dump *d, struct events *events)
 	if (!err && kill_them)
 		err = note_kills(d);
 	fault_point("about to commit");
+	if (!err)
+		err = guardian_check(d->guardian);
 	if (err)
 		return err;
 	guardian_commit(d->guardian);

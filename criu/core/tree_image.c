@@ -226,5 +226,8 @@ int tree_read(struct restore *r)
 		err = check_unique(r);
 	for (size_t i = 0; !err && i < r->tree.n_tasks; i++)
 		err = read_task_images(r, r->tree.tasks[i]);
-	return err ?: read_mms(r);
+	if (err)
+		return err;
+	tree_index(&r->tree, r->arena);
+	return read_mms(r);
 }

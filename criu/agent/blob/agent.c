@@ -56,10 +56,15 @@ static void wait_for_work(struct agent_slot *slot)
 			{ .val = AGENT_IDLE, .uaddr = (uint64_t)&slot->cmd, .flags = FUTEX_32 },
 			{ .val = death, .uaddr = slot->death, .flags = FUTEX_32 },
 		};
+		long until[2];
 
 		if (death & FUTEX_OWNER_DIED)
 			die(slot);
-		if (agent_syscall(AGENT_NR_FUTEX_WAITV, (long)waiters, 2, 0, 0, 0, 0) == -AGENT_ENOSYS)
+		/* The one that the kernel woke may be killed before it has passed it on: look again by oneself. */
+		agent_syscall(AGENT_NR_CLOCK_GETTIME, AGENT_CLOCK_MONOTONIC, (long)until, 0, 0, 0, 0);
+		until[0]++;
+		if (agent_syscall(AGENT_NR_FUTEX_WAITV, (long)waiters, 2, 0, (long)until, AGENT_CLOCK_MONOTONIC, 0) ==
+		    -AGENT_ENOSYS)
 			wait_one(slot);
 	}
 }

@@ -20,8 +20,9 @@ long agent_touch(void);
 
 void __attribute__((noreturn)) agent_loop(struct agent_slot *slot);
 
-#define AGENT_SIG_SETMASK 2
-#define AGENT_ENOSYS      38
+#define AGENT_SIG_SETMASK     2
+#define AGENT_CLOCK_MONOTONIC 1
+#define AGENT_ENOSYS          38
 
 /* The flat binary, in the tool (blob.S). Its entry is at its start: slot in the first argument register. */
 extern const uint8_t agent_blob[], agent_blob_end[];
