@@ -6,7 +6,7 @@ import random
 
 from case import Failed, alive, wait_for
 from flow import Flow, listing
-from snapshot import Snapshot, children, state_of, text, tree
+from snapshot import Snapshot, children, state_of, status_of, text, tree
 
 KILLED = -9
 MOST_POINTS = 3000
@@ -34,7 +34,17 @@ class Faults(Flow):
             self.case.reap()
             return not self.strays()
         if not wait_for(none, 5):
-            raise Failed("%s: left running: %s" % (why, self.names(self.strays())))
+            raise Failed("%s: left running: %s%s" % (why, self.names(self.strays()), self.whereabouts()))
+
+    def whereabouts(self):
+        """Of every thread of the victim: its state, who traces it, the system call it is in with the stack pointer and ip."""
+        out = []
+        for p in tree(self.pid):
+            for t in sorted(os.listdir("/proc/%d/task" % p), key=int):
+                at = "/proc/%d/task/%s" % (p, t)
+                out.append("\n    %s %s tracer %s: %s" % (t, state_of(int(t)), status_of(at + "/status").get("TracerPid"),
+                                                        text(at + "/syscall").strip()))
+        return "".join(out[:40])
 
     @staticmethod
     def names(pids):
