@@ -158,9 +158,21 @@ static int map_here(struct task *t, raddr_t at, uint64_t len, void **localp)
 	return 0;
 }
 
+static int undo_area(const struct undo *u)
+{
+	return agent_remove_area(u->pid, u->addr, u->size);
+}
+
 static int make_area(struct dump *d, struct task *t, struct entered *e)
 {
-	struct undo u = { .type = UNDO_AREA, .fd = -1, .pid = t->pid, .addr = e->layout.hole, .size = e->size };
+	struct undo u = {
+		.type = UNDO_CALL,
+		.call = undo_area,
+		.fd = -1,
+		.pid = t->pid,
+		.addr = e->layout.hole,
+		.size = e->size,
+	};
 	int err;
 
 	u.start_time = proc_start_time(t->pid);

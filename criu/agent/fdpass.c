@@ -237,7 +237,7 @@ static int install_chunk(struct restore *r, struct task *t, size_t at, const int
 	if (!err)
 		err = place_chunk(t, t->fds + at, arrived, wanted, n);
 	for (size_t i = 0; i < n; i++)
-		files_release(r, t->fds[at + i]->id);
+		files_release(r, t->fds[at + i]->id, t, wanted[i]);
 	return err;
 }
 

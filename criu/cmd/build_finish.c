@@ -35,7 +35,7 @@ static bool lives(const struct task *t)
 static int install_files(struct build *b)
 {
 	const struct tree *tree = &b->r->tree;
-	int err = 0;
+	int err = files_prepare(b->r);
 
 	for (size_t i = 0; !err && i < tree->n_tasks; i++) {
 		struct task *t = tree->tasks[i];

@@ -240,6 +240,18 @@ static int dump_task_files(struct dump *d, struct task *t)
 	return err;
 }
 
+/* Rows that had to wait until everything was known. */
+static int collected(struct dump *d)
+{
+	int err = files_dump_collected(d), part;
+
+	for (const struct task_part *const *p = task_parts; *p; p++) {
+		part = (*p)->collected ? (*p)->collected(d) : 0;
+		err = err ?: part;
+	}
+	return err;
+}
+
 /* Reads everything but pages. Refusals are collected; only what makes going on pointless ends it early. */
 static int collect(struct dump *d)
 {
@@ -263,6 +275,8 @@ static int collect(struct dump *d)
 		if (part && !log_refusals())
 			return part;
 	}
+	part = collected(d);
+	err = err ?: part;
 	if (log_refusals()) {
 		log_errno(0, "%u reason%s against this dump, see above; nothing was changed", log_refusals(),
 		          log_refusals() > 1 ? "s" : "");
@@ -337,6 +351,7 @@ static int commit(struct dump *d, struct events *events)
 		err = guardian_check(d->guardian);
 	if (err)
 		return err;
+	files_dump_release(d);
 	guardian_commit(d->guardian);
 	fault_point("committed");
 	log_info("committed: the tasks %s", kill_them                ? "are killed"
@@ -368,6 +383,7 @@ static int run_stages(struct dump *d, struct events *events)
 			return 0;
 	}
 	log_info("rolling back: the tree runs on, the images go");
+	files_dump_release(d);
 	undone = d->tree.n_tasks ? thaw_tree(&d->tree, THAW_RUN) : 0;
 	image_dir_discard(d->dir);
 	return err ?: undone;
@@ -402,7 +418,7 @@ int cmd_dump(const struct options *o, struct events *events)
 	int err = d.arena ? check_target(o) : -ENOMEM;
 
 	fault_init(o->kill_at);
-	guardian_set_undo_area(agent_remove_area);
+	files_raise_limit();
 	if (!err)
 		err = guardian_start(&d.guardian);
 	if (!err)

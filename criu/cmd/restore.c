@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "agent/death.h"
@@ -12,6 +11,7 @@
 #include "cmd/build.h"
 #include "cmd/cmd.h"
 #include "cmd/pids.h"
+#include "core/external.h"
 #include "core/files.h"
 #include "core/hooks.h"
 #include "core/kind.h"
@@ -177,21 +177,12 @@ static int build_and_release(struct restore *r, struct events *events)
 	return err;
 }
 
-/* The tool's own limit of descriptors, as far as it goes; the tasks get theirs from the images. */
-static void raise_files_limit(void)
-{
-	struct rlimit l;
-
-	if (!getrlimit(RLIMIT_NOFILE, &l) && l.rlim_cur < l.rlim_max) {
-		l.rlim_cur = l.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &l);
-	}
-}
-
 static int run_stages(struct restore *r, struct events *events)
 {
-	int err = image_dir_open(r->opts->images_dir, r->opts->allow_edited_images, &r->dir);
+	int err = inherited_check(r->opts);
 
+	if (!err)
+		err = image_dir_open(r->opts->images_dir, r->opts->allow_edited_images, &r->dir);
 	if (!err)
 		err = read_images(r);
 	if (!err)
@@ -235,7 +226,7 @@ int cmd_restore(const struct options *o, struct events *events)
 	if (!r.arena)
 		return -ENOMEM;
 	fault_init(o->kill_at);
-	raise_files_limit();
+	files_raise_limit();
 	/* Restored tasks start with the mask that they inherit, and must not be interrupted before they have their own.
 	 */
 	sigfillset(&all);

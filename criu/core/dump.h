@@ -22,6 +22,9 @@ struct dump {
 	struct stats *stats;
 	struct code_cache *code_cache; /* agent/layout.h */
 	struct filters *filters;       /* task/seccomp.c */
+	struct diag *diag;             /* sock/diag.c */
+	struct sk_queues *queues;      /* sock/queue_dump.c */
+	struct file_locked *locked;    /* core/files.h; newest first */
 	void *kind_state[32];          /* for kinds with something to keep for the whole dump: see kind_state() */
 };
 

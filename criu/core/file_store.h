@@ -13,9 +13,12 @@ struct file_desc {
 	const struct fd_kind *kind; /* NULL: of a type that is not supported yet; refused if anybody wants it */
 	FdTypes type;
 	const void *msg;
-	int fd;          /* ours, or -1 */
-	unsigned tables; /* entries of descriptor tables that do not have it yet */
-	bool late;       /* stays open for late() */
+	int fd;              /* ours, or -1 */
+	unsigned tables;     /* entries of descriptor tables that do not have it yet */
+	bool held;           /* some row wants it as well: stays open to the end */
+	bool late;           /* something is to be done when all are there */
+	struct task *holder; /* who has it already, under the number */
+	int number;
 	bool checked;
 	const char *why;         /* what check() found */
 	const struct task *told; /* the task for which a refusal was logged last */

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <linux/kcmp.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "core/fdinfo.h"
@@ -37,10 +38,26 @@ struct path_file {
 	UT_hash_handle hh;
 };
 
+/* All descriptors of files with one inode. */
+struct place {
+	struct {
+		uint64_t dev, ino;
+	} key;
+	struct file_at *first;
+	UT_hash_handle hh;
+};
+
+/* Sockets in flight in the queues of sockets in flight: deeper than this nobody goes but to see what happens. */
+#define MAX_DEPTH 100
+
 struct file_table {
 	uint32_t last_id;
 	struct bucket *buckets;
 	struct path_file *paths;
+	struct place *places;
+	int *held; /* descriptors of ours */
+	size_t n_held;
+	unsigned depth;
 	struct text_buf text;
 };
 
@@ -49,6 +66,16 @@ static struct file_table *table_of(struct dump *d)
 	if (!d->files)
 		d->files = arena_new_of(d->arena, struct file_table);
 	return d->files;
+}
+
+void files_raise_limit(void)
+{
+	struct rlimit l;
+
+	if (!getrlimit(RLIMIT_NOFILE, &l) && l.rlim_cur < l.rlim_max) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
 }
 
 uint32_t files_new_id(struct dump *d)
@@ -105,21 +132,24 @@ static const struct fd_kind *find_kind(const struct fd_info *info)
 	return NULL;
 }
 
-/* Dumps a description that is new: its row fills the message. *kindp is NULL after a refusal. */
-static int dump_description(struct dump *d, struct fd_info *info, const struct fd_kind **kindp)
+/*
+ * Dumps a description that is new: its row fills the message. The node knows id and kind before that, since the way
+ * through queues may lead back to it; its kind is NULL after a refusal.
+ */
+static int dump_description(struct dump *d, struct fd_info *info, struct kcmp_node *node)
 {
 	const struct fd_kind *kind = find_kind(info);
 	void *msg;
 	int err;
 
-	*kindp = NULL;
 	if (!kind) {
 		log_refusal(-ENOTSUP,
 		            "%s: %s (%s): this kind of descriptor is not supported yet; close it before the dump",
 		            fd_name(info), info->link, fd_what(info));
 		return 0;
 	}
-	info->id = files_new_id(d);
+	node->id = info->id = files_new_id(d);
+	node->data = kind;
 	msg = arena_alloc(d->arena, kind->pb->sizeof_message);
 	protobuf_c_message_init(kind->pb, msg);
 	message_set_u32(msg, "id", info->id);
@@ -127,12 +157,11 @@ static int dump_description(struct dump *d, struct fd_info *info, const struct f
 	message_set_u64(msg, "pos", info->pos);
 	message_set_message(msg, "fown", info->fown);
 	err = kind->dump(d, info, msg);
+	if (err == DUMP_REFUSED)
+		node->data = NULL;
 	if (err)
 		return err < 0 ? err : 0;
-	err = files_write_entry(d, kind, info->id, msg);
-	if (!err)
-		*kindp = kind;
-	return err;
+	return files_write_entry(d, kind, info->id, msg);
 }
 
 static struct bucket *bucket_of(struct dump *d, const struct fd_info *info)
@@ -151,22 +180,22 @@ static struct bucket *bucket_of(struct dump *d, const struct fd_info *info)
 	return b;
 }
 
-/* Link text, fdinfo text and what is in it. */
-static int read_texts(struct dump *d, struct fd_info *info, char *link, size_t size, bool *cloexec)
+/* Link text, fdinfo text and what is in it, of descriptor `number` of the process whose /proc/PID is open. */
+static int read_texts(struct dump *d, struct fd_info *info, int proc_fd, int number, struct text_buf *text, char *link,
+                      size_t size, bool *cloexec)
 {
-	struct file_table *table = table_of(d);
 	struct fdinfo fi;
 	char path[32];
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "fd/%d", info->number);
-	n = readlinkat(info->task->dump->proc_fd, path, link, size - 1);
+	snprintf(path, sizeof(path), "fd/%d", number);
+	n = readlinkat(proc_fd, path, link, size - 1);
 	if (n < 0)
 		return log_errno(-errno, "%s: reading its link in /proc", fd_name(info));
 	link[n] = 0;
 	info->link = link;
-	snprintf(path, sizeof(path), "fdinfo/%d", info->number);
-	info->info = read_text(info->task->dump->proc_fd, path, d->arena, &table->text);
+	snprintf(path, sizeof(path), "fdinfo/%d", number);
+	info->info = read_text(proc_fd, path, d->arena, text);
 	if (!info->info)
 		return log_errno(-errno, "%s: reading its fdinfo", fd_name(info));
 	if (parse_fdinfo(info->info, &fi))
@@ -178,12 +207,66 @@ static int read_texts(struct dump *d, struct fd_info *info, char *link, size_t s
 	return 0;
 }
 
+static void note_place(struct dump *d, const struct fd_info *info, uint32_t id)
+{
+	struct file_table *table = table_of(d);
+	struct arena *table_arena = d->arena;
+	struct place *p, key = { .key.dev = info->st.st_dev, .key.ino = info->st.st_ino };
+	struct file_at *at = arena_new_of(d->arena, struct file_at);
+
+	HASH_FIND(hh, table->places, &key.key, sizeof(key.key), p);
+	if (!p) {
+		p = arena_new_of(d->arena, struct place);
+		p->key = key.key;
+		HASH_ADD(hh, table->places, key, sizeof(p->key), p);
+	}
+	*at = (struct file_at) { .task = info->task, .number = info->number, .id = id, .next = p->first };
+	p->first = at;
+}
+
+const struct file_at *files_at(struct dump *d, dev_t dev, uint64_t ino)
+{
+	struct place *p, key = { .key.dev = dev, .key.ino = ino };
+
+	HASH_FIND(hh, table_of(d)->places, &key.key, sizeof(key.key), p);
+	return p ? p->first : NULL;
+}
+
+static void note_locks(struct dump *d, const struct fd_info *info)
+{
+	struct file_locked *l;
+
+	if (!d->opts->file_locks) {
+		log_refusal(-EOPNOTSUPP,
+		            "%s: %s: a file lock is held on it (flock, fcntl or a lease); give --file-locks (-l)",
+		            fd_name(info), info->link);
+		return;
+	}
+	l = arena_new_of(d->arena, struct file_locked);
+	*l = (struct file_locked) { .task = info->task, .number = info->number, .next = d->locked };
+	l->link = arena_strdup(d->arena, info->link);
+	l->info = arena_strdup(d->arena, info->info);
+	d->locked = l;
+}
+
+/* The description of a descriptor: known already, or dumped now. node->data is NULL after a refusal. */
+static int find_description(struct dump *d, struct fd_info *info, pid_t pid, int number, struct kcmp_node **nodep)
+{
+	int err = kcmp_find(&bucket_of(d, info)->tree, d->arena, KCMP_FILE, pid, number, nodep);
+
+	if (err)
+		return log_errno(err, "%s: comparing it with others (kcmp)", fd_name(info));
+	if ((*nodep)->data) /* not when it was refused before: then everybody who has it is named */
+		return 0;
+	err = fown_dump(d, info);
+	return err ?: dump_description(d, info, *nodep);
+}
+
 /* One descriptor; *entryp stays NULL after a refusal. */
 static int dump_one(struct dump *d, struct task *t, int number, FdinfoEntry **entryp)
 {
 	_cleanup_close_ int fd = syscall(SYS_pidfd_getfd, t->dump->pidfd, number, 0);
 	struct fd_info info = { .task = t, .number = number, .fd = fd };
-	const struct fd_kind *kind;
 	struct kcmp_node *node;
 	char link[PATH_MAX];
 	bool cloexec = false;
@@ -193,34 +276,65 @@ static int dump_one(struct dump *d, struct task *t, int number, FdinfoEntry **en
 		return log_errno(-errno, "%s: getting a duplicate", fd_name(&info));
 	if (fstat(fd, &info.st))
 		return log_errno(-errno, "%s: fstat", fd_name(&info));
-	err = read_texts(d, &info, link, sizeof(link), &cloexec);
+	err = read_texts(d, &info, t->dump->proc_fd, number, &table_of(d)->text, link, sizeof(link), &cloexec);
 	if (err)
 		return err;
-	err = kcmp_find(&bucket_of(d, &info)->tree, d->arena, KCMP_FILE, t->pid, number, &node);
-	if (err)
-		return log_errno(err, "%s: comparing it with others (kcmp)", fd_name(&info));
 	if (strstr(info.info, "\nlock:"))
-		log_refusal(-EOPNOTSUPP,
-		            "%s: %s: a file lock is held on it (flock, fcntl or a lease); file locks are not supported "
-		            "yet: release it before the dump",
-		            fd_name(&info), link);
-	kind = node->data;
-	if (!kind) { /* new, or refused before: then everybody who has it is named */
-		err = fown_dump(d, &info);
-		if (!err)
-			err = dump_description(d, &info, &kind);
-		if (err || !kind)
-			return err;
-		node->data = kind;
-		node->id = info.id;
-	}
+		note_locks(d, &info);
+	err = find_description(d, &info, t->pid, number, &node);
+	if (err || !node->data)
+		return err;
+	note_place(d, &info, node->id);
 	*entryp = arena_msg(d->arena, FdinfoEntry, fdinfo_entry);
 	(*entryp)->id = node->id;
 	(*entryp)->flags = cloexec ? FD_CLOEXEC : 0;
-	(*entryp)->type = kind->type;
+	(*entryp)->type = ((const struct fd_kind *)node->data)->type;
 	(*entryp)->fd = number;
 	return 0;
 }
+
+/* ---- in nobody's table ---- */
+
+int files_dump_held(struct dump *d, struct task *t, int fd, const char *what, uint32_t *id)
+{
+	struct file_table *table = table_of(d);
+	struct fd_info info = { .task = t, .number = -1, .what = what, .fd = fd };
+	_cleanup_close_ int proc = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char *link = arena_alloc(d->arena, PATH_MAX);
+	struct text_buf text = { 0 };
+	struct kcmp_node *node;
+	bool cloexec;
+	int err;
+
+	arena_push(d->arena, &table->held, &table->n_held, fd);
+	if (proc < 0)
+		return log_errno(-errno, "opening /proc/self");
+	if (table->depth >= MAX_DEPTH)
+		return log_refusal(-ELOOP, "%s: more than %d sockets in each other's queues", fd_name(&info),
+		                   MAX_DEPTH);
+	if (fstat(fd, &info.st))
+		return log_errno(-errno, "%s: fstat", fd_name(&info));
+	err = read_texts(d, &info, proc, fd, &text, link, PATH_MAX, &cloexec);
+	if (err)
+		return err;
+	table->depth++;
+	err = find_description(d, &info, getpid(), fd, &node);
+	table->depth--;
+	if (err)
+		return err;
+	*id = node->id;
+	return node->data ? 0 : DUMP_REFUSED;
+}
+
+void files_dump_release(struct dump *d)
+{
+	struct file_table *table = table_of(d);
+
+	while (table->n_held)
+		close(table->held[--table->n_held]);
+}
+
+/* ---- a task ---- */
 
 int files_dump_task(struct dump *d, struct task *t)
 {
@@ -267,11 +381,16 @@ static struct path_file *path_file_of(struct dump *d, const struct fd_info *info
 int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t flags, const char *what, uint32_t *id)
 {
 	_cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC);
-	struct fd_info info = {
-		.task = t, .number = -1, .what = what, .fd = fd, .info = "", .flags = flags, .mnt_id = -1
-	};
+	struct fd_info info = { .task = t,
+		                .number = -1,
+		                .what = what,
+		                .fd = fd,
+		                .by_path = true,
+		                .info = "",
+		                .flags = flags,
+		                .mnt_id = -1 };
 	FownEntry fown = FOWN_ENTRY__INIT;
-	const struct fd_kind *kind;
+	struct kcmp_node node = { .pid = t->pid };
 	struct path_file *p;
 	char link[PATH_MAX];
 	ssize_t n;
@@ -291,10 +410,10 @@ int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t f
 		return -ENOTSUP;
 	if (!p->id) {
 		info.fown = &fown;
-		err = dump_description(d, &info, &kind);
+		err = dump_description(d, &info, &node);
 		if (err)
 			return err;
-		if (!kind) {
+		if (!node.data) {
 			p->refused = t;
 			return -ENOTSUP;
 		}
@@ -302,6 +421,16 @@ int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t f
 	}
 	*id = p->id;
 	return 0;
+}
+
+int files_dump_collected(struct dump *d)
+{
+	int err = 0;
+
+	for (const struct fd_kind *const *k = fd_kinds; *k && !err; k++)
+		if ((*k)->collected)
+			err = (*k)->collected(d);
+	return err;
 }
 
 int files_dump_finish(struct dump *d)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Open file descriptions at restore: opened once, on demand, and closed as soon as all who want them have them. */
 #include <fcntl.h>
+#include <sys/syscall.h>
 
 #include "core/file_store.h"
 #include "core/fown.h"
@@ -38,6 +39,15 @@ static void keep_loose(struct file_store *store, struct file_desc *fd)
 	*place = fd;
 }
 
+static void opened(struct restore *r, struct file_desc *fd)
+{
+	bool wanted = fd->tables || fd->held;
+
+	fd->late = wanted && (fd->kind->late || fown_is_set(fown_of(fd), message_get_u32(fd->msg, "flags")));
+	if (!wanted)
+		keep_loose(r->files, fd);
+}
+
 int files_open(struct restore *r, uint32_t id)
 {
 	struct file_desc *fd = file_desc_of(r, id);
@@ -47,12 +57,66 @@ int files_open(struct restore *r, uint32_t id)
 	if (fd->fd >= 0)
 		return fd->fd;
 	fd->fd = fd->kind->open(r, fd->msg);
-	if (fd->fd < 0)
-		return fd->fd;
-	fd->late = fd->tables && (fd->kind->late || fown_is_set(fown_of(fd), message_get_u32(fd->msg, "flags")));
-	if (!fd->tables)
-		keep_loose(r->files, fd);
+	if (fd->fd >= 0)
+		opened(r, fd);
 	return fd->fd;
+}
+
+void files_set(struct restore *r, uint32_t id, int fd)
+{
+	struct file_desc *desc = file_desc_of(r, id);
+
+	desc->fd = fd;
+	opened(r, desc);
+}
+
+int files_hold(struct restore *r, uint32_t id)
+{
+	struct file_desc *fd = file_desc_of(r, id);
+
+	if (!fd || !fd->kind)
+		return log_errno(-ENOENT, "files.img has no file %u of a supported kind, but a queue holds it", id);
+	fd->held = true;
+	return 0;
+}
+
+struct task *files_holder(struct restore *r, uint32_t id, int *number)
+{
+	struct file_desc *fd = file_desc_of(r, id);
+
+	if (!fd || !fd->holder)
+		return NULL;
+	*number = fd->number;
+	return fd->holder;
+}
+
+static int borrow_from_task(const struct file_desc *fd)
+{
+	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, fd->holder->pid, 0);
+	int ours = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, fd->number, 0);
+
+	return ours < 0 ? log_errno(-errno, "%s: fd %d: getting a duplicate", task_name(fd->holder), fd->number) : ours;
+}
+
+static int borrow(struct restore *r, struct file_desc *fd)
+{
+	int ours = fd->fd;
+
+	if (ours < 0 && fd->holder)
+		return borrow_from_task(fd);
+	if (ours < 0)
+		ours = files_open(r, fd->id);
+	if (ours < 0)
+		return ours;
+	ours = fcntl(ours, F_DUPFD_CLOEXEC, 3);
+	return ours < 0 ? log_errno(-errno, "duplicating the descriptor of file %u", fd->id) : ours;
+}
+
+int files_borrow(struct restore *r, uint32_t id)
+{
+	struct file_desc *fd = file_desc_of(r, id);
+
+	return fd ? borrow(r, fd) : log_errno(-ENOENT, "files.img has no file %u", id);
 }
 
 const void *files_message(struct restore *r, uint32_t id, const struct fd_kind **kind)
@@ -66,11 +130,15 @@ const void *files_message(struct restore *r, uint32_t id, const struct fd_kind *
 	return fd->msg;
 }
 
-void files_release(struct restore *r, uint32_t id)
+void files_release(struct restore *r, uint32_t id, struct task *t, int number)
 {
 	struct file_desc *fd = file_desc_of(r, id);
 
-	if (fd && fd->tables && --fd->tables == 0 && !fd->late)
+	if (!fd || !fd->tables)
+		return;
+	fd->holder = t;
+	fd->number = number;
+	if (--fd->tables == 0 && !fd->held)
 		close_desc(fd);
 }
 
@@ -80,8 +148,35 @@ int files_each(struct restore *r, const struct fd_kind *kind, int (*fn)(struct r
 	int err = 0;
 
 	for (struct file_desc *fd = r->files->by_id; fd && !err; fd = fd->hh.next)
-		if (fd->kind == kind && fd->tables)
+		if (fd->kind == kind && (fd->tables || fd->held))
 			err = fn(r, fd->msg, arg);
+	return err;
+}
+
+static int late_owner(struct restore *r, struct file_desc *fd, int ours)
+{
+	return fown_restore(r, ours, fown_of(fd), message_get_u32(fd->msg, "flags"));
+}
+
+static int late_kind(struct restore *r, struct file_desc *fd, int ours)
+{
+	return fd->kind->late ? fd->kind->late(r, fd->msg, ours) : 0;
+}
+
+/* By a duplicate: most have been closed here when they were handed over, so that any number of them is possible. */
+static int each_late(struct restore *r, const struct fd_kind *kind,
+                     int (*fn)(struct restore *r, struct file_desc *fd, int ours))
+{
+	int err = 0;
+
+	for (struct file_desc *fd = r->files->by_id; fd && !err; fd = fd->hh.next) {
+		_cleanup_close_ int ours = -1;
+
+		if (!fd->late || (kind && fd->kind != kind))
+			continue;
+		ours = borrow(r, fd);
+		err = ours < 0 ? ours : fn(r, fd, ours);
+	}
 	return err;
 }
 
@@ -89,16 +184,20 @@ int files_late(struct restore *r)
 {
 	int err = 0;
 
-	for (struct file_desc *fd = r->files->by_id; fd && !err; fd = fd->hh.next) {
-		if (!fd->late || fd->fd < 0)
-			continue;
-		err = fown_restore(r, fd->fd, fown_of(fd), message_get_u32(fd->msg, "flags"));
-		if (!err && fd->kind->late)
-			err = fd->kind->late(r, fd->msg, fd->fd);
-		fd->late = false;
-		if (!fd->tables)
-			close_desc(fd);
-	}
+	for (const struct fd_kind *const *k = fd_kinds; *k && !err; k++)
+		if ((*k)->late)
+			err = each_late(r, *k, late_kind);
+	/* Owners last: nothing that was done here is to send anybody a signal. */
+	return err ?: each_late(r, NULL, late_owner);
+}
+
+int files_prepare(struct restore *r)
+{
+	int err = 0;
+
+	for (const struct fd_kind *const *k = fd_kinds; *k && !err; k++)
+		if ((*k)->prepare)
+			err = (*k)->prepare(r);
 	return err;
 }
 

@@ -19,20 +19,26 @@ enum undo_type {
 	UNDO_UNLINK,      /* path: remove the file (unlinkat of an absolute path) */
 	UNDO_CGROUP_THAW, /* path: the freezer's file; text: what to write */
 	UNDO_WRITE,       /* path: a file; text: what to write into it */
-	UNDO_AREA,        /* pid; addr, size: an agent's mapping that the task should not keep */
+	UNDO_CALL,        /* call: a function of the tool's, with this entry (the guardian has the same text) */
 	UNDO_KILL,        /* pid (and its start time): a half-made task of a restore */
 	UNDO_IMAGES,  /* fd: an image directory; path: a name in it to remove, the integrity file and partial images */
 	UNDO_SHM,     /* addr: the id of a System V segment to remove */
 	FORWARD_KILL, /* pid and start time: after the commit, a task that must not run on */
 };
 
+struct undo;
+typedef int (*undo_fn)(const struct undo *u);
+
 struct undo {
 	enum undo_type type;
-	int fd;
+	undo_fn call; /* 0 or a negative errno; -ESRCH, -ENOENT: what it would undo is gone. Nothing may wait in it */
+	int fd;       /* stays open in the tool until the entry is dropped: the guardian shares the table */
 	pid_t pid;
 	uint64_t start_time; /* of pid, field 22 of /proc/PID/stat: a reused pid is left alone */
 	uint64_t addr, size;
 	const char *path, *text; /* copied into the log */
+	const void *data;        /* copied too: bytes that a call needs */
+	size_t data_len;
 };
 
 /*
@@ -57,12 +63,5 @@ int guardian_check(const struct guardian *g);
 
 /* Ends the guardian: entries still noted are undone by the caller first (in the tool itself) when rollback is set. */
 void guardian_stop(struct guardian *g, bool rollback);
-
-/*
- * What removes an agent's area from a task (UNDO_AREA): the core cannot call the agent layer, so the agent layer gives
- * it. Returns 0 when the mapping is gone. Set before guardian_start().
- */
-typedef int (*undo_area_fn)(pid_t pid, raddr_t addr, uint64_t size);
-void guardian_set_undo_area(undo_area_fn fn);
 
 #endif

@@ -131,7 +131,8 @@ static int set_field(struct options *o, const struct option_row *row, const char
 		*(const char **)field = value;
 		break;
 	case OPT_LIST:
-		add_to_list(o, field, value);
+	case OPT_LIST_ALL:
+		add_to_list(o, field, value ?: "");
 		break;
 	case OPT_PID:
 		err = set_number(row, value, from, 1, 1UL << 22, &number);
@@ -168,7 +169,8 @@ bool option_takes_value(const struct option_row *row)
 
 bool option_may_take_value(const struct option_row *row)
 {
-	return option_takes_value(row) || row->type == OPT_VERBOSITY || row->type == LATER_MAYBE;
+	return option_takes_value(row) || row->type == OPT_VERBOSITY || row->type == OPT_LIST_ALL ||
+	       row->type == LATER_MAYBE;
 }
 
 int option_apply(struct options *o, const struct option_row *row, const char *value, bool negate, const char *from)

@@ -15,6 +15,7 @@ enum option_type {
 	OPT_PID,       /* pid_t, above 0 */
 	OPT_UINT,      /* unsigned, between min and max */
 	OPT_LIST,      /* a NULL-terminated array of strings, and its count right behind it; every use adds one */
+	OPT_LIST_ALL,  /* the same, and without a value it adds "" */
 	OPT_VERBOSITY, /* int: -v adds one, -vv two, -vN and --verbosity=N set it */
 	OPT_CONFIG,    /* the four that act while options are parsed */
 	OPT_NO_CONFIG,

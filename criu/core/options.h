@@ -25,6 +25,13 @@ struct options {
 	const char *freeze_cgroup;
 	unsigned timeout; /* seconds */
 	bool allow_edited_images;
+	bool file_locks;
+	const char **ext_unix_sk; /* inodes as text, "" for all: core/external.h */
+	size_t n_ext_unix_sk;
+	const char **external; /* NULL-terminated, as the next: core/external.h */
+	size_t n_external;
+	const char **inherit_fd;
+	size_t n_inherit_fd;
 	bool check_extra, check_experimental, check_all;
 	const char **features; /* --feature of check; NULL-terminated */
 	size_t n_features;

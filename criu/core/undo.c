@@ -20,8 +20,10 @@ struct entry {
 	uint32_t type;
 	int32_t fd, pid;
 	uint64_t start_time, addr, size;
-	uint32_t path, text; /* offsets into the log; 0: none */
-	uint32_t strings;    /* where the strings began before this entry */
+	undo_fn call;
+	uint32_t path, text, data; /* offsets into the log; 0: none */
+	uint32_t data_len;
+	uint32_t strings; /* where the strings began before this entry */
 };
 
 struct undo_log {
@@ -54,18 +56,18 @@ static size_t size_of(const char *s)
 	return s ? strlen(s) + 1 : 0;
 }
 
-static uint32_t put_string(struct undo_log *log, const char *s)
+static uint32_t put(struct undo_log *log, const void *s, size_t len)
 {
 	if (!s)
 		return 0;
-	log->strings -= (uint32_t)size_of(s);
-	memcpy((char *)log + log->strings, s, size_of(s));
+	log->strings -= (uint32_t)len;
+	memcpy((char *)log + log->strings, s, len);
 	return log->strings;
 }
 
 int undo_log_add(struct undo_log *log, const struct undo *u)
 {
-	size_t strings = size_of(u->path) + size_of(u->text);
+	size_t strings = size_of(u->path) + size_of(u->text) + u->data_len;
 	struct entry *e = &log->entries[log->n];
 
 	if ((char *)(e + 1) - (char *)log + strings > log->strings)
@@ -74,8 +76,11 @@ int undo_log_add(struct undo_log *log, const struct undo *u)
 	e->addr = u->addr;
 	e->size = u->size;
 	e->strings = log->strings;
-	e->path = put_string(log, u->path);
-	e->text = put_string(log, u->text);
+	e->call = u->call;
+	e->path = put(log, u->path, size_of(u->path));
+	e->text = put(log, u->text, size_of(u->text));
+	e->data = put(log, u->data, u->data_len);
+	e->data_len = (uint32_t)u->data_len;
 	__atomic_store_n(&e->type, u->type, __ATOMIC_RELEASE);
 	__atomic_store_n(&log->n, log->n + 1, __ATOMIC_RELEASE);
 	return (int)log->n - 1;
@@ -161,19 +166,25 @@ static int kill_same(pid_t pid, uint64_t start_time)
 	return syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) ? -errno : 0;
 }
 
-/* lint: global: the core cannot call the agent layer; set once, before any process or thread is made */
-static undo_area_fn area_fn;
-
-void guardian_set_undo_area(undo_area_fn fn)
+/* The guardian is a fork of the tool: what was a function there is one here. */
+static int run_call(const struct undo_log *log, const struct entry *e)
 {
-	area_fn = fn;
-}
+	struct undo u = {
+		.type = UNDO_CALL,
+		.fd = e->fd,
+		.pid = e->pid,
+		.start_time = e->start_time,
+		.addr = e->addr,
+		.size = e->size,
+		.path = string_at(log, e->path),
+		.text = string_at(log, e->text),
+		.data = e->data ? (const char *)log + e->data : NULL,
+		.data_len = e->data_len,
+	};
 
-static int undo_area(const struct entry *e)
-{
-	if (proc_start_time(e->pid) != e->start_time)
-		return 0;
-	return area_fn ? area_fn(e->pid, e->addr, e->size) : -ENOSYS;
+	if (e->pid && proc_start_time(e->pid) != e->start_time)
+		return 0; /* the task is gone, its pid is somebody else's */
+	return e->call(&u);
 }
 
 static int run_entry(const struct undo_log *log, const struct entry *e)
@@ -191,8 +202,8 @@ static int run_entry(const struct undo_log *log, const struct entry *e)
 		return set_freezer(path, text);
 	case UNDO_WRITE:
 		return write_text(path, text);
-	case UNDO_AREA:
-		return undo_area(e);
+	case UNDO_CALL:
+		return run_call(log, e);
 	case UNDO_SHM:
 		return shmctl((int)e->addr, IPC_RMID, NULL) ? -errno : 0;
 	case UNDO_KILL:

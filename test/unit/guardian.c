@@ -61,12 +61,12 @@ static bool there(const char *path)
 	return access(path, F_OK) == 0;
 }
 
-static int undo_area(pid_t pid, raddr_t addr, uint64_t size)
+static int undo_area(const struct undo *u)
 {
-	shared->area_pid = pid;
-	shared->area_addr = addr;
-	shared->area_size = size;
-	return 0;
+	shared->area_pid = u->pid;
+	shared->area_addr = u->addr;
+	shared->area_size = u->size;
+	return u->data_len == 4 && !memcmp(u->data, "\0dat", 4) ? 0 : -EBADMSG;
 }
 
 static pid_t sleeper(void)
@@ -128,10 +128,13 @@ static void change(struct guardian *g, int numbers[7], enum at at, bool forward)
 	                                     .start_time = shared->victim_start + 1000 });
 	shared->shm = shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600);
 	numbers[5] = note(g, (struct undo) { .type = UNDO_SHM, .addr = (uint64_t)shared->shm });
-	numbers[6] = note(g, (struct undo) { .type = UNDO_AREA,
+	numbers[6] = note(g, (struct undo) { .type = UNDO_CALL,
+	                                     .call = undo_area,
 	                                     .pid = shared->innocent,
 	                                     .addr = 0x7000,
 	                                     .size = 77,
+	                                     .data = "\0dat",
+	                                     .data_len = 4,
 	                                     .start_time = proc_start_time(shared->innocent) });
 	if (at == NOTED)
 		raise(SIGKILL);
@@ -145,7 +148,6 @@ static void run_tool(enum at at, bool forward)
 	struct guardian *g;
 	int numbers[7];
 
-	guardian_set_undo_area(undo_area);
 	if (guardian_start(&g))
 		_exit(92);
 	while (!shared->guardian) /* it names itself when it runs */

@@ -191,8 +191,8 @@ static void refusals(void **state)
 	refused("restore --exec-cmd", "--exec-cmd needs a command");
 	refused("restore -- sh", "--exec-cmd is not given");
 	refused("dump -t 1 --tcp-established", "--tcp-established is an option of CRIU's that is not there yet");
-	refused("dump -t 1 -l", "--file-locks is an option of CRIU's");
-	refused("dump -t 1 --external mnt[]:m", "--external is an option");
+	refused("dump -t 1 --track-mem", "--track-mem is an option of CRIU's");
+	refused("dump -t 1 --veth-pair a=b", "--veth-pair is an option");
 	assert_null(strstr(said, "what is mnt"));
 	refused("dump -t 1 --manage-cgroups=soft", "--manage-cgroups is an option");
 }

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Socket options that all families have (sk_opts_entry), and tables of options of one family: one row an option, used
+ * in both directions. An option that the kernel does not let be read (EOPNOTSUPP, ENOPROTOOPT) is absent, not an error.
+ */
+#ifndef CRIU_SOCK_OPTS_H
+#define CRIU_SOCK_OPTS_H
+
+#include "core/kind.h"
+#include "sk-opts.pb-c.h"
+
+/* Reads all of SOL_SOCKET, the classic filter included; an eBPF one is refused by name. *optsp in the arena. */
+int sock_opts_dump(struct dump *d, const struct fd_info *info, SkOptsEntry **optsp);
+
+/*
+ * Sets them. Buffer sizes without doubling, above the sysctl limits where privilege allows (SO_*BUFFORCE), with a
+ * warning where it does not. In two parts: what has to stand before bind() (SO_REUSEADDR and its kin, the device, the
+ * mark), and the rest (timeouts, filters, SO_PASSCRED, locked filters last).
+ */
+int sock_opts_before_bind(struct restore *r, int fd, const SkOptsEntry *opts, const char *who);
+int sock_opts_restore(struct restore *r, int fd, const SkOptsEntry *opts, const char *who);
+
+/* One row of a family's table: an option that is an int (or a byte) and a field of a message (bool, uint32, int32). */
+struct sock_opt {
+	int level, name;
+	const char *text;  /* "IP_TTL" */
+	const char *field; /* in the message; its has_ flag says whether the option is there */
+	bool late;         /* set after connect(), not before bind() */
+};
+
+/* Reads and sets all rows of a table (text NULL ends it). An option that is not there, or 0 where absent means 0, is
+ * left out. */
+int sock_opt_table_dump(struct dump *d, const struct fd_info *info, const struct sock_opt *table, void *msg);
+int sock_opt_table_restore(struct restore *r, int fd, const struct sock_opt *table, const void *msg, bool late,
+                           const char *who);
+
+#endif
