@@ -23,7 +23,7 @@ struct dump {
 	struct code_cache *code_cache; /* agent/layout.h */
 	struct filters *filters;       /* task/seccomp.c */
 	struct diag *diag;             /* sock/diag.c */
-	struct sk_queues *queues;      /* sock/queue_dump.c */
+	struct image *queues;          /* sk-queues.img, sock/queue_dump.c; NULL before there is one */
 	struct file_locked *locked;    /* core/files.h; newest first */
 	void *kind_state[32];          /* for kinds with something to keep for the whole dump: see kind_state() */
 };
