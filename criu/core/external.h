@@ -14,10 +14,10 @@
 bool external_named(const struct options *o, const char *resource);
 
 /* Whether datagram sockets may be connected to that one outside: --ext-unix-sk[=INODE], --external unix[INODE]. */
- */
 bool external_unix(const struct options *o, uint32_t ino);
 
-/* The descriptor of the tool's that was handed in for a resource at restore, or -ENOENT (not logged). The caller does not close it. */
+/* The descriptor of the tool's that was handed in for a resource at restore, or -ENOENT (not logged). The caller does
+ * not close it. */
 int inherited_fd(const struct options *o, const char *resource);
 
 /*
