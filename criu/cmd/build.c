@@ -137,6 +137,7 @@ static int create_root(struct build *b, struct node *n)
 	int pair[2], err = socket_pair(n, pair);
 	_cleanup_close_ int theirs = err ? -1 : pair[1];
 	_cleanup_close_ int elf = -1;
+	unsigned tries = 0;
 	long pid;
 
 	if (err)
@@ -153,7 +154,7 @@ static int create_root(struct build *b, struct node *n)
 		args.exit_signal = 0;
 	}
 	pid = arch_clone3(&args, exec_root, &start);
-	if (pid == -EEXIST && !pids_wait_free(n->pid))
+	while (pid == -EEXIST && !pids_wait_free(n->pid, &tries))
 		pid = arch_clone3(&args, exec_root, &start);
 	if (pid < 0)
 		return log_errno((int)pid, "pid %d (%s): creating it with this pid", n->pid.v, n->task->comm);
@@ -216,8 +217,9 @@ static int64_t clone_once(struct node *n, const struct agent *first)
 static int clone_by_creator(struct build *b, struct node *n, const struct agent *first)
 {
 	int64_t pid = clone_once(n, first);
+	unsigned tries = 0;
 
-	if (pid == -EEXIST && !pids_wait_free(n->pid))
+	while (pid == -EEXIST && !pids_wait_free(n->pid, &tries))
 		pid = clone_once(n, first);
 	if (pid <= 0 || pid > INT32_MAX)
 		return log_errno(pid < 0 ? (int)pid : -EPROTO, "pid %d (%s): creating it", n->pid.v,

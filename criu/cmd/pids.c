@@ -106,10 +106,19 @@ int pids_check(struct restore *r)
 	return err;
 }
 
-int pids_wait_free(vpid_t pid)
+int pids_wait_free(vpid_t pid, unsigned *tries)
 {
 	struct holder h = { .pid = 0, .as = "?", .comm = "unknown" };
 
+	/*
+	 * Whoever had it is out of sight before the number is free: the kernel throws away what /proc knew of it in
+	 * between (release_task: proc_flush_pid, free_pids), which takes milliseconds after 10,000 descriptors were
+	 * looked at.
+	 */
+	if (*tries)
+		tick();
+	if ((*tries)++ >= REAP_TRIES)
+		return log_errno(-EEXIST, "pid %d is taken, by nobody that /proc shows", pid.v);
 	if (wait_holder(pid.v, true, &h) == HELD_NOT)
 		return 0;
 	return log_errno(-EEXIST, "pid %d is taken: pid %d (%s) has it as %s", pid.v, h.pid, h.comm, h.as);

@@ -13,8 +13,8 @@ int pids_check(struct restore *r);
 
 /*
  * After clone3(2) said EEXIST: waits while only zombies have the number (as a task, a group or a session). 0 when it is
- * free and the call is worth another try; -EEXIST (logged, with the holder) otherwise.
+ * free and the call is worth another try; -EEXIST (logged, with the holder) otherwise. *tries, 0 at first, counts them.
  */
-int pids_wait_free(vpid_t pid);
+int pids_wait_free(vpid_t pid, unsigned *tries);
 
 #endif
