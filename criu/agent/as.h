@@ -22,7 +22,11 @@ struct as {
 
 /* Descriptors are ours. 0 or the call's negative errno (logged with `what`). */
 int as_listen(struct restore *r, const struct as *as, int fd, int backlog, const char *what);
-int as_connect(struct restore *r, const struct as *as, int fd, const struct sockaddr *addr, socklen_t len,
+/*
+ * dir: a directory descriptor of ours from which a unix path in addr is looked up, which then is relative and below 64
+ * bytes (the caller's "/proc/self/fd/N/" goes before it); or -1: addr as it is.
+ */
+int as_connect(struct restore *r, const struct as *as, int fd, int dir, const struct sockaddr *addr, socklen_t len,
                const char *what);
 int as_socketpair(struct restore *r, const struct as *as, int type, int fds[2], const char *what); /* AF_UNIX */
 int as_sendmsg(struct restore *r, const struct as *as, int fd, const struct msghdr *mh, const char *what);
