@@ -153,6 +153,17 @@ int files_each(struct restore *r, const struct fd_kind *kind, int (*fn)(struct r
 	return err;
 }
 
+int files_all(struct restore *r, const struct fd_kind *kind, int (*fn)(struct restore *r, const void *msg, void *arg),
+              void *arg)
+{
+	int err = 0;
+
+	for (struct file_desc *fd = r->files->by_id; fd && !err; fd = fd->hh.next)
+		if (fd->kind == kind)
+			err = fn(r, fd->msg, arg);
+	return err;
+}
+
 static int late_owner(struct restore *r, struct file_desc *fd, int ours)
 {
 	return fown_restore(r, ours, fown_of(fd), message_get_u32(fd->msg, "flags"));

@@ -54,6 +54,10 @@ void files_release(struct restore *r, uint32_t id, struct task *t, int number);
 int files_each(struct restore *r, const struct fd_kind *kind, int (*fn)(struct restore *r, const void *msg, void *arg),
                void *arg);
 
+/* The same for all messages of the kind, those that nobody has (a socket's peer outside) too. */
+int files_all(struct restore *r, const struct fd_kind *kind, int (*fn)(struct restore *r, const void *msg, void *arg),
+              void *arg);
+
 /* (files_send and files_install, which need an agent, are in agent/fdpass.h.) */
 
 /* Runs late() of all that were opened, once all tasks have their descriptors. */
