@@ -6,10 +6,13 @@
 
 /* Descriptors: first match wins. */
 #define FD_KINDS(X)                                                                                                    \
+	X(eventfd_kind)                                                                                                \
+	X(signalfd_kind)                                                                                               \
 	X(pipe_kind)                                                                                                   \
 	X(fifo_kind)                                                                                                   \
-	X(tty_kind) /* before regular files: a terminal is a character device too */                                   \
-	X(reg_kind) /* last: takes any file that has a path */
+	X(tty_kind)     /* before regular files: a terminal is a character device too */                               \
+	X(reg_kind)     /* after all that have a path: takes any of them */                                            \
+	X(timerfd_kind) /* last of all: armed when nothing else is left to do */
 
 /* What every task has. */
 #define TASK_PARTS(X)                                                                                                  \

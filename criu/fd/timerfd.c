@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * timerfd: the time that was left goes on from the restore, as that of other timers does (task/timer.c). An absolute
+ * expiry moves along: what was 5 seconds away is 5 seconds away. That a read would fail with ECANCELED, since the clock
+ * was set before the dump, is not shown by the kernel: it comes back as the expiration that it is counted as.
+ */
+#include <string.h>
+#include <sys/timerfd.h>
+#include <time.h>
+
+#include "core/fd_flags.h"
+#include "core/files.h"
+#include "core/log.h"
+#include "timerfd.pb-c.h"
+#include "uapi/timerfd_ticks.h"
+
+#define NSEC     1000000000L
+#define LOOKS    100       /* until no expiration falls into one */
+#define SHORTEST 1000000UL /* ns: what is left at least where expirations are set behind a timer that runs already */
+#define LONGEST  NSEC
+
+extern const struct fd_kind timerfd_kind;
+
+struct shown {
+	uint64_t clock, ticks, settime_flags;
+	struct itimerspec spec;
+};
+
+static bool timerfd_match(const struct fd_info *info)
+{
+	return !strcmp(info->link, "anon_inode:[timerfd]");
+}
+
+/* ---- dump ---- */
+
+static bool parse_pair(const char *text, const char *key, struct timespec *ts)
+{
+	const char *at = fdinfo_value(text, key);
+	unsigned long long sec, nsec;
+
+	if (!at || sscanf(at, "(%llu, %llu)", &sec, &nsec) != 2 || sec > INT64_MAX || nsec >= (unsigned long long)NSEC)
+		return false;
+	*ts = (struct timespec) { (time_t)sec, (long)nsec };
+	return true;
+}
+
+static int parse(const struct fd_info *info, const char *text, struct shown *s)
+{
+	if (fdinfo_number(text, "clockid", 10, &s->clock) || fdinfo_number(text, "ticks", 10, &s->ticks) ||
+	    fdinfo_number(text, "settime flags", 8, &s->settime_flags) ||
+	    !parse_pair(text, "it_value", &s->spec.it_value) || !parse_pair(text, "it_interval", &s->spec.it_interval))
+		return log_errno(-EINVAL, "%s: the fdinfo of this timerfd is not as expected", fd_name(info));
+	return 0;
+}
+
+static bool is_zero(const struct timespec *ts)
+{
+	return !ts->tv_sec && !ts->tv_nsec;
+}
+
+/* The text of the duplicate's fdinfo, which is that of the task's. */
+static int look(const struct fd_info *info, struct shown *s)
+{
+	_cleanup_fclose_ FILE *f = NULL;
+	char path[48], text[1024];
+	size_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", info->fd);
+	f = fopen(path, "re");
+	if (!f)
+		return log_errno(-errno, "%s: reading its fdinfo again", fd_name(info));
+	n = fread(text, 1, sizeof(text) - 1, f);
+	text[n] = 0;
+	return parse(info, text, s);
+}
+
+/*
+ * An interval that has run out is not started again by the kernel before somebody reads or asks for the time: until
+ * then neither the expirations since nor the next one are shown. Asking changes nothing that a read would not find.
+ * What is shown belongs together if no expiration fell between two looks.
+ */
+static int look_until_still(const struct fd_info *info, struct shown *now)
+{
+	struct itimerspec asked;
+	struct shown before;
+	int err = parse(info, info->info, &before);
+
+	for (int i = 0; !err && i < LOOKS; i++, before = *now) {
+		if (timerfd_gettime(info->fd, &asked))
+			return log_errno(-errno, "%s: asking a timerfd for its time", fd_name(info));
+		err = look(info, now);
+		if (err || now->ticks != before.ticks)
+			continue;
+		if (!is_zero(&now->spec.it_value) || (is_zero(&before.spec.it_value) && is_zero(&asked.it_value)))
+			return 0;
+	}
+	/* One that expires faster than it can be looked at: it has just done so, and stands. */
+	if (!err && is_zero(&now->spec.it_value))
+		now->spec.it_value = now->spec.it_interval;
+	return err;
+}
+
+static int timerfd_dump(struct dump *d, const struct fd_info *info, void *msg)
+{
+	TimerfdEntry *m = msg;
+	struct shown s = { 0 };
+	int err = look_until_still(info, &s);
+
+	if (err)
+		return err;
+	m->clockid = (uint32_t)s.clock;
+	m->ticks = s.ticks;
+	m->settime_flags = (uint32_t)s.settime_flags;
+	m->vsec = (uint64_t)s.spec.it_value.tv_sec;
+	m->vnsec = (uint64_t)s.spec.it_value.tv_nsec;
+	m->isec = (uint64_t)s.spec.it_interval.tv_sec;
+	m->insec = (uint64_t)s.spec.it_interval.tv_nsec;
+	return 0;
+}
+
+/* ---- restore ---- */
+
+static int timerfd_check(struct restore *r, const void *msg, const char **why)
+{
+	const TimerfdEntry *m = msg;
+	_cleanup_close_ int fd = -1;
+
+	if (m->vnsec >= (uint64_t)NSEC || m->insec >= (uint64_t)NSEC || m->vsec > INT32_MAX * 1000UL ||
+	    m->isec > INT32_MAX * 1000UL) {
+		*why = "its times make no sense";
+		return -EINVAL;
+	}
+	fd = timerfd_create((int)m->clockid, TFD_CLOEXEC);
+	if (fd >= 0)
+		return 0;
+	*why = arena_printf(r->arena, "a timer of clock %u cannot be made%s", m->clockid,
+	                    errno == EPERM ? " without CAP_WAKE_ALARM" : "");
+	return -errno;
+}
+
+static int timerfd_open(struct restore *r, const void *msg)
+{
+	const TimerfdEntry *m = msg;
+	_cleanup_close_ int fd = timerfd_create((int)m->clockid, TFD_CLOEXEC);
+	int err;
+
+	if (fd < 0)
+		return log_errno(-errno, "making a timerfd of clock %u", m->clockid);
+	err = fd_flags_restore(fd, m->flags);
+	return err ?: move_fd(&fd);
+}
+
+/* Which clock tells the time of a timer: alarms have the clock that they wake by. */
+static clockid_t clock_of(uint32_t clock)
+{
+	return clock == CLOCK_REALTIME_ALARM   ? CLOCK_REALTIME
+	       : clock == CLOCK_BOOTTIME_ALARM ? CLOCK_BOOTTIME
+	                                       : (clockid_t)clock;
+}
+
+static void add(struct timespec *ts, uint64_t sec, uint64_t nsec)
+{
+	nsec += (uint64_t)ts->tv_nsec;
+	ts->tv_sec += (time_t)(sec + nsec / (uint64_t)NSEC);
+	ts->tv_nsec = (long)(nsec % (uint64_t)NSEC);
+}
+
+static bool is_past(clockid_t clock, const struct timespec *end)
+{
+	struct timespec now = { 0 };
+
+	clock_gettime(clock, &now);
+	return now.tv_sec > end->tv_sec || (now.tv_sec == end->tv_sec && now.tv_nsec >= end->tv_nsec);
+}
+
+/* Armed with this time left; *end is when it will expire at the earliest. */
+static int arm(int fd, const TimerfdEntry *m, uint64_t sec, uint64_t nsec, struct timespec *end)
+{
+	struct itimerspec spec = { .it_interval = { (time_t)m->isec, (long)m->insec } };
+	int flags = (int)m->settime_flags & (TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET);
+
+	clock_gettime(clock_of(m->clockid), end);
+	add(end, sec, nsec);
+	if (sec || nsec)
+		spec.it_value = flags & TFD_TIMER_ABSTIME ? *end : (struct timespec) { (time_t)sec, (long)nsec };
+	if (timerfd_settime(fd, flags, &spec, NULL))
+		return log_errno(-errno, "setting a timerfd of clock %u", m->clockid);
+	return 0;
+}
+
+/* Without TFD_IOC_SET_TICKS: one expiration is better than none, since a reader may wait for it. */
+static int expire_once(int fd, const TimerfdEntry *m)
+{
+	TimerfdEntry soon = *m;
+	struct timespec end;
+
+	if (m->ticks > 1)
+		log_warn("a timerfd had expired %llu times; this kernel can only make it one expiration (no "
+		         "CONFIG_CHECKPOINT_RESTORE)",
+		         (unsigned long long)m->ticks);
+	soon.settime_flags &= ~(uint32_t)TFD_TIMER_ABSTIME & ~(uint32_t)TFD_TIMER_CANCEL_ON_SET;
+	return arm(fd, &soon, 0, 1, &end);
+}
+
+static int timerfd_late(struct restore *r, const void *msg, int fd)
+{
+	const TimerfdEntry *m = msg;
+	uint64_t sec = m->vsec, nsec = m->vnsec, least = SHORTEST;
+	struct timespec end;
+	int err;
+
+	if (!sec && !nsec && m->ticks) { /* from CRIU: an interval that has run out and was not looked at since */
+		sec = m->isec;
+		nsec = m->insec;
+	}
+	if (!m->ticks)
+		return arm(fd, m, sec, nsec, &end);
+	/* Setting the expirations forgets one that came meanwhile: then all over again, with more time to do it. */
+	for (bool armed = sec || nsec;; least *= 2) {
+		if (armed && !sec && nsec < least)
+			nsec = least;
+		err = arm(fd, m, sec, nsec, &end);
+		if (err)
+			return err;
+		if (ioctl(fd, TFD_IOC_SET_TICKS, &m->ticks))
+			return errno == ENOTTY || errno == EINVAL
+			           ? expire_once(fd, m)
+			           : log_errno(-errno, "setting the expirations of a timerfd");
+		if (!armed || least >= (uint64_t)LONGEST || !is_past(clock_of(m->clockid), &end))
+			return 0;
+	}
+}
+
+const struct fd_kind timerfd_kind = {
+	.name = "timerfd",
+	.type = FD_TYPES__TIMERFD,
+	.field = 12,
+	.pb = &timerfd_entry__descriptor,
+	.match = timerfd_match,
+	.dump = timerfd_dump,
+	.check = timerfd_check,
+	.open = timerfd_open,
+	.late = timerfd_late,
+	.where = IN_TOOL,
+};
