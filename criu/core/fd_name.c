@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <ctype.h>
 #include <string.h>
+#include <sys/vfs.h>
 
 #include "core/files.h"
+#include "uapi/mqueue.h"
 
 const char *fd_name(const struct fd_info *info)
 {
@@ -34,13 +36,23 @@ static const struct {
 	{ "pidfd:[", "a pidfd" },
 	{ "anon_inode:[io_uring]", "an io_uring" },
 	{ "anon_inode:[userfaultfd]", "a userfaultfd" },
+	{ "anon_inode:bpf-map", "a BPF map" },
+	{ "anon_inode:bpf-prog", "a BPF program" },
 	{ "anon_inode:bpf", "a BPF object" },
+	{ "anon_inode:btf", "BPF type information" },
 	{ "anon_inode:[perf_event]", "a perf event" },
 	{ "anon_inode:kvm", "a virtual machine" },
+	{ "anon_inode:[landlock-ruleset]", "a Landlock ruleset" },
+	{ "anon_inode:seccomp notify", "the listener of a seccomp filter" },
+	{ "anon_inode:[fscontext]", "a file system that is being mounted" },
 	{ "anon_inode:", "an anonymous object of the kernel" },
 	{ "pipe:[", "a pipe by its path in /proc" },
 	{ "/memfd:", "a memfd" },
 	{ "/dmabuf:", "a DMA buffer" },
+	{ "/secretmem", "a secret memory area (memfd_secret)" },
+	{ "/dev/kvm", "the door to virtual machines" },
+	{ "/dev/fuse", "a FUSE server's side of a mount" },
+	{ "/dev/kmsg", "the kernel's log" },
 	{ "/dev/tty", "a terminal" },
 	{ "/dev/console", "a terminal" },
 	{ "mnt:[", "a namespace" },
@@ -55,9 +67,13 @@ static const struct {
 
 const char *fd_what(const struct fd_info *info)
 {
+	struct statfs fs;
+
 	for (size_t i = 0; i < ARRAY_SIZE(nameless); i++)
 		if (!strncmp(info->link, nameless[i].prefix, strlen(nameless[i].prefix)))
 			return nameless[i].what;
+	if (!fstatfs(info->fd, &fs) && fs.f_type == MQUEUE_MAGIC)
+		return "a POSIX message queue, which is kept by the kernel alone, with its messages";
 	if (!strncmp(info->link, "/proc/", 6) && isdigit((unsigned char)info->link[6]))
 		return "a file of a process in /proc";
 	switch (info->st.st_mode & S_IFMT) {

@@ -9,9 +9,9 @@
 
 #include "core/log.h"
 #include "core/pathfile.h"
+#include "uapi/mqueue.h"
 
-#define MEM_MAJOR    1
-#define MQUEUE_MAGIC 0x19800202 /* include/uapi/linux/magic.h has it not: ipc/mqueue.c */
+#define MEM_MAJOR 1
 
 /* null, zero, full, random, urandom. */
 static bool is_plain_device(const struct stat *st)
@@ -34,7 +34,8 @@ static bool reg_match(const struct fd_info *info)
 
 	if (info->link[0] != '/' || fstatfs(info->fd, &fs) || is_of_process(&fs, info->link))
 		return false;
-	if (fs.f_type == MQUEUE_MAGIC || fs.f_type == NSFS_MAGIC || fs.f_type == SOCKFS_MAGIC)
+	if (fs.f_type == MQUEUE_MAGIC || fs.f_type == NSFS_MAGIC || fs.f_type == SOCKFS_MAGIC ||
+	    fs.f_type == SECRETMEM_MAGIC)
 		return false;
 	/* These lie in file systems of the kernel's own, and only look as if they had a path. */
 	if (!strncmp(info->link, "/memfd:", 7) || !strncmp(info->link, "/dmabuf:", 8))
