@@ -7,7 +7,7 @@
 #ifndef CRIU_SOCK_DIAG_H
 #define CRIU_SOCK_DIAG_H
 
-#include "core/dump.h"
+#include "core/kind.h"
 
 /* linux/unix_diag.h */
 struct diag_unix {
@@ -83,6 +83,12 @@ int diag_find_packet(struct dump *d, int fd, const struct diag_packet **out);
 
 /* A unix socket by inode (a peer); NULL where there is none. Only after a diag_find_unix(). */
 const struct diag_unix *diag_unix_by_ino(struct dump *d, uint32_t ino);
+
+/*
+ * Whether a socket is of our network namespace, the only one that diag answers for and that a restore makes sockets in.
+ * 0, or DUMP_REFUSED.
+ */
+int diag_check_net(struct dump *d, const struct fd_info *info);
 
 /*
  * The parsers, for tests and fuzzing: one answer of len bytes behind its nlmsghdr. 0 or -EBADMSG; what it points to is

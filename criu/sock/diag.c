@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <libmnl/libmnl.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink_diag.h>
+#include <linux/packet_diag.h>
+#include <linux/sock_diag.h>
+#include <linux/unix_diag.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "core/files.h"
+#include "core/log.h"
+#include "core/table.h"
+#include "sock/diag.h"
+#include "uapi/sock_bits.h"
+
+/*
+ * How often a family is asked anew: its tables change while they are read, and sockets of others that end meanwhile
+ * make the kernel pass over one of ours.
+ */
+#define ASK_AGAIN 3
+
+/* One socket of an answer. */
+struct found {
+	uint64_t cookie;
+	const void *socket; /* struct diag_* */
+	UT_hash_handle hh;
+};
+
+struct found_unix {
+	uint32_t ino;
+	const struct diag_unix *socket;
+	UT_hash_handle hh;
+};
+
+/* What was asked for: a family, or a family and a protocol. */
+struct asked {
+	bool done;
+	unsigned times;
+	int err; /* of asking; logged */
+	struct found *found;
+};
+
+enum { V4, V6, N_INET_FAMILIES };
+enum { TCP, UDP, UDPLITE, RAW, N_INET_PROTOCOLS };
+
+struct diag {
+	struct arena *arena;
+	struct asked unix_sockets, netlink, packet, inet[N_INET_FAMILIES][N_INET_PROTOCOLS];
+	struct found_unix *unix_by_ino;
+	uint64_t net_cookie; /* of our network namespace; 0: not known */
+};
+
+/* Takes one answer apart and keeps it. */
+typedef int (*take_fn)(struct diag *g, struct asked *q, const void *answer, size_t len);
+
+static struct diag *diag_of(struct dump *d)
+{
+	if (!d->diag) {
+		d->diag = arena_new_of(d->arena, struct diag);
+		d->diag->arena = d->arena;
+	}
+	return d->diag;
+}
+
+static void keep(struct diag *g, struct asked *q, uint64_t cookie, const void *socket)
+{
+	struct arena *table_arena = g->arena;
+	struct found *f;
+
+	HASH_FIND(hh, q->found, &cookie, sizeof(cookie), f);
+	if (!f) {
+		f = arena_new_of(g->arena, struct found);
+		f->cookie = cookie;
+		HASH_ADD(hh, q->found, cookie, sizeof(f->cookie), f);
+	}
+	f->socket = socket;
+}
+
+static int take_unix(struct diag *g, struct asked *q, const void *answer, size_t len)
+{
+	struct diag_unix *s = arena_new_of(g->arena, struct diag_unix);
+	struct arena *table_arena = g->arena;
+	struct found_unix *f;
+	int err = diag_parse_unix(g->arena, answer, len, s);
+
+	if (err)
+		return err;
+	keep(g, q, s->cookie, s);
+	HASH_FIND(hh, g->unix_by_ino, &s->ino, sizeof(s->ino), f);
+	if (!f) {
+		f = arena_new_of(g->arena, struct found_unix);
+		f->ino = s->ino;
+		HASH_ADD(hh, g->unix_by_ino, ino, sizeof(f->ino), f);
+	}
+	f->socket = s;
+	return 0;
+}
+
+static int take_inet(struct diag *g, struct asked *q, const void *answer, size_t len)
+{
+	struct diag_inet *s = arena_new_of(g->arena, struct diag_inet);
+	int err = diag_parse_inet(g->arena, answer, len, s);
+
+	if (!err)
+		keep(g, q, s->cookie, s);
+	return err;
+}
+
+static int take_netlink(struct diag *g, struct asked *q, const void *answer, size_t len)
+{
+	struct diag_netlink *s = arena_new_of(g->arena, struct diag_netlink);
+	int err = diag_parse_netlink(g->arena, answer, len, s);
+
+	if (!err)
+		keep(g, q, s->cookie, s);
+	return err;
+}
+
+static int take_packet(struct diag *g, struct asked *q, const void *answer, size_t len)
+{
+	struct diag_packet *s = arena_new_of(g->arena, struct diag_packet);
+	int err = diag_parse_packet(g->arena, answer, len, s);
+
+	if (!err)
+		keep(g, q, s->cookie, s);
+	return err;
+}
+
+/* ---- the conversation ---- */
+
+/* What ends an answer carries the errno of the whole; a module that is missing shows here. */
+static int end_of(const struct nlmsghdr *nlh)
+{
+	int32_t err = 0;
+
+	if (mnl_nlmsg_get_payload_len(nlh) >= sizeof(err))
+		memcpy(&err, mnl_nlmsg_get_payload(nlh), sizeof(err));
+	return err > 0 ? -EBADMSG : err;
+}
+
+/* All messages of one read. 1: more are to come; 0: that was all; -EINTR: the kernel's tables changed meanwhile. */
+static int take_messages(struct diag *g, struct asked *q, take_fn take, const void *buf, size_t n, bool *changed)
+{
+	const struct nlmsghdr *nlh = buf;
+	int len = (int)n, err;
+
+	for (; mnl_nlmsg_ok(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
+		*changed |= nlh->nlmsg_flags & NLM_F_DUMP_INTR;
+		if (nlh->nlmsg_type == NLMSG_DONE || nlh->nlmsg_type == NLMSG_ERROR) {
+			err = end_of(nlh);
+			return err ?: *changed ? -EINTR : 0;
+		}
+		if (nlh->nlmsg_type != SOCK_DIAG_BY_FAMILY)
+			continue;
+		err = take(g, q, mnl_nlmsg_get_payload(nlh), mnl_nlmsg_get_payload_len(nlh));
+		if (err)
+			return err;
+		if (!(nlh->nlmsg_flags & NLM_F_MULTI))
+			return 0;
+	}
+	return 1;
+}
+
+static int converse(struct diag *g, struct asked *q, take_fn take, const void *request, size_t size, uint16_t flags)
+{
+	char buf[512] __attribute__((aligned(8)));
+	_cleanup_free_ char *answer = malloc(1 << 16);
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct mnl_socket *nl;
+	bool changed = false;
+	int err = 1;
+
+	if (!answer)
+		return -ENOMEM;
+	nl = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
+	if (!nl)
+		return -errno;
+	nlh->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+	nlh->nlmsg_flags = NLM_F_REQUEST | flags;
+	memcpy(mnl_nlmsg_put_extra_header(nlh, size), request, size);
+	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) || mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
+		err = -errno;
+	while (err == 1) {
+		ssize_t n = mnl_socket_recvfrom(nl, answer, 1 << 16);
+
+		if (n >= 0)
+			err = take_messages(g, q, take, answer, (size_t)n, &changed);
+		else if (errno != EINTR)
+			err = -errno;
+	}
+	mnl_socket_close(nl);
+	return err;
+}
+
+static int ask(struct diag *g, struct asked *q, take_fn take, const void *request, size_t size, const char *module)
+{
+	do
+		q->err = converse(g, q, take, request, size, NLM_F_DUMP);
+	while (q->err == -EINTR && ++q->times < ASK_AGAIN);
+	/* What changed is not of our tree, which stands; one of ours that is missing is asked for again. */
+	if (q->err == -EINTR)
+		q->err = 0;
+	q->done = true;
+	if (q->err == -ENOENT || q->err == -EOPNOTSUPP || q->err == -EPROTONOSUPPORT)
+		return log_errno(
+		    q->err,
+		    "the kernel has no socket diagnostics for what the tree has open: it needs the module %s "
+		    "(modprobe %s, or the kernel option of that name)",
+		    module, module);
+	return q->err ? log_errno(q->err, "asking the kernel for its sockets (%s)", module) : 0;
+}
+
+static int find(struct asked *q, int fd, const void **out)
+{
+	uint64_t cookie;
+	socklen_t len = sizeof(cookie);
+	struct found *f;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len))
+		return log_errno(-errno, "the cookie of a socket");
+	HASH_FIND(hh, q->found, &cookie, sizeof(cookie), f);
+	if (!f)
+		return -ENOENT;
+	*out = f->socket;
+	return 0;
+}
+
+/* Asks at the first time, and again some times where a socket is not there. */
+static int ask_and_find(struct diag *g, struct asked *q, int fd, take_fn take, const void *request, size_t size,
+                        const char *module, const void **out)
+{
+	int err = q->err ?: -ENOENT;
+
+	if (q->done)
+		err = q->err ?: find(q, fd, out);
+	while (err == -ENOENT && !q->err && (!q->done || q->times < ASK_AGAIN)) {
+		q->times += q->done;
+		err = ask(g, q, take, request, size, module) ?: find(q, fd, out);
+	}
+	return err;
+}
+
+/* ---- families ---- */
+
+static int ask_one_unix(struct diag *g, int fd, const void **out)
+{
+	struct unix_diag_req request = {
+		.sdiag_family = AF_UNIX,
+		.udiag_states = ~0U,
+		.udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN,
+		.udiag_cookie = { INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE },
+	};
+	struct stat st;
+	int err;
+
+	if (fstat(fd, &st))
+		return log_errno(-errno, "the inode of a socket");
+	request.udiag_ino = (uint32_t)st.st_ino;
+	err = converse(g, &g->unix_sockets, take_unix, &request, sizeof(request), 0);
+	if (err && err != -ENOENT)
+		return log_errno(err, "asking the kernel for the unix socket with inode %u", request.udiag_ino);
+	return err ?: find(&g->unix_sockets, fd, out);
+}
+
+int diag_find_unix(struct dump *d, int fd, const struct diag_unix **out)
+{
+	struct unix_diag_req request = {
+		.sdiag_family = AF_UNIX,
+		.udiag_states = ~0U,
+		.udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN |
+		              UDIAG_SHOW_UID,
+	};
+	struct diag *g = diag_of(d);
+	struct asked *q = &g->unix_sockets;
+	int err = q->done ? q->err : ask(g, q, take_unix, &request, sizeof(request), "unix_diag");
+
+	if (err)
+		return err;
+	err = find(q, fd, (const void **)out);
+	/* Here a single one can be asked for. */
+	return err == -ENOENT ? ask_one_unix(g, fd, (const void **)out) : err;
+}
+
+const struct diag_unix *diag_unix_by_ino(struct dump *d, uint32_t ino)
+{
+	struct found_unix *f = NULL;
+
+	if (d->diag)
+		HASH_FIND(hh, d->diag->unix_by_ino, &ino, sizeof(ino), f);
+	return f ? f->socket : NULL;
+}
+
+int diag_find_inet(struct dump *d, int fd, int family, int protocol, const struct diag_inet **out)
+{
+	static const struct {
+		int protocol;
+		const char *module;
+	} known[N_INET_PROTOCOLS] = {
+		[TCP] = { IPPROTO_TCP, "tcp_diag" },
+		[UDP] = { IPPROTO_UDP, "udp_diag" },
+		[UDPLITE] = { IPPROTO_UDPLITE, "udp_diag" },
+		[RAW] = { IPPROTO_RAW, "raw_diag" },
+	};
+	struct inet_diag_req_v2 request = {
+		.sdiag_family = (uint8_t)family,
+		.sdiag_protocol = (uint8_t)protocol,
+		.idiag_states = ~0U,
+	};
+	struct diag *g = diag_of(d);
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (known[i].protocol == protocol)
+			return ask_and_find(g, &g->inet[family == AF_INET6 ? V6 : V4][i], fd, take_inet, &request,
+			                    sizeof(request), known[i].module, (const void **)out);
+	return -ENOENT;
+}
+
+int diag_find_netlink(struct dump *d, int fd, const struct diag_netlink **out)
+{
+	struct netlink_diag_req request = {
+		.sdiag_family = AF_NETLINK,
+		.sdiag_protocol = NDIAG_PROTO_ALL,
+		.ndiag_show = NDIAG_SHOW_GROUPS | NDIAG_SHOW_FLAGS,
+	};
+	struct diag *g = diag_of(d);
+
+	return ask_and_find(g, &g->netlink, fd, take_netlink, &request, sizeof(request), "netlink_diag",
+	                    (const void **)out);
+}
+
+int diag_find_packet(struct dump *d, int fd, const struct diag_packet **out)
+{
+	struct packet_diag_req request = {
+		.sdiag_family = AF_PACKET,
+		.pdiag_show = PACKET_SHOW_INFO | PACKET_SHOW_MCLIST | PACKET_SHOW_RING_CFG | PACKET_SHOW_FANOUT,
+	};
+	struct diag *g = diag_of(d);
+
+	return ask_and_find(g, &g->packet, fd, take_packet, &request, sizeof(request), "af_packet_diag",
+	                    (const void **)out);
+}
+
+/* ---- network namespaces ---- */
+
+/* SO_NETNS_COOKIE (5.14) asks nothing of the caller; SIOCGSKNS wants CAP_NET_ADMIN. 0: neither tells. */
+static uint64_t net_of(int fd)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+	_cleanup_close_ int ns = -1;
+	struct stat st;
+
+	if (!getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len))
+		return cookie;
+	ns = ioctl(fd, SIOCGSKNS);
+	return ns >= 0 && !fstat(ns, &st) ? st.st_ino : 0;
+}
+
+int diag_check_net(struct dump *d, const struct fd_info *info)
+{
+	_cleanup_close_ int ours = -1;
+	struct diag *g = diag_of(d);
+	uint64_t theirs = net_of(info->fd);
+
+	if (!g->net_cookie) {
+		ours = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		g->net_cookie = ours >= 0 ? net_of(ours) : 0;
+	}
+	if (!theirs || !g->net_cookie || theirs == g->net_cookie)
+		return 0;
+	log_refusal(-ENOTSUP,
+	            "%s: %s of another network namespace than the one that criu runs in; run criu there "
+	            "(nsenter --net=/proc/%d/ns/net)",
+	            fd_name(info), fd_what(info), info->task->pid);
+	return DUMP_REFUSED;
+}
