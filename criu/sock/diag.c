@@ -236,10 +236,8 @@ static int ask_and_find(struct diag *g, struct asked *q, int fd, take_fn take, c
 
 	if (q->done)
 		err = q->err ?: find(q, fd, out);
-	while (err == -ENOENT && !q->err && (!q->done || q->times < ASK_AGAIN)) {
-		q->times += q->done;
+	if (err == -ENOENT && !q->err && (!q->done || ++q->times < ASK_AGAIN))
 		err = ask(g, q, take, request, size, module) ?: find(q, fd, out);
-	}
 	return err;
 }
 
@@ -293,6 +291,16 @@ const struct diag_unix *diag_unix_by_ino(struct dump *d, uint32_t ino)
 	return f ? f->socket : NULL;
 }
 
+/* Without a port a socket is in no table. */
+static bool has_port(int fd)
+{
+	struct sockaddr_in6 a = { 0 };
+	socklen_t len = sizeof(a);
+
+	/* Both families have it at the same place. */
+	return !getsockname(fd, (struct sockaddr *)&a, &len) && a.sin6_port;
+}
+
 int diag_find_inet(struct dump *d, int fd, int family, int protocol, const struct diag_inet **out)
 {
 	static const struct {
@@ -311,7 +319,7 @@ int diag_find_inet(struct dump *d, int fd, int family, int protocol, const struc
 	};
 	struct diag *g = diag_of(d);
 
-	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(known) && (protocol == IPPROTO_RAW || has_port(fd)); i++)
 		if (known[i].protocol == protocol)
 			return ask_and_find(g, &g->inet[family == AF_INET6 ? V6 : V4][i], fd, take_inet, &request,
 			                    sizeof(request), known[i].module, (const void **)out);
