@@ -49,6 +49,11 @@ bool external_unix(const struct options *o, uint32_t ino)
 	return external_named(o, key);
 }
 
+const char *inherited_resource(const char *text, int *fd)
+{
+	return parse_handed(text, "fd", fd);
+}
+
 int inherited_fd(const struct options *o, const char *resource)
 {
 	int fd;

@@ -20,6 +20,9 @@ bool external_unix(const struct options *o, uint32_t ino);
  * not close it. */
 int inherited_fd(const struct options *o, const char *resource);
 
+/* The resource of "fd[N]:RESOURCE", and N; NULL where the text is of another form. */
+const char *inherited_resource(const char *text, int *fd);
+
 /*
  * Checks all of --inherit-fd at the start of a restore: form, and that each descriptor exists. debug[N]:text is
  * written. 0 or a negative errno (logged).

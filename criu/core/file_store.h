@@ -16,6 +16,8 @@ struct file_desc {
 	int fd;              /* ours, or -1 */
 	unsigned tables;     /* entries of descriptor tables that do not have it yet */
 	bool held;           /* some row wants it as well: stays open to the end */
+	int given;           /* a descriptor of --inherit-fd that takes its place, or -1 */
+	bool reopen;         /* ... opened anew, for another access mode */
 	bool late;           /* something is to be done when all are there */
 	struct task *holder; /* who has it already, under the number */
 	int number;

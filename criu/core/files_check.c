@@ -9,7 +9,8 @@
 /* Asks the row once for each file. */
 static const char *problem_of(struct restore *r, struct file_desc *fd)
 {
-	if (!fd->checked && fd->kind && fd->kind->check && fd->kind->check(r, fd->msg, &fd->why) && !fd->why)
+	if (!fd->checked && fd->given < 0 && fd->kind && fd->kind->check && fd->kind->check(r, fd->msg, &fd->why) &&
+	    !fd->why)
 		fd->why = "cannot be opened";
 	fd->checked = true;
 	return fd->why;

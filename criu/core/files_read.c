@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "core/file_store.h"
+#include "core/inherit.h"
 #include "core/log.h"
 
 static const void *message_of(const FileEntry *fe, const struct fd_kind *kind)
@@ -25,7 +26,7 @@ static int add_file(struct restore *r, const FileEntry *fe)
 	fd = arena_new_of(r->arena, struct file_desc);
 	fd->id = fe->id;
 	fd->type = fe->type;
-	fd->fd = -1;
+	fd->fd = fd->given = -1;
 	fd->kind = fd_kind_of(fe->type);
 	fd->msg = fd->kind ? message_of(fe, fd->kind) : NULL;
 	if (fd->kind && !fd->msg)
@@ -169,6 +170,8 @@ int files_read(struct restore *r)
 	}
 	if (!err)
 		err = check_limit(r);
+	if (!err)
+		err = inherit_check(r);
 	for (const struct fd_kind *const *k = fd_kinds; *k && !err; k++)
 		if ((*k)->read_images)
 			err = (*k)->read_images(r);

@@ -5,6 +5,7 @@
 
 #include "core/file_store.h"
 #include "core/fown.h"
+#include "core/inherit.h"
 #include "core/log.h"
 #include "core/message.h"
 
@@ -43,7 +44,8 @@ static void opened(struct restore *r, struct file_desc *fd)
 {
 	bool wanted = fd->tables || fd->held;
 
-	fd->late = wanted && (fd->kind->late || fown_is_set(fown_of(fd), message_get_u32(fd->msg, "flags")));
+	fd->late =
+	    wanted && fd->given < 0 && (fd->kind->late || fown_is_set(fown_of(fd), message_get_u32(fd->msg, "flags")));
 	if (!wanted)
 		keep_loose(r->files, fd);
 }
@@ -56,7 +58,7 @@ int files_open(struct restore *r, uint32_t id)
 		return log_errno(-ENOENT, "files.img has no file %u of a supported kind", id);
 	if (fd->fd >= 0)
 		return fd->fd;
-	fd->fd = fd->kind->open(r, fd->msg);
+	fd->fd = fd->given >= 0 ? inherit_open(fd) : fd->kind->open(r, fd->msg);
 	if (fd->fd >= 0)
 		opened(r, fd);
 	return fd->fd;
@@ -148,7 +150,7 @@ int files_each(struct restore *r, const struct fd_kind *kind, int (*fn)(struct r
 	int err = 0;
 
 	for (struct file_desc *fd = r->files->by_id; fd && !err; fd = fd->hh.next)
-		if (fd->kind == kind && (fd->tables || fd->held))
+		if (fd->kind == kind && (fd->tables || fd->held) && fd->given < 0)
 			err = fn(r, fd->msg, arg);
 	return err;
 }

@@ -49,7 +49,8 @@ int files_prepare(struct restore *r);
 /* One of the descriptor tables that want it has it, under the number: ours is closed with the last. */
 void files_release(struct restore *r, uint32_t id, struct task *t, int number);
 
-/* Calls fn for all messages of a kind that some descriptor table wants, until one returns non-zero, which is returned.
+/* Calls fn for all messages of a kind that some descriptor table wants and nobody hands in, until one returns non-zero,
+ * which is returned.
  */
 int files_each(struct restore *r, const struct fd_kind *kind, int (*fn)(struct restore *r, const void *msg, void *arg),
                void *arg);

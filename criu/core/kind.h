@@ -63,6 +63,11 @@ struct fd_kind {
 	 */
 	int (*check)(struct restore *r, const void *msg, const char **why);
 	/*
+	 * Restore: the name under which --inherit-fd can hand it in ("pipe:[823441]", a path), written into buf;
+	 * *marked: the dump was told that it would be. NULL: it cannot be.
+	 */
+	void (*resource)(const void *msg, char *buf, size_t size, bool *marked);
+	/*
 	 * Restore: all processes exist, with agents in them, none has its descriptors: for what is made before anything
 	 * is opened (sockets that refer to each other). files_set() hands in what it made. Or NULL.
 	 */

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "core/external.h"
 #include "core/log.h"
 #include "core/pipe_data.h"
 #include "pipe.pb-c.h"
@@ -20,6 +21,11 @@ static int pipe_dump(struct dump *d, const struct fd_info *info, void *msg)
 	struct pipe_table **table = (struct pipe_table **)dump_kind_state(d, &pipe_kind);
 	PipeEntry *m = msg;
 
+	if (external_named(d->opts, info->link)) {
+		m->pipe_id = (uint32_t)info->st.st_ino;
+		m->has_external = m->external = true;
+		return 0;
+	}
 	return pipe_dump_queue(d, info, IMG_PIPES_DATA, table, &m->pipe_id);
 }
 
@@ -107,6 +113,14 @@ static int pipe_open(struct restore *r, const void *msg)
 	return fd < 0 ? log_errno(fd, "opening an end of pipe %u with flags 0%o", m->pipe_id, m->flags) : fd;
 }
 
+static void pipe_resource(const void *msg, char *buf, size_t size, bool *marked)
+{
+	const PipeEntry *m = msg;
+
+	snprintf(buf, size, "pipe:[%u]", m->pipe_id);
+	*marked = m->has_external && m->external;
+}
+
 const struct fd_kind pipe_kind = {
 	.name = "pipe",
 	.type = FD_TYPES__PIPE,
@@ -114,6 +128,7 @@ const struct fd_kind pipe_kind = {
 	.pb = &pipe_entry__descriptor,
 	.match = pipe_match,
 	.dump = pipe_dump,
+	.resource = pipe_resource,
 	.open = pipe_open,
 	.read_images = pipe_read_images,
 	.write_images = pipe_write_images,

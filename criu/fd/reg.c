@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
+#include "core/external.h"
 #include "core/log.h"
 #include "core/pathfile.h"
 #include "uapi/mqueue.h"
@@ -47,6 +48,20 @@ static bool reg_match(const struct fd_info *info)
 
 static int reg_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
+	RegFileEntry *m = msg;
+	char key[64];
+
+	snprintf(key, sizeof(key), "file[%x:%lx]", info->mnt_id, (unsigned long)info->st.st_ino);
+	if (external_named(d->opts, key)) {
+		m->name = arena_strdup(d->arena, key);
+		m->has_ext = m->ext = true;
+		return 0;
+	}
+	if (external_named(d->opts, info->link) || external_named(d->opts, info->link + 1)) {
+		m->name = arena_strdup(d->arena, info->link);
+		m->has_ext = m->ext = true;
+		return 0;
+	}
 	return pathfile_dump(d, info, msg);
 }
 
@@ -68,6 +83,14 @@ static int reg_open(struct restore *r, const void *msg)
 	return move_fd(&fd);
 }
 
+static void reg_resource(const void *msg, char *buf, size_t size, bool *marked)
+{
+	const RegFileEntry *m = msg;
+
+	snprintf(buf, size, "%s", m->name);
+	*marked = m->has_ext && m->ext;
+}
+
 const struct fd_kind reg_kind = {
 	.name = "file",
 	.type = FD_TYPES__REG,
@@ -76,6 +99,7 @@ const struct fd_kind reg_kind = {
 	.match = reg_match,
 	.dump = reg_dump,
 	.check = reg_check,
+	.resource = reg_resource,
 	.open = reg_open,
 	.where = IN_TOOL,
 };

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * --inherit-fd at restore: which of the tool's descriptors takes the place of which file of the checkpoint. The tool's
+ * numbers and the tasks' have nothing to do with each other: what is handed in is passed on like what was opened here.
+ */
+#ifndef CRIU_CORE_INHERIT_H
+#define CRIU_CORE_INHERIT_H
+
+#include "core/restore.h"
+
+/*
+ * Before anything is started: gives every file that was named its descriptor. Refuses one of another kind or access
+ * mode, and what the dump was told would come and has not; warns of names that are nobody's. 0, also after refusals, or
+ * a negative errno (logged).
+ */
+int inherit_check(struct restore *r);
+
+struct file_desc;
+
+/* A new descriptor for a file that was handed in (file_desc.given is not -1). Negative errno (logged). */
+int inherit_open(const struct file_desc *fd);
+
+#endif
