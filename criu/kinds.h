@@ -8,6 +8,7 @@
 #define FD_KINDS(X)                                                                                                    \
 	X(eventfd_kind)                                                                                                \
 	X(signalfd_kind)                                                                                               \
+	X(bpfmap_kind)                                                                                                 \
 	X(pipe_kind)                                                                                                   \
 	X(fifo_kind)                                                                                                   \
 	X(tty_kind)     /* before regular files: a terminal is a character device too */                               \

@@ -13,7 +13,7 @@
  * zdtm: refuse fd 106: .*message queue
  * zdtm: refuse fd 107: .*file system
  * zdtm: refuse fd 108: .*BPF program
- * zdtm: refuse fd 109: .*BPF map
+ * zdtm: refuse fd 109: .*lru_hash
  * zdtm: refuse fd 110: .*memfd_secret
  */
 #include <linux/bpf.h>
