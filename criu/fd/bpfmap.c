@@ -14,7 +14,7 @@
 #include "core/log.h"
 #include "core/table.h"
 
-#define MAP_BYTES_MAX (1UL << 32) /* of keys and values: their counts in the image have 32 bits */
+#define CONTENTS_MAX (1UL << 32) /* of keys and values: their counts in the image have 32 bits */
 
 extern const struct fd_kind bpfmap_kind;
 
@@ -112,7 +112,7 @@ static int check_map(const struct fd_info *info, const struct bpf_map_info *mi)
 	}
 	if (mi->ifindex)
 		return refuse(info, mi->name, "lies in a network device, which is not supported");
-	if ((uint64_t)mi->max_entries * ((uint64_t)mi->key_size + mi->value_size) > MAP_BYTES_MAX)
+	if ((uint64_t)mi->max_entries * ((uint64_t)mi->key_size + mi->value_size) > CONTENTS_MAX)
 		return refuse(info, mi->name, "is larger than an image can hold");
 	if (mi->btf_id || mi->btf_value_type_id)
 		log_warn("%s: the BPF map \"%s\" has type information (BTF), which it loses", fd_name(info), mi->name);
