@@ -139,11 +139,14 @@ static int seize_one(struct build *b, struct thread *th)
 
 int build_tasks(struct build *b)
 {
-	int err = install_files(b);
+	int err = 0;
 
+	/* Before descriptors: a pidfd or a file in /proc may be a thread's. */
 	for (size_t i = 0; !err && i < b->r->tree.n_tasks; i++)
 		if (lives(b->r->tree.tasks[i]))
 			err = create_threads(b, b->r->tree.tasks[i]);
+	if (!err)
+		err = install_files(b);
 	for (size_t i = 0; !err && i < b->r->tree.n_tasks; i++)
 		if (lives(b->r->tree.tasks[i]) &&
 		    tree_first_files(&b->r->tree, b->r->tree.tasks[i]) == b->r->tree.tasks[i])

@@ -274,7 +274,7 @@ static int dump_one(struct dump *d, struct task *t, int number, FdinfoEntry **en
 
 	if (fd < 0)
 		return log_errno(-errno, "%s: getting a duplicate", fd_name(&info));
-	if (fstat(fd, &info.st))
+	if (fstat(fd, &info.st) && errno != ENOENT) /* a directory in /proc of a process that is gone: all zero */
 		return log_errno(-errno, "%s: fstat", fd_name(&info));
 	err = read_texts(d, &info, t->dump->proc_fd, number, &table_of(d)->text, link, sizeof(link), &cloexec);
 	if (err)

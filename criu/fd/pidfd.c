@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * pidfds: of processes and threads of the tree, and of those that are gone. The latter come back as pidfds of a process
+ * that lives just long enough to be opened; those of the same one (equal inode) are of one process again.
+ */
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "core/files.h"
+#include "core/log.h"
+#include "core/proc.h"
+#include "core/table.h"
+#include "pidfd.pb-c.h"
+#include "uapi/pidfd_info.h"
+
+extern const struct fd_kind pidfd_kind;
+
+#define OPEN_FLAGS (O_EXCL | O_NONBLOCK) /* PIDFD_THREAD is O_EXCL; both as pidfd_open(2) takes them */
+
+static bool pidfd_match(const struct fd_info *info)
+{
+	return !strcmp(info->link, "anon_inode:[pidfd]") || !strncmp(info->link, "pidfd:[", 7);
+}
+
+/* ---- dump ---- */
+
+/* The last number of a line: of NSpid, the one in the task's own namespace. False where there is no such line. */
+static bool last_number(const char *text, const char *key, long *n)
+{
+	const char *at = strstr(text, key);
+	char *end = NULL;
+
+	if (!at)
+		return false;
+	at += strlen(key);
+	for (long v = strtol(at, &end, 10); end != at; v = strtol(at, &end, 10)) {
+		*n = v;
+		at = end;
+		if (*at == '\n')
+			break;
+	}
+	return end != NULL && (*at == '\n' || !*at);
+}
+
+static bool in_tree(const struct tree *tree, pid_t pid, vpid_t vpid)
+{
+	const struct task *t = tree_find(tree, vpid);
+
+	for (size_t i = 0; t && i < t->n_threads; i++)
+		if (t->threads[i].tid == pid)
+			return true;
+	return false;
+}
+
+static int refuse_outside(const struct fd_info *info, pid_t pid)
+{
+	char comm[16];
+
+	if (pid <= 0)
+		log_refusal(-ENOTSUP,
+		            "%s: a pidfd of a process that the tool's pid namespace cannot see; close it before the "
+		            "dump, or dump from where it can be seen",
+		            fd_name(info));
+	else
+		log_refusal(-ENOTSUP,
+		            "%s: a pidfd of pid %d (%s), which is outside of the tree; close it before the dump, or "
+		            "dump a tree that has both",
+		            fd_name(info), pid, proc_comm(pid, comm, sizeof(comm)) < 0 ? "?" : comm);
+	return DUMP_REFUSED;
+}
+
+static void add_exit_code(const struct fd_info *info, PidfdEntry *m)
+{
+	struct kernel_pidfd_info pi = { .mask = KERNEL_PIDFD_INFO_EXIT };
+
+	if (ioctl(info->fd, KERNEL_PIDFD_GET_INFO, &pi) || !(pi.mask & KERNEL_PIDFD_INFO_EXIT))
+		return;
+	m->has_exit_code = true;
+	m->exit_code = (uint32_t)pi.exit_code;
+}
+
+static int pidfd_dump(struct dump *d, const struct fd_info *info, void *msg)
+{
+	PidfdEntry *m = msg;
+	long pid, nspid;
+
+	if (!last_number(info->info, "\nPid:", &pid) || !last_number(info->info, "\nNSpid:", &nspid) ||
+	    pid > INT32_MAX || nspid > INT32_MAX)
+		return log_errno(-EBADMSG, "%s: no Pid and NSpid in the fdinfo of a pidfd", fd_name(info));
+	m->flags = info->flags & ~(uint32_t)O_ACCMODE;
+	m->ino = (uint32_t)info->st.st_ino;
+	m->nspid = (int32_t)nspid;
+	if (pid == -1) {
+		m->nspid = -1;
+		add_exit_code(info, m);
+		return 0;
+	}
+	return in_tree(&d->tree, (pid_t)pid, VPID((int32_t)nspid)) ? 0 : refuse_outside(info, (pid_t)pid);
+}
+
+/* ---- restore ---- */
+
+/* A process that is gone, and its pidfds. */
+struct gone {
+	uint32_t ino;
+	const PidfdEntry **pidfds;
+	size_t n;
+	UT_hash_handle hh;
+};
+
+static struct gone **gone_of(struct restore *r)
+{
+	return (struct gone **)restore_kind_state(r, &pidfd_kind);
+}
+
+static int note_gone(struct restore *r, const void *msg, void *arg)
+{
+	struct arena *table_arena = r->arena;
+	struct gone **table = gone_of(r), *g;
+	const PidfdEntry *m = msg;
+
+	if (m->nspid != -1)
+		return 0;
+	HASH_FIND(hh, *table, &m->ino, sizeof(m->ino), g);
+	if (!g) {
+		g = arena_new_of(r->arena, struct gone);
+		g->ino = m->ino;
+		HASH_ADD(hh, *table, ino, sizeof(g->ino), g);
+	}
+	arena_push(r->arena, &g->pidfds, &g->n, m);
+	return 0;
+}
+
+static int pidfd_read_images(struct restore *r)
+{
+	return files_each(r, &pidfd_kind, note_gone, NULL);
+}
+
+static int pidfd_check(struct restore *r, const void *msg, const char **why)
+{
+	const PidfdEntry *m = msg;
+
+	if (m->nspid == -1 || (m->nspid > 0 && tree_find(&r->tree, VPID(m->nspid))))
+		return 0;
+	*why = arena_printf(r->arena, "a pidfd of pid %d, which is not in the checkpoint", m->nspid);
+	return -ESRCH;
+}
+
+static int open_pidfd(pid_t pid, const PidfdEntry *m)
+{
+	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, m->flags & OPEN_FLAGS);
+
+	if (fd < 0)
+		return log_errno(-errno, "pid %d: opening a pidfd of it with flags 0%o", pid, m->flags & OPEN_FLAGS);
+	/* O_ASYNC comes with the owner; without one it would stand without working. */
+	if (fcntl(fd, F_SETFL, m->flags & ~(uint32_t)(O_ASYNC | O_EXCL | O_CLOEXEC)))
+		return log_errno(-errno, "pid %d: flags 0%o of a pidfd of it", pid, m->flags);
+	return move_fd(&fd);
+}
+
+/* Nothing but system calls: it is a copy of the tool, and must not be one in a core file either. */
+static _Noreturn void exit_with(uint32_t code)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	int sig = code & 0x7f;
+	sigset_t set;
+
+	if (sig) {
+		prctl(PR_SET_DUMPABLE, 0);
+		sigaction(sig, &dfl, NULL);
+		sigfillset(&set);
+		syscall(SYS_kill, syscall(SYS_getpid), sig);
+		sigprocmask(SIG_UNBLOCK, &set, NULL);
+	}
+	_exit((int)(code >> 8) & 0xff);
+}
+
+/* Not by fork(): without a signal to its parent it waits for us, even where SIGCHLD is ignored. */
+static pid_t start_gone(uint32_t code)
+{
+	struct clone_args args = { .flags = CLONE_FILES };
+	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+
+	if (!pid)
+		exit_with(code);
+	return pid < 0 ? -errno : pid;
+}
+
+/* All pidfds of the process at once: when it is reaped, no more can be opened. Returns that of m. */
+static int open_gone(struct restore *r, const struct gone *g, const PidfdEntry *m)
+{
+	pid_t pid = start_gone(m->has_exit_code ? m->exit_code : 0);
+	int err = 0, ours = -1, status;
+
+	if (pid < 0)
+		return log_errno(pid, "making a process for pidfds of one that is gone");
+	for (size_t i = 0; !err && i < g->n; i++) {
+		int fd = open_pidfd(pid, g->pidfds[i]);
+
+		if (fd < 0)
+			err = fd;
+		else if (g->pidfds[i] == m)
+			ours = fd;
+		else
+			files_set(r, g->pidfds[i]->id, fd);
+	}
+	while (waitpid(pid, &status, __WALL) < 0 && errno == EINTR)
+		;
+	if (err && ours >= 0)
+		close(ours);
+	return err ?: ours;
+}
+
+static int pidfd_open(struct restore *r, const void *msg)
+{
+	const PidfdEntry *m = msg;
+	const struct task *t;
+	const struct gone *g;
+
+	if (m->nspid == -1) {
+		HASH_FIND(hh, *gone_of(r), &m->ino, sizeof(m->ino), g);
+		return open_gone(r, g, m);
+	}
+	t = tree_find(&r->tree, VPID(m->nspid));
+	for (size_t i = 0; t && i < t->n_threads; i++)
+		if (t->threads[i].vtid.v == m->nspid)
+			return open_pidfd(i ? t->threads[i].tid : t->pid, m);
+	return log_errno(-ESRCH, "a pidfd of pid %d, which is not there", m->nspid);
+}
+
+const struct fd_kind pidfd_kind = {
+	.name = "pidfd",
+	.type = FD_TYPES__PIDFD,
+	.field = 22,
+	.pb = &pidfd_entry__descriptor,
+	.match = pidfd_match,
+	.dump = pidfd_dump,
+	.check = pidfd_check,
+	.open = pidfd_open,
+	.read_images = pidfd_read_images,
+	.where = IN_TOOL,
+};
