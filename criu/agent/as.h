@@ -29,6 +29,11 @@ int as_listen(struct restore *r, const struct as *as, int fd, int backlog, const
 int as_connect(struct restore *r, const struct as *as, int fd, int dir, const struct sockaddr *addr, socklen_t len,
                const char *what);
 int as_socketpair(struct restore *r, const struct as *as, int type, int fds[2], const char *what); /* AF_UNIX */
-int as_sendmsg(struct restore *r, const struct as *as, int fd, const struct msghdr *mh, const char *what);
+
+/*
+ * Sends with SCM_CREDENTIALS of `as` (of pid 0: with none), which are added to the control data of mh. Does not wait.
+ * The number of bytes sent, or a negative errno, not logged.
+ */
+int as_sendmsg(struct restore *r, const struct as *as, int fd, const struct msghdr *mh, int flags, const char *what);
 
 #endif

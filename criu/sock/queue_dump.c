@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Reading a receive queue without taking anything out of it: MSG_PEEK at an offset (SO_PEEK_OFF, see socket(7)), with
+ * SO_PASSCRED on, so that the kernel shows the credentials and ends a read of a stream where they change.
+ */
+#include <linux/sockios.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "core/files.h"
+#include "core/log.h"
+#include "sock/queue.h"
+#include "sock/queue_peek.h"
+#include "sk-packet.pb-c.h"
+
+/* ---- what is changed on the socket meanwhile ---- */
+
+/* An option that is changed; level 0: none. */
+struct changed {
+	int level, name, was;
+};
+
+struct switches {
+	struct changed opt[3];
+};
+
+static int put_back(int fd, const struct switches *s)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(s->opt); i++) {
+		const struct changed *c = &s->opt[i];
+
+		if (c->level && setsockopt(fd, c->level, c->name, &c->was, sizeof(c->was)))
+			err = -errno;
+	}
+	return err;
+}
+
+static int undo_switches(const struct undo *u)
+{
+	struct switches s;
+
+	if (u->data_len != sizeof(s))
+		return -EINVAL;
+	memcpy(&s, u->data, sizeof(s));
+	return put_back(u->fd, &s);
+}
+
+static int read_option(const struct fd_info *info, int name, const char *text, struct changed *c)
+{
+	socklen_t len = sizeof(c->was);
+
+	if (getsockopt(info->fd, SOL_SOCKET, name, &c->was, &len))
+		return log_errno(-errno, "%s: reading %s, to look into its queue", fd_name(info), text);
+	c->level = SOL_SOCKET;
+	c->name = name;
+	return 0;
+}
+
+static int turn_on(const struct fd_info *info, const struct changed *c, int value)
+{
+	if (c->level && setsockopt(info->fd, c->level, c->name, &value, sizeof(value)))
+		return log_errno(-errno, "%s: setting option %d, to look into its queue", fd_name(info), c->name);
+	return 0;
+}
+
+/* Out-of-band bytes are passed over by a read unless they are inline. */
+static int change_switches(struct dump *d, const struct queue_walk *w, struct switches *s, int *undo)
+{
+	const struct fd_info *info = w->info;
+	int err = read_option(info, SO_PEEK_OFF, "SO_PEEK_OFF", &s->opt[0]);
+
+	if (!err && w->is_unix)
+		err = read_option(info, SO_PASSCRED, "SO_PASSCRED", &s->opt[1]);
+	if (!err && w->has_oob)
+		err = read_option(info, SO_OOBINLINE, "SO_OOBINLINE", &s->opt[2]);
+	if (err)
+		return err;
+	*undo = guardian_note(
+	    d->guardian,
+	    &(struct undo) {
+	        .type = UNDO_CALL, .call = undo_switches, .fd = info->fd, .data = s, .data_len = sizeof(*s) });
+	if (*undo < 0)
+		return *undo;
+	err = turn_on(info, &s->opt[0], 0);
+	err = err ?: turn_on(info, &s->opt[1], 1);
+	return err ?: turn_on(info, &s->opt[2], 1);
+}
+
+/* ---- writing ---- */
+
+static int open_image(struct dump *d)
+{
+	return d->queues ? 0 : image_create(d->dir, IMG_SK_QUEUES, 0, &d->queues);
+}
+
+/* A pid as the receiver's pid namespace has it: 0 where it has none. */
+static uint32_t pid_in_tree(struct dump *d, struct queue_walk *w, pid_t pid)
+{
+	const struct task *root = d->tree.n_tasks ? d->tree.tasks[0] : NULL;
+
+	if (!root || root->pid == root->vpid.v)
+		return (uint32_t)pid;
+	if (w->last_sender && w->last_sender->pid == pid)
+		return (uint32_t)w->last_sender->vpid.v;
+	for (size_t i = 0; i < d->tree.n_tasks; i++)
+		if (d->tree.tasks[i]->pid == pid) {
+			w->last_sender = d->tree.tasks[i];
+			return (uint32_t)w->last_sender->vpid.v;
+		}
+	return 0;
+}
+
+static int dump_rights(struct dump *d, struct queue_walk *w, struct peeked *p, SkPacketEntry *e)
+{
+	ScmEntry *scm;
+	int ret = 0;
+
+	if (!p->n_fds)
+		return 0;
+	scm = arena_msg(d->arena, ScmEntry, scm_entry);
+	scm->type = SCM_RIGHTS;
+	scm->n_rights = p->n_fds;
+	scm->rights = arena_array(d->arena, uint32_t, p->n_fds);
+	e->n_scm = 1;
+	e->scm = arena_array(d->arena, ScmEntry *, 1);
+	e->scm[0] = scm;
+	for (size_t i = 0; i < p->n_fds; i++) {
+		int err = files_dump_held(d, w->info->task, move_fd(&p->fds[i]), w->what, &scm->rights[i]);
+
+		if (err < 0)
+			return err;
+		ret = err ?: ret;
+	}
+	return ret;
+}
+
+/* Writes the first n bytes of what was peeked as one packet. The descriptors are used up. */
+static int write_packet(struct dump *d, struct queue_walk *w, struct peeked *p, size_t n, bool oob)
+{
+	SkPacketEntry e = SK_PACKET_ENTRY__INIT;
+	int err = dump_rights(d, w, p, &e);
+
+	if (err < 0)
+		return err;
+	w->refused |= err == DUMP_REFUSED;
+	e.id_for = w->id;
+	e.length = (uint32_t)n;
+	if (p->sender_len > sizeof(sa_family_t)) {
+		e.has_sender = true;
+		e.sender.data = (uint8_t *)&p->sender;
+		e.sender.len = p->sender_len;
+	}
+	if (peeked_has_cred(w, p)) {
+		e.has_pid = e.has_uid = e.has_gid = true;
+		e.pid = pid_in_tree(d, w, p->cred.pid);
+		e.uid = p->cred.uid;
+		e.gid = p->cred.gid;
+		if (!e.pid)
+			log_warn("%s: a message in its queue is from a process (uid %u) that has no pid there; "
+			         "a restored tree sees it without credentials of a process",
+			         fd_name(w->info), e.uid);
+	}
+	e.has_oob = e.oob = oob;
+	err = open_image(d) ?: image_write(d->queues, &e);
+	return err ?: n ? image_write_raw(d->queues, w->buf, n) : 0;
+}
+
+/* ---- datagrams ---- */
+
+/*
+ * Each peek returns one message and moves the offset behind it. An empty one is marked by that (skb->peeked,
+ * net/core/datagram.c) and passed over by all later walks: only as the first of the queue it can still be seen.
+ */
+static int look_for_hidden(struct queue_walk *w, bool first_empty)
+{
+	struct peeked p = { 0 };
+	int err, off = -1;
+
+	if (setsockopt(w->info->fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off)))
+		return log_errno(-errno, "%s: setting SO_PEEK_OFF", fd_name(w->info));
+	err = queue_peek(w, w->size, &p);
+	peeked_close(&p);
+	if (err == -EAGAIN || (!err && (first_empty || p.length || !peeked_is_message(w, &p))))
+		return 0;
+	if (err)
+		return log_errno(err, "%s: looking into its queue", fd_name(w->info));
+	log_refusal(-ENOTSUP,
+	            "%s: an empty datagram waits in its queue that was peeked at before, by an earlier dump or by the "
+	            "task: the kernel does not show any more how many there are; let the task read it before the dump",
+	            fd_name(w->info));
+	return DUMP_REFUSED;
+}
+
+static int walk_datagrams(struct dump *d, struct queue_walk *w)
+{
+	bool first_empty = false;
+	int err;
+
+	for (size_t n = 0;; n++) {
+		struct peeked p = { 0 };
+
+		err = queue_peek_whole(w, &p);
+		if (err == -EAGAIN || (!err && !peeked_is_message(w, &p)))
+			break;
+		if (err)
+			return log_errno(err, "%s: message %zu of its queue", fd_name(w->info), n);
+		first_empty |= !n && !p.length;
+		err = write_packet(d, w, &p, p.n, false);
+		peeked_close(&p);
+		if (err)
+			return err;
+		w->at += p.n;
+	}
+	return look_for_hidden(w, first_empty);
+}
+
+/* ---- streams ---- */
+
+/*
+ * A read that brings descriptors may begin with bytes that were sent without: how many of them. Reads ever fewer, until
+ * the one byte is found with which they come.
+ */
+static int bytes_before_rights(struct queue_walk *w, size_t n, size_t *before)
+{
+	size_t without = 0, with = n;
+
+	while (with - without > 1) {
+		size_t try = without ? without + (with - without) / 2 : 1;
+		struct peeked p = { 0 };
+		int err = queue_peek(w, try, &p);
+		bool come = p.n_fds;
+
+		peeked_close(&p);
+		if (err)
+			return err;
+		if (come)
+			with = try;
+		else
+			without = try;
+	}
+	*before = without;
+	return 0;
+}
+
+/* Whether the read before this one ended at the out-of-band byte: there is no other reason for it. */
+static bool at_mark(const struct queue_walk *w, const struct peeked *p, const struct piece *last)
+{
+	int mark = 0;
+
+	if (!w->has_oob || w->oob_found)
+		return false;
+	if (!w->at)
+		return !ioctl(w->info->fd, SIOCATMARK, &mark) && mark;
+	return last->cut_short && peeked_same_cred(p, &last->cred);
+}
+
+/* One piece of a stream: all its bytes have the same credentials, and its descriptors came with the first. */
+static int dump_piece(struct dump *d, struct queue_walk *w, size_t want, struct piece *last)
+{
+	struct peeked p = { 0 };
+	int err = queue_peek(w, want, &p);
+	size_t n = p.n, before = 0;
+	bool oob;
+
+	if (!err && !n)
+		err = -EAGAIN;
+	oob = !err && at_mark(w, &p, last);
+	if (!err && oob) {
+		peeked_close(&p);
+		n = 1;
+		err = queue_peek(w, n, &p);
+	} else if (!err && p.n_fds) {
+		err = bytes_before_rights(w, n, &before);
+	}
+	if (before) {
+		peeked_close(&p);
+		n = before;
+	}
+	*last = (struct piece) { .cred = p.cred, .cut_short = !oob && !before && !p.n_fds && n < want };
+	if (!err)
+		err = write_packet(d, w, &p, n, oob);
+	else
+		log_errno(err, "%s: bytes %zu and following of its queue", fd_name(w->info), w->at);
+	peeked_close(&p);
+	w->oob_found |= oob;
+	w->at += n;
+	return err;
+}
+
+static int walk_stream(struct dump *d, struct queue_walk *w, size_t total)
+{
+	struct piece last = { 0 };
+
+	while (w->at < total) {
+		/* Never further than to the end: that would take a waiting error (ECONNRESET) away from the task. */
+		int err = dump_piece(d, w, MIN(total - w->at, w->size), &last);
+
+		if (err)
+			return err;
+	}
+	if (!w->has_oob || w->oob_found)
+		return 0;
+	log_refusal(
+	    -ENOTSUP,
+	    "%s: an out-of-band byte (MSG_OOB) waits in its queue next to a change of sender or to descriptors in "
+	    "flight, so that its place cannot be told; let the task read it before the dump",
+	    fd_name(w->info));
+	return DUMP_REFUSED;
+}
+
+/* ---- all ---- */
+
+static int walk(struct dump *d, struct queue_walk *w, size_t bytes)
+{
+	bool stream = w->type == SOCK_STREAM;
+	struct switches s = { 0 };
+	int undo = -1, err, back;
+
+	w->size = MAX(MIN(bytes, QUEUE_READ_MAX), QUEUE_READ_MIN);
+	w->buf = malloc(w->size);
+	if (!w->buf)
+		return log_errno(-ENOMEM, "%s: %zu bytes to look into its queue", fd_name(w->info), w->size);
+	err = change_switches(d, w, &s, &undo);
+	if (!err)
+		err = stream ? walk_stream(d, w, bytes) : walk_datagrams(d, w);
+	free(w->buf);
+	if (undo < 0)
+		return err;
+	back = put_back(w->info->fd, &s);
+	if (back)
+		return log_errno(back, "%s: setting its options back", fd_name(w->info));
+	guardian_drop(d->guardian, undo);
+	return err ?: w->refused ? DUMP_REFUSED : 0;
+}
+
+int queue_dump(struct dump *d, const struct fd_info *info, uint32_t id, int type)
+{
+	struct pollfd p = { .fd = info->fd, .events = POLLIN | POLLPRI };
+	struct queue_walk w = { .info = info, .id = id, .type = type };
+	socklen_t len = sizeof(int);
+	int domain, bytes = 0;
+
+	if (getsockopt(info->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) || ioctl(info->fd, FIONREAD, &bytes) ||
+	    poll(&p, 1, 0) < 0)
+		return log_errno(-errno, "%s: asking for its queue", fd_name(info));
+	if (!(p.revents & (POLLIN | POLLPRI)) || (type == SOCK_STREAM && !bytes))
+		return 0;
+	if (type != SOCK_STREAM && (p.revents & POLLERR)) {
+		if ((p.revents & POLLHUP) && !bytes)
+			return 0;
+		log_refusal(
+		    -ENOTSUP,
+		    "%s: an error waits to be read before the messages in its queue (a peer that closed it or "
+		    "answered with one): looking into the queue would take it away; let the task read it before "
+		    "the dump",
+		    fd_name(info));
+		return DUMP_REFUSED;
+	}
+	w.is_unix = domain == AF_UNIX;
+	w.has_oob = w.is_unix && type == SOCK_STREAM && (p.revents & POLLPRI);
+	if (w.is_unix)
+		queue_overflow_ids(&w);
+	w.what = info->number >= 0 ? arena_printf(d->arena, "in flight to its fd %d", info->number)
+	                           : arena_printf(d->arena, "in flight to a socket that is %s", info->what);
+	return walk(d, &w, (size_t)MAX(bytes, 0));
+}
+
+int queue_write_images(struct dump *d)
+{
+	return image_close(move_ptr(d->queues));
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <fcntl.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "core/proc.h"
+#include "sock/queue_peek.h"
+#include "uapi/scm.h"
+
+/* Descriptors, credentials, and whatever else options of the socket ask for (times, labels, addresses). */
+#define CONTROL_SIZE (CMSG_SPACE(SCM_MAX_FD * sizeof(int)) + 8192)
+
+static void take_fds(struct peeked *p, const struct cmsghdr *c)
+{
+	size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+	for (size_t i = 0; i < n; i++) {
+		int fd;
+
+		memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
+		if (c->cmsg_type == SCM_RIGHTS && p->n_fds < SCM_MAX_FD)
+			p->fds[p->n_fds++] = fd;
+		else if (fd >= 0)
+			close(fd);
+	}
+}
+
+static void read_control(struct msghdr *mh, struct peeked *p)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_len < CMSG_LEN(0))
+			continue;
+		if (c->cmsg_type == SCM_RIGHTS || c->cmsg_type == SCM_PIDFD) {
+			take_fds(p, c);
+		} else if (c->cmsg_type == SCM_CREDENTIALS && c->cmsg_len >= CMSG_LEN(sizeof(p->cred))) {
+			memcpy(&p->cred, CMSG_DATA(c), sizeof(p->cred));
+			p->said_cred = true;
+		}
+	}
+}
+
+int queue_peek(struct queue_walk *w, size_t want, struct peeked *p)
+{
+	int fd = w->info->fd, off = (int)w->at;
+	union {
+		char bytes[CONTROL_SIZE];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = { .iov_base = w->buf, .iov_len = want };
+	struct msghdr mh = {
+		.msg_name = &p->sender,
+		.msg_namelen = sizeof(p->sender),
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	/* MSG_TRUNC: the length of a datagram as it is. A stream is different. */
+	int flags = MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC | (w->type == SOCK_STREAM ? 0 : MSG_TRUNC);
+	ssize_t n;
+
+	memset(p, 0, sizeof(*p));
+	if (w->at > INT32_MAX)
+		return -EFBIG;
+	if (setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off)))
+		return -errno;
+	n = recvmsg(fd, &mh, flags);
+	if (n < 0)
+		return -errno;
+	p->sender_len = MIN(mh.msg_namelen, sizeof(p->sender));
+	read_control(&mh, p);
+	p->length = (size_t)n;
+	p->n = MIN(p->length, want);
+	/* Descriptors for which we had no number left. */
+	if (mh.msg_flags & MSG_CTRUNC) {
+		peeked_close(p);
+		return -EMFILE;
+	}
+	return 0;
+}
+
+int queue_peek_whole(struct queue_walk *w, struct peeked *p)
+{
+	int err = queue_peek(w, w->size, p);
+	char *larger;
+
+	if (err || p->length <= w->size)
+		return err;
+	peeked_close(p);
+	larger = realloc(w->buf, p->length);
+	if (!larger)
+		return -ENOMEM;
+	w->buf = larger;
+	w->size = p->length;
+	err = queue_peek(w, w->size, p);
+	if (!err && p->length > w->size) {
+		peeked_close(p);
+		err = -EMSGSIZE;
+	}
+	return err;
+}
+
+void peeked_close(struct peeked *p)
+{
+	for (size_t i = 0; i < p->n_fds; i++)
+		if (p->fds[i] >= 0)
+			close(p->fds[i]);
+	p->n_fds = 0;
+}
+
+bool peeked_is_message(const struct queue_walk *w, const struct peeked *p)
+{
+	return !w->is_unix || p->said_cred;
+}
+
+static uint32_t read_id(const char *path)
+{
+	_cleanup_free_ char *text = NULL;
+
+	return proc_read(AT_FDCWD, path, &text, NULL) ? 65534 : (uint32_t)strtoul(text, NULL, 10);
+}
+
+void queue_overflow_ids(struct queue_walk *w)
+{
+	w->no_uid = read_id("/proc/sys/kernel/overflowuid");
+	w->no_gid = read_id("/proc/sys/kernel/overflowgid");
+}
+
+bool peeked_has_cred(const struct queue_walk *w, const struct peeked *p)
+{
+	return p->said_cred && (p->cred.pid || p->cred.uid != w->no_uid || p->cred.gid != w->no_gid);
+}
+
+bool peeked_same_cred(const struct peeked *p, const struct ucred *cred)
+{
+	return p->cred.pid == cred->pid && p->cred.uid == cred->uid && p->cred.gid == cred->gid;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Single peeks into a socket's queue, for queue_dump.c. */
+#ifndef CRIU_SOCK_QUEUE_PEEK_H
+#define CRIU_SOCK_QUEUE_PEEK_H
+
+#include <sys/socket.h>
+
+#include "core/kind.h"
+#include "uapi/scm.h"
+
+/* How much is read at once. A message of a stream has less than 40 KiB (net/unix/af_unix.c). */
+#define QUEUE_READ_MIN (64UL << 10)
+#define QUEUE_READ_MAX (1UL << 20)
+
+struct queue_walk {
+	const struct fd_info *info;
+	uint32_t id;
+	const char *what; /* whose are the descriptors in flight, for messages */
+	int type;         /* SOCK_* */
+	bool is_unix, refused;
+	bool has_oob, oob_found; /* a byte sent with MSG_OOB waits */
+	size_t at;               /* bytes before the next piece */
+	char *buf;
+	size_t size;
+	const struct task *last_sender;
+	uint32_t no_uid, no_gid; /* what the kernel shows for a message without credentials */
+};
+
+struct peeked {
+	size_t n;      /* bytes in the buffer */
+	size_t length; /* of the message, which may be more */
+	struct sockaddr_storage sender;
+	socklen_t sender_len;
+	bool said_cred; /* the kernel gave credentials, be it to say that there are none */
+	struct ucred cred;
+	int fds[SCM_MAX_FD];
+	size_t n_fds;
+};
+
+/* What the read before ended with. */
+struct piece {
+	struct ucred cred;
+	bool cut_short; /* before all was read, and not by descriptors */
+};
+
+/*
+ * Peeks at w->at, `want` bytes at most. 0; -EAGAIN where nothing is there; another negative errno. Not logged. The
+ * descriptors are the caller's: peeked_close().
+ */
+int queue_peek(struct queue_walk *w, size_t want, struct peeked *p);
+
+/* The same for the whole next datagram: the buffer grows as needed. */
+int queue_peek_whole(struct queue_walk *w, struct peeked *p);
+
+void peeked_close(struct peeked *p);
+
+/* Not the end of a socket that was shut down, which reads as an empty message. */
+bool peeked_is_message(const struct queue_walk *w, const struct peeked *p);
+
+/* Whether it was sent with credentials: without, the kernel says pid 0 and the overflow ids. */
+void queue_overflow_ids(struct queue_walk *w);
+bool peeked_has_cred(const struct queue_walk *w, const struct peeked *p);
+bool peeked_same_cred(const struct peeked *p, const struct ucred *cred);
+
+#endif

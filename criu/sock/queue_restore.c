@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <string.h>
+#include <sys/socket.h>
+
+#include "agent/as.h"
+#include "core/files.h"
+#include "core/log.h"
+#include "core/table.h"
+#include "sock/queue.h"
+#include "uapi/scm.h"
+#include "uapi/sock_bits.h"
+#include "sk-packet.pb-c.h"
+
+struct message {
+	const SkPacketEntry *e;
+	const void *bytes;
+};
+
+struct queue {
+	uint32_t id;
+	struct message *messages;
+	size_t n;
+	UT_hash_handle hh;
+};
+
+struct sk_queues {
+	struct queue *by_id;
+};
+
+/* ---- reading ---- */
+
+static struct queue *find_queue(struct restore *r, uint32_t id)
+{
+	struct queue *q = NULL;
+
+	if (r->queues)
+		HASH_FIND(hh, r->queues->by_id, &id, sizeof(id), q);
+	return q;
+}
+
+static struct queue *queue_of(struct restore *r, uint32_t id)
+{
+	struct arena *table_arena = r->arena;
+	struct queue *q = find_queue(r, id);
+
+	if (q)
+		return q;
+	q = arena_new_of(r->arena, struct queue);
+	q->id = id;
+	HASH_ADD(hh, r->queues->by_id, id, sizeof(q->id), q);
+	return q;
+}
+
+static int check_rights(struct restore *r, const struct image *img, const SkPacketEntry *e)
+{
+	size_t n = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < e->n_scm; i++) {
+		if (e->scm[i]->type != SCM_RIGHTS)
+			return log_errno(-EINVAL, "%s: file %u: a message with control data of the unknown type %u",
+			                 image_name(img), e->id_for, e->scm[i]->type);
+		n += e->scm[i]->n_rights;
+	}
+	if (n > SCM_MAX_FD)
+		return log_errno(-EINVAL, "%s: file %u: a message with %zu descriptors in flight, %d are possible",
+		                 image_name(img), e->id_for, n, SCM_MAX_FD);
+	for (size_t i = 0; !err && i < e->n_scm; i++)
+		for (size_t j = 0; !err && j < e->scm[i]->n_rights; j++)
+			err = files_hold(r, e->scm[i]->rights[j]);
+	return err ? log_errno(err, "%s: in flight to file %u", image_name(img), e->id_for) : 0;
+}
+
+static int check_entry(struct restore *r, const struct image *img, const SkPacketEntry *e)
+{
+	if (!files_message(r, e->id_for, NULL))
+		return log_errno(-ENOENT, "%s: a message for file %u, which is not there", image_name(img), e->id_for);
+	if (e->length > image_left(img))
+		return log_errno(-EINVAL, "%s: file %u: %u bytes are said to follow, but it ends before",
+		                 image_name(img), e->id_for, e->length);
+	if (e->has_sender && e->sender.len > sizeof(struct sockaddr_storage))
+		return log_errno(-EINVAL, "%s: file %u: a sender's address of %zu bytes", image_name(img), e->id_for,
+		                 e->sender.len);
+	if (e->has_pid && e->pid > INT32_MAX)
+		return log_errno(-EINVAL, "%s: file %u: a message from the impossible pid %u", image_name(img),
+		                 e->id_for, e->pid);
+	if (e->oob && e->length != 1)
+		return log_errno(-EINVAL, "%s: file %u: %u out-of-band bytes at once", image_name(img), e->id_for,
+		                 e->length);
+	return check_rights(r, img, e);
+}
+
+int queue_read_images(struct restore *r)
+{
+	_cleanup_image_ struct image *img = NULL;
+	SkPacketEntry *e;
+	int err;
+
+	if (r->queues)
+		return 0;
+	r->queues = arena_new_of(r->arena, struct sk_queues);
+	err = image_open(r->dir, IMG_SK_QUEUES, 0, &img);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	while ((err = image_read(img, &sk_packet_entry__descriptor, r->arena, &e)) > 0) {
+		struct queue *q;
+		void *bytes;
+
+		err = check_entry(r, img, e);
+		if (err)
+			return err;
+		bytes = arena_alloc(r->arena, e->length + 1UL);
+		err = image_read_raw(img, bytes, e->length);
+		if (err)
+			return err;
+		q = queue_of(r, e->id_for);
+		arena_push(r->arena, &q->messages, &q->n, ((struct message) { e, bytes }));
+	}
+	return err;
+}
+
+size_t queue_count(struct restore *r, uint32_t id)
+{
+	const struct queue *q = find_queue(r, id);
+
+	return q ? q->n : 0;
+}
+
+const void *queue_sender(struct restore *r, uint32_t id, size_t n, size_t *len)
+{
+	const struct queue *q = find_queue(r, id);
+	const SkPacketEntry *e = q && n < q->n ? q->messages[n].e : NULL;
+
+	*len = e && e->has_sender ? e->sender.len : 0;
+	return *len ? e->sender.data : NULL;
+}
+
+/* ---- sending ---- */
+
+struct sending {
+	struct restore *r;
+	int from;
+	int type;                                  /* SOCK_* */
+	const char *what;                          /* for messages */
+	int sndbuf, buf_lock, passcred, passpidfd; /* what they were */
+};
+
+static int get_int(int fd, int name, int missing)
+{
+	socklen_t len = sizeof(int);
+	int v;
+
+	return getsockopt(fd, SOL_SOCKET, name, &v, &len) ? missing : v;
+}
+
+static void set_int(int fd, int name, int v)
+{
+	setsockopt(fd, SOL_SOCKET, name, &v, sizeof(v));
+}
+
+/* The kernel doubles it. Truesizes are rounded up, to twice the length at most, and a message has its own cost. */
+static void raise_sndbuf(const struct sending *s, const struct queue *q, size_t first, size_t n)
+{
+	uint64_t need = 0;
+	int v;
+
+	for (size_t i = first; i < first + n; i++)
+		need += 2ULL * q->messages[i].e->length + 4096;
+	/* Its own earlier messages count too. */
+	need += (uint64_t)s->sndbuf;
+	v = (int)MIN(need, 1UL << 30);
+	if (setsockopt(s->from, SOL_SOCKET, SO_SNDBUFFORCE, &v, sizeof(v)))
+		set_int(s->from, SO_SNDBUF, v);
+}
+
+/* A sender that has SO_PASSCRED gives its credentials to all messages, also to those that had none. */
+static void begin(struct sending *s, const struct queue *q, size_t first, size_t n)
+{
+	s->type = get_int(s->from, SO_TYPE, 0);
+	s->sndbuf = get_int(s->from, SO_SNDBUF, 0);
+	s->buf_lock = get_int(s->from, SO_BUF_LOCK, -1);
+	s->passcred = get_int(s->from, SO_PASSCRED, 0);
+	s->passpidfd = get_int(s->from, SO_PASSPIDFD, 0);
+	raise_sndbuf(s, q, first, n);
+	if (s->passcred > 0)
+		set_int(s->from, SO_PASSCRED, 0);
+	if (s->passpidfd > 0)
+		set_int(s->from, SO_PASSPIDFD, 0);
+}
+
+static void end(const struct sending *s)
+{
+	int half = s->sndbuf / 2;
+
+	if (setsockopt(s->from, SOL_SOCKET, SO_SNDBUFFORCE, &half, sizeof(half)))
+		set_int(s->from, SO_SNDBUF, half);
+	if (s->buf_lock >= 0)
+		set_int(s->from, SO_BUF_LOCK, s->buf_lock);
+	if (s->passcred > 0)
+		set_int(s->from, SO_PASSCRED, s->passcred);
+	if (s->passpidfd > 0)
+		set_int(s->from, SO_PASSPIDFD, s->passpidfd);
+}
+
+static int explain(const struct sending *s, const SkPacketEntry *e, size_t number, size_t sent, int err)
+{
+	const char *why = "";
+
+	if (err == -EAGAIN)
+		why = ": its queue is full (net.core.wmem_max for senders without privilege, "
+		      "net.unix.max_dgram_qlen for datagrams)";
+	else if (err == -ETOOMANYREFS)
+		why = ": more descriptors are in flight than the limit of open files allows without CAP_SYS_RESOURCE "
+		      "or CAP_SYS_ADMIN (ulimit -n)";
+	else if (err == -EPERM && e->n_scm)
+		why = ": does the receiver take no descriptors any more (SO_PASSRIGHTS)?";
+	return log_errno(err, "%s: sending message %zu of %u bytes into its queue, after %zu bytes%s", s->what, number,
+	                 e->length, sent, why);
+}
+
+static int send_message(const struct sending *s, const struct message *m, const int *fds, size_t n_fds)
+{
+	union {
+		char bytes[CMSG_SPACE(SCM_MAX_FD * sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	const SkPacketEntry *e = m->e;
+	struct iovec iov = { .iov_base = (void *)m->bytes, .iov_len = e->length };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct as as = { .pid = VPID(e->has_uid ? e->pid : 0), .uid = e->uid, .gid = e->gid };
+	int flags = e->oob ? MSG_OOB : 0;
+
+	if (s->type == SOCK_STREAM && !e->length && n_fds)
+		return -EINVAL;
+	if (s->type == SOCK_STREAM && !e->length)
+		return 0;
+	if (n_fds) {
+		mh.msg_control = &control;
+		mh.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
+		control.align.cmsg_level = SOL_SOCKET;
+		control.align.cmsg_type = SCM_RIGHTS;
+		control.align.cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+		memcpy(CMSG_DATA(&control.align), fds, n_fds * sizeof(int));
+	}
+	return as_sendmsg(s->r, &as, s->from, &mh, flags, s->what);
+}
+
+static int borrow(const struct sending *s, const SkPacketEntry *e, int *fds, size_t *n)
+{
+	for (size_t i = 0; i < e->n_scm; i++)
+		for (size_t j = 0; j < e->scm[i]->n_rights; j++) {
+			int fd = files_borrow(s->r, e->scm[i]->rights[j]);
+
+			if (fd < 0)
+				return log_errno(fd, "%s: file %u, in flight in its queue", s->what,
+				                 e->scm[i]->rights[j]);
+			fds[(*n)++] = fd;
+		}
+	return 0;
+}
+
+/* A large piece of a stream is sent in several goes if the kernel wants it so. */
+static int send_all(const struct sending *s, const struct message *m, const int *fds, size_t n_fds)
+{
+	SkPacketEntry part = *m->e;
+	struct message rest = { &part, m->bytes };
+
+	for (;;) {
+		int sent = send_message(s, &rest, fds, n_fds);
+
+		if (sent < 0)
+			return sent;
+		if ((uint32_t)sent >= part.length)
+			return 0;
+		if (!sent || s->type != SOCK_STREAM)
+			return -EMSGSIZE;
+		part.length -= (uint32_t)sent;
+		rest.bytes = (const char *)rest.bytes + sent;
+		n_fds = 0; /* they went with the first byte */
+	}
+}
+
+int queue_send(struct restore *r, uint32_t id, size_t first, size_t n, int from)
+{
+	const struct queue *q = find_queue(r, id);
+	struct sending s = { .r = r, .from = from, .what = arena_printf(r->arena, "file %u (a socket)", id) };
+	size_t sent = 0;
+	int err = 0;
+
+	if (!n)
+		return 0;
+	if (!q || first > q->n || n > q->n - first)
+		return log_errno(-EINVAL, "%s: messages %zu to %zu are not in its queue", s.what, first, first + n);
+	begin(&s, q, first, n);
+	for (size_t i = first; !err && i < first + n; i++) {
+		const struct message *m = &q->messages[i];
+		int fds[SCM_MAX_FD];
+		size_t n_fds = 0;
+
+		err = borrow(&s, m->e, fds, &n_fds);
+		if (!err) {
+			err = send_all(&s, m, fds, n_fds);
+			err = err ? explain(&s, m->e, i, sent, err) : 0;
+		}
+		for (size_t j = 0; j < n_fds; j++)
+			close(fds[j]);
+		sent += m->e->length;
+	}
+	end(&s);
+	return err;
+}
