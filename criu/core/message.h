@@ -16,4 +16,8 @@ void message_set_message(void *msg, const char *name, void *sub);
 uint32_t message_get_u32(const void *msg, const char *name);
 const void *message_get_message(const void *msg, const char *name, const ProtobufCMessageDescriptor *pb);
 
+/* The same for any number or bool that fits: false where there is no such field, or (get) where it is not present. */
+bool message_set_number(void *msg, const char *name, int64_t v);
+bool message_get_number(const void *msg, const char *name, int64_t *v);
+
 #endif

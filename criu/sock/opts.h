@@ -20,16 +20,20 @@ int sock_opts_dump(struct dump *d, const struct fd_info *info, SkOptsEntry **opt
 int sock_opts_before_bind(struct restore *r, int fd, const SkOptsEntry *opts, const char *who);
 int sock_opts_restore(struct restore *r, int fd, const SkOptsEntry *opts, const char *who);
 
-/* One row of a family's table: an option that is an int (or a byte) and a field of a message (bool, uint32, int32). */
+/* One row of a table: an option that is a number of 1, 4 or 8 bytes, and a field of a message (bool, a number). */
 struct sock_opt {
 	int level, name;
 	const char *text;  /* "IP_TTL" */
 	const char *field; /* in the message; its has_ flag says whether the option is there */
 	bool late;         /* set after connect(), not before bind() */
+	uint8_t bytes;     /* 1 or 8; 0 means an int */
+	bool hint;         /* where it cannot be set, a warning is enough */
+	int64_t absent; /* the value that is not written, since it is what a new socket has; SOCK_OPT_ALWAYS: any is */
 };
 
-/* Reads and sets all rows of a table (text NULL ends it). An option that is not there, or 0 where absent means 0, is
- * left out. */
+#define SOCK_OPT_ALWAYS INT64_MIN
+
+/* Reads and sets all rows of a table (text NULL ends it). An option that is not there is left out. */
 int sock_opt_table_dump(struct dump *d, const struct fd_info *info, const struct sock_opt *table, void *msg);
 int sock_opt_table_restore(struct restore *r, int fd, const struct sock_opt *table, const void *msg, bool late,
                            const char *who);

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Options that are a number, row by row. */
+#include <string.h>
+#include <sys/socket.h>
+
+#include "core/files.h"
+#include "core/log.h"
+#include "core/message.h"
+#include "sock/opts.h"
+
+/* 1: it is there, and *v is its value; 0: this kernel or this kind of socket does not have it. */
+static int read_number(int fd, const struct sock_opt *o, int64_t *v)
+{
+	union {
+		uint8_t byte;
+		int32_t word;
+		int64_t both;
+	} u = { 0 };
+	socklen_t len = o->bytes ?: sizeof(u.word);
+
+	if (getsockopt(fd, o->level, o->name, &u, &len))
+		return errno == EOPNOTSUPP || errno == ENOPROTOOPT || errno == ENOTCONN || errno == EINVAL ? 0 : -errno;
+	if (len != (o->bytes ?: sizeof(u.word)))
+		return 0;
+	*v = o->bytes == 1 ? u.byte : o->bytes == 8 ? u.both : u.word;
+	return 1;
+}
+
+int sock_opt_table_dump(struct dump *d, const struct fd_info *info, const struct sock_opt *table, void *msg)
+{
+	for (const struct sock_opt *o = table; o->text; o++) {
+		int64_t v;
+		int got = read_number(info->fd, o, &v);
+
+		if (got < 0)
+			return log_errno(got, "%s: reading %s", fd_name(info), o->text);
+		if (got && (v != o->absent || o->absent == SOCK_OPT_ALWAYS) && !message_set_number(msg, o->field, v))
+			return log_errno(-ENOENT, "no field %s for %s", o->field, o->text);
+	}
+	return 0;
+}
+
+static int write_number(int fd, const struct sock_opt *o, int64_t v)
+{
+	int32_t word = (int32_t)v;
+
+	/* A byte is taken as an int as well. */
+	if (o->bytes == 8)
+		return setsockopt(fd, o->level, o->name, &v, sizeof(v)) ? -errno : 0;
+	return setsockopt(fd, o->level, o->name, &word, sizeof(word)) ? -errno : 0;
+}
+
+/* The value as the kernel reads it back: fields without a sign hold negative ones too. */
+static bool same_number(const struct sock_opt *o, int64_t a, int64_t b)
+{
+	return o->bytes == 8 ? a == b : (uint32_t)a == (uint32_t)b;
+}
+
+int sock_opt_table_restore(struct restore *r, int fd, const struct sock_opt *table, const void *msg, bool late,
+                           const char *who)
+{
+	for (const struct sock_opt *o = table; o->text; o++) {
+		int64_t v, now;
+		int err;
+
+		if (o->late != late || !message_get_number(msg, o->field, &v))
+			continue;
+		/* What is so already needs no privilege and no support. */
+		if (read_number(fd, o, &now) == 1 && same_number(o, v, now))
+			continue;
+		err = write_number(fd, o, v);
+		if (err && (o->hint || !v))
+			log_warn("%s: setting %s to %lld: %s", who, o->text, (long long)v, strerror(-err));
+		else if (err)
+			return log_errno(err, "%s: setting %s to %lld", who, o->text, (long long)v);
+	}
+	return 0;
+}

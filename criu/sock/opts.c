@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * SOL_SOCKET. What is not here: SO_ERROR, since reading it clears the error that waits (it is lost at the restore);
+ * SO_INCOMING_CPU, which reads as the CPU of the last packet whether it was set or not; programs that choose in a
+ * SO_REUSEPORT group, which nothing shows.
+ */
+#include <linux/bpf_common.h>
+#include <linux/filter.h>
+#include <linux/net_tstamp.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include "core/files.h"
+#include "core/log.h"
+#include "sock/opts.h"
+#include "uapi/sock_bits.h"
+
+#define ROW(option, of_field) .level = SOL_SOCKET, .name = (option), .text = #option, .field = (of_field)
+#define ALWAYS                .absent = SOCK_OPT_ALWAYS
+#define IS(option, of_field)                                                                                           \
+	{                                                                                                              \
+		ROW(option, of_field), ALWAYS                                                                          \
+	} /* fields of the format: always written */
+#define LATER(option, of_field)                                                                                        \
+	{                                                                                                              \
+		ROW(option, of_field), ALWAYS, .late = true                                                            \
+	}
+#define OWN(option, of_field)                                                                                          \
+	{                                                                                                              \
+		ROW(option, of_field), .late = true                                                                    \
+	}
+
+static const struct sock_opt socket_opts[] = {
+	IS(SO_REUSEADDR, "reuseaddr"),
+	IS(SO_REUSEPORT, "so_reuseport"),
+	IS(SO_MARK, "so_mark"),
+	IS(SO_DONTROUTE, "so_dontroute"),
+	IS(SO_BROADCAST, "so_broadcast"),
+	IS(SO_NO_CHECK, "so_no_check"),
+	/* After IP_TOS, which sets it as well. */
+	LATER(SO_PRIORITY, "so_priority"),
+	LATER(SO_PASSCRED, "so_passcred"),
+	LATER(SO_PASSSEC, "so_passsec"),
+	LATER(SO_KEEPALIVE, "so_keepalive"),
+	LATER(SO_OOBINLINE, "so_oobinline"),
+	OWN(SO_DEBUG, "so_debug"),
+	OWN(SO_PASSPIDFD, "so_passpidfd"),
+	{ ROW(SO_PASSRIGHTS, "so_passrights"), .late = true, .absent = 1 },
+	/* Those of time share flags in the kernel: at most one of the first four is on, and old and new do not mix. */
+	OWN(SO_TIMESTAMPING_OLD, "so_timestamping"),
+	OWN(SO_TIMESTAMPING_NEW, "so_timestamping_new"),
+	OWN(SO_TIMESTAMP_OLD, "so_timestamp"),
+	OWN(SO_TIMESTAMPNS_OLD, "so_timestampns"),
+	OWN(SO_TIMESTAMP_NEW, "so_timestamp_new"),
+	OWN(SO_TIMESTAMPNS_NEW, "so_timestampns_new"),
+	OWN(SO_RXQ_OVFL, "so_rxq_ovfl"),
+	OWN(SO_WIFI_STATUS, "so_wifi_status"),
+	OWN(SO_NOFCS, "so_nofcs"),
+	OWN(SO_SELECT_ERR_QUEUE, "so_select_err_queue"),
+	{ ROW(SO_BUSY_POLL, "so_busy_poll"), .late = true, .hint = true },
+	{ ROW(SO_PREFER_BUSY_POLL, "so_prefer_busy_poll"), .late = true, .hint = true },
+	{ ROW(SO_MAX_PACING_RATE, "so_max_pacing_rate"), .late = true, .bytes = 8, .hint = true, .absent = -1 },
+	{ ROW(SO_RESERVE_MEM, "so_reserve_mem"), .late = true, .hint = true },
+	{ ROW(SO_TXREHASH, "so_txrehash"), .late = true, .hint = true, .absent = 1 },
+	OWN(SO_RCVMARK, "so_rcvmark"),
+	OWN(SO_RCVPRIORITY, "so_rcvpriority"),
+	OWN(SO_ZEROCOPY, "so_zerocopy"),
+	{ ROW(SO_PEEK_OFF, "so_peek_off"), .late = true, .absent = -1 },
+	{ 0 },
+};
+
+/* Set in this order, after the sizes of the buffers, which lock them. */
+static const struct sock_opt buffer_opts[] = {
+	IS(SO_RCVLOWAT, "so_rcvlowat"),
+	IS(SO_BUF_LOCK, "so_buf_lock"),
+	{ 0 },
+};
+
+/* The last: nothing can be attached behind it. */
+static const struct sock_opt last_opts[] = {
+	OWN(SO_LOCK_FILTER, "so_lock_filter"),
+	{ 0 },
+};
+
+/* ---- dump ---- */
+
+static int get(const struct fd_info *info, int name, void *value, socklen_t len, const char *text)
+{
+	if (getsockopt(info->fd, SOL_SOCKET, name, value, &len))
+		return log_errno(-errno, "%s: reading %s", fd_name(info), text);
+	return 0;
+}
+
+/* An instruction as the format has it, whatever the order of bytes. */
+static uint64_t pack_instruction(const struct sock_filter *f)
+{
+	return (uint64_t)f->code << 48 | (uint64_t)f->jt << 40 | (uint64_t)f->jf << 32 | f->k;
+}
+
+static struct sock_filter unpack_instruction(uint64_t v)
+{
+	return (struct sock_filter) {
+		.code = (uint16_t)(v >> 48), .jt = (uint8_t)(v >> 40), .jf = (uint8_t)(v >> 32), .k = (uint32_t)v
+	};
+}
+
+static int refuse_ebpf(const struct fd_info *info)
+{
+	log_refusal(-ENOTSUP,
+	            "%s: %s with an eBPF program attached (SO_ATTACH_BPF), which the kernel does not show; let the "
+	            "program take it off (SO_DETACH_FILTER), or use a classic filter",
+	            fd_name(info), fd_what(info));
+	return DUMP_REFUSED;
+}
+
+/* Its length counts instructions. EACCES: the kernel has no classic form of what is attached. */
+static int dump_filter(struct dump *d, const struct fd_info *info, SkOptsEntry *o)
+{
+	socklen_t n = 0;
+	struct sock_filter *f;
+
+	if (getsockopt(info->fd, SOL_SOCKET, SO_GET_FILTER, NULL, &n)) {
+		if (errno == EACCES)
+			return refuse_ebpf(info);
+		return log_errno(-errno, "%s: the size of its filter", fd_name(info));
+	}
+	if (!n)
+		return 0;
+	f = arena_array(d->arena, struct sock_filter, n);
+	if (getsockopt(info->fd, SOL_SOCKET, SO_GET_FILTER, f, &n))
+		return log_errno(-errno, "%s: reading its filter", fd_name(info));
+	o->so_filter = arena_array(d->arena, uint64_t, n);
+	o->n_so_filter = n;
+	for (size_t i = 0; i < n; i++)
+		o->so_filter[i] = pack_instruction(&f[i]);
+	return 0;
+}
+
+static int dump_times(const struct fd_info *info, SkOptsEntry *o)
+{
+	struct timeval send = { 0 }, receive = { 0 };
+	int err = get(info, SO_SNDTIMEO, &send, sizeof(send), "SO_SNDTIMEO");
+
+	err = err ?: get(info, SO_RCVTIMEO, &receive, sizeof(receive), "SO_RCVTIMEO");
+	o->so_snd_tmo_sec = (uint64_t)send.tv_sec;
+	o->so_snd_tmo_usec = (uint64_t)send.tv_usec;
+	o->so_rcv_tmo_sec = (uint64_t)receive.tv_sec;
+	o->so_rcv_tmo_usec = (uint64_t)receive.tv_usec;
+	return err;
+}
+
+static void dump_txtime(const struct fd_info *info, SkOptsEntry *o)
+{
+	struct sock_txtime t = { 0 };
+	socklen_t len = sizeof(t);
+
+	/* One that is on with CLOCK_REALTIME and without flags looks like one that is off. */
+	if (getsockopt(info->fd, SOL_SOCKET, SO_TXTIME, &t, &len) || (!t.clockid && !t.flags))
+		return;
+	o->has_so_txtime_clock = o->has_so_txtime_flags = true;
+	o->so_txtime_clock = (uint32_t)t.clockid;
+	o->so_txtime_flags = t.flags;
+}
+
+static void dump_device(struct dump *d, const struct fd_info *info, SkOptsEntry *o)
+{
+	char name[IFNAMSIZ + 1] = "";
+	socklen_t len = IFNAMSIZ;
+
+	if (!getsockopt(info->fd, SOL_SOCKET, SO_BINDTODEVICE, name, &len) && *name)
+		o->so_bound_dev = arena_strdup(d->arena, name);
+}
+
+int sock_opts_dump(struct dump *d, const struct fd_info *info, SkOptsEntry **optsp)
+{
+	SkOptsEntry *o = arena_msg(d->arena, SkOptsEntry, sk_opts_entry);
+	struct linger linger;
+	int err;
+
+	*optsp = o;
+	err = get(info, SO_SNDBUF, &o->so_sndbuf, sizeof(o->so_sndbuf), "SO_SNDBUF");
+	err = err ?: get(info, SO_RCVBUF, &o->so_rcvbuf, sizeof(o->so_rcvbuf), "SO_RCVBUF");
+	err = err ?: get(info, SO_LINGER, &linger, sizeof(linger), "SO_LINGER");
+	err = err ?: dump_times(info, o);
+	err = err ?: sock_opt_table_dump(d, info, socket_opts, o);
+	err = err ?: sock_opt_table_dump(d, info, buffer_opts, o);
+	err = err ?: sock_opt_table_dump(d, info, last_opts, o);
+	if (err)
+		return err;
+	o->has_so_linger = linger.l_onoff;
+	o->so_linger = linger.l_onoff ? (uint32_t)linger.l_linger : 0;
+	dump_device(d, info, o);
+	dump_txtime(info, o);
+	return dump_filter(d, info, o);
+}
+
+/* ---- restore ---- */
+
+/* The kernel doubles what it is given, and reads back the double. */
+static int set_buffer(int fd, int name, int force, uint32_t want, const char *text, const char *who)
+{
+	int half = (int)(want / 2), now = 0;
+	socklen_t len = sizeof(now);
+
+	if (!getsockopt(fd, SOL_SOCKET, name, &now, &len) && (uint32_t)now == want)
+		return 0;
+	if (setsockopt(fd, SOL_SOCKET, force, &half, sizeof(half)) &&
+	    setsockopt(fd, SOL_SOCKET, name, &half, sizeof(half)))
+		return log_errno(-errno, "%s: setting %s to %u", who, text, want);
+	len = sizeof(now);
+	if (!getsockopt(fd, SOL_SOCKET, name, &now, &len) && (uint32_t)now < want)
+		log_warn("%s: %s is %d, it was %u: more needs CAP_NET_ADMIN, or a higher net.core.%cmem_max", who, text,
+		         now, want, name == SO_SNDBUF ? 'w' : 'r');
+	return 0;
+}
+
+int sock_opts_before_bind(struct restore *r, int fd, const SkOptsEntry *o, const char *who)
+{
+	int err = sock_opt_table_restore(r, fd, socket_opts, o, false, who);
+
+	err = err ?: set_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE, o->so_sndbuf, "SO_SNDBUF", who);
+	err = err ?: set_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE, o->so_rcvbuf, "SO_RCVBUF", who);
+	err = err ?: sock_opt_table_restore(r, fd, buffer_opts, o, false, who);
+	if (err || !o->so_bound_dev)
+		return err;
+	if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, o->so_bound_dev, (socklen_t)strlen(o->so_bound_dev)))
+		return log_errno(-errno, "%s: binding it to the network interface %s", who, o->so_bound_dev);
+	return 0;
+}
+
+static int set_time(int fd, int name, uint64_t sec, uint64_t usec, const char *text, const char *who)
+{
+	struct timeval t = { .tv_sec = (time_t)sec, .tv_usec = (suseconds_t)usec };
+
+	/* None is what a new socket has. */
+	if ((sec || usec) && setsockopt(fd, SOL_SOCKET, name, &t, sizeof(t)))
+		return log_errno(-errno, "%s: setting %s to %llu.%06llu", who, text, (unsigned long long)sec,
+		                 (unsigned long long)usec);
+	return 0;
+}
+
+static int attach_filter(struct restore *r, int fd, const SkOptsEntry *o, const char *who)
+{
+	struct sock_fprog program = { .len = (unsigned short)o->n_so_filter };
+
+	if (!o->n_so_filter)
+		return 0;
+	if (o->n_so_filter > BPF_MAXINSNS)
+		return log_errno(-EINVAL, "%s: a filter of %zu instructions; %d are possible", who, o->n_so_filter,
+		                 BPF_MAXINSNS);
+	program.filter = arena_array(r->arena, struct sock_filter, o->n_so_filter);
+	for (size_t i = 0; i < o->n_so_filter; i++)
+		program.filter[i] = unpack_instruction(o->so_filter[i]);
+	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)))
+		return log_errno(-errno, "%s: attaching its filter of %zu instructions%s", who, o->n_so_filter,
+		                 errno == ENOMEM ? " (is net.core.optmem_max too low?)" : "");
+	return 0;
+}
+
+int sock_opts_restore(struct restore *r, int fd, const SkOptsEntry *o, const char *who)
+{
+	struct linger linger = { .l_onoff = o->has_so_linger, .l_linger = (int)o->so_linger };
+	struct sock_txtime t = { .clockid = (int)o->so_txtime_clock, .flags = o->so_txtime_flags };
+	int err = sock_opt_table_restore(r, fd, socket_opts, o, true, who);
+
+	err = err ?: set_time(fd, SO_SNDTIMEO, o->so_snd_tmo_sec, o->so_snd_tmo_usec, "SO_SNDTIMEO", who);
+	err = err ?: set_time(fd, SO_RCVTIMEO, o->so_rcv_tmo_sec, o->so_rcv_tmo_usec, "SO_RCVTIMEO", who);
+	if (!err && o->has_so_linger && setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)))
+		return log_errno(-errno, "%s: setting SO_LINGER to %u", who, o->so_linger);
+	if (!err && o->has_so_txtime_clock && setsockopt(fd, SOL_SOCKET, SO_TXTIME, &t, sizeof(t)))
+		return log_errno(-errno, "%s: setting SO_TXTIME to clock %d", who, t.clockid);
+	err = err ?: attach_filter(r, fd, o, who);
+	return err ?: sock_opt_table_restore(r, fd, last_opts, o, true, who);
+}
