@@ -23,6 +23,7 @@ struct restore {
 	struct stats *stats;
 	struct SeccompEntry *filters; /* seccomp.img, or NULL */
 	struct mm_restore *mm;        /* mm/mm_read.h */
+	struct task_locks *locks;     /* task/lock.h */
 	struct sk_queues *queues;     /* sock/queue_restore.c */
 	void *kind_state[32];
 };

@@ -201,12 +201,11 @@ class Snapshot:
         self._put(pid, "fds", " ".join(map(str, fds)))
         for fd in fds:
             self._put(pid, "fd %d/link" % fd, self._name(link("/proc/%d/fd/%d" % (pid, fd))))
+            seen = {}  # keys come more than once: locks, epoll targets
             for line in text("/proc/%d/fdinfo/%d" % (pid, fd)).splitlines():
                 k, _, v = line.partition(":")
-                key = "fd %d/%s" % (fd, k)
-                while "%d/%s" % (self.inner[pid], key) in self.table:
-                    key += "+"
-                self._put(pid, key, v.strip())
+                seen[k] = seen.get(k, 0) + 1
+                self._put(pid, "fd %d/%s%s" % (fd, k, "+%d" % seen[k] if seen[k] > 1 else ""), v.strip())
 
     def _sharing(self):
         """Which tasks share which objects, and which descriptors are one description."""

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * File locks and leases (--file-locks), as /proc/PID/fdinfo shows them. A lock is shown with the open file through
+ * which it was taken, and with that alone: flock(2), OFD locks and leases belong to it, so it is shown by all
+ * descriptors of it, in all tasks; a POSIX lock belongs to the descriptor table, and is shown by that table's
+ * descriptors of the file. (It cannot outlive them: to close any descriptor of the file drops it.) So whoever shows a
+ * lock can take it again.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+
+#include "core/fdinfo.h"
+#include "core/log.h"
+#include "core/message.h"
+#include "task/answer.h"
+#include "task/lock.h"
+
+extern const struct task_part locks_part;
+
+/* ---- dump ---- */
+
+/* Locks of one open file (posix false), or POSIX locks of one descriptor table through it. */
+struct seen {
+	struct {
+		uint32_t id, files_id;
+		uint64_t posix;
+	} key;
+	const struct file_locked *from; /* who showed them first; the others show the same */
+	UT_hash_handle hh;
+};
+
+/* Tasks by our pid, for who took a lock. */
+struct by_pid {
+	pid_t pid;
+	const struct task *task;
+	UT_hash_handle hh;
+};
+
+struct lock_dump {
+	struct dump *d;
+	struct seen *seen;
+	struct by_pid *tasks;
+	struct outsiders outsiders;
+	struct image *img;
+};
+
+static void index_tasks(struct lock_dump *ld)
+{
+	struct arena *table_arena = ld->d->arena;
+
+	for (size_t i = 0; i < ld->d->tree.n_tasks; i++) {
+		struct by_pid *p = arena_new_of(table_arena, struct by_pid);
+
+		p->task = ld->d->tree.tasks[i];
+		p->pid = p->task->pid;
+		HASH_ADD_INT(ld->tasks, pid, p);
+	}
+}
+
+static const struct task *task_of(const struct lock_dump *ld, pid_t pid)
+{
+	struct by_pid *p;
+
+	HASH_FIND_INT(ld->tasks, &pid, p);
+	return p ? p->task : NULL;
+}
+
+static int compare_number(const void *number, const void *entry)
+{
+	uint32_t x = *(const uint32_t *)number, y = (*(FdinfoEntry *const *)entry)->fd;
+
+	return (x > y) - (x < y);
+}
+
+static const FdinfoEntry *find_fd(const struct task *t, uint32_t number)
+{
+	FdinfoEntry **e = t->n_fds ? bsearch(&number, t->fds, t->n_fds, sizeof(*t->fds), compare_number) : NULL;
+
+	return e ? *e : NULL;
+}
+
+/* Whether this descriptor is the first that shows these locks. */
+static bool is_first(struct lock_dump *ld, const struct file_locked *l, uint32_t id, bool posix)
+{
+	struct arena *table_arena = ld->d->arena;
+	struct seen *s, key = { .key.id = id, .key.posix = posix };
+
+	if (posix)
+		key.key.files_id = l->task->ids->files_id;
+	HASH_FIND(hh, ld->seen, &key.key, sizeof(key.key), s);
+	if (!s) {
+		s = arena_new_of(table_arena, struct seen);
+		s->key = key.key;
+		s->from = l;
+		HASH_ADD(hh, ld->seen, key, sizeof(s->key), s);
+	}
+	return s->from == l;
+}
+
+/*
+ * A lease that is being broken is as good as what it is to become: the signal that says so has been sent. (That is no
+ * read lease where the file is open for writing: only the kernel makes such a one, when it lost patience.)
+ */
+static bool lease_is_over(const struct file_locked *l, const struct lock_line *line)
+{
+	struct fdinfo fi;
+	bool over;
+
+	if (line->kind != LOCK_LEASE || (!line->breaking && line->type != F_UNLCK))
+		return false;
+	over = line->type != F_RDLCK || parse_fdinfo(l->info, &fi) || (fi.flags & O_ACCMODE) != O_RDONLY;
+	log_warn("%s: fd %d: %s: its lease is being broken by somebody who opens the file: after a restore %s",
+	         task_name(l->task), l->number, l->link, over ? "there is none" : "it is a read lease");
+	return over;
+}
+
+static int dump_lock(struct lock_dump *ld, const struct file_locked *l, const struct lock_line *line)
+{
+	FileLockEntry e = FILE_LOCK_ENTRY__INIT;
+	const struct task *taker = task_of(ld, line->pid);
+	int err = 0;
+
+	if (lease_is_over(l, line))
+		return 0;
+	/* Tasks may share a table: then the one who took it, whose pid others are told (F_GETLK), takes it again. */
+	if (!taker || !taker->ids || taker->ids->files_id != l->task->ids->files_id)
+		taker = l->task;
+	if (line->kind == LOCK_FLOCK || line->kind == LOCK_OFD)
+		lock_warn_outside(ld->d, &ld->outsiders, l, line->pid > 0 && !task_of(ld, line->pid) ? line->pid : 0);
+	e.flag = line->kind;
+	e.type = (uint32_t)line->type;
+	e.pid = taker->vpid.v;
+	e.fd = l->number;
+	e.start = line->start;
+	e.len = line->len;
+	if (!ld->img)
+		err = image_create(ld->d->dir, IMG_FILE_LOCKS, 0, &ld->img);
+	return err ?: image_write(ld->img, &e);
+}
+
+static int dump_descriptor(struct lock_dump *ld, const struct file_locked *l)
+{
+	const FdinfoEntry *fd = find_fd(l->task, (uint32_t)l->number);
+	bool own, common;
+	int err = 0;
+
+	if (!fd) /* it was refused */
+		return 0;
+	own = is_first(ld, l, fd->id, true);
+	common = is_first(ld, l, fd->id, false);
+	for (const char *text = l->info; !err && text; text = next_line(text)) {
+		struct lock_line line;
+
+		if (strncmp(text, "lock:", 5))
+			continue;
+		if (parse_lock_line(text, &line)) {
+			log_refusal(-ENOTSUP, "%s: fd %d: %s: a kind of lock that is not known is held on it (%.*s)",
+			            task_name(l->task), l->number, l->link, (int)strcspn(text, "\n"), text);
+			break;
+		}
+		if (line.kind == LOCK_POSIX ? own : common)
+			err = dump_lock(ld, l, &line);
+	}
+	return err;
+}
+
+static int locks_collected(struct dump *d)
+{
+	struct lock_dump ld = { .d = d };
+	const struct file_locked **all = NULL;
+	size_t n = 0;
+	int err = 0;
+
+	if (!d->locked)
+		return 0;
+	index_tasks(&ld);
+	for (const struct file_locked *l = d->locked; l; l = l->next)
+		arena_push(d->arena, &all, &n, l);
+	while (!err && n)
+		err = dump_descriptor(&ld, all[--n]); /* they were met in the other order */
+	if (err) {
+		image_cleanup(&ld.img);
+		return err;
+	}
+	return image_close(ld.img);
+}
+
+/* ---- restore ---- */
+
+static struct task_locks *locks_of(const struct restore *r, const struct task *t)
+{
+	struct task_locks *l;
+
+	HASH_FIND_INT(r->locks, &t->vpid.v, l);
+	return l;
+}
+
+static int add_lock(struct restore *r, FileLockEntry *e)
+{
+	const struct task *t = tree_find(&r->tree, VPID(e->pid));
+	struct arena *table_arena = r->arena;
+	struct task_locks *l;
+
+	if (!t || t->state == TASK_DEAD)
+		return log_errno(-EINVAL, "filelocks.img: a lock of pid %d, which is not in the checkpoint", e->pid);
+	l = locks_of(r, t);
+	if (!l) {
+		l = arena_new_of(r->arena, struct task_locks);
+		l->pid = t->vpid.v;
+		HASH_ADD_INT(r->locks, pid, l);
+	}
+	arena_push(r->arena, &l->locks, &l->n, e);
+	return 0;
+}
+
+static int locks_read_images(struct restore *r)
+{
+	_cleanup_image_ struct image *img = NULL;
+	int err = image_open(r->dir, IMG_FILE_LOCKS, 0, &img);
+	FileLockEntry *e;
+
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	while ((err = image_read(img, &file_lock_entry__descriptor, r->arena, &e)) > 0) {
+		err = add_lock(r, e);
+		if (err)
+			return err;
+	}
+	return err;
+}
+
+static bool is_known(const FileLockEntry *e)
+{
+	bool range = e->flag == LOCK_POSIX || e->flag == LOCK_OFD;
+
+	if (!range && e->flag != LOCK_FLOCK && e->flag != LOCK_LEASE)
+		return false;
+	return (e->type == F_RDLCK || e->type == F_WRLCK) && e->start >= 0 && e->len >= 0 &&
+	       (!e->len || e->start <= INT64_MAX - e->len);
+}
+
+/* Whether the descriptor can take it: locks of ranges want it open for reading or writing, as they are. */
+static bool is_fit(const FileLockEntry *e, uint32_t flags)
+{
+	uint32_t mode = flags & O_ACCMODE;
+
+	if (flags & O_PATH)
+		return false;
+	if (e->flag != LOCK_POSIX && e->flag != LOCK_OFD)
+		return true;
+	return mode == O_RDWR || mode == (e->type == F_WRLCK ? O_WRONLY : O_RDONLY);
+}
+
+static int locks_check(struct restore *r, const struct thread *th)
+{
+	const struct task_locks *l = locks_of(r, th->task);
+	char text[96];
+
+	for (size_t i = 0; l && i < l->n; i++) {
+		const FileLockEntry *e = l->locks[i];
+		const FdinfoEntry *fd = find_fd(th->task, (uint32_t)e->fd);
+		const void *msg = fd ? files_message(r, fd->id, NULL) : NULL;
+
+		if (!is_known(e))
+			return log_refusal(-ENOTSUP,
+			                   "%s: filelocks.img: a lock on fd %d of a kind (%u), type (%u) or range "
+			                   "that is not known",
+			                   task_name(th->task), e->fd, e->flag, e->type);
+		if (!msg || !is_fit(e, message_get_u32(msg, "flags")))
+			return log_refusal(-EBADF, "%s: fd %d %s to take %s", task_name(th->task), e->fd,
+			                   fd ? "is not open in a way" : "is not there",
+			                   lock_text(e, text, sizeof(text)));
+	}
+	return 0;
+}
+
+/* Adds the call that takes it. */
+static int ask(struct batch *b, const FileLockEntry *e)
+{
+	struct flock range = { .l_type = (short)e->type, .l_start = e->start, .l_len = e->len };
+
+	switch (e->flag) {
+	case LOCK_FLOCK:
+		return batch_ask(b, SYS_flock, (uint64_t)e->fd, (e->type == F_WRLCK ? LOCK_EX : LOCK_SH) | LOCK_NB);
+	case LOCK_LEASE:
+		return batch_ask(b, SYS_fcntl, (uint64_t)e->fd, F_SETLEASE, e->type);
+	default:
+		return batch_ask(b, SYS_fcntl, (uint64_t)e->fd, e->flag == LOCK_OFD ? F_OFD_SETLK : F_SETLK,
+		                 batch_data(b, &range, sizeof(range)));
+	}
+}
+
+#define CHUNK 64
+
+static int take(const struct task *t, struct batch *b, FileLockEntry *const *locks, size_t n)
+{
+	int op[CHUNK], err;
+
+	batch_reserve(b, (unsigned)n, n * sizeof(struct flock));
+	for (size_t i = 0; i < n; i++)
+		op[i] = ask(b, locks[i]);
+	err = batch_run(b);
+	for (size_t i = 0; !err && i < n; i++)
+		if (batch_ret(b, op[i]) < 0)
+			err = lock_refused(t, locks[i], (int)batch_ret(b, op[i]));
+	return err;
+}
+
+static int locks_restore(struct restore *r, struct thread *th, struct batch *b)
+{
+	const struct task_locks *l = locks_of(r, th->task);
+	size_t chunk = MIN(CHUNK, batch_capacity(b));
+	int err = 0;
+
+	for (size_t i = 0; l && !err && i < l->n; i += chunk)
+		err = take(th->task, b, l->locks + i, MIN(l->n - i, chunk));
+	return err;
+}
+
+const struct task_part locks_part = {
+	.name = "file locks",
+	.collected = locks_collected,
+	.read_images = locks_read_images,
+	.check = locks_check,
+	.restore = locks_restore,
+};
