@@ -9,6 +9,7 @@
 	X(eventfd_kind)                                                                                                \
 	X(signalfd_kind)                                                                                               \
 	X(bpfmap_kind)                                                                                                 \
+	X(tun_kind)                                                                                                    \
 	X(pipe_kind)                                                                                                   \
 	X(fifo_kind)                                                                                                   \
 	X(pidfd_kind)                                                                                                  \
