@@ -13,6 +13,7 @@
 	X(pipe_kind)                                                                                                   \
 	X(fifo_kind)                                                                                                   \
 	X(pidfd_kind)                                                                                                  \
+	X(memfd_kind)                                                                                                  \
 	X(tty_kind)     /* before regular files: a terminal is a character device too */                               \
 	X(reg_kind)     /* after all that have a path: takes any of them */                                            \
 	X(timerfd_kind) /* last of all: armed when nothing else is left to do */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The data of shared anonymous memory: read from the object itself, once, whoever maps it. */
+/* The data of shared memory: read from the object itself, once, whoever has it. */
 #include <fcntl.h>
-#include <inttypes.h>
 #include <sys/stat.h>
 
 #include "core/log.h"
@@ -28,18 +27,48 @@ static int add_data(struct page_stream *s, uint64_t size)
 	return err;
 }
 
+struct mm_shared *mm_shared_of(struct dump *d)
+{
+	struct dump_task *root = d->tree.tasks[0]->dump;
+
+	if (root->vmas && root->vmas->shared)
+		return root->vmas->shared;
+	return arena_new_of(d->arena, struct mm_shared);
+}
+
+bool shmem_is_noted(struct dump *d, uint64_t ino)
+{
+	struct shmem_object *o;
+
+	HASH_FIND(hh, mm_shared_of(d)->objects, &ino, sizeof(ino), o);
+	return o;
+}
+
+void shmem_note_object(struct dump *d, const struct task *t, uint64_t ino, const char *path)
+{
+	struct arena *table_arena = d->arena;
+	struct mm_shared *shared = mm_shared_of(d);
+	struct shmem_object *o;
+
+	if (shmem_is_noted(d, ino))
+		return;
+	o = arena_new_of(d->arena, struct shmem_object);
+	o->ino = ino;
+	o->task = t;
+	o->path = arena_strdup(d->arena, path);
+	HASH_ADD(hh, shared->objects, ino, sizeof(o->ino), o);
+}
+
 int shmem_scan(const struct shmem_object *o, struct page_stream *s)
 {
-	char path[80];
 	struct stat st;
 	int err;
 
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, o->task->pid, o->start, o->end);
-	s->source = open(path, O_RDONLY | O_CLOEXEC);
+	s->source = open(o->path, O_RDONLY | O_CLOEXEC);
 	if (s->source < 0 || fstat(s->source, &st))
-		return log_errno(-errno, "%s: opening shared memory through %s", task_name(o->task), path);
+		return log_errno(-errno, "%s: opening shared memory through %s", task_name(o->task), o->path);
 	if (st.st_ino != o->ino)
-		return log_errno(-ESTALE, "%s: %s is not the memory that was mapped there", task_name(o->task), path);
+		return log_errno(-ESTALE, "%s: %s is not the memory that was there", task_name(o->task), o->path);
 	err = add_data(s, (uint64_t)st.st_size);
-	return err ? log_errno(err, "%s: finding data in shared memory at %" PRIx64, task_name(o->task), o->start) : 0;
+	return err ? log_errno(err, "%s: finding data in shared memory (%s)", task_name(o->task), o->path) : 0;
 }

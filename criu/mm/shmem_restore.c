@@ -26,13 +26,12 @@ static struct shmem *find(const struct mm_restore *m, uint64_t id)
 	return s;
 }
 
-/* An object without any data has no image. */
-static int read_pages(struct restore *r, struct shmem *s)
+int shmem_read_pages(struct restore *r, uint64_t id, struct pages **pagesp)
 {
-	int err = pages_read(r, IMG_SHMEM_PAGEMAP, s->id, INT64_MAX & ~(PAGE_SIZE - 1), &s->pages);
+	int err = pages_read(r, IMG_SHMEM_PAGEMAP, id, INT64_MAX & ~(PAGE_SIZE - 1), pagesp);
 
 	if (err == -ENOENT)
-		s->pages = arena_new_of(r->arena, struct pages);
+		*pagesp = arena_new_of(r->arena, struct pages);
 	return err == -ENOENT ? 0 : err;
 }
 
@@ -50,7 +49,7 @@ int shmem_note(struct restore *r, const struct task *t, const VmaEntry *v)
 		s->id = v->shmid;
 		s->memfd = -1;
 		HASH_ADD(hh, m->shmem, id, sizeof(s->id), s);
-		err = read_pages(r, s);
+		err = shmem_read_pages(r, s->id, &s->pages);
 	}
 	s->size = MAX(s->size, v->pgoff + v->end - v->start);
 	s->mappings++;
@@ -79,19 +78,18 @@ static int open_map(const struct shmem *s)
 	return fd < 0 ? -errno : fd;
 }
 
-static int fill(struct restore *r, const struct shmem *s)
+int shmem_fill(struct restore *r, const struct pages *pages, void *map, uint64_t size)
 {
-	struct fill *f = fill_new(r, getpid(), s->pages->id);
-	uint64_t base = (uintptr_t)s->map;
+	struct fill *f = fill_new(r, getpid(), pages->id);
 
-	for (size_t i = 0; i < s->pages->n_runs; i++) {
-		struct page_run run = s->pages->runs[i];
+	for (size_t i = 0; i < pages->n_runs; i++) {
+		struct page_run run = pages->runs[i];
 
 		/* A mapping that is gone may have been the only one to reach so far; the object had it. */
-		if (run.at >= s->size)
+		if (run.at >= size)
 			break;
-		run.n = MIN(run.n, (s->size - run.at) / PAGE_SIZE);
-		run.at += base;
+		run.n = MIN(run.n, (size - run.at) / PAGE_SIZE);
+		run.at += (uintptr_t)map;
 		fill_add(f, &run);
 	}
 	return fill_run(f);
@@ -100,7 +98,7 @@ static int fill(struct restore *r, const struct shmem *s)
 static int make(struct restore *r, struct shmem *s)
 {
 	struct mm_restore *m = mm_of(r);
-	int fd = -1, err;
+	int fd = -1;
 
 	if (!m->no_map_files) {
 		s->map = mmap(NULL, s->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -126,8 +124,7 @@ static int make(struct restore *r, struct shmem *s)
 		if (s->map == MAP_FAILED)
 			return log_errno(-errno, "shared memory %" PRIu64 " of %" PRIu64 " bytes", s->id, s->size);
 	}
-	err = fill(r, s);
-	return err;
+	return shmem_fill(r, s->pages, s->map, s->size);
 }
 
 int shmem_open(struct restore *r, const VmaEntry *v)

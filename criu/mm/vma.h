@@ -30,11 +30,11 @@ struct vma_list {
 	struct mm_shared *shared; /* the same for all tasks of a dump */
 };
 
-/* A shared anonymous object, mapped by one task or more. */
+/* A shared object of the kernel's own tmpfs whose data has to be stored: anonymous memory, or a memfd. */
 struct shmem_object {
 	uint64_t ino;
-	const struct task *task; /* of the first that maps it, where it maps it */
-	uint64_t start, end;
+	const struct task *task; /* of the first that has it */
+	const char *path;        /* that opens it, in /proc */
 	UT_hash_handle hh;
 };
 
@@ -46,5 +46,14 @@ struct mm_shared {
 	uint32_t last_pages_id;
 	bool warned_special;
 };
+
+/* That of this dump: there once the first task's mappings are known. */
+struct mm_shared *mm_shared_of(struct dump *d);
+
+/* Its data goes into pagemap-shmem-<ino>. path: copied; only that of the first call counts. */
+void shmem_note_object(struct dump *d, const struct task *t, uint64_t ino, const char *path);
+
+/* Whether it is known already. */
+bool shmem_is_noted(struct dump *d, uint64_t ino);
 
 #endif

@@ -103,6 +103,11 @@ static bool is_shared_anon(struct mm_shared *shared, const struct proc_map *m)
 	       on_shmem(shared, m);
 }
 
+static bool is_memfd(struct mm_shared *shared, const struct proc_map *m)
+{
+	return starts_with(m->name, "/memfd:") && on_shmem(shared, m);
+}
+
 /* A name that another file can have too is meant only where the kernel made it. */
 static const char *bad_name(struct mm_shared *shared, const struct proc_map *m)
 {
@@ -179,20 +184,12 @@ static int fill_file(struct dump *d, struct task *t, struct mm_shared *shared, c
 	return 0;
 }
 
-static void note_shmem(struct dump *d, struct task *t, struct mm_shared *shared, const struct proc_map *m)
+static void note_shmem(struct dump *d, struct task *t, const struct proc_map *m)
 {
-	struct arena *table_arena = d->arena;
-	struct shmem_object *o;
+	char path[80];
 
-	HASH_FIND(hh, shared->objects, &m->ino, sizeof(m->ino), o);
-	if (o)
-		return;
-	o = arena_new_of(d->arena, struct shmem_object);
-	o->ino = m->ino;
-	o->task = t;
-	o->start = m->start;
-	o->end = m->end;
-	HASH_ADD(hh, shared->objects, ino, sizeof(o->ino), o);
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, t->pid, m->start, m->end);
+	shmem_note_object(d, t, m->ino, path);
 }
 
 static char *anon_name(struct arena *a, const struct proc_map *m)
@@ -246,11 +243,15 @@ static int fill_vma(struct dump *d, struct task *t, struct mm_shared *shared, co
 		e->status |= VMA_ANON_SHARED;
 		e->flags |= MAP_ANONYMOUS;
 		e->shmid = m->ino;
-		note_shmem(d, t, shared, m);
+		note_shmem(d, t, m);
 		return 0;
 	}
 	if (m->ino || (*m->name && *m->name != '[')) {
 		v->pages = m->shared ? VMA_PAGES_NONE : VMA_PAGES_COPIES;
+		if (is_memfd(shared, m)) {
+			e->status |= VMA_MEMFD;
+			note_shmem(d, t, m);
+		}
 		return fill_file(d, t, shared, m, e);
 	}
 	e->pgoff = 0;
@@ -311,24 +312,16 @@ static int collect_one(struct dump *d, struct task *t, const struct proc_map *m)
 	return 0;
 }
 
-static struct mm_shared *shared_of(struct dump *d)
-{
-	struct dump_task *root = d->tree.tasks[0]->dump;
-
-	if (root->vmas && root->vmas->shared)
-		return root->vmas->shared;
-	return arena_new_of(d->arena, struct mm_shared);
-}
-
 int mm_collect(struct dump *d, struct task *t)
 {
 	struct proc_map *maps = NULL;
+	struct mm_shared *shared = mm_shared_of(d);
 	size_t n = 0;
 	int err;
 
 	t->mm = arena_msg(d->arena, MmEntry, mm_entry);
 	t->dump->vmas = arena_new_of(d->arena, struct vma_list);
-	t->dump->vmas->shared = shared_of(d);
+	t->dump->vmas->shared = shared;
 	err = read_proc_maps(t->dump->proc_fd, "smaps", d->arena, &maps, &n);
 	if (err)
 		return log_errno(err, "%s: reading /proc/%d/smaps", task_name(t), t->pid);

@@ -7,7 +7,6 @@
  * zdtm: refuse fd 100: .*(epoll|eventpoll)
  * zdtm: refuse fd 103: .*inotify
  * zdtm: refuse fd 104: .*socket
- * zdtm: refuse fd 105: .*(memfd|deleted)
  * zdtm: refuse (lock|flock)
  * zdtm: refuse (SysV|System V|SYSV|shmem|shared memory)
  * zdtm: refuse (uts|UTS)
