@@ -1,0 +1,85 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+# Locks that somebody else holds by the time of the restore: it fails, naming file, range and holder, and leaves nothing;
+# when they are free again the same images restore. A flock that is also held outside is warned of at dump.
+# zdtm: driver
+import fcntl
+import os
+
+from driver import check, children, reap, run_all, scenario, text, wait_for
+
+
+def conflict(s, program, take, words):
+    s.victim(program)
+    s.dump("-l")
+    fds = take(s)
+    s.restore(ok=False)
+    said = s.errors("restore.log")
+    check(s.rc != 0, "restored over a lock that is held")
+    for w in (*words, "pid %d (" % os.getpid()):
+        check(w in said, "the error does not say %r: %s" % (w, said))
+    check(wait_for(lambda: reap() or not children(os.getpid()), 5), "something is left")
+    for fd in fds:
+        os.close(fd)
+    s.restore()
+    s.verify()
+
+
+@scenario
+def posix(s):
+    def take(s):
+        fd = os.open(s.path("file"), os.O_RDWR)
+        fcntl.lockf(fd, fcntl.LOCK_EX, 1, 50)
+        return [fd]
+    conflict(s, "locks_posix", take, ["/posix/file", "POSIX", "on bytes 40 to 59"])
+
+
+@scenario
+def flock(s):
+    def take(s):
+        fd = os.open(s.path("ro"), os.O_RDONLY)
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        return [fd]
+    conflict(s, "locks_flock", take, ["/flock/ro", "the exclusive flock"])
+
+
+@scenario
+def ofd(s):
+    def take(s):
+        fd = os.open(s.path("file"), os.O_RDWR)
+        fcntl.lockf(fd, fcntl.LOCK_SH, 1, 109)
+        return [fd]
+    conflict(s, "locks_ofd", take, ["/ofd/file", "the OFD write lock on bytes 100 to 109"])
+
+
+@scenario
+def held_outside(s):
+    fd = os.open(s.path("held"), os.O_RDWR | os.O_CREAT)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    s.victim(pass_fds=[fd])
+    s.dump("-l")
+    log = text(os.path.join(s.imgs, "dump.log"))
+    check("its lock is also that of pid %d (" % os.getpid() in log, "no warning of the lock held outside")
+    s.restore(ok=False)
+    check("the exclusive flock cannot be taken" in s.errors("restore.log"), s.errors("restore.log"))
+    os.close(fd)
+    s.restore()
+    again = os.open(s.path("held"), os.O_RDWR)
+    try:
+        fcntl.flock(again, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        check(False, "the lock is free")
+    except BlockingIOError:
+        pass
+    s.verify()
+
+
+@scenario
+def refused_without(s):
+    s.victim("locks_posix")
+    s.dump(ok=False)
+    said = s.errors("dump.log")
+    check(s.rc != 0 and "--file-locks" in text(os.path.join(s.imgs, "dump.log")), said)
+    s.verify()
+
+
+run_all()
