@@ -177,10 +177,9 @@ static int write_packet(struct dump *d, struct queue_walk *w, struct peeked *p, 
 static int look_for_hidden(struct queue_walk *w, bool first_empty)
 {
 	struct peeked p = { 0 };
-	int err, off = -1;
+	int err;
 
-	if (setsockopt(w->info->fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off)))
-		return log_errno(-errno, "%s: setting SO_PEEK_OFF", fd_name(w->info));
+	w->at_head = true;
 	err = queue_peek(w, w->size, &p);
 	peeked_close(&p);
 	if (err == -EAGAIN || (!err && (first_empty || p.length || !peeked_is_message(w, &p))))
@@ -220,29 +219,17 @@ static int walk_datagrams(struct dump *d, struct queue_walk *w)
 /* ---- streams ---- */
 
 /*
- * A read that brings descriptors may begin with bytes that were sent without: how many of them. Reads ever fewer, until
- * the one byte is found with which they come.
+ * A read that brings descriptors ends with what they were sent with, but may begin with bytes that were sent without:
+ * how many of them. One byte less, and the kernel leaves the last buffer out.
  */
 static int bytes_before_rights(struct queue_walk *w, size_t n, size_t *before)
 {
-	size_t without = 0, with = n;
+	struct peeked p = { 0 };
+	int err = queue_peek(w, n - 1, &p);
 
-	while (with - without > 1) {
-		size_t try = without ? without + (with - without) / 2 : 1;
-		struct peeked p = { 0 };
-		int err = queue_peek(w, try, &p);
-		bool come = p.n_fds;
-
-		peeked_close(&p);
-		if (err)
-			return err;
-		if (come)
-			with = try;
-		else
-			without = try;
-	}
-	*before = without;
-	return 0;
+	*before = err || p.n_fds ? 0 : p.n;
+	peeked_close(&p);
+	return err == -EFAULT ? 0 : err;
 }
 
 /* Whether the read before this one ended at the out-of-band byte: there is no other reason for it. */
@@ -258,10 +245,10 @@ static bool at_mark(const struct queue_walk *w, const struct peeked *p, const st
 }
 
 /* One piece of a stream: all its bytes have the same credentials, and its descriptors came with the first. */
-static int dump_piece(struct dump *d, struct queue_walk *w, size_t want, struct piece *last)
+static int dump_piece(struct dump *d, struct queue_walk *w, struct piece *last)
 {
 	struct peeked p = { 0 };
-	int err = queue_peek(w, want, &p);
+	int err = queue_peek(w, w->size, &p);
 	size_t n = p.n, before = 0;
 	bool oob;
 
@@ -279,7 +266,7 @@ static int dump_piece(struct dump *d, struct queue_walk *w, size_t want, struct 
 		peeked_close(&p);
 		n = before;
 	}
-	*last = (struct piece) { .cred = p.cred, .cut_short = !oob && !before && !p.n_fds && n < want };
+	*last = (struct piece) { .cred = p.cred, .cut_short = !oob && !before && !p.n_fds && n < w->size };
 	if (!err)
 		err = write_packet(d, w, &p, n, oob);
 	else
@@ -295,8 +282,7 @@ static int walk_stream(struct dump *d, struct queue_walk *w, size_t total)
 	struct piece last = { 0 };
 
 	while (w->at < total) {
-		/* Never further than to the end: that would take a waiting error (ECONNRESET) away from the task. */
-		int err = dump_piece(d, w, MIN(total - w->at, w->size), &last);
+		int err = dump_piece(d, w, &last);
 
 		if (err)
 			return err;
@@ -319,14 +305,17 @@ static int walk(struct dump *d, struct queue_walk *w, size_t bytes)
 	struct switches s = { 0 };
 	int undo = -1, err, back;
 
-	w->size = MAX(MIN(bytes, QUEUE_READ_MAX), QUEUE_READ_MIN);
+	/* With an out-of-band byte to be found, reads end for no reason of ours. */
+	w->size = MAX(w->has_oob ? bytes + 1 : MIN(bytes, QUEUE_READ_MAX), QUEUE_READ_MIN);
 	w->buf = malloc(w->size);
 	if (!w->buf)
 		return log_errno(-ENOMEM, "%s: %zu bytes to look into its queue", fd_name(w->info), w->size);
 	err = change_switches(d, w, &s, &undo);
+	fault_point("queue switches set");
 	if (!err)
 		err = stream ? walk_stream(d, w, bytes) : walk_datagrams(d, w);
 	free(w->buf);
+	fault_point("queue read");
 	if (undo < 0)
 		return err;
 	back = put_back(w->info->fd, &s);

@@ -41,17 +41,17 @@ static void read_control(struct msghdr *mh, struct peeked *p)
 
 int queue_peek(struct queue_walk *w, size_t want, struct peeked *p)
 {
-	int fd = w->info->fd, off = (int)w->at;
+	int fd = w->info->fd, off = w->at_head ? -1 : (int)w->at;
 	union {
 		char bytes[CONTROL_SIZE];
 		struct cmsghdr align;
 	} control;
-	struct iovec iov = { .iov_base = w->buf, .iov_len = want };
+	struct iovec iov[] = { { w->buf, want }, { NULL, 1 } };
 	struct msghdr mh = {
 		.msg_name = &p->sender,
 		.msg_namelen = sizeof(p->sender),
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
+		.msg_iov = iov,
+		.msg_iovlen = w->type == SOCK_STREAM ? 2 : 1,
 		.msg_control = &control,
 		.msg_controllen = sizeof(control),
 	};

@@ -8,7 +8,7 @@
 #include "core/kind.h"
 #include "uapi/scm.h"
 
-/* How much is read at once. A message of a stream has less than 40 KiB (net/unix/af_unix.c). */
+/* How much is read at once. */
 #define QUEUE_READ_MIN (64UL << 10)
 #define QUEUE_READ_MAX (1UL << 20)
 
@@ -20,6 +20,7 @@ struct queue_walk {
 	bool is_unix, refused;
 	bool has_oob, oob_found; /* a byte sent with MSG_OOB waits */
 	size_t at;               /* bytes before the next piece */
+	bool at_head;            /* look at the first message instead, whatever `at` is */
 	char *buf;
 	size_t size;
 	const struct task *last_sender;
@@ -46,6 +47,10 @@ struct piece {
 /*
  * Peeks at w->at, `want` bytes at most. 0; -EAGAIN where nothing is there; another negative errno. Not logged. The
  * descriptors are the caller's: peeked_close().
+ *
+ * Of a stream only what was sent in whole buffers of the kernel (less than 40 KiB) and fits; -EFAULT where the first
+ * does not. For that there is a byte behind `want` that cannot be written: the kernel stops before the buffer that runs
+ * into it. Without, it would also bring the descriptors of what comes after the last byte (unix_stream_read_generic()).
  */
 int queue_peek(struct queue_walk *w, size_t want, struct peeked *p);
 
