@@ -16,6 +16,7 @@
 	X(memfd_kind)                                                                                                  \
 	X(tty_kind)     /* before regular files: a terminal is a character device too */                               \
 	X(reg_kind)     /* after all that have a path: takes any of them */                                            \
+	X(epoll_kind)   /* after what it watches: that is as it will be */                                             \
 	X(timerfd_kind) /* last of all: armed when nothing else is left to do */
 
 /* What every task has. */

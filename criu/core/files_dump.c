@@ -232,6 +232,22 @@ const struct file_at *files_at(struct dump *d, dev_t dev, uint64_t ino)
 	return p ? p->first : NULL;
 }
 
+int files_find_watched(struct dump *d, dev_t dev, uint64_t ino, pid_t pid, const struct kcmp_epoll_slot *slot,
+                       uint32_t *id)
+{
+	struct bucket *b, key = { .key.dev = dev, .key.ino = ino };
+	struct kcmp_node *node = NULL;
+	int err = 0;
+
+	for (key.key.mode = 0; !node && !err && key.key.mode <= O_ACCMODE; key.key.mode++) {
+		HASH_FIND(hh, table_of(d)->buckets, &key.key, sizeof(key.key), b);
+		if (b)
+			err = kcmp_find_watched(&b->tree, pid, slot, &node);
+	}
+	*id = node && node->data ? node->id : 0;
+	return err;
+}
+
 static void note_locks(struct dump *d, const struct fd_info *info)
 {
 	struct file_locked *l;

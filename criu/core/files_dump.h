@@ -37,6 +37,14 @@ struct file_at {
 /* Those of files with this device and inode (all anonymous inodes are the same one). NULL: none. */
 const struct file_at *files_at(struct dump *d, dev_t dev, uint64_t ino);
 
+/*
+ * The file with this device and inode, in any table or queue of the tree, that the epoll instance slot->efd of pid has
+ * under slot->tfd: 0 and *id (0: it is none of them, or one that was refused), or a negative errno (not logged).
+ */
+struct kcmp_epoll_slot;
+int files_find_watched(struct dump *d, dev_t dev, uint64_t ino, pid_t pid, const struct kcmp_epoll_slot *slot,
+                       uint32_t *id);
+
 /* Calls collected() of all rows. */
 int files_dump_collected(struct dump *d);
 

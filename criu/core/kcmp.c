@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#include <linux/kcmp.h>
 #include <sys/syscall.h>
 
 #include "core/kcmp.h"
@@ -28,5 +29,26 @@ int kcmp_find(struct kcmp_tree *tree, struct arena *a, int type, pid_t pid, int 
 		(*at)->fd = fd;
 	}
 	*nodep = *at;
+	return 0;
+}
+
+int kcmp_find_watched(const struct kcmp_tree *tree, pid_t pid, const struct kcmp_epoll_slot *slot,
+                      struct kcmp_node **nodep)
+{
+	struct kcmp_node *at = tree->root;
+
+	while (at) {
+		/* The kernel orders these pointers as it does for KCMP_FILE. */
+		long order = syscall(SYS_kcmp, at->pid, pid, KCMP_EPOLL_TFD, (long)at->fd, slot);
+
+		if (order < 0)
+			return -errno;
+		if (order == 0)
+			break;
+		if (order > 2)
+			return -EUCLEAN;
+		at = order == 1 ? at->more : at->less;
+	}
+	*nodep = at;
 	return 0;
 }

@@ -28,4 +28,12 @@ struct kcmp_tree {
  */
 int kcmp_find(struct kcmp_tree *tree, struct arena *a, int type, pid_t pid, int fd, struct kcmp_node **nodep);
 
+/*
+ * In a tree of files: the one that the epoll instance slot->efd of pid holds (KCMP_EPOLL_TFD). 0 and *nodep, which is
+ * NULL where it is none of them, or a negative errno (not logged).
+ */
+struct kcmp_epoll_slot;
+int kcmp_find_watched(const struct kcmp_tree *tree, pid_t pid, const struct kcmp_epoll_slot *slot,
+                      struct kcmp_node **nodep);
+
 #endif

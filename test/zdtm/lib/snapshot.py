@@ -106,6 +106,19 @@ def vm_flags(pid):
     return ["%s-%s %s: %s" % tuple(r) for r in out]
 
 
+def watches(info):
+    """Lines of fdinfo; those of what is watched (epoll, inotify, fanotify), whose order is the kernel's, as one."""
+    lines, watched = [], []
+    for line in info.splitlines():
+        if line.startswith("tfd:"):
+            watched.append(" ".join(re.sub(r" pos:.*", "", line).split()))
+        elif line.startswith(("inotify ", "fanotify ")):
+            watched.append(line)
+        else:
+            lines.append(line)
+    return lines + (["watched:" + ", ".join(sorted(watched))] if watched else [])
+
+
 class Snapshot:
     def __init__(self, root):
         self.root = root
@@ -201,8 +214,8 @@ class Snapshot:
         self._put(pid, "fds", " ".join(map(str, fds)))
         for fd in fds:
             self._put(pid, "fd %d/link" % fd, self._name(link("/proc/%d/fd/%d" % (pid, fd))))
-            seen = {}  # keys come more than once: locks, epoll targets
-            for line in text("/proc/%d/fdinfo/%d" % (pid, fd)).splitlines():
+            seen = {}  # keys come more than once: locks
+            for line in watches(text("/proc/%d/fdinfo/%d" % (pid, fd))):
                 k, _, v = line.partition(":")
                 seen[k] = seen.get(k, 0) + 1
                 self._put(pid, "fd %d/%s%s" % (fd, k, "+%d" % seen[k] if seen[k] > 1 else ""), v.strip())
