@@ -115,14 +115,14 @@ static void silent(int ep, const struct watch *w, const char *what)
 	zdtm_check(read(w->r, &c, 1) == 1, "%s: read: %s", what, strerror(errno));
 }
 
-int main(void)
+static int ep, oneshots, lonely, own, inner, outer, many, ends[2];
+static struct watch same, moved, first, second, own_number, nested, edge, once, fired, fired_full, exclusive, far, *all;
+static uint64_t data;
+static char c[8];
+
+static void set_up(void)
 {
-	int ep, oneshots, lonely, own, inner, outer, many, status, moved_to, ends[2];
-	struct watch same, moved, first, second, own_number, nested, edge, once, fired, fired_full, exclusive, far,
-	    *all;
-	char *before, *before_many, *after, c[8];
-	uint64_t data;
-	pid_t kid;
+	int moved_to;
 
 	zdtm_must((ep = epoll_create1(EPOLL_CLOEXEC)) >= 0 && (lonely = epoll_create(1)) >= 0);
 	zdtm_must((own = epoll_create1(0)) >= 0 && (inner = epoll_create1(0)) >= 0 && (outer = epoll_create1(0)) >= 0);
@@ -171,12 +171,17 @@ int main(void)
 	for (int i = 0; i < MANY; i++)
 		all[i] = watched(many, EPOLLIN, (uint64_t)i << 32);
 	close(5000);
+}
+
+/* It gets the only read end of `ends`, and all instances. */
+static pid_t start_sibling(void)
+{
+	pid_t kid;
 
 	zdtm_must(!pipe(ends));
 	add(ep, ends[0], EPOLLIN, 16);
 	zdtm_must((kid = fork()) >= 0);
 	if (!kid) {
-		/* It has the only read end of `ends`, and all instances. */
 		close(ends[1]);
 		zdtm_wait();
 		while (access(zdtm_path("kid"), F_OK))
@@ -187,19 +192,12 @@ int main(void)
 		_exit(0);
 	}
 	close(ends[0]);
-	before = picture(ep);
-	before_many = picture(many);
-	zdtm_ready();
-	zdtm_wait();
+	return kid;
+}
 
-	/* Edges are new ones after a restore: taken before anything is compared. */
-	while (take(ep, &data) > 0)
-		zdtm_check(data == 4, "an event of %lx out of nothing", data);
-	after = picture(ep);
-	zdtm_check(!strcmp(before, after), "before:\n%s now:\n%s", before, after);
-	after = picture(many);
-	zdtm_check(!strcmp(before_many, after), "the large one differs");
-	zdtm_check(!strcmp(picture(lonely), "") && take(lonely, &data) == 0, "the empty one is not");
+static void look(void)
+{
+	struct epoll_event again = { .events = EPOLLIN, .data.u64 = 11 };
 
 	fires(ep, &same, "the plain one");
 	fires(ep, &edge, "the edge");
@@ -218,11 +216,34 @@ int main(void)
 	fires(many, &far, "the one from number 5000");
 	for (int i = 0; i < MANY; i += 37)
 		fires(many, &all[i], "one of many");
-	struct epoll_event again = { .events = EPOLLIN, .data.u64 = 11 };
-
 	zdtm_check(!epoll_ctl(oneshots, EPOLL_CTL_MOD, fired.r, &again), "arming it again: %s", strerror(errno));
 	fires(oneshots, &fired, "the one armed again");
 	zdtm_check(fcntl(ep, F_GETFD) == FD_CLOEXEC && fcntl(lonely, F_GETFD) == 0, "close-on-exec");
+}
+
+int main(void)
+{
+	char *before, *before_many, *after;
+	int status;
+	pid_t kid;
+
+	set_up();
+	kid = start_sibling();
+	before = picture(ep);
+	before_many = picture(many);
+	zdtm_ready();
+	zdtm_wait();
+
+	/* Edges are new ones after a restore: taken before anything is compared. */
+	while (take(ep, &data) > 0)
+		zdtm_check(data == 4, "an event of %lx out of nothing", data);
+	after = picture(ep);
+	zdtm_check(!strcmp(before, after), "before:\n%s now:\n%s", before, after);
+	after = picture(many);
+	zdtm_check(!strcmp(before_many, after), "the large one differs");
+	zdtm_check(!strcmp(picture(lonely), "") && take(lonely, &data) == 0, "the empty one is not");
+
+	look();
 	zdtm_check(write(ends[1], "x", 1) == 1, "the child's pipe");
 	zdtm_touch("kid");
 	zdtm_check(waitpid(kid, &status, 0) == kid && !status, "child: %x", status);
