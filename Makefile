@@ -11,9 +11,9 @@ WARN	:= -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wshadow -Wpointe
 	   -Wvla -Wformat=2 -Wno-format-nonliteral -Wno-unused-parameter -Werror=implicit-function-declaration
 OPT	?= -O2 -g
 CFLAGS	?= $(OPT)
-INC	:= -Icriu -Iinclude -Iimages -I$(B)/images -Icriu/arch/$(ARCH)
+INC	:= -Icriu -Isoccr -Iinclude -Iimages -I$(B)/images -Icriu/arch/$(ARCH)
 ALLC	 = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 $(INC) $(WARN) $(CFLAGS) $(shell pkg-config --cflags $(PKGS))
-LIBS	 = -Wl,--as-needed $(shell pkg-config --libs $(PKGS)) -lpthread
+LIBS	 = -Wl,--as-needed $(shell pkg-config --libs $(PKGS)) -lnet -lpthread
 
 PROTO	:= $(wildcard images/*.proto)
 PBC	:= $(PROTO:images/%.proto=$(B)/images/%.pb-c.c)

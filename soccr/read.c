@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: LGPL-2.1-only */
+/* A connection out of its socket. */
+#include <linux/sockios.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "inner.h"
+
+bool soccr_fin_sent(uint8_t state)
+{
+	return state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 || state == TCP_CLOSING || state == TCP_LAST_ACK;
+}
+
+bool soccr_fin_received(uint8_t state)
+{
+	return state == TCP_CLOSE_WAIT || state == TCP_LAST_ACK || state == TCP_CLOSING;
+}
+
+int soccr_pause(int fd, struct soccr_conn *c)
+{
+	int reuse = 0, err = GET(c, fd, SOL_SOCKET, SO_REUSEADDR, reuse);
+
+	c->reuseaddr = reuse;
+	if (GET(c, fd, SOL_SOCKET, SO_PEEK_OFF, c->peek_off))
+		c->peek_off = -1;
+	if (!err)
+		err = SET_INT(c, fd, IPPROTO_TCP, TCP_REPAIR, REPAIR_ON);
+	if (!err && c->peek_off >= 0)
+		err = SET_INT(c, fd, SOL_SOCKET, SO_PEEK_OFF, -1);
+	return err;
+}
+
+int soccr_resume(int fd, const struct soccr_conn *c)
+{
+	struct soccr_conn scratch = { 0 };
+	int err = 0;
+
+	if (c->peek_off >= 0)
+		err = SET_INT(&scratch, fd, SOL_SOCKET, SO_PEEK_OFF, c->peek_off);
+	if (SET_INT(&scratch, fd, IPPROTO_TCP, TCP_REPAIR, REPAIR_OFF_NO_WP)) {
+		int part = SET_INT(&scratch, fd, IPPROTO_TCP, TCP_REPAIR, REPAIR_OFF); /* before 4.20 */
+
+		err = err ? err : part;
+	}
+	if (c->reuseaddr) {
+		int part = SET_INT(&scratch, fd, SOL_SOCKET, SO_REUSEADDR, 1);
+
+		err = err ? err : part;
+	}
+	return err;
+}
+
+static int read_info(int fd, struct soccr_conn *c)
+{
+	struct tcp_info info;
+	int mss = 0, err;
+
+	memset(&info, 0, sizeof(info));
+	err = GET(c, fd, IPPROTO_TCP, TCP_INFO, info);
+	if (err)
+		return err;
+	c->state = info.tcpi_state;
+	c->options = info.tcpi_options;
+	c->snd_wscale = info.tcpi_snd_wscale;
+	c->rcv_wscale = info.tcpi_rcv_wscale;
+	/* In repair it is the peer's limit, not the current one (net/ipv4/tcp.c). */
+	err = GET(c, fd, IPPROTO_TCP, TCP_MAXSEG, mss);
+	c->mss_clamp = (uint32_t)mss;
+	if (!err && (c->options & TCPI_OPT_TIMESTAMPS))
+		err = GET(c, fd, IPPROTO_TCP, TCP_TIMESTAMP, c->timestamp);
+	return err;
+}
+
+static int read_window(int fd, struct soccr_conn *c)
+{
+	int err = GET(c, fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, c->window);
+
+	c->has_window = !err;
+	return err == -ENOPROTOOPT ? 0 : err; /* before 4.8 */
+}
+
+static int read_addresses(int fd, struct soccr_conn *c)
+{
+	socklen_t len = sizeof(c->local);
+
+	c->step = "getsockname";
+	if (getsockname(fd, &c->local.any, &len))
+		return -errno;
+	len = sizeof(c->remote);
+	c->step = "getpeername";
+	/* In these states the kernel does not tell; the caller may know. */
+	if (getpeername(fd, &c->remote.any, &len))
+		return errno == ENOTCONN && (c->state == TCP_CLOSE || c->state == TCP_SYN_SENT) ? 0 : -errno;
+	return 0;
+}
+
+static int read_lengths(int fd, struct soccr_conn *c)
+{
+	bool fin = c->state == TCP_FIN_WAIT1 || c->state == TCP_CLOSING || c->state == TCP_LAST_ACK;
+	int in = 0, out = 0, unsent = 0;
+
+	c->step = "SIOCINQ";
+	if (ioctl(fd, SIOCINQ, &in))
+		return -errno;
+	c->step = "SIOCOUTQ";
+	if (c->state == TCP_SYN_SENT)
+		return 0; /* all that it has out is its SYN */
+	if (ioctl(fd, SIOCOUTQ, &out) || ioctl(fd, SIOCOUTQNSD, &unsent))
+		return -errno;
+	/* A FIN that waits for its acknowledgement counts as one byte, the last. */
+	c->inq_len = (uint32_t)in;
+	c->outq_len = (uint32_t)out - (fin && out);
+	c->unsq_len = (uint32_t)unsent - (fin && unsent);
+	return 0;
+}
+
+static int read_queue(int fd, int queue, uint32_t *seq, uint32_t len, void **bytes, struct soccr_conn *c)
+{
+	int err = SET_INT(c, fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, queue);
+	ssize_t n;
+
+	if (!err)
+		err = GET(c, fd, IPPROTO_TCP, TCP_QUEUE_SEQ, *seq);
+	if (err || !len)
+		return err;
+	c->step = "memory for a queue";
+	*bytes = malloc(len);
+	if (!*bytes)
+		return -ENOMEM;
+	c->step = queue == TCP_RECV_QUEUE ? "peeking at the receive queue" : "peeking at the send queue";
+	n = recv(fd, *bytes, len, MSG_PEEK | MSG_DONTWAIT);
+	if (n < 0)
+		return -errno;
+	return (uint32_t)n == len ? 0 : -EAGAIN;
+}
+
+static bool has_urgent(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) == 1 || errno == EAGAIN;
+}
+
+int soccr_read(int fd, struct soccr_conn *c)
+{
+	int err = read_info(fd, c);
+
+	if (!err)
+		err = read_addresses(fd, c);
+	if (!err)
+		err = read_lengths(fd, c);
+	if (!err)
+		err = read_window(fd, c);
+	c->step = err ? c->step : "urgent data";
+	if (!err && c->state != TCP_SYN_SENT && has_urgent(fd))
+		err = -ENODATA;
+	if (!err)
+		err = read_queue(fd, TCP_RECV_QUEUE, &c->inq_seq, c->inq_len, &c->inq, c);
+	if (!err)
+		err = read_queue(fd, TCP_SEND_QUEUE, &c->outq_seq, c->outq_len, &c->outq, c);
+	if (!err)
+		err = SET_INT(c, fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
+	return err;
+}
+
+void soccr_free(struct soccr_conn *c)
+{
+	free(c->inq);
+	free(c->outq);
+	c->inq = c->outq = NULL;
+}

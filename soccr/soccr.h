@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: LGPL-2.1-only */
+/*
+ * soccr: takes an established TCP connection out of one socket and puts it into another (TCP_REPAIR, tcp(7),
+ * net/ipv4/tcp.c of Linux). Nothing is sent on the wire by it but what soccr_inject() says.
+ *
+ *	reading				building
+ *	soccr_pause(fd, &c)		soccr_open(fd, &c)	in repair, with addresses, options, sequence numbers
+ *	soccr_read(fd, &c)		soccr_fill(fd, &c)	queues, the part that was sent, and the window
+ *	soccr_resume(fd, &c)		soccr_close_sides(fd, &c, ...)	FINs that were seen
+ *	soccr_free(&c)			soccr_release(fd, &c)	leaves repair, then what was not sent yet
+ *
+ * The caller keeps the peers' packets away meanwhile: from before soccr_read() resp. soccr_open() until after
+ * soccr_release(), on all sockets that talk to each other. CAP_NET_ADMIN in the network namespace is needed.
+ *
+ * Functions return 0 or a negative errno, and leave in soccr_conn.step which call it was.
+ */
+#ifndef SOCCR_H
+#define SOCCR_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+union soccr_addr {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
+
+/* TCP_REPAIR_WINDOW, struct tcp_repair_window of linux/tcp.h */
+struct soccr_window {
+	uint32_t snd_wl1, snd_wnd, max_window, rcv_wnd, rcv_wup;
+};
+
+/*
+ * A connection. Sequence numbers are the kernel's: of the next byte of that direction, FINs counted. Lengths are of
+ * bytes, FINs not counted.
+ */
+struct soccr_conn {
+	uint8_t state; /* TCP_ESTABLISHED, ... of netinet/tcp.h */
+	union soccr_addr local, remote;
+	uint32_t inq_seq, inq_len;             /* receive queue */
+	uint32_t outq_seq, outq_len, unsq_len; /* send queue: not acknowledged, and of that not sent yet */
+	void *inq, *outq;                      /* malloc()ed by soccr_read() */
+	uint8_t options;                       /* TCPI_OPT_* */
+	uint8_t snd_wscale, rcv_wscale;
+	uint32_t mss_clamp;
+	uint32_t timestamp; /* ours, where TCPI_OPT_TIMESTAMPS; as the kernel gives it */
+	bool has_window;
+	struct soccr_window window;
+	bool reuseaddr;   /* SO_REUSEADDR: leaving repair clears it */
+	int peek_off;     /* SO_PEEK_OFF, off while paused; -1: it was off */
+	const char *step; /* "TCP_REPAIR_WINDOW": what failed last */
+};
+
+/* Which FINs went into the sequence numbers of a state. */
+bool soccr_fin_sent(uint8_t state);
+bool soccr_fin_received(uint8_t state);
+
+/* ---- reading ---- */
+
+/* Switches repair on, and SO_PEEK_OFF off; fills reuseaddr and peek_off before that. Any state but LISTEN. */
+int soccr_pause(int fd, struct soccr_conn *c);
+
+/*
+ * Reads all of it but the addresses where the socket has none any more. The socket stays as it is. -ENOMEM; -EAGAIN: a
+ * queue changed, packets were not kept away; -ENODATA: an urgent byte waits, which cannot be put back.
+ */
+int soccr_read(int fd, struct soccr_conn *c);
+
+/* Leaves repair without a probe, SO_REUSEADDR and SO_PEEK_OFF as they were. */
+int soccr_resume(int fd, const struct soccr_conn *c);
+
+/* Frees the queues. */
+void soccr_free(struct soccr_conn *c);
+
+/* ---- building ---- */
+
+/*
+ * On a new socket of the right family: repair on, buffer limits up (for as long as it is filled: sizes are the caller's
+ * to set afterwards), sequence numbers, bind, connect, options, timestamp. State SYN_SENT: bind, and the connect() that
+ * sends the SYN again with its old number is left to soccr_release().
+ */
+int soccr_open(int fd, struct soccr_conn *c);
+
+/* Puts the receive queue, the part of the send queue that was sent, and the window. */
+int soccr_fill(int fd, struct soccr_conn *c);
+
+/*
+ * A segment to our socket as if from its peer. flags: TH_FIN, TH_ACK, TH_RST of netinet/tcp.h; seq and ack in host
+ * order, window as it stands in the header.
+ */
+struct soccr_segment {
+	const union soccr_addr *from, *to;
+	uint32_t seq, ack;
+	uint16_t window;
+	uint8_t flags;
+};
+
+/* Sends such a segment (by a raw socket with SO_MARK mark). 0 or a negative errno: -EPERM is a firewall's. */
+int soccr_inject(const struct soccr_segment *s, uint32_t mark);
+
+/*
+ * Still in repair: brings the socket from ESTABLISHED into c->state as far as that needs nothing of the unsent bytes.
+ * Segments carry the mark.
+ */
+int soccr_close_sides(int fd, struct soccr_conn *c, uint32_t mark);
+
+/*
+ * Switches repair off, once, SO_REUSEADDR as it was; puts the unsent bytes (they stay unsent while packets are kept
+ * away) and the FIN behind them; SYN_SENT: connects.
+ */
+int soccr_release(int fd, struct soccr_conn *c, uint32_t mark);
+
+#endif
