@@ -10,6 +10,7 @@
 	X(signalfd_kind)                                                                                               \
 	X(bpfmap_kind)                                                                                                 \
 	X(tun_kind)                                                                                                    \
+	X(unix_kind)                                                                                                   \
 	X(pipe_kind)                                                                                                   \
 	X(fifo_kind)                                                                                                   \
 	X(pidfd_kind)                                                                                                  \

@@ -4,7 +4,6 @@
  * a socket and a deleted file in another.
  *
  * zdtm: refuse fd 100: .*userfaultfd
- * zdtm: refuse fd 101: .*socket
  * zdtm: refuse fd 102: .*(deleted|unlinked|removed)
  */
 #include <sys/socket.h>

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Unix sockets when all descriptors are there, all of them at the first call: queues are filled, then datagram sockets
+ * are connected (after that, only their peers could have sent to them), then directions are shut, peers that are gone
+ * go, and options come last, since they would be in the way of all this.
+ */
+#include <netinet/tcp.h>
+#include <string.h>
+
+#include "core/fd_flags.h"
+#include "core/log.h"
+#include "sock/opts.h"
+#include "sock/queue.h"
+#include "sock/unix.h"
+#include "sock/unix_late.h"
+#include "sock/unix_restore.h"
+
+static bool is_dgram(const struct usk *u)
+{
+	return u->m->type == SOCK_DGRAM;
+}
+
+/* ---- connecting datagram sockets ---- */
+
+static int disconnect(const struct usk *u, int fd)
+{
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	return connect(fd, &none, sizeof(none)) ? log_errno(-errno, "%s: disconnecting it", u->text) : 0;
+}
+
+static int connect_by_fd(struct unix_restore *all, struct usk *u, int fd)
+{
+	struct usk *to = u->peer;
+	struct sockaddr_un a;
+	socklen_t len;
+	int err;
+
+	u->connected = true;
+	if (to->m->uflags & UNIX_EXTERN) {
+		len = unix_address(&a, to->name, to->name_len);
+		err = connect(fd, (struct sockaddr *)&a, len) ? -errno : 0;
+	} else {
+		err = unix_connect_to(all, fd, to);
+	}
+	return err ? log_errno(err, "%s: connecting it to %s", u->text, to->text) : 0;
+}
+
+/* To one of ours, which is closed at once: the socket is connected to nobody, and its next send is refused. */
+static int connect_dangling(const struct usk *u, int fd)
+{
+	_cleanup_close_ int gone = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	socklen_t len = sizeof(a);
+
+	/* The kernel gives a name to who binds to none. */
+	if (gone < 0 || bind(gone, (struct sockaddr *)&a, sizeof(a.sun_family)) ||
+	    getsockname(gone, (struct sockaddr *)&a, &len) || connect(fd, (struct sockaddr *)&a, len))
+		return log_errno(-errno, "%s: connecting it to a socket that will be gone", u->text);
+	return 0;
+}
+
+int unix_connect_dgram(struct restore *r, struct usk *u)
+{
+	_cleanup_close_ int fd = -1;
+
+	if (u->connected)
+		return 0;
+	fd = files_borrow(r, u->m->id);
+	if (fd < 0)
+		return fd;
+	if (u->peer)
+		return connect_by_fd(unix_restore_of(r), u, fd);
+	u->connected = true;
+	return u->m->state == TCP_ESTABLISHED ? connect_dangling(u, fd) : 0;
+}
+
+/* Those of a socketpair that are connected to somebody else now, or to nobody: before anything waits in them. */
+static int adjust_born(struct restore *r, struct usk *u)
+{
+	_cleanup_close_ int fd = -1;
+
+	if (!u->born || u->connected || (!u->peer && u->m->state == TCP_ESTABLISHED))
+		return 0; /* the other half, which is gone, is still to go */
+	if (u->peer)
+		return unix_connect_dgram(r, u);
+	fd = files_borrow(r, u->m->id);
+	u->connected = true;
+	return fd < 0 ? fd : disconnect(u, fd);
+}
+
+static bool blocks_peer(const struct usk *u)
+{
+	return is_dgram(u) && u->wanted && !u->connected && u->peer && u->peer != u && u->peer->peer != u;
+}
+
+/* Nobody can be connected to one that is connected to somebody else: whoever is connected to it goes first. */
+static int connect_all(struct restore *r, struct unix_restore *all)
+{
+	struct usk *next;
+	int err = 0;
+
+	for (struct usk *u = all->by_ino; u; u = u->hh.next)
+		u->incoming = 0;
+	for (struct usk *u = all->by_ino; u; u = u->hh.next)
+		if (blocks_peer(u))
+			u->peer->incoming++;
+	for (struct usk *u = all->by_ino; u && !err; u = u->hh.next) {
+		for (struct usk *at = u; at && !err; at = next) {
+			bool blocks = blocks_peer(at);
+
+			next = NULL;
+			if (!is_dgram(at) || !at->wanted || at->handed || at->incoming || at->connected || at->born)
+				continue;
+			err = unix_connect_dgram(r, at);
+			if (blocks && --at->peer->incoming == 0)
+				next = at->peer;
+		}
+	}
+	for (struct usk *u = all->by_ino; u && !err; u = u->hh.next)
+		if (u->wanted && u->incoming && blocks_peer(u))
+			err = log_errno(-EINVAL, "%s: it is connected in a ring that there cannot be", u->text);
+	return err;
+}
+
+/* ---- the rest ---- */
+
+static int fill_one(struct restore *r, struct usk *u)
+{
+	_cleanup_close_ int from = -1;
+	size_t n = queue_count(r, u->m->id);
+	int err;
+
+	if (is_dgram(u))
+		return n ? unix_fill_dgram(r, u, n) : 0;
+	if (!n)
+		return 0;
+	if (u->temp >= 0)
+		return queue_send(r, u->m->id, 0, n, u->temp);
+	if (!u->peer || u->peer->m->state == TCP_LISTEN)
+		return log_errno(-EINVAL, "%s: something waits in it, but nobody can have sent it", u->text);
+	from = files_borrow(r, u->peer->m->id);
+	err = from < 0 ? from : queue_send(r, u->m->id, 0, n, from);
+	return err;
+}
+
+static int shut_one(struct restore *r, struct usk *u)
+{
+	int how = u->m->has_shutdown ? (int)u->m->shutdown : 0;
+	_cleanup_close_ int fd = -1;
+
+	if (!how || (u->temp >= 0 && !is_dgram(u)))
+		return 0;
+	fd = files_borrow(r, u->m->id);
+	if (fd < 0)
+		return fd;
+	return shutdown(fd, how - 1) ? log_errno(-errno, "%s: shutting it", u->text) : 0;
+}
+
+/* The peer goes; with something unread it leaves an error behind. */
+static int close_temp(struct restore *r, struct usk *u)
+{
+	_cleanup_close_ int temp = move_fd(&u->temp), fd = -1;
+
+	if (temp < 0 || is_dgram(u) || u->m->error != ECONNRESET)
+		return 0;
+	fd = files_borrow(r, u->m->id);
+	if (fd < 0)
+		return fd;
+	if (send(fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
+		return log_errno(-errno, "%s: what its peer has not read", u->text);
+	return 0;
+}
+
+static int options_one(struct restore *r, struct usk *u)
+{
+	_cleanup_close_ int fd = files_borrow(r, u->m->id);
+	int err = fd < 0 ? fd : sock_opts_restore(r, fd, u->m->opts, u->text);
+
+	return err ?: fd_flags_restore(fd, u->m->flags);
+}
+
+static int for_made(struct restore *r, struct unix_restore *all, int (*fn)(struct restore *r, struct usk *u))
+{
+	int err = 0;
+
+	for (struct usk *u = all->by_ino; u && !err; u = u->hh.next)
+		if (u->wanted && u->made && !u->handed)
+			err = fn(r, u);
+	return err;
+}
+
+static int late_all(struct restore *r, struct unix_restore *all)
+{
+	int err = for_made(r, all, adjust_born);
+
+	if (!err)
+		err = for_made(r, all, fill_one);
+	if (!err)
+		err = connect_all(r, all);
+	if (!err)
+		err = for_made(r, all, shut_one);
+	if (!err)
+		err = for_made(r, all, close_temp);
+	if (!err)
+		err = for_made(r, all, options_one);
+	if (all->scratch >= 0)
+		close(all->scratch);
+	all->scratch = -1;
+	return err;
+}
+
+int unix_late(struct restore *r, const void *msg, int fd)
+{
+	struct unix_restore *all = unix_restore_of(r);
+
+	(void)msg;
+	(void)fd;
+	if (all->late_done)
+		return 0;
+	all->late_done = true;
+	return late_all(r, all);
+}

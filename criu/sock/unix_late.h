@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Between unix_late.c and unix_senders.c. */
+#ifndef CRIU_SOCK_UNIX_LATE_H
+#define CRIU_SOCK_UNIX_LATE_H
+
+#include "sock/unix_restore.h"
+
+/* Connects a datagram socket as its entry says, if it is not yet. */
+int unix_connect_dgram(struct restore *r, struct usk *u);
+
+/* Brings back the n messages that wait in a datagram socket, from senders with the names that they had. */
+int unix_fill_dgram(struct restore *r, struct usk *u, size_t n);
+
+#endif
