@@ -41,15 +41,23 @@ struct ids {
 
 static int ids_of(struct restore *r, const struct as *as, struct ids *ids)
 {
-	*ids = (struct ids) { .as = as, .uid = geteuid(), .gid = getegid(), .groups = as->groups };
-	ids->change = as->uid != ids->uid || as->gid != ids->gid || ids->groups;
-	if (!ids->groups)
-		return 0;
+	*ids = (struct ids) { .as = as, .uid = geteuid(), .gid = getegid() };
 	ids->n_own_groups = getgroups(0, NULL);
 	ids->own_groups = arena_array(r->arena, gid_t, (size_t)MAX(ids->n_own_groups, 0) + 1);
 	if (ids->n_own_groups < 0 || getgroups(ids->n_own_groups, ids->own_groups) != ids->n_own_groups)
 		return log_errno(-errno, "reading our own supplementary groups");
+	ids->groups = as->groups && ((size_t)ids->n_own_groups != as->n_groups ||
+	                             memcmp(as->groups, ids->own_groups, as->n_groups * sizeof(gid_t)));
+	ids->change = as->uid != ids->uid || as->gid != ids->gid || ids->groups;
 	return 0;
+}
+
+/* In a user namespace setgroups(2) may be forbidden for good (user_namespaces(7)). */
+static void note_groups(const struct as *as, int err, const char *what)
+{
+	log_info(
+	    "%s: it was made with %zu supplementary groups, which cannot be taken on here (%s): its peer sees ours",
+	    what, as->n_groups, strerror(-err));
 }
 
 static void warn_ids(const struct as *as, int err, const char *what)
@@ -87,8 +95,8 @@ static void add_return(struct batch *b, const struct ids *ids)
 	batch_call(b, SYS_setresuid, -1UL, ids->uid, -1UL);
 	batch_call(b, SYS_setresgid, -1UL, ids->gid, -1UL);
 	if (ids->groups)
-		batch_call(b, SYS_setgroups, (uint64_t)ids->n_own_groups,
-		           batch_data(b, ids->own_groups, (size_t)ids->n_own_groups * sizeof(gid_t)));
+		batch_ask(b, SYS_setgroups, (uint64_t)ids->n_own_groups,
+		          batch_data(b, ids->own_groups, (size_t)ids->n_own_groups * sizeof(gid_t)));
 	/* A change of ids took it away; without it nobody could look at the task (proc(5), pidfd_getfd). */
 	batch_call(b, SYS_prctl, PR_SET_DUMPABLE, 1);
 }
@@ -117,6 +125,17 @@ static int add_call(struct batch *b, const struct call *c, const int *numbers, v
 			memcpy(*data, c->data, c->data_len);
 	}
 	return batch_add(b, (unsigned)c->nr, 0, arg);
+}
+
+static void tell_ids(const struct ids *ids, const struct ops *ops, const struct batch *b, const char *what)
+{
+	if (ops->set[0] >= 0 && batch_ret(b, ops->set[0]) < 0)
+		note_groups(ids->as, (int)batch_ret(b, ops->set[0]), what);
+	for (size_t i = 1; i < ARRAY_SIZE(ops->set); i++)
+		if (ops->set[i] >= 0 && batch_ret(b, ops->set[i]) < 0) {
+			warn_ids(ids->as, (int)batch_ret(b, ops->set[i]), what);
+			break;
+		}
 }
 
 static size_t space_of(const struct ids *ids, const struct call *c)
@@ -148,11 +167,7 @@ static int64_t call_in_task(struct restore *r, struct task *t, const struct ids 
 	err = batch_run(b);
 	if (err)
 		return err;
-	for (size_t i = 0; i < ARRAY_SIZE(ops.set); i++)
-		if (ops.set[i] >= 0 && batch_ret(b, ops.set[i]) < 0) {
-			warn_ids(ids->as, (int)batch_ret(b, ops.set[i]), what);
-			break;
-		}
+	tell_ids(ids, &ops, b, what);
 	if (c->comes_back)
 		memcpy(c->data, data, c->data_len);
 	return batch_ret(b, ops.call);
@@ -164,7 +179,7 @@ struct child {
 	const struct ids *ids; /* NULL: the call tells them itself */
 	const struct call *call;
 	int dumpable;
-	int64_t ids_err, ret;
+	int64_t groups_err, ids_err, ret;
 };
 
 static int64_t raw(long ret)
@@ -183,9 +198,9 @@ static void child_main(void *arg)
 	const uint64_t *a = ch->call->arg;
 
 	if (ids && ids->groups)
-		ch->ids_err = raw(syscall(SYS_setgroups, ids->as->n_groups, ids->as->groups));
+		ch->groups_err = raw(syscall(SYS_setgroups, ids->as->n_groups, ids->as->groups));
 	if (ids && ids->change) {
-		ch->ids_err = ch->ids_err ?: raw(syscall(SYS_setresgid, -1L, (long)ids->as->gid, -1L));
+		ch->ids_err = raw(syscall(SYS_setresgid, -1L, (long)ids->as->gid, -1L));
 		ch->ids_err = ch->ids_err ?: raw(syscall(SYS_setresuid, -1L, (long)ids->as->uid, -1L));
 		syscall(SYS_setfsuid, (long)ids->uid);
 		syscall(SYS_setfsgid, (long)ids->gid);
@@ -198,7 +213,7 @@ static void child_main(void *arg)
 }
 
 /* -EEXIST: somebody has the pid. */
-static int64_t call_in_child(const struct as *as, const struct ids *ids, const struct call *c)
+static int64_t call_in_child(const struct as *as, const struct ids *ids, const struct call *c, const char *what)
 {
 	_cleanup_free_ char *stack = aligned_alloc(16, CHILD_STACK);
 	struct child ch = { .ids = ids, .call = c, .dumpable = prctl(PR_GET_DUMPABLE) };
@@ -220,9 +235,10 @@ static int64_t call_in_child(const struct as *as, const struct ids *ids, const s
 		return pid;
 	while (waitpid((pid_t)pid, &status, __WALL) < 0 && errno == EINTR)
 		;
+	if (ch.groups_err < 0)
+		note_groups(as, (int)ch.groups_err, what);
 	if (ch.ids_err < 0)
-		log_debug("pid %d: taking on uid %u, gid %u: %s", as->pid.v, as->uid, as->gid,
-		          strerror((int)-ch.ids_err));
+		warn_ids(as, (int)ch.ids_err, what);
 	return ch.ret;
 }
 
@@ -270,7 +286,7 @@ static int64_t call_as(struct restore *r, const struct as *as, const struct call
 		return call_in_task(r, t, &ids, c, what);
 	if (!as->pid.v)
 		return call_ourselves(c);
-	ret = call_in_child(as, &ids, c);
+	ret = call_in_child(as, &ids, c, what);
 	if (ret == -EEXIST)
 		warn_taken(as, what);
 	else if (ret == -EPERM || ret == -EINVAL)
@@ -403,7 +419,7 @@ int as_sendmsg(struct restore *r, const struct as *as, int fd, const struct msgh
 	copy.msg_controllen = len + CMSG_SPACE(sizeof(cred));
 	ret = call_ourselves(&c);
 	if (ret == -ESRCH)
-		ret = call_in_child(as, NULL, &c);
+		ret = call_in_child(as, NULL, &c, what);
 	if (ret != -EPERM && ret != -EINVAL)
 		return (int)ret;
 	log_warn("%s: the credentials of a message in its queue (pid %d, uid %u, gid %u) cannot be given here (%s): it "
