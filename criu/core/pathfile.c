@@ -96,7 +96,8 @@ int pathfile_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 		return 0;
 	m->has_size = true;
 	m->size = info->st.st_size;
-	add_build_id(d, info, m);
+	if (m->size) /* not of what only looks like a file: to read from /proc/kmsg takes away what is read */
+		add_build_id(d, info, m);
 	return 0;
 }
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Regular files, directories, symbolic links (O_PATH), memory devices: all that open() by the path brings back. */
-#include <ctype.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "core/external.h"
 #include "core/log.h"
 #include "core/pathfile.h"
+#include "core/procfile.h"
 #include "uapi/mqueue.h"
 
 #define MEM_MAJOR 1
@@ -23,17 +23,11 @@ static bool is_plain_device(const struct stat *st)
 	       (minor == 3 || minor == 5 || minor == 7 || minor == 8 || minor == 9);
 }
 
-/* /proc/812/...: by the time of a restore that pid may be nobody, or somebody else. */
-static bool is_of_process(const struct statfs *fs, const char *link)
-{
-	return fs->f_type == PROC_SUPER_MAGIC && !strncmp(link, "/proc/", 6) && isdigit((unsigned char)link[6]);
-}
-
 static bool reg_match(const struct fd_info *info)
 {
 	struct statfs fs;
 
-	if (info->link[0] != '/' || fstatfs(info->fd, &fs) || is_of_process(&fs, info->link))
+	if (info->link[0] != '/' || fstatfs(info->fd, &fs))
 		return false;
 	if (fs.f_type == MQUEUE_MAGIC || fs.f_type == NSFS_MAGIC || fs.f_type == SOCKFS_MAGIC ||
 	    fs.f_type == SECRETMEM_MAGIC)
@@ -41,7 +35,7 @@ static bool reg_match(const struct fd_info *info)
 	/* These lie in file systems of the kernel's own, and only look as if they had a path. */
 	if (!strncmp(info->link, "/memfd:", 7) || !strncmp(info->link, "/dmabuf:", 8))
 		return false;
-	if (info->flags & O_PATH)
+	if (info->flags & O_PATH || fs.f_type == PROC_SUPER_MAGIC) /* a process that is gone tells no type */
 		return true;
 	return S_ISREG(info->st.st_mode) || S_ISDIR(info->st.st_mode) || is_plain_device(&info->st);
 }
@@ -49,6 +43,7 @@ static bool reg_match(const struct fd_info *info)
 static int reg_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	RegFileEntry *m = msg;
+	struct proc_path p;
 	char key[64];
 
 	snprintf(key, sizeof(key), "file[%x:%lx]", info->mnt_id, (unsigned long)info->st.st_ino);
@@ -62,25 +57,56 @@ static int reg_dump(struct dump *d, const struct fd_info *info, void *msg)
 		m->has_ext = m->ext = true;
 		return 0;
 	}
-	return pathfile_dump(d, info, msg);
+	if (proc_path_parse(info->link, &p))
+		return procfile_dump(d, info, &p, m);
+	return pathfile_dump(d, info, m);
 }
 
 static int reg_check(struct restore *r, const void *msg, const char **why)
 {
-	return pathfile_check(r, msg, why);
+	int err = procfile_check(r, msg, why);
+
+	return err == 1 ? pathfile_check(r, msg, why) : err;
+}
+
+/* Whose text is written when it is read. */
+static bool is_text_of_kernel(int fd)
+{
+	struct statfs fs;
+
+	return !fstatfs(fd, &fs) && (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == CGROUP_SUPER_MAGIC ||
+	                             fs.f_type == CGROUP2_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC);
+}
+
+/* Devices may refuse to seek; they had a position of 0 then. */
+static int set_position(const RegFileEntry *m, int fd)
+{
+	char byte;
+
+	if (m->flags & O_PATH || !m->pos)
+		return 0;
+	if (lseek(fd, (off_t)m->pos, SEEK_SET) < 0)
+		return log_errno(-errno, "%s: setting its position to %llu", m->name, (unsigned long long)m->pos);
+	/*
+	 * The kernel has now written the text up to there, and keeps what is left of a line for the next to read it, of
+	 * a task that is not itself yet. Reading elsewhere makes it forget that.
+	 */
+	if (is_text_of_kernel(fd) && pread(fd, &byte, 1, 0) < 0)
+		log_debug("%s: cannot be read from the start", m->name);
+	return 0;
+}
+
+static int open_one(struct restore *r, const RegFileEntry *m)
+{
+	_cleanup_close_ int fd = pathfile_open(r, m, m->flags);
+	int err = fd < 0 ? fd : set_position(m, fd);
+
+	return err ?: move_fd(&fd);
 }
 
 static int reg_open(struct restore *r, const void *msg)
 {
-	const RegFileEntry *m = msg;
-	_cleanup_close_ int fd = pathfile_open(r, m, m->flags);
-
-	if (fd < 0)
-		return fd;
-	/* Devices may refuse to seek; they had a position of 0 then. */
-	if (!(m->flags & O_PATH) && m->pos && lseek(fd, (off_t)m->pos, SEEK_SET) < 0)
-		return log_errno(-errno, "%s: setting its position to %llu", m->name, (unsigned long long)m->pos);
-	return move_fd(&fd);
+	return procfile_open(r, msg, open_one);
 }
 
 static void reg_resource(const void *msg, char *buf, size_t size, bool *marked)
@@ -101,5 +127,7 @@ const struct fd_kind reg_kind = {
 	.check = reg_check,
 	.resource = reg_resource,
 	.open = reg_open,
+	.read_images = procfile_read_images,
+	.write_images = procfile_write_images,
 	.where = IN_TOOL,
 };
