@@ -339,6 +339,9 @@ int files_dump_held(struct dump *d, struct task *t, int fd, const char *what, ui
 	if (err)
 		return err;
 	*id = node->id;
+	/* Known already: that one is looked at when others are compared with it. */
+	if (node->data && (node->pid != getpid() || node->fd != fd) && table->held[table->n_held - 1] == fd)
+		close(table->held[--table->n_held]);
 	return node->data ? 0 : DUMP_REFUSED;
 }
 

@@ -195,7 +195,7 @@ static int look_for_hidden(struct queue_walk *w, bool first_empty)
 
 static int walk_datagrams(struct dump *d, struct queue_walk *w)
 {
-	bool first_empty = false;
+	bool first_empty = false, empty = false;
 	int err;
 
 	for (size_t n = 0;; n++) {
@@ -207,12 +207,16 @@ static int walk_datagrams(struct dump *d, struct queue_walk *w)
 		if (err)
 			return log_errno(err, "%s: message %zu of its queue", fd_name(w->info), n);
 		first_empty |= !n && !p.length;
+		empty |= !p.length;
 		err = write_packet(d, w, &p, p.n, false);
 		peeked_close(&p);
 		if (err)
 			return err;
 		w->at += p.n;
 	}
+	if (empty && d->opts->leave_running)
+		log_warn("%s: an empty datagram waits in its queue; while it does, no later dump will see it",
+		         fd_name(w->info));
 	return look_for_hidden(w, first_empty);
 }
 

@@ -4,7 +4,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <dirent.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -19,6 +21,8 @@
 #include "core/files.h"
 #include "core/log.h"
 #include "sock/queue.h"
+#include "uapi/scm.h"
+#include "uapi/sock_bits.h"
 #include "sk-packet.pb-c.h"
 
 #define WHAT "the test"
@@ -286,6 +290,34 @@ static void senders(void **state)
 	assert_null(queue_sender(&w->r, w->file, 2, &len));
 }
 
+static void udp(void **state)
+{
+	struct world *w = *state;
+	int to = socket(AF_INET, SOCK_DGRAM, 0), from = socket(AF_INET, SOCK_DGRAM, 0);
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) }, by;
+	socklen_t len = sizeof(at);
+	char buf[10];
+	size_t n;
+
+	assert_int_equal(bind(to, (struct sockaddr *)&at, len) | getsockname(to, (struct sockaddr *)&at, &len), 0);
+	assert_int_equal(connect(from, (struct sockaddr *)&at, len), 0);
+	assert_int_equal(getsockname(from, (struct sockaddr *)&by, &len), 0);
+	put(from, "one");
+	put(from, "");
+	put(from, "three");
+	assert_int_equal(dump(w, to, SOCK_DGRAM), 0);
+	assert_int_equal(get(to, SO_PEEK_OFF), -1);
+	assert_int_equal(recv(to, buf, sizeof(buf), MSG_DONTWAIT), 3);
+	assert_int_equal(recv(to, buf, sizeof(buf), MSG_DONTWAIT), 0);
+	assert_int_equal(recv(to, buf, sizeof(buf), MSG_DONTWAIT), 5);
+	assert_int_equal(turn(w), 0);
+	assert_int_equal(queue_count(&w->r, w->file), 3);
+	assert_memory_equal(queue_sender(&w->r, w->file, 1, &n), &by, sizeof(by));
+	assert_int_equal(n, sizeof(by));
+	close(to);
+	close(from);
+}
+
 static void hidden(void **state)
 {
 	struct world *w = *state;
@@ -425,6 +457,66 @@ static void long_stream(void **state)
 	}
 	assert_memory_equal(back, bytes, sizeof(back));
 	assert_int_equal(recv(q[1], back, 1, MSG_DONTWAIT), -1);
+}
+
+static int open_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+/* As many descriptors as a message can have, all the same; none of ours is left, nor the sender's pidfd. */
+static void many_rights(void **state)
+{
+	union {
+		char bytes[CMSG_SPACE(SCM_MAX_FD * sizeof(int))];
+		struct cmsghdr align;
+	} c = { .align = { CMSG_LEN(SCM_MAX_FD * sizeof(int)), SOL_SOCKET, SCM_RIGHTS } };
+	struct iovec iov = { (void *)"x", 1 };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof(c) };
+	struct world *w = *state;
+	int p[2], q[2], before, on = 1;
+
+	pair(SOCK_SEQPACKET, p);
+	pair(SOCK_SEQPACKET, q);
+	setsockopt(p[1], SOL_SOCKET, SO_PASSPIDFD, &on, sizeof(on));
+	for (int i = 0; i < SCM_MAX_FD; i++)
+		memcpy(CMSG_DATA(&c.align) + i * sizeof(int), &(int) { open("/dev/zero", O_RDONLY) }, sizeof(int));
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(sendmsg(p[0], &mh, MSG_DONTWAIT), 1);
+	before = open_fds();
+	assert_int_equal(dump(w, p[1], SOCK_SEQPACKET), 0);
+	/* Each of the descriptions is held once, and the image is open. */
+	assert_int_equal(open_fds(), before + SCM_MAX_FD + 1);
+	for (int i = 0; i < SCM_MAX_FD; i++) {
+		int fd;
+
+		memcpy(&fd, CMSG_DATA(&c.align) + i * sizeof(int), sizeof(int));
+		close(fd);
+	}
+	assert_int_equal(turn(w), 0);
+	assert_int_equal(queue_send(&w->r, w->file, 0, 3, q[0]), 0);
+	for (int i = 0; i < 3; i++) {
+		int got[SCM_MAX_FD];
+
+		memset(&c, 0, sizeof(c));
+		mh.msg_controllen = sizeof(c);
+		iov.iov_base = &on;
+		assert_int_equal(recvmsg(q[1], &mh, MSG_DONTWAIT), 1);
+		assert_int_equal(c.align.cmsg_len, CMSG_LEN(sizeof(got)));
+		memcpy(got, CMSG_DATA(&c.align), sizeof(got));
+		for (int k = 0; k < SCM_MAX_FD; k++)
+			close(got[k]);
+	}
+	for (int i = 0; i < 2; i++) {
+		close(p[i]);
+		close(q[i]);
+	}
 }
 
 /* The tool is killed in the middle: its guardian puts the switches back. */
@@ -610,6 +702,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(datagrams, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(seqpackets, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(senders, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(udp, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(many_rights, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(hidden, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(streams, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(long_stream, set_up, tear_down),
