@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <netinet/in.h>
+
+#include <libmnl/libmnl.h>
+#include <libnftnl/expr.h>
+#include <libnftnl/rule.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+
+#include "net/lock_rules.h"
+
+#define LO_INDEX 1U /* in every network namespace */
+
+static struct nftnl_expr *expr(struct nftnl_rule *r, const char *name)
+{
+	struct nftnl_expr *e = nftnl_expr_alloc(name);
+
+	if (e)
+		nftnl_rule_add_expr(r, e);
+	return e;
+}
+
+/* Loads a meta key and goes on only where it compares so. */
+static bool match_meta(struct nftnl_rule *r, uint32_t key, uint32_t op, const void *value, uint32_t len)
+{
+	struct nftnl_expr *meta = expr(r, "meta"), *cmp = expr(r, "cmp");
+
+	if (!meta || !cmp)
+		return false;
+	nftnl_expr_set_u32(meta, NFTNL_EXPR_META_KEY, key);
+	nftnl_expr_set_u32(meta, NFTNL_EXPR_META_DREG, NFT_REG_1);
+	nftnl_expr_set_u32(cmp, NFTNL_EXPR_CMP_SREG, NFT_REG_1);
+	nftnl_expr_set_u32(cmp, NFTNL_EXPR_CMP_OP, op);
+	nftnl_expr_set(cmp, NFTNL_EXPR_CMP_DATA, value, len);
+	return true;
+}
+
+static bool load(struct nftnl_rule *r, uint32_t base, uint32_t offset, uint32_t len, uint32_t *reg)
+{
+	struct nftnl_expr *e = expr(r, "payload");
+
+	if (!e)
+		return false;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_BASE, base);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET, offset);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_LEN, len);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, *reg);
+	*reg += (len + 3) / 4;
+	return true;
+}
+
+/* Goes on for TCP packets whose tuple is in the set. */
+static bool match_tuple(struct nftnl_rule *r, const char *set, int which)
+{
+	uint32_t len = which ? 16 : 4, from = which ? 8 : 12, reg = NFT_REG32_00;
+	uint8_t family = which ? NFPROTO_IPV6 : NFPROTO_IPV4, tcp = IPPROTO_TCP;
+	struct nftnl_expr *e;
+
+	if (!match_meta(r, NFT_META_NFPROTO, NFT_CMP_EQ, &family, 1) ||
+	    !match_meta(r, NFT_META_L4PROTO, NFT_CMP_EQ, &tcp, 1))
+		return false;
+	if (!load(r, NFT_PAYLOAD_NETWORK_HEADER, from, len, &reg) ||
+	    !load(r, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2, &reg) ||
+	    !load(r, NFT_PAYLOAD_NETWORK_HEADER, from + len, len, &reg) ||
+	    !load(r, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, &reg))
+		return false;
+	e = expr(r, "lookup");
+	if (!e)
+		return false;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG32_00);
+	nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, set);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SET_ID, (uint32_t)which + 1);
+	return true;
+}
+
+static bool verdict(struct nftnl_rule *r, uint32_t what)
+{
+	struct nftnl_expr *e = expr(r, "immediate");
+
+	if (!e)
+		return false;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, what);
+	return true;
+}
+
+/* No later rule is to see our mark, and conntrack is not to call the packet invalid. */
+static bool forget_mark(struct nftnl_rule *r)
+{
+	struct nftnl_expr *zero = expr(r, "immediate"), *meta = expr(r, "meta"), *notrack = expr(r, "notrack");
+	uint32_t none = 0;
+
+	if (!zero || !meta || !notrack)
+		return false;
+	nftnl_expr_set_u32(zero, NFTNL_EXPR_IMM_DREG, NFT_REG_1);
+	nftnl_expr_set(zero, NFTNL_EXPR_IMM_DATA, &none, sizeof(none));
+	nftnl_expr_set_u32(meta, NFTNL_EXPR_META_KEY, NFT_META_MARK);
+	nftnl_expr_set_u32(meta, NFTNL_EXPR_META_SREG, NFT_REG_1);
+	return true;
+}
+
+static struct nftnl_rule *new_rule(const char *table, const char *chain)
+{
+	struct nftnl_rule *r = nftnl_rule_alloc();
+
+	if (!r)
+		return NULL;
+	nftnl_rule_set_str(r, NFTNL_RULE_TABLE, table);
+	nftnl_rule_set_str(r, NFTNL_RULE_CHAIN, chain);
+	nftnl_rule_set_u32(r, NFTNL_RULE_FAMILY, NFPROTO_INET);
+	return r;
+}
+
+static int send_rule(struct nft_batch *b, struct nftnl_rule *r, bool whole)
+{
+	struct nlmsghdr *h = whole ? nft_begin(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND) : NULL;
+
+	if (h) {
+		nftnl_rule_nlmsg_build_payload(h, r);
+		nft_end(b, h);
+	}
+	if (r)
+		nftnl_rule_free(r);
+	return h ? 0 : -ENOMEM;
+}
+
+int lock_rules_add(struct nft_batch *b, const char *table, const char *set, int which, enum net_lock_kind kind,
+                   uint32_t mark)
+{
+	const uint32_t lo = LO_INDEX;
+	struct nftnl_rule *r;
+	bool whole;
+	int err = 0;
+
+	if (kind != NET_LOCK_DUMP) {
+		r = new_rule(table, "out");
+		whole = r && match_tuple(r, set, which) && match_meta(r, NFT_META_MARK, NFT_CMP_EQ, &mark, 4) &&
+		        (kind == NET_LOCK_LASTING || forget_mark(r)) && verdict(r, NF_ACCEPT);
+		err = send_rule(b, r, whole);
+	}
+	r = new_rule(table, "out");
+	whole = r && match_tuple(r, set, which) && verdict(r, NF_DROP);
+	err = err ?: send_rule(b, r, whole);
+	/* What comes over lo has passed "out". */
+	r = new_rule(table, "in");
+	whole =
+	    r && match_meta(r, NFT_META_IIF, NFT_CMP_NEQ, &lo, 4) && match_tuple(r, set, which) && verdict(r, NF_DROP);
+	return err ?: send_rule(b, r, whole);
+}

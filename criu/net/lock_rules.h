@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The rules of the lock's chains "in" and "out". Inside of criu/net/. */
+#ifndef CRIU_NET_LOCK_RULES_H
+#define CRIU_NET_LOCK_RULES_H
+
+#include "net/lock.h"
+#include "net/nft.h"
+
+/* A key: source, port, destination, port, each in whole 4-byte registers. */
+#define TUPLE4_LEN 16
+#define TUPLE6_LEN 40
+
+/* Adds them for one family (which: 0 IPv4, 1 IPv6) and its set, whose id in the transaction is which + 1. 0 or -ENOMEM.
+ */
+int lock_rules_add(struct nft_batch *b, const char *table, const char *set, int which, enum net_lock_kind kind,
+                   uint32_t mark);
+
+#endif
