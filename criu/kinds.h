@@ -18,6 +18,7 @@
 	X(tty_kind)     /* before regular files: a terminal is a character device too */                               \
 	X(reg_kind)     /* after all that have a path: takes any of them */                                            \
 	X(epoll_kind)   /* after what it watches: that is as it will be */                                             \
+	X(inotify_kind) /* what is done to files from here on would be an event */                                     \
 	X(timerfd_kind) /* last of all: armed when nothing else is left to do */
 
 /* What every task has. */

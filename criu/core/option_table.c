@@ -82,6 +82,10 @@ const struct option_row option_rows[] = {
 	{ "timeout", 0, OPT_UINT, DUMP, AT(timeout), "SECONDS", "how long stopping the tree may take (default 10)", 1,
 	  INT_MAX / 1000 },
 
+	FLAG("force-irmap", 0, DUMP, force_irmap, "find a path for every file that inotify or fanotify watches"),
+	{ "irmap-scan-path", 0, OPT_LIST, DUMP, AT(irmap_scan_paths), "DIR",
+	  "look for such files below DIR first; can be given several times", 0, 0 },
+
 	/* restore */
 	FLAG("restore-detached", 'd', RESTORE, restore_detached,
 	     "end when the tree is restored; do not wait for its root"),
@@ -120,10 +124,8 @@ const struct option_row option_rows[] = {
 	LATER("evasive-devices", 0, FLAG),
 	LATER("ext-mount-map", 'M', VALUE),
 	LATER("file-validation", 0, VALUE),
-	LATER("force-irmap", 0, FLAG),
 	LATER("ghost-fiemap", 0, FLAG),
 	LATER("ghost-limit", 0, VALUE),
-	LATER("irmap-scan-path", 0, VALUE),
 	LATER("join-ns", 'J', VALUE),
 	LATER("lazy-pages", 0, FLAG),
 	LATER("libdir", 'L', VALUE),

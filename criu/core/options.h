@@ -26,6 +26,9 @@ struct options {
 	unsigned timeout; /* seconds */
 	bool allow_edited_images;
 	bool file_locks;
+	bool force_irmap;              /* core/watched.h, with the next */
+	const char **irmap_scan_paths; /* NULL-terminated */
+	size_t n_irmap_scan_paths;
 	const char **ext_unix_sk; /* inodes as text, "" for all: core/external.h */
 	size_t n_ext_unix_sk;
 	const char **external; /* NULL-terminated, as the next: core/external.h */

@@ -37,6 +37,9 @@
 	X(membarrier, "membarrier_get_registrations", EXTRA, "tasks that use membarrier()")                            \
 	X(anon_vma_name, "anon_vma_name", EXTRA, "named anonymous mappings")                                           \
 	X(owner_uids, "fcntl_owner_uids", EXTRA, "files that send signals to an owner")                                \
+	X(epoll_targets, "kcmp_epoll_tfd", EXTRA, "what epoll instances watch")                                        \
+	X(inotify_wd, "inotify_setnextwd", EXTRA, "inotify watches")                                                   \
+	X(fhandles, "fhandles", EXTRA, "files that inotify and fanotify watch")                                        \
 	X(madv_collapse, "madv_collapse", EXPERIMENTAL, "huge pages put together at restore")
 
 enum feature {

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* inotify: which inodes are watched, for what, under which numbers. Events that wait to be read cannot be kept. */
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+
+#include "core/files.h"
+#include "core/log.h"
+#include "core/watched.h"
+#include "fsnotify.pb-c.h"
+#include "uapi/inotify_bits.h"
+
+extern const struct fd_kind inotify_kind;
+
+/* What a user asks for, of all that the kernel keeps in a mask. */
+#define USER_MASK (IN_ALL_EVENTS | IN_ONESHOT | IN_EXCL_UNLINK)
+
+struct waiting {
+	InotifyFileEntry *m;
+	struct waiting *next;
+};
+
+struct inotify_dump {
+	struct waiting *first;
+	struct watched_inodes inodes;
+};
+
+static struct inotify_dump *dump_state(struct dump *d)
+{
+	struct inotify_dump **s = (struct inotify_dump **)dump_kind_state(d, &inotify_kind);
+
+	if (!*s)
+		*s = arena_new_of(d->arena, struct inotify_dump);
+	return *s;
+}
+
+static bool inotify_match(const struct fd_info *info)
+{
+	return !strcmp(info->link, "anon_inode:inotify");
+}
+
+/* "inotify wd:1 ino:9e7e sdev:800013 mask:800afce ignored_mask:0 fhandle-bytes:8 fhandle-type:1
+ * f_handle:7e9e0000640d1b6d" */
+static int parse_watch(struct dump *d, const char *line, size_t len, InotifyWdEntry *e)
+{
+	unsigned wd, s_dev, mask, ignored;
+	unsigned long long ino;
+	char copy[160];
+
+	snprintf(copy, sizeof(copy), "%.*s", (int)MIN(len, sizeof(copy) - 1), line);
+	if (sscanf(copy, "inotify wd:%x ino:%llx sdev:%x mask:%x ignored_mask:%x", &wd, &ino, &s_dev, &mask,
+	           &ignored) != 5 ||
+	    wd > INT_MAX)
+		return -EBADMSG;
+	e->wd = wd;
+	e->i_ino = ino;
+	e->s_dev = s_dev;
+	e->mask = mask;
+	e->ignored_mask = ignored;
+	e->f_handle = fhandle_parse(d->arena, line, len);
+	return e->f_handle ? 0 : -EBADMSG;
+}
+
+static void add_watched(struct dump *d, const struct fd_info *info, InotifyWdEntry *e)
+{
+	struct watched_inode w = {
+		.task = info->task, .s_dev = e->s_dev, .ino = e->i_ino, .fh = e->f_handle, .file_id = &e->file_id
+	};
+
+	w.name = arena_printf(d->arena, "%s: inotify: watch %u", fd_name(info), e->wd);
+	watched_add(d, &dump_state(d)->inodes, &w);
+}
+
+static int inotify_dump(struct dump *d, const struct fd_info *info, void *msg)
+{
+	struct inotify_dump *s = dump_state(d);
+	struct waiting *w = arena_new_of(d->arena, struct waiting);
+	InotifyFileEntry *m = msg;
+	int bytes = 0;
+
+	for (const char *line = info->info, *end; *line; line = *end ? end + 1 : end) {
+		InotifyWdEntry *e;
+
+		end = strchrnul(line, '\n');
+		if (strncmp(line, "inotify ", 8))
+			continue;
+		e = arena_msg(d->arena, InotifyWdEntry, inotify_wd_entry);
+		e->id = m->id;
+		if (parse_watch(d, line, (size_t)(end - line), e))
+			return log_errno(-EBADMSG, "%s: inotify: its fdinfo is not understood: %.*s", fd_name(info),
+			                 (int)MIN(end - line, 200), line);
+		arena_push(d->arena, &m->wd, &m->n_wd, e);
+		add_watched(d, info, e);
+	}
+	if (!ioctl(info->fd, FIONREAD, &bytes) && bytes)
+		log_warn("%s: inotify: %d bytes of events were not read yet; they will not be there after a restore",
+		         fd_name(info), bytes);
+	w->m = m;
+	w->next = s->first;
+	s->first = w;
+	return DUMP_LATER;
+}
+
+static int inotify_collected(struct dump *d)
+{
+	struct inotify_dump *s = dump_state(d);
+	int err = watched_find(d, &s->inodes);
+
+	for (struct waiting *w = s->first; w && !err; w = w->next) {
+		for (size_t i = 0; i < w->m->n_wd; i++)
+			w->m->wd[i]->has_file_id = w->m->wd[i]->file_id != 0;
+		err = files_write_entry(d, &inotify_kind, w->m->id, w->m);
+	}
+	return err;
+}
+
+/* ---- restore ---- */
+
+static struct fhandles *handles_of(struct restore *r)
+{
+	struct fhandles **h = (struct fhandles **)restore_kind_state(r, &inotify_kind);
+
+	if (!*h) {
+		*h = arena_new_of(r->arena, struct fhandles);
+		if (fhandles_init(*h, r->arena))
+			return NULL;
+	}
+	return *h;
+}
+
+static int inotify_check(struct restore *r, const void *msg, const char **why)
+{
+	const InotifyFileEntry *m = msg;
+	struct fhandles *h = handles_of(r);
+	int err = h ? 0 : -EIO;
+
+	for (size_t i = 0; i < m->n_wd && !err; i++) {
+		const InotifyWdEntry *e = m->wd[i];
+
+		if (e->wd < 1 || e->wd > INT_MAX) {
+			*why = arena_printf(r->arena, "inotify: a watch cannot have the number %u", e->wd);
+			return -EINVAL;
+		}
+		err = watched_check(r, h, e->s_dev, e->f_handle, e->has_file_id ? e->file_id : 0, why);
+	}
+	if (h)
+		fhandles_close(h);
+	return err;
+}
+
+static int inotify_open(struct restore *r, const void *msg)
+{
+	const InotifyFileEntry *m = msg;
+	int fd = inotify_init1(IN_CLOEXEC | (m->flags & IN_NONBLOCK));
+
+	return fd < 0
+	           ? log_errno(-errno, "making an inotify instance (there is a limit: fs.inotify.max_user_instances)")
+	           : fd;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	const InotifyWdEntry *x = *(InotifyWdEntry *const *)a, *y = *(InotifyWdEntry *const *)b;
+
+	return (x->wd > y->wd) - (x->wd < y->wd);
+}
+
+/* Numbers are given in a circle: the next one can be said. */
+static int add_watch(struct restore *r, struct fhandles *h, int fd, const InotifyWdEntry *e)
+{
+	_cleanup_close_ int target = watched_open(r, h, e->s_dev, e->f_handle, e->has_file_id ? e->file_id : 0);
+	const char *name = e->f_handle->path ?: "a file known by its handle";
+	char path[40];
+	int wd;
+
+	if (target < 0)
+		return log_errno(target, "inotify watch %u: opening %s", e->wd, name);
+	if (ioctl(fd, INOTIFY_IOC_SETNEXTWD, e->wd))
+		return log_errno(-errno, "inotify: setting the number of the next watch to %u", e->wd);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", target);
+	wd = inotify_add_watch(fd, path, e->mask & USER_MASK);
+	if (wd < 0)
+		return log_errno(-errno,
+		                 "inotify watch %u: watching %s (there is a limit: fs.inotify.max_user_watches)", e->wd,
+		                 name);
+	if ((uint32_t)wd != e->wd)
+		return log_errno(-EEXIST, "inotify watch %u: %s is watched as number %d already", e->wd, name, wd);
+	return 0;
+}
+
+static int inotify_late(struct restore *r, const void *msg, int fd)
+{
+	const InotifyFileEntry *m = msg;
+	InotifyWdEntry **sorted = arena_memdup(r->arena, m->wd, m->n_wd * sizeof(*m->wd));
+	struct fhandles *h = handles_of(r);
+	int err = h ? 0 : -EIO;
+
+	if (m->n_wd)
+		qsort(sorted, m->n_wd, sizeof(*sorted), by_number);
+	for (size_t i = 0; i < m->n_wd && !err; i++)
+		err = add_watch(r, h, fd, sorted[i]);
+	if (h)
+		fhandles_close(h);
+	return err;
+}
+
+static const char *const inotify_needs[] = { "inotify_setnextwd", "fhandles", NULL };
+
+const struct fd_kind inotify_kind = {
+	.name = "inotify",
+	.type = FD_TYPES__INOTIFY,
+	.field = 13,
+	.pb = &inotify_file_entry__descriptor,
+	.match = inotify_match,
+	.dump = inotify_dump,
+	.collected = inotify_collected,
+	.check = inotify_check,
+	.open = inotify_open,
+	.late = inotify_late,
+	.needs = inotify_needs,
+	.where = IN_TOOL,
+};
