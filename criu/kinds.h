@@ -14,6 +14,7 @@
 	X(pipe_kind)                                                                                                   \
 	X(fifo_kind)                                                                                                   \
 	X(pidfd_kind)                                                                                                  \
+	X(ns_kind)                                                                                                     \
 	X(memfd_kind)                                                                                                  \
 	X(tty_kind)     /* before regular files: a terminal is a character device too */                               \
 	X(reg_kind)     /* after all that have a path: takes any of them */                                            \

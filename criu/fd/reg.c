@@ -29,8 +29,7 @@ static bool reg_match(const struct fd_info *info)
 
 	if (info->link[0] != '/' || fstatfs(info->fd, &fs))
 		return false;
-	if (fs.f_type == MQUEUE_MAGIC || fs.f_type == NSFS_MAGIC || fs.f_type == SOCKFS_MAGIC ||
-	    fs.f_type == SECRETMEM_MAGIC)
+	if (fs.f_type == MQUEUE_MAGIC || fs.f_type == SOCKFS_MAGIC || fs.f_type == SECRETMEM_MAGIC)
 		return false;
 	/* These lie in file systems of the kernel's own, and only look as if they had a path. */
 	if (!strncmp(info->link, "/memfd:", 7) || !strncmp(info->link, "/dmabuf:", 8))
