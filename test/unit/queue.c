@@ -10,14 +10,12 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
 
-#include "agent/as.h"
 #include "core/files.h"
 #include "core/log.h"
 #include "sock/queue.h"
@@ -623,79 +621,6 @@ static void damaged(void **state)
 	assert_int_equal(read_damaged(state, &e), -EINVAL);
 }
 
-/* ---- calls stamped with a process that is gone ---- */
-
-static pid_t free_pid(void)
-{
-	pid_t pid = fork();
-
-	if (!pid)
-		_exit(0);
-	assert_int_equal(waitpid(pid, NULL, 0), pid);
-	return pid;
-}
-
-static void peer_is(int fd, pid_t pid, uid_t uid, gid_t gid)
-{
-	struct ucred c;
-	socklen_t len = sizeof(c);
-
-	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c, &len), 0);
-	assert_int_equal(c.pid, pid);
-	assert_int_equal(c.uid, uid);
-	assert_int_equal(c.gid, gid);
-}
-
-static void stamped(void **state)
-{
-	struct restore r = { .arena = arena_new() };
-	uint32_t groups[] = { 7, 8, 9 };
-	struct as as = { .pid = VPID(free_pid()), .uid = 1234, .gid = 5678, .groups = groups, .n_groups = 3 };
-	int p[2], l = socket(AF_UNIX, SOCK_STREAM, 0), c = socket(AF_UNIX, SOCK_STREAM, 0), dir, rel, a;
-	struct sockaddr_un at = { .sun_family = AF_UNIX, .sun_path = "here" };
-	char path[] = "/tmp/unit-as-XXXXXX", name[64];
-	gid_t now[8] = { 0 };
-	pid_t listener;
-	socklen_t len = sizeof(now);
-
-	if (geteuid())
-		skip();
-	assert_int_equal(as_socketpair(&r, &as, SOCK_STREAM, p, WHAT), 0);
-	peer_is(p[0], as.pid.v, 1234, 5678);
-	peer_is(p[1], as.pid.v, 1234, 5678);
-	assert_int_equal(fcntl(p[0], F_GETFD), FD_CLOEXEC);
-	assert_int_equal(getsockopt(p[0], SOL_SOCKET, SO_PEERGROUPS, now, &len), 0);
-	assert_int_equal(len, 3 * sizeof(gid_t));
-	assert_int_equal(now[2], 9);
-	/* In a directory that only root may enter. */
-	assert_non_null(mkdtemp(path));
-	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	rel = open("/proc/self/cwd", O_PATH);
-	assert_int_equal(fchdir(dir) | bind(l, (struct sockaddr *)&at, sizeof(at)) | fchdir(rel), 0);
-	assert_int_equal(as_listen(&r, &as, l, 5, WHAT), 0);
-	listener = as.pid.v;
-	as.pid = VPID(free_pid());
-	as.uid = 4321;
-	assert_int_equal(
-	    as_connect(&r, &as, c, dir, (struct sockaddr *)&at, offsetof(struct sockaddr_un, sun_path) + 5, WHAT), 0);
-	peer_is(c, listener, 1234, 5678);
-	a = accept(l, NULL, NULL);
-	peer_is(a, as.pid.v, 4321, 5678);
-	/* Nothing of it stays with us. */
-	assert_int_equal(geteuid(), 0);
-	assert_int_equal(getegid(), 0);
-	assert_int_equal(prctl(PR_GET_DUMPABLE), 1);
-	assert_int_equal(waitpid(-1, NULL, __WALL | WNOHANG), -1);
-	/* A pid that somebody has. */
-	log_init(open("/dev/null", O_WRONLY | O_CLOEXEC), LOG_WARN);
-	as.pid = VPID(1);
-	assert_int_equal(as_socketpair(&r, &as, SOCK_DGRAM, p, WHAT), 0);
-	peer_is(p[0], getpid(), 0, 0);
-	snprintf(name, sizeof(name), "%s/here", path);
-	assert_int_equal(unlink(name) | rmdir(path), 0);
-	arena_free(r.arena);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -709,7 +634,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(long_stream, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(killed, set_up, tear_down),
 		cmocka_unit_test(damaged),
-		cmocka_unit_test(stamped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
