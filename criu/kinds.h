@@ -20,6 +20,7 @@
 	X(reg_kind)     /* after all that have a path: takes any of them */                                            \
 	X(epoll_kind)   /* after what it watches: that is as it will be */                                             \
 	X(inotify_kind) /* what is done to files from here on would be an event */                                     \
+	X(fanotify_kind)                                                                                               \
 	X(timerfd_kind) /* last of all: armed when nothing else is left to do */
 
 /* What every task has. */

@@ -326,6 +326,8 @@ static int epoll_open(struct restore *r, const void *msg)
 
 	if (fd < 0)
 		return log_errno(-errno, "making an epoll instance");
+	if ((m->flags & O_NONBLOCK) && fcntl(fd, F_SETFL, O_NONBLOCK)) /* without effect, but shown */
+		return log_errno(-errno, "epoll: setting O_NONBLOCK");
 	if (m->has_busy_poll_usecs && ioctl(fd, EPIOCSPARAMS, &params))
 		log_warn("epoll instance %u: its busy polling cannot be set here: %s", m->id, strerror(errno));
 	return move_fd(&fd);
