@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/arena.h"
+#include "core/fd_flags.h"
 #include "core/fdinfo.h"
 #include "core/proc.h"
 #include "core/proc_maps.h"
@@ -69,9 +70,15 @@ static void try_fdinfo(struct arena *a, const char *text, size_t len)
 {
 	char *copy = arena_alloc(a, len + 1);
 	struct fdinfo info;
+	const char *v;
+	uint64_t n;
 
 	memcpy(copy, text, len);
 	parse_fdinfo(copy, &info);
+	v = fdinfo_value(copy, "it_value");
+	if (v && (v < copy || v > copy + len))
+		abort();
+	fdinfo_number(copy, "ticks", 10, &n);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
