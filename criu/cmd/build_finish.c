@@ -19,6 +19,7 @@
 #include "core/kind.h"
 #include "core/log.h"
 #include "core/proc.h"
+#include "sock/tcp.h"
 #include "task/fs.h"
 #include "tty/tty.h"
 
@@ -295,6 +296,7 @@ int build_release(struct build *b, bool stop)
 		return err;
 	guardian_commit(b->r->guardian);
 	fault_point("restore committed");
+	tcp_done(b->r);
 	death_forget(b->death);
 	return each_thread(b, let_go);
 }

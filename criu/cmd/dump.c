@@ -21,6 +21,7 @@
 #include "core/proc.h"
 #include "core/tree_image.h"
 #include "mm/mm.h"
+#include "sock/tcp.h"
 #include "task/fs.h"
 
 static bool lives(const struct task *t)
@@ -345,21 +346,26 @@ static int commit(struct dump *d, struct events *events)
 	int err = events_run(events, STAGE_POST_DUMP, d->opts->tree);
 
 	if (!err && kill_them)
+		err = tcp_hand_over(d);
+	fault_point("lock handed over");
+	if (!err && kill_them)
 		err = note_kills(d);
 	fault_point("about to commit");
 	if (!err)
 		err = guardian_check(d->guardian);
 	if (err)
 		return err;
-	files_dump_release(d);
 	guardian_commit(d->guardian);
 	fault_point("committed");
 	log_info("committed: the tasks %s", kill_them                ? "are killed"
 	                                    : d->opts->leave_stopped ? "stay stopped"
 	                                                             : "run on");
-	if (kill_them)
-		exitkill_all(d);
+	if (kill_them && !exitkill_all(d))
+		tcp_silence(d);
 	fault_point("exitkill set");
+	if (!kill_them)
+		tcp_unlock_dump(d, true);
+	files_dump_release(d);
 	d->stats->frozen_time = now_us() - d->stats->frozen_time;
 	return thaw_tree(&d->tree, kill_them ? THAW_KILL : d->opts->leave_stopped ? THAW_STOP : THAW_RUN);
 }
@@ -384,6 +390,7 @@ static int run_stages(struct dump *d, struct events *events)
 	}
 	log_info("rolling back: the tree runs on, the images go");
 	files_dump_release(d);
+	tcp_unlock_dump(d, true);
 	undone = d->tree.n_tasks ? thaw_tree(&d->tree, THAW_RUN) : 0;
 	image_dir_discard(d->dir);
 	return err ?: undone;
@@ -422,11 +429,14 @@ int cmd_dump(const struct options *o, struct events *events)
 	if (!err)
 		err = guardian_start(&d.guardian);
 	if (!err)
+		err = inventory_new_run(&d);
+	if (!err)
 		err = image_dir_create(o->images_dir, &d.dir);
 	if (!err) {
 		image_dir_on_create(d.dir, note_image, &d);
 		err = run_stages(&d, events);
 	}
+	tcp_unlock_dump(&d, false);
 	close_tasks(&d);
 	if (d.guardian)
 		guardian_stop(d.guardian, err != 0);

@@ -19,6 +19,7 @@
 #include "core/proc.h"
 #include "core/tree_image.h"
 #include "mm/mm.h"
+#include "sock/tcp.h"
 
 /* ---- reading and checking: nothing is started here ---- */
 
@@ -165,14 +166,18 @@ static int build_and_release(struct restore *r, struct events *events)
 		err = events_run(events, STAGE_POST_RESTORE, root);
 	if (!err)
 		err = events_run(events, STAGE_PRE_RESUME, root);
+	if (!err)
+		err = tcp_finish(r);
 	files_close(r);
 	fault_point("about to let go");
 	if (!err)
 		err = build_release(&b, r->opts->leave_stopped);
-	if (err)
+	if (err) {
+		tcp_abort(r);
 		build_abort(&b);
-	else
+	} else {
 		log_info("restored: pid %d runs", root);
+	}
 	build_close(&b);
 	return err;
 }

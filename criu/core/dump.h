@@ -22,6 +22,8 @@ struct dump {
 	struct stats *stats;
 	struct code_cache *code_cache; /* agent/layout.h */
 	struct filters *filters;       /* task/seccomp.c */
+	char run_id[40];               /* a new one each run: inventory, and what is left in the kernel */
+	struct tcp_dump *tcp;          /* sock/tcp_dump.c */
 	struct diag *diag;             /* sock/diag.c */
 	struct image *queues;          /* sk-queues.img, sock/queue_dump.c; NULL before there is one */
 	struct file_locked *locked;    /* core/files.h; newest first */

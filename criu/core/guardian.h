@@ -23,6 +23,7 @@ enum undo_type {
 	UNDO_KILL,        /* pid (and its start time): a half-made task of a restore */
 	UNDO_IMAGES,  /* fd: an image directory; path: a name in it to remove, the integrity file and partial images */
 	UNDO_SHM,     /* addr: the id of a System V segment to remove */
+	FORWARD_CALL, /* as UNDO_CALL, after the commit */
 	FORWARD_KILL, /* pid and start time: after the commit, a task that must not run on */
 };
 

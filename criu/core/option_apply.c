@@ -64,7 +64,7 @@ const struct option_row *option_lookup(const char *name, size_t len, bool *negat
 	return NULL;
 }
 
-/* A number of digits alone, from min to max. */
+/* A number of digits alone, or hexadecimal behind 0x, from min to max. */
 static int parse_number(const char *text, unsigned long min, unsigned long max, unsigned long *value)
 {
 	char *end;
@@ -72,7 +72,7 @@ static int parse_number(const char *text, unsigned long min, unsigned long max, 
 	if (!isdigit((unsigned char)*text))
 		return -EINVAL;
 	errno = 0;
-	*value = strtoul(text, &end, 10);
+	*value = strtoul(text, &end, text[0] == '0' && (text[1] | 0x20) == 'x' ? 16 : 10);
 	if (*end || errno)
 		return -EINVAL;
 	return *value < min || *value > max ? -ERANGE : 0;

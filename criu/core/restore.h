@@ -22,6 +22,7 @@ struct restore {
 	struct file_store *files;
 	struct stats *stats;
 	struct SeccompEntry *filters; /* seccomp.img, or NULL */
+	struct tcp_restore *tcp;      /* sock/tcp_restore.c */
 	struct mm_restore *mm;        /* mm/mm_read.h */
 	struct task_locks *locks;     /* task/lock.h */
 	struct sk_queues *queues;     /* sock/queue_restore.c */

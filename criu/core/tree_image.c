@@ -9,18 +9,20 @@
 
 #define IMG_VERSION_1_1 2
 
+int inventory_new_run(struct dump *d)
+{
+	FILE *f = fopen("/proc/sys/kernel/random/uuid", "re");
+	bool read = f && fscanf(f, "%39s", d->run_id) == 1;
+
+	if (f)
+		fclose(f);
+	return read ? 0 : log_errno(-EIO, "reading /proc/sys/kernel/random/uuid");
+}
+
 int inventory_write(struct dump *d)
 {
 	InventoryEntry *inv = arena_msg(d->arena, InventoryEntry, inventory_entry);
 	TaskKobjIdsEntry *root = arena_new_of(d->arena, TaskKobjIdsEntry);
-	FILE *f = fopen("/proc/sys/kernel/random/uuid", "re");
-	char run_id[40] = "";
-	bool read = f && fscanf(f, "%39s", run_id) == 1;
-
-	if (f)
-		fclose(f);
-	if (!read)
-		return log_errno(-EIO, "reading /proc/sys/kernel/random/uuid");
 	/* The tool's own objects are number 1 of each kind; namespaces are the root task's (all tasks share them). */
 	*root = *d->tree.tasks[0]->ids;
 	root->vm_id = root->files_id = root->fs_id = root->sighand_id = 1;
@@ -33,7 +35,7 @@ int inventory_write(struct dump *d)
 	inv->has_dump_uptime = true;
 	inv->dump_uptime = d->stats->started;
 	inv->plugins_entry = arena_msg(d->arena, PluginsEntry, plugins_entry);
-	inv->dump_criu_run_id = arena_strdup(d->arena, run_id);
+	inv->dump_criu_run_id = arena_strdup(d->arena, d->run_id);
 	inv->tool_version = arena_strdup(d->arena, TOOL_VERSION);
 	return image_write_one(d->dir, IMG_INVENTORY, 0, inv);
 }

@@ -203,6 +203,7 @@ static int run_entry(const struct undo_log *log, const struct entry *e)
 	case UNDO_WRITE:
 		return write_text(path, text);
 	case UNDO_CALL:
+	case FORWARD_CALL:
 		return run_call(log, e);
 	case UNDO_SHM:
 		return shmctl((int)e->addr, IPC_RMID, NULL) ? -errno : 0;
@@ -215,7 +216,7 @@ static int run_entry(const struct undo_log *log, const struct entry *e)
 
 static bool is_forward(const struct entry *e)
 {
-	return e->type == FORWARD_KILL;
+	return e->type == FORWARD_KILL || e->type == FORWARD_CALL;
 }
 
 /* What is gone already needs no undoing: the change may not have been made when the tool was killed. */

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "core/files.h"
+#include "core/log.h"
+#include "core/proc.h"
+#include "net/lock.h"
+#include "sock/tcp.h"
+#include "sock/tcp_tuple.h"
+#include "soccr.h"
+#include "tcp-stream.pb-c.h"
+
+struct conn {
+	struct task *task;
+	int number; /* in the task, or -1: in flight */
+	int held;   /* ours, where it is in flight: files_dump_held() keeps it open */
+	uint32_t id;
+	InetSkEntry *m;
+	const char *who;
+};
+
+struct tcp_dump {
+	struct conn *conns;
+	size_t n;
+	struct net_lock *lock;
+	const char *lasting; /* the table that outlives the tool, once it stands */
+};
+
+bool tcp_is_connection(const InetSkEntry *m)
+{
+	return m->proto == IPPROTO_TCP && m->type == SOCK_STREAM && m->state != TCP_LISTEN && m->state != TCP_CLOSE;
+}
+
+int tcp_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m)
+{
+	struct conn c = { .task = info->task, .number = info->number, .held = -1, .id = info->id, .m = m };
+
+	c.who = arena_printf(d->arena, "%s: the connection %s", fd_name(info), tcp_tuple_text(m));
+	if (d->opts->tcp_close) {
+		m->state = TCP_CLOSE;
+		m->n_dst_addr = m->n_src_addr;
+		return 0;
+	}
+	if (!d->opts->tcp_established) {
+		log_refusal(-EBUSY, "%s: give --tcp-established to keep it, or --tcp-close to have it closed", c.who);
+		return DUMP_REFUSED;
+	}
+	if (info->number < 0)
+		c.held = info->fd;
+	d->tcp = d->tcp ?: arena_new_of(d->arena, struct tcp_dump);
+	arena_push(d->arena, &d->tcp->conns, &d->tcp->n, c);
+	return DUMP_LATER;
+}
+
+/* ---- reading ---- */
+
+struct before {
+	int number, reuseaddr, peek_off;
+};
+
+/* Our descriptor for a moment; *owned: to be closed. */
+static int get_fd(pid_t pid, int number)
+{
+	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	int fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* A tool that died while this socket was in repair. */
+static int undo_repair(const struct undo *u)
+{
+	const struct before *b = u->data;
+	struct soccr_conn c = { .peek_off = b->peek_off, .reuseaddr = b->reuseaddr };
+	_cleanup_close_ int fd = b->number >= 0 ? get_fd(u->pid, b->number) : dup(u->fd);
+
+	return fd < 0 ? fd : soccr_resume(fd, &c);
+}
+
+static int note_undo(struct dump *d, const struct conn *k, int fd)
+{
+	struct before b = { .number = k->number, .peek_off = -1 };
+	struct undo u = { .type = UNDO_CALL,
+		          .call = undo_repair,
+		          .fd = k->held,
+		          .pid = k->task->pid,
+		          .start_time = proc_start_time(k->task->pid),
+		          .data = &b,
+		          .data_len = sizeof(b) };
+	socklen_t len = sizeof(int);
+
+	getsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &b.reuseaddr, &len);
+	len = sizeof(int);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &b.peek_off, &len))
+		b.peek_off = -1;
+	return guardian_note(d->guardian, &u);
+}
+
+static int write_stream(struct dump *d, const struct conn *k, const struct soccr_conn *c)
+{
+	_cleanup_image_ struct image *img = NULL;
+	TcpStreamEntry e = TCP_STREAM_ENTRY__INIT;
+	const TcpOptsEntry *o = k->m->tcp_opts;
+	int err = image_create(d->dir, IMG_TCP_STREAM, k->m->ino, &img);
+
+	e.inq_len = c->inq_len;
+	e.inq_seq = c->inq_seq;
+	e.outq_len = c->outq_len;
+	e.outq_seq = c->outq_seq;
+	e.has_unsq_len = true;
+	e.unsq_len = c->unsq_len;
+	e.opt_mask = c->options;
+	e.snd_wscale = c->snd_wscale;
+	e.has_rcv_wscale = true;
+	e.rcv_wscale = c->rcv_wscale;
+	e.mss_clamp = c->mss_clamp;
+	e.has_timestamp = c->options & TCPI_OPT_TIMESTAMPS;
+	e.timestamp = c->timestamp;
+	e.has_cork = e.has_nodelay = true;
+	e.cork = o && o->cork;
+	e.nodelay = o && o->nodelay;
+	e.has_snd_wl1 = e.has_snd_wnd = e.has_max_window = e.has_rcv_wnd = e.has_rcv_wup = c->has_window;
+	e.snd_wl1 = c->window.snd_wl1;
+	e.snd_wnd = c->window.snd_wnd;
+	e.max_window = c->window.max_window;
+	e.rcv_wnd = c->window.rcv_wnd;
+	e.rcv_wup = c->window.rcv_wup;
+	if (!err)
+		err = image_write(img, &e);
+	if (!err)
+		err = image_write_raw(img, c->inq, c->inq_len);
+	if (!err)
+		err = image_write_raw(img, c->outq, c->outq_len);
+	return err ?: image_close(move_ptr(img));
+}
+
+static const char *why_not(int err)
+{
+	switch (err) {
+	case -EPERM:
+		return " (CAP_NET_ADMIN is needed in its network namespace)";
+	case -ENODATA:
+		return ": it cannot be put back; dump when the program has read it";
+	default:
+		return "";
+	}
+}
+
+/* In repair for as long as it is read: a tool that is killed meanwhile leaves its guardian one socket to put back. */
+static int read_conn(const struct conn *k, int fd, struct soccr_conn *c)
+{
+	int err = soccr_pause(fd, c), part;
+
+	fault_point("socket in repair");
+	if (!err) {
+		err = soccr_read(fd, c);
+		part = soccr_resume(fd, c);
+		err = err ?: part;
+	}
+	return err ? log_errno(err, "%s: %s%s", k->who, c->step, why_not(err)) : 0;
+}
+
+static int dump_conn(struct dump *d, struct conn *k, const struct fd_kind *kind)
+{
+	_cleanup_close_ int ours = k->number >= 0 ? get_fd(k->task->pid, k->number) : -1;
+	int fd = k->number >= 0 ? ours : k->held, undo, err;
+	struct soccr_conn c = { 0 };
+
+	if (fd < 0)
+		return log_errno(fd, "%s: getting a duplicate", k->who);
+	undo = note_undo(d, k, fd);
+	if (undo < 0)
+		return undo;
+	err = read_conn(k, fd, &c);
+	guardian_drop(d->guardian, undo);
+	if (!err && c.state == TCP_CLOSE) /* closed between the first look and the lock */
+		k->m->state = TCP_CLOSE;
+	else if (!err)
+		k->m->state = c.state;
+	if (!err)
+		err = write_stream(d, k, &c);
+	soccr_free(&c);
+	return err ?: files_write_entry(d, kind, k->id, k->m);
+}
+
+static int lock(struct dump *d)
+{
+	struct net_tuple *tuples = arena_array(d->arena, struct net_tuple, d->tcp->n);
+	char name[32];
+	int err;
+
+	for (size_t i = 0; i < d->tcp->n; i++)
+		tuples[i] = tcp_tuple_of(d->tcp->conns[i].m);
+	if (!tcp_lock_wanted(d->opts))
+		return 0;
+	snprintf(name, sizeof(name), "CRIU-dump-%d", getpid());
+	err =
+	    net_lock_take(d->arena, name, NET_LOCK_DUMP, d->opts->network_lock_mark, tuples, d->tcp->n, &d->tcp->lock);
+	if (!err)
+		net_lock_settle();
+	log_info("%zu TCP connections are locked", d->tcp->n);
+	return err;
+}
+
+int tcp_collected(struct dump *d, const struct fd_kind *kind)
+{
+	int err;
+
+	if (!d->tcp || log_refusals())
+		return 0;
+	err = lock(d);
+	fault_point("network locked");
+	for (size_t i = 0; !err && i < d->tcp->n; i++)
+		err = dump_conn(d, &d->tcp->conns[i], kind);
+	return err;
+}
+
+/* ---- the commit ---- */
+
+static int remove_table(const struct undo *u)
+{
+	return net_lock_remove(u->path);
+}
+
+int tcp_hand_over(struct dump *d)
+{
+	struct undo u = { .type = UNDO_CALL, .call = remove_table, .fd = -1 };
+	struct net_tuple *tuples;
+	char name[64];
+	int undo;
+
+	if (!d->tcp || !d->tcp->lock)
+		return 0;
+	tuples = arena_array(d->arena, struct net_tuple, d->tcp->n);
+	for (size_t i = 0; i < d->tcp->n; i++)
+		tuples[i] = tcp_tuple_of(d->tcp->conns[i].m);
+	snprintf(name, sizeof(name), "CRIU-%s", d->run_id);
+	d->tcp->lasting = u.path = arena_strdup(d->arena, name);
+	undo = guardian_note(d->guardian, &u);
+	if (undo < 0)
+		return undo;
+	return net_lock_take(d->arena, name, NET_LOCK_LASTING, d->opts->network_lock_mark, tuples, d->tcp->n, NULL);
+}
+
+int tcp_silence(struct dump *d)
+{
+	int on = 1;
+
+	for (size_t i = 0; d->tcp && i < d->tcp->n; i++) {
+		const struct conn *k = &d->tcp->conns[i];
+		_cleanup_close_ int ours = k->number >= 0 ? get_fd(k->task->pid, k->number) : -1;
+		int fd = k->number >= 0 ? ours : k->held;
+
+		/* Too late to go back; without it the socket's end would try to tell the peer, behind the lock. */
+		if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)))
+			log_warn("%s: it could not be silenced: %s", k->who, strerror(errno));
+	}
+	return 0;
+}
+
+void tcp_unlock_dump(struct dump *d, bool all)
+{
+	if (!d->tcp)
+		return;
+	if (all && d->tcp->lasting)
+		net_lock_remove(d->tcp->lasting);
+	net_lock_drop(d->tcp->lock);
+	d->tcp->lock = NULL;
+}

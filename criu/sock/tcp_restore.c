@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+#include "core/files.h"
+#include "core/log.h"
+#include "net/lock.h"
+#include "sock/tcp.h"
+#include "sock/tcp_tuple.h"
+#include "soccr.h"
+#include "tcp-stream.pb-c.h"
+
+/* Of one connection, from tcp_open() to tcp_finish(). */
+struct conn {
+	uint32_t id;
+	const InetSkEntry *m;
+	struct soccr_conn c;
+	const char *who;
+	int fd, undo; /* from tcp_finish() on: ours, so that the socket outlives its task */
+};
+
+struct tcp_restore {
+	struct conn *conns;
+	size_t n;
+	struct net_tuple *tuples;
+	size_t n_tuples;
+	struct net_lock *lock;
+	tcp_options_fn set_options;
+	char lasting[64]; /* the table that the dump left; empty: none is there */
+};
+
+static struct tcp_restore *state_of(struct restore *r)
+{
+	if (!r->tcp)
+		r->tcp = arena_new_of(r->arena, struct tcp_restore);
+	return r->tcp;
+}
+
+/* ---- reading ---- */
+
+static int open_stream(struct restore *r, const InetSkEntry *m, struct image **img, TcpStreamEntry **ep)
+{
+	int err = image_open(r->dir, IMG_TCP_STREAM, m->ino, img);
+
+	if (!err)
+		err = image_read(*img, &tcp_stream_entry__descriptor, r->arena, ep);
+	if (err == 0)
+		err = -ENODATA;
+	if (err < 0)
+		return err;
+	/* Queues are limited by the kernel to less than 2 GiB, and by the image to what is there. */
+	if ((*ep)->inq_len > INT32_MAX || (*ep)->outq_len > INT32_MAX ||
+	    (uint64_t)(*ep)->inq_len + (*ep)->outq_len > image_left(*img) || (*ep)->unsq_len > (*ep)->outq_len)
+		return -EBADMSG;
+	return 0;
+}
+
+int tcp_check(struct restore *r, const InetSkEntry *m, const char **why)
+{
+	_cleanup_image_ struct image *img = NULL;
+	union soccr_addr local, remote;
+	TcpStreamEntry *e;
+	int err;
+
+	if (r->opts->tcp_close)
+		return 0;
+	if (!r->opts->tcp_established) {
+		*why = arena_printf(r->arena,
+		                    "the connection %s: give --tcp-established, or --tcp-close to have it closed",
+		                    tcp_tuple_text(m));
+		return -EBUSY;
+	}
+	if (tcp_addresses_of(m, &local, &remote) || m->state > TCP_CLOSING) {
+		*why = arena_printf(r->arena, "its addresses or its state (%u) are impossible", m->state);
+		return -EINVAL;
+	}
+	err = open_stream(r, m, &img, &e);
+	if (err)
+		*why = arena_printf(r->arena, "the connection %s: tcp-stream-%x.img is missing or damaged",
+		                    tcp_tuple_text(m), m->ino);
+	return err;
+}
+
+static int read_queues(struct image *img, const TcpStreamEntry *e, struct soccr_conn *c)
+{
+	c->inq = malloc(e->inq_len + 1UL);
+	c->outq = malloc(e->outq_len + 1UL);
+	if (!c->inq || !c->outq)
+		return -ENOMEM;
+	return image_read_raw(img, c->inq, e->inq_len) ?: image_read_raw(img, c->outq, e->outq_len);
+}
+
+static int read_stream(struct restore *r, const InetSkEntry *m, struct soccr_conn *c)
+{
+	_cleanup_image_ struct image *img = NULL;
+	TcpStreamEntry *e;
+	int err = open_stream(r, m, &img, &e);
+
+	if (err)
+		return log_errno(err, "tcp-stream-%x.img", m->ino);
+	*c = (struct soccr_conn) {
+		.state = (uint8_t)m->state,
+		.inq_seq = e->inq_seq,
+		.inq_len = e->inq_len,
+		.outq_seq = e->outq_seq,
+		.outq_len = e->outq_len,
+		.unsq_len = e->unsq_len,
+		.options = (uint8_t)e->opt_mask,
+		.snd_wscale = (uint8_t)e->snd_wscale,
+		.rcv_wscale = (uint8_t)e->rcv_wscale,
+		.mss_clamp = e->mss_clamp,
+		.timestamp = e->timestamp,
+		.has_window = e->has_snd_wnd && e->has_rcv_wnd,
+		.window = { e->snd_wl1, e->snd_wnd, e->max_window, e->rcv_wnd, e->rcv_wup },
+		.reuseaddr = m->opts->has_reuseaddr && m->opts->reuseaddr,
+		.peek_off = -1,
+	};
+	return tcp_addresses_of(m, &c->local, &c->remote) ?: read_queues(img, e, c);
+}
+
+/* ---- the lock ---- */
+
+static int note_tuple(struct restore *r, const void *msg, void *arg)
+{
+	struct tcp_restore *t = state_of(r);
+	const InetSkEntry *m = msg;
+
+	if (tcp_is_connection(m))
+		arena_push(r->arena, &t->tuples, &t->n_tuples, tcp_tuple_of(m));
+	return 0;
+}
+
+/* The table of the dump, under the name that it has, or that CRIU gave it before there were ids of runs. */
+static int find_lasting(struct restore *r, struct tcp_restore *t)
+{
+	const char *id = r->inventory->dump_criu_run_id;
+	int there;
+
+	if (id && strlen(id) < sizeof(t->lasting) - 8)
+		snprintf(t->lasting, sizeof(t->lasting), "CRIU-%s", id);
+	else
+		snprintf(t->lasting, sizeof(t->lasting), "CRIU-%d", r->tree.tasks[0]->vpid.v);
+	there = net_lock_there(t->lasting);
+	if (there <= 0)
+		*t->lasting = 0;
+	return there < 0 ? there : 0;
+}
+
+int tcp_prepare(struct restore *r, const struct fd_kind *kind, tcp_options_fn set_options)
+{
+	struct tcp_restore *t = state_of(r);
+	char name[32];
+	int err;
+
+	t->set_options = set_options;
+	if (r->opts->tcp_close)
+		return 0;
+	err = files_each(r, kind, note_tuple, NULL);
+	if (err || !t->n_tuples || !tcp_lock_wanted(r->opts))
+		return err;
+	err = find_lasting(r, t);
+	snprintf(name, sizeof(name), "CRIU-restore-%d", getpid());
+	if (!err)
+		err = net_lock_take(r->arena, name, NET_LOCK_RESTORE, r->opts->network_lock_mark, t->tuples,
+		                    t->n_tuples, &t->lock);
+	fault_point("network locked");
+	return err;
+}
+
+/* ---- building ---- */
+
+static const char *way_out(int err)
+{
+	switch (err) {
+	case -EADDRNOTAVAIL:
+		return ": the address is not on this host; give it to an interface, or --tcp-fallback close";
+	case -EADDRINUSE:
+		return ": the port is taken; end who has it, or --tcp-fallback close";
+	case -EPERM:
+		return ": CAP_NET_ADMIN is needed here";
+	default:
+		return "";
+	}
+}
+
+int tcp_open(struct restore *r, const InetSkEntry *m, int fd, const char *who)
+{
+	struct tcp_restore *t = state_of(r);
+	struct conn k = { .id = m->id, .m = m, .fd = -1, .undo = -1 };
+	int err = read_stream(r, m, &k.c);
+
+	k.who = arena_printf(r->arena, "%s: the connection %s", who, tcp_tuple_text(m));
+	if (!err) {
+		err = soccr_open(fd, &k.c) ?: soccr_fill(fd, &k.c);
+		if (err)
+			log_errno(err, "%s: %s%s", k.who, k.c.step, way_out(err));
+	}
+	if (!err)
+		arena_push(r->arena, &t->conns, &t->n, k);
+	else
+		soccr_free(&k.c);
+	return err;
+}
+
+/* ---- the end ---- */
+
+static int undo_release(const struct undo *u)
+{
+	int on = 1;
+
+	return setsockopt(u->fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)) ? -errno : 0;
+}
+
+/* From here on the socket speaks for itself: if the restore ends before it is committed, it is silenced again. */
+static int hold(struct restore *r, struct conn *k)
+{
+	struct undo u = { .type = UNDO_CALL, .call = undo_release };
+
+	k->fd = files_borrow(r, k->id);
+	if (k->fd < 0)
+		return k->fd;
+	u.fd = k->fd;
+	k->undo = guardian_note(r->guardian, &u);
+	return k->undo < 0 ? k->undo : 0;
+}
+
+static int finish_one(struct restore *r, struct conn *k)
+{
+	uint32_t mark = r->opts->network_lock_mark;
+	int err = hold(r, k);
+
+	if (err)
+		return err;
+	err = soccr_close_sides(k->fd, &k->c, mark) ?: soccr_release(k->fd, &k->c, mark);
+	soccr_free(&k->c);
+	if (err)
+		return log_errno(err, "%s: %s", k->who, k->c.step);
+	return r->tcp->set_options(r, k->fd, k->m);
+}
+
+static int remove_table(const struct undo *u)
+{
+	return net_lock_remove(u->path);
+}
+
+/* A tool that is killed between its commit and tcp_done() must not leave a restored tree behind the dump's lock. */
+static int note_lasting(struct restore *r)
+{
+	struct undo u = { .type = FORWARD_CALL, .call = remove_table, .fd = -1, .path = r->tcp->lasting };
+	int number = *r->tcp->lasting ? guardian_note(r->guardian, &u) : 0;
+
+	return number < 0 ? number : 0;
+}
+
+int tcp_finish(struct restore *r)
+{
+	int err = 0;
+
+	for (size_t i = 0; r->tcp && !err && i < r->tcp->n; i++) {
+		err = finish_one(r, &r->tcp->conns[i]);
+		fault_point("a connection is out of repair");
+	}
+	return err ?: r->tcp ? note_lasting(r) : 0;
+}
+
+static void let_go(struct restore *r)
+{
+	for (size_t i = 0; i < r->tcp->n; i++) {
+		struct conn *k = &r->tcp->conns[i];
+
+		soccr_free(&k->c);
+		if (k->undo >= 0)
+			guardian_drop(r->guardian, k->undo);
+		if (k->fd >= 0)
+			close(k->fd);
+		k->fd = k->undo = -1;
+	}
+}
+
+void tcp_done(struct restore *r)
+{
+	if (!r->tcp)
+		return;
+	let_go(r);
+	if (*r->tcp->lasting)
+		net_lock_remove(r->tcp->lasting);
+	net_lock_drop(r->tcp->lock);
+	r->tcp->lock = NULL;
+}
+
+void tcp_abort(struct restore *r)
+{
+	if (!r->tcp)
+		return;
+	for (size_t i = 0; i < r->tcp->n; i++) {
+		struct conn *k = &r->tcp->conns[i];
+		struct undo u = { .fd = k->fd };
+
+		if (k->fd >= 0 && undo_release(&u))
+			log_warn("%s: it could not be silenced: %s", k->who, strerror(errno));
+	}
+	let_go(r);
+	net_lock_drop(r->tcp->lock);
+	r->tcp->lock = NULL;
+}
