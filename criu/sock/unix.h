@@ -8,7 +8,7 @@
 extern const struct fd_kind unix_kind;
 
 /* unix_sk_entry.uflags */
-#define UNIX_EXTERN  1U /* nobody's socket: the address of a peer outside */
-#define UNIX_INHERIT 8U /* comes from --inherit-fd at restore */
+#define USK_EXTERN  1U /* nobody's socket: the address of a peer outside */
+#define USK_INHERIT 8U /* comes from --inherit-fd at restore */
 
 #endif

@@ -36,6 +36,8 @@ socklen_t unix_address(struct sockaddr_un *a, const void *name, size_t len)
 
 /* ---- with another root ---- */
 
+/* What is changed below by calls that the tool itself never makes (chdir, chroot) is the clone's own. */
+
 struct job {
 	int (*fn)(const struct job *job);
 	int dir, fd;
@@ -89,7 +91,7 @@ static int make_folders(const char *name)
 static int go_down(const char *name)
 {
 	for (const char *s = name; s; s = strstr(s + 1, ".."))
-		if ((mkdir("w", 0700) && errno != EEXIST) || chdir("w"))
+		if ((mkdir("w", 0700) && errno != EEXIST) || syscall(SYS_chdir, "w"))
 			return -errno;
 	return 0;
 }
@@ -103,7 +105,7 @@ static int bind_aside(const struct job *job)
 
 	memcpy(name, job->name, job->len);
 	name[job->len] = 0;
-	if (fchdir(job->dir) || chroot("."))
+	if (syscall(SYS_fchdir, job->dir) || chroot("."))
 		return -errno;
 	err = name[0] == '/' ? 0 : go_down(name);
 	if (!err)
@@ -112,7 +114,7 @@ static int bind_aside(const struct job *job)
 		return err;
 	if (bind(job->fd, (struct sockaddr *)&a, len))
 		return -errno;
-	return rename(name, "/" UNIX_FILE) ? -errno : 0;
+	return rename(name, "/" SOCK_FILE) ? -errno : 0;
 }
 
 static int connect_aside(const struct job *job)
@@ -120,7 +122,7 @@ static int connect_aside(const struct job *job)
 	struct sockaddr_un a;
 	socklen_t len = unix_address(&a, job->name, job->len);
 
-	if (fchdir(job->dir))
+	if (syscall(SYS_fchdir, job->dir))
 		return -errno;
 	return connect(job->fd, (struct sockaddr *)&a, len) ? -errno : 0;
 }
@@ -179,9 +181,24 @@ int unix_bind_scratch(struct unix_restore *all, int fd, const char *name, size_t
 		return log_errno(-errno, "a folder for the name of a unix socket");
 	err = run_aside(&job);
 	/* Whoever is to connect to it may have few rights. */
-	if (!err && fchmodat(dir, UNIX_FILE, 0777, 0))
+	if (!err && fchmodat(dir, SOCK_FILE, 0777, 0))
 		err = -errno;
 	return err ? log_errno(err, "binding a unix socket to %.*s, which leads nowhere any more", (int)len, name) : 0;
+}
+
+int unix_name_temp(struct restore *r, int fd, const char *name, size_t len, const char *text)
+{
+	struct sockaddr_un a;
+	unsigned number;
+
+	if (name[0])
+		return unix_bind_scratch(unix_restore_of(r), fd, name, len, &number);
+	if (!bind(fd, (struct sockaddr *)&a, unix_address(&a, name, len)))
+		return 0;
+	if (errno != EADDRINUSE)
+		return log_errno(-errno, "%s: the name of its peer, which is gone", text);
+	log_warn("%s: the name of its peer, which is gone, is in use by now; it shows no name", text);
+	return 0;
 }
 
 /* ---- in its place ---- */
@@ -264,8 +281,8 @@ static int set_perms(int dir, const struct usk *u)
 
 	if (!p)
 		return 0;
-	if (fchownat(dir, UNIX_FILE, p->uid, p->gid, AT_SYMLINK_NOFOLLOW) ||
-	    fchmodat(dir, UNIX_FILE, p->mode & 07777, 0))
+	if (fchownat(dir, SOCK_FILE, p->uid, p->gid, AT_SYMLINK_NOFOLLOW) ||
+	    fchmodat(dir, SOCK_FILE, p->mode & 07777, 0))
 		return log_errno(-errno, "%s: owner and mode of its file", u->text);
 	return 0;
 }
@@ -295,7 +312,7 @@ static int bind_hidden(struct restore *r, struct usk *u)
 int unix_publish(struct restore *r, struct usk *u)
 {
 	_cleanup_close_ int dir = open(u->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	char *from = arena_printf(r->arena, "%s/" UNIX_FILE, u->hidden),
+	char *from = arena_printf(r->arena, "%s/" SOCK_FILE, u->hidden),
 	     *to = arena_printf(r->arena, "%s/%s", u->dir, u->base);
 	struct undo undo = { .type = UNDO_UNLINK, .path = to };
 	int err = dir < 0 ? -errno : unix_taken(dir, u->base), noted;
@@ -359,11 +376,11 @@ int unix_reach(struct unix_restore *all, const struct usk *to, struct sockaddr_u
 	if (to->at == AT_NAME) {
 		*len = unix_address(a, to->name, to->name_len);
 	} else if (to->at == AT_SCRATCH) {
-		snprintf(path, sizeof(path), "%u/" UNIX_FILE, to->scratch);
+		snprintf(path, sizeof(path), "%u/" SOCK_FILE, to->scratch);
 		*len = unix_address(a, path, strlen(path));
 		*dir = all->scratch;
 	} else if (to->at == AT_HIDDEN || to->at == AT_FILE) {
-		const char *last = to->at == AT_FILE ? to->base : UNIX_FILE;
+		const char *last = to->at == AT_FILE ? to->base : SOCK_FILE;
 
 		*len = unix_address(a, last, strlen(last));
 		*dir = open(to->at == AT_FILE ? to->dir : to->hidden, O_PATH | O_DIRECTORY | O_CLOEXEC);

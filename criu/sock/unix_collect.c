@@ -66,6 +66,21 @@ static const char *name_of_ino(const struct collect *c, uint32_t ino)
 	                              : "a socket without a name";
 }
 
+/* What a socket is connected to, by its own words or else by the peer's inode. */
+static const char *peer_text(const struct collect *c, const struct unix_seen *u)
+{
+	if (u->peername.len)
+		return unix_name_text(c->d->arena, u->peername.data, u->peername.len);
+	return u->m->peer ? name_of_ino(c, u->m->peer) : "?";
+}
+
+/* The peer is gone: getpeername(2) shows its name nevertheless. */
+static void keep_peername(const struct unix_seen *u)
+{
+	u->m->has_peer_name = u->peername.len > 0;
+	u->m->peer_name = u->peername;
+}
+
 static void tell(const struct collect *c, const struct reason *r)
 {
 	const char *who = "somebody", *name = name_of_ino(c, r->ino);
@@ -80,8 +95,8 @@ static void tell(const struct collect *c, const struct reason *r)
 		    "%s: a unix socket connected to %s (%s, inode %u), which %s has, outside of the tree; dump both "
 		    "together, or give --external 'socket:[%u]' and hand a connected socket in at restore "
 		    "(--inherit-fd 'fd[N]:socket:[%u]')",
-		    r->u->who, *r->u->peername ? r->u->peername : name,
-		    r->u->m->type == SOCK_STREAM ? "stream" : "seqpacket", r->ino, who, r->u->ino, r->u->ino);
+		    r->u->who, peer_text(c, r->u), r->u->m->type == SOCK_STREAM ? "stream" : "seqpacket", r->ino, who,
+		    r->u->ino, r->u->ino);
 	else if (r->why == DGRAM_OUTSIDE)
 		log_refusal(
 		    -ENOTCONN,
@@ -105,6 +120,7 @@ static void collect_waiting(struct collect *c, struct unix_seen *u)
 {
 	const struct diag_unix *diag = u->diag;
 	UnixSkEntry *m = u->m;
+	bool gone = false;
 
 	if (diag->state != TCP_LISTEN)
 		return;
@@ -116,17 +132,18 @@ static void collect_waiting(struct collect *c, struct unix_seen *u)
 			add_reason(c, u, ino, CLIENT_OUTSIDE);
 			continue;
 		}
-		if (!ino)
-			log_warn("%s: a connection waits to be accepted whose client is gone already; what it may have "
-			         "sent is "
-			         "lost",
-			         u->who);
+		gone |= !ino;
 		if (client) {
 			client->listener = u;
 			client->m->peer = u->ino;
 		}
 		arena_push(c->d->arena, &m->waiting, &m->n_waiting, ino);
 	}
+	if (gone)
+		log_warn("%s: a listening unix socket (%s): a connection waits to be accepted whose client is gone "
+		         "already: what "
+		         "it may have sent cannot be seen, and is lost",
+		         u->who, unix_name_text(c->d->arena, diag->name, diag->name_len));
 }
 
 static int collect_client(struct unix_seen *u)
@@ -134,12 +151,13 @@ static int collect_client(struct unix_seen *u)
 	const struct proc_status *status = u->task->threads[0].dump ? u->task->threads[0].dump->status : NULL;
 	UnixSkEntry *m = u->m;
 
+	/* The kernel tells what the messages take in memory; their bytes are in a socket that nobody can look at. */
 	if (u->unread)
-		log_refusal(-EBUSY,
-		            "%s: a unix socket that waits to be accepted by %s has sent %d bytes already, which nobody "
-		            "can read "
-		            "before; let it be accepted first (try again)",
-		            u->who, u->listener->who, u->unread);
+		log_refusal(
+		    -EBUSY,
+		    "%s: a unix socket that waits to be accepted by %s has sent something already (it takes %d bytes), "
+		    "which nobody can read before; let it be accepted first (try again)",
+		    u->who, u->listener->who, u->unread);
 	m->has_connector_pid = m->has_connector_uid = m->has_connector_gid = true;
 	m->connector_pid = (uint32_t)u->task->vpid.v;
 	m->connector_uid = status ? status->uid[1] : 0;
@@ -163,12 +181,14 @@ static int collect_stream(struct collect *c, struct unix_seen *u)
 		return 0;
 	}
 	/* A peer that is gone shut both directions. */
-	if ((u->diag->shutdown & SHUT_BOTH) != SHUT_BOTH)
+	if ((u->diag->shutdown & SHUT_BOTH) == SHUT_BOTH)
+		keep_peername(u);
+	else
 		log_refusal(-ENOTCONN,
 		            "%s: a unix socket that waits to be accepted at %s by somebody outside of the tree; let it "
 		            "be accepted "
 		            "or closed first, or dump the server too",
-		            u->who, *u->peername ? u->peername : "?");
+		            u->who, peer_text(c, u));
 	return 0;
 }
 
@@ -185,7 +205,7 @@ static int write_extern(struct collect *c, uint32_t ino, const struct diag_unix 
 	e.ino = ino;
 	e.type = SOCK_DGRAM;
 	e.state = TCP_CLOSE;
-	e.uflags = UNIX_EXTERN;
+	e.uflags = USK_EXTERN;
 	e.fown = &fown;
 	e.opts = &opts;
 	e.name.len = diag->name_len;
@@ -198,6 +218,11 @@ static int collect_dgram(struct collect *c, struct unix_seen *u)
 	const struct diag_unix *diag;
 	UnixSkEntry *m = u->m;
 
+	if (!m->peer && u->has_peer) {
+		keep_peername(u);
+		m->has_error = true;
+		m->error = ECONNREFUSED;
+	}
 	if (!m->peer || seen(c, m->peer))
 		return 0;
 	diag = diag_unix_by_ino(c->d, m->peer);

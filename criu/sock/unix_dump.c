@@ -102,14 +102,16 @@ static void dump_error(const struct fd_info *info, const char *who, UnixSkEntry 
 	m->error = ECONNRESET;
 }
 
-static const char *peer_of(struct dump *d, int fd)
+static void ask_peername(struct dump *d, int fd, struct unix_seen *u)
 {
 	struct sockaddr_un a;
 	socklen_t len = sizeof(a), head = offsetof(struct sockaddr_un, sun_path);
 
-	if (getpeername(fd, (struct sockaddr *)&a, &len) || len <= head)
-		return "";
-	return unix_name_text(d->arena, a.sun_path, MIN(len, sizeof(a)) - head);
+	u->has_peer = !getpeername(fd, (struct sockaddr *)&a, &len);
+	if (!u->has_peer || len <= head)
+		return;
+	u->peername.len = MIN(len, sizeof(a)) - head;
+	u->peername.data = arena_memdup(d->arena, a.sun_path, u->peername.len);
 }
 
 static struct unix_seen *add_seen(struct dump *d, const struct fd_info *info, const struct diag_unix *diag,
@@ -125,7 +127,7 @@ static struct unix_seen *add_seen(struct dump *d, const struct fd_info *info, co
 	u->diag = diag;
 	u->task = info->task;
 	u->who = arena_strdup(d->arena, fd_name(info));
-	u->peername = peer_of(d, info->fd);
+	ask_peername(d, info->fd, u);
 	snprintf(resource, sizeof(resource), "socket:[%u]", u->ino);
 	u->handed = external_named(d->opts, resource);
 	if (ioctl(info->fd, SIOCOUTQ, &u->unread))
@@ -144,7 +146,7 @@ static void fill(const struct unix_seen *u, UnixSkEntry *m)
 	m->backlog = diag->state == TCP_LISTEN ? diag->wqueue : 0;
 	m->peer = diag->peer;
 	if (u->handed)
-		m->uflags |= UNIX_INHERIT;
+		m->uflags |= USK_INHERIT;
 	if (diag->shutdown & 3) {
 		m->has_shutdown = true;
 		m->shutdown = (SkShutdown)(diag->shutdown & 3);

@@ -14,9 +14,10 @@ struct unix_seen {
 	UnixSkEntry *m;
 	const struct diag_unix *diag;
 	struct task *task;
-	const char *who;            /* "pid 812 (redis): fd 7", for messages */
-	const char *peername;       /* for messages: what it is connected to; "" where that has no name */
-	int unread;                 /* bytes that it has sent and nobody has read */
+	const char *who; /* "pid 812 (redis): fd 7", for messages */
+	bool has_peer;   /* getpeername(2) says so, also of one that is gone */
+	ProtobufCBinaryData peername;
+	int unread;                 /* SIOCOUTQ: what it has sent and nobody has read, with the kernel's own */
 	bool handed;                /* named by --external socket:[ino]: comes from outside at restore */
 	struct unix_seen *listener; /* it waits in whose queue */
 	UT_hash_handle hh;

@@ -22,6 +22,12 @@ static bool is_dgram(const struct usk *u)
 
 /* ---- connecting datagram sockets ---- */
 
+/* Connected to one that is gone. (The state says nothing: the kernel sets it on whoever is connected to, too.) */
+static bool is_dangling(const struct usk *u)
+{
+	return u->m->error == ECONNREFUSED;
+}
+
 static int disconnect(const struct usk *u, int fd)
 {
 	struct sockaddr none = { .sa_family = AF_UNSPEC };
@@ -37,7 +43,7 @@ static int connect_by_fd(struct unix_restore *all, struct usk *u, int fd)
 	int err;
 
 	u->connected = true;
-	if (to->m->uflags & UNIX_EXTERN) {
+	if (to->m->uflags & USK_EXTERN) {
 		len = unix_address(&a, to->name, to->name_len);
 		err = connect(fd, (struct sockaddr *)&a, len) ? -errno : 0;
 	} else {
@@ -47,16 +53,29 @@ static int connect_by_fd(struct unix_restore *all, struct usk *u, int fd)
 }
 
 /* To one of ours, which is closed at once: the socket is connected to nobody, and its next send is refused. */
-static int connect_dangling(const struct usk *u, int fd)
+static int connect_dangling(struct restore *r, const struct usk *u, int fd)
 {
-	_cleanup_close_ int gone = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct usk gone = { .m = u->m, .text = u->text, .name = (const char *)u->m->peer_name.data };
+	_cleanup_close_ int ours = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	socklen_t len = sizeof(a);
+	int err;
 
+	if (ours < 0)
+		return log_errno(-errno, "%s: a socket that will be gone", u->text);
+	gone.name_len = u->m->has_peer_name ? u->m->peer_name.len : 0;
+	if (gone.name_len && gone.name[0]) {
+		gone.at = AT_SCRATCH;
+		err = unix_bind_scratch(unix_restore_of(r), ours, gone.name, strnlen(gone.name, gone.name_len),
+		                        &gone.scratch)
+		          ?: unix_connect_to(unix_restore_of(r), fd, &gone);
+		return err ? log_errno(err, "%s: connecting it to a socket that will be gone", u->text) : 0;
+	}
+	err = gone.name_len ? unix_name_temp(r, ours, gone.name, gone.name_len, u->text) : 0;
 	/* The kernel gives a name to who binds to none. */
-	if (gone < 0 || bind(gone, (struct sockaddr *)&a, sizeof(a.sun_family)) ||
-	    getsockname(gone, (struct sockaddr *)&a, &len) || connect(fd, (struct sockaddr *)&a, len))
-		return log_errno(-errno, "%s: connecting it to a socket that will be gone", u->text);
+	if (err || (bind(ours, (struct sockaddr *)&a, sizeof(a.sun_family)) && errno != EINVAL) ||
+	    getsockname(ours, (struct sockaddr *)&a, &len) || connect(fd, (struct sockaddr *)&a, len))
+		return err ?: log_errno(-errno, "%s: connecting it to a socket that will be gone", u->text);
 	return 0;
 }
 
@@ -72,7 +91,7 @@ int unix_connect_dgram(struct restore *r, struct usk *u)
 	if (u->peer)
 		return connect_by_fd(unix_restore_of(r), u, fd);
 	u->connected = true;
-	return u->m->state == TCP_ESTABLISHED ? connect_dangling(u, fd) : 0;
+	return is_dangling(u) ? connect_dangling(r, u, fd) : 0;
 }
 
 /* Those of a socketpair that are connected to somebody else now, or to nobody: before anything waits in them. */
@@ -80,7 +99,7 @@ static int adjust_born(struct restore *r, struct usk *u)
 {
 	_cleanup_close_ int fd = -1;
 
-	if (!u->born || u->connected || (!u->peer && u->m->state == TCP_ESTABLISHED))
+	if (!u->born || u->connected || (!u->peer && is_dangling(u)))
 		return 0; /* the other half, which is gone, is still to go */
 	if (u->peer)
 		return unix_connect_dgram(r, u);
@@ -132,7 +151,7 @@ static int fill_one(struct restore *r, struct usk *u)
 	int err;
 
 	if (is_dgram(u))
-		return n ? unix_fill_dgram(r, u, n) : 0;
+		return n && !u->filled ? unix_fill_dgram(r, u, n) : 0;
 	if (!n)
 		return 0;
 	if (u->temp >= 0)
@@ -142,6 +161,12 @@ static int fill_one(struct restore *r, struct usk *u)
 	from = files_borrow(r, u->peer->m->id);
 	err = from < 0 ? from : queue_send(r, u->m->id, 0, n, from);
 	return err;
+}
+
+/* A sender that has to send himself must have nothing in his own queue. */
+static int fill_first(struct restore *r, struct usk *u)
+{
+	return is_dgram(u) && unix_needs_owner(r, u) ? fill_one(r, u) : 0;
 }
 
 static int shut_one(struct restore *r, struct usk *u)
@@ -194,6 +219,8 @@ static int late_all(struct restore *r, struct unix_restore *all)
 {
 	int err = for_made(r, all, adjust_born);
 
+	if (!err)
+		err = for_made(r, all, fill_first);
 	if (!err)
 		err = for_made(r, all, fill_one);
 	if (!err)

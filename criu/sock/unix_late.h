@@ -8,6 +8,9 @@
 /* Connects a datagram socket as its entry says, if it is not yet. */
 int unix_connect_dgram(struct restore *r, struct usk *u);
 
+/* Whether something waits in it from a sender with an abstract name, who is connected elsewhere or to nobody. */
+bool unix_needs_owner(struct restore *r, const struct usk *u);
+
 /* Brings back the n messages that wait in a datagram socket, from senders with the names that they had. */
 int unix_fill_dgram(struct restore *r, struct usk *u, size_t n);
 

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -62,18 +63,18 @@ static void cut_last(char *path)
 	slash[slash == path] = 0;
 }
 
-/* Looks for the file from one folder of a task's ("root", "cwd"); true when it is there, with all fields filled. */
-static bool look_from(struct dump *d, struct unix_seen *u, const struct task *t, const char *from, const char *name)
+/* Looks for the file from a folder (or root); true when it is there, with all fields filled. */
+static bool look_in(struct dump *d, struct unix_seen *u, int dir, const char *name)
 {
 	struct open_how how = { .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC };
-	_cleanup_close_ int dir = openat(t->dump->proc_fd, from, O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
 	char path[PATH_MAX], said[PATH_MAX + 128];
+	_cleanup_close_ int fd = -1;
 	UnixSkEntry *m = u->m;
 	struct stat st;
 
 	if (*name == '/')
 		how.resolve = RESOLVE_IN_ROOT;
-	fd = dir < 0 ? -1 : (int)syscall(SYS_openat2, dir, name, &how, sizeof(how));
+	fd = (int)syscall(SYS_openat2, dir, name, &how, sizeof(how));
 	if (fd < 0 || !same_file(u->diag, fd, &st))
 		return false;
 	if (*name != '/') {
@@ -95,6 +96,42 @@ static bool look_from(struct dump *d, struct unix_seen *u, const struct task *t,
 	return true;
 }
 
+static bool same_folder(int a, int b)
+{
+	struct stat at_a, at_b;
+
+	return fstat(a, &at_a) || fstat(b, &at_b) || (at_a.st_ino == at_b.st_ino && at_a.st_dev == at_b.st_dev);
+}
+
+/* From a task's root or cwd; `up`: or from any folder above, since a program may have gone down after bind(2). */
+static bool look_from(struct dump *d, struct unix_seen *u, const struct task *t, const char *from, const char *name,
+                      bool up)
+{
+	_cleanup_close_ int dir = t->dump ? openat(t->dump->proc_fd, from, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	while (dir >= 0 && !look_in(d, u, dir, name)) {
+		int next = up ? openat(dir, "..", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+
+		if (next >= 0 && same_folder(dir, next))
+			close(move_fd(&next));
+		close(dir);
+		dir = next;
+	}
+	return dir >= 0;
+}
+
+static bool look_relative(struct dump *d, struct unix_seen *u, const char *name)
+{
+	if (look_from(d, u, u->task, "cwd", name, true) || look_from(d, u, d->tree.tasks[0], "cwd", name, true))
+		return true;
+	if (u->diag->state != TCP_ESTABLISHED || u->diag->type == SOCK_DGRAM)
+		log_warn(
+		    "%s: a unix socket with the relative name %s: its file is not there, seen from where the task is "
+		    "now; nobody will be able to connect to it by that name",
+		    u->who, name);
+	return false;
+}
+
 int unix_name_dump(struct dump *d, struct unix_seen *u)
 {
 	const struct diag_unix *diag = u->diag;
@@ -107,11 +144,7 @@ int unix_name_dump(struct dump *d, struct unix_seen *u)
 		return 0;
 	name = arena_alloc(d->arena, diag->name_len + 1);
 	memcpy(name, diag->name, diag->name_len);
-	if (diag->has_vfs && *name == '/' && look_from(d, u, u->task, "root", name))
-		return 0;
-	if (diag->has_vfs && *name != '/' &&
-	    (look_from(d, u, u->task, "cwd", name) || look_from(d, u, d->tree.tasks[0], "cwd", name) ||
-	     look_from(d, u, u->task, "root", name)))
+	if (diag->has_vfs && (*name == '/' ? look_from(d, u, u->task, "root", name, false) : look_relative(d, u, name)))
 		return 0;
 	m->has_deleted = m->deleted = true;
 	return 0;

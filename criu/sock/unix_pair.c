@@ -12,6 +12,14 @@
 #include "core/log.h"
 #include "sock/unix_restore.h"
 
+/* What a listener is to be called. */
+struct unix_name {
+	const char *name;
+	size_t len;
+	uint32_t type;
+	const char *text; /* of the socket, for messages */
+};
+
 /* A temporary listener: one for each name and type. */
 struct unix_listener {
 	const char *key; /* type, name */
@@ -43,38 +51,38 @@ static bool same_as(const struct as *a, const struct as *b)
 	       (!a->n_groups || !memcmp(a->groups, b->groups, a->n_groups * sizeof(*a->groups)));
 }
 
-static int bind_listener(struct restore *r, struct unix_listener *l, const struct usk *u)
+static int bind_listener(struct restore *r, struct unix_listener *l, const struct unix_name *n)
 {
 	struct sockaddr_un a;
-	socklen_t len = unix_address(&a, u->name, u->name_len);
+	socklen_t len = unix_address(&a, n->name, n->len);
 
-	l->fd = socket(AF_UNIX, (int)u->m->type | SOCK_CLOEXEC, 0);
+	l->fd = socket(AF_UNIX, (int)n->type | SOCK_CLOEXEC, 0);
 	if (l->fd < 0)
-		return log_errno(-errno, "%s: a socket for its name", u->text);
-	l->hidden = usk_is_path(u);
+		return log_errno(-errno, "%s: a socket for its name", n->text);
+	l->hidden = n->name[0];
 	if (l->hidden)
-		return unix_bind_scratch(unix_restore_of(r), l->fd, u->name, u->name_len, &l->scratch);
+		return unix_bind_scratch(unix_restore_of(r), l->fd, n->name, n->len, &l->scratch);
 	if (bind(l->fd, (struct sockaddr *)&a, len))
-		return log_errno(-errno, "%s: binding a listener to its name for a while%s", u->text,
+		return log_errno(-errno, "%s: binding a listener to its name for a while%s", n->text,
 		                 errno == EADDRINUSE ? ": another socket has this name now" : "");
 	return 0;
 }
 
-static int listener_of(struct restore *r, const struct usk *u, struct unix_listener **out)
+static int listener_of(struct restore *r, const struct unix_name *n, struct unix_listener **out)
 {
 	struct unix_restore *all = unix_restore_of(r);
 	struct arena *table_arena = r->arena;
 	char key[sizeof(struct sockaddr_un) + 4];
 	struct unix_listener *l;
-	size_t len = u->name_len + 1;
+	size_t len = n->len + 1;
 	int err;
 
-	key[0] = (char)u->m->type;
-	memcpy(key + 1, u->name, u->name_len);
+	key[0] = (char)n->type;
+	memcpy(key + 1, n->name, n->len);
 	HASH_FIND(hh, all->listeners, key, len, l);
 	if (!l) {
 		l = arena_new_of(r->arena, struct unix_listener);
-		err = bind_listener(r, l, u);
+		err = bind_listener(r, l, n);
 		if (err)
 			return err;
 		l->key = arena_memdup(r->arena, key, len);
@@ -103,7 +111,7 @@ static bool is_ours(int client, int accepted)
 	       recv(accepted, &got, sizeof(got), MSG_DONTWAIT) == sizeof(got);
 }
 
-static int accept_ours(const struct unix_listener *l, int client, const struct usk *u)
+static int accept_ours(const struct unix_listener *l, int client, const struct unix_name *u)
 {
 	for (int tries = 0; tries < 64; tries++) {
 		int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
@@ -120,37 +128,34 @@ static int accept_ours(const struct unix_listener *l, int client, const struct u
 	return log_errno(-EBUSY, "%s: somebody else is connecting to its name all the time", u->text);
 }
 
-/*
- * client and accepted: the entries, either NULL where that end is gone; *fds: both sockets, the accepted one second.
- * u is the one that has the name.
- */
-static int connect_pair(struct restore *r, const UnixSkEntry *client, const struct usk *u, int fds[2])
+/* Both ends, fds[0] the one that connects. The stamps: who connects, and who listens. */
+static int connect_pair(struct restore *r, const struct unix_name *n, const struct as *connects,
+                        const struct as *listens, int fds[2])
 {
-	struct as listens = unix_as(client), connects = unix_as(u->m);
 	struct unix_listener *l;
 	struct sockaddr_un a;
 	char path[32];
 	socklen_t len;
-	int err = listener_of(r, u, &l);
+	int err = listener_of(r, n, &l);
 
-	if (!err && (!l->listens || !same_as(&l->as, &listens))) {
-		err = as_listen(r, &listens, l->fd, 1, u->text);
-		l->as = listens;
+	if (!err && (!l->listens || !same_as(&l->as, listens))) {
+		err = as_listen(r, listens, l->fd, 1, n->text);
+		l->as = *listens;
 		l->listens = true;
 	}
 	if (err)
 		return err;
 	if (l->hidden)
-		snprintf(path, sizeof(path), "%u/" UNIX_FILE, l->scratch);
-	len = l->hidden ? unix_address(&a, path, strlen(path)) : unix_address(&a, u->name, u->name_len);
-	fds[0] = socket(AF_UNIX, (int)u->m->type | SOCK_CLOEXEC, 0);
+		snprintf(path, sizeof(path), "%u/" SOCK_FILE, l->scratch);
+	len = l->hidden ? unix_address(&a, path, strlen(path)) : unix_address(&a, n->name, n->len);
+	fds[0] = socket(AF_UNIX, (int)n->type | SOCK_CLOEXEC, 0);
 	if (fds[0] < 0)
-		return log_errno(-errno, "%s: a socket for its peer", u->text);
-	err = as_connect(r, &connects, fds[0], l->hidden ? unix_restore_of(r)->scratch : -1, (struct sockaddr *)&a, len,
-	                 u->text);
+		return log_errno(-errno, "%s: a socket for its peer", n->text);
+	err = as_connect(r, connects, fds[0], l->hidden ? unix_restore_of(r)->scratch : -1, (struct sockaddr *)&a, len,
+	                 n->text);
 	if (err)
 		return err;
-	fds[1] = accept_ours(l, fds[0], u);
+	fds[1] = accept_ours(l, fds[0], n);
 	return fds[1] < 0 ? fds[1] : 0;
 }
 
@@ -174,27 +179,61 @@ static bool has_listeners_name(struct unix_restore *all, const struct usk *u)
 	return !is_autobound(u);
 }
 
-/* With both ends in the tree: the one that accept(2) made, or NULL for a socketpair. */
-static struct usk *accepted_of(struct unix_restore *all, struct usk *u)
+static struct unix_name name_of(const struct usk *u)
 {
-	if (has_listeners_name(all, u))
-		return u;
-	if (u->peer && has_listeners_name(all, u->peer))
-		return u->peer;
-	return NULL;
+	return (struct unix_name) { .name = u->name, .len = u->name_len, .type = u->m->type, .text = u->text };
+}
+
+/* The name that a peer had who is gone; len 0: none. */
+static struct unix_name gone_name(const struct usk *u)
+{
+	const ProtobufCBinaryData *b = &u->m->peer_name;
+	struct unix_name n = { .name = (const char *)b->data, .len = u->m->has_peer_name ? b->len : 0 };
+
+	n.type = u->m->type;
+	n.text = u->text;
+	if (n.len && n.name[0])
+		n.len = strnlen(n.name, n.len);
+	return n;
+}
+
+static int make_gone(struct restore *r, struct usk *u)
+{
+	struct unix_name own = name_of(u), peer = gone_name(u);
+	struct as as = unix_as(u->m);
+	int fds[2] = { -1, -1 }, err;
+
+	u->accepted = has_listeners_name(unix_restore_of(r), u);
+	if (u->accepted)
+		err = connect_pair(r, &own, &as, &as, fds);
+	else if (peer.len)
+		err = connect_pair(r, &peer, &as, &as, fds);
+	else
+		err = as_socketpair(r, &as, (int)u->m->type | SOCK_CLOEXEC, fds, u->text);
+	if (err)
+		return err;
+	u->fd = fds[u->accepted];
+	u->temp = fds[!u->accepted];
+	u->made = true;
+	return u->accepted && peer.len ? unix_name_temp(r, u->temp, peer.name, peer.len, u->text) : 0;
 }
 
 int unix_make_connected(struct restore *r, struct usk *u)
 {
-	struct usk *accepted = accepted_of(unix_restore_of(r), u), *peer = u->peer;
-	struct as as = unix_as(u->m);
+	struct unix_restore *all = unix_restore_of(r);
+	struct usk *peer = u->peer, *accepted;
+	struct as as = unix_as(u->m), other;
 	int fds[2] = { -1, -1 }, err;
 
+	if (!peer)
+		return make_gone(r, u);
+	other = unix_as(peer->m);
+	accepted = has_listeners_name(all, u) ? u : has_listeners_name(all, peer) ? peer : NULL;
 	if (accepted) {
-		const struct usk *client = accepted == u ? peer : u;
+		struct unix_name n = name_of(accepted);
 
-		/* The listener of one whose other end is gone is nobody's. */
-		err = connect_pair(r, client ? client->m : accepted->m, accepted, fds);
+		/* What an end shows is who made the other. */
+		err = connect_pair(r, &n, accepted == u ? &as : &other, accepted == u ? &other : &as, fds);
 		accepted->accepted = true;
 	} else {
 		err = as_socketpair(r, &as, (int)u->m->type | SOCK_CLOEXEC, fds, u->text);
@@ -202,12 +241,7 @@ int unix_make_connected(struct restore *r, struct usk *u)
 	if (err)
 		return err;
 	u->fd = fds[accepted == u];
-	u->made = true;
-	if (!peer) {
-		u->temp = fds[accepted != u];
-		return 0;
-	}
 	peer->fd = fds[accepted != u];
-	peer->made = true;
+	u->made = peer->made = true;
 	return 0;
 }

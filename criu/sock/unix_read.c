@@ -96,7 +96,7 @@ static int add_one(struct restore *r, const void *msg, void *arg)
 		                 m->id, u->ino);
 	HASH_ADD(hh, all->by_ino, ino, sizeof(u->ino), u);
 	/* Connected ones may have their listener's name. */
-	bound = u->name && (m->type == SOCK_DGRAM || m->state != TCP_ESTABLISHED) && !(m->uflags & UNIX_EXTERN);
+	bound = u->name && (m->type == SOCK_DGRAM || m->state != TCP_ESTABLISHED) && !(m->uflags & USK_EXTERN);
 	if (!bound || usk_named(all, m->type, u->name, u->name_len))
 		return 0;
 	len = key_of(key, m->type, u->name, u->name_len);
@@ -139,6 +139,8 @@ static const char *check_form(const struct usk *u)
 		return "its path is longer than a unix socket's can be";
 	if (m->state == TCP_LISTEN && (!u->name || m->type == SOCK_DGRAM))
 		return "it listens without a name, or is a datagram socket that listens";
+	if (m->has_peer_name && (!m->peer_name.len || m->peer_name.len > NAME_MAX_LEN))
+		return "the name of its peer is longer than a unix socket's can be";
 	if (m->has_shutdown && (m->shutdown < 0 || m->shutdown > 3))
 		return "it is shut in a way that there is not";
 	return NULL;
@@ -185,7 +187,7 @@ static const char *check_dgram_peer(struct restore *r, const struct usk *u)
 		                    u->m->peer);
 	if (u->peer->m->type != SOCK_DGRAM)
 		return arena_printf(r->arena, "its peer (%u) is no datagram socket", u->m->peer);
-	return u->peer->m->uflags & UNIX_EXTERN ? check_extern(r, u->peer) : NULL;
+	return u->peer->m->uflags & USK_EXTERN ? check_extern(r, u->peer) : NULL;
 }
 
 static const char *check_file(struct restore *r, const struct usk *u)
@@ -239,7 +241,7 @@ int unix_check(struct restore *r, const void *msg, const char **why)
 		*why = check_form(u);
 	if (*why || u->handed)
 		return *why ? -EBADMSG : 0;
-	if (m->uflags & UNIX_INHERIT)
+	if (m->uflags & USK_INHERIT)
 		*why =
 		    arena_printf(r->arena, "it is to come from outside: give --inherit-fd 'fd[N]:socket:[%u]'", m->ino);
 	if (!*why)

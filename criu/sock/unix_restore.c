@@ -28,7 +28,7 @@ static int mark_wanted(struct restore *r, const void *msg, void *arg)
 	const UnixSkEntry *m = msg;
 	struct usk *u = usk_find(arg, m->ino);
 
-	if (u && !(m->uflags & UNIX_EXTERN))
+	if (u && !(m->uflags & USK_EXTERN))
 		u->wanted = true;
 	return 0;
 }

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * What the files of restoring unix sockets share: unix_read.c (images, checks), unix_bind.c (names), unix_pair.c
- * (connected ones), unix_restore.c (making all), unix_late.c (queues and the rest).
- */
+/* What the files of restoring unix sockets share; unix.c says what each of them does. */
 #ifndef CRIU_SOCK_UNIX_RESTORE_H
 #define CRIU_SOCK_UNIX_RESTORE_H
 
@@ -58,7 +55,7 @@ struct unix_restore {
 	bool late_done;
 };
 
-#define UNIX_FILE ".criu.sock" /* the name of every socket file in a scratch folder and a hidden one */
+#define SOCK_FILE ".criu.sock" /* the name of every socket file in a scratch folder and a hidden one */
 
 struct unix_restore *unix_restore_of(struct restore *r);
 
@@ -69,8 +66,8 @@ int unix_prepare(struct restore *r);
 int unix_open(struct restore *r, const void *msg);
 int unix_late(struct restore *r, const void *msg, int fd);
 
-/* By inode, and by type and name among those that are bound; NULL: none. */
 struct usk *usk_find(struct unix_restore *all, uint32_t ino);
+/* By type and name, among those that are bound; NULL: none. */
 struct usk *usk_named(struct unix_restore *all, uint32_t type, const void *name, size_t len);
 
 static inline bool usk_is_path(const struct usk *u)
@@ -78,13 +75,16 @@ static inline bool usk_is_path(const struct usk *u)
 	return u->name && u->name[0];
 }
 
+/* ---- unix_bind.c ---- */
+
 /* Fills an address with a name (path or abstract); its length. */
 socklen_t unix_address(struct sockaddr_un *a, const void *name, size_t len);
 
-/* ---- unix_bind.c ---- */
-
 /* Binds fd to a path in the scratch root, under a number of its own; *number is its folder. */
 int unix_bind_scratch(struct unix_restore *all, int fd, const char *name, size_t len, unsigned *number);
+
+/* Gives a socket of ours that will be gone the name that it had; one that is taken by now is a warning. */
+int unix_name_temp(struct restore *r, int fd, const char *name, size_t len, const char *text);
 
 /* Binds a socket as its entry says; u->at says how it can be reached. Errors are logged. */
 int unix_bind(struct restore *r, struct usk *u);
@@ -113,7 +113,6 @@ struct as unix_as(const UnixSkEntry *m);
 /* Connected stream and seqpacket sockets: both ends, or one whose peer is gone (its other end is u->temp then). */
 int unix_make_connected(struct restore *r, struct usk *u);
 
-/* Closes the temporary listeners. */
 void unix_close_listeners(struct unix_restore *all);
 
 #endif

@@ -110,6 +110,18 @@ static const char *sender_name(struct restore *r, const struct usk *u, size_t n,
 	return *len ? address + head : "";
 }
 
+bool unix_needs_owner(struct restore *r, const struct usk *u)
+{
+	for (size_t i = 0, n = queue_count(r, u->m->id), len; i < n; i++) {
+		const char *name = sender_name(r, u, i, &len);
+		const struct usk *owner = len && !name[0] ? usk_named(unix_restore_of(r), SOCK_DGRAM, name, len) : NULL;
+
+		if (owner && owner->peer != u)
+			return true;
+	}
+	return false;
+}
+
 int unix_fill_dgram(struct restore *r, struct usk *u, size_t n)
 {
 	size_t first = 0, len, next_len;
