@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #include "core/buildid.h"
 #include "core/log.h"
@@ -25,6 +27,13 @@ static int stat_path(const char *path, uint32_t mode, struct stat *st)
 	return fstatat(AT_FDCWD, path, st, flags) ? -errno : 0;
 }
 
+static bool on_cgroups(int fd)
+{
+	struct statfs fs;
+
+	return !fstatfs(fd, &fs) && (fs.f_type == CGROUP_SUPER_MAGIC || fs.f_type == CGROUP2_SUPER_MAGIC);
+}
+
 /* Whether opening the path would lead to this very file; else says why not, and returns 1. */
 static int check_link(const struct fd_info *info)
 {
@@ -40,7 +49,12 @@ static int check_link(const struct fd_info *info)
 	err = stat_path(info->link, st->st_mode, &now);
 	if (!err && now.st_dev == st->st_dev && now.st_ino == st->st_ino)
 		return 0;
-	if (st->st_nlink == 0) {
+	if (err == -ENOENT && on_cgroups(info->fd)) {
+		log_refusal(-ENOTSUP,
+		            "%s: %s: its cgroup was removed, and cannot be made again with its state; close it before "
+		            "the dump",
+		            fd_name(info), info->link);
+	} else if (st->st_nlink == 0) {
 		log_refusal(-ENOTSUP, "%s: %s: deleted while in use; deleted (ghost) files come with a later release",
 		            fd_name(info), info->link);
 	} else if (ends_with(info->link, DELETED)) {
