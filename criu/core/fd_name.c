@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <ctype.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
 #include "core/files.h"
@@ -52,7 +53,6 @@ static const struct {
 	{ "/secretmem", "a secret memory area (memfd_secret)" },
 	{ "/dev/kvm", "the door to virtual machines" },
 	{ "/dev/fuse", "a FUSE server's side of a mount" },
-	{ "/dev/kmsg", "the kernel's log" },
 	{ "/dev/tty", "a terminal" },
 	{ "/dev/console", "a terminal" },
 	{ "mnt:[", "a namespace" },
@@ -64,6 +64,15 @@ static const struct {
 	{ "cgroup:[", "a namespace" },
 	{ "time:[", "a namespace" },
 };
+
+static const char *device_name(const struct fd_info *info, const char *what)
+{
+	/* lint: global: a message's text, used up in the same expression */
+	static _Thread_local char text[48];
+
+	snprintf(text, sizeof(text), "%s, %u:%u", what, major(info->st.st_rdev), minor(info->st.st_rdev));
+	return text;
+}
 
 const char *fd_what(const struct fd_info *info)
 {
@@ -78,9 +87,9 @@ const char *fd_what(const struct fd_info *info)
 		return "a file of a process in /proc";
 	switch (info->st.st_mode & S_IFMT) {
 	case S_IFCHR:
-		return "a character device";
+		return device_name(info, "a character device");
 	case S_IFBLK:
-		return "a block device";
+		return device_name(info, "a block device");
 	case S_IFIFO:
 		return "a FIFO";
 	case S_IFSOCK:

@@ -2,6 +2,7 @@
 /* Regular files, directories, symbolic links (O_PATH), memory devices: all that open() by the path brings back. */
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -12,15 +13,22 @@
 #include "core/procfile.h"
 #include "uapi/mqueue.h"
 
-#define MEM_MAJOR 1
+#define MEM_MAJOR  1
+#define KMSG_MINOR 11
 
-/* null, zero, full, random, urandom. */
+static bool is_memory_device(uint32_t mode, dev_t rdev, unsigned minor)
+{
+	return S_ISCHR(mode) && major(rdev) == MEM_MAJOR && minor(rdev) == minor;
+}
+
 static bool is_plain_device(const struct stat *st)
 {
-	unsigned minor = minor(st->st_rdev);
+	static const unsigned minors[] = { 3, 5, 7, 8, 9, KMSG_MINOR }; /* null, zero, full, random, urandom */
 
-	return S_ISCHR(st->st_mode) && major(st->st_rdev) == MEM_MAJOR &&
-	       (minor == 3 || minor == 5 || minor == 7 || minor == 8 || minor == 9);
+	for (size_t i = 0; i < ARRAY_SIZE(minors); i++)
+		if (is_memory_device(st->st_mode, st->st_rdev, minors[i]))
+			return true;
+	return false;
 }
 
 static bool reg_match(const struct fd_info *info)
@@ -37,6 +45,24 @@ static bool reg_match(const struct fd_info *info)
 	if (info->flags & O_PATH || fs.f_type == PROC_SUPER_MAGIC) /* a process that is gone tells no type */
 		return true;
 	return S_ISREG(info->st.st_mode) || S_ISDIR(info->st.st_mode) || is_plain_device(&info->st);
+}
+
+/*
+ * Which record of the kernel's log is read next is told by reading it alone, which nothing takes back. But whether
+ * there is one can be asked.
+ */
+static void dump_log_position(const struct fd_info *info, RegFileEntry *m)
+{
+	struct pollfd p = { .fd = info->fd, .events = POLLIN };
+
+	if ((info->flags & O_ACCMODE) == O_WRONLY || info->flags & O_PATH)
+		return;
+	m->has_at_end = true;
+	m->at_end = poll(&p, 1, 0) == 0;
+	if (!m->at_end)
+		log_warn(
+		    "%s: %s: not all of the kernel's log has been read: it will be read again from its oldest record",
+		    fd_name(info), info->link);
 }
 
 static int reg_dump(struct dump *d, const struct fd_info *info, void *msg)
@@ -58,6 +84,8 @@ static int reg_dump(struct dump *d, const struct fd_info *info, void *msg)
 	}
 	if (proc_path_parse(info->link, &p))
 		return procfile_dump(d, info, &p, m);
+	if (is_memory_device(info->st.st_mode, info->st.st_rdev, KMSG_MINOR))
+		dump_log_position(info, m);
 	return pathfile_dump(d, info, m);
 }
 
@@ -82,6 +110,8 @@ static int set_position(const RegFileEntry *m, int fd)
 {
 	char byte;
 
+	if (m->at_end && lseek(fd, 0, SEEK_END) < 0)
+		return log_errno(-errno, "%s: going to its end", m->name);
 	if (m->flags & O_PATH || !m->pos)
 		return 0;
 	if (lseek(fd, (off_t)m->pos, SEEK_SET) < 0)
