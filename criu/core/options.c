@@ -230,7 +230,9 @@ int options_parse(struct options *o, int argc, char **argv)
 	struct line l = { .argv = argv };
 	int err;
 
-	*o = (struct options) { .verbosity = LOG_WARN, .timeout = 10, .network_lock_mark = 0x3002, .arena = arena_new() };
+	*o = (struct options) {
+		.verbosity = LOG_WARN, .timeout = 10, .network_lock_mark = 0x3002, .arena = arena_new()
+	};
 	if (!o->arena)
 		return log_errno(-ENOMEM, "options");
 	l.arena = o->arena;

@@ -27,8 +27,8 @@ struct options {
 	bool allow_edited_images;
 	bool file_locks;
 	bool tcp_established, tcp_close;
-	const char *network_lock;   /* nftables (also when NULL), skip */
-	unsigned network_lock_mark; /* of the tool's own packets */
+	const char *network_lock;      /* nftables (also when NULL), skip */
+	unsigned network_lock_mark;    /* of the tool's own packets */
 	bool force_irmap;              /* core/watched.h, with the next */
 	const char **irmap_scan_paths; /* NULL-terminated */
 	size_t n_irmap_scan_paths;

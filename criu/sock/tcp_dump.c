@@ -6,7 +6,7 @@
 #include "core/files.h"
 #include "core/log.h"
 #include "core/proc.h"
-#include "net/lock.h"
+#include "core/net_lock.h"
 #include "sock/tcp.h"
 #include "sock/tcp_tuple.h"
 #include "soccr.h"

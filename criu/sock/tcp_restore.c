@@ -5,7 +5,7 @@
 
 #include "core/files.h"
 #include "core/log.h"
-#include "net/lock.h"
+#include "core/net_lock.h"
 #include "sock/tcp.h"
 #include "sock/tcp_tuple.h"
 #include "soccr.h"

@@ -4,7 +4,7 @@
 #define CRIU_SOCK_TCP_TUPLE_H
 
 #include "core/options.h"
-#include "net/lock.h"
+#include "core/net_lock.h"
 #include "sk-inet.pb-c.h"
 #include "soccr.h"
 

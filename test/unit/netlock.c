@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "net/lock.h"
+#include "core/net_lock.h"
 #include "soccr.h"
 
 static void loopback_up(void)

@@ -12,9 +12,9 @@
 #include <sys/syscall.h>
 
 #include "core/log.h"
-#include "net/lock.h"
-#include "net/lock_rules.h"
-#include "net/nft.h"
+#include "core/net_lock.h"
+#include "core/net_lock_rules.h"
+#include "core/nft.h"
 #include "uapi/nft_bits.h"
 
 /* Before defragmentation (-400), raw (-300) and conntrack (-200). A restore's own table looks after the lasting one. */

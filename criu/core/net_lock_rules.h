@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The rules of the lock's chains "in" and "out". Inside of criu/net/. */
-#ifndef CRIU_NET_LOCK_RULES_H
-#define CRIU_NET_LOCK_RULES_H
+/* The rules of the lock's chains "in" and "out". Inside of criu/core/. */
+#ifndef CRIU_CORE_NET_LOCK_RULES_H
+#define CRIU_CORE_NET_LOCK_RULES_H
 
-#include "net/lock.h"
-#include "net/nft.h"
+#include "core/net_lock.h"
+#include "core/nft.h"
 
 /* A key: source, port, destination, port, each in whole 4-byte registers. */
 #define TUPLE4_LEN 16

@@ -7,7 +7,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
-#include "net/lock_rules.h"
+#include "core/net_lock_rules.h"
 
 #define LO_INDEX 1U /* in every network namespace */
 

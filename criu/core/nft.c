@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 
 #include "core/log.h"
-#include "net/nft.h"
+#include "core/nft.h"
 
 int nft_open(struct nft_batch *b)
 {
@@ -45,13 +45,13 @@ static int make_room(struct nft_batch *b)
 {
 	char *more;
 
-	if (b->size - b->used >= 2 * NFT_MESSAGE_MAX)
+	if (b->size - b->used >= 2 * MESSAGE_ROOM)
 		return 0;
-	more = realloc(b->buf, b->size * 2 + 4 * NFT_MESSAGE_MAX);
+	more = realloc(b->buf, b->size * 2 + 4 * MESSAGE_ROOM);
 	if (!more)
 		return -ENOMEM;
 	b->buf = more;
-	b->size = b->size * 2 + 4 * NFT_MESSAGE_MAX;
+	b->size = b->size * 2 + 4 * MESSAGE_ROOM;
 	return 0;
 }
 

@@ -7,8 +7,8 @@
  * kernel removes it when the tool and its guardian are gone. What has to outlive a dump is handed over to a plain
  * table, without a moment in which neither stands.
  */
-#ifndef CRIU_NET_LOCK_H
-#define CRIU_NET_LOCK_H
+#ifndef CRIU_CORE_NET_LOCK_H
+#define CRIU_CORE_NET_LOCK_H
 
 #include "core/arena.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* One transaction with nf_tables: messages are gathered and sent at once. Inside of criu/net/. */
-#ifndef CRIU_NET_NFT_H
-#define CRIU_NET_NFT_H
+/* One transaction with nf_tables: messages are gathered and sent at once. Inside of criu/core/. */
+#ifndef CRIU_CORE_NFT_H
+#define CRIU_CORE_NFT_H
 
 #include "common.h"
 
@@ -24,7 +24,7 @@ struct nlmsghdr *nft_begin(struct nft_batch *b, uint16_t type, uint16_t flags);
 void nft_end(struct nft_batch *b, const struct nlmsghdr *nlh);
 
 /* Room that a message may take. */
-#define NFT_MESSAGE_MAX (128UL << 10)
+#define MESSAGE_ROOM (128UL << 10)
 
 /* Sends it all and waits for the answer: 0 or the kernel's first negative errno (not logged). Empties the batch. */
 int nft_commit(struct nft_batch *b);
