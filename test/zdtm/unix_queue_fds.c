@@ -11,6 +11,8 @@
 
 #include "unix_queue.h"
 
+#define PASSRIGHTS 83 /* SO_PASSRIGHTS of Linux 6.16 */
+
 static void pair(int type, int p[2])
 {
 	zdtm_must(!socketpair(AF_UNIX, type, 0, p));
@@ -152,16 +154,38 @@ static void check_nested(struct nested *n)
 	expect(fds[1], "welcome", "of the connection that waited");
 }
 
+/* A receiver that takes no descriptors any more, but has one that was sent before. */
+static void fill_closed(int p[2])
+{
+	int zero = 0;
+
+	pair(SOCK_STREAM, p);
+	put_fds(p[0], "before", p, 1);
+	setsockopt(p[1], SOL_SOCKET, PASSRIGHTS, &zero, sizeof(zero));
+}
+
+static void check_closed(int p[2], int was)
+{
+	zdtm_check(get(p[1], PASSRIGHTS) == was, "SO_PASSRIGHTS is %d, not %d", get(p[1], PASSRIGHTS), was);
+	got(p[1], "before", 1);
+	put(p[1], "way back");
+	expect(taken.fds[0], "way back", "the peer, in flight to its peer");
+}
+
 int main(void)
 {
 	struct nested stream, seq;
 	struct plain plain;
+	int closed[2], was;
 
+	fill_closed(closed);
+	was = get(closed[1], PASSRIGHTS);
 	fill_plain(&plain);
 	fill_nested(&stream, SOCK_STREAM);
 	fill_nested(&seq, SOCK_SEQPACKET);
 	zdtm_ready();
 	zdtm_wait();
+	check_closed(closed, was);
 	check_plain(&plain);
 	check_nested(&stream);
 	check_nested(&seq);
