@@ -136,13 +136,28 @@ static struct unix_seen *add_seen(struct dump *d, const struct fd_info *info, co
 	return u;
 }
 
-static void fill(const struct unix_seen *u, UnixSkEntry *m)
+/*
+ * The kernel also calls a datagram socket connected that somebody else is connected to. One that is so itself has a
+ * peer's name to show, even if the peer is gone.
+ */
+static uint32_t state_of(const struct diag_unix *diag, int fd)
+{
+	struct sockaddr_un a;
+	socklen_t len = sizeof(a);
+
+	if (diag->type == SOCK_DGRAM && diag->state == TCP_ESTABLISHED &&
+	    getpeername(fd, (struct sockaddr *)&a, &len) && errno == ENOTCONN)
+		return TCP_CLOSE;
+	return diag->state;
+}
+
+static void fill(const struct unix_seen *u, int fd, UnixSkEntry *m)
 {
 	const struct diag_unix *diag = u->diag;
 
 	m->ino = u->ino;
 	m->type = diag->type;
-	m->state = diag->state;
+	m->state = state_of(diag, fd);
 	m->backlog = diag->state == TCP_LISTEN ? diag->wqueue : 0;
 	m->peer = diag->peer;
 	if (u->handed)
@@ -174,7 +189,7 @@ int unix_dump(struct dump *d, const struct fd_info *info, void *msg)
 	if (err)
 		return err;
 	u = add_seen(d, info, diag, m);
-	fill(u, m);
+	fill(u, info->fd, m);
 	err = sock_opts_dump(d, info, &m->opts);
 	if (!err)
 		err = unix_name_dump(d, u);
