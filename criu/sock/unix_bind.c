@@ -13,10 +13,13 @@
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <string.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "core/log.h"
 #include "sock/unix_restore.h"
@@ -44,13 +47,16 @@ struct job {
 	const char *name;
 	size_t len;
 	int ret;
+	pid_t parent;
 };
 
 static int run_job(void *arg)
 {
 	struct job *job = arg;
 
-	job->ret = job->fn(job);
+	/* Whoever dies now is followed at once: the guardian is going to clean up. */
+	if (!prctl(PR_SET_PDEATHSIG, SIGKILL) && getppid() == job->parent)
+		job->ret = job->fn(job);
 	return 0;
 }
 
@@ -64,6 +70,7 @@ static int run_aside(struct job *job)
 	if (stack == MAP_FAILED)
 		return -errno;
 	job->ret = -ECANCELED;
+	job->parent = getpid();
 	pid = clone(run_job, stack + STACK_SIZE, CLONE_VM | CLONE_FILES | CLONE_VFORK, job);
 	if (pid < 0)
 		job->ret = -errno;
@@ -270,9 +277,16 @@ static int remove_folder(int at, const char *name, int depth)
 	return unlinkat(at, name, AT_REMOVEDIR) ? -errno : 0;
 }
 
+/* A clone that the dead tool had made may still be about to die in it. */
 static int undo_folder(const struct undo *u)
 {
-	return remove_folder(AT_FDCWD, u->path, 0);
+	int err = remove_folder(AT_FDCWD, u->path, 0);
+
+	for (int i = 0; i < 100 && err == -ENOTEMPTY; i++) {
+		nanosleep(&(struct timespec) { .tv_nsec = 1000000 }, NULL);
+		err = remove_folder(AT_FDCWD, u->path, 0);
+	}
+	return err;
 }
 
 static int set_perms(int dir, const struct usk *u)
@@ -281,9 +295,12 @@ static int set_perms(int dir, const struct usk *u)
 
 	if (!p)
 		return 0;
-	if (fchownat(dir, SOCK_FILE, p->uid, p->gid, AT_SYMLINK_NOFOLLOW) ||
-	    fchmodat(dir, SOCK_FILE, p->mode & 07777, 0))
-		return log_errno(-errno, "%s: owner and mode of its file", u->text);
+	/* In a user namespace there may be no such owner. */
+	if (fchownat(dir, SOCK_FILE, p->uid, p->gid, AT_SYMLINK_NOFOLLOW))
+		log_warn("%s: its file cannot be given to user %u, group %u: %s", u->text, p->uid, p->gid,
+		         strerror(errno));
+	if (fchmodat(dir, SOCK_FILE, p->mode & 07777, 0))
+		return log_errno(-errno, "%s: the mode of its file", u->text);
 	return 0;
 }
 

@@ -229,12 +229,15 @@ int unix_prepare(struct restore *r)
 		err = make_all(r, all);
 	if (!err)
 		err = for_wanted(r, all, bind_one);
+	fault_point("unix sockets named");
 	if (!err)
 		err = for_wanted(r, all, listen_one);
 	if (!err)
 		err = for_wanted(r, all, wait_rest);
+	fault_point("unix sockets listen");
 	if (!err)
 		err = for_wanted(r, all, finish_one);
+	fault_point("unix sockets in place");
 	for (struct usk *u = all->by_ino; u && !err; u = u->hh.next)
 		if (u->wanted && u->made) {
 			files_set(r, u->m->id, u->fd);
