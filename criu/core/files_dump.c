@@ -58,7 +58,7 @@ struct file_table {
 	int *held; /* descriptors of ours */
 	size_t n_held;
 	unsigned depth;
-	struct text_buf text;
+	struct text_buf text, held_text[MAX_DEPTH]; /* fdinfo, of what is being looked at */
 };
 
 static struct file_table *table_of(struct dump *d)
@@ -316,9 +316,8 @@ int files_dump_held(struct dump *d, struct task *t, int fd, const char *what, ui
 	struct file_table *table = table_of(d);
 	struct fd_info info = { .task = t, .number = -1, .what = what, .fd = fd };
 	_cleanup_close_ int proc = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char *link = arena_alloc(d->arena, PATH_MAX);
-	struct text_buf text = { 0 };
 	struct kcmp_node *node;
+	char link[PATH_MAX];
 	bool cloexec;
 	int err;
 
@@ -330,7 +329,7 @@ int files_dump_held(struct dump *d, struct task *t, int fd, const char *what, ui
 		                   MAX_DEPTH);
 	if (fstat(fd, &info.st))
 		return log_errno(-errno, "%s: fstat", fd_name(&info));
-	err = read_texts(d, &info, proc, fd, &text, link, PATH_MAX, &cloexec);
+	err = read_texts(d, &info, proc, fd, &table->held_text[table->depth], link, sizeof(link), &cloexec);
 	if (err)
 		return err;
 	table->depth++;
