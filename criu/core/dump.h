@@ -27,6 +27,8 @@ struct dump {
 	struct diag *diag;             /* sock/diag.c */
 	struct image *queues;          /* sk-queues.img, sock/queue_dump.c; NULL before there is one */
 	struct file_locked *locked;    /* core/files.h; newest first */
+	struct ghosts *ghosts;         /* core/ghost.h */
+	struct remaps *remaps;         /* core/remap.h */
 	void *kind_state[32];          /* for kinds with something to keep for the whole dump: see kind_state() */
 };
 

@@ -5,6 +5,7 @@
 
 #include "core/file_store.h"
 #include "core/fown.h"
+#include "core/ghost.h"
 #include "core/inherit.h"
 #include "core/log.h"
 #include "core/message.h"
@@ -220,4 +221,5 @@ void files_close(struct restore *r)
 		return;
 	for (struct file_desc *fd = r->files->by_id; fd; fd = fd->hh.next)
 		close_desc(fd);
+	ghost_close(r);
 }

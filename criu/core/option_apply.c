@@ -88,6 +88,27 @@ static int set_number(const struct option_row *row, const char *text, const char
 	return err;
 }
 
+/* Digits, and K, M or G. */
+static int set_size(const struct option_row *row, const char *text, const char *from, uint64_t *size)
+{
+	static const char units[] = "KMG";
+	char *end = NULL;
+	const char *unit;
+	uint64_t v;
+	unsigned shift;
+
+	errno = 0;
+	v = isdigit((unsigned char)*text) ? strtoull(text, &end, 10) : 0;
+	unit = end && *end && !end[1] ? strchr(units, toupper((unsigned char)*end)) : NULL;
+	shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+	if (!end || errno || (*end && !unit) || v > UINT64_MAX >> shift) {
+		log_errno(0, "%s--%s: %s is no size: a number, and K, M or G if need be", from, row->name, text);
+		return -EINVAL;
+	}
+	*size = v << shift;
+	return 0;
+}
+
 /* -v, -vv: one and two more; -v4, --verbosity=4: that level. */
 static int set_verbosity(const struct option_row *row, int *level, const char *text, const char *from)
 {
@@ -142,6 +163,9 @@ static int set_field(struct options *o, const struct option_row *row, const char
 		err = set_number(row, value, from, row->min, row->max, &number);
 		*(unsigned *)field = (unsigned)number;
 		break;
+	case OPT_SIZE:
+		err = set_size(row, value, from, field);
+		break;
 	case OPT_VERBOSITY:
 		err = set_verbosity(row, field, value, from);
 		break;
@@ -158,6 +182,7 @@ bool option_takes_value(const struct option_row *row)
 	case OPT_STRING:
 	case OPT_PID:
 	case OPT_UINT:
+	case OPT_SIZE:
 	case OPT_LIST:
 	case OPT_CONFIG:
 	case LATER_VALUE:

@@ -87,6 +87,8 @@ const struct option_row option_rows[] = {
 	STRING("freeze-cgroup", 0, DUMP, freeze_cgroup, "PATH", "stop the tree with this freezer cgroup"),
 	{ "timeout", 0, OPT_UINT, DUMP, AT(timeout), "SECONDS", "how long stopping the tree may take (default 10)", 1,
 	  INT_MAX / 1000 },
+	{ "ghost-limit", 0, OPT_SIZE, DUMP, AT(ghost_limit), "SIZE",
+	  "refuse deleted files that hold more than SIZE (with K, M or G) bytes (default: no limit)", 0, 0 },
 
 	FLAG("force-irmap", 0, DUMP, force_irmap, "find a path for every file that inotify or fanotify watches"),
 	{ "irmap-scan-path", 0, OPT_LIST, DUMP, AT(irmap_scan_paths), "DIR",
@@ -131,7 +133,6 @@ const struct option_row option_rows[] = {
 	LATER("ext-mount-map", 'M', VALUE),
 	LATER("file-validation", 0, VALUE),
 	LATER("ghost-fiemap", 0, FLAG),
-	LATER("ghost-limit", 0, VALUE),
 	LATER("join-ns", 'J', VALUE),
 	LATER("lazy-pages", 0, FLAG),
 	LATER("libdir", 'L', VALUE),

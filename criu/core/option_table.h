@@ -14,6 +14,7 @@ enum option_type {
 	OPT_STRING,    /* const char * */
 	OPT_PID,       /* pid_t, above 0 */
 	OPT_UINT,      /* unsigned, between min and max */
+	OPT_SIZE,      /* uint64_t: a number of bytes, or of as many KiB, MiB, GiB with K, M, G */
 	OPT_LIST,      /* a NULL-terminated array of strings, and its count right behind it; every use adds one */
 	OPT_LIST_ALL,  /* the same, and without a value it adds "" */
 	OPT_VERBOSITY, /* int: -v adds one, -vv two, -vN and --verbosity=N set it */

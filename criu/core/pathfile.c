@@ -6,8 +6,31 @@
 #include <sys/vfs.h>
 
 #include "core/buildid.h"
+#include "core/ghost.h"
 #include "core/log.h"
 #include "core/pathfile.h"
+
+static const char *type_name(uint32_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFREG:
+		return "a regular file";
+	case S_IFDIR:
+		return "a directory";
+	case S_IFLNK:
+		return "a symbolic link";
+	case S_IFCHR:
+		return "a character device";
+	case S_IFBLK:
+		return "a block device";
+	case S_IFIFO:
+		return "a FIFO";
+	case S_IFSOCK:
+		return "a socket";
+	default:
+		return "no file";
+	}
+}
 
 /* ---- dump ---- */
 
@@ -34,7 +57,9 @@ static bool on_cgroups(int fd)
 	return !fstatfs(fd, &fs) && (fs.f_type == CGROUP_SUPER_MAGIC || fs.f_type == CGROUP2_SUPER_MAGIC);
 }
 
-/* Whether opening the path would lead to this very file; else says why not, and returns 1. */
+/* Whether opening the path would lead to this very file (0), or it is a ghost; else says why not, and returns 1. */
+#define GHOST 2
+
 static int check_link(const struct fd_info *info)
 {
 	const struct stat *st = &info->st;
@@ -49,14 +74,19 @@ static int check_link(const struct fd_info *info)
 	err = stat_path(info->link, st->st_mode, &now);
 	if (!err && now.st_dev == st->st_dev && now.st_ino == st->st_ino)
 		return 0;
+	if (st->st_nlink == 0 && S_ISREG(st->st_mode) && !on_cgroups(info->fd))
+		return GHOST;
 	if (err == -ENOENT && on_cgroups(info->fd)) {
 		log_refusal(-ENOTSUP,
 		            "%s: %s: its cgroup was removed, and cannot be made again with its state; close it before "
 		            "the dump",
 		            fd_name(info), info->link);
 	} else if (st->st_nlink == 0) {
-		log_refusal(-ENOTSUP, "%s: %s: deleted while in use; deleted (ghost) files come with a later release",
-		            fd_name(info), info->link);
+		log_refusal(
+		    -ENOTSUP,
+		    "%s: %s: deleted while in use; of deleted files only regular ones can be saved yet (this is "
+		    "%s)",
+		    fd_name(info), info->link, type_name(st->st_mode));
 	} else if (ends_with(info->link, DELETED)) {
 		log_refusal(-ENOTSUP,
 		            "%s: %s: this name was deleted, %lu other%s left; such files come with a later release; "
@@ -102,7 +132,7 @@ int pathfile_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 	int err = check_link(info);
 
 	if (err)
-		return err;
+		return err == GHOST ? ghost_dump(d, info, m) : err;
 	m->name = arena_strdup(d->arena, info->link);
 	m->has_mode = true;
 	m->mode = info->st.st_mode;
@@ -171,34 +201,15 @@ static int check_content(struct restore *r, const RegFileEntry *m, const struct 
 	return 0;
 }
 
-static const char *type_name(uint32_t mode)
-{
-	switch (mode & S_IFMT) {
-	case S_IFREG:
-		return "a regular file";
-	case S_IFDIR:
-		return "a directory";
-	case S_IFLNK:
-		return "a symbolic link";
-	case S_IFCHR:
-		return "a character device";
-	case S_IFBLK:
-		return "a block device";
-	case S_IFIFO:
-		return "a FIFO";
-	case S_IFSOCK:
-		return "a socket";
-	default:
-		return "no file";
-	}
-}
-
 int pathfile_check(struct restore *r, const RegFileEntry *m, const char **why)
 {
 	uint32_t mode = m->has_mode ? m->mode : 0;
+	const struct ghost *ghost = ghost_of(r, m->id);
 	struct stat st;
 	int err;
 
+	if (ghost)
+		return ghost_check(r, ghost, why);
 	if (m->has_ext && m->ext) {
 		*why =
 		    arena_printf(r->arena, "%s was an external file, which needs an option that comes later", m->name);
@@ -226,9 +237,14 @@ int pathfile_open(struct restore *r, const RegFileEntry *m, uint32_t flags)
 	/* O_ASYNC is set when there is an owner (fown.c): given to open() it would stand without working. */
 	uint32_t how = (flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC | O_ASYNC | (O_TMPFILE & ~O_DIRECTORY))) |
 	               O_NOCTTY | O_CLOEXEC;
+	struct ghost *ghost = ghost_of(r, m->id);
 	_cleanup_close_ int fd = -1;
 	struct stat st;
 
+	if (ghost)
+		return ghost_open(r, ghost, m, flags);
+	if (m->has_mode && S_ISREG(m->mode)) /* made by O_TMPFILE, whose bits hold this one, and given a name later */
+		how &= ~(uint32_t)O_DIRECTORY;
 	/* What stands there is looked at first: to open a device or a FIFO by mistake has effects of its own. */
 	if (m->has_mode && !stat_path(m->name, m->mode, &st) && (st.st_mode & S_IFMT) != (m->mode & S_IFMT))
 		return log_errno(-ESTALE, "%s is %s, but was %s", m->name, type_name(st.st_mode), type_name(m->mode));

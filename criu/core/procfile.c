@@ -9,9 +9,9 @@
 #include "core/pathfile.h"
 #include "core/proc.h"
 #include "core/procfile.h"
+#include "core/remap.h"
 #include "core/short_lived.h"
 #include "core/table.h"
-#include "remap-file-path.pb-c.h"
 
 #define DELETED       " (deleted)"
 #define PROC_ROOT_INO 1
@@ -66,16 +66,6 @@ bool proc_path_parse(const char *path, struct proc_path *p)
 }
 
 /* ---- dump ---- */
-
-struct remaps {
-	RemapFilePathEntry **entries;
-	size_t n;
-};
-
-static struct remaps **remaps_of(struct dump *d)
-{
-	return (struct remaps **)dump_kind_state(d, fd_kind_of(FD_TYPES__REG));
-}
 
 /* The link's text where the name is gone: the kernel says so of directories, and of files not even that. */
 static char *clean_name(struct arena *a, const char *link)
@@ -147,18 +137,9 @@ static bool opens_in_zombie(const struct fd_info *info)
 
 static int dump_gone(struct dump *d, const struct fd_info *info, const struct proc_path *p, RegFileEntry *m)
 {
-	RemapFilePathEntry *e = arena_msg(d->arena, RemapFilePathEntry, remap_file_path_entry);
-	struct remaps **all = remaps_of(d);
-
-	if (!*all)
-		*all = arena_new_of(d->arena, struct remaps);
 	m->has_mode = info->st.st_mode != 0;
 	m->mode = info->st.st_mode;
-	e->orig_id = info->id;
-	e->remap_id = (uint32_t)p->pid;
-	e->has_remap_type = true;
-	e->remap_type = REMAP_TYPE__PROCFS;
-	arena_push(d->arena, &(*all)->entries, &(*all)->n, e);
+	remap_note(d, info->id, (uint32_t)p->pid, REMAP_TYPE__PROCFS);
 	return 0;
 }
 
@@ -186,17 +167,6 @@ int procfile_dump(struct dump *d, const struct fd_info *info, const struct proc_
 		return refuse(info, "its process is a zombie, of which this file cannot be opened any more; close it "
 		                    "before the dump");
 	return pathfile_dump(d, info, m);
-}
-
-int procfile_write_images(struct dump *d)
-{
-	_cleanup_image_ struct image *img = NULL;
-	struct remaps *all = *remaps_of(d);
-	int err = all ? image_create(d->dir, IMG_REMAP_FPATH, 0, &img) : 0;
-
-	for (size_t i = 0; all && !err && i < all->n; i++)
-		err = image_write(img, all->entries[i]);
-	return err ?: image_close(move_ptr(img));
 }
 
 /* ---- restore ---- */

@@ -23,9 +23,6 @@ bool proc_path_parse(const char *path, struct proc_path *p);
 /* Fills the message of a file whose link is such a path. 0, DUMP_REFUSED, or a negative errno (logged). */
 int procfile_dump(struct dump *d, const struct fd_info *info, const struct proc_path *p, RegFileEntry *m);
 
-/* Writes remap-fpath.img, where there is something to say. */
-int procfile_write_images(struct dump *d);
-
 /* Before anything is checked: which files are of processes that are gone. */
 int procfile_read_images(struct restore *r);
 

@@ -26,6 +26,7 @@ struct restore {
 	struct mm_restore *mm;        /* mm/mm_read.h */
 	struct task_locks *locks;     /* task/lock.h */
 	struct sk_queues *queues;     /* sock/queue_restore.c */
+	struct ghosts *ghosts;        /* core/ghost.h */
 	void *kind_state[32];
 };
 

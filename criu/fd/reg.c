@@ -8,9 +8,11 @@
 #include <sys/vfs.h>
 
 #include "core/external.h"
+#include "core/ghost.h"
 #include "core/log.h"
 #include "core/pathfile.h"
 #include "core/procfile.h"
+#include "core/remap.h"
 #include "uapi/mqueue.h"
 
 #define MEM_MAJOR  1
@@ -146,6 +148,16 @@ static void reg_resource(const void *msg, char *buf, size_t size, bool *marked)
 	*marked = m->has_ext && m->ext;
 }
 
+static int reg_read_images(struct restore *r)
+{
+	return procfile_read_images(r) ?: ghost_read_images(r);
+}
+
+static int reg_write_images(struct dump *d)
+{
+	return ghost_write_images(d) ?: remap_write(d);
+}
+
 const struct fd_kind reg_kind = {
 	.name = "file",
 	.type = FD_TYPES__REG,
@@ -156,7 +168,8 @@ const struct fd_kind reg_kind = {
 	.check = reg_check,
 	.resource = reg_resource,
 	.open = reg_open,
-	.read_images = procfile_read_images,
-	.write_images = procfile_write_images,
+	.collected = ghost_collected,
+	.read_images = reg_read_images,
+	.write_images = reg_write_images,
 	.where = IN_TOOL,
 };

@@ -78,6 +78,8 @@ def joined_maps(raw):
         ino = f[4]
         if name.startswith(("/dev/zero", "/SYSV", "/memfd:")):
             ino = "0"  # a new object of shmem has a new number
+        elif name.endswith(" (deleted)"):
+            ino = "-"  # so has a deleted file that was made again
         off = int(f[2], 16)
         this = [start, end, f[1], off, f[3], ino, name]
         if out:

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Ghosts at restore: what the images say of them, and opening them; ghost_make.c makes them. */
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/ghost_make.h"
+#include "core/log.h"
+#include "remap-file-path.pb-c.h"
+
+/* A file of files.img that is a ghost. */
+struct ghost_user {
+	uint32_t id;
+	struct ghost *ghost;
+	UT_hash_handle hh;
+};
+
+struct ghosts {
+	struct ghost *by_id;
+	struct ghost_user *users;
+};
+
+static struct ghosts *ghosts_of(struct restore *r)
+{
+	return r->ghosts;
+}
+
+struct ghost *ghost_of(struct restore *r, uint32_t id)
+{
+	struct ghosts *all = ghosts_of(r);
+	struct ghost_user *u = NULL;
+
+	if (all)
+		HASH_FIND_INT(all->users, &id, u);
+	return u ? u->ghost : NULL;
+}
+
+/* ---- reading ---- */
+
+static int read_ghost(struct restore *r, uint32_t id, struct ghost **gp)
+{
+	_cleanup_image_ struct image *img = NULL;
+	struct arena *table_arena = r->arena;
+	struct ghost *g;
+	int err;
+
+	HASH_FIND_INT(ghosts_of(r)->by_id, &id, g);
+	*gp = g;
+	if (g)
+		return 0;
+	err = image_open(r->dir, IMG_GHOST_FILE, id, &img);
+	if (err)
+		return err == -ENOENT ? log_errno(err, "ghost-file-%x.img is missing: the checkpoint is not whole", id)
+		                      : err;
+	g = *gp = arena_new_of(r->arena, struct ghost);
+	g->id = id;
+	g->base = g->first = -1;
+	err = image_read(img, &ghost_file_entry__descriptor, r->arena, &g->entry);
+	if (err <= 0)
+		return err ?: log_errno(-ENODATA, "%s is empty", image_name(img));
+	if (g->entry->has_size && g->entry->size > INT64_MAX)
+		return log_errno(-EINVAL, "%s: a size of %llu", image_name(img), (unsigned long long)g->entry->size);
+	HASH_ADD_INT(ghosts_of(r)->by_id, id, g);
+	return 0;
+}
+
+static int add_user(struct restore *r, const RemapFilePathEntry *e)
+{
+	struct arena *table_arena = r->arena;
+	const struct fd_kind *kind = NULL;
+	const RegFileEntry *m = files_message(r, e->orig_id, &kind);
+	struct ghost_user *u;
+	struct ghost *g;
+	int err;
+
+	if (e->has_remap_type && e->remap_type == REMAP_TYPE__PROCFS)
+		return 0; /* core/procfile.c */
+	if (!m || kind != fd_kind_of(FD_TYPES__REG) || ghost_of(r, e->orig_id))
+		return log_errno(-EINVAL, "remap-fpath.img: file %u is no regular file, or is there twice", e->orig_id);
+	if (!e->has_remap_type || e->remap_type != REMAP_TYPE__GHOST)
+		return log_refusal(-ENOTSUP,
+		                   "%s: it is found by another name or process (remap type %d), which is not "
+		                   "supported yet",
+		                   m->name, e->has_remap_type ? (int)e->remap_type : -1);
+	err = read_ghost(r, e->remap_id, &g);
+	if (err)
+		return err;
+	if (!g->name)
+		g->name = m->name;
+	/* The one that O_TMPFILE made the file by: its flags cannot be had in another way. */
+	if ((m->flags & O_TMPFILE) == O_TMPFILE && !(m->flags & O_PATH) && (m->flags & O_ACCMODE) != O_RDONLY) {
+		g->has_maker = true;
+		g->maker = m->id;
+		g->maker_flags = m->flags;
+	}
+	u = arena_new_of(r->arena, struct ghost_user);
+	u->id = e->orig_id;
+	u->ghost = g;
+	HASH_ADD_INT(ghosts_of(r)->users, id, u);
+	return 0;
+}
+
+int ghost_read_images(struct restore *r)
+{
+	_cleanup_image_ struct image *img = NULL;
+	int err = image_open(r->dir, IMG_REMAP_FPATH, 0, &img);
+	RemapFilePathEntry *e;
+
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	r->ghosts = arena_new_of(r->arena, struct ghosts);
+	while ((err = image_read(img, &remap_file_path_entry__descriptor, r->arena, &e)) > 0) {
+		err = add_user(r, e);
+		if (err)
+			return err;
+	}
+	return err;
+}
+
+/* ---- where ---- */
+
+/* The nearest directory on the way that is there. */
+const char *ghost_dir(struct restore *r, const struct ghost *g)
+{
+	char *dir = arena_strdup(r->arena, g->entry->dir ?: g->name);
+	struct stat st;
+
+	while (stat(dir, &st) || !S_ISDIR(st.st_mode)) {
+		char *slash = strrchr(dir, '/');
+
+		if (!slash || !slash[1])
+			return "/";
+		slash[slash == dir] = 0;
+	}
+	return dir;
+}
+
+int ghost_check(struct restore *r, const struct ghost *g, const char **why)
+{
+	const char *dir;
+
+	if (!S_ISREG(g->entry->mode)) {
+		*why = arena_printf(r->arena, "%s was deleted; only deleted regular files can come back yet", g->name);
+		return -ENOTSUP;
+	}
+	if (g->name[0] != '/' || (g->entry->dir && g->entry->dir[0] != '/')) {
+		*why = arena_printf(r->arena, "%s (deleted): the path is not absolute", g->name);
+		return -EINVAL;
+	}
+	dir = ghost_dir(r, g);
+	if (access(dir, W_OK | X_OK)) {
+		*why = arena_printf(r->arena, "%s was deleted, and cannot be made again in %s: %s", g->name, dir,
+		                    strerror(errno));
+		return -EACCES;
+	}
+	return 0;
+}
+
+/* ---- opening ---- */
+
+int ghost_open(struct restore *r, struct ghost *g, const RegFileEntry *m, uint32_t flags)
+{
+	uint32_t how = flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC | O_ASYNC | O_TMPFILE | O_NOFOLLOW);
+	int err = g->base < 0 ? ghost_make(r, g) : 0, fd;
+	char path[32];
+
+	if (err)
+		return err;
+	if (g->first >= 0 && g->maker == m->id && flags == g->maker_flags)
+		return move_fd(&g->first);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", g->base);
+	fd = open(path, (int)(how | O_NOCTTY | O_CLOEXEC));
+	return fd < 0 ? log_errno(-errno, "opening %s (deleted, flags 0%o) again", m->name, flags) : fd;
+}
+
+void ghost_close(struct restore *r)
+{
+	struct ghosts *all = ghosts_of(r);
+
+	for (struct ghost *g = all ? all->by_id : NULL; g; g = g->hh.next) {
+		cleanup_close(&g->base);
+		cleanup_close(&g->first);
+		g->base = g->first = -1;
+	}
+}

@@ -1,0 +1,121 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+# --ghost-limit: what holds more is refused by name, holes do not count; no room in the image directory is found before
+# anything is written; what cannot be made again is said before anything is started.
+# zdtm: driver
+# zdtm: needs-root
+import ctypes
+import os
+import shutil
+import struct
+
+from driver import check, run_all, scenario, text
+
+libc = ctypes.CDLL(None, use_errno=True)
+MS_RDONLY, MS_REMOUNT = 1, 32
+
+
+def mount(where, options="", flags=0):
+    r = libc.mount(b"none", where.encode(), b"tmpfs", flags, options.encode())
+    check(r == 0, "mounting %s: %s" % (where, os.strerror(ctypes.get_errno())))
+
+
+def without_tmpfile():
+    """openat() with __O_TMPFILE is EOPNOTSUPP from here on."""
+    code = [(0x20, 0, 0, 0), (0x15, 0, 3, 257), (0x20, 0, 0, 32), (0x45, 0, 1, 0o20000000), (0x06, 0, 0, 0x50000 | 95),
+            (0x06, 0, 0, 0x7fff0000)]
+    raw = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *c) for c in code))
+    prog = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(code), ctypes.addressof(raw)))
+    if libc.prctl(22, 2, prog, 0, 0):
+        os._exit(99)
+
+
+def victim(s, size, data):
+    path = s.path("away")
+    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    os.ftruncate(fd, size)
+    os.pwrite(fd, b"x" * data, 0)
+    os.fsync(fd)
+    os.unlink(path)
+    s.victim(pass_fds=[fd])
+    os.close(fd)
+
+
+@scenario
+def limits(s):
+    victim(s, 1 << 30, 100000)
+    for limit in ("50K", "99999", "4k"):
+        s.dump("--ghost-limit", limit, ok=False)
+        said = text(os.path.join(s.imgs, "dump.log"))
+        check(s.rc != 0 and "/away (deleted): a deleted file with 1" in said and "--ghost-limit" in said,
+              "%s: %s" % (limit, s.errors("dump.log")))
+        check(not s.images(), "images are left")
+    for limit in ("K", "1T", "-1", "1KK", "99999999999999999999", "18014398509481984K"):
+        s.tool("dump", "-t", s.pid, "-D", s.imgs, "--ghost-limit=" + limit)
+        check(s.rc != 0 and "is no size" in s.out, "%s: %d %s" % (limit, s.rc, s.out))
+    s.dump("--ghost-limit", "1M")
+    s.restore()
+    s.verify()
+
+
+@scenario
+def no_room(s):
+    small = s.path("small")
+    os.mkdir(small)
+    mount(small, "size=1m")
+    victim(s, 4 << 20, 4 << 20)
+    imgs, s.imgs = s.imgs, small
+    s.dump(ok=False)
+    said = text(os.path.join(small, "dump.log"))
+    check(s.rc != 0 and "has room for" in said, s.errors("dump.log"))
+    check(not s.images(), "images are left")
+    s.imgs = imgs
+    check(libc.umount2(small.encode(), 0) == 0, "umount")
+    s.dump()
+    s.restore()
+    s.verify()
+
+
+@scenario
+def read_only(s):
+    disk = s.path("disk")
+    os.mkdir(disk)
+    mount(disk)
+    os.mkdir(disk + "/in")
+    fd = os.open(disk + "/in/it", os.O_RDWR | os.O_CREAT)
+    os.write(fd, b"words")
+    os.unlink(disk + "/in/it")
+    s.victim(pass_fds=[fd])
+    os.close(fd)
+    s.dump()
+    mount(disk, flags=MS_REMOUNT | MS_RDONLY)
+    s.restore(ok=False)
+    said = s.errors("restore.log")
+    check(s.rc != 0 and "/disk/in/it was deleted, and cannot be made again in" in said, said)
+    mount(disk, flags=MS_REMOUNT)
+    shutil.rmtree(disk + "/in")
+    s.restore()
+    check(os.listdir(disk) == [], "a name is there: %s" % os.listdir(disk))
+    s.verify()
+    check(libc.umount2(disk.encode(), 0) == 0, "umount")
+
+
+@scenario
+def no_tmpfile(s):
+    """A file system without O_TMPFILE (a filter says so to the tool): made under a name of ours, which is gone at once."""
+    os.mkdir(s.path("in"))
+    fd = os.open(s.path("in/it"), os.O_RDWR | os.O_CREAT)
+    os.write(fd, b"words")
+    os.unlink(s.path("in/it"))
+    s.victim(pass_fds=[fd])
+    os.close(fd)
+    s.dump()
+    s.restore(preexec_fn=without_tmpfile)
+    check("Seccomp:\t2" in text("/proc/%d/status" % s.pid), "there was no filter")
+    check(os.listdir(s.path("in")) == [], "a name is there: %s" % os.listdir(s.path("in")))
+    check(text("/proc/%d/fd/%d" % (s.pid, fd)) == "words", "its contents")
+    check(os.readlink("/proc/%d/fd/%d" % (s.pid, fd)) == s.path("in/it") + " (deleted)", "its name")
+    s.verify()
+
+
+run_all()

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A victim with deleted files: a dump that is killed leaves them, a restore that is killed leaves no name and no file.
+ *
+ * zdtm: victim points random
+ * zdtm: allow fd [345]/ino  any  a new inode
+ * zdtm: allow fd [4]/link  any  shown as "#" and the number of the inode
+ */
+#include <sys/mman.h>
+
+#include "zdtm.h"
+
+static int no_name(void)
+{
+	struct stat st;
+
+	return stat(zdtm_path("file"), &st) && stat(zdtm_path("mapped"), &st);
+}
+
+static void look(const char *map)
+{
+	char buf[16] = "";
+	struct stat st;
+
+	zdtm_check(pread(3, buf, 15, 0) == 7 && !strcmp(buf, "deleted"), "the deleted file: \"%s\"", buf);
+	memset(buf, 0, sizeof(buf));
+	zdtm_check(pread(4, buf, 15, 0) == 7 && !strcmp(buf, "tmpfile"), "the temporary file: \"%s\"", buf);
+	zdtm_check(!strcmp(map, "mapped"), "the mapped one: \"%s\"", map);
+	zdtm_check(!fstat(3, &st) && !st.st_nlink && no_name(), "a name is there");
+}
+
+int main(void)
+{
+	char *map;
+	int fd;
+
+	zdtm_must(open("file", O_RDWR | O_CREAT, 0600) == 3 && write(3, "deleted", 7) == 7 && !unlink("file"));
+	fd = open(".", O_RDWR | O_TMPFILE, 0600);
+	if (fd < 0)
+		zdtm_skip("no O_TMPFILE here");
+	zdtm_must(fd == 4 && write(4, "tmpfile", 7) == 7);
+	zdtm_must((fd = open("mapped", O_RDWR | O_CREAT, 0600)) == 5 && write(fd, "mapped", 6) == 6);
+	map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	zdtm_must(map != MAP_FAILED && !close(fd) && !unlink("mapped"));
+	zdtm_ready();
+	while (zdtm_asked()) {
+		look(map);
+		zdtm_answer();
+	}
+	look(map);
+	zdtm_pass();
+}
