@@ -214,9 +214,11 @@ static int walk_datagrams(struct dump *d, struct queue_walk *w)
 			return err;
 		w->at += p.n;
 	}
-	if (empty && d->opts->leave_running)
-		log_warn("%s: an empty datagram waits in its queue; while it does, no later dump will see it",
-		         fd_name(w->info));
+	if (empty)
+		log_warn(
+		    "%s: an empty datagram waits in its queue: if the task runs on after this dump, later dumps do not "
+		    "see it while it waits",
+		    fd_name(w->info));
 	return look_for_hidden(w, first_empty);
 }
 

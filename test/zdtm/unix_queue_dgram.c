@@ -64,9 +64,44 @@ static void from_is(const char *name)
 		           taken.from_len);
 }
 
+/* As many as it takes from one that it does not answer to; one of them with a descriptor. */
+static int fill_up(int from, const char *to, int passed)
+{
+	struct sockaddr_un a;
+	socklen_t len = address(&a, to);
+	char text[20];
+	int n = 0;
+
+	zdtm_must(!connect(from, (struct sockaddr *)&a, len));
+	put_fds(from, "0", &passed, 1);
+	do
+		snprintf(text, sizeof(text), "%d", ++n);
+	while (send(from, text, strlen(text), MSG_DONTWAIT) > 0);
+	zdtm_must(errno == EAGAIN);
+	return n;
+}
+
+static void check_full(int to, int from, int n)
+{
+	char text[20];
+
+	zdtm_check(send(from, "x", 1, MSG_DONTWAIT) == -1 && errno == EAGAIN, "the full queue takes more");
+	for (int i = 0; i < n; i++) {
+		snprintf(text, sizeof(text), "%d", i);
+		expect(to, text, "of the full queue");
+		zdtm_check(taken.n_fds == !i, "%d descriptors", taken.n_fds);
+		if (!i)
+			zdtm_check(write(taken.fds[0], "p", 1) == 1, "the pipe in flight: %s", strerror(errno));
+	}
+	expect_nothing(to);
+	put(from, "new");
+	expect(to, "new", "of the queue that was full");
+}
+
 int main(void)
 {
-	int dgram[2], seq[2], end[2], to, a, b, nobody, gone;
+	int dgram[2], seq[2], end[2], to, a, b, nobody, gone, full, filler, pipefd[2], n;
+	char c;
 
 	memset(large, 'L', sizeof(large));
 	zdtm_must(!socketpair(AF_UNIX, SOCK_DGRAM, 0, dgram) && !socketpair(AF_UNIX, SOCK_SEQPACKET, 0, seq));
@@ -90,6 +125,11 @@ int main(void)
 	put_to(b, "to", "b2");
 	close(gone);
 	close(nobody);
+	full = named("full");
+	filler = named("filler");
+	zdtm_must(!pipe(pipefd));
+	n = fill_up(filler, "full", pipefd[1]);
+	close(pipefd[1]);
 	zdtm_ready();
 	zdtm_wait();
 	check(dgram[1], "datagrams of a pair");
@@ -114,5 +154,7 @@ int main(void)
 	put_to(a, "to", "new");
 	expect(to, "new", "a new one");
 	from_is("a");
+	check_full(full, filler, n);
+	zdtm_check(read(pipefd[0], &c, 1) == 1 && c == 'p', "the pipe whose writing end was in flight");
 	zdtm_pass();
 }
