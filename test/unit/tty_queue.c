@@ -110,7 +110,7 @@ static size_t random_bytes(uint8_t *buf, size_t max)
 		         : pick(2)              ? special[pick(sizeof(special))]
 		                                : (uint8_t)(pick(256));
 	/* A quoting character without its partner is not kept. */
-	if (n && buf[n - 1] == 22)
+	if (n && (buf[n - 1] & 127) == 22)
 		buf[n - 1] = 'v';
 	return n;
 }
