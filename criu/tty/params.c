@@ -25,6 +25,7 @@ static TermiosEntry *termios_to_entry(struct arena *a, const struct termios2 *t)
 	return e;
 }
 
+/* Speeds of 0 (CRIU's images have them): those in c_cflag count, as always but for BOTHER. */
 static struct termios2 termios_from_entry(const TermiosEntry *e)
 {
 	struct termios2 t = {
@@ -77,40 +78,37 @@ int tty_params_read(struct arena *a, int fd, bool master, TtyInfoEntry *info)
 	return 0;
 }
 
-static int set_locked(int fd, const TermiosEntry *e)
+void tty_params_mode(const TtyInfoEntry *info, struct tty_mode *m)
 {
-	struct termios2 t = termios_from_entry(e);
-	struct termios s = {
-		.c_iflag = t.c_iflag,
-		.c_oflag = t.c_oflag,
-		.c_cflag = t.c_cflag,
-		.c_lflag = t.c_lflag,
-		.c_line = t.c_line,
-	};
+	struct termios2 locked;
 
-	memcpy(s.c_cc, t.c_cc, sizeof(s.c_cc));
-	return ioctl(fd, TIOCSLCKTRMIOS, &s) ? -errno : 0;
+	if (info->termios)
+		m->termios = termios_from_entry(info->termios);
+	m->packet = info->packet_mode;
+	if (!info->termios_locked)
+		return;
+	locked = termios_from_entry(info->termios_locked);
+	m->locked.c_iflag = locked.c_iflag;
+	m->locked.c_oflag = locked.c_oflag;
+	m->locked.c_cflag = locked.c_cflag;
+	m->locked.c_lflag = locked.c_lflag;
+	m->locked.c_line = locked.c_line;
+	memcpy(m->locked.c_cc, locked.c_cc, sizeof(locked.c_cc));
 }
 
-/* Speeds of 0 (CRIU's images have them) mean that those in c_cflag count. */
 int tty_params_set_termios(int fd, const TtyInfoEntry *info)
 {
-	const TermiosEntry *l = info->termios_locked;
-	struct termios2 t;
+	static const struct termios none;
+	struct tty_mode m = { .packet = 0 };
 
 	if (!info->termios)
 		return 0;
-	t = termios_from_entry(info->termios);
-	if (!t.c_ispeed && !t.c_ospeed) {
-		struct termios s = { t.c_iflag, t.c_oflag, t.c_cflag, t.c_lflag, t.c_line, { 0 } };
-
-		memcpy(s.c_cc, t.c_cc, sizeof(s.c_cc));
-		if (ioctl(fd, TCSETS, &s))
-			return -errno;
-	} else if (ioctl(fd, TCSETS2, &t)) {
+	tty_params_mode(info, &m);
+	if (ioctl(fd, TCSETS2, &m.termios))
 		return -errno;
-	}
-	return l && (l->c_iflag || l->c_oflag || l->c_cflag || l->c_lflag) ? set_locked(fd, l) : 0;
+	if (memcmp(&m.locked, &none, sizeof(none)) && ioctl(fd, TIOCSLCKTRMIOS, &m.locked))
+		return -errno;
+	return 0;
 }
 
 int tty_params_set_size(int fd, const TtyInfoEntry *info)

@@ -5,9 +5,13 @@
 
 #include "core/arena.h"
 #include "tty.pb-c.h"
+#include "tty/queue.h"
 
 /* Fills termios, termios_locked, winsize, exclusive, and for masters locked and packet_mode. -EIO: it was hung up. */
 int tty_params_read(struct arena *a, int fd, bool master, TtyInfoEntry *info);
+
+/* Termios, what of it is locked, and packet mode, of what the entry says; the rest of *m stays. */
+void tty_params_mode(const TtyInfoEntry *info, struct tty_mode *m);
 
 /* Sets termios (and what of it is locked). Negative errno, not logged. */
 int tty_params_set_termios(int fd, const TtyInfoEntry *info);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Pseudo terminals at restore: their entries, and the pairs themselves. */
+/* Pseudo terminals at restore: the pairs themselves. */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -9,105 +9,132 @@
 #include "core/pathfile.h"
 #include "tty/params.h"
 #include "tty/pty.h"
+#include "tty/queue_image.h"
 #include "uapi/fcntl_bits.h"
 
-/* How many pairs are opened in search of an index that is free. */
-#define MAX_TRIES 1024
+/* How many masters are opened and held beside those that are wanted, in search of indices that are free. */
+#define MAX_HELD 4096
 
-/* ---- entries ---- */
+/* ---- masters ---- */
 
-static struct pty *pty_of(struct restore *r, uint32_t index)
+/* Those of one devpts. The kernel hands out the lowest free index. */
+struct group {
+	const RegFileEntry *path;
+	uint32_t flags;
+	struct pty **wanted; /* by index */
+	size_t n;
+	int *held;
+	size_t n_held;
+};
+
+static int open_master(struct restore *r, const struct group *g, unsigned *index)
 {
-	struct tty_state *s = tty_state_of(r);
-	struct arena *table_arena = r->arena;
-	struct pty *p;
-
-	HASH_FIND(hh, s->ptys, &index, sizeof(index), p);
-	if (!p) {
-		p = arena_new_of(r->arena, struct pty);
-		p->index = index;
-		p->master = p->slave = -1;
-		HASH_ADD(hh, s->ptys, index, sizeof(p->index), p);
-	}
-	return p;
-}
-
-static int add_info(struct restore *r, const TtyInfoEntry *e)
-{
-	struct tty_state *s = tty_state_of(r);
-	struct arena *table_arena = r->arena;
-	struct tty_info *ti;
-
-	HASH_FIND(hh, s->infos, &e->id, sizeof(e->id), ti);
-	if (ti)
-		return log_errno(-EINVAL, "tty-info.img: terminal %u is there twice", e->id);
-	ti = arena_new_of(r->arena, struct tty_info);
-	ti->id = e->id;
-	ti->entry = e;
-	if (e->type == TTY_TYPE__PTY) {
-		if (!e->pty)
-			return log_errno(-EINVAL, "tty-info.img: terminal %u has no index", e->id);
-		ti->pty = pty_of(r, e->pty->index);
-		ti->pty->info[pty_side_of(e)] = e;
-	}
-	HASH_ADD(hh, s->infos, id, sizeof(ti->id), ti);
-	return 0;
-}
-
-int pty_read_infos(struct restore *r)
-{
-	_cleanup_image_ struct image *img = NULL;
-	int err = image_open(r->dir, IMG_TTY_INFO, 0, &img);
-	TtyInfoEntry *e;
-
-	if (err)
-		return err == -ENOENT ? 0 : err;
-	while ((err = image_read(img, &tty_info_entry__descriptor, r->arena, &e)) > 0) {
-		err = add_info(r, e);
-		if (err)
-			return err;
-	}
-	return err;
-}
-
-/* ---- pairs ---- */
-
-static int open_master(struct restore *r, const RegFileEntry *path, uint32_t flags, unsigned *index)
-{
-	int fd = pathfile_open(r, path, flags), err;
+	int fd = pathfile_open(r, g->path, g->flags), err;
 
 	if (fd >= 0 && ioctl(fd, TIOCGPTN, index)) {
-		err = log_errno(-errno, "%s: the number of a new terminal", path->name);
+		err = log_errno(-errno, "%s: the number of a new terminal", g->path->name);
 		close(fd);
 		return err;
 	}
 	return fd;
 }
 
-/* The kernel hands out the lowest free index: lower ones are held until the one that is wanted comes, or is passed. */
-static int open_at_index(struct restore *r, const RegFileEntry *path, uint32_t flags, struct pty *p)
+static int by_index(const void *a, const void *b)
 {
-	int *held = arena_array(r->arena, int, MAX_TRIES), fd;
-	size_t n = 0;
+	const struct pty *const *p = a, *const *q = b;
 
-	while ((fd = open_master(r, path, flags, &p->index_now)) >= 0 && p->index_now < p->index && n < MAX_TRIES)
-		held[n++] = fd;
-	/* Passed: the first that came is as good as any. */
-	if (fd >= 0 && p->index_now != p->index && n) {
-		close(fd);
-		fd = held[0];
-		held[0] = -1;
-		if (ioctl(fd, TIOCGPTN, &p->index_now))
-			p->index_now = 0;
-	}
-	for (size_t i = 0; i < n; i++)
-		if (held[i] >= 0)
-			close(held[i]);
-	if (fd >= 0 && p->index_now != p->index)
-		log_warn("the terminal /dev/pts/%u is taken here; what had it has /dev/pts/%u now", p->index,
-		         p->index_now);
-	return fd;
+	return (*p)->index < (*q)->index ? -1 : (*p)->index > (*q)->index;
 }
+
+static struct pty *find_wanted(const struct group *g, unsigned index)
+{
+	struct pty key = { .index = index }, *keyp = &key, **p;
+
+	p = bsearch(&keyp, g->wanted, g->n, sizeof(*g->wanted), by_index);
+	return p && (*p)->master < 0 ? *p : NULL;
+}
+
+static void give(struct pty *p, int fd, unsigned index)
+{
+	p->master = fd;
+	p->index_now = index;
+}
+
+/* What is not wanted is held, so that the next one is another. */
+static int open_wanted(struct restore *r, struct group *g)
+{
+	size_t found = 0;
+	unsigned index = 0;
+
+	while (found < g->n && index < g->wanted[g->n - 1]->index && g->n_held < MAX_HELD) {
+		int fd = open_master(r, g, &index);
+		struct pty *p;
+
+		if (fd < 0)
+			return fd;
+		p = find_wanted(g, index);
+		if (p) {
+			give(p, fd, index);
+			found++;
+		} else {
+			arena_push(r->arena, &g->held, &g->n_held, fd);
+		}
+	}
+	return 0;
+}
+
+/* Their indices are taken: any other is as good. */
+static int open_others(struct restore *r, struct group *g)
+{
+	for (size_t i = 0; i < g->n; i++) {
+		struct pty *p = g->wanted[i];
+		unsigned index;
+		int fd;
+
+		if (p->master >= 0)
+			continue;
+		fd = g->n_held ? g->held[--g->n_held] : open_master(r, g, &index);
+		if (fd < 0)
+			return fd;
+		if (ioctl(fd, TIOCGPTN, &index))
+			index = 0;
+		give(p, fd, index);
+		if (index != p->index)
+			log_warn("the terminal /dev/pts/%u is taken here; what had it has /dev/pts/%u now", p->index,
+			         index);
+	}
+	return 0;
+}
+
+static bool is_in_group(struct restore *r, const struct group *g, const struct pty *p)
+{
+	const TtyFileEntry *m = p->file[PTY_MASTER];
+	const RegFileEntry *path = p->master < 0 ? tty_path_of(r, m) : NULL;
+
+	return path && !strcmp(path->name, g->path->name) && (m->flags & O_ACCMODE) == (g->flags & O_ACCMODE);
+}
+
+static int open_group(struct restore *r, const struct pty *first)
+{
+	const TtyFileEntry *m = first->file[PTY_MASTER];
+	struct group g = { .path = tty_path_of(r, m), .flags = m->flags };
+	int err;
+
+	if (!g.path)
+		return -EINVAL;
+	for (struct pty *p = tty_state_of(r)->ptys; p; p = p->hh.next)
+		if (is_in_group(r, &g, p))
+			arena_push(r->arena, &g.wanted, &g.n, p);
+	qsort(g.wanted, g.n, sizeof(*g.wanted), by_index);
+	err = open_wanted(r, &g);
+	if (!err)
+		err = open_others(r, &g);
+	while (g.n_held)
+		close(g.held[--g.n_held]);
+	return err;
+}
+
+/* ---- slaves ---- */
 
 /* Name of the slave now: the folder is the old one's. */
 static void slave_name(const struct pty *p, const RegFileEntry *path, char *buf, size_t size)
@@ -118,15 +145,29 @@ static void slave_name(const struct pty *p, const RegFileEntry *path, char *buf,
 	         p->index_now);
 }
 
-static const RegFileEntry *path_of(struct restore *r, const TtyFileEntry *m)
+/* By its path where it was opened so (the flags show it), else through the master. */
+int pty_open_slave(struct restore *r, struct pty *p, uint32_t flags)
 {
-	return m ? pathfile_message(r, m->has_regf_id ? m->regf_id : m->id) : NULL;
+	int how = (int)(flags & ~(uint32_t)(O_ASYNC | KERNEL_O_LARGEFILE)) | O_NOCTTY | O_CLOEXEC, fd;
+	char name[300];
+	struct stat st;
+
+	if (flags & KERNEL_O_LARGEFILE) {
+		slave_name(p, tty_path_of(r, p->file[PTY_SLAVE]), name, sizeof(name));
+		fd = open(name, how);
+		if (fd >= 0 && !fstat(fd, &st) && S_ISCHR(st.st_mode) && minor(st.st_rdev) == p->index_now)
+			return fd;
+		if (fd >= 0)
+			close(fd);
+	}
+	fd = ioctl(p->master, TIOCGPTPEER, how);
+	return fd < 0 ? log_errno(-errno, "terminal %u: opening its slave with flags 0%o", p->index, flags) : fd;
 }
 
 /* A new slave belongs to whoever opens the master, with the group and mode that devpts is mounted with. */
 static void set_owner(struct restore *r, struct pty *p)
 {
-	const RegFileEntry *path = path_of(r, p->file[PTY_SLAVE]);
+	const RegFileEntry *path = tty_path_of(r, p->file[PTY_SLAVE]);
 	const TtyInfoEntry *e = p->info[PTY_SLAVE];
 	struct stat st;
 	char name[300];
@@ -144,59 +185,91 @@ static void set_owner(struct restore *r, struct pty *p)
 		         strerror(errno));
 }
 
-static int set_up(struct restore *r, struct pty *p, int fd)
-{
-	const TtyInfoEntry *e = p->info[PTY_SLAVE] ?: p->info[PTY_MASTER], *m = p->info[PTY_MASTER];
-	int unlock = 0, on = 1, err;
+/* ---- what they hold ---- */
 
-	if (ioctl(fd, TIOCSPTLCK, &unlock))
-		return log_errno(-errno, "terminal %u: unlocking it", p->index);
-	err = tty_params_set_termios(fd, e);
-	if (!err)
-		err = tty_params_set_size(fd, e);
-	if (err)
-		return log_errno(err, "terminal %u: its settings", p->index);
-	if (m && m->packet_mode && ioctl(fd, TIOCPKT, &on))
-		return log_errno(-errno, "terminal %u: packet mode", p->index);
-	set_owner(r, p);
-	return 0;
+/* A slave that was never open is not opened: its master would see it go. */
+static bool had_slave(const struct pty *p)
+{
+	const TtyInfoEntry *m = p->info[PTY_MASTER];
+
+	return p->info[PTY_SLAVE] || m->slave_gone || p->data[PTY_MASTER];
 }
 
-int pty_make(struct restore *r, struct pty *p)
+static int fill(struct restore *r, struct pty *p)
 {
-	const TtyFileEntry *m = p->file[PTY_MASTER];
-	const RegFileEntry *path = path_of(r, m);
-	_cleanup_close_ int fd = -1;
+	const TtyInfoEntry *e = p->info[PTY_SLAVE] ?: p->info[PTY_MASTER], *m = p->info[PTY_MASTER];
+	struct tty_queue *q = calloc(1, sizeof(*q));
+	_cleanup_free_ void *owner = q;
+	struct tty_ends ends = { .master = p->master };
+	struct tty_mode mode = { .packet = 0 };
 	int err;
 
-	if (p->master >= 0)
-		return 0;
-	if (!path)
-		return -EINVAL;
-	fd = open_at_index(r, path, m->flags, p);
-	if (fd < 0)
-		return fd;
-	err = set_up(r, p, fd);
+	if (!q)
+		return log_errno(-ENOMEM, "terminal %u: memory for its queues", p->index);
+	ends.slave = p->slave = pty_open_slave(r, p, O_RDWR | O_NONBLOCK);
+	if (p->slave < 0)
+		return p->slave;
+	err = queue_from_data(p->data[PTY_MASTER], p->data[PTY_SLAVE], q);
+	if (err)
+		return err;
+	q->stopped = m->stopped;
+	q->packet_status = (uint8_t)m->packet_status;
+	err = tty_mode_read(&ends, &mode);
+	tty_params_mode(e, &mode);
+	mode.packet = m->packet_mode;
 	if (!err)
-		p->master = move_fd(&fd);
+		err = queue_put(&ends, &mode, q);
+	return err ? log_errno(err, "terminal %u: its settings and queues", p->index) : 0;
+}
+
+static int set_up(struct restore *r, struct pty *p)
+{
+	const TtyInfoEntry *e = p->info[PTY_SLAVE] ?: p->info[PTY_MASTER], *m = p->info[PTY_MASTER];
+	uint32_t status = p->file[PTY_MASTER]->flags & ~(uint32_t)(O_ASYNC | O_ACCMODE);
+	int unlock = 0, on = 1, err;
+
+	if (fcntl(p->master, F_SETFL, status) || ioctl(p->master, TIOCSPTLCK, &unlock))
+		return log_errno(-errno, "terminal %u: unlocking it", p->index);
+	err = tty_params_set_size(p->master, e);
+	if (err)
+		return log_errno(err, "terminal %u: its size", p->index);
+	if (had_slave(p))
+		return fill(r, p);
+	err = tty_params_set_termios(p->master, e);
+	if (!err && m->packet_mode && ioctl(p->master, TIOCPKT, &on))
+		err = -errno;
+	return err ? log_errno(err, "terminal %u: its settings", p->index) : 0;
+}
+
+int pty_make(struct restore *r, struct pty *wanted)
+{
+	int err = 0;
+
+	if (wanted->made)
+		return 0;
+	for (struct pty *p = tty_state_of(r)->ptys; p && !err; p = p->hh.next)
+		if (p->file[PTY_MASTER] && !p->made && p->master < 0)
+			err = open_group(r, p);
+	for (struct pty *p = tty_state_of(r)->ptys; p && !err; p = p->hh.next) {
+		if (!p->file[PTY_MASTER])
+			continue;
+		p->made = true;
+		err = set_up(r, p);
+		if (!err)
+			set_owner(r, p);
+	}
 	return err;
 }
 
-/* By its path where it was opened so (the flags show it), else through the master. */
-int pty_open_slave(struct restore *r, struct pty *p, uint32_t flags)
+/* Its master is closed again at once, which hangs it up. */
+int pty_open_hung_up(struct restore *r, const TtyFileEntry *m)
 {
-	int how = (int)(flags & ~(uint32_t)(O_ASYNC | KERNEL_O_LARGEFILE)) | O_NOCTTY | O_CLOEXEC, fd;
-	char name[300];
-	struct stat st;
+	_cleanup_close_ int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	int how = (int)(m->flags & ~(uint32_t)(O_ASYNC | KERNEL_O_LARGEFILE)) | O_NOCTTY | O_CLOEXEC;
+	int unlock = 0, fd;
 
-	if (flags & KERNEL_O_LARGEFILE) {
-		slave_name(p, path_of(r, p->file[PTY_SLAVE]), name, sizeof(name));
-		fd = open(name, how);
-		if (fd >= 0 && !fstat(fd, &st) && S_ISCHR(st.st_mode) && minor(st.st_rdev) == p->index_now)
-			return fd;
-		if (fd >= 0)
-			close(fd);
-	}
-	fd = ioctl(p->master, TIOCGPTPEER, how);
-	return fd < 0 ? log_errno(-errno, "terminal %u: opening its slave with flags 0%o", p->index, flags) : fd;
+	if (master < 0 || ioctl(master, TIOCSPTLCK, &unlock))
+		return log_errno(-errno, "a terminal for one that was hung up");
+	fd = ioctl(master, TIOCGPTPEER, how);
+	return fd < 0 ? log_errno(-errno, "a terminal for one that was hung up: its slave") : fd;
 }

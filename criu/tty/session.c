@@ -9,67 +9,79 @@
 #include "tty/pty.h"
 #include "tty/tty.h"
 
-static const TtyInfoEntry *info_with_session(const struct pty *p)
+/*
+ * The terminal of a session: a pair whose master is in the tree, a device, or one that was handed in. NULL: none, or
+ * one that is not there any more.
+ */
+static struct tty_info *terminal_of(struct restore *r, const struct task *leader)
 {
-	if (p->info[PTY_SLAVE] && p->info[PTY_SLAVE]->sid)
-		return p->info[PTY_SLAVE];
-	return p->info[PTY_MASTER];
-}
+	struct tty_info *ti = tty_of_session(r, (uint32_t)leader->vpid.v);
 
-/* The terminal of a session: a pair whose master is in the tree, or NULL. */
-static struct pty *pty_of_session(struct restore *r, const struct task *leader)
-{
-	for (struct pty *p = tty_state_of(r)->ptys; p; p = p->hh.next) {
-		const TtyInfoEntry *e = info_with_session(p);
-
-		if (!e || e->sid != (uint32_t)leader->vpid.v)
-			continue;
-		if (p->file[PTY_MASTER])
-			return p;
-		log_warn(
-		    "%s: its session's terminal was outside of the tree; it goes on without a controlling terminal",
-		    task_name(leader));
-	}
+	if (!ti || (ti->pty && ti->pty->file[PTY_MASTER]) || ti->entry->type != TTY_TYPE__PTY)
+		return ti;
+	log_warn("%s: its session's terminal was outside of the tree; it goes on without a controlling terminal",
+	         task_name(leader));
 	return NULL;
 }
 
-static int send_slave(struct restore *r, struct pty *p, struct task *leader, int *number)
+/* A descriptor of the terminal in the leader. Of a device or a terminal from outside it is opened once more for that.
+ */
+static int send_terminal(struct restore *r, struct tty_info *ti, struct task *leader, int *number)
 {
-	if (p->slave < 0)
+	struct pty *p = ti->pty;
+	int fd, err;
+
+	if (p && p->slave < 0)
 		p->slave = pty_open_slave(r, p, O_RDWR);
-	return p->slave < 0 ? p->slave : files_send(r, leader, &p->slave, 1, number);
+	fd = p ? p->slave : outside_open_any(r, ti);
+	if (fd < 0)
+		return fd;
+	err = files_send(r, leader, &fd, 1, number);
+	if (!p)
+		close(fd);
+	return err;
 }
 
+/* A terminal from outside may be another session's; then it stays so. */
 int tty_take_terminal(struct restore *r, struct task *leader)
 {
-	struct pty *p = pty_of_session(r, leader);
+	struct tty_info *ti = terminal_of(r, leader);
+	int number, err, op;
 	struct batch *b;
-	int number, err;
 
-	if (!p)
+	if (!ti)
 		return 0;
-	err = pty_make(r, p);
+	err = ti->pty ? pty_make(r, ti->pty) : 0;
 	if (!err)
-		err = send_slave(r, p, leader, &number);
+		err = send_terminal(r, ti, leader, &number);
 	if (err)
 		return err;
 	b = agent_batch(leader->restore->agent, "taking its controlling terminal");
-	batch_call(b, SYS_ioctl, (uint64_t)number, TIOCSCTTY, 0);
+	batch_reserve(b, 2, 0);
+	op = batch_ask(b, SYS_ioctl, (uint64_t)number, TIOCSCTTY, 0);
 	batch_call(b, SYS_close, (uint64_t)number);
-	return batch_run(b);
+	err = batch_run(b);
+	if (err || batch_ret(b, op) >= 0)
+		return err;
+	if (ti->pty)
+		return log_errno((int)batch_ret(b, op), "%s: taking terminal %u as its controlling terminal",
+		                 task_name(leader), ti->pty->index);
+	log_warn("%s: its terminal is another session's here; it goes on without a controlling terminal",
+	         task_name(leader));
+	ti->foreign = true;
+	return 0;
 }
 
 int tty_restore_sessions(struct restore *r, struct task *leader)
 {
-	struct pty *p = pty_of_session(r, leader);
-	const TtyInfoEntry *e = p ? info_with_session(p) : NULL;
-	int number, pgrp = e ? (int)e->pgrp : 0, op, err;
+	struct tty_info *ti = terminal_of(r, leader);
+	int number, pgrp = ti ? (int)ti->entry->pgrp : 0, op, err;
 	struct batch *b;
 
 	/* Taking it has made the leader's own group the foreground one. */
-	if (!p || !pgrp || pgrp == leader->vpid.v)
+	if (!ti || !pgrp || pgrp == leader->vpid.v || ti->foreign)
 		return 0;
-	err = send_slave(r, p, leader, &number);
+	err = send_terminal(r, ti, leader, &number);
 	if (err)
 		return err;
 	b = agent_batch(leader->restore->agent, "its terminal's foreground group");
@@ -78,7 +90,7 @@ int tty_restore_sessions(struct restore *r, struct task *leader)
 	batch_call(b, SYS_close, (uint64_t)number);
 	err = batch_run(b);
 	if (!err && batch_ret(b, op) < 0)
-		log_warn("%s: process group %d could not become the foreground one of terminal %u (error %d)",
-		         task_name(leader), pgrp, p->index, (int)-batch_ret(b, op));
+		log_warn("%s: process group %d could not become the foreground one of its terminal (error %d)",
+		         task_name(leader), pgrp, (int)-batch_ret(b, op));
 	return err;
 }

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Descriptors of /dev/tty. They lead to the controlling terminal of whoever opens it, so somebody of that session has
+ * to; from him the tool gets it, for all who had it.
+ */
+#include <fcntl.h>
+#include <sys/syscall.h>
+
+#include "agent/batch.h"
+#include "core/files.h"
+#include "core/log.h"
+#include "tty/pty.h"
+#include "uapi/fcntl_bits.h"
+
+bool ctty_is_job(const struct restore *r, const TtyInfoEntry *e)
+{
+	const struct task *leader = tree_find(&r->tree, VPID(e->sid));
+
+	return e->type == TTY_TYPE__CTTY && r->opts->shell_job && (!leader || leader->vsid.v != leader->vpid.v);
+}
+
+int ctty_check(struct restore *r, const TtyInfoEntry *e, const char **why)
+{
+	const struct tty_info *ti = tty_of_session(r, e->sid);
+
+	if (ctty_is_job(r, e) || (ti && (ti->entry->type != TTY_TYPE__PTY || (ti->pty && ti->pty->file[PTY_MASTER]))))
+		return 0;
+	*why = arena_printf(r->arena, "/dev/tty: its session, %u, has no controlling terminal that could be restored",
+	                    e->sid);
+	return -ENXIO;
+}
+
+static struct task *member(struct restore *r, uint32_t sid)
+{
+	for (size_t i = 0; i < r->tree.n_tasks; i++) {
+		struct task *t = r->tree.tasks[i];
+
+		if (t->state != TASK_DEAD && (uint32_t)t->vsid.v == sid)
+			return t;
+	}
+	return NULL;
+}
+
+/* The agent's descriptor is closed again: what tasks have comes to them with all others. */
+static int open_inside(struct task *t, uint32_t flags)
+{
+	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
+	int how = (int)(flags & ~(uint32_t)(O_ASYNC | KERNEL_O_LARGEFILE | O_CREAT | O_EXCL | O_TRUNC)) | O_NOCTTY;
+	struct batch *b = agent_batch(t->restore->agent, "opening /dev/tty");
+	int op = batch_call(b, SYS_openat, (uint64_t)AT_FDCWD, batch_string(b, "/dev/tty"), (uint64_t)how);
+	int err = batch_run(b), number, fd;
+
+	if (err)
+		return err;
+	number = (int)batch_ret(b, op);
+	fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
+	if (fd < 0)
+		return log_errno(-errno, "%s: getting its /dev/tty", task_name(t));
+	b = agent_batch(t->restore->agent, "closing /dev/tty");
+	batch_call(b, SYS_close, (uint64_t)number);
+	err = batch_run(b);
+	if (err)
+		close(fd);
+	return err ?: fd;
+}
+
+static int prepare_one(struct restore *r, const void *msg, void *arg)
+{
+	const TtyFileEntry *m = msg;
+	const struct tty_info *ti = tty_info_of(r, m->tty_info_id);
+	struct task *t;
+	int fd;
+
+	if (!ti || ti->entry->type != TTY_TYPE__CTTY)
+		return 0;
+	t = member(r, ti->entry->sid);
+	if (!t)
+		return log_errno(-ESRCH, "/dev/tty of session %u: no task of it is in the checkpoint", ti->entry->sid);
+	fd = open_inside(t, m->flags);
+	if (fd < 0)
+		return fd;
+	files_set(r, m->id, fd);
+	return 0;
+}
+
+int ctty_prepare(struct restore *r)
+{
+	return files_each(r, &tty_kind, prepare_one, NULL);
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The queues of a dump's terminals. To read one takes it out, and a tool that is killed between its read(2) and a note
+ * of what it has read would lose bytes. So it is not the tool that reads: a process of its own, which nothing ends when
+ * the tool dies, takes the queues out and puts them back, a pair at a time, and leaves copies for the tool. The
+ * guardian waits for it. Tasks run on as soon as the tool dies: what one of them reads from or writes to its terminal
+ * in the fraction of a millisecond for which it is in that process's hands comes before what was queued.
+ */
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "core/guardian.h"
+#include "core/log.h"
+#include "tty/queue_image.h"
+#include "tty/tty_dump.h"
+
+/* Pairs for one such process: descriptors that we hold at once. */
+#define PAIRS     64
+#define END_IN_MS 20000
+
+struct job {
+	int master, err;
+	bool gone, put; /* the slave is; what was drained was put back */
+	struct tty_queue queue;
+};
+
+/* ---- the process ---- */
+
+static int work_on(struct job *j, const struct tty_ends *e)
+{
+	struct tty_mode mode;
+	int err = tty_mode_read(e, &mode);
+
+	if (err)
+		return err;
+	err = queue_drain(e, &mode, &j->queue);
+	j->put = !queue_put(e, &mode, &j->queue);
+	return err;
+}
+
+/* A terminal whose lock is closed can be opened by nobody. */
+static int open_and_work(struct job *j)
+{
+	struct tty_ends e = { .master = j->master };
+	int locked = 0, open = 0, err;
+
+	if (ioctl(e.master, TIOCGPTLCK, &locked) || (locked && ioctl(e.master, TIOCSPTLCK, &open)))
+		return -errno;
+	e.slave = ioctl(e.master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	err = e.slave < 0 ? -errno : 0;
+	if (locked && ioctl(e.master, TIOCSPTLCK, &locked))
+		err = err ?: -errno;
+	if (!err) {
+		err = work_on(j, &e);
+		close(e.slave);
+	}
+	return err;
+}
+
+static _Noreturn void work(struct job *jobs, size_t n)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	setsid();
+	for (size_t i = 0; i < n; i++)
+		jobs[i].err = open_and_work(&jobs[i]);
+	_exit(0);
+}
+
+/* ---- the tool ---- */
+
+static int wait_end(int pidfd)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+	int n;
+
+	while ((n = poll(&p, 1, END_IN_MS)) < 0 && errno == EINTR)
+		;
+	return n > 0 ? 0 : -ETIMEDOUT;
+}
+
+/* The terminals are in that process's hands, for less than a millisecond each. */
+static int undo_wait(const struct undo *u)
+{
+	return wait_end(u->fd);
+}
+
+/* Without an exit signal, so that waits of the tool for any child do not see it. */
+static int run_worker(struct dump *d, struct job *jobs, size_t n)
+{
+	_cleanup_close_ int pidfd = -1;
+	struct clone_args args = { .flags = CLONE_PIDFD, .pidfd = (uintptr_t)&pidfd };
+	struct undo u = { .type = UNDO_CALL, .call = undo_wait };
+	long pid = syscall(SYS_clone3, &args, sizeof(args));
+	int number, err;
+
+	if (pid == 0)
+		work(jobs, n);
+	if (pid < 0)
+		return log_errno(-errno, "starting a process that reads terminals");
+	u.fd = pidfd;
+	number = guardian_note(d->guardian, &u);
+	fault_point("terminals drained");
+	err = wait_end(pidfd);
+	if (err)
+		kill((pid_t)pid, SIGKILL); /* it is ours until it is waited for: nobody else's pid */
+	while (waitpid((pid_t)pid, NULL, __WALL) < 0 && errno == EINTR)
+		;
+	if (number >= 0)
+		guardian_drop(d->guardian, number);
+	return err ? log_errno(err, "reading terminals") : MIN(number, 0);
+}
+
+/* ---- into messages ---- */
+
+/* The slave's queue is the master's to keep where nobody has the slave. */
+static void fill(struct dump *d, struct term *master, const struct job *j)
+{
+	const struct tty_queue *q = &j->queue;
+	TtyInfoEntry *e = master->entry;
+
+	e->has_slave_gone = e->slave_gone = j->gone;
+	e->has_stopped = e->stopped = q->stopped;
+	e->has_packet_status = q->packet_status;
+	e->packet_status = q->packet_status;
+	if (q->n_master)
+		master->data = queue_to_data(d->arena, e->id, q->master, NULL, q->n_master);
+	if (q->n_slave && master->peer)
+		master->peer->data = queue_to_data(d->arena, master->peer->entry->id, q->slave, q->mark, q->n_slave);
+	else if (q->n_slave)
+		log_warn("%s: terminal %u: nobody has its slave; %u bytes that wait to be read there are dropped",
+		         master->who, master->index, q->n_slave);
+}
+
+static int check_job(struct dump *d, struct term *master, const struct job *j)
+{
+	if (!j->err && j->put)
+		fill(d, master, j);
+	if (!j->err && j->put)
+		return 0;
+	if (!j->put)
+		return log_errno(j->err ?: -EIO, "%s: terminal %u: its queues could not be %s", master->who,
+		                 master->index, j->err ? "read" : "put back");
+	return log_errno(j->err, "%s: terminal %u: reading its queues", master->who, master->index);
+}
+
+/*
+ * Whether there is anything to look at. Of a slave that nobody has opened yet, nothing can be told without opening it,
+ * which its master would notice.
+ */
+static int take(struct term *master, struct job *j)
+{
+	struct pollfd p = { .fd = term_open(master), .events = POLLIN };
+
+	j->master = p.fd;
+	if (p.fd < 0)
+		return p.fd;
+	j->gone = poll(&p, 1, 0) > 0 && (p.revents & POLLHUP);
+	if (master->peer || j->gone)
+		return 1;
+	if (p.revents & POLLIN)
+		log_refusal(-EAGAIN,
+		            "%s: %s: bytes wait to be read from terminal %u, whose slave is not open in the tree: they "
+		            "cannot be kept; try again when they have been read",
+		            master->who, master->link, master->index);
+	close(p.fd);
+	return 0;
+}
+
+static int do_batch(struct dump *d, struct job *jobs, struct term **masters, size_t n)
+{
+	int err = n ? run_worker(d, jobs, n) : 0, one;
+
+	for (size_t i = 0; i < n; i++) {
+		close(jobs[i].master);
+		one = err ? 0 : check_job(d, masters[i], &jobs[i]);
+		err = err ?: one;
+	}
+	memset(jobs, 0, n * sizeof(*jobs));
+	return err;
+}
+
+static int do_all(struct dump *d, struct tty_dump *td, struct job *jobs)
+{
+	struct term *masters[PAIRS];
+	size_t n = 0;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < td->n; i++) {
+		int wanted = td->all[i]->master ? take(td->all[i], &jobs[n]) : 0;
+
+		if (wanted > 0)
+			masters[n++] = td->all[i];
+		if (wanted < 0 || n == PAIRS) {
+			err = do_batch(d, jobs, masters, n);
+			err = err ?: MIN(wanted, 0);
+			n = 0;
+		}
+	}
+	return err ?: do_batch(d, jobs, masters, n);
+}
+
+int tty_dump_queues(struct dump *d, struct tty_dump *td)
+{
+	struct job *jobs = mmap(NULL, PAIRS * sizeof(*jobs), PROT_READ | PROT_WRITE,
+	                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int err;
+
+	if (jobs == MAP_FAILED)
+		return log_errno(-errno, "memory for terminals' queues");
+	err = do_all(d, td, jobs);
+	munmap(jobs, PAIRS * sizeof(*jobs));
+	return err;
+}
