@@ -327,7 +327,7 @@ int files_dump_held(struct dump *d, struct task *t, int fd, const char *what, ui
 	if (table->depth >= MAX_DEPTH)
 		return log_refusal(-ELOOP, "%s: more than %d sockets in each other's queues", fd_name(&info),
 		                   MAX_DEPTH);
-	if (fstat(fd, &info.st))
+	if (fstat(fd, &info.st) && errno != ENOENT)
 		return log_errno(-errno, "%s: fstat", fd_name(&info));
 	err = read_texts(d, &info, proc, fd, &table->held_text[table->depth], link, sizeof(link), &cloexec);
 	if (err)

@@ -188,6 +188,7 @@ struct remapped {
 struct procfiles {
 	struct remapped *by_id;
 	struct gone *by_pid;
+	bool listed; /* files of each */
 };
 
 static struct procfiles *procfiles_of(struct restore *r)
@@ -251,9 +252,7 @@ int procfile_read_images(struct restore *r)
 
 	while (!err && (err = image_read(img, &remap_file_path_entry__descriptor, r->arena, &e)) > 0)
 		err = add_remap(r, e);
-	if (err)
-		return err == -ENOENT ? 0 : err;
-	return files_each(r, fd_kind_of(FD_TYPES__REG), note_wanted, NULL);
+	return err == -ENOENT ? 0 : err;
 }
 
 int procfile_check(struct restore *r, const RegFileEntry *m, const char **why)
@@ -334,5 +333,10 @@ int procfile_open(struct restore *r, const RegFileEntry *m, int (*open_one)(stru
 {
 	const struct gone *g = gone_of(r, m->id);
 
+	/* Not earlier: by now all rows have said which files are in flight. */
+	if (g && !procfiles_of(r)->listed) {
+		procfiles_of(r)->listed = true;
+		files_each(r, fd_kind_of(FD_TYPES__REG), note_wanted, NULL);
+	}
 	return g ? open_gone(r, g, m, open_one) : open_one(r, m);
 }

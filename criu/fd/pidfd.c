@@ -116,32 +116,41 @@ struct gone {
 	UT_hash_handle hh;
 };
 
-static struct gone **gone_of(struct restore *r)
-{
-	return (struct gone **)restore_kind_state(r, &pidfd_kind);
-}
+struct all_gone {
+	struct gone *by_ino;
+};
 
 static int note_gone(struct restore *r, const void *msg, void *arg)
 {
 	struct arena *table_arena = r->arena;
-	struct gone **table = gone_of(r), *g;
+	struct all_gone *all = arg;
 	const PidfdEntry *m = msg;
+	struct gone *g;
 
 	if (m->nspid != -1)
 		return 0;
-	HASH_FIND(hh, *table, &m->ino, sizeof(m->ino), g);
+	HASH_FIND(hh, all->by_ino, &m->ino, sizeof(m->ino), g);
 	if (!g) {
 		g = arena_new_of(r->arena, struct gone);
 		g->ino = m->ino;
-		HASH_ADD(hh, *table, ino, sizeof(g->ino), g);
+		HASH_ADD(hh, all->by_ino, ino, sizeof(g->ino), g);
 	}
 	arena_push(r->arena, &g->pidfds, &g->n, m);
 	return 0;
 }
 
-static int pidfd_read_images(struct restore *r)
+/* Listed when the first is opened: by then all rows have said which files are in flight. */
+static const struct gone *gone_of(struct restore *r, const PidfdEntry *m)
 {
-	return files_each(r, &pidfd_kind, note_gone, NULL);
+	struct all_gone **all = (struct all_gone **)restore_kind_state(r, &pidfd_kind);
+	const struct gone *g;
+
+	if (!*all) {
+		*all = arena_new_of(r->arena, struct all_gone);
+		files_each(r, &pidfd_kind, note_gone, *all);
+	}
+	HASH_FIND(hh, (*all)->by_ino, &m->ino, sizeof(m->ino), g);
+	return g;
 }
 
 static int pidfd_check(struct restore *r, const void *msg, const char **why)
@@ -226,8 +235,8 @@ static int pidfd_open(struct restore *r, const void *msg)
 	const struct gone *g;
 
 	if (m->nspid == -1) {
-		HASH_FIND(hh, *gone_of(r), &m->ino, sizeof(m->ino), g);
-		return open_gone(r, g, m);
+		g = gone_of(r, m);
+		return g ? open_gone(r, g, m) : log_errno(-ENOENT, "pidfd %u is wanted by nobody", m->id);
 	}
 	t = tree_find(&r->tree, VPID(m->nspid));
 	for (size_t i = 0; t && i < t->n_threads; i++)
@@ -245,6 +254,5 @@ const struct fd_kind pidfd_kind = {
 	.dump = pidfd_dump,
 	.check = pidfd_check,
 	.open = pidfd_open,
-	.read_images = pidfd_read_images,
 	.where = IN_TOOL,
 };

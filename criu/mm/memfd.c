@@ -184,6 +184,7 @@ struct inode {
 
 struct inodes {
 	struct inode *by_id;
+	bool counted;    /* who wants them */
 	bool all_mapped; /* no mapping is to come any more */
 };
 
@@ -231,8 +232,7 @@ static int count_one(struct restore *r, const void *msg, void *arg)
 	struct inode *f = inode_of(r, m->inode_id);
 
 	if (!f)
-		return log_errno(-EBADMSG, "memfd.img has no file %u, which file %u in files.img is", m->inode_id,
-		                 m->id);
+		return 0; /* check() has said so */
 	f->left++;
 	f->writable |= (m->flags & (O_ACCMODE | O_PATH)) == O_RDWR || (m->flags & (O_ACCMODE | O_PATH)) == O_WRONLY;
 	return 0;
@@ -264,12 +264,19 @@ static int memfd_read_images(struct restore *r)
 
 	while (!err && (err = image_read(img, &memfd_inode_entry__descriptor, r->arena, &m)) > 0)
 		err = read_inode(r, m);
-	if (err && err != -ENOENT)
-		return err;
+	return err == -ENOENT ? 0 : err;
+}
+
+/* When the first is made: by then all rows have said which files are in flight. */
+static void count(struct restore *r)
+{
+	if (inodes_of(r)->counted)
+		return;
+	inodes_of(r)->counted = true;
 	for (size_t i = 0; i < r->tree.n_tasks; i++)
 		if (r->tree.tasks[i]->mm)
 			count_mappings(r, r->tree.tasks[i]->mm);
-	return files_each(r, &memfd_kind, count_one, NULL);
+	files_each(r, &memfd_kind, count_one, NULL);
 }
 
 /*
@@ -355,6 +362,7 @@ static int make(struct restore *r, struct inode *f)
 	_cleanup_close_ int fd = create(f->entry);
 	int err;
 
+	count(r);
 	if (fd < 0)
 		return log_errno(fd, "making the memfd %s", f->entry->name);
 	if (ftruncate(fd, (off_t)f->entry->size))
@@ -380,6 +388,7 @@ static int memfd_prepare(struct restore *r)
 {
 	int err = 0;
 
+	count(r);
 	inodes_of(r)->all_mapped = true;
 	for (struct inode *f = inodes_of(r)->by_id; !err && f; f = f->hh.next) {
 		if (f->made && f->writable)
