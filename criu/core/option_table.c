@@ -93,6 +93,7 @@ const struct option_row option_rows[] = {
 	FLAG("force-irmap", 0, DUMP, force_irmap, "find a path for every file that inotify or fanotify watches"),
 	{ "irmap-scan-path", 0, OPT_LIST, DUMP, AT(irmap_scan_paths), "DIR",
 	  "look for such files below DIR first; can be given several times", 0, 0 },
+	FLAG("skip-in-flight", 0, DUMP, skip_in_flight, "drop TCP connections that nobody has accepted yet"),
 
 	/* restore */
 	FLAG("restore-detached", 'd', RESTORE, restore_detached,
@@ -149,7 +150,6 @@ const struct option_row option_rows[] = {
 	LATER("ps-socket", 0, VALUE),
 	LATER("root", 'r', VALUE),
 	LATER("skip-file-rwx-check", 0, FLAG),
-	LATER("skip-in-flight", 0, FLAG),
 	LATER("skip-mnt", 0, VALUE),
 	LATER("status-fd", 0, VALUE),
 	LATER("stream", 0, FLAG),

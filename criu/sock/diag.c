@@ -301,17 +301,18 @@ static bool has_port(int fd)
 	return !getsockname(fd, (struct sockaddr *)&a, &len) && a.sin6_port;
 }
 
+static const struct {
+	int protocol;
+	const char *module;
+} inet_protocols[N_INET_PROTOCOLS] = {
+	[TCP] = { IPPROTO_TCP, "tcp_diag" },
+	[UDP] = { IPPROTO_UDP, "udp_diag" },
+	[UDPLITE] = { IPPROTO_UDPLITE, "udp_diag" },
+	[RAW] = { IPPROTO_RAW, "raw_diag" },
+};
+
 int diag_find_inet(struct dump *d, int fd, int family, int protocol, const struct diag_inet **out)
 {
-	static const struct {
-		int protocol;
-		const char *module;
-	} known[N_INET_PROTOCOLS] = {
-		[TCP] = { IPPROTO_TCP, "tcp_diag" },
-		[UDP] = { IPPROTO_UDP, "udp_diag" },
-		[UDPLITE] = { IPPROTO_UDPLITE, "udp_diag" },
-		[RAW] = { IPPROTO_RAW, "raw_diag" },
-	};
 	struct inet_diag_req_v2 request = {
 		.sdiag_family = (uint8_t)family,
 		.sdiag_protocol = (uint8_t)protocol,
@@ -319,11 +320,25 @@ int diag_find_inet(struct dump *d, int fd, int family, int protocol, const struc
 	};
 	struct diag *g = diag_of(d);
 
-	for (size_t i = 0; i < ARRAY_SIZE(known) && (protocol == IPPROTO_RAW || has_port(fd)); i++)
-		if (known[i].protocol == protocol)
+	for (size_t i = 0; i < N_INET_PROTOCOLS && (protocol == IPPROTO_RAW || has_port(fd)); i++)
+		if (inet_protocols[i].protocol == protocol)
 			return ask_and_find(g, &g->inet[family == AF_INET6 ? V6 : V4][i], fd, take_inet, &request,
-			                    sizeof(request), known[i].module, (const void **)out);
+			                    sizeof(request), inet_protocols[i].module, (const void **)out);
 	return -ENOENT;
+}
+
+int diag_each_inet(struct dump *d, int family, int protocol, int (*fn)(const struct diag_inet *s, void *arg), void *arg)
+{
+	for (size_t i = 0; d->diag && i < N_INET_PROTOCOLS; i++)
+		if (inet_protocols[i].protocol == protocol)
+			for (struct found *f = d->diag->inet[family == AF_INET6 ? V6 : V4][i].found; f;
+			     f = f->hh.next) {
+				int ret = fn(f->socket, arg);
+
+				if (ret)
+					return ret;
+			}
+	return 0;
 }
 
 int diag_find_netlink(struct dump *d, int fd, const struct diag_netlink **out)

@@ -36,6 +36,7 @@ struct diag_inet {
 	uint32_t ifindex;
 	uint32_t rqueue, wqueue; /* listening: waiting clients and backlog */
 	bool v6only;
+	bool has_md5; /* keys of TCP_MD5SIG */
 };
 
 /* linux/netlink_diag.h */
@@ -89,6 +90,10 @@ const struct diag_unix *diag_unix_by_ino(struct dump *d, uint32_t ino);
  * 0, or DUMP_REFUSED.
  */
 int diag_check_net(struct dump *d, const struct fd_info *info);
+
+/* Calls fn for each socket that was listed of a family and protocol, until one returns non-zero, which is returned. */
+int diag_each_inet(struct dump *d, int family, int protocol, int (*fn)(const struct diag_inet *s, void *arg),
+                   void *arg);
 
 /*
  * The parsers, for tests and fuzzing: one answer of len bytes behind its nlmsghdr. 0 or -EBADMSG; what it points to is

@@ -112,6 +112,7 @@ int diag_parse_inet(struct arena *a, const void *answer, size_t len, struct diag
 		.ifindex = m->id.idiag_if,
 		.rqueue = m->idiag_rqueue,
 		.wqueue = m->idiag_wqueue,
+		.has_md5 = attrs[INET_DIAG_MD5SIG],
 	};
 	memcpy(out->src, m->id.idiag_src, sizeof(out->src));
 	memcpy(out->dst, m->id.idiag_dst, sizeof(out->dst));

@@ -24,6 +24,9 @@ int queue_read_images(struct restore *r);
 size_t queue_count(struct restore *r, uint32_t id);
 const void *queue_sender(struct restore *r, uint32_t id, size_t n, size_t *len);
 
+/* The bytes of message n of file id; NULL where there is no such message. */
+const void *queue_bytes(struct restore *r, uint32_t id, size_t n, size_t *len);
+
 /*
  * Sends the messages [first, first + n) of file id by `from`, a descriptor of ours that is connected to the receiving
  * socket, with their credentials (agent/as.h for tasks that are gone) and descriptors. Buffer limits of `from` are

@@ -135,6 +135,15 @@ const void *queue_sender(struct restore *r, uint32_t id, size_t n, size_t *len)
 	return *len ? e->sender.data : NULL;
 }
 
+const void *queue_bytes(struct restore *r, uint32_t id, size_t n, size_t *len)
+{
+	const struct queue *q = find_queue(r, id);
+	const struct message *m = q && n < q->n ? &q->messages[n] : NULL;
+
+	*len = m ? m->e->length : 0;
+	return m ? m->bytes : NULL;
+}
+
 /* ---- sending ---- */
 
 struct sending {

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the files of IPv4 and IPv6 sockets share: addresses, options, memberships, queues. */
+#ifndef CRIU_SOCK_INET_H
+#define CRIU_SOCK_INET_H
+
+#include <netinet/in.h>
+
+#include "core/kind.h"
+#include "sk-inet.pb-c.h"
+
+/* ---- addresses (inet_addr.c) ---- */
+
+union inet_name {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
+
+socklen_t inet_name_len(const union inet_name *n);
+uint16_t inet_name_port(const union inet_name *n); /* host order */
+bool inet_name_is_any(const union inet_name *n);   /* no address */
+bool inet_name_equal(const union inet_name *a, const union inet_name *b);
+
+/* "127.0.0.1:80", "[fe80::1%eth0]:80": from a ring of 4 buffers. */
+const char *inet_name_text(const union inet_name *n);
+
+/* Between the words of a message and an address; -EINVAL where their number is not the family's. */
+void inet_name_to_words(struct arena *a, const union inet_name *n, uint32_t **words, size_t *n_words);
+int inet_name_from_words(int family, const uint32_t *words, size_t n_words, uint32_t port, const char *ifname,
+                         union inet_name *out);
+
+/* ---- what only /proc/net says (inet_proc.c) ---- */
+
+/*
+ * The peer of a raw or ping socket without a port, which getpeername(2) does not give, from /proc/net/{raw,icmp}[6]. 0,
+ * or -ENOENT (not logged): not connected.
+ */
+int inet_proc_peer(int family, bool raw, uint64_t ino, union inet_name *peer);
+
+/* A line of those files. 0 or -EINVAL. */
+int parse_proc_net_line(const char *line, int family, uint64_t *ino, union inet_name *local, union inet_name *peer);
+
+/* Who has a local port open: "pid 812 (nginx)", or NULL. protocol: TCP, UDP, UDP-Lite. */
+const char *inet_port_owner(struct arena *a, int protocol, uint16_t port);
+
+/* ---- options (inet_opts.c) ---- */
+
+int inet_opts_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m);
+
+/* Before bind(), and at the end. */
+int inet_opts_early(struct restore *r, int fd, const InetSkEntry *m, const char *who);
+int inet_opts_late(struct restore *r, int fd, const InetSkEntry *m, const char *who);
+
+/* ---- multicast (inet_mcast.c) ---- */
+
+int inet_mcast_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m);
+int inet_mcast_restore(struct restore *r, int fd, const InetSkEntry *m, const char *who);
+
+/* ---- queues of UDP (inet_queue.c) ---- */
+
+/*
+ * Puts the datagrams that waited into the socket, each from its sender. member: how many others of its SO_REUSEPORT
+ * group were bound before. What is impossible is a warning.
+ */
+int inet_queue_restore(struct restore *r, int fd, const InetSkEntry *m, uint32_t member, const char *who);
+
+#endif
