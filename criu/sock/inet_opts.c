@@ -40,11 +40,11 @@
 	{                                                                                                              \
 		ROW(IPPROTO_IPV6, option, of_field), .absent = 1                                                       \
 	}
-#define TCP(option, of_field)                                                                                          \
+#define OF_TCP(option, of_field)                                                                                          \
 	{                                                                                                              \
 		ROW(IPPROTO_TCP, option, of_field)                                                                     \
 	}
-#define TCP_IS(option, of_field)                                                                                       \
+#define OF_TCP_IS(option, of_field)                                                                                       \
 	{                                                                                                              \
 		ROW(IPPROTO_TCP, option, of_field), .absent = SOCK_OPT_ALWAYS                                          \
 	}
@@ -97,6 +97,12 @@ static const struct sock_opt v6_shared_table[] = {
 	{ 0 },
 };
 
+/* In the socket's message itself. A raw socket has it off, and cannot change it. */
+static const struct sock_opt v6only_table[] = {
+	V6_IS(IPV6_V6ONLY, "v6only"),
+	{ 0 },
+};
+
 static const struct sock_opt v6_table[] = {
 	V6_IS(IPV6_UNICAST_HOPS, "unicast_hops"),
 	V6_ONE(IPV6_MULTICAST_HOPS, "multicast_hops"),
@@ -143,28 +149,28 @@ static const struct sock_opt raw6_table[] = {
 };
 
 static const struct sock_opt tcp_table[] = {
-	TCP_IS(TCP_CORK, "cork"),
-	TCP_IS(TCP_NODELAY, "nodelay"),
-	TCP_IS(TCP_KEEPCNT, "keepcnt"),
-	TCP_IS(TCP_KEEPIDLE, "keepidle"),
-	TCP_IS(TCP_KEEPINTVL, "keepintvl"),
-	TCP(TCP_DEFER_ACCEPT, "defer_accept"),
-	TCP(TCP_USER_TIMEOUT, "user_timeout"),
-	TCP_IS(TCP_MAXSEG, "maxseg"),
-	TCP_IS(TCP_SYNCNT, "syncnt"),
-	TCP_IS(TCP_LINGER2, "linger2"),
-	TCP(TCP_WINDOW_CLAMP, "window_clamp"),
-	TCP(TCP_THIN_LINEAR_TIMEOUTS, "thin_linear"),
-	TCP(TCP_FASTOPEN, "fastopen"),
-	TCP(TCP_FASTOPEN_CONNECT, "fastopen_connect"),
-	TCP(TCP_FASTOPEN_NO_COOKIE, "fastopen_no_cookie"),
-	TCP_IS(TCP_NOTSENT_LOWAT, "notsent_lowat"),
-	TCP(TCP_SAVE_SYN, "save_syn"),
-	TCP(TCP_INQ, "inq"),
-	TCP(TCP_TX_DELAY, "tx_delay"),
-	TCP_IS(TCP_RTO_MAX_MS, "rto_max_ms"),
-	TCP_IS(TCP_RTO_MIN_US, "rto_min_us"),
-	TCP_IS(TCP_DELACK_MAX_US, "delack_max_us"),
+	OF_TCP_IS(TCP_CORK, "cork"),
+	OF_TCP_IS(TCP_NODELAY, "nodelay"),
+	OF_TCP_IS(TCP_KEEPCNT, "keepcnt"),
+	OF_TCP_IS(TCP_KEEPIDLE, "keepidle"),
+	OF_TCP_IS(TCP_KEEPINTVL, "keepintvl"),
+	OF_TCP(TCP_DEFER_ACCEPT, "defer_accept"),
+	OF_TCP(TCP_USER_TIMEOUT, "user_timeout"),
+	OF_TCP_IS(TCP_MAXSEG, "maxseg"),
+	OF_TCP_IS(TCP_SYNCNT, "syncnt"),
+	OF_TCP_IS(TCP_LINGER2, "linger2"),
+	OF_TCP(TCP_WINDOW_CLAMP, "window_clamp"),
+	OF_TCP(TCP_THIN_LINEAR_TIMEOUTS, "thin_linear"),
+	OF_TCP(TCP_FASTOPEN, "fastopen"),
+	OF_TCP(TCP_FASTOPEN_CONNECT, "fastopen_connect"),
+	OF_TCP(TCP_FASTOPEN_NO_COOKIE, "fastopen_no_cookie"),
+	OF_TCP_IS(TCP_NOTSENT_LOWAT, "notsent_lowat"),
+	OF_TCP(TCP_SAVE_SYN, "save_syn"),
+	OF_TCP(TCP_INQ, "inq"),
+	OF_TCP(TCP_TX_DELAY, "tx_delay"),
+	OF_TCP_IS(TCP_RTO_MAX_MS, "rto_max_ms"),
+	OF_TCP_IS(TCP_RTO_MIN_US, "rto_min_us"),
+	OF_TCP_IS(TCP_DELACK_MAX_US, "delack_max_us"),
 	{ 0 },
 };
 
@@ -225,17 +231,13 @@ static void dump_ip_others(struct dump *d, const struct fd_info *info, IpOptsEnt
 static int dump_v6(struct dump *d, const struct fd_info *info, InetSkEntry *m, IpOptsEntry *o)
 {
 	Ip6OptsEntry *v6 = arena_msg(d->arena, Ip6OptsEntry, ip6_opts_entry);
-	socklen_t len = sizeof(int);
-	int v6only = 0;
+	int err = sock_opt_table_dump(d, info, v6only_table, m);
 
-	if (getsockopt(info->fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &len))
-		return log_errno(-errno, "%s: reading IPV6_V6ONLY", fd_name(info));
-	m->has_v6only = true;
-	m->v6only = v6only;
 	o->v6 = v6;
 	v6->multicast_ifname = interface_option(d, info->fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, false);
 	v6->unicast_ifname = interface_option(d, info->fd, IPPROTO_IPV6, IPV6_UNICAST_IF, true);
-	return sock_opt_table_dump(d, info, v6_shared_table, o) ?: sock_opt_table_dump(d, info, v6_table, v6);
+	err = err ?: sock_opt_table_dump(d, info, v6_shared_table, o);
+	return err ?: sock_opt_table_dump(d, info, v6_table, v6);
 }
 
 static int dump_raw(struct dump *d, const struct fd_info *info, const InetSkEntry *m, IpOptsEntry *o)
@@ -381,10 +383,8 @@ static int udp_opts(struct restore *r, int fd, const InetSkEntry *m, bool late, 
 
 int inet_opts_early(struct restore *r, int fd, const InetSkEntry *m, const char *who)
 {
-	int v6only = m->v6only, err = 0;
+	int err = m->family == AF_INET6 ? sock_opt_table_restore(r, fd, v6only_table, m, false, who) : 0;
 
-	if (m->family == AF_INET6 && m->has_v6only)
-		err = set_bytes(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof(v6only), "IPV6_V6ONLY", who);
 	if (!err && m->ip_opts)
 		err = early_ip(r, fd, m->ip_opts, who);
 	if (!err && m->ip_opts && m->family == AF_INET6)

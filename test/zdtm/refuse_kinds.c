@@ -31,7 +31,8 @@ int main(void)
 	int status, id, fd;
 	char *shm;
 
-	at(104, socket(AF_INET, SOCK_DGRAM, 0));
+	fd = socket(AF_VSOCK, SOCK_STREAM, 0);
+	at(104, fd >= 0 ? fd : socket(AF_INET, SOCK_STREAM, 262)); /* MPTCP */
 	at(105, memfd_create("a name", 0));
 	at(106, syscall(SYS_pidfd_open, getpid(), 0));
 	zdtm_must((fd = open("locked", O_RDWR | O_CREAT, 0600)) >= 0 && !flock(fd, LOCK_EX));
