@@ -32,7 +32,7 @@ struct options {
 	bool force_irmap;              /* core/watched.h, with the next */
 	const char **irmap_scan_paths; /* NULL-terminated */
 	size_t n_irmap_scan_paths;
-	uint64_t ghost_limit;     /* bytes of one deleted file; 0: none */
+	uint64_t ghost_limit; /* bytes of one deleted file; 0: none */
 	bool skip_in_flight;
 	const char **ext_unix_sk; /* inodes as text, "" for all: core/external.h */
 	size_t n_ext_unix_sk;

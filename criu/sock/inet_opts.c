@@ -40,11 +40,11 @@
 	{                                                                                                              \
 		ROW(IPPROTO_IPV6, option, of_field), .absent = 1                                                       \
 	}
-#define OF_TCP(option, of_field)                                                                                          \
+#define OF_TCP(option, of_field)                                                                                       \
 	{                                                                                                              \
 		ROW(IPPROTO_TCP, option, of_field)                                                                     \
 	}
-#define OF_TCP_IS(option, of_field)                                                                                       \
+#define OF_TCP_IS(option, of_field)                                                                                    \
 	{                                                                                                              \
 		ROW(IPPROTO_TCP, option, of_field), .absent = SOCK_OPT_ALWAYS                                          \
 	}
