@@ -145,6 +145,17 @@ static void slave_name(const struct pty *p, const RegFileEntry *path, char *buf,
 	         p->index_now);
 }
 
+/* Not with O_CLOEXEC: the description would show that flag ever after, whatever its descriptors have. */
+static int open_peer(const struct pty *p, int master, uint32_t flags)
+{
+	int how = (int)(flags & ~(uint32_t)(O_ASYNC | KERNEL_O_LARGEFILE | O_CLOEXEC)) | O_NOCTTY;
+	int fd = ioctl(master, TIOCGPTPEER, how);
+
+	if (fd < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC))
+		return log_errno(-errno, "terminal %u: opening its slave with flags 0%o", p ? p->index : 0, flags);
+	return fd;
+}
+
 /* By its path where it was opened so (the flags show it), else through the master. */
 int pty_open_slave(struct restore *r, struct pty *p, uint32_t flags)
 {
@@ -160,8 +171,7 @@ int pty_open_slave(struct restore *r, struct pty *p, uint32_t flags)
 		if (fd >= 0)
 			close(fd);
 	}
-	fd = ioctl(p->master, TIOCGPTPEER, how);
-	return fd < 0 ? log_errno(-errno, "terminal %u: opening its slave with flags 0%o", p->index, flags) : fd;
+	return open_peer(p, p->master, flags);
 }
 
 /* A new slave belongs to whoever opens the master, with the group and mode that devpts is mounted with. */
@@ -265,11 +275,9 @@ int pty_make(struct restore *r, struct pty *wanted)
 int pty_open_hung_up(struct restore *r, const TtyFileEntry *m)
 {
 	_cleanup_close_ int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
-	int how = (int)(m->flags & ~(uint32_t)(O_ASYNC | KERNEL_O_LARGEFILE)) | O_NOCTTY | O_CLOEXEC;
-	int unlock = 0, fd;
+	int unlock = 0;
 
 	if (master < 0 || ioctl(master, TIOCSPTLCK, &unlock))
 		return log_errno(-errno, "a terminal for one that was hung up");
-	fd = ioctl(master, TIOCGPTPEER, how);
-	return fd < 0 ? log_errno(-errno, "a terminal for one that was hung up: its slave") : fd;
+	return open_peer(NULL, master, m->flags);
 }
