@@ -24,8 +24,7 @@ import zoo_files  # noqa: F401
 import zoo_sockets  # noqa: F401
 
 # Of kinds that are not saved yet.
-NOT_YET = ("Terminal", "ControllingTerminal", "UnixPendingData",
-           "Udp", "Tcp", "Raw", "Packet", "Netlink")
+NOT_YET = ("UnixPendingData", "Packet", "Netlink")
 MANY = 50  # rounds, for what can only be seen over many
 
 
