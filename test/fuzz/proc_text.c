@@ -5,6 +5,7 @@
 #include "core/arena.h"
 #include "core/fd_flags.h"
 #include "core/fdinfo.h"
+#include "core/lockline.h"
 #include "core/proc.h"
 #include "core/proc_maps.h"
 
@@ -79,6 +80,12 @@ static void try_fdinfo(struct arena *a, const char *text, size_t len)
 	if (v && (v < copy || v > copy + len))
 		abort();
 	fdinfo_number(copy, "ticks", 10, &n);
+	for (const char *at = copy; at; at = next_line(at)) {
+		struct lock_line l;
+
+		if (!parse_lock_line(at, &l) && (l.start < 0 || l.len < 0 || l.start > INT64_MAX - l.len))
+			abort();
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

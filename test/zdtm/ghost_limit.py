@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-# --ghost-limit: what holds more is refused by name, holes do not count; no room in the image directory is found before
-# anything is written; what cannot be made again is said before anything is started.
+# Deleted files. --ghost-limit: what holds more is refused by name, holes do not count; no room in the image directory is found before
+# anything is written; owner, mode and attributes; 2,000 of them; what cannot be made again is said before anything is started.
 # zdtm: driver
 # zdtm: needs-root
 import ctypes
@@ -98,6 +98,52 @@ def read_only(s):
     check(os.listdir(disk) == [], "a name is there: %s" % os.listdir(disk))
     s.verify()
     check(libc.umount2(disk.encode(), 0) == 0, "umount")
+
+
+@scenario
+def owner(s):
+    """Of another user, with set-user-ID and attributes: the owner first, which would take them away."""
+    cap = bytes.fromhex("0100000200040000000000000000000000000000")
+    fd = os.open(s.path("it"), os.O_RDWR | os.O_CREAT)
+    os.fchown(fd, 12345, 54321)
+    os.fchmod(fd, 0o4751)
+    os.setxattr(fd, "security.capability", cap)
+    os.setxattr(fd, "trusted.test", b"\0\1bytes")
+    os.unlink(s.path("it"))
+    before = os.fstat(fd)
+    s.victim(pass_fds=[fd])
+    os.close(fd)
+    s.dump()
+    s.restore()
+    path = "/proc/%d/fd/%d" % (s.pid, fd)
+    after = os.stat(path)
+    for field in ("st_uid", "st_gid", "st_mode", "st_size", "st_nlink", "st_mtime_ns", "st_atime_ns"):
+        a, b = getattr(before, field), getattr(after, field)
+        check(a == b, "%s was %s and is %s" % (field, a, b))
+    check(os.getxattr(path, "security.capability") == cap, "its capabilities")
+    check(os.getxattr(path, "trusted.test") == b"\0\1bytes", "its attribute")
+    s.verify()
+
+
+@scenario
+def many(s):
+    """2,000 of them, all of one name."""
+    names = []
+    for i in range(2000):
+        fd = os.open(s.path("it"), os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        os.write(fd, b"number %d" % i)
+        os.unlink(s.path("it"))
+        names.append(fd)
+    s.victim(pass_fds=names)
+    for fd in names:
+        os.close(fd)
+    s.dump()
+    s.restore()
+    for i, fd in enumerate(names):
+        said = text("/proc/%d/fd/%d" % (s.pid, fd))
+        check(said == "number %d" % i, "number %d is %r" % (i, said))
+    check(sorted(os.listdir(s.dir)) == ["imgs", "ready", "victim.out"], "files: %s" % os.listdir(s.dir))
+    s.verify()
 
 
 @scenario

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 # Locks that somebody else holds by the time of the restore: it fails, naming file, range and holder, and leaves nothing;
-# when they are free again the same images restore. A flock that is also held outside is warned of at dump.
+# when they are free again the same images restore. A flock that is also held outside is warned of at dump; leases that
+# somebody is breaking.
 # zdtm: driver
 import fcntl
 import os
@@ -80,6 +81,40 @@ def refused_without(s):
     said = s.errors("dump.log")
     check(s.rc != 0 and "--file-locks" in text(os.path.join(s.imgs, "dump.log")), said)
     s.verify()
+
+
+def broken(path, flags):
+    try:
+        os.close(os.open(path, flags | os.O_NONBLOCK))
+        check(False, "the lease did not hold")
+    except BlockingIOError:
+        pass
+
+
+def leases(s):
+    found = {}
+    for fd in os.listdir("/proc/%d/fd" % s.pid):
+        for line in text("/proc/%d/fdinfo/%s" % (s.pid, fd)).splitlines():
+            if "LEASE" in line:
+                found[os.path.basename(os.readlink("/proc/%d/fd/%s" % (s.pid, fd)))] = " ".join(line.split()[2:5])
+    return found
+
+
+@scenario
+def leases_being_broken(s):
+    """What each is to become: a read lease where the file is open for reading alone, else none."""
+    s.victim("locks_lease")
+    broken(s.path("w"), os.O_RDONLY)
+    broken(s.path("r"), os.O_WRONLY)
+    had = leases(s)
+    check(had == {"w": "LEASE BREAKING READ", "p": "LEASE ACTIVE WRITE", "r": "LEASE BREAKING UNLCK"}, str(had))
+    s.dump("-l")
+    log = text(os.path.join(s.imgs, "dump.log"))
+    check(log.count("its lease is being broken") == 2, "what the log says of it")
+    s.restore()
+    had = leases(s)
+    check(had == {"w": "LEASE ACTIVE READ", "p": "LEASE ACTIVE WRITE"}, str(had))
+    s.kill()
 
 
 run_all()
