@@ -2,195 +2,70 @@
 /*
  * Names of unix sockets at restore.
  *
- * A path goes into the socket as the bytes that bind(2) is given, so it is bound in a root made for it: by a
- * short-lived clone with our memory and descriptors and a root of its own. Names that lead to nothing any more are
- * bound in a file system that is mounted nowhere. A name that has to lead to its socket again is bound in a folder
- * beside the place, and renamed into it when everything is ready: what was there (the file of the dumped socket) is
- * there until then.
+ * A path goes into the socket as the bytes that bind(2) is given, so it is bound in a root made for it (sock/aside.h).
+ * Names that lead to nothing any more are bound in a file system that is mounted nowhere. A name that has to lead to
+ * its socket again is bound in a folder beside the place, and renamed into it when everything is ready: what was there
+ * (the file of the dumped socket) is there until then.
  */
 #include <fcntl.h>
-#include <linux/mount.h>
 #include <netinet/tcp.h>
-#include <sched.h>
 #include <string.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #include "core/log.h"
 #include "sock/unix_restore.h"
 
-#define STACK_SIZE (64UL << 10)
-
-socklen_t unix_address(struct sockaddr_un *a, const void *name, size_t len)
-{
-	memset(a, 0, sizeof(*a));
-	a->sun_family = AF_UNIX;
-	memcpy(a->sun_path, name, MIN(len, sizeof(a->sun_path)));
-	/* A path that fills all of sun_path has no zero behind it. */
-	if (len && a->sun_path[0])
-		len++;
-	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + MIN(len, sizeof(a->sun_path)));
-}
-
-/* ---- with another root ---- */
-
-/* What is changed below by calls that the tool itself never makes (chdir, chroot) is the clone's own. */
-
-struct job {
-	int (*fn)(const struct job *job);
-	int dir, fd;
-	const char *name;
-	size_t len;
-	int ret;
-	pid_t parent;
-};
-
-static int run_job(void *arg)
-{
-	struct job *job = arg;
-
-	/* Whoever dies now is followed at once: the guardian is going to clean up. */
-	if (!prctl(PR_SET_PDEATHSIG, SIGKILL) && getppid() == job->parent)
-		job->ret = job->fn(job);
-	return 0;
-}
-
-/* Runs job->fn in a clone that shares everything but root and cwd. We sleep meanwhile (CLONE_VFORK). */
-static int run_aside(struct job *job)
-{
-	int status;
-	pid_t pid;
-	char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-
-	if (stack == MAP_FAILED)
-		return -errno;
-	job->ret = -ECANCELED;
-	job->parent = getpid();
-	pid = clone(run_job, stack + STACK_SIZE, CLONE_VM | CLONE_FILES | CLONE_VFORK, job);
-	if (pid < 0)
-		job->ret = -errno;
-	while (pid > 0 && waitpid(pid, &status, __WALL) < 0 && errno == EINTR)
-		;
-	munmap(stack, STACK_SIZE);
-	return job->ret;
-}
-
-/* The folders of a path, as the dumped program saw them. */
-static int make_folders(const char *name)
-{
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
-
-	for (const char *slash = strchr(name + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-		memcpy(path, name, slash - name);
-		path[slash - name] = 0;
-		if (mkdir(path, 0700) && errno != EEXIST)
-			return -errno;
-	}
-	return 0;
-}
-
-/* A relative name may go up: cwd lies as deep as it can go. */
-static int go_down(const char *name)
-{
-	for (const char *s = name; s; s = strstr(s + 1, ".."))
-		if ((mkdir("w", 0700) && errno != EEXIST) || syscall(SYS_chdir, "w"))
-			return -errno;
-	return 0;
-}
-
-static int bind_aside(const struct job *job)
-{
-	char name[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
-	struct sockaddr_un a;
-	socklen_t len = unix_address(&a, job->name, job->len);
-	int err;
-
-	memcpy(name, job->name, job->len);
-	name[job->len] = 0;
-	if (syscall(SYS_fchdir, job->dir) || chroot("."))
-		return -errno;
-	err = name[0] == '/' ? 0 : go_down(name);
-	if (!err)
-		err = make_folders(name);
-	if (err)
-		return err;
-	if (bind(job->fd, (struct sockaddr *)&a, len))
-		return -errno;
-	return rename(name, "/" SOCK_FILE) ? -errno : 0;
-}
-
-static int connect_aside(const struct job *job)
-{
-	struct sockaddr_un a;
-	socklen_t len = unix_address(&a, job->name, job->len);
-
-	if (syscall(SYS_fchdir, job->dir))
-		return -errno;
-	return connect(job->fd, (struct sockaddr *)&a, len) ? -errno : 0;
-}
-
-/* A mount needs a mount namespace that is ours: in a user namespace the caller's may not be. */
-static int mount_aside(const struct job *job)
-{
-	_cleanup_close_ int fs = -1;
-	int mnt;
-
-	if (job->fd && unshare(CLONE_NEWNS))
-		return -errno;
-	fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
-	if (fs < 0 || syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "mode", "0755", 0) ||
-	    syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
-		return -errno;
-	mnt = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
-	return mnt < 0 ? -errno : mnt;
-}
-
 /* ---- the scratch root ---- */
 
 static int open_scratch(struct unix_restore *all)
 {
-	struct job job = { .fn = mount_aside, .fd = false };
 	int mnt;
 
 	if (all->scratch >= 0)
 		return 0;
-	mnt = run_aside(&job);
-	if (mnt == -EPERM) {
-		job.fd = true;
-		mnt = run_aside(&job);
-	}
+	mnt = aside_tmpfs();
 	if (mnt < 0)
 		return log_errno(mnt, "a file system (tmpfs) for the names of unix sockets that were deleted");
 	all->scratch = mnt;
 	return 0;
 }
 
-int unix_bind_scratch(struct unix_restore *all, int fd, const char *name, size_t len, unsigned *number)
+/* A folder of its own for the next one. */
+static int scratch_folder(struct unix_restore *all, unsigned *number, char name[16])
 {
-	_cleanup_close_ int dir = -1;
-	struct job job = { .fn = bind_aside, .fd = fd, .name = name, .len = len };
-	char text[16];
 	int err = open_scratch(all);
 
 	if (err)
 		return err;
 	*number = all->n_scratch++;
-	snprintf(text, sizeof(text), "%u", *number);
-	if (mkdirat(all->scratch, text, 0755))
-		return log_errno(-errno, "a folder for the name of a unix socket");
-	job.dir = dir = openat(all->scratch, text, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return log_errno(-errno, "a folder for the name of a unix socket");
-	err = run_aside(&job);
-	/* Whoever is to connect to it may have few rights. */
-	if (!err && fchmodat(dir, SOCK_FILE, 0777, 0))
-		err = -errno;
-	return err ? log_errno(err, "binding a unix socket to %.*s, which leads nowhere any more", (int)len, name) : 0;
+	snprintf(name, 16, "%u", *number);
+	return mkdirat(all->scratch, name, 0755) ? log_errno(-errno, "a folder for the name of a unix socket") : 0;
+}
+
+/* Whoever is to connect to it may have few rights. */
+static int open_to_all(struct unix_restore *all, unsigned number)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "%u/" SOCK_FILE, number);
+	return fchmodat(all->scratch, path, 0777, 0) ? log_errno(-errno, "the mode of a unix socket's file") : 0;
+}
+
+int unix_bind_scratch(struct unix_restore *all, int fd, const char *name, size_t len, unsigned *number)
+{
+	char folder[16];
+	struct aside_bind b = { .folder = folder, .fd = fd, .name = name, .len = len };
+	int err = scratch_folder(all, number, folder);
+
+	if (err)
+		return err;
+	b.at = all->scratch;
+	err = aside_bind(&b, 1) ?: b.err;
+	if (err)
+		return log_errno(err, "binding a unix socket to %.*s, which leads nowhere any more", (int)len, name);
+	return open_to_all(all, *number);
 }
 
 int unix_name_temp(struct restore *r, int fd, const char *name, size_t len, const char *text)
@@ -230,7 +105,6 @@ bool unix_place(struct arena *a, const UnixSkEntry *m, const char *name, const c
 int unix_taken(int dir, const char *base)
 {
 	_cleanup_close_ int fd = -1;
-	struct job job = { .fn = connect_aside, .dir = dir, .name = base, .len = strlen(base) };
 	struct stat st;
 	int err;
 
@@ -240,10 +114,10 @@ int unix_taken(int dir, const char *base)
 		return -EEXIST;
 	/* A datagram socket is refused by one of another type (EPROTOTYPE), and by no one where nobody is
 	 * (ECONNREFUSED). */
-	job.fd = fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	err = run_aside(&job);
+	err = aside_connect(fd, dir, base, strlen(base));
 	return err == -ECONNREFUSED ? 0 : !err || err == -EPROTOTYPE || err == -EPERM ? -EADDRINUSE : err;
 }
 
@@ -289,10 +163,13 @@ static int undo_folder(const struct undo *u)
 	return err;
 }
 
-static int set_perms(int dir, const struct usk *u)
+static int set_perms(const struct usk *u)
 {
+	_cleanup_close_ int dir = open(u->hidden, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	const FilePermsEntry *p = u->m->file_perms;
 
+	if (dir < 0)
+		return log_errno(-errno, "%s: %s", u->text, u->hidden);
 	if (!p)
 		return 0;
 	/* In a user namespace there may be no such owner. */
@@ -304,26 +181,16 @@ static int set_perms(int dir, const struct usk *u)
 	return 0;
 }
 
-static int bind_hidden(struct restore *r, struct usk *u)
+static int hidden_folder(struct restore *r, struct usk *u)
 {
 	struct unix_restore *all = unix_restore_of(r);
-	struct job job = { .fn = bind_aside, .fd = u->fd, .name = u->name, .len = u->name_len };
 	struct undo undo = { .type = UNDO_CALL, .call = undo_folder };
-	_cleanup_close_ int dir = -1;
-	int err;
 
 	u->hidden = undo.path = arena_printf(r->arena, "%s/.criu-%d-%u", u->dir, getpid(), all->n_scratch++);
 	u->undo = guardian_note(r->guardian, &undo);
 	if (u->undo < 0)
 		return u->undo;
-	if (mkdir(u->hidden, 0755))
-		return log_errno(-errno, "%s: a folder beside its name, %s", u->text, u->hidden);
-	job.dir = dir = open(u->hidden, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	err = dir < 0 ? -errno : run_aside(&job);
-	if (err)
-		return log_errno(err, "%s: binding it in %s", u->text, u->hidden);
-	u->at = AT_HIDDEN;
-	return set_perms(dir, u);
+	return mkdir(u->hidden, 0755) ? log_errno(-errno, "%s: a folder beside its name, %s", u->text, u->hidden) : 0;
 }
 
 int unix_publish(struct restore *r, struct usk *u)
@@ -358,28 +225,68 @@ int unix_publish(struct restore *r, struct usk *u)
 
 /* ---- both ---- */
 
-int unix_bind(struct restore *r, struct usk *u)
+static int bind_abstract(struct usk *u)
+{
+	struct sockaddr_un a;
+	socklen_t len = unix_address(&a, u->name, u->name_len);
+
+	if (bind(u->fd, (struct sockaddr *)&a, len))
+		return log_errno(-errno, "%s: binding it%s", u->text,
+		                 errno == EADDRINUSE ? " (another socket has this name now)" : "");
+	u->at = AT_NAME;
+	return 0;
+}
+
+/* Nobody can be connected to a connected one by its name: whether the file leads to it cannot be seen. */
+static bool has_place(struct restore *r, struct usk *u)
+{
+	return !u->m->deleted && (u->m->type == SOCK_DGRAM || u->m->state != TCP_ESTABLISHED) &&
+	       unix_place(r->arena, u->m, u->name, &u->dir, &u->base);
+}
+
+static int prepare_path(struct restore *r, struct usk *u, struct aside_bind *b)
 {
 	struct unix_restore *all = unix_restore_of(r);
-	struct sockaddr_un a;
-	socklen_t len;
+	char folder[16];
 	int err;
 
-	if (!usk_is_path(u)) {
-		len = unix_address(&a, u->name, u->name_len);
-		if (bind(u->fd, (struct sockaddr *)&a, len))
-			return log_errno(-errno, "%s: binding it%s", u->text,
-			                 errno == EADDRINUSE ? " (another socket has this name now)" : "");
-		u->at = AT_NAME;
-		return 0;
+	*b = (struct aside_bind) { .at = AT_FDCWD, .fd = u->fd, .name = u->name, .len = u->name_len };
+	if (has_place(r, u)) {
+		err = hidden_folder(r, u);
+		b->folder = u->hidden;
+		return err;
 	}
-	/* Nobody can be connected to a connected one by its name: whether the file leads to it cannot be seen. */
-	if (!u->m->deleted && (u->m->type == SOCK_DGRAM || u->m->state != TCP_ESTABLISHED) &&
-	    unix_place(r->arena, u->m, u->name, &u->dir, &u->base))
-		return bind_hidden(r, u);
-	err = unix_bind_scratch(all, u->fd, u->name, u->name_len, &u->scratch);
-	if (!err)
-		u->at = AT_SCRATCH;
+	err = scratch_folder(all, &u->scratch, folder);
+	b->at = all->scratch;
+	b->folder = arena_strdup(r->arena, folder);
+	return err;
+}
+
+static int after_bind(struct restore *r, struct usk *u, int err)
+{
+	if (err)
+		return log_errno(err, "%s: binding it in %s", u->text, u->hidden ?: "a root of its own");
+	u->at = u->hidden ? AT_HIDDEN : AT_SCRATCH;
+	return u->hidden ? set_perms(u) : open_to_all(unix_restore_of(r), u->scratch);
+}
+
+int unix_bind_all(struct restore *r, struct usk **sockets, size_t n)
+{
+	struct aside_bind *binds = arena_array(r->arena, struct aside_bind, n);
+	size_t k = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < n && !err; i++)
+		err = usk_is_path(sockets[i]) ? prepare_path(r, sockets[i], &binds[k++]) : bind_abstract(sockets[i]);
+	if (!err) {
+		err = aside_bind(binds, k);
+		if (err)
+			log_errno(err, "changing the root for the names of unix sockets");
+	}
+	k = 0;
+	for (size_t i = 0; i < n && !err; i++)
+		if (usk_is_path(sockets[i]))
+			err = after_bind(r, sockets[i], binds[k++].err);
 	return err;
 }
 
@@ -412,20 +319,17 @@ int unix_reach(struct unix_restore *all, const struct usk *to, struct sockaddr_u
 
 int unix_connect_to(struct unix_restore *all, int fd, const struct usk *to)
 {
-	struct job job = { .fn = connect_aside, .fd = fd };
 	struct sockaddr_un a;
 	socklen_t len;
 	bool own;
-	int err = unix_reach(all, to, &a, &len, &job.dir, &own);
+	int dir, err = unix_reach(all, to, &a, &len, &dir, &own);
 
 	if (err)
 		return err;
-	if (job.dir < 0)
+	if (dir < 0)
 		return connect(fd, (struct sockaddr *)&a, len) ? -errno : 0;
-	job.name = a.sun_path;
-	job.len = strnlen(a.sun_path, sizeof(a.sun_path));
-	err = run_aside(&job);
+	err = aside_connect(fd, dir, a.sun_path, strnlen(a.sun_path, sizeof(a.sun_path)));
 	if (own)
-		close(job.dir);
+		close(dir);
 	return err;
 }

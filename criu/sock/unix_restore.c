@@ -122,14 +122,20 @@ static int make_all(struct restore *r, struct unix_restore *all)
 	return err;
 }
 
-static int bind_one(struct restore *r, struct usk *u)
+static int bind_all(struct restore *r, struct unix_restore *all)
 {
-	int err;
+	struct usk **named = NULL;
+	size_t n = 0;
+	int err = 0;
 
-	if (!u->made || u->handed)
-		return 0;
-	err = sock_opts_before_bind(r, u->fd, u->m->opts, u->text);
-	return err ?: u->name && !u->accepted ? unix_bind(r, u) : 0;
+	for (struct usk *u = all->by_ino; u && !err; u = u->hh.next) {
+		if (!u->made || u->handed)
+			continue;
+		err = sock_opts_before_bind(r, u->fd, u->m->opts, u->text);
+		if (u->name && !u->accepted)
+			arena_push(r->arena, &named, &n, u);
+	}
+	return err ?: unix_bind_all(r, named, n);
 }
 
 /* ---- listening ---- */
@@ -228,7 +234,7 @@ int unix_prepare(struct restore *r)
 	if (!err)
 		err = make_all(r, all);
 	if (!err)
-		err = for_wanted(r, all, bind_one);
+		err = bind_all(r, all);
 	fault_point("unix sockets named");
 	if (!err)
 		err = for_wanted(r, all, listen_one);

@@ -4,12 +4,12 @@
 #define CRIU_SOCK_UNIX_RESTORE_H
 
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include "agent/as.h"
 #include "core/files.h"
 #include "core/table.h"
 #include "sk-unix.pb-c.h"
+#include "sock/aside.h"
 
 /* Where a bound socket can be connected to. */
 enum unix_at {
@@ -55,8 +55,6 @@ struct unix_restore {
 	bool late_done;
 };
 
-#define SOCK_FILE ".criu.sock" /* the name of every socket file in a scratch folder and a hidden one */
-
 struct unix_restore *unix_restore_of(struct restore *r);
 
 /* The rows' functions. */
@@ -77,17 +75,14 @@ static inline bool usk_is_path(const struct usk *u)
 
 /* ---- unix_bind.c ---- */
 
-/* Fills an address with a name (path or abstract); its length. */
-socklen_t unix_address(struct sockaddr_un *a, const void *name, size_t len);
-
 /* Binds fd to a path in the scratch root, under a number of its own; *number is its folder. */
 int unix_bind_scratch(struct unix_restore *all, int fd, const char *name, size_t len, unsigned *number);
 
 /* Gives a socket of ours that will be gone the name that it had; one that is taken by now is a warning. */
 int unix_name_temp(struct restore *r, int fd, const char *name, size_t len, const char *text);
 
-/* Binds a socket as its entry says; u->at says how it can be reached. Errors are logged. */
-int unix_bind(struct restore *r, struct usk *u);
+/* Binds sockets as their entries say; u->at says how each can be reached. Errors are logged. */
+int unix_bind_all(struct restore *r, struct usk **sockets, size_t n);
 
 /* Puts a hidden socket file in its place. */
 int unix_publish(struct restore *r, struct usk *u);
