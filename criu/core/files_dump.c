@@ -248,7 +248,7 @@ int files_find_watched(struct dump *d, dev_t dev, uint64_t ino, pid_t pid, const
 	return err;
 }
 
-static void note_locks(struct dump *d, const struct fd_info *info)
+static void note_locks(struct dump *d, const struct fd_info *info, uint32_t id)
 {
 	struct file_locked *l;
 
@@ -259,7 +259,7 @@ static void note_locks(struct dump *d, const struct fd_info *info)
 		return;
 	}
 	l = arena_new_of(d->arena, struct file_locked);
-	*l = (struct file_locked) { .task = info->task, .number = info->number, .next = d->locked };
+	*l = (struct file_locked) { .task = info->task, .number = info->number, .id = id, .next = d->locked };
 	l->link = arena_strdup(d->arena, info->link);
 	l->info = arena_strdup(d->arena, info->info);
 	d->locked = l;
@@ -296,7 +296,7 @@ static int dump_one(struct dump *d, struct task *t, int number, FdinfoEntry **en
 	if (err)
 		return err;
 	if (strstr(info.info, "\nlock:"))
-		note_locks(d, &info);
+		note_locks(d, &info, 0);
 	err = find_description(d, &info, t->pid, number, &node);
 	if (err || !node->data)
 		return err;
@@ -338,6 +338,8 @@ int files_dump_held(struct dump *d, struct task *t, int fd, const char *what, ui
 	if (err)
 		return err;
 	*id = node->id;
+	if (strstr(info.info, "\nlock:"))
+		note_locks(d, &info, node->id);
 	/* Known already: that one is looked at when others are compared with it. */
 	if (node->data && (node->pid != getpid() || node->fd != fd) && table->held[table->n_held - 1] == fd)
 		close(table->held[--table->n_held]);

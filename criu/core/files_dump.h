@@ -54,7 +54,8 @@ void files_dump_release(struct dump *d);
 /* Descriptors with file locks, as met (with --file-locks): task/lock.c dumps them. */
 struct file_locked {
 	struct task *task;
-	int number;
+	int number;  /* -1: in flight, */
+	uint32_t id; /* this file */
 	const char *link;
 	const char *info; /* text of its fdinfo */
 	struct file_locked *next;

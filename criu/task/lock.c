@@ -167,6 +167,17 @@ static int dump_descriptor(struct lock_dump *ld, const struct file_locked *l)
 	return err;
 }
 
+/* In flight alone, so that no task can take it again: there the locks of the open file are to be seen, no POSIX ones.
+ */
+static void refuse_in_flight(struct lock_dump *ld, const struct file_locked *l)
+{
+	if (l->number < 0 && is_first(ld, l, l->id, false))
+		log_refusal(-ENOTSUP,
+		            "%s: %s: a file lock is held on a file that is in flight in a socket, and open nowhere "
+		            "else: receive it before the dump",
+		            task_name(l->task), l->link);
+}
+
 static int locks_collected(struct dump *d)
 {
 	struct lock_dump ld = { .d = d };
@@ -179,8 +190,11 @@ static int locks_collected(struct dump *d)
 	index_tasks(&ld);
 	for (const struct file_locked *l = d->locked; l; l = l->next)
 		arena_push(d->arena, &all, &n, l);
-	while (!err && n)
-		err = dump_descriptor(&ld, all[--n]); /* they were met in the other order */
+	for (size_t i = n; !err && i > 0; i--) /* they were met in the other order */
+		if (all[i - 1]->number >= 0)
+			err = dump_descriptor(&ld, all[i - 1]);
+	for (size_t i = 0; !err && i < n; i++)
+		refuse_in_flight(&ld, all[i]);
 	if (err) {
 		image_cleanup(&ld.img);
 		return err;
