@@ -7,6 +7,7 @@
 import asyncio
 import os
 import sys
+import time
 
 top = os.getcwd()
 N = 8
@@ -61,7 +62,7 @@ pid = os.fork()
 if not pid:
     asyncio.run(server())
 while not os.path.exists("server.sock"):
-    pass
+    time.sleep(0.01)
 ok = False
 try:
     ok = asyncio.run(client())
