@@ -17,6 +17,8 @@
 	X(ns_kind)                                                                                                     \
 	X(memfd_kind)                                                                                                  \
 	X(inet_kind)                                                                                                   \
+	X(netlink_kind)                                                                                                \
+	X(packet_kind)                                                                                                 \
 	X(tty_kind)     /* before regular files: a terminal is a character device too */                               \
 	X(reg_kind)     /* after all that have a path: takes any of them */                                            \
 	X(epoll_kind)   /* after what it watches: that is as it will be */                                             \

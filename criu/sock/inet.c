@@ -241,19 +241,19 @@ static int dump_tcp(struct dump *d, const struct fd_info *info, InetSkEntry *m, 
 static int dump_by_protocol(struct dump *d, const struct fd_info *info, InetSkEntry *m, const union inet_name *src,
                             const union inet_name *dst)
 {
-	int bytes = 0;
+	uint32_t bytes;
 
 	if (m->proto == IPPROTO_TCP)
 		return dump_tcp(d, info, m, src, dst);
 	m->state = dst->any.sa_family ? TCP_ESTABLISHED : TCP_CLOSE;
 	if (is_udp(m))
 		return dump_udp(d, info, m);
-	/* Only the first is told of. */
-	if (!ioctl(info->fd, SIOCINQ, &bytes) && bytes > 0)
-		log_warn(
-		    "%s: packets that wait in the queue of this %s are dropped: what was received with other headers "
-		    "cannot be sent to it again",
-		    fd_name(info), what_is(m));
+	bytes = sock_queued(info->fd);
+	if (bytes)
+		log_warn("%s: packets in the queue of this %s (%u bytes, as the kernel counts) are dropped: they "
+		         "cannot be sent "
+		         "to it again",
+		         fd_name(info), what_is(m), bytes);
 	return dump_shutdown(d, info, m, NULL);
 }
 
@@ -554,11 +554,22 @@ static int inet_open(struct restore *r, const void *msg)
 	return err ?: move_fd(&fd);
 }
 
+/* What it has received since it was made: datagrams that were put into queues of others, among it. */
+static void drain(int fd)
+{
+	char c;
+
+	while (recv(fd, &c, 1, MSG_DONTWAIT | MSG_TRUNC) >= 0)
+		;
+}
+
 /* Here all are bound: a listening socket lets nobody else bind its port. */
 static int inet_late(struct restore *r, const void *msg, int fd)
 {
 	const InetSkEntry *m = msg;
 
+	if (m->type == SOCK_RAW)
+		drain(fd);
 	if (m->proto == IPPROTO_TCP && m->state == TCP_LISTEN && listen(fd, (int)MIN(m->backlog, INT32_MAX)))
 		return log_errno(-errno, "%s: listening", who_is(r, m));
 	if (shares_port(r, m) && set_reuse(fd, m->opts->reuseaddr))

@@ -33,7 +33,9 @@ bool inet_name_equal(const union inet_name *a, const union inet_name *b)
 
 const char *inet_name_text(const union inet_name *n)
 {
+	/* lint: global: texts of messages, used up in the same expression */
 	static __thread char ring[4][INET6_ADDRSTRLEN + IF_NAMESIZE + 16];
+	/* lint: global: the next of them */
 	static __thread unsigned next;
 	char *text = ring[next++ % 4], addr[INET6_ADDRSTRLEN] = "?", dev[IF_NAMESIZE + 1] = "%";
 	bool v6 = n->any.sa_family == AF_INET6;

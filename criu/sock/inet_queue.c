@@ -7,7 +7,6 @@
 #include <linux/filter.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
-#include <linux/sock_diag.h>
 #include <linux/udp.h>
 #include <net/if.h>
 #include <poll.h>
@@ -17,6 +16,7 @@
 
 #include "core/log.h"
 #include "sock/inet.h"
+#include "sock/opts.h"
 #include "sock/queue.h"
 #include "uapi/sock_bits.h"
 
@@ -168,20 +168,11 @@ static int send_packet(struct refill *f, const union inet_name *from, const unio
 	return sendmsg(raw, &mh, MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
-static uint32_t queued(int fd)
-{
-	uint32_t mem[SK_MEMINFO_VARS] = { 0 };
-	socklen_t len = sizeof(mem);
-
-	getsockopt(fd, SOL_SOCKET, SO_MEMINFO, mem, &len);
-	return mem[SK_MEMINFO_RMEM_ALLOC];
-}
-
 /* The loopback device mostly has brought it before send() returns. */
 static bool arrives(const struct refill *f, uint32_t before)
 {
 	for (int i = 0; i < PATIENCE; i++) {
-		if (queued(f->fd) > before)
+		if (sock_queued(f->fd) > before)
 			return true;
 		poll(NULL, 0, 1);
 	}
@@ -192,7 +183,7 @@ static void refill_one(struct refill *f, const void *sender, size_t sender_len, 
 {
 	union inet_name from = { 0 }, local = f->local, shown;
 	uint16_t port = inet_name_port(&local);
-	uint32_t before = queued(f->fd);
+	uint32_t before = sock_queued(f->fd);
 	socklen_t name_len = sizeof(local);
 	int err;
 

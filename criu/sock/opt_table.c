@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Options that are a number, row by row. */
+#include <linux/sock_diag.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -7,6 +8,14 @@
 #include "core/log.h"
 #include "core/message.h"
 #include "sock/opts.h"
+
+uint32_t sock_queued(int fd)
+{
+	uint32_t mem[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof(mem);
+
+	return getsockopt(fd, SOL_SOCKET, SO_MEMINFO, mem, &len) ? 0 : mem[SK_MEMINFO_RMEM_ALLOC];
+}
 
 /* 1: it is there, and *v is its value; 0: this kernel or this kind of socket does not have it. */
 static int read_number(int fd, const struct sock_opt *o, int64_t *v)

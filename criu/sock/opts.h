@@ -20,6 +20,9 @@ int sock_opts_dump(struct dump *d, const struct fd_info *info, SkOptsEntry **opt
 int sock_opts_before_bind(struct restore *r, int fd, const SkOptsEntry *opts, const char *who);
 int sock_opts_restore(struct restore *r, int fd, const SkOptsEntry *opts, const char *who);
 
+/* How many bytes of messages wait to be read, as the kernel accounts for them (SO_MEMINFO). */
+uint32_t sock_queued(int fd);
+
 /* One row of a table: an option that is a number of 1, 4 or 8 bytes, and a field of a message (bool, a number). */
 struct sock_opt {
 	int level, name;

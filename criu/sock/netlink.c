@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Netlink sockets: protocol, port id, groups, options, and whom they are connected to. */
+#include <linux/netlink.h>
+#include <linux/netlink_diag.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "core/fd_flags.h"
+#include "core/files.h"
+#include "core/log.h"
+#include "sock/diag.h"
+#include "sock/opts.h"
+#include "sk-netlink.pb-c.h"
+
+#define ROW(option, of_field)                                                                                          \
+	{                                                                                                              \
+		.level = SOL_NETLINK, .name = (option), .text = #option, .field = (of_field)                           \
+	}
+
+static const struct sock_opt netlink_opts[] = {
+	ROW(NETLINK_PKTINFO, "pktinfo"),
+	ROW(NETLINK_BROADCAST_ERROR, "broadcast_error"),
+	ROW(NETLINK_NO_ENOBUFS, "no_enobufs"),
+	ROW(NETLINK_LISTEN_ALL_NSID, "listen_all_nsid"),
+	ROW(NETLINK_CAP_ACK, "cap_ack"),
+	ROW(NETLINK_EXT_ACK, "ext_ack"),
+	ROW(NETLINK_GET_STRICT_CHK, "get_strict_chk"),
+	{ 0 },
+};
+
+static int int_option(int fd, int name)
+{
+	socklen_t len = sizeof(int);
+	int v;
+
+	return getsockopt(fd, SOL_SOCKET, name, &v, &len) ? -1 : v;
+}
+
+static bool netlink_match(const struct fd_info *info)
+{
+	return !info->by_path && S_ISSOCK(info->st.st_mode) && int_option(info->fd, SO_DOMAIN) == AF_NETLINK;
+}
+
+/* A bitmap; the kernel says how long it is, whatever there is room for. */
+static int dump_groups(struct dump *d, const struct fd_info *info, NetlinkSkEntry *m)
+{
+	socklen_t len = 0, room;
+
+	if (getsockopt(info->fd, SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, NULL, &len))
+		return errno == EOPNOTSUPP || errno == ENOPROTOOPT
+		           ? 0
+		           : log_errno(-errno, "%s: the groups of this netlink socket", fd_name(info));
+	room = len;
+	m->groups = arena_array(d->arena, uint32_t, len / sizeof(uint32_t) + 1);
+	if (len && getsockopt(info->fd, SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, m->groups, &len))
+		return log_errno(-errno, "%s: the groups of this netlink socket", fd_name(info));
+	m->n_groups = MIN(len, room) / sizeof(uint32_t);
+	while (m->n_groups && !m->groups[m->n_groups - 1])
+		m->n_groups--;
+	return 0;
+}
+
+static void tell_lost(const struct fd_info *info, const struct diag_netlink *s)
+{
+	uint32_t bytes = sock_queued(info->fd);
+
+	if (bytes)
+		log_warn("%s: messages in the queue of this netlink socket (%u bytes, as the kernel counts) are "
+		         "dropped: they "
+		         "cannot be sent to it again",
+		         fd_name(info), bytes);
+	if (s->flags & NDIAG_FLAG_CB_RUNNING)
+		log_warn("%s: the kernel is in the middle of an answer to this netlink socket, whose rest will not "
+		         "come in a "
+		         "restored tree",
+		         fd_name(info));
+}
+
+/* The kernel lists those that are bound; an unbound one is all zeros. */
+static int ask(struct dump *d, const struct fd_info *info, struct diag_netlink *out)
+{
+	const struct diag_netlink *s;
+	struct sockaddr_nl a = { 0 };
+	socklen_t len = sizeof(a);
+	int err;
+
+	*out = (struct diag_netlink) { .type = (uint8_t)int_option(info->fd, SO_TYPE),
+		                       .protocol = (uint8_t)int_option(info->fd, SO_PROTOCOL) };
+	if (getsockname(info->fd, (struct sockaddr *)&a, &len))
+		return log_errno(-errno, "%s: the port id of this netlink socket", fd_name(info));
+	if (!a.nl_pid)
+		return 0;
+	err = diag_find_netlink(d, info->fd, &s);
+	if (err == -ENOENT)
+		return log_errno(err, "%s: the kernel does not list this netlink socket", fd_name(info));
+	if (!err)
+		*out = *s;
+	return err;
+}
+
+static int netlink_dump(struct dump *d, const struct fd_info *info, void *msg)
+{
+	NetlinkSkEntry *m = msg;
+	struct diag_netlink s;
+	int err = diag_check_net(d, info);
+
+	err = err ?: ask(d, info, &s);
+	if (err)
+		return err;
+	m->ino = (uint32_t)info->st.st_ino;
+	m->has_type = true;
+	m->type = s.type;
+	m->protocol = s.protocol;
+	m->state = s.state;
+	m->portid = s.portid;
+	m->dst_portid = s.dst_portid;
+	m->dst_group = s.dst_group;
+	err = dump_groups(d, info, m);
+	err = err ?: sock_opt_table_dump(d, info, netlink_opts, m);
+	err = err ?: sock_opts_dump(d, info, &m->opts);
+	if (!err)
+		tell_lost(info, &s);
+	return err;
+}
+
+/* ---- restore ---- */
+
+static int make(const NetlinkSkEntry *m)
+{
+	int type = m->has_type ? (int)m->type : SOCK_RAW, fd;
+
+	if (type != SOCK_RAW && type != SOCK_DGRAM)
+		return -EINVAL;
+	fd = socket(AF_NETLINK, type | SOCK_CLOEXEC, (int)m->protocol);
+	return fd < 0 ? -errno : fd;
+}
+
+static int bind_port(int fd, const NetlinkSkEntry *m)
+{
+	struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_pid = m->portid };
+
+	/* 0 would choose one. */
+	if (m->portid && bind(fd, (struct sockaddr *)&a, sizeof(a)))
+		return -errno;
+	return 0;
+}
+
+static int netlink_check(struct restore *r, const void *msg, const char **why)
+{
+	const NetlinkSkEntry *m = msg;
+	_cleanup_close_ int fd = make(m);
+	int err = fd < 0 ? fd : 0;
+
+	if (err) {
+		*why = arena_printf(r->arena, "a netlink socket of protocol %u cannot be made: %s", m->protocol,
+		                    strerror(-err));
+		return err;
+	}
+	err = bind_port(fd, m);
+	if (err)
+		*why =
+		    arena_printf(r->arena, "port id %u of its netlink socket (protocol %u): %s (see /proc/net/netlink)",
+		                 m->portid, m->protocol, strerror(-err));
+	return err;
+}
+
+static int join_groups(int fd, const NetlinkSkEntry *m, const char *who)
+{
+	for (size_t i = 0; i < m->n_groups * 32; i++) {
+		unsigned group = (unsigned)i + 1;
+
+		if (m->groups[i / 32] & 1U << i % 32 &&
+		    setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)))
+			return log_errno(-errno, "%s: joining its group %u", who, group);
+	}
+	return 0;
+}
+
+/* The kernel takes a mask here, and so groups up to 32. */
+static int connect_to(int fd, const NetlinkSkEntry *m, const char *who)
+{
+	struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_pid = m->dst_portid };
+
+	if (!m->state && !m->dst_portid && !m->dst_group)
+		return 0;
+	if (m->dst_group > 32)
+		log_warn("%s: it was connected to group %u, which has no name in connect(2)", who, m->dst_group);
+	else if (m->dst_group)
+		a.nl_groups = 1U << (m->dst_group - 1);
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)))
+		return log_errno(-errno, "%s: connecting it to port id %u, group %u", who, m->dst_portid, m->dst_group);
+	return 0;
+}
+
+static int netlink_open(struct restore *r, const void *msg)
+{
+	const NetlinkSkEntry *m = msg;
+	const char *who = arena_printf(r->arena, "netlink socket of protocol %u, port id %u", m->protocol, m->portid);
+	_cleanup_close_ int fd = make(m);
+	int err = 0;
+
+	if (fd < 0)
+		return log_errno(fd, "%s: making a socket", who);
+	err = sock_opts_before_bind(r, fd, m->opts, who);
+	err = err ?: sock_opt_table_restore(r, fd, netlink_opts, m, false, who);
+	/* Before anything can come. */
+	err = err ?: sock_opts_restore(r, fd, m->opts, who);
+	if (!err && bind_port(fd, m))
+		err = log_errno(-errno, "%s: binding it", who);
+	err = err ?: connect_to(fd, m, who);
+	err = err ?: fd_flags_restore(fd, m->flags);
+	return err ?: move_fd(&fd);
+}
+
+/* Late: what the restore itself does to interfaces and the like is no news for it. */
+static int netlink_late(struct restore *r, const void *msg, int fd)
+{
+	const NetlinkSkEntry *m = msg;
+
+	return join_groups(fd, m, arena_printf(r->arena, "netlink socket of protocol %u", m->protocol));
+}
+
+const struct fd_kind netlink_kind = {
+	.name = "netlink sockets",
+	.type = FD_TYPES__NETLINKSK,
+	.field = 7,
+	.pb = &netlink_sk_entry__descriptor,
+	.match = netlink_match,
+	.dump = netlink_dump,
+	.check = netlink_check,
+	.open = netlink_open,
+	.late = netlink_late,
+	.where = IN_TOOL,
+};

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Packet sockets: what they are bound to, options, memberships, rings, fanout groups. */
+#include <arpa/inet.h>
+#include <linux/if_packet.h>
+#include <linux/packet_diag.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "core/fd_flags.h"
+#include "core/files.h"
+#include "core/log.h"
+#include "sock/diag.h"
+#include "sock/opts.h"
+#include "packet-sock.pb-c.h"
+#include "uapi/packet_bits.h"
+
+#define NO_FANOUT UINT32_MAX
+
+#define ROW(option, of_field, ...)                                                                                     \
+	{                                                                                                              \
+		.level = SOL_PACKET, .name = (option), .text = #option, .field = (of_field), __VA_ARGS__               \
+	}
+#define IS(option, of_field) ROW(option, of_field, .absent = SOCK_OPT_ALWAYS)
+
+/* Before rings are made, whose frames some of them lay out. */
+static const struct sock_opt packet_opts[] = {
+	IS(PACKET_VERSION, "version"),
+	IS(PACKET_RESERVE, "reserve"),
+	IS(PACKET_AUXDATA, "aux_data"),
+	IS(PACKET_ORIGDEV, "orig_dev"),
+	IS(PACKET_VNET_HDR, "vnet_hdr"),
+	IS(PACKET_LOSS, "loss"),
+	IS(PACKET_TIMESTAMP, "timestamp"),
+	ROW(PACKET_VNET_HDR_SZ, "vnet_hdr_sz", .absent = 0),
+	ROW(PACKET_TX_HAS_OFF, "tx_has_off", .absent = 0),
+	ROW(PACKET_QDISC_BYPASS, "qdisc_bypass", .absent = 0),
+	ROW(PACKET_IGNORE_OUTGOING, "ignore_outgoing", .absent = 0),
+	{ 0 },
+};
+
+static bool packet_match(const struct fd_info *info)
+{
+	socklen_t len = sizeof(int);
+	int domain;
+
+	return !info->by_path && S_ISSOCK(info->st.st_mode) &&
+	       !getsockopt(info->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) && domain == AF_PACKET;
+}
+
+static char *name_of(struct dump *d, int ifindex)
+{
+	char name[IF_NAMESIZE];
+
+	return ifindex > 0 && if_indextoname((unsigned)ifindex, name) ? arena_strdup(d->arena, name) : NULL;
+}
+
+static void dump_memberships(struct dump *d, const struct diag_packet *s, PacketSockEntry *m)
+{
+	for (size_t i = 0; i < s->n_mc; i++) {
+		PacketMclist *mc = arena_msg(d->arena, PacketMclist, packet_mclist);
+
+		mc->index = (uint32_t)s->mc[i].ifindex;
+		mc->ifname = name_of(d, s->mc[i].ifindex);
+		mc->type = s->mc[i].type;
+		mc->addr.len = s->mc[i].alen;
+		mc->addr.data = arena_memdup(d->arena, s->mc[i].addr, sizeof(s->mc[i].addr));
+		mc->has_count = s->mc[i].count > 1;
+		mc->count = s->mc[i].count;
+		arena_push(d->arena, &m->mclist, &m->n_mclist, mc);
+	}
+}
+
+static PacketRing *ring_of(struct dump *d, const struct packet_diag_ring *from)
+{
+	PacketRing *to;
+
+	if (!from)
+		return NULL;
+	to = arena_msg(d->arena, PacketRing, packet_ring);
+	to->block_size = from->pdr_block_size;
+	to->block_nr = from->pdr_block_nr;
+	to->frame_size = from->pdr_frame_size;
+	to->frame_nr = from->pdr_frame_nr;
+	to->retire_tmo = from->pdr_retire_tmo;
+	to->sizeof_priv = from->pdr_sizeof_priv;
+	to->features = from->pdr_features;
+	return to;
+}
+
+static void tell_lost(const struct fd_info *info, const PacketSockEntry *m)
+{
+	uint32_t bytes = sock_queued(info->fd);
+	unsigned fanout = m->has_fanout ? m->fanout >> 16 & 0xff : 0;
+
+	if (bytes)
+		log_warn(
+		    "%s: packets in the queue of this packet socket (%u bytes, as the kernel counts) are dropped: they "
+		    "cannot be received again",
+		    fd_name(info), bytes);
+	if (m->rx_ring || m->tx_ring)
+		log_warn("%s: what is in the rings of this packet socket is dropped", fd_name(info));
+	if (fanout == PACKET_FANOUT_CBPF || fanout == PACKET_FANOUT_EBPF)
+		log_warn("%s: the program of its fanout group is not shown by the kernel, and will not come back",
+		         fd_name(info));
+}
+
+static int packet_dump(struct dump *d, const struct fd_info *info, void *msg)
+{
+	PacketSockEntry *m = msg;
+	const struct diag_packet *s;
+	int err = diag_check_net(d, info);
+
+	err = err ?: diag_find_packet(d, info->fd, &s);
+	if (err == -ENOENT)
+		return log_errno(err, "%s: the kernel does not list this packet socket", fd_name(info));
+	err = err ?: sock_opt_table_dump(d, info, packet_opts, m);
+	err = err ?: sock_opts_dump(d, info, &m->opts);
+	if (err)
+		return err;
+	m->type = s->type;
+	m->protocol = s->num;
+	m->ifindex = (uint32_t)s->ifindex;
+	m->ifname = name_of(d, s->ifindex);
+	m->copy_thresh = s->copy_thresh;
+	m->has_fanout = true;
+	m->fanout = s->has_fanout ? s->fanout : NO_FANOUT;
+	m->rx_ring = ring_of(d, s->rx_ring);
+	m->tx_ring = ring_of(d, s->tx_ring);
+	dump_memberships(d, s, m);
+	tell_lost(info, m);
+	return 0;
+}
+
+/* ---- restore ---- */
+
+/* By name, since numbers change; an image of CRIU's has numbers alone. */
+static int index_of(const char *name, uint32_t index)
+{
+	return name ? (int)if_nametoindex(name) : (int)index;
+}
+
+static int packet_check(struct restore *r, const void *msg, const char **why)
+{
+	const PacketSockEntry *m = msg;
+	_cleanup_close_ int fd = socket(AF_PACKET, (int)m->type | SOCK_CLOEXEC, 0);
+	const char *missing = m->ifname && !if_nametoindex(m->ifname) ? m->ifname : NULL;
+
+	if (fd < 0) {
+		int err = -errno;
+
+		*why = arena_printf(r->arena, "a packet socket cannot be made: %s", strerror(-err));
+		return err;
+	}
+	for (size_t i = 0; i < m->n_mclist; i++)
+		if (m->mclist[i]->ifname && !if_nametoindex(m->mclist[i]->ifname))
+			missing = m->mclist[i]->ifname;
+	if (!missing)
+		return 0;
+	*why = arena_printf(r->arena, "the network interface %s of its packet socket is not there", missing);
+	return -ENODEV;
+}
+
+static int set_ring(int fd, int name, const PacketRing *ring, uint32_t version, const char *who)
+{
+	struct tpacket_req3 req;
+
+	if (!ring)
+		return 0;
+	req = (struct tpacket_req3) {
+		.tp_block_size = ring->block_size,
+		.tp_block_nr = ring->block_nr,
+		.tp_frame_size = ring->frame_size,
+		.tp_frame_nr = ring->frame_nr,
+		.tp_retire_blk_tov = ring->retire_tmo,
+		.tp_sizeof_priv = ring->sizeof_priv,
+		.tp_feature_req_word = ring->features,
+	};
+	/* The kernel wants what belongs to the version, no more. */
+	if (setsockopt(fd, SOL_PACKET, name, &req,
+	               version == TPACKET_V3 ? sizeof(struct tpacket_req3) : sizeof(struct tpacket_req)))
+		return log_errno(-errno, "%s: its %s ring of %u blocks of %u bytes", who,
+		                 name == PACKET_RX_RING ? "receive" : "send", ring->block_nr, ring->block_size);
+	return 0;
+}
+
+static int packet_open(struct restore *r, const void *msg)
+{
+	const PacketSockEntry *m = msg;
+	const char *who = arena_printf(r->arena, "packet socket on %s", m->ifname ?: "all interfaces");
+	int threshold = (int)m->copy_thresh, err;
+	/* Without a protocol it receives nothing before it is bound. */
+	_cleanup_close_ int fd = socket(AF_PACKET, (int)m->type | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return log_errno(-errno, "%s: making a socket", who);
+	err = sock_opts_before_bind(r, fd, m->opts, who);
+	err = err ?: sock_opt_table_restore(r, fd, packet_opts, m, false, who);
+	if (!err && threshold && setsockopt(fd, SOL_PACKET, PACKET_COPY_THRESH, &threshold, sizeof(threshold)))
+		err = log_errno(-errno, "%s: setting PACKET_COPY_THRESH to %d", who, threshold);
+	err = err ?: set_ring(fd, PACKET_RX_RING, m->rx_ring, m->version, who);
+	err = err ?: set_ring(fd, PACKET_TX_RING, m->tx_ring, m->version, who);
+	err = err ?: sock_opts_restore(r, fd, m->opts, who);
+	err = err ?: fd_flags_restore(fd, m->flags);
+	return err ?: move_fd(&fd);
+}
+
+static int add_membership(int fd, const PacketMclist *mc, const char *who)
+{
+	struct {
+		struct packet_mreq r;
+		uint8_t rest[32 - 8];
+	} req = { .r = { .mr_ifindex = index_of(mc->ifname, mc->index), .mr_type = (unsigned short)mc->type } };
+
+	if (mc->addr.len > 32 || mc->count > 65536)
+		return log_errno(-EINVAL, "%s: a membership with an address of %zu bytes, %u times", who, mc->addr.len,
+		                 mc->count);
+	req.r.mr_alen = (unsigned short)mc->addr.len;
+	memcpy((char *)&req + offsetof(struct packet_mreq, mr_address), mc->addr.data, mc->addr.len);
+	for (uint32_t i = 0; i < (mc->has_count ? mc->count : 1); i++)
+		if (setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &req, sizeof(req)))
+			return log_errno(-errno, "%s: its membership of type %u on %s", who, mc->type,
+			                 mc->ifname ?: "an interface");
+	return 0;
+}
+
+/* Bound last: what the restore itself sends over an interface is not for it. */
+static int packet_late(struct restore *r, const void *msg, int fd)
+{
+	const PacketSockEntry *m = msg;
+	struct sockaddr_ll a = { .sll_family = AF_PACKET, .sll_protocol = htons((uint16_t)m->protocol) };
+	uint32_t fanout = m->fanout & ~((uint32_t)PACKET_FANOUT_FLAG_UNIQUEID << 16);
+	const char *who = arena_printf(r->arena, "packet socket on %s", m->ifname ?: "all interfaces");
+	int err = 0;
+
+	a.sll_ifindex = index_of(m->ifname, m->ifindex);
+	if (a.sll_ifindex < 0)
+		log_warn("%s: the interface that it was bound to had gone before the dump; it stays unbound", who);
+	else if ((m->protocol || a.sll_ifindex) && bind(fd, (struct sockaddr *)&a, sizeof(a)))
+		err = log_errno(-errno, "%s: binding it to protocol 0x%04x", who, m->protocol);
+	for (size_t i = 0; !err && i < m->n_mclist; i++)
+		err = add_membership(fd, m->mclist[i], who);
+	if (!err && m->has_fanout && m->fanout != NO_FANOUT &&
+	    setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &fanout, sizeof(fanout)))
+		err = log_errno(-errno, "%s: joining its fanout group 0x%x", who, fanout);
+	return err;
+}
+
+const struct fd_kind packet_kind = {
+	.name = "packet sockets",
+	.type = FD_TYPES__PACKETSK,
+	.field = 6,
+	.pb = &packet_sock_entry__descriptor,
+	.match = packet_match,
+	.dump = packet_dump,
+	.check = packet_check,
+	.open = packet_open,
+	.late = packet_late,
+	.where = IN_TOOL,
+};
