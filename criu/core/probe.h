@@ -40,6 +40,9 @@
 	X(epoll_targets, "kcmp_epoll_tfd", EXTRA, "what epoll instances watch")                                        \
 	X(inotify_wd, "inotify_setnextwd", EXTRA, "inotify watches")                                                   \
 	X(fhandles, "fhandles", EXTRA, "files that inotify and fanotify watch")                                        \
+	X(timerfd_ticks, "timerfd", EXTRA, "timerfds that have expired")                                               \
+	X(tun, "tun", EXTRA, "descriptors of /dev/net/tun")                                                            \
+	X(bpf_maps, "bpf_maps", EXTRA, "BPF maps")                                                                     \
 	X(madv_collapse, "madv_collapse", EXPERIMENTAL, "huge pages put together at restore")
 
 enum feature {

@@ -231,6 +231,8 @@ static int timerfd_late(struct restore *r, const void *msg, int fd)
 	}
 }
 
+static const char *const timerfd_needs[] = { "timerfd", NULL };
+
 const struct fd_kind timerfd_kind = {
 	.name = "timerfd",
 	.type = FD_TYPES__TIMERFD,
@@ -242,4 +244,5 @@ const struct fd_kind timerfd_kind = {
 	.open = timerfd_open,
 	.late = timerfd_late,
 	.where = IN_TOOL,
+	.needs = timerfd_needs,
 };
