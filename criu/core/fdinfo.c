@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "core/fd_flags.h"
 #include "core/fdinfo.h"
 
 /* The value behind "key:\t" at the start of a line, or NULL. */
@@ -42,6 +43,33 @@ int parse_fdinfo(const char *text, struct fdinfo *out)
 			break;
 	}
 	return pos && flags ? 0 : -EINVAL;
+}
+
+/* The last number of the line behind a key. */
+static int last_number(const char *text, const char *key, int32_t *n)
+{
+	const char *at = fdinfo_value(text, key);
+	bool any = false;
+
+	while (at && *at && *at != '\n') {
+		char *end;
+		long v;
+
+		if (!isdigit((unsigned char)*at) && (*at != '-' || !isdigit((unsigned char)at[1])))
+			return -EINVAL;
+		v = strtol(at, &end, 10);
+		if (v < -1 || v > INT32_MAX)
+			return -EINVAL;
+		*n = (int32_t)v;
+		any = true;
+		at = end + strspn(end, " \t");
+	}
+	return any ? 0 : -EINVAL;
+}
+
+int parse_fdinfo_pidfd(const char *text, int32_t *pid, int32_t *inner)
+{
+	return last_number(text, "Pid", pid) ?: last_number(text, "NSpid", inner);
 }
 
 static int compare(const void *a, const void *b)

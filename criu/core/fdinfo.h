@@ -18,6 +18,12 @@ struct fdinfo {
  */
 int parse_fdinfo(const char *text, struct fdinfo *out);
 
+/*
+ * Of a pidfd: its process as we see it (0: we do not, -1: it is gone) and as it is in the innermost pid namespace that
+ * the text tells of. -EINVAL (not logged) where the text does not say.
+ */
+int parse_fdinfo_pidfd(const char *text, int32_t *pid, int32_t *inner);
+
 /* The descriptor numbers of a task, ascending, from the arena. proc_fd: its /proc/PID. Negative errno, not logged. */
 int read_fd_numbers(int proc_fd, struct arena *a, int **numbersp, size_t *np);
 

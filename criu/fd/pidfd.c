@@ -7,13 +7,13 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "core/fdinfo.h"
 #include "core/files.h"
 #include "core/log.h"
 #include "core/proc.h"
@@ -31,24 +31,6 @@ static bool pidfd_match(const struct fd_info *info)
 }
 
 /* ---- dump ---- */
-
-/* The last number of a line: of NSpid, the one in the task's own namespace. False where there is no such line. */
-static bool last_number(const char *text, const char *key, long *n)
-{
-	const char *at = strstr(text, key);
-	char *end = NULL;
-
-	if (!at)
-		return false;
-	at += strlen(key);
-	for (long v = strtol(at, &end, 10); end != at; v = strtol(at, &end, 10)) {
-		*n = v;
-		at = end;
-		if (*at == '\n')
-			break;
-	}
-	return end != NULL && (*at == '\n' || !*at);
-}
 
 static bool in_tree(const struct tree *tree, pid_t pid, vpid_t vpid)
 {
@@ -90,20 +72,19 @@ static void add_exit_code(const struct fd_info *info, PidfdEntry *m)
 static int pidfd_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	PidfdEntry *m = msg;
-	long pid, nspid;
+	int32_t pid, nspid;
 
-	if (!last_number(info->info, "\nPid:", &pid) || !last_number(info->info, "\nNSpid:", &nspid) ||
-	    pid > INT32_MAX || nspid > INT32_MAX)
+	if (parse_fdinfo_pidfd(info->info, &pid, &nspid))
 		return log_errno(-EBADMSG, "%s: no Pid and NSpid in the fdinfo of a pidfd", fd_name(info));
 	m->flags = info->flags & ~(uint32_t)O_ACCMODE;
 	m->ino = (uint32_t)info->st.st_ino;
-	m->nspid = (int32_t)nspid;
+	m->nspid = nspid;
 	if (pid == -1) {
 		m->nspid = -1;
 		add_exit_code(info, m);
 		return 0;
 	}
-	return in_tree(&d->tree, (pid_t)pid, VPID((int32_t)nspid)) ? 0 : refuse_outside(info, (pid_t)pid);
+	return in_tree(&d->tree, pid, VPID(nspid)) ? 0 : refuse_outside(info, pid);
 }
 
 /* ---- restore ---- */

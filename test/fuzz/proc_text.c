@@ -8,6 +8,7 @@
 #include "core/lockline.h"
 #include "core/proc.h"
 #include "core/proc_maps.h"
+#include "core/procfile.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -70,6 +71,8 @@ static void try_status(struct arena *a, const char *text, size_t len)
 static void try_fdinfo(struct arena *a, const char *text, size_t len)
 {
 	char *copy = arena_alloc(a, len + 1);
+	struct proc_path path;
+	int32_t pid, inner;
 	struct fdinfo info;
 	const char *v;
 	uint64_t n;
@@ -86,6 +89,11 @@ static void try_fdinfo(struct arena *a, const char *text, size_t len)
 		if (!parse_lock_line(at, &l) && (l.start < 0 || l.len < 0 || l.start > INT64_MAX - l.len))
 			abort();
 	}
+	if (!parse_fdinfo_pidfd(copy, &pid, &inner) && (pid < -1 || inner < -1))
+		abort();
+	if (proc_path_parse(copy, &path) &&
+	    (path.pid <= 0 || path.tid < 0 || path.mount_len >= len || path.rest < copy || path.rest > copy + len))
+		abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
