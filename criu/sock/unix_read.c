@@ -137,6 +137,8 @@ static const char *check_form(const struct usk *u)
 		return "there is a zero byte in its path";
 	if (usk_is_path(u) && u->name_len > sizeof(((struct sockaddr_un *)0)->sun_path))
 		return "its path is longer than a unix socket's can be";
+	if (m->n_waiting > (uint64_t)m->backlog + 1)
+		return "more connections wait to be accepted than it lets wait";
 	if (m->state == TCP_LISTEN && (!u->name || m->type == SOCK_DGRAM))
 		return "it listens without a name, or is a datagram socket that listens";
 	if (m->has_peer_name && (!m->peer_name.len || m->peer_name.len > NAME_MAX_LEN))
@@ -230,6 +232,23 @@ static const char *check_name(struct restore *r, const struct usk *u)
 	return u->m->deleted ? NULL : check_file(r, u);
 }
 
+/* What --inherit-fd hands in for it. */
+static const char *check_handed(struct restore *r, const struct usk *u)
+{
+	const char *resource = arena_printf(r->arena, "socket:[%u]", u->ino);
+	int fd = inherited_fd(r->opts, resource), domain = -1, type = -1;
+	socklen_t len = sizeof(int);
+
+	if (!getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) &&
+	    !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) && domain == AF_UNIX && type == (int)u->m->type)
+		return NULL;
+	return arena_printf(r->arena, "--inherit-fd fd[%d]:%s: no unix socket of the type that it was (%s)", fd,
+	                    resource,
+	                    u->m->type == SOCK_STREAM  ? "stream"
+	                    : u->m->type == SOCK_DGRAM ? "datagram"
+	                                               : "seqpacket");
+}
+
 int unix_check(struct restore *r, const void *msg, const char **why)
 {
 	const UnixSkEntry *m = msg;
@@ -239,8 +258,12 @@ int unix_check(struct restore *r, const void *msg, const char **why)
 		*why = "it has no inode";
 	else
 		*why = check_form(u);
-	if (*why || u->handed)
-		return *why ? -EBADMSG : 0;
+	if (*why)
+		return -EBADMSG;
+	if (u->handed) {
+		*why = check_handed(r, u);
+		return *why ? -EINVAL : 0;
+	}
 	if (m->uflags & USK_INHERIT)
 		*why =
 		    arena_printf(r->arena, "it is to come from outside: give --inherit-fd 'fd[N]:socket:[%u]'", m->ino);

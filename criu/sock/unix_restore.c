@@ -45,9 +45,10 @@ static int take_handed(struct restore *r, struct usk *u)
 	return u->fd < 0 ? log_errno(-errno, "%s: the descriptor from --inherit-fd %s", u->text, resource) : 0;
 }
 
+/* Not to wait where a queue is full, which it can only be in an image that somebody has edited. */
 static int make_plain(struct usk *u)
 {
-	u->fd = socket(AF_UNIX, (int)u->m->type | SOCK_CLOEXEC, 0);
+	u->fd = socket(AF_UNIX, (int)u->m->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	u->made = true;
 	return u->fd < 0 ? log_errno(-errno, "%s: making it", u->text) : 0;
 }
@@ -169,7 +170,7 @@ static int wait_client(struct restore *r, const struct usk *l, struct usk *clien
 /* One that is gone: what it left in the queue is a connection that ends. */
 static int wait_gone(struct restore *r, const struct usk *l)
 {
-	_cleanup_close_ int fd = socket(AF_UNIX, (int)l->m->type | SOCK_CLOEXEC, 0);
+	_cleanup_close_ int fd = socket(AF_UNIX, (int)l->m->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct as as = { .uid = geteuid(), .gid = getegid() };
 
 	return fd < 0 ? log_errno(-errno, "%s: a socket that is closed again", l->text)
@@ -185,8 +186,8 @@ static int listen_one(struct restore *r, struct usk *l)
 
 	if (m->state != TCP_LISTEN || l->handed)
 		return 0;
-	err = as_listen(r, &as, l->fd,
-	                l->incoming ? MAX(backlog, (int)MIN(l->incoming + m->n_waiting, 4096U)) : backlog, l->text);
+	/* Without a list of those that wait (CRIU's images) all may have come in a hurry. */
+	err = as_listen(r, &as, l->fd, l->incoming ? MAX(backlog, (int)MIN(l->incoming, 4096U)) : backlog, l->text);
 	for (size_t i = 0; i < m->n_waiting && !err; i++) {
 		struct usk *client = usk_find(all, m->waiting[i]);
 

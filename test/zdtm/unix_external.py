@@ -99,6 +99,11 @@ def a_stream_handed_in(s):
     s.dump("--external", "socket:[%d]" % ino)
     s.restore(ok=False)
     check(s.rc != 0 and "--inherit-fd" in said(s), "what is missing is not said: " + said(s))
+    c, d = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    for wrong in (d.fileno(), os.open("/dev/null", os.O_RDWR)):
+        s.restore("--inherit-fd", "fd[%d]:socket:[%d]" % (wrong, ino), pass_fds=[wrong], ok=False)
+        check(s.rc != 0 and "no unix socket of the type" in said(s), "anything is taken: " + said(s))
+        check(state_of(s.pid) == "gone", "something was started")
     c, d = socket.socketpair()
     c.settimeout(10)
     s.restore("--inherit-fd", "fd[%d]:socket:[%d]" % (d.fileno(), ino), pass_fds=[d.fileno()])
