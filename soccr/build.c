@@ -78,10 +78,13 @@ int soccr_open(int fd, struct soccr_conn *c)
 	if (!err)
 		err = set_seq(fd, TCP_SEND_QUEUE, first_out(c) - (c->state == TCP_SYN_SENT), c);
 	c->step = err ? c->step : "bind";
-	if (!err && bind(fd, &c->local.any, length_of(&c->local)))
-		err = -errno;
-	if (err || c->state == TCP_SYN_SENT)
-		return err;
+	return !err && bind(fd, &c->local.any, length_of(&c->local)) ? -errno : err;
+}
+
+int soccr_connect(int fd, struct soccr_conn *c)
+{
+	if (c->state == TCP_SYN_SENT)
+		return 0;
 	c->step = "connect";
 	if (connect(fd, &c->remote.any, length_of(&c->remote)))
 		return -errno;

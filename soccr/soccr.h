@@ -4,7 +4,8 @@
  * net/ipv4/tcp.c of Linux). Nothing is sent on the wire by it but what soccr_inject() says.
  *
  *	reading				building
- *	soccr_pause(fd, &c)		soccr_open(fd, &c)	in repair, with addresses, options, sequence numbers
+ *	soccr_pause(fd, &c)		soccr_open(fd, &c)	in repair, with an address and sequence numbers
+ *					soccr_connect(fd, &c)	with a peer and what was agreed with it
  *	soccr_read(fd, &c)		soccr_fill(fd, &c)	queues, the part that was sent, and the window
  *	soccr_resume(fd, &c)		soccr_close_sides(fd, &c, ...)	FINs that were seen
  *	soccr_free(&c)			soccr_release(fd, &c)	leaves repair, then what was not sent yet
@@ -80,10 +81,15 @@ void soccr_free(struct soccr_conn *c);
 
 /*
  * On a new socket of the right family: repair on, buffer limits up (for as long as it is filled: sizes are the caller's
- * to set afterwards), sequence numbers, bind, connect, options, timestamp. State SYN_SENT: bind, and the connect() that
- * sends the SYN again with its old number is left to soccr_release().
+ * to set afterwards), sequence numbers, bind.
  */
 int soccr_open(int fd, struct soccr_conn *c);
+
+/*
+ * Connect, options, timestamp; nothing is sent. -EADDRNOTAVAIL: there is a socket with these addresses; it may be
+ * called again. State SYN_SENT: the connect() that sends the SYN again with its old number is left to soccr_release().
+ */
+int soccr_connect(int fd, struct soccr_conn *c);
 
 /* Puts the receive queue, the part of the send queue that was sent, and the window. */
 int soccr_fill(int fd, struct soccr_conn *c);

@@ -16,6 +16,7 @@
 #include "sock/inet.h"
 #include "sock/opts.h"
 #include "sock/queue.h"
+#include "sock/tcp.h"
 
 extern const struct fd_kind inet_kind;
 
@@ -215,15 +216,14 @@ static int dump_tcp(struct dump *d, const struct fd_info *info, InetSkEntry *m, 
 	socklen_t len = sizeof(tcp);
 	int err, bytes = 0;
 
-	/* The room for a connection (issue 4): all states but these two go into tcp.c. */
 	if (getsockopt(info->fd, IPPROTO_TCP, TCP_INFO, &tcp, &len))
 		return log_errno(-errno, "%s: the state of a TCP socket", fd_name(info));
 	m->state = tcp.tcpi_state;
-	if (m->state != TCP_LISTEN && m->state != TCP_CLOSE)
-		return refuse_connected(info, src, dst);
 	err = diag_find_inet(d, info->fd, (int)m->family, IPPROTO_TCP, &s);
 	if (err && err != -ENOENT)
 		return err;
+	if (tcp_is_connection(m))
+		return dump_shutdown(d, info, m, s) ?: tcp_dump(d, info, m);
 	if (m->state == TCP_LISTEN) {
 		if (!s)
 			return log_errno(err, "%s: the kernel does not list this listening socket", fd_name(info));
@@ -340,6 +340,11 @@ static int check_message(struct restore *r, const void *msg, void *arg)
 	return 0;
 }
 
+static int inet_collected(struct dump *d)
+{
+	return tcp_collected(d, &inet_kind);
+}
+
 static int inet_read_images(struct restore *r)
 {
 	int err = files_each(r, &inet_kind, check_message, NULL);
@@ -353,6 +358,19 @@ static const char *who_is(struct restore *r, const InetSkEntry *m)
 
 	inet_name_from_words((int)m->family, m->src_addr, m->n_src_addr, m->src_port, m->ifname, &n);
 	return arena_printf(r->arena, "%s %s", what_is(m), inet_name_text(&n));
+}
+
+/* What has to wait until a connection's queues are full. */
+static int tcp_options(struct restore *r, int fd, const InetSkEntry *m)
+{
+	const char *who = who_is(r, m);
+
+	return inet_opts_late(r, fd, m, who) ?: sock_opts_restore(r, fd, m->opts, who);
+}
+
+static int inet_prepare(struct restore *r)
+{
+	return tcp_prepare(r, &inet_kind, tcp_options);
 }
 
 static int bind_to(int fd, const union inet_name *n)
@@ -412,6 +430,22 @@ static void trial_options(struct restore *r, int fd, const InetSkEntry *m)
 		setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, dev, (socklen_t)strlen(dev));
 }
 
+/* Its port may be shared with a listener; the address is what can be missing. */
+static int check_connection(struct restore *r, const InetSkEntry *m, int fd, union inet_name *n, const char **why)
+{
+	int err = tcp_check(r, m, why);
+
+	if (err || r->opts->tcp_close)
+		return err;
+	trial_options(r, fd, m);
+	inet_name_set_port(n, 0);
+	err = bind_to(fd, n);
+	inet_name_set_port(n, m->src_port);
+	if (err)
+		*why = why_not(r, m, n, err);
+	return err;
+}
+
 static int inet_check(struct restore *r, const void *msg, const char **why)
 {
 	const InetSkEntry *m = msg;
@@ -431,6 +465,8 @@ static int inet_check(struct restore *r, const void *msg, const char **why)
 		return -ENODEV;
 	}
 	inet_name_from_words((int)m->family, m->src_addr, m->n_src_addr, m->src_port, m->ifname, &n);
+	if (tcp_is_connection(m))
+		return check_connection(r, m, fd, &n, why);
 	if (!must_bind(m, &n))
 		return 0;
 	trial_options(r, fd, m);
@@ -533,12 +569,31 @@ static uint32_t join_group(struct restore *r, const InetSkEntry *m)
 	return before;
 }
 
+/* With the options that matter to how it comes into being; the others in tcp_options(). */
+static int open_connection(struct restore *r, const InetSkEntry *m, const char *who)
+{
+	_cleanup_close_ int fd = socket((int)m->family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+	int err;
+
+	if (fd < 0)
+		return log_errno(-errno, "%s: making a socket", who);
+	err = sock_opts_before_bind(r, fd, m->opts, who);
+	err = err ?: inet_opts_early(r, fd, m, who);
+	err = err ?: tcp_open(r, m, fd, who);
+	err = err ?: fd_flags_restore(fd, m->flags);
+	return err ?: move_fd(&fd);
+}
+
 static int inet_open(struct restore *r, const void *msg)
 {
 	const InetSkEntry *m = msg;
 	const char *who = who_is(r, m);
 	_cleanup_close_ int fd = -1;
-	int err = make(r, m, false, who, &fd);
+	int err;
+
+	if (tcp_is_connection(m) && !r->opts->tcp_close)
+		return open_connection(r, m, who);
+	err = make(r, m, false, who, &fd);
 
 	if (err == 1)
 		err = make(r, m, true, who, &fd);
@@ -572,7 +627,7 @@ static int inet_late(struct restore *r, const void *msg, int fd)
 		drain(fd);
 	if (m->proto == IPPROTO_TCP && m->state == TCP_LISTEN && listen(fd, (int)MIN(m->backlog, INT32_MAX)))
 		return log_errno(-errno, "%s: listening", who_is(r, m));
-	if (shares_port(r, m) && set_reuse(fd, m->opts->reuseaddr))
+	if (!tcp_is_connection(m) && shares_port(r, m) && set_reuse(fd, m->opts->reuseaddr))
 		return log_errno(-errno, "%s: putting SO_REUSEADDR back", who_is(r, m));
 	return 0;
 }
@@ -584,7 +639,9 @@ const struct fd_kind inet_kind = {
 	.pb = &inet_sk_entry__descriptor,
 	.match = inet_match,
 	.dump = inet_dump,
+	.collected = inet_collected,
 	.check = inet_check,
+	.prepare = inet_prepare,
 	.open = inet_open,
 	.late = inet_late,
 	.read_images = inet_read_images,

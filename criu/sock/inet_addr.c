@@ -15,6 +15,14 @@ uint16_t inet_name_port(const union inet_name *n)
 	return ntohs(n->any.sa_family == AF_INET6 ? n->v6.sin6_port : n->v4.sin_port);
 }
 
+void inet_name_set_port(union inet_name *n, uint16_t port)
+{
+	if (n->any.sa_family == AF_INET6)
+		n->v6.sin6_port = htons(port);
+	else
+		n->v4.sin_port = htons(port);
+}
+
 bool inet_name_is_any(const union inet_name *n)
 {
 	if (n->any.sa_family == AF_INET6)

@@ -13,49 +13,50 @@
 #include "core/log.h"
 #include "sock/inet.h"
 #include "sock/opts.h"
+#include "sock/tcp.h"
 #include "uapi/inet_bits.h"
 
-#define ROW(at, option, of_field) .level = (at), .name = (option), .text = #option, .field = (of_field)
+#define ROW(at, option, of_field) .level = (at), .name = (option), .field = (of_field)
 #define IP(option, of_field)                                                                                           \
 	{                                                                                                              \
-		ROW(IPPROTO_IP, option, of_field)                                                                      \
+		.text = #option, ROW(IPPROTO_IP, option, of_field)                                                     \
 	}
 #define IP_IS(option, of_field)                                                                                        \
 	{                                                                                                              \
-		ROW(IPPROTO_IP, option, of_field), .absent = SOCK_OPT_ALWAYS                                           \
+		.text = #option, ROW(IPPROTO_IP, option, of_field), .absent = SOCK_OPT_ALWAYS                          \
 	}
 #define IP_ONE(option, of_field)                                                                                       \
 	{                                                                                                              \
-		ROW(IPPROTO_IP, option, of_field), .absent = 1                                                         \
+		.text = #option, ROW(IPPROTO_IP, option, of_field), .absent = 1                                        \
 	}
 #define V6(option, of_field)                                                                                           \
 	{                                                                                                              \
-		ROW(IPPROTO_IPV6, option, of_field)                                                                    \
+		.text = #option, ROW(IPPROTO_IPV6, option, of_field)                                                   \
 	}
 #define V6_IS(option, of_field)                                                                                        \
 	{                                                                                                              \
-		ROW(IPPROTO_IPV6, option, of_field), .absent = SOCK_OPT_ALWAYS                                         \
+		.text = #option, ROW(IPPROTO_IPV6, option, of_field), .absent = SOCK_OPT_ALWAYS                        \
 	}
 #define V6_ONE(option, of_field)                                                                                       \
 	{                                                                                                              \
-		ROW(IPPROTO_IPV6, option, of_field), .absent = 1                                                       \
+		.text = #option, ROW(IPPROTO_IPV6, option, of_field), .absent = 1                                      \
 	}
 #define OF_TCP(option, of_field)                                                                                       \
 	{                                                                                                              \
-		ROW(IPPROTO_TCP, option, of_field)                                                                     \
+		.text = #option, ROW(IPPROTO_TCP, option, of_field)                                                    \
 	}
 #define OF_TCP_IS(option, of_field)                                                                                    \
 	{                                                                                                              \
-		ROW(IPPROTO_TCP, option, of_field), .absent = SOCK_OPT_ALWAYS                                          \
+		.text = #option, ROW(IPPROTO_TCP, option, of_field), .absent = SOCK_OPT_ALWAYS                         \
 	}
 #define UDP(option, of_field)                                                                                          \
 	{                                                                                                              \
-		ROW(IPPROTO_UDP, option, of_field)                                                                     \
+		.text = #option, ROW(IPPROTO_UDP, option, of_field)                                                    \
 	}
 /* What would change or refuse the datagrams that are put back into its queue. */
 #define UDP_LATER(option, of_field)                                                                                    \
 	{                                                                                                              \
-		ROW(IPPROTO_UDP, option, of_field), .late = true                                                       \
+		.text = #option, ROW(IPPROTO_UDP, option, of_field), .late = true                                      \
 	}
 
 /* For IPv6 sockets too, which may carry IPv4. */
@@ -69,17 +70,27 @@ static const struct sock_opt ip_table[] = {
 	IP(IP_RECVOPTS, "recvopts"),
 	IP(IP_RETOPTS, "retopts"),
 	IP(IP_RECVORIGDSTADDR, "recvorigdstaddr"),
-	{ ROW(IPPROTO_IP, IP_MINTTL, "minttl"), .late = true },
+	{ .text = "IP_MINTTL", ROW(IPPROTO_IP, IP_MINTTL, "minttl"), .late = true },
 	IP(IP_TRANSPARENT, "transparent"),
 	IP(IP_BIND_ADDRESS_NO_PORT, "bind_address_no_port"),
 	IP(IP_RECVFRAGSIZE, "recvfragsize"),
 	IP(IP_RECVERR_RFC4884, "recverr_rfc4884"),
 	IP(IP_CHECKSUM, "checksum"),
 	IP(IP_PASSSEC, "passsec"),
-	IP_ONE(IP_MULTICAST_TTL, "multicast_ttl"),
 	IP_ONE(IP_MULTICAST_LOOP, "multicast_loop"),
 	IP_ONE(IP_MULTICAST_ALL, "multicast_all"),
 	IP(IP_LOCAL_PORT_RANGE, "local_port_range"),
+	{ 0 },
+};
+
+/* Streams refuse to have it set, and show the unicast limit of hops once they are accepted. */
+static const struct sock_opt ip_mcast_table[] = {
+	IP_ONE(IP_MULTICAST_TTL, "multicast_ttl"),
+	{ 0 },
+};
+
+static const struct sock_opt v6_mcast_table[] = {
+	V6_ONE(IPV6_MULTICAST_HOPS, "multicast_hops"),
 	{ 0 },
 };
 
@@ -105,7 +116,6 @@ static const struct sock_opt v6only_table[] = {
 
 static const struct sock_opt v6_table[] = {
 	V6_IS(IPV6_UNICAST_HOPS, "unicast_hops"),
-	V6_ONE(IPV6_MULTICAST_HOPS, "multicast_hops"),
 	V6_ONE(IPV6_MULTICAST_LOOP, "multicast_loop"),
 	V6_ONE(IPV6_MULTICAST_ALL, "multicast_all"),
 	V6_IS(IPV6_MTU_DISCOVER, "mtu_discover"),
@@ -125,7 +135,7 @@ static const struct sock_opt v6_table[] = {
 	V6(IPV6_RECVORIGDSTADDR, "recvorigdstaddr"),
 	V6(IPV6_RECVFRAGSIZE, "recvfragsize"),
 	V6_IS(IPV6_ADDR_PREFERENCES, "addr_preferences"),
-	{ ROW(IPPROTO_IPV6, IPV6_MINHOPCOUNT, "minhopcount"), .late = true },
+	{ .text = "IPV6_MINHOPCOUNT", ROW(IPPROTO_IPV6, IPV6_MINHOPCOUNT, "minhopcount"), .late = true },
 	V6(IPV6_RECVERR_RFC4884, "recverr_rfc4884"),
 	V6(IPV6_ROUTER_ALERT_ISOLATE, "router_alert_isolate"),
 	V6(IPV6_2292PKTINFO, "old_pktinfo"),
@@ -143,8 +153,8 @@ static const struct sock_opt raw_table[] = {
 };
 
 static const struct sock_opt raw6_table[] = {
-	{ ROW(IPPROTO_IPV6, IPV6_HDRINCL, "hdrincl"), .absent = SOCK_OPT_ALWAYS },
-	{ ROW(IPPROTO_IPV6, IPV6_CHECKSUM, "checksum_offset"), .absent = -1 },
+	{ .text = "IPV6_HDRINCL", ROW(IPPROTO_IPV6, IPV6_HDRINCL, "hdrincl"), .absent = SOCK_OPT_ALWAYS },
+	{ .text = "IPV6_CHECKSUM", ROW(IPPROTO_IPV6, IPV6_CHECKSUM, "checksum_offset"), .absent = -1 },
 	{ 0 },
 };
 
@@ -154,23 +164,28 @@ static const struct sock_opt tcp_table[] = {
 	OF_TCP_IS(TCP_KEEPCNT, "keepcnt"),
 	OF_TCP_IS(TCP_KEEPIDLE, "keepidle"),
 	OF_TCP_IS(TCP_KEEPINTVL, "keepintvl"),
-	OF_TCP(TCP_DEFER_ACCEPT, "defer_accept"),
 	OF_TCP(TCP_USER_TIMEOUT, "user_timeout"),
-	OF_TCP_IS(TCP_MAXSEG, "maxseg"),
 	OF_TCP_IS(TCP_SYNCNT, "syncnt"),
 	OF_TCP_IS(TCP_LINGER2, "linger2"),
-	OF_TCP(TCP_WINDOW_CLAMP, "window_clamp"),
 	OF_TCP(TCP_THIN_LINEAR_TIMEOUTS, "thin_linear"),
-	OF_TCP(TCP_FASTOPEN, "fastopen"),
-	OF_TCP(TCP_FASTOPEN_CONNECT, "fastopen_connect"),
-	OF_TCP(TCP_FASTOPEN_NO_COOKIE, "fastopen_no_cookie"),
 	OF_TCP_IS(TCP_NOTSENT_LOWAT, "notsent_lowat"),
-	OF_TCP(TCP_SAVE_SYN, "save_syn"),
 	OF_TCP(TCP_INQ, "inq"),
 	OF_TCP(TCP_TX_DELAY, "tx_delay"),
 	OF_TCP_IS(TCP_RTO_MAX_MS, "rto_max_ms"),
 	OF_TCP_IS(TCP_RTO_MIN_US, "rto_min_us"),
 	OF_TCP_IS(TCP_DELACK_MAX_US, "delack_max_us"),
+	{ 0 },
+};
+
+/* How it listens, or connects: of a connection these say something else, or cannot be set. */
+static const struct sock_opt tcp_start_table[] = {
+	OF_TCP(TCP_DEFER_ACCEPT, "defer_accept"),
+	OF_TCP_IS(TCP_MAXSEG, "maxseg"),
+	OF_TCP(TCP_WINDOW_CLAMP, "window_clamp"),
+	OF_TCP(TCP_FASTOPEN, "fastopen"),
+	OF_TCP(TCP_FASTOPEN_CONNECT, "fastopen_connect"),
+	OF_TCP(TCP_FASTOPEN_NO_COOKIE, "fastopen_no_cookie"),
+	OF_TCP(TCP_SAVE_SYN, "save_syn"),
 	{ 0 },
 };
 
@@ -185,8 +200,8 @@ static const struct sock_opt udp_table[] = {
 };
 
 static const struct sock_opt udplite_table[] = {
-	{ ROW(IPPROTO_UDPLITE, UDPLITE_SEND_CSCOV, "send_cscov") },
-	{ ROW(IPPROTO_UDPLITE, UDPLITE_RECV_CSCOV, "recv_cscov") },
+	{ .text = "UDPLITE_SEND_CSCOV", ROW(IPPROTO_UDPLITE, UDPLITE_SEND_CSCOV, "send_cscov") },
+	{ .text = "UDPLITE_RECV_CSCOV", ROW(IPPROTO_UDPLITE, UDPLITE_RECV_CSCOV, "recv_cscov") },
 	{ 0 },
 };
 
@@ -209,13 +224,13 @@ static char *interface_option(struct dump *d, int fd, int level, int name, bool 
 	return (char *)name_of_index(d->arena, swapped ? ntohl(index) : index);
 }
 
-static void dump_ip_others(struct dump *d, const struct fd_info *info, IpOptsEntry *o)
+static void dump_ip_others(struct dump *d, const struct fd_info *info, bool stream, IpOptsEntry *o)
 {
 	struct in_addr addr = { 0 };
 	socklen_t len = sizeof(addr);
 	uint8_t bytes[64];
 
-	if (!getsockopt(info->fd, IPPROTO_IP, IP_MULTICAST_IF, &addr, &len) && addr.s_addr) {
+	if (!stream && !getsockopt(info->fd, IPPROTO_IP, IP_MULTICAST_IF, &addr, &len) && addr.s_addr) {
 		o->has_multicast_if = true;
 		o->multicast_if = addr.s_addr;
 	}
@@ -234,7 +249,8 @@ static int dump_v6(struct dump *d, const struct fd_info *info, InetSkEntry *m, I
 	int err = sock_opt_table_dump(d, info, v6only_table, m);
 
 	o->v6 = v6;
-	v6->multicast_ifname = interface_option(d, info->fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, false);
+	if (m->type != SOCK_STREAM)
+		v6->multicast_ifname = interface_option(d, info->fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, false);
 	v6->unicast_ifname = interface_option(d, info->fd, IPPROTO_IPV6, IPV6_UNICAST_IF, true);
 	err = err ?: sock_opt_table_dump(d, info, v6_shared_table, o);
 	return err ?: sock_opt_table_dump(d, info, v6_table, v6);
@@ -256,15 +272,33 @@ static int dump_raw(struct dump *d, const struct fd_info *info, const InetSkEntr
 	return sock_opt_table_dump(d, info, v6 ? raw6_table : raw_table, o->raw);
 }
 
+#define MAXSEG_MAX 32767 /* MAX_TCP_WINDOW of net/tcp.h */
+
+static bool is_connected(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) && info.tcpi_state != TCP_CLOSE &&
+	       info.tcpi_state != TCP_LISTEN;
+}
+
 static int dump_tcp(struct dump *d, const struct fd_info *info, InetSkEntry *m)
 {
 	char name[32] = "";
 	socklen_t len = sizeof(name) - 1;
+	int err;
 
 	m->tcp_opts = arena_msg(d->arena, TcpOptsEntry, tcp_opts_entry);
 	if (!getsockopt(info->fd, IPPROTO_TCP, TCP_CONGESTION, name, &len) && *name)
 		m->tcp_opts->congestion = arena_strdup(d->arena, name);
-	return sock_opt_table_dump(d, info, tcp_table, m->tcp_opts);
+	err = sock_opt_table_dump(d, info, tcp_table, m->tcp_opts);
+	if (!err && !is_connected(info->fd))
+		err = sock_opt_table_dump(d, info, tcp_start_table, m->tcp_opts);
+	/* What is larger nobody can have set: it is left of a connection. */
+	if (m->tcp_opts->maxseg > MAXSEG_MAX)
+		m->tcp_opts->has_maxseg = false;
+	return err;
 }
 
 int inet_opts_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m)
@@ -272,9 +306,13 @@ int inet_opts_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m)
 	IpOptsEntry *o = m->ip_opts = arena_msg(d->arena, IpOptsEntry, ip_opts_entry);
 	int err = sock_opt_table_dump(d, info, ip_table, o);
 
-	dump_ip_others(d, info, o);
+	dump_ip_others(d, info, m->type == SOCK_STREAM, o);
 	if (!err)
 		err = m->family == AF_INET6 ? dump_v6(d, info, m, o) : sock_opt_table_dump(d, info, ip_only_table, o);
+	if (!err && m->type != SOCK_STREAM)
+		err = sock_opt_table_dump(d, info, ip_mcast_table, o)
+		          ?: o->v6 ? sock_opt_table_dump(d, info, v6_mcast_table, o->v6)
+		                   : 0;
 	if (!err && m->type == SOCK_RAW)
 		err = dump_raw(d, info, m, o);
 	if (!err && m->proto == IPPROTO_TCP)
@@ -350,7 +388,7 @@ static int early_raw(struct restore *r, int fd, const InetSkEntry *m, const IpOp
 }
 
 /* Older images have those of keepalive among the options of all sockets. */
-static int early_tcp(struct restore *r, int fd, const InetSkEntry *m, const char *who)
+static int set_tcp(struct restore *r, int fd, const InetSkEntry *m, const char *who)
 {
 	TcpOptsEntry old = TCP_OPTS_ENTRY__INIT;
 	const TcpOptsEntry *o = m->tcp_opts ?: &old;
@@ -363,6 +401,8 @@ static int early_tcp(struct restore *r, int fd, const InetSkEntry *m, const char
 	old.has_keepintvl = m->opts->has_tcp_keepintvl;
 	old.keepintvl = m->opts->tcp_keepintvl;
 	err = sock_opt_table_restore(r, fd, tcp_table, o, false, who);
+	if (!err && !tcp_is_connection(m))
+		err = sock_opt_table_restore(r, fd, tcp_start_table, o, false, who);
 	if (err || !o->congestion)
 		return err;
 	if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, o->congestion, (socklen_t)strlen(o->congestion)))
@@ -381,6 +421,13 @@ static int udp_opts(struct restore *r, int fd, const InetSkEntry *m, bool late, 
 	return err;
 }
 
+static int early_mcast(struct restore *r, int fd, const IpOptsEntry *o, const char *who)
+{
+	return sock_opt_table_restore(r, fd, ip_mcast_table, o, false, who)
+	           ?: o->v6 ? sock_opt_table_restore(r, fd, v6_mcast_table, o->v6, false, who)
+	                    : 0;
+}
+
 int inet_opts_early(struct restore *r, int fd, const InetSkEntry *m, const char *who)
 {
 	int err = m->family == AF_INET6 ? sock_opt_table_restore(r, fd, v6only_table, m, false, who) : 0;
@@ -391,10 +438,13 @@ int inet_opts_early(struct restore *r, int fd, const InetSkEntry *m, const char 
 		err = early_v6(r, fd, m->ip_opts, who);
 	if (!err && m->ip_opts && m->family == AF_INET)
 		err = sock_opt_table_restore(r, fd, ip_only_table, m->ip_opts, false, who);
+	if (!err && m->ip_opts && m->type != SOCK_STREAM)
+		err = early_mcast(r, fd, m->ip_opts, who);
 	if (!err && m->ip_opts && m->ip_opts->raw)
 		err = early_raw(r, fd, m, m->ip_opts->raw, who);
-	if (!err && m->proto == IPPROTO_TCP)
-		err = early_tcp(r, fd, m, who);
+	/* Of a connection: when its queues are full. */
+	if (!err && m->proto == IPPROTO_TCP && !tcp_is_connection(m))
+		err = set_tcp(r, fd, m, who);
 	return err ?: udp_opts(r, fd, m, false, who);
 }
 
@@ -404,5 +454,7 @@ int inet_opts_late(struct restore *r, int fd, const InetSkEntry *m, const char *
 
 	if (!err && m->ip_opts && m->ip_opts->v6)
 		err = sock_opt_table_restore(r, fd, v6_table, m->ip_opts->v6, true, who);
+	if (!err && tcp_is_connection(m))
+		err = set_tcp(r, fd, m, who);
 	return err ?: udp_opts(r, fd, m, true, who);
 }

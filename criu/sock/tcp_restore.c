@@ -7,6 +7,7 @@
 #include "core/log.h"
 #include "core/net_lock.h"
 #include "sock/tcp.h"
+#include "sock/tcp_clear.h"
 #include "sock/tcp_tuple.h"
 #include "soccr.h"
 #include "tcp-stream.pb-c.h"
@@ -176,12 +177,26 @@ static const char *way_out(int err)
 	case -EADDRNOTAVAIL:
 		return ": the address is not on this host; give it to an interface, or --tcp-fallback close";
 	case -EADDRINUSE:
-		return ": the port is taken; end who has it, or --tcp-fallback close";
+		return ": another socket has this connection's addresses; end who has it, or --tcp-fallback close";
 	case -EPERM:
 		return ": CAP_NET_ADMIN is needed here";
 	default:
 		return "";
 	}
+}
+
+/* The same connection may have been here before, and the kernel remember it for a minute. */
+static int connect_it(int fd, struct soccr_conn *c, const InetSkEntry *m)
+{
+	struct net_tuple t = tcp_tuple_of(m);
+	int err = soccr_connect(fd, c);
+
+	if (err != -EADDRNOTAVAIL)
+		return err;
+	err = tcp_clear_way(&t);
+	if (err == -EADDRINUSE)
+		return err;
+	return soccr_connect(fd, c);
 }
 
 int tcp_open(struct restore *r, const InetSkEntry *m, int fd, const char *who)
@@ -192,7 +207,7 @@ int tcp_open(struct restore *r, const InetSkEntry *m, int fd, const char *who)
 
 	k.who = arena_printf(r->arena, "%s: the connection %s", who, tcp_tuple_text(m));
 	if (!err) {
-		err = soccr_open(fd, &k.c) ?: soccr_fill(fd, &k.c);
+		err = soccr_open(fd, &k.c) ?: connect_it(fd, &k.c, m) ?: soccr_fill(fd, &k.c);
 		if (err)
 			log_errno(err, "%s: %s%s", k.who, k.c.step, way_out(err));
 	}

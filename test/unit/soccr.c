@@ -98,7 +98,7 @@ static int step_of(int step, int fd, struct soccr_conn *c)
 {
 	switch (step) {
 	case 0:
-		return soccr_open(fd, c);
+		return soccr_open(fd, c) ?: soccr_connect(fd, c);
 	case 1:
 		return soccr_fill(fd, c);
 	case 2:
