@@ -347,7 +347,7 @@ static int inet_collected(struct dump *d)
 
 static int inet_read_images(struct restore *r)
 {
-	int err = files_each(r, &inet_kind, check_message, NULL);
+	int err = files_all(r, &inet_kind, check_message, NULL);
 
 	return err ?: queue_read_images(r);
 }

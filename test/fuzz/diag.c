@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Fuzzing the parsers of socket diagnostics: the first byte says which; the rest is an answer behind its nlmsghdr. */
+/*
+ * Fuzzing the parsers of socket diagnostics: the first byte says which; the rest is an answer behind its nlmsghdr, or a
+ * line of /proc/net/raw and its like.
+ */
 #include <string.h>
 
 #include "core/arena.h"
 #include "sock/diag.h"
+#include "sock/inet.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -58,17 +62,33 @@ static void try_packet(struct arena *a, const void *answer, size_t len)
 		abort();
 }
 
+static void try_line(struct arena *a, const void *answer, size_t len)
+{
+	char *line = arena_alloc(a, len + 1);
+	union inet_name local, peer;
+	uint64_t ino;
+
+	memcpy(line, answer, len);
+	for (int family = AF_INET;; family = AF_INET6) {
+		if (!parse_proc_net_line(line, family, &ino, &local, &peer) &&
+		    (local.any.sa_family != family || peer.any.sa_family != family || !*inet_name_text(&peer)))
+			abort();
+		if (family == AF_INET6)
+			break;
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const tries[])(struct arena *, const void *, size_t) = { try_unix, try_inet, try_netlink,
-		                                                               try_packet };
+		                                                               try_packet, try_line };
 	struct arena *a = arena_new();
 	/* A copy of exactly this size: a read behind its end is seen. */
 	size_t len = size ? size - 1 : 0;
 	char *answer = malloc(len ?: 1);
 
 	memcpy(answer, data + (size ? 1 : 0), len);
-	tries[size ? data[0] % 4 : 0](a, answer, len);
+	tries[size ? data[0] % 5 : 0](a, answer, len);
 	free(answer);
 	arena_free(a);
 	return 0;
