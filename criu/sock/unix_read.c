@@ -137,8 +137,6 @@ static const char *check_form(const struct usk *u)
 		return "there is a zero byte in its path";
 	if (usk_is_path(u) && u->name_len > sizeof(((struct sockaddr_un *)0)->sun_path))
 		return "its path is longer than a unix socket's can be";
-	if (m->n_waiting > (uint64_t)m->backlog + 1)
-		return "more connections wait to be accepted than it lets wait";
 	if (m->state == TCP_LISTEN && (!u->name || m->type == SOCK_DGRAM))
 		return "it listens without a name, or is a datagram socket that listens";
 	if (m->has_peer_name && (!m->peer_name.len || m->peer_name.len > NAME_MAX_LEN))

@@ -183,11 +183,12 @@ static int listen_one(struct restore *r, struct usk *l)
 	const UnixSkEntry *m = l->m;
 	struct as as = unix_as(m);
 	int err, backlog = m->backlog > INT32_MAX ? INT32_MAX : (int)m->backlog;
+	int waiting = (int)MIN(l->incoming + m->n_waiting, 4096UL);
 
 	if (m->state != TCP_LISTEN || l->handed)
 		return 0;
-	/* Without a list of those that wait (CRIU's images) all may have come in a hurry. */
-	err = as_listen(r, &as, l->fd, l->incoming ? MAX(backlog, (int)MIN(l->incoming, 4096U)) : backlog, l->text);
+	/* The backlog may have been made smaller since they came. */
+	err = as_listen(r, &as, l->fd, MAX(backlog, waiting), l->text);
 	for (size_t i = 0; i < m->n_waiting && !err; i++) {
 		struct usk *client = usk_find(all, m->waiting[i]);
 
@@ -212,7 +213,7 @@ static int finish_one(struct restore *r, struct usk *l)
 	struct as as = unix_as(l->m);
 	int err = 0;
 
-	if (l->listens && l->incoming)
+	if (l->listens && (l->incoming || l->m->n_waiting))
 		err = as_listen(r, &as, l->fd, l->m->backlog > INT32_MAX ? INT32_MAX : (int)l->m->backlog, l->text);
 	return err ?: l->at == AT_HIDDEN ? unix_publish(r, l) : 0;
 }

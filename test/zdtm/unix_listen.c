@@ -83,7 +83,7 @@ int main(void)
 	c[2] = client(1, SOCK_SEQPACKET);
 	close(client(2, SOCK_STREAM)); /* gone before it was accepted */
 	c[3] = client(2, SOCK_STREAM);
-	zdtm_must(!shutdown(c[3], SHUT_WR));
+	zdtm_must(!shutdown(c[3], SHUT_WR) && !listen(l[2], 0)); /* a smaller backlog than what waits already */
 	zdtm_ready();
 	zdtm_wait();
 
