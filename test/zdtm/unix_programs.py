@@ -1,0 +1,127 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+# Servers on unix sockets, each dumped and restored twice, serving before and after: memcached, redis, ssh-agent, dbus-daemon,
+# tmux. What is not installed is passed over.
+# zdtm: driver
+# zdtm: needs-root
+import os
+import shutil
+import socket
+import subprocess
+
+from driver import check, run_all, scenario, text, wait_for
+
+
+def ask(path, words, n=1000):
+    c = socket.socket(socket.AF_UNIX)
+    c.settimeout(10)
+    c.connect(path)
+    c.sendall(words)
+    got = c.recv(n)
+    c.close()
+    return got
+
+
+def there(path):
+    try:
+        c = socket.socket(socket.AF_UNIX)
+        c.connect(path)
+        c.close()
+        return True
+    except OSError:
+        return False
+
+
+def start(s, path, *args, **kw):
+    if not shutil.which(args[0]):
+        return False
+    s.proc = subprocess.Popen(args, cwd=s.dir, stdin=subprocess.DEVNULL, stdout=open(s.path("out"), "w"),
+                              stderr=subprocess.STDOUT, start_new_session=True, **kw)
+    s.pid = s.proc.pid
+    check(wait_for(lambda: there(path), 20), "%s does not start: %s" % (args[0], text(s.path("out"))))
+    return True
+
+
+def rounds(s, works):
+    works(0)
+    for i in (1, 2):
+        s.dump()
+        s.restore()
+        works(i)
+    s.kill()
+
+
+@scenario
+def memcached(s):
+    path = s.path("sock")
+
+    def works(i):
+        if i:
+            check(b"value %d" % (i - 1) in ask(path, b"get key\r\n"), "the value is lost")
+        check(ask(path, b"set key 0 0 7\r\nvalue %d\r\n" % i) == b"STORED\r\n", "it does not store")
+
+    if start(s, path, "memcached", "-u", "root", "-s", path):
+        rounds(s, works)
+
+
+@scenario
+def redis_server(s):
+    path = s.path("sock")
+
+    def works(i):
+        check(ask(path, b"INCR key\r\n") == b":%d\r\n" % (i + 1), "the count differs")
+
+    if start(s, path, "redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--daemonize", "no"):
+        rounds(s, works)
+
+
+@scenario
+def ssh_agent(s):
+    path = s.path("sock")
+    env = dict(os.environ, SSH_AUTH_SOCK=path)
+
+    def works(i):
+        listed = subprocess.run(["ssh-add", "-l"], env=env, capture_output=True, text=True, timeout=20)
+        check(listed.stdout.count("\n") == i + 1, "keys: %s%s" % (listed.stdout, listed.stderr))
+
+    def key(i):
+        if i:
+            works(i - 1)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", s.path("key%d" % i)], check=True, timeout=20,
+                       stdin=subprocess.DEVNULL)
+        subprocess.run(["ssh-add", "-q", s.path("key%d" % i)], env=env, check=True, timeout=20, capture_output=True)
+        works(i)
+
+    if shutil.which("ssh-add") and start(s, path, "ssh-agent", "-D", "-a", path):
+        rounds(s, key)
+
+
+@scenario
+def dbus_daemon(s):
+    path = s.path("sock")
+
+    def works(i):
+        got = subprocess.run(["dbus-send", "--bus=unix:path=" + path, "--print-reply", "--dest=org.freedesktop.DBus", "/",
+                              "org.freedesktop.DBus.ListNames"], capture_output=True, text=True, timeout=20)
+        check("org.freedesktop.DBus" in got.stdout, got.stdout + got.stderr)
+
+    if shutil.which("dbus-send") and start(s, path, "dbus-daemon", "--session", "--nofork", "--address=unix:path=" + path):
+        rounds(s, works)
+
+
+@scenario
+def tmux(s):
+    path = s.path("sock")
+
+    def works(i):
+        got = subprocess.run(["tmux", "-S", path, "new-window", "-d", "-n", "w%d" % i, "cat", ";", "list-windows", "-F", "#W"],
+                             capture_output=True, text=True, timeout=20)
+        check(all("w%d" % j in got.stdout for j in range(i + 1)), got.stdout + got.stderr)
+
+    env = dict(os.environ, TERM="xterm")
+    if start(s, path, "tmux", "-S", path, "-D", env=env):
+        subprocess.run(["tmux", "-S", path, "set", "-g", "exit-empty", "off", ";", "new-session", "-d", "cat"], check=True, env=env)
+        rounds(s, works)
+
+
+run_all()
