@@ -17,6 +17,7 @@
 #include "cmd/build.h"
 #include "cmd/pids.h"
 #include "core/log.h"
+#include "core/memfd_exec.h"
 #include "core/proc.h"
 #include "mm/mm.h"
 #include "tty/tty.h"
@@ -66,12 +67,15 @@ static int start_elf_file(struct build *b, struct node *n)
 		.slot = n->agent->slot_at,
 		.stack_top = n->agent->stack_top,
 	};
-	_cleanup_close_ int fd = memfd_create("criu-agent", MFD_CLOEXEC);
+	_cleanup_close_ int fd = memfd_exec("criu-agent", MFD_CLOEXEC);
 	uint8_t elf[PAGE_SIZE];
 	size_t len = arch_start_elf(f->at - PAGE_SIZE, &params, elf);
 
-	if (fd < 0 || write(fd, elf, len) != (ssize_t)len)
-		return log_errno(-errno, "making the ELF that a process starts from");
+	if (fd < 0)
+		return log_errno(fd, "making the ELF that a process starts from, in a memfd%s",
+		                 fd == -EACCES ? " (vm.memfd_noexec is 2)" : "");
+	if (write(fd, elf, len) != (ssize_t)len)
+		return log_errno(-errno, "writing the ELF that a process starts from");
 	return move_fd(&fd);
 }
 

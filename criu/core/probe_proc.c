@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
+#include "core/memfd_exec.h"
 #include "core/probe_fns.h"
 #include "core/proc.h"
 #include "uapi/fcntl_bits.h"
@@ -135,11 +136,11 @@ int probe_anon_vma_name(void)
 /* An empty file is no program (ENOEXEC), but it shows whether one may be executed (EACCES: vm.memfd_noexec). */
 int probe_memfd_exec(void)
 {
-	_cleanup_close_ int fd = memfd_create("criu-check", MFD_CLOEXEC);
+	_cleanup_close_ int fd = memfd_exec("criu-check", MFD_CLOEXEC);
 	static char *const none[] = { NULL };
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	syscall(SYS_execveat, fd, "", none, none, AT_EMPTY_PATH);
 	return errno == ENOEXEC ? 0 : -errno;
 }

@@ -12,6 +12,7 @@
 
 #include "core/files.h"
 #include "core/log.h"
+#include "core/memfd_exec.h"
 #include "core/table.h"
 #include "memfd.pb-c.h"
 #include "mm/shmem_restore.h"
@@ -281,16 +282,16 @@ static void count(struct restore *r)
 
 /*
  * With a mode of 0777 or 0666, and all seals possible. Whether it may be executed is said either way, so that the
- * machine's own idea (vm.memfd_noexec) does not matter; before 6.3 there was nothing to be said.
+ * machine's own idea (vm.memfd_noexec) does not matter.
  */
 static int create(const MemfdInodeEntry *m)
 {
 	bool noexec = m->seals & F_SEAL_EXEC && !(m->has_mode && m->mode & ALL_X);
-	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-	int fd = memfd_create(m->name, flags | (noexec ? MFD_NOEXEC_SEAL : MFD_EXEC));
+	int fd;
 
-	if (fd < 0 && errno == EINVAL && !(m->seals & F_SEAL_EXEC))
-		fd = memfd_create(m->name, flags);
+	if (!noexec)
+		return memfd_exec(m->name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	fd = memfd_create(m->name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
 	return fd < 0 ? -errno : fd;
 }
 
