@@ -4,7 +4,7 @@
  * name.
  *
  * zdtm: exclusive
- * zdtm: refuse fd 100: .*127\.0\.0\.1:[0-9]+ connected to 127\.0\.0\.1:[0-9]+: connected TCP sockets are not supported
+ * zdtm: refuse fd 100: .*the connection 127\.0\.0\.1:[0-9]+ - 127\.0\.0\.1:[0-9]+: give --tcp-established
  * zdtm: refuse fd 101: .*with 2 connections .*from 127\.0\.0\.1:[0-9]+, 127.*--skip-in-flight
  * zdtm: refuse fd 102: .*not sent yet \(UDP_CORK
  * zdtm: refuse fd 103: .*eBPF program
