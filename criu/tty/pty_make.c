@@ -238,14 +238,18 @@ static int set_up(struct restore *r, struct pty *p)
 	uint32_t status = p->file[PTY_MASTER]->flags & ~(uint32_t)(O_ASYNC | O_ACCMODE);
 	int unlock = 0, on = 1, err;
 
-	if (fcntl(p->master, F_SETFL, status) || ioctl(p->master, TIOCSPTLCK, &unlock))
+	if (fcntl(p->master, F_SETFL, status | O_NONBLOCK) || ioctl(p->master, TIOCSPTLCK, &unlock))
 		return log_errno(-errno, "terminal %u: unlocking it", p->index);
 	err = tty_params_set_size(p->master, e);
 	if (err)
 		return log_errno(err, "terminal %u: its size", p->index);
-	if (had_slave(p))
-		return fill(r, p);
-	err = tty_params_set_termios(p->master, e);
+	if (had_slave(p)) {
+		err = fill(r, p);
+		if (!err && fcntl(p->master, F_SETFL, status))
+			err = log_errno(-errno, "terminal %u: flags of its master", p->index);
+		return err;
+	}
+	err = fcntl(p->master, F_SETFL, status) ? -errno : tty_params_set_termios(p->master, e);
 	if (!err && m->packet_mode && ioctl(p->master, TIOCPKT, &on))
 		err = -errno;
 	return err ? log_errno(err, "terminal %u: its settings", p->index) : 0;

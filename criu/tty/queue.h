@@ -14,7 +14,7 @@
 
 #include "common.h"
 
-#define LINE_MAX_TTY 4095 /* what the line discipline holds; the rest waits behind it, as it was written */
+#define LINE_MAX_TTY 4095 /* what the line discipline holds */
 #define QUEUE_MAX    (24 << 10)
 
 /* One place in the slave's queue. */
@@ -27,7 +27,9 @@ enum place_mark {
 
 struct tty_queue {
 	uint32_t n_master, n_slave;
-	bool stopped;          /* the slave's output: by ^S, or tcflow(TCOOFF) */
+	uint32_t n_done; /* of the slave's, how many the line discipline has worked on; the rest waits behind them as it
+	                    was written, to be echoed and translated when there is room */
+	bool stopped;    /* the slave's output: by ^S, or tcflow(TCOOFF) */
 	uint8_t packet_status; /* TIOCPKT_* that the master has not read yet */
 	uint8_t master[QUEUE_MAX];
 	uint8_t slave[QUEUE_MAX];
@@ -41,7 +43,7 @@ struct tty_mode {
 	int packet;
 };
 
-/* Both ends: the slave's own description has O_NONBLOCK, the master may be anybody's. */
+/* Both ends, with O_NONBLOCK while they are worked on. */
 struct tty_ends {
 	int master, slave;
 };

@@ -32,7 +32,7 @@ static int drain_status(int fd, uint8_t *status)
 	return n < 0 ? -errno : 0;
 }
 
-/* The description may be a blocking one: read is what is there. poll(2) waits for what is on its way in the kernel. */
+/* poll(2) waits for what is on its way in the kernel. */
 static int drain_master(int fd, struct tty_queue *q)
 {
 	int waiting = 0;
@@ -117,17 +117,31 @@ static int drain_raw(int fd, struct tty_queue *q, bool literal)
 	return err;
 }
 
-/* What waits behind a full queue comes in while it is drained: it must not be echoed, translated or taken for signals.
+/*
+ * What waits behind a full queue comes in while it is drained (or earlier, when only little is left in it). It must not
+ * be translated or taken for signals. But it is echoed, so that it is known how much of it there was.
  */
 static struct termios2 quiet(const struct termios2 *t)
 {
 	struct termios2 q = *t;
 
 	q.c_iflag &= IUTF8;
-	q.c_lflag &= ICANON | EXTPROC;
+	q.c_oflag = 0;
+	q.c_lflag = (q.c_lflag & (ICANON | EXTPROC)) | ECHO;
 	memset(q.c_cc, 0, sizeof(q.c_cc));
 	q.c_cc[VMIN] = 1;
 	return q;
+}
+
+/* The queue of the master was empty. */
+static int count_echo(const struct tty_ends *e, struct tty_queue *q)
+{
+	uint32_t before = q->n_master;
+	int err = write(e->slave, "", 0) < 0 ? -errno : drain_master(e->master, q);
+
+	q->n_done = q->n_slave - MIN(q->n_slave, q->n_master - before);
+	q->n_master = before;
+	return err;
 }
 
 /* An unfinished line can only be read after a change to raw mode, which makes the kernel forget where lines end. */
@@ -169,5 +183,7 @@ int queue_drain(const struct tty_ends *e, const struct tty_mode *m, struct tty_q
 	q->stopped = !err && !(events(e->slave, POLLOUT) & POLLOUT);
 	if (!err && q->stopped)
 		err = start_output(e, q);
-	return err ?: drain_slave(e->slave, &m->termios, q);
+	if (!err)
+		err = drain_slave(e->slave, &m->termios, q);
+	return err ?: count_echo(e, q);
 }

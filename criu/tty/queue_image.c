@@ -34,6 +34,8 @@ static int fill_slave(const TtyDataEntry *e, struct tty_queue *q)
 	for (size_t i = 0; i <= len; i++) {
 		while (next_is(e->eof, e->n_eof, &eof, i))
 			add(q, 0, PLACE_EOF);
+		if (i == (e->has_behind ? MIN(e->behind, len) : len))
+			q->n_done = q->n_slave;
 		if (i == len)
 			break;
 		if (next_is(e->eol, e->n_eol, &eol, i))
@@ -48,7 +50,7 @@ static int fill_slave(const TtyDataEntry *e, struct tty_queue *q)
 
 int queue_from_data(const TtyDataEntry *master, const TtyDataEntry *slave, struct tty_queue *q)
 {
-	q->n_master = q->n_slave = 0;
+	q->n_master = q->n_slave = q->n_done = 0;
 	if (master && master->data.len > QUEUE_MAX)
 		return log_errno(-EINVAL, "tty-data.img: terminal %u: %zu bytes are more than a terminal holds",
 		                 master->tty_id, master->data.len);
@@ -59,23 +61,37 @@ int queue_from_data(const TtyDataEntry *master, const TtyDataEntry *slave, struc
 	return slave ? fill_slave(slave, q) : 0;
 }
 
-TtyDataEntry *queue_to_data(struct arena *a, uint32_t id, const uint8_t *bytes, const uint8_t *marks, size_t n)
+static void add_place(struct arena *a, TtyDataEntry *e, enum place_mark mark, uint8_t byte)
+{
+	uint32_t at = (uint32_t)e->data.len;
+
+	if (mark == PLACE_EOF)
+		arena_push(a, &e->eof, &e->n_eof, at);
+	else
+		e->data.data[e->data.len++] = byte;
+	if (mark == PLACE_EOL)
+		arena_push(a, &e->eol, &e->n_eol, at);
+	if (mark == PLACE_LITERAL)
+		arena_push(a, &e->literal, &e->n_literal, at);
+}
+
+TtyDataEntry *queue_to_data(struct arena *a, uint32_t id, const struct tty_queue *q, bool master)
 {
 	TtyDataEntry *e = arena_msg(a, TtyDataEntry, tty_data_entry);
 
 	e->tty_id = id;
-	e->data.data = arena_alloc(a, n);
-	for (size_t i = 0; i < n; i++) {
-		uint32_t at = (uint32_t)e->data.len;
-
-		if (marks && marks[i] == PLACE_EOF)
-			arena_push(a, &e->eof, &e->n_eof, at);
-		if (marks && marks[i] == PLACE_EOL)
-			arena_push(a, &e->eol, &e->n_eol, at);
-		if (marks && marks[i] == PLACE_LITERAL)
-			arena_push(a, &e->literal, &e->n_literal, at);
-		if (!marks || marks[i] != PLACE_EOF)
-			e->data.data[e->data.len++] = bytes[i];
+	if (master) {
+		e->data.len = q->n_master;
+		e->data.data = arena_memdup(a, q->master, q->n_master);
+		return e;
+	}
+	e->data.data = arena_alloc(a, q->n_slave);
+	for (size_t i = 0; i < q->n_slave; i++) {
+		if (i == q->n_done) {
+			e->has_behind = true;
+			e->behind = (uint32_t)e->data.len;
+		}
+		add_place(a, e, i < q->n_done ? q->mark[i] : PLACE_BYTE, q->slave[i]);
 	}
 	return e;
 }

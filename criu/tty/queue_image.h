@@ -10,7 +10,7 @@
 /* Fills both queues of q; NULL: that one is empty. Negative errno (logged). */
 int queue_from_data(const TtyDataEntry *master, const TtyDataEntry *slave, struct tty_queue *q);
 
-/* The message for one queue. marks: NULL for a master's. */
-TtyDataEntry *queue_to_data(struct arena *a, uint32_t id, const uint8_t *bytes, const uint8_t *marks, size_t n);
+/* The message for one queue. */
+TtyDataEntry *queue_to_data(struct arena *a, uint32_t id, const struct tty_queue *q, bool master);
 
 #endif

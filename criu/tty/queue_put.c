@@ -21,20 +21,25 @@ static bool has_event(int fd, short event)
 	return poll(&p, 1, 0) > 0 && (p.revents & event);
 }
 
+/*
+ * In pieces of what the kernel puts into one buffer (TTY_BUFFER_PAGE): so a terminal takes more than in any others, and
+ * what it had held before fits. poll(2) says that there is no room when there still is some.
+ */
+#define PIECE 1792
+
 static int write_all(int fd, const uint8_t *buf, size_t n)
 {
-	while (n) {
-		struct pollfd p = { .fd = fd, .events = POLLOUT };
-		ssize_t done = poll(&p, 1, WAIT_MS) > 0 ? write(fd, buf, MIN(n, 256)) : -1;
+	for (unsigned tries = 0; n && tries < WAIT_MS * 5; tries++) {
+		ssize_t done = write(fd, buf, MIN(n, PIECE));
 
 		if (done < 0 && errno != EAGAIN)
 			return -errno;
-		if (done < 0 && !(p.revents & POLLOUT))
-			return -ETIMEDOUT;
+		if (done <= 0)
+			nap(200);
 		buf += MAX(done, 0);
 		n -= (size_t)MAX(done, 0);
 	}
-	return 0;
+	return n ? -ETIMEDOUT : 0;
 }
 
 /* ---- the slave's ---- */
@@ -152,7 +157,7 @@ static int put_last(const struct tty_ends *e, struct chunk *c, bool canon)
 static int put_slave(const struct tty_ends *e, const struct tty_mode *m, const struct tty_queue *q)
 {
 	bool canon = (m->termios.c_lflag & (ICANON | EXTPROC)) == ICANON;
-	size_t end = MIN(q->n_slave, LINE_MAX_TTY), at = 0;
+	size_t end = MIN(q->n_done, LINE_MAX_TTY), at = 0;
 	struct chunk c;
 	int err = 0;
 
@@ -260,6 +265,7 @@ int queue_put(const struct tty_ends *e, const struct tty_mode *m, const struct t
 {
 	bool note_stop = q->packet_status & TIOCPKT_STOP;
 	bool refill = q->n_slave || q->n_master;
+	size_t done = MIN(q->n_done, LINE_MAX_TTY);
 	int err = refill && ioctl(e->slave, TCXONC, TCOON) ? -errno : 0;
 
 	if (!err)
@@ -268,8 +274,8 @@ int queue_put(const struct tty_ends *e, const struct tty_mode *m, const struct t
 		err = put_master(e, m, q);
 	if (!err)
 		err = set_mode(e, m);
-	if (!err && q->n_slave > LINE_MAX_TTY)
-		err = write_all(e->master, q->slave + LINE_MAX_TTY, q->n_slave - LINE_MAX_TTY);
+	if (!err && q->n_slave > done)
+		err = write_all(e->master, q->slave + done, q->n_slave - done);
 	if (!err && q->stopped && !note_stop)
 		err = stop_output(e, m, q);
 	if (!err && m->packet && ioctl(e->master, TIOCPKT, &m->packet))

@@ -26,8 +26,8 @@
 #define END_IN_MS 20000
 
 struct job {
-	int master, err;
-	bool gone, put; /* the slave is; what was drained was put back */
+	int master, err, put; /* errors of reading and of putting back */
+	bool gone;            /* the slave is */
 	struct tty_queue queue;
 };
 
@@ -41,7 +41,20 @@ static int work_on(struct job *j, const struct tty_ends *e)
 	if (err)
 		return err;
 	err = queue_drain(e, &mode, &j->queue);
-	j->put = !queue_put(e, &mode, &j->queue);
+	j->put = queue_put(e, &mode, &j->queue);
+	return err;
+}
+
+/* The tasks that share the description stand still. */
+static int work_without_waiting(struct job *j, const struct tty_ends *e)
+{
+	int flags = fcntl(e->master, F_GETFL), err;
+
+	if (flags < 0 || fcntl(e->master, F_SETFL, flags | O_NONBLOCK))
+		return -errno;
+	err = work_on(j, e);
+	if (fcntl(e->master, F_SETFL, flags))
+		err = err ?: -errno;
 	return err;
 }
 
@@ -58,7 +71,7 @@ static int open_and_work(struct job *j)
 	if (locked && ioctl(e.master, TIOCSPTLCK, &locked))
 		err = err ?: -errno;
 	if (!err) {
-		err = work_on(j, &e);
+		err = work_without_waiting(j, &e);
 		close(e.slave);
 	}
 	return err;
@@ -133,9 +146,9 @@ static void fill(struct dump *d, struct term *master, const struct job *j)
 	e->has_packet_status = q->packet_status;
 	e->packet_status = q->packet_status;
 	if (q->n_master)
-		master->data = queue_to_data(d->arena, e->id, q->master, NULL, q->n_master);
+		master->data = queue_to_data(d->arena, e->id, q, true);
 	if (q->n_slave && master->peer)
-		master->peer->data = queue_to_data(d->arena, master->peer->entry->id, q->slave, q->mark, q->n_slave);
+		master->peer->data = queue_to_data(d->arena, master->peer->entry->id, q, false);
 	else if (q->n_slave)
 		log_warn("%s: terminal %u: nobody has its slave; %u bytes that wait to be read there are dropped",
 		         master->who, master->index, q->n_slave);
@@ -143,13 +156,12 @@ static void fill(struct dump *d, struct term *master, const struct job *j)
 
 static int check_job(struct dump *d, struct term *master, const struct job *j)
 {
-	if (!j->err && j->put)
+	if (j->put)
+		return log_errno(j->put, "%s: terminal %u: putting its queues back", master->who, master->index);
+	if (!j->err)
 		fill(d, master, j);
-	if (!j->err && j->put)
+	if (!j->err)
 		return 0;
-	if (!j->put)
-		return log_errno(j->err ?: -EIO, "%s: terminal %u: its queues could not be %s", master->who,
-		                 master->index, j->err ? "read" : "put back");
 	return log_errno(j->err, "%s: terminal %u: reading its queues", master->who, master->index);
 }
 

@@ -32,7 +32,7 @@ static struct twin open_twin(void)
 	struct twin t;
 	int unlock = 0;
 
-	t.e.master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	t.e.master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 	assert_true(t.e.master >= 0 && !ioctl(t.e.master, TIOCSPTLCK, &unlock));
 	t.e.slave = ioctl(t.e.master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 	assert_true(t.e.slave >= 0);
