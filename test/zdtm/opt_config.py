@@ -30,7 +30,7 @@ def help_text(s):
 
 @scenario
 def refused_by_name(s):
-    for opt in ("--tcp-established", "--no-such-option", "--lazy-pages"):
+    for opt in ("--weak-sysctls", "--no-such-option", "--lazy-pages"):
         s.victim()
         rc = s.dump(opt, ok=False)
         check(rc != 0 and opt.lstrip("-") in s.out + text(s.imgs + "/dump.log"), "%s: %d, %r" % (opt, rc, s.out[:300]))
