@@ -346,8 +346,10 @@ static int set_owner(const struct inode *f, int fd)
 
 	if (fstat(fd, &st))
 		return -errno;
+	/* In a user namespace the owner may be nobody. */
 	if ((st.st_uid != m->uid || st.st_gid != m->gid) && fchown(fd, m->uid, m->gid))
-		return log_errno(-errno, "the memfd %s: its owner %u:%u", m->name, m->uid, m->gid);
+		log_warn("the memfd %s: its owner is %u:%u instead of %u:%u: %s", m->name, st.st_uid, st.st_gid, m->uid,
+		         m->gid, strerror(errno));
 	if (m->has_mode && (st.st_mode & ~(unsigned)S_IFMT) != (m->mode & ~(unsigned)S_IFMT) &&
 	    fchmod(fd, m->mode & ~(unsigned)S_IFMT))
 		return log_errno(-errno, "the memfd %s: its mode 0%o", m->name, m->mode);

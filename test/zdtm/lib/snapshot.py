@@ -215,12 +215,30 @@ class Snapshot:
             fds = []
         self._put(pid, "fds", " ".join(map(str, fds)))
         for fd in fds:
-            self._put(pid, "fd %d/link" % fd, self._name(link("/proc/%d/fd/%d" % (pid, fd))))
+            self._put(pid, "fd %d/link" % fd, self._own_namespace(pid, self._name(link("/proc/%d/fd/%d" % (pid, fd)))))
             seen = {}  # keys come more than once: locks
             for line in watches(text("/proc/%d/fdinfo/%d" % (pid, fd))):
                 k, _, v = line.partition(":")
                 seen[k] = seen.get(k, 0) + 1
-                self._put(pid, "fd %d/%s%s" % (fd, k, "+%d" % seen[k] if seen[k] > 1 else ""), v.strip())
+                self._put(pid, "fd %d/%s%s" % (fd, k, "+%d" % seen[k] if seen[k] > 1 else ""),
+                          self._inner_pids(k, v.strip()))
+
+    def _inner_pids(self, key, value):
+        """Pids in fdinfo are those of whoever looks; what counts is the task's own view."""
+        if key == "Pid" and value.isdigit():
+            return self._pid(value)
+        if key == "NSpid":
+            return value.split()[-1] if value else value
+        if key == "lock":
+            parts = value.split()
+            if len(parts) > 4 and parts[4].isdigit():
+                return re.sub(r"^((?:\S+\s+){4})\d+", lambda m: m[1] + self._pid(parts[4]), value)
+        return value
+
+    @staticmethod
+    def _own_namespace(pid, name):
+        kind = name.partition(":[")[0]
+        return kind + ":[its own]" if name.startswith(kind + ":[") and name == link("/proc/%d/ns/%s" % (pid, kind)) else name
 
     def _sharing(self):
         """Which tasks share which objects, and which descriptors are one description."""
