@@ -157,7 +157,8 @@ int inherit_check(struct restore *r)
 		if (*name)
 			find_other_end(&all, fd, name);
 	}
-	/* What a terminal is called stands in an image of their own: that row looks for what was handed in by itself. */
+	/* What a terminal is called stands in an image of their own: that row looks for what was handed in by itself.
+	 */
 	for (size_t i = 0; i < all.n; i++)
 		if (!all.list[i].used && strncmp(all.list[i].resource, "tty[", 4))
 			log_warn("--inherit-fd fd[%d]:%s: nothing in the checkpoint has this name", all.list[i].fd,

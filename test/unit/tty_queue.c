@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "tty/queue.h"
+#include "tty/queue_image.h"
 
 struct twin {
 	struct tty_ends e;
@@ -250,11 +250,47 @@ static void full(void **state)
 	close_twin(&t[1]);
 }
 
+/* Through the image's message and back; and what no dump writes is refused. */
+static void in_images(void **state)
+{
+	static struct tty_queue q, back;
+	struct arena *a = arena_new();
+	TtyDataEntry *m, *s;
+	uint32_t far[] = { 3, 1 };
+
+	for (unsigned i = 0; i < 500; i++) {
+		q.master[i] = q.slave[i] = (uint8_t)pick(256);
+		q.mark[i] = i < 400 ? (uint8_t)pick(4) : PLACE_BYTE;
+		if (q.mark[i] == PLACE_EOF)
+			q.slave[i] = 0;
+	}
+	q.n_master = q.n_slave = 500;
+	for (q.n_done = 400; q.n_done <= 500; q.n_done += 100) {
+		m = queue_to_data(a, 1, &q, true);
+		s = queue_to_data(a, 2, &q, false);
+		memset(&back, 0xff, sizeof(back));
+		assert_int_equal(queue_from_data(m, s, &back), 0);
+		assert_true(back.n_master == 500 && back.n_slave == 500 && back.n_done == q.n_done);
+		assert_memory_equal(back.master, q.master, 500);
+		assert_memory_equal(back.slave, q.slave, 500);
+		assert_memory_equal(back.mark, q.mark, 500);
+	}
+	assert_int_equal(queue_from_data(NULL, NULL, &back), 0);
+	assert_true(!back.n_master && !back.n_slave && !back.n_done);
+	s->eol = far;
+	s->n_eol = 2;
+	assert_int_equal(queue_from_data(m, s, &back), -EINVAL);
+	m->data.len = QUEUE_MAX + 1;
+	assert_int_equal(queue_from_data(m, NULL, &back), -EINVAL);
+	arena_free(a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_rounds),
 		cmocka_unit_test(full),
+		cmocka_unit_test(in_images),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,8 @@
  * session, which could not open it. All lead to the session's terminal.
  *
  * zdtm: iters 2
+ * zdtm: exclusive
+ * zdtm: flavour ns
  */
 #include <poll.h>
 #include <sys/ioctl.h>

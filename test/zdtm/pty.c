@@ -4,6 +4,8 @@
  * group in the foreground, window size, settings, packet mode off; bytes go through both ways.
  *
  * zdtm: restores 2
+ * zdtm: exclusive
+ * zdtm: flavour ns
  */
 #include <sys/ioctl.h>
 #include <termios.h>

@@ -2,6 +2,8 @@
 /*
  * A thousand pseudo terminals, opened in no order, some of the indices between them free. Each has its index, and a
  * line in its queue.
+ *
+ * zdtm: exclusive
  */
 #include <sys/ioctl.h>
 #include <sys/resource.h>

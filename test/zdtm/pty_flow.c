@@ -5,6 +5,7 @@
  *
  * zdtm: frozen
  * zdtm: iters 3
+ * zdtm: exclusive
  */
 #include <poll.h>
 #include <sys/ioctl.h>

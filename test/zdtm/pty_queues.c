@@ -6,6 +6,8 @@
  *
  * zdtm: victim points random
  * zdtm: iters 2
+ * zdtm: exclusive
+ * zdtm: flavour ns
  */
 #include <asm/termbits.h>
 #include <poll.h>
