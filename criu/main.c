@@ -11,6 +11,7 @@ static int (*const commands[CMD_COUNT])(const struct options *, struct events *)
 	[CMD_DUMP] = cmd_dump,
 	[CMD_RESTORE] = cmd_restore,
 	[CMD_CHECK] = cmd_check,
+	[CMD_UNLOCK] = cmd_unlock,
 };
 
 /* An image must not become descriptor 2 by accident, and take the errors. */

@@ -12,6 +12,9 @@
 int cmd_dump(const struct options *o, struct events *events);
 int cmd_restore(const struct options *o, struct events *events);
 
+/* Removes the network lock that the dump of a checkpoint left; says whether there was one (log_msg). */
+int cmd_unlock(const struct options *o, struct events *events);
+
 /* Whether the kernel has what is needed: what it finds is said on standard output (log_msg). */
 int cmd_check(const struct options *o, struct events *events);
 

@@ -24,12 +24,13 @@ struct dump {
 	struct filters *filters;       /* task/seccomp.c */
 	char run_id[40];               /* a new one each run: inventory, and what is left in the kernel */
 	struct tcp_dump *tcp;          /* sock/tcp_dump.c */
-	struct diag *diag;             /* sock/diag.c */
-	struct image *queues;          /* sk-queues.img, sock/queue_dump.c; NULL before there is one */
-	struct file_locked *locked;    /* core/files.h; newest first */
-	struct ghosts *ghosts;         /* core/ghost.h */
-	struct remaps *remaps;         /* core/remap.h */
-	void *kind_state[32];          /* for kinds with something to keep for the whole dump: see kind_state() */
+	uint32_t lock_mark;   /* that the network lock will let through which this dump leaves; 0: it leaves none */
+	struct diag *diag;    /* sock/diag.c */
+	struct image *queues; /* sk-queues.img, sock/queue_dump.c; NULL before there is one */
+	struct file_locked *locked; /* core/files.h; newest first */
+	struct ghosts *ghosts;      /* core/ghost.h */
+	struct remaps *remaps;      /* core/remap.h */
+	void *kind_state[32];       /* for kinds with something to keep for the whole dump: see kind_state() */
 };
 
 /* A dump's view of a task, hung off task->dump. */

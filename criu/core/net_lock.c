@@ -20,6 +20,7 @@
 /* Before defragmentation (-400), raw (-300) and conntrack (-200). A restore's own table looks after the lasting one. */
 #define PRIORITY         (-450)
 #define PRIORITY_RESTORE (-445)
+#define PRIORITY_BEFORE  (-455) /* ... and before it, where that wants another mark */
 
 /* Types as nft(8) numbers them, so that it lists the sets: ipv4_addr 7, ipv6_addr 8, inet_service 13; 6 bits each. */
 #define KEY_TYPE(addr)   ((addr) << 18 | 13U << 12 | (addr) << 6 | 13U)
@@ -171,19 +172,20 @@ static int add_elements(struct nft_batch *b, const char *table, int which, const
 
 /* ---- the lock ---- */
 
-static int add_all(struct nft_batch *b, const char *name, enum net_lock_kind kind, uint32_t mark,
-                   const struct net_tuple *tuples, size_t n)
+static int add_all(struct nft_batch *b, const struct net_lock_spec *spec, const struct net_tuple *tuples, size_t n)
 {
-	int priority = kind == NET_LOCK_RESTORE ? PRIORITY_RESTORE : PRIORITY, err;
+	int priority = spec->kind == NET_LOCK_RESTORE ? PRIORITY_RESTORE : PRIORITY, err;
 
-	err = add_table(b, name, kind != NET_LOCK_LASTING);
+	err = add_table(b, spec->name, spec->kind != NET_LOCK_LASTING);
 	for (int which = 0; !err && which < 2; which++)
-		err = add_set(b, name, which) ?: add_elements(b, name, which, tuples, n);
+		err = add_set(b, spec->name, which) ?: add_elements(b, spec->name, which, tuples, n);
 	if (!err)
-		err = add_chain(b, name, "in", NF_INET_PRE_ROUTING, priority)
-		          ?: add_chain(b, name, "out", NF_INET_LOCAL_OUT, priority);
+		err = add_chain(b, spec->name, "in", NF_INET_PRE_ROUTING, priority)
+		          ?: add_chain(b, spec->name, "out", NF_INET_LOCAL_OUT, priority);
+	if (!err && spec->before)
+		err = add_chain(b, spec->name, "pre", NF_INET_LOCAL_OUT, PRIORITY_BEFORE);
 	for (int which = 0; !err && which < 2; which++)
-		err = lock_rules_add(b, name, set_names[which], which, kind, mark);
+		err = lock_rules_add(b, set_names[which], which, spec);
 	return err;
 }
 
@@ -203,19 +205,20 @@ static const char *way_out(int err)
 	}
 }
 
-int net_lock_take(struct arena *a, const char *name, enum net_lock_kind kind, uint32_t mark,
-                  const struct net_tuple *tuples, size_t n, struct net_lock **lockp)
+int net_lock_take(struct arena *a, const struct net_lock_spec *spec, const struct net_tuple *tuples, size_t n,
+                  struct net_lock **lockp)
 {
 	struct net_lock *lock = arena_new_of(a, struct net_lock);
 	int err = nft_open(&lock->batch);
 
-	lock->name = arena_strdup(a, name);
+	lock->name = arena_strdup(a, spec->name);
 	if (!err) {
-		err = add_all(&lock->batch, name, kind, mark, tuples, n) ?: nft_commit(&lock->batch);
+		err = add_all(&lock->batch, spec, tuples, n) ?: nft_commit(&lock->batch);
 		if (err)
-			log_errno(err, "locking %zu connections (nftables, table inet %s)%s", n, name, way_out(err));
+			log_errno(err, "locking %zu connections (nftables, table inet %s)%s", n, spec->name,
+			          way_out(err));
 	}
-	if (err || kind == NET_LOCK_LASTING)
+	if (err || spec->kind == NET_LOCK_LASTING)
 		nft_close(&lock->batch);
 	else
 		*lockp = lock;
@@ -226,6 +229,15 @@ void net_lock_drop(struct net_lock *lock)
 {
 	if (lock)
 		nft_close(&lock->batch);
+}
+
+int net_lock_method_of(const char *word)
+{
+	if (!word || !strcmp(word, "nftables"))
+		return NET_LOCK_NFTABLES;
+	if (!strcmp(word, "iptables"))
+		return NET_LOCK_IPTABLES;
+	return strcmp(word, "skip") ? -EINVAL : NET_LOCK_SKIP;
 }
 
 void net_lock_settle(void)

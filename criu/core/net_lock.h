@@ -23,6 +23,15 @@ struct net_tuple {
 	uint16_t local_port, remote_port;
 };
 
+/* How; the numbers are those of the inventory's network_lock_method and of rpc.proto. */
+enum net_lock_method { NET_LOCK_IPTABLES = 1, NET_LOCK_NFTABLES = 2, NET_LOCK_SKIP = 3 };
+
+/*
+ * The value of --network-lock, NULL: not given, which means nftables. -EINVAL (not logged) for an unknown word. A
+ * service must not take rpc.proto's default, IPTABLES, for what it was told: only has_network_lock says that it was.
+ */
+int net_lock_method_of(const char *word);
+
 enum net_lock_kind {
 	NET_LOCK_DUMP,    /* nothing is let through */
 	NET_LOCK_RESTORE, /* packets with the mark are, and lose it at once: no later rule sees it */
@@ -30,15 +39,23 @@ enum net_lock_kind {
 	                     table */
 };
 
+struct net_lock_spec {
+	const char *name; /* of the table (family inet) */
+	enum net_lock_kind kind;
+	uint32_t mark;
+	/* NET_LOCK_RESTORE alone: the mark that another lock lets through, where it is not the same; 0: none. */
+	uint32_t before; /* one that looks at packets before this: our own lasting table */
+	uint32_t behind; /* one that looks at them after this: CRIU's, or iptables */
+};
+
 struct net_lock;
 
 /*
- * Locks. name: of the table (family inet). Owned by *lockp unless kind is NET_LOCK_LASTING (lockp may be NULL then);
- * the table must not be there yet (-EEXIST). 0 or a negative errno (logged, with what is missing: CAP_NET_ADMIN,
- * nf_tables).
+ * Locks. Owned by *lockp unless the kind is NET_LOCK_LASTING (lockp may be NULL then); the table must not be there yet
+ * (-EEXIST). 0 or a negative errno (logged, with what is missing: CAP_NET_ADMIN, nf_tables).
  */
-int net_lock_take(struct arena *a, const char *name, enum net_lock_kind kind, uint32_t mark,
-                  const struct net_tuple *tuples, size_t n, struct net_lock **lockp);
+int net_lock_take(struct arena *a, const struct net_lock_spec *spec, const struct net_tuple *tuples, size_t n,
+                  struct net_lock **lockp);
 
 /* Unlocks: closes the socket that owns the table. NULL is nothing. */
 void net_lock_drop(struct net_lock *lock);

@@ -84,16 +84,14 @@ static bool verdict(struct nftnl_rule *r, uint32_t what)
 	return true;
 }
 
-/* No later rule is to see our mark, and conntrack is not to call the packet invalid. */
-static bool forget_mark(struct nftnl_rule *r)
+static bool set_mark(struct nftnl_rule *r, uint32_t mark)
 {
-	struct nftnl_expr *zero = expr(r, "immediate"), *meta = expr(r, "meta"), *notrack = expr(r, "notrack");
-	uint32_t none = 0;
+	struct nftnl_expr *value = expr(r, "immediate"), *meta = expr(r, "meta");
 
-	if (!zero || !meta || !notrack)
+	if (!value || !meta)
 		return false;
-	nftnl_expr_set_u32(zero, NFTNL_EXPR_IMM_DREG, NFT_REG_1);
-	nftnl_expr_set(zero, NFTNL_EXPR_IMM_DATA, &none, sizeof(none));
+	nftnl_expr_set_u32(value, NFTNL_EXPR_IMM_DREG, NFT_REG_1);
+	nftnl_expr_set(value, NFTNL_EXPR_IMM_DATA, &mark, sizeof(mark));
 	nftnl_expr_set_u32(meta, NFTNL_EXPR_META_KEY, NFT_META_MARK);
 	nftnl_expr_set_u32(meta, NFTNL_EXPR_META_SREG, NFT_REG_1);
 	return true;
@@ -124,25 +122,35 @@ static int send_rule(struct nft_batch *b, struct nftnl_rule *r, bool whole)
 	return h ? 0 : -ENOMEM;
 }
 
-int lock_rules_add(struct nft_batch *b, const char *table, const char *set, int which, enum net_lock_kind kind,
-                   uint32_t mark)
+/* Packets of ours, which have `mark`, go on with `then`. */
+static int add_pass(struct nft_batch *b, const char *chain, const char *set, int which,
+                    const struct net_lock_spec *spec, uint32_t mark, uint32_t then)
+{
+	struct nftnl_rule *r = new_rule(spec->name, chain);
+	bool whole = r && match_tuple(r, set, which) && match_meta(r, NFT_META_MARK, NFT_CMP_EQ, &mark, 4);
+
+	/* No later rule is to see our mark, and conntrack is not to call the packet invalid. */
+	if (whole && spec->kind == NET_LOCK_RESTORE)
+		whole = set_mark(r, then) && expr(r, "notrack");
+	return send_rule(b, r, whole && verdict(r, NF_ACCEPT));
+}
+
+int lock_rules_add(struct nft_batch *b, const char *set, int which, const struct net_lock_spec *spec)
 {
 	const uint32_t lo = LO_INDEX;
 	struct nftnl_rule *r;
 	bool whole;
 	int err = 0;
 
-	if (kind != NET_LOCK_DUMP) {
-		r = new_rule(table, "out");
-		whole = r && match_tuple(r, set, which) && match_meta(r, NFT_META_MARK, NFT_CMP_EQ, &mark, 4) &&
-		        (kind == NET_LOCK_LASTING || forget_mark(r)) && verdict(r, NF_ACCEPT);
-		err = send_rule(b, r, whole);
-	}
-	r = new_rule(table, "out");
+	if (spec->before)
+		err = add_pass(b, "pre", set, which, spec, spec->mark, spec->before);
+	if (!err && spec->kind != NET_LOCK_DUMP)
+		err = add_pass(b, "out", set, which, spec, spec->before ?: spec->mark, spec->behind);
+	r = new_rule(spec->name, "out");
 	whole = r && match_tuple(r, set, which) && verdict(r, NF_DROP);
 	err = err ?: send_rule(b, r, whole);
 	/* What comes over lo has passed "out". */
-	r = new_rule(table, "in");
+	r = new_rule(spec->name, "in");
 	whole =
 	    r && match_meta(r, NFT_META_IIF, NFT_CMP_NEQ, &lo, 4) && match_tuple(r, set, which) && verdict(r, NF_DROP);
 	return err ?: send_rule(b, r, whole);

@@ -10,9 +10,10 @@
 #define TUPLE4_LEN 16
 #define TUPLE6_LEN 40
 
-/* Adds them for one family (which: 0 IPv4, 1 IPv6) and its set, whose id in the transaction is which + 1. 0 or -ENOMEM.
+/*
+ * Adds them for one family (which: 0 IPv4, 1 IPv6) and its set, whose id in the transaction is which + 1. spec->before
+ * needs the chain "pre" as well. 0 or -ENOMEM.
  */
-int lock_rules_add(struct nft_batch *b, const char *table, const char *set, int which, enum net_lock_kind kind,
-                   uint32_t mark);
+int lock_rules_add(struct nft_batch *b, const char *set, int which, const struct net_lock_spec *spec);
 
 #endif

@@ -9,8 +9,9 @@
 #define DUMP         BIT(CMD_DUMP)
 #define RESTORE      BIT(CMD_RESTORE)
 #define CHECK        BIT(CMD_CHECK)
+#define UNLOCK       BIT(CMD_UNLOCK)
 #define BOTH         (DUMP | RESTORE)
-#define ALL          (DUMP | RESTORE | CHECK)
+#define ALL          (DUMP | RESTORE | CHECK | UNLOCK)
 
 #define AT(member)   offsetof(struct options, member)
 
@@ -31,6 +32,7 @@ const struct command_row command_rows[] = {
 	{ "dump", CMD_DUMP, "checkpoint the process tree that -t names" },
 	{ "restore", CMD_RESTORE, "bring a checkpointed process tree back" },
 	{ "check", CMD_CHECK, "say whether this kernel has what is needed" },
+	{ "unlock", CMD_UNLOCK, "remove the network lock of a checkpoint that will never be restored" },
 	{ "pre-dump", CMD_NONE, NULL },
 	{ "page-server", CMD_NONE, NULL },
 	{ "service", CMD_NONE, NULL },
@@ -68,7 +70,9 @@ const struct option_row option_rows[] = {
 	FLAG("tcp-established", 0, BOTH, tcp_established, "keep TCP connections"),
 	FLAG("tcp-close", 0, BOTH, tcp_close, "close TCP connections instead"),
 	STRING("network-lock", 0, BOTH, network_lock, "METHOD",
-	       "how packets of connections are held off meanwhile: nftables (default), skip"),
+	       "how packets of connections are held off meanwhile: nftables (default; at restore what the dump used), "
+	       "iptables, "
+	       "skip"),
 	{ "network-lock-mark", 0, OPT_UINT, BOTH, AT(network_lock_mark), "N",
 	  "the mark of packets that criu itself sends (default 0x3002)", 1, UINT32_MAX },
 	FLAG("file-locks", 'l', BOTH, file_locks, "save file locks and leases, and take them again"),

@@ -7,6 +7,7 @@
 
 #include "core/arena.h"
 #include "core/log.h"
+#include "core/net_lock.h"
 #include "core/option_table.h"
 
 /* One use of an option on the command line. */
@@ -198,6 +199,10 @@ static int check_together(struct options *o, struct line *l)
 		log_errno(0, "--leave-running and --leave-stopped exclude each other");
 		fail(l, -EINVAL);
 	}
+	if (net_lock_method_of(o->network_lock) < 0) {
+		log_errno(0, "--network-lock %s: it is nftables, iptables or skip", o->network_lock);
+		fail(l, -EINVAL);
+	}
 	if (o->restore_sibling && !o->restore_detached) {
 		log_errno(0, "--restore-sibling makes sense only with --restore-detached");
 		fail(l, -EINVAL);
@@ -231,7 +236,7 @@ int options_parse(struct options *o, int argc, char **argv)
 	int err;
 
 	*o = (struct options) {
-		.verbosity = LOG_WARN, .timeout = 10, .network_lock_mark = 0x3002, .arena = arena_new()
+		.verbosity = LOG_WARN, .timeout = 10, .network_lock_mark = NET_LOCK_MARK, .arena = arena_new()
 	};
 	if (!o->arena)
 		return log_errno(-ENOMEM, "options");

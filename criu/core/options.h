@@ -10,7 +10,7 @@
 
 struct arena;
 
-enum command { CMD_NONE, CMD_DUMP, CMD_RESTORE, CMD_CHECK, CMD_COUNT };
+enum command { CMD_NONE, CMD_DUMP, CMD_RESTORE, CMD_CHECK, CMD_UNLOCK, CMD_COUNT };
 
 struct options {
 	enum command command;
@@ -27,7 +27,7 @@ struct options {
 	bool allow_edited_images;
 	bool file_locks;
 	bool tcp_established, tcp_close;
-	const char *network_lock;      /* nftables (also when NULL), skip */
+	const char *network_lock;      /* core/net_lock.h; NULL: not given */
 	unsigned network_lock_mark;    /* of the tool's own packets */
 	bool force_irmap;              /* core/watched.h, with the next */
 	const char **irmap_scan_paths; /* NULL-terminated */

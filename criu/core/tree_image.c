@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "core/net_lock.h"
 #include "core/tree_image.h"
 #include "core/version.h"
 #include "inventory.pb-c.h"
@@ -35,6 +36,10 @@ int inventory_write(struct dump *d)
 	inv->has_dump_uptime = true;
 	inv->dump_uptime = d->stats->started;
 	inv->plugins_entry = arena_msg(d->arena, PluginsEntry, plugins_entry);
+	inv->has_network_lock_method = true;
+	inv->network_lock_method = (uint32_t)net_lock_method_of(d->opts->network_lock);
+	inv->has_network_lock_mark = d->lock_mark;
+	inv->network_lock_mark = d->lock_mark;
 	inv->dump_criu_run_id = arena_strdup(d->arena, d->run_id);
 	inv->tool_version = arena_strdup(d->arena, TOOL_VERSION);
 	return image_write_one(d->dir, IMG_INVENTORY, 0, inv);

@@ -6,8 +6,8 @@
 #include "core/files.h"
 #include "core/log.h"
 #include "core/proc.h"
-#include "core/net_lock.h"
 #include "sock/tcp.h"
+#include "sock/tcp_lock.h"
 #include "sock/tcp_tuple.h"
 #include "soccr.h"
 #include "tcp-stream.pb-c.h"
@@ -24,8 +24,7 @@ struct conn {
 struct tcp_dump {
 	struct conn *conns;
 	size_t n;
-	struct net_lock *lock;
-	const char *lasting; /* the table that outlives the tool, once it stands */
+	struct tcp_lock lock;
 };
 
 bool tcp_is_connection(const InetSkEntry *m)
@@ -188,19 +187,13 @@ static int dump_conn(struct dump *d, struct conn *k, const struct fd_kind *kind)
 static int lock(struct dump *d)
 {
 	struct net_tuple *tuples = arena_array(d->arena, struct net_tuple, d->tcp->n);
-	char name[32];
 	int err;
 
 	for (size_t i = 0; i < d->tcp->n; i++)
 		tuples[i] = tcp_tuple_of(d->tcp->conns[i].m);
-	if (!tcp_lock_wanted(d->opts))
-		return 0;
-	snprintf(name, sizeof(name), "CRIU-dump-%d", getpid());
-	err =
-	    net_lock_take(d->arena, name, NET_LOCK_DUMP, d->opts->network_lock_mark, tuples, d->tcp->n, &d->tcp->lock);
-	if (!err)
-		net_lock_settle();
-	log_info("%zu TCP connections are locked", d->tcp->n);
+	err = tcp_lock_dump(d, &d->tcp->lock, tuples, d->tcp->n);
+	if (!err && d->tcp->lock.method != NET_LOCK_SKIP)
+		log_info("%zu TCP connections are locked", d->tcp->n);
 	return err;
 }
 
@@ -219,29 +212,9 @@ int tcp_collected(struct dump *d, const struct fd_kind *kind)
 
 /* ---- the commit ---- */
 
-static int remove_table(const struct undo *u)
-{
-	return net_lock_remove(u->path);
-}
-
 int tcp_hand_over(struct dump *d)
 {
-	struct undo u = { .type = UNDO_CALL, .call = remove_table, .fd = -1 };
-	struct net_tuple *tuples;
-	char name[64];
-	int undo;
-
-	if (!d->tcp || !d->tcp->lock)
-		return 0;
-	tuples = arena_array(d->arena, struct net_tuple, d->tcp->n);
-	for (size_t i = 0; i < d->tcp->n; i++)
-		tuples[i] = tcp_tuple_of(d->tcp->conns[i].m);
-	snprintf(name, sizeof(name), "CRIU-%s", d->run_id);
-	d->tcp->lasting = u.path = arena_strdup(d->arena, name);
-	undo = guardian_note(d->guardian, &u);
-	if (undo < 0)
-		return undo;
-	return net_lock_take(d->arena, name, NET_LOCK_LASTING, d->opts->network_lock_mark, tuples, d->tcp->n, NULL);
+	return d->tcp ? tcp_lock_hand_over(d, &d->tcp->lock) : 0;
 }
 
 int tcp_silence(struct dump *d)
@@ -262,10 +235,6 @@ int tcp_silence(struct dump *d)
 
 void tcp_unlock_dump(struct dump *d, bool all)
 {
-	if (!d->tcp)
-		return;
-	if (all && d->tcp->lasting)
-		net_lock_remove(d->tcp->lasting);
-	net_lock_drop(d->tcp->lock);
-	d->tcp->lock = NULL;
+	if (d->tcp)
+		tcp_unlock_after_dump(&d->tcp->lock, all);
 }

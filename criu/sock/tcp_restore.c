@@ -5,9 +5,9 @@
 
 #include "core/files.h"
 #include "core/log.h"
-#include "core/net_lock.h"
 #include "sock/tcp.h"
 #include "sock/tcp_clear.h"
+#include "sock/tcp_lock.h"
 #include "sock/tcp_tuple.h"
 #include "soccr.h"
 #include "tcp-stream.pb-c.h"
@@ -26,9 +26,8 @@ struct tcp_restore {
 	size_t n;
 	struct net_tuple *tuples;
 	size_t n_tuples;
-	struct net_lock *lock;
+	struct tcp_lock lock;
 	tcp_options_fn set_options;
-	char lasting[64]; /* the table that the dump left; empty: none is there */
 };
 
 static struct tcp_restore *state_of(struct restore *r)
@@ -132,39 +131,15 @@ static int note_tuple(struct restore *r, const void *msg, void *arg)
 	return 0;
 }
 
-/* The table of the dump, under the name that it has, or that CRIU gave it before there were ids of runs. */
-static int find_lasting(struct restore *r, struct tcp_restore *t)
-{
-	const char *id = r->inventory->dump_criu_run_id;
-	int there;
-
-	if (id && strlen(id) < sizeof(t->lasting) - 8)
-		snprintf(t->lasting, sizeof(t->lasting), "CRIU-%s", id);
-	else
-		snprintf(t->lasting, sizeof(t->lasting), "CRIU-%d", r->tree.tasks[0]->vpid.v);
-	there = net_lock_there(t->lasting);
-	if (there <= 0)
-		*t->lasting = 0;
-	return there < 0 ? there : 0;
-}
-
 int tcp_prepare(struct restore *r, const struct fd_kind *kind, tcp_options_fn set_options)
 {
 	struct tcp_restore *t = state_of(r);
-	char name[32];
 	int err;
 
 	t->set_options = set_options;
-	if (r->opts->tcp_close)
-		return 0;
 	err = files_each(r, kind, note_tuple, NULL);
-	if (err || !t->n_tuples || !tcp_lock_wanted(r->opts))
-		return err;
-	err = find_lasting(r, t);
-	snprintf(name, sizeof(name), "CRIU-restore-%d", getpid());
-	if (!err)
-		err = net_lock_take(r->arena, name, NET_LOCK_RESTORE, r->opts->network_lock_mark, t->tuples,
-		                    t->n_tuples, &t->lock);
+	if (!err && t->n_tuples)
+		err = tcp_lock_restore(r, &t->lock, t->tuples, t->n_tuples, !r->opts->tcp_close);
 	fault_point("network locked");
 	return err;
 }
@@ -242,7 +217,7 @@ static int hold(struct restore *r, struct conn *k)
 
 static int finish_one(struct restore *r, struct conn *k)
 {
-	uint32_t mark = r->opts->network_lock_mark;
+	uint32_t mark = r->tcp->lock.mark;
 	int err = hold(r, k);
 
 	if (err)
@@ -254,20 +229,6 @@ static int finish_one(struct restore *r, struct conn *k)
 	return r->tcp->set_options(r, k->fd, k->m);
 }
 
-static int remove_table(const struct undo *u)
-{
-	return net_lock_remove(u->path);
-}
-
-/* A tool that is killed between its commit and tcp_done() must not leave a restored tree behind the dump's lock. */
-static int note_lasting(struct restore *r)
-{
-	struct undo u = { .type = FORWARD_CALL, .call = remove_table, .fd = -1, .path = r->tcp->lasting };
-	int number = *r->tcp->lasting ? guardian_note(r->guardian, &u) : 0;
-
-	return number < 0 ? number : 0;
-}
-
 int tcp_finish(struct restore *r)
 {
 	int err = 0;
@@ -276,7 +237,7 @@ int tcp_finish(struct restore *r)
 		err = finish_one(r, &r->tcp->conns[i]);
 		fault_point("a connection is out of repair");
 	}
-	return err ?: r->tcp ? note_lasting(r) : 0;
+	return err ?: r->tcp ? tcp_lock_note_unlock(r, &r->tcp->lock) : 0;
 }
 
 static void let_go(struct restore *r)
@@ -298,10 +259,7 @@ void tcp_done(struct restore *r)
 	if (!r->tcp)
 		return;
 	let_go(r);
-	if (*r->tcp->lasting)
-		net_lock_remove(r->tcp->lasting);
-	net_lock_drop(r->tcp->lock);
-	r->tcp->lock = NULL;
+	tcp_unlock_after_restore(&r->tcp->lock, true);
 }
 
 void tcp_abort(struct restore *r)
@@ -316,6 +274,5 @@ void tcp_abort(struct restore *r)
 			log_warn("%s: it could not be silenced: %s", k->who, strerror(errno));
 	}
 	let_go(r);
-	net_lock_drop(r->tcp->lock);
-	r->tcp->lock = NULL;
+	tcp_unlock_after_restore(&r->tcp->lock, false);
 }

@@ -75,8 +75,3 @@ const char *tcp_tuple_text(const InetSkEntry *m)
 	         m->dst_port);
 	return text;
 }
-
-bool tcp_lock_wanted(const struct options *o)
-{
-	return !o->network_lock || strcmp(o->network_lock, "skip");
-}

@@ -3,7 +3,6 @@
 #ifndef CRIU_SOCK_TCP_TUPLE_H
 #define CRIU_SOCK_TCP_TUPLE_H
 
-#include "core/options.h"
 #include "core/net_lock.h"
 #include "sk-inet.pb-c.h"
 #include "soccr.h"
@@ -16,8 +15,5 @@ int tcp_addresses_of(const InetSkEntry *m, union soccr_addr *local, union soccr_
 
 /* "10.0.0.1:80 - 10.0.0.2:4711", of a ring of 2 buffers. */
 const char *tcp_tuple_text(const InetSkEntry *m);
-
-/* --network-lock: not skip. */
-bool tcp_lock_wanted(const struct options *o);
 
 #endif

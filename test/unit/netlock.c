@@ -70,6 +70,14 @@ static struct net_tuple tuple_of(int fd)
 	return t;
 }
 
+static int take(struct arena *a, const char *name, enum net_lock_kind kind, const struct net_tuple *t, size_t n,
+                struct net_lock **lockp)
+{
+	struct net_lock_spec spec = { .name = name, .kind = kind, .mark = NET_LOCK_MARK };
+
+	return net_lock_take(a, &spec, t, n, lockp);
+}
+
 static bool goes_through(int fds[2], const char *text, int ms)
 {
 	struct pollfd p = { .fd = fds[1], .events = POLLIN };
@@ -93,7 +101,7 @@ static void locks_and_unlocks(void **state)
 		connected(family, locked);
 		connected(family, other);
 		t = tuple_of(locked[0]);
-		assert_int_equal(net_lock_take(a, "CRIU-test", NET_LOCK_DUMP, NET_LOCK_MARK, &t, 1, &lock), 0);
+		assert_int_equal(take(a, "CRIU-test", NET_LOCK_DUMP, &t, 1, &lock), 0);
 		assert_int_equal(net_lock_there("CRIU-test"), 1);
 		assert_false(goes_through(locked, "x", 100));
 		assert_true(goes_through(other, "x", 5000));
@@ -122,12 +130,12 @@ static void handed_over(void **state)
 
 	connected(AF_INET, fds);
 	t = tuple_of(fds[0]);
-	assert_int_equal(net_lock_take(a, "CRIU-own", NET_LOCK_DUMP, NET_LOCK_MARK, &t, 1, &lock), 0);
-	assert_int_equal(net_lock_take(a, "CRIU-last", NET_LOCK_LASTING, NET_LOCK_MARK, &t, 1, NULL), 0);
-	assert_int_equal(net_lock_take(a, "CRIU-last", NET_LOCK_LASTING, NET_LOCK_MARK, &t, 1, NULL), -EEXIST);
+	assert_int_equal(take(a, "CRIU-own", NET_LOCK_DUMP, &t, 1, &lock), 0);
+	assert_int_equal(take(a, "CRIU-last", NET_LOCK_LASTING, &t, 1, NULL), 0);
+	assert_int_equal(take(a, "CRIU-last", NET_LOCK_LASTING, &t, 1, NULL), -EEXIST);
 	net_lock_drop(lock);
 	assert_false(goes_through(fds, "x", 300));
-	assert_int_equal(net_lock_take(a, "CRIU-back", NET_LOCK_RESTORE, NET_LOCK_MARK, &t, 1, &lock), 0);
+	assert_int_equal(take(a, "CRIU-back", NET_LOCK_RESTORE, &t, 1, &lock), 0);
 	assert_int_equal(net_lock_remove("CRIU-last"), 0);
 	assert_int_equal(net_lock_remove("CRIU-last"), -ENOENT);
 	assert_false(goes_through(fds, "y", 100));
@@ -156,8 +164,8 @@ static void marked_pass(void **state)
 	                 0);
 	connected(AF_INET, fds);
 	t = tuple_of(fds[0]);
-	assert_int_equal(net_lock_take(a, "CRIU-last", NET_LOCK_LASTING, NET_LOCK_MARK, &t, 1, NULL), 0);
-	assert_int_equal(net_lock_take(a, "CRIU-back", NET_LOCK_RESTORE, NET_LOCK_MARK, &t, 1, &lock), 0);
+	assert_int_equal(take(a, "CRIU-last", NET_LOCK_LASTING, &t, 1, NULL), 0);
+	assert_int_equal(take(a, "CRIU-back", NET_LOCK_RESTORE, &t, 1, &lock), 0);
 	assert_int_equal(soccr_pause(fds[0], &c) ?: soccr_read(fds[0], &c), 0);
 	local = c.local;
 	remote = c.remote;
@@ -192,7 +200,7 @@ static void ten_thousand(void **state)
 		t[i].local[2] = (uint8_t)i;
 		t[i].remote_port = htons(80);
 	}
-	assert_int_equal(net_lock_take(a, "CRIU-many", NET_LOCK_DUMP, NET_LOCK_MARK, t, 20000, &lock), 0);
+	assert_int_equal(take(a, "CRIU-many", NET_LOCK_DUMP, t, 20000, &lock), 0);
 	assert_int_equal(system("test $(nft list table inet CRIU-many | tr , '\\n' | grep -c ' \\. ') -ge 40000"), 0);
 	net_lock_drop(lock);
 	free(t);

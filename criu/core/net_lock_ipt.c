@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "core/log.h"
+#include "core/net_lock_ipt.h"
+#include "core/run_program.h"
+
+#define WAIT     "10" /* seconds for the lock that runs of iptables have among themselves */
+#define KEY_ROOM 20   /* chains have names of up to 28 letters */
+
+static const char *const restore_programs[2] = { "iptables-restore", "ip6tables-restore" };
+static const char *const save_programs[2] = { "iptables-save", "ip6tables-save" };
+
+/* What tells our chains from others': a name may be an image's, and goes into iptables' input. */
+static int key_of(const char *name, char key[KEY_ROOM + 1])
+{
+	size_t n = 0;
+
+	if (strncmp(name, "CRIU-", 5))
+		return -EINVAL;
+	for (name += 5; *name && n < KEY_ROOM; name++, n++) {
+		if (!isalnum((unsigned char)*name) && *name != '-')
+			return -EINVAL;
+		key[n] = *name;
+	}
+	key[n] = 0;
+	return n ? 0 : -EINVAL;
+}
+
+/* ---- running it ---- */
+
+static FILE *open_text(void)
+{
+	int fd = memfd_create("iptables", MFD_CLOEXEC);
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "w+");
+
+	if (!f && fd >= 0)
+		close(fd);
+	return f;
+}
+
+static void close_text(FILE **f)
+{
+	if (*f)
+		fclose(*f);
+}
+
+#define _cleanup_text_ __attribute__((cleanup(close_text)))
+
+/* in is read from its beginning, out is left there. The program's exit status or a negative errno. */
+static int run(const char *const *argv, FILE *in, FILE *out)
+{
+	int ret;
+
+	if (fflush(in) || ferror(in))
+		return -EIO;
+	rewind(in);
+	ret = run_program(argv, fileno(in), fileno(out));
+	rewind(out);
+	return ret;
+}
+
+/* Feeds rules; *said: the first line that it said, where it failed. 0 or a negative errno. */
+static int feed(int which, FILE *rules, char said[200])
+{
+	const char *argv[] = { restore_programs[which], "--noflush", "-w", WAIT, NULL };
+	_cleanup_text_ FILE *out = open_text();
+	int ret;
+
+	*said = 0;
+	if (!out)
+		return -errno;
+	ret = run(argv, rules, out);
+	if (ret && fgets(said, 200, out))
+		said[strcspn(said, "\n")] = 0;
+	return ret > 0 ? -EIO : ret;
+}
+
+/* ---- rules ---- */
+
+static void put_rule(FILE *f, const struct net_tuple *t, bool turned, const char *chain, const char *target)
+{
+	char a[INET6_ADDRSTRLEN] = "", b[INET6_ADDRSTRLEN] = "";
+
+	inet_ntop(t->family, turned ? t->remote : t->local, a, sizeof(a));
+	inet_ntop(t->family, turned ? t->local : t->remote, b, sizeof(b));
+	fprintf(f, "-A %s -p tcp -s %s --sport %u -d %s --dport %u -j %s\n", chain, a,
+	        ntohs(turned ? t->remote_port : t->local_port), b, ntohs(turned ? t->local_port : t->remote_port),
+	        target);
+}
+
+/* What packets of ours have, and what they have behind our rules. */
+struct marks {
+	uint32_t ours, behind;
+};
+
+static void put_rules(FILE *f, int family, const char *key, struct marks marks, const struct net_tuple *tuples,
+                      size_t n)
+{
+	char in[40], out[40], pass[40];
+
+	snprintf(in, sizeof(in), "CRIU-i-%s", key);
+	snprintf(out, sizeof(out), "CRIU-o-%s", key);
+	snprintf(pass, sizeof(pass), "CRIU-m-%s", key);
+	fprintf(f, "*raw\n:%s - [0:0]\n:%s - [0:0]\n:%s - [0:0]\n", in, out, pass);
+	fprintf(f, "-A %s -m mark ! --mark 0x%x -j DROP\n-A %s -j CT --notrack\n", pass, marks.ours, pass);
+	fprintf(f, "-A %s -j MARK --set-xmark 0x%x/0xffffffff\n-A %s -j ACCEPT\n", pass, marks.behind, pass);
+	for (size_t i = 0; i < n; i++) {
+		for (int turned = 0; tuples[i].family == family && turned < 2; turned++) {
+			put_rule(f, &tuples[i], turned, out, pass);
+			put_rule(f, &tuples[i], turned, in, "DROP");
+		}
+	}
+	/* What comes over lo has passed OUTPUT. */
+	fprintf(f, "-I OUTPUT 1 -p tcp -j %s\n-I PREROUTING 1 ! -i lo -p tcp -j %s\nCOMMIT\n", out, in);
+}
+
+static size_t count(int family, const struct net_tuple *tuples, size_t n)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < n; i++)
+		found += tuples[i].family == family;
+	return found;
+}
+
+static int take(int which, const char *key, struct marks marks, const struct net_tuple *tuples, size_t n)
+{
+	int family = which ? AF_INET6 : AF_INET, err;
+	_cleanup_text_ FILE *rules = open_text();
+	size_t wanted = count(family, tuples, n);
+	char said[200];
+
+	if (!wanted)
+		return 0;
+	if (!rules)
+		return log_errno(-errno, "memory for the rules of %s", restore_programs[which]);
+	put_rules(rules, family, key, marks, tuples, n);
+	err = feed(which, rules, said);
+	if (err)
+		return log_errno(err, "locking %zu connections by %s: %s", wanted, restore_programs[which],
+		                 err == -ENOENT ? "it is not installed" : said);
+	return 0;
+}
+
+int ipt_lock_take(const char *name, uint32_t mark, uint32_t behind, const struct net_tuple *tuples, size_t n)
+{
+	char key[KEY_ROOM + 1];
+	int err = key_of(name, key);
+
+	if (err)
+		return log_errno(err, "%s is no name for chains of iptables", name);
+	for (int which = 0; !err && which < 2; which++)
+		err = take(which, key, (struct marks) { mark, behind }, tuples, n);
+	if (err)
+		ipt_lock_remove(name);
+	return err;
+}
+
+/* ---- taking them away ---- */
+
+/*
+ * Writes what removes our chains, as they stand in the table now: others may have changed or emptied theirs. The number
+ * of our chains that were found.
+ */
+static int put_removal(FILE *table, const char *key, FILE *rules)
+{
+	char line[1024], of[3][40], jump[2][48];
+	int found = 0;
+
+	for (int i = 0; i < 3; i++)
+		snprintf(of[i], sizeof(of[i]), "CRIU-%c-%s", "oim"[i], key);
+	for (int i = 0; i < 2; i++)
+		snprintf(jump[i], sizeof(jump[i]), " -j %s\n", of[i]);
+	fputs("*raw\n", rules);
+	while (fgets(line, sizeof(line), table))
+		if (!strncmp(line, "-A ", 3) && strncmp(line, "-A CRIU-", 8) &&
+		    (strstr(line, jump[0]) || strstr(line, jump[1])))
+			fprintf(rules, "-D%s", line + 2);
+	rewind(table);
+	while (fgets(line, sizeof(line), table))
+		for (int i = 0; line[0] == ':' && i < 3; i++)
+			if (!strncmp(line + 1, of[i], strlen(of[i])) && line[1 + strlen(of[i])] == ' ')
+				found |= 1 << i;
+	for (int i = 0; i < 3; i++)
+		if (found & 1 << i)
+			fprintf(rules, "-F %s\n", of[i]);
+	for (int i = 0; i < 3; i++)
+		if (found & 1 << i)
+			fprintf(rules, "-X %s\n", of[i]);
+	fputs("COMMIT\n", rules);
+	return found;
+}
+
+/* Whether a family has our chains; removes them where `remove`. 1, 0 or a negative errno (logged). */
+static int look(int which, const char *key, bool remove)
+{
+	const char *argv[] = { save_programs[which], "-t", "raw", NULL };
+	_cleanup_text_ FILE *none = open_text();
+	_cleanup_text_ FILE *table = open_text();
+	_cleanup_text_ FILE *rules = open_text();
+	char said[200] = "";
+	int ret;
+
+	if (!none || !table || !rules)
+		return log_errno(-errno, "memory for what %s says", save_programs[which]);
+	ret = run(argv, none, table);
+	if (ret == -ENOENT)
+		return 0;
+	if (ret) { /* no such table: no such chains */
+		log_debug("%s -t raw ended with %d", save_programs[which], ret);
+		return 0;
+	}
+	if (!put_removal(table, key, rules))
+		return 0;
+	ret = remove ? feed(which, rules, said) : 0;
+	return ret ? log_errno(ret, "removing the network lock by %s: %s", restore_programs[which], said) : 1;
+}
+
+static int look_both(const char *name, bool remove)
+{
+	char key[KEY_ROOM + 1];
+	int v4, v6;
+
+	if (key_of(name, key))
+		return 0;
+	v4 = look(0, key, remove);
+	v6 = look(1, key, remove);
+	if (v4 < 0 || v6 < 0)
+		return v4 < 0 ? v4 : v6;
+	return v4 || v6;
+}
+
+int ipt_lock_remove(const char *name)
+{
+	int found = look_both(name, true);
+
+	return found > 0 ? 0 : found ?: -ENOENT;
+}
+
+int ipt_lock_there(const char *name)
+{
+	return look_both(name, false);
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <string.h>
+
+#include "core/log.h"
+#include "core/net_lock_ipt.h"
+#include "sock/tcp_lock.h"
+
+/* ---- the guardian's part ---- */
+
+static int undo_table(const struct undo *u)
+{
+	return net_lock_remove(u->path);
+}
+
+/* iptables of a tool that was killed just now may be at work still: it dies with the tool, a moment later. */
+static int undo_rules(const struct undo *u)
+{
+	bool tool_lives = (pid_t)u->addr == getpid();
+	int err = ipt_lock_remove(u->path);
+
+	for (int i = 0; err == -ENOENT && !tool_lives && i < 5; i++) {
+		usleep(20000);
+		err = ipt_lock_remove(u->path);
+	}
+	return err;
+}
+
+static int note(struct guardian *g, enum undo_type type, bool rules, const char *name)
+{
+	struct undo u = { .type = type, .call = rules ? undo_rules : undo_table, .fd = -1, .path = name };
+	int number;
+
+	u.addr = (uint64_t)getpid();
+	number = guardian_note(g, &u);
+	return MIN(number, 0);
+}
+
+/* ---- dump ---- */
+
+static bool is_left(const struct dump *d)
+{
+	return !d->opts->leave_running && !d->opts->leave_stopped;
+}
+
+/* Rules belong to nobody: the ones that lock now are the ones that stay. */
+static int lock_by_rules(struct dump *d, struct tcp_lock *lock)
+{
+	int err = note(d->guardian, UNDO_CALL, true, lock->left.name);
+
+	if (!err && !is_left(d))
+		err = note(d->guardian, FORWARD_CALL, true, lock->left.name);
+	if (!err)
+		err = ipt_lock_take(lock->left.name, lock->mark, 0, lock->tuples, lock->n);
+	if (!err)
+		lock->left.method = NET_LOCK_IPTABLES;
+	return err;
+}
+
+int tcp_lock_dump(struct dump *d, struct tcp_lock *lock, const struct net_tuple *tuples, size_t n)
+{
+	struct net_lock_spec spec = { .kind = NET_LOCK_DUMP };
+	int err;
+
+	*lock = (struct tcp_lock) { .tuples = tuples, .n = n, .mark = d->opts->network_lock_mark };
+	lock->method = (enum net_lock_method)net_lock_method_of(d->opts->network_lock);
+	lock->left.method = NET_LOCK_SKIP;
+	net_lock_left_name(lock->left.name, d->run_id);
+	if (lock->method == NET_LOCK_SKIP)
+		return 0;
+	spec.name = arena_printf(d->arena, "CRIU-dump-%d", getpid());
+	err = lock->method == NET_LOCK_IPTABLES ? lock_by_rules(d, lock)
+	                                        : net_lock_take(d->arena, &spec, tuples, n, &lock->own);
+	if (!err)
+		net_lock_settle();
+	if (!err && is_left(d))
+		d->lock_mark = lock->mark;
+	return err;
+}
+
+int tcp_lock_hand_over(struct dump *d, struct tcp_lock *lock)
+{
+	struct net_lock_spec spec = { .name = lock->left.name, .kind = NET_LOCK_LASTING, .mark = lock->mark };
+	int err;
+
+	if (!lock->own)
+		return 0;
+	err = note(d->guardian, UNDO_CALL, false, lock->left.name);
+	if (!err)
+		err = net_lock_take(d->arena, &spec, lock->tuples, lock->n, NULL);
+	if (!err)
+		lock->left.method = NET_LOCK_NFTABLES;
+	return err;
+}
+
+void tcp_unlock_after_dump(struct tcp_lock *lock, bool all)
+{
+	if (all && lock->method && lock->left.method != NET_LOCK_SKIP) {
+		net_lock_left_remove(&lock->left);
+		lock->left.method = NET_LOCK_SKIP;
+	}
+	net_lock_drop(lock->own);
+	lock->own = NULL;
+}
+
+/* ---- restore ---- */
+
+/* What the dump used, unless told otherwise. */
+static enum net_lock_method method_of(const struct restore *r)
+{
+	const InventoryEntry *inv = r->inventory;
+
+	if (r->opts->network_lock || !inv->has_network_lock_method || inv->network_lock_method < NET_LOCK_IPTABLES ||
+	    inv->network_lock_method > NET_LOCK_SKIP)
+		return (enum net_lock_method)net_lock_method_of(r->opts->network_lock);
+	return (enum net_lock_method)inv->network_lock_method;
+}
+
+static int find_left(struct restore *r, struct tcp_lock *lock)
+{
+	int err = net_lock_left_find(r->inventory, r->tree.tasks[0]->vpid, &lock->left);
+
+	if (!err && lock->left.method == NET_LOCK_SKIP && net_lock_left_promised(r->inventory))
+		log_warn("the network lock that the dump left (%s) is not here: it was removed, or this is another "
+		         "host. If the "
+		         "peers sent anything meanwhile, they were told that the connections are gone",
+		         lock->left.name);
+	return err;
+}
+
+/* By nftables, with whatever there is that has to be got through as well. */
+static int lock_by_table(struct restore *r, struct tcp_lock *lock)
+{
+	struct net_lock_spec spec = { .kind = NET_LOCK_RESTORE, .mark = lock->mark };
+	bool ours = r->inventory->tool_version;
+
+	spec.name = arena_printf(r->arena, "CRIU-restore-%d", getpid());
+	if (lock->left.method == NET_LOCK_IPTABLES || (lock->left.method == NET_LOCK_NFTABLES && !ours))
+		spec.behind = lock->left.mark;
+	else if (lock->left.method == NET_LOCK_NFTABLES && lock->left.mark != lock->mark)
+		spec.before = lock->left.mark;
+	return net_lock_take(r->arena, &spec, lock->tuples, lock->n, &lock->own);
+}
+
+/*
+ * Rules of ours stand before those that a dump left, and before CRIU's table. They stand behind a table of ours, whose
+ * mark is the one to have then.
+ */
+static int lock_by_own_rules(struct restore *r, struct tcp_lock *lock)
+{
+	bool ours = r->inventory->tool_version;
+	uint32_t behind = 0;
+	int err;
+
+	if (lock->left.method == NET_LOCK_NFTABLES && ours)
+		lock->mark = lock->left.mark;
+	else if (lock->left.method == NET_LOCK_NFTABLES)
+		behind = lock->left.mark;
+	lock->rules = arena_printf(r->arena, "CRIU-restore-%d", getpid());
+	err = note(r->guardian, UNDO_CALL, true, lock->rules);
+	return err ?: ipt_lock_take(lock->rules, lock->mark, behind, lock->tuples, lock->n);
+}
+
+int tcp_lock_restore(struct restore *r, struct tcp_lock *lock, const struct net_tuple *tuples, size_t n, bool own)
+{
+	int err;
+
+	*lock = (struct tcp_lock) { .tuples = tuples, .n = n, .mark = r->opts->network_lock_mark };
+	lock->method = own ? method_of(r) : NET_LOCK_SKIP;
+	err = find_left(r, lock);
+	if (err || lock->method == NET_LOCK_SKIP) {
+		if (lock->left.method != NET_LOCK_SKIP)
+			lock->mark = lock->left.mark;
+		return err;
+	}
+	return lock->method == NET_LOCK_IPTABLES ? lock_by_own_rules(r, lock) : lock_by_table(r, lock);
+}
+
+int tcp_lock_note_unlock(struct restore *r, const struct tcp_lock *lock)
+{
+	int err = 0;
+
+	if (lock->rules)
+		err = note(r->guardian, FORWARD_CALL, true, lock->rules);
+	if (!err && lock->method && lock->left.method != NET_LOCK_SKIP)
+		err = note(r->guardian, FORWARD_CALL, lock->left.method == NET_LOCK_IPTABLES, lock->left.name);
+	return err;
+}
+
+void tcp_unlock_after_restore(struct tcp_lock *lock, bool all)
+{
+	if (all && lock->method && lock->left.method != NET_LOCK_SKIP)
+		net_lock_left_remove(&lock->left);
+	if (lock->rules)
+		ipt_lock_remove(lock->rules);
+	net_lock_drop(lock->own);
+	*lock = (struct tcp_lock) { 0 };
+}

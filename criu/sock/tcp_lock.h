@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Inside of criu/sock/tcp*.c: the network lock of all connections of a dump or restore, whatever the method. */
+#ifndef CRIU_SOCK_TCP_LOCK_H
+#define CRIU_SOCK_TCP_LOCK_H
+
+#include "core/dump.h"
+#include "core/net_lock_left.h"
+#include "core/restore.h"
+
+struct tcp_lock {
+	enum net_lock_method method;
+	const struct net_tuple *tuples;
+	size_t n;
+	uint32_t mark;             /* restore: of the packets that we send */
+	struct net_lock *own;      /* nftables: ours, and goes with us */
+	const char *rules;         /* iptables: ours, and the guardian's to remove */
+	struct net_lock_left left; /* dump: what outlives it; restore: what it found. method NET_LOCK_SKIP: nothing */
+};
+
+/* ---- dump ---- */
+
+/* Locks them, and waits until no packet is on its way. */
+int tcp_lock_dump(struct dump *d, struct tcp_lock *lock, const struct net_tuple *tuples, size_t n);
+
+/* Before the commit: makes the lock that outlives the tool. */
+int tcp_lock_hand_over(struct dump *d, struct tcp_lock *lock);
+
+/* Unlocks; all: what was to outlive the tool as well. Again is nothing. */
+void tcp_unlock_after_dump(struct tcp_lock *lock, bool all);
+
+/* ---- restore ---- */
+
+/* Finds what the dump left; own: and locks as well. */
+int tcp_lock_restore(struct restore *r, struct tcp_lock *lock, const struct net_tuple *tuples, size_t n, bool own);
+
+/* Before the commit: a tool that is killed behind it must not leave a restored tree behind locks. */
+int tcp_lock_note_unlock(struct restore *r, const struct tcp_lock *lock);
+
+/* Unlocks; all: what the dump left as well. Again is nothing. */
+void tcp_unlock_after_restore(struct tcp_lock *lock, bool all);
+
+#endif
