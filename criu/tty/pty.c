@@ -61,7 +61,7 @@ static int tty_open(struct restore *r, const void *msg)
 	if (!ti || ti->entry->type == TTY_TYPE__CTTY)
 		return log_errno(-EINVAL, "file %u is a terminal that is opened by nobody", m->id);
 	if (ti->entry->hung_up)
-		return pty_open_hung_up(r, m);
+		return pty_open_hung_up(r, m, ti->entry);
 	if (outside_is_mine(ti))
 		return outside_open(r, m, ti);
 	err = pty_make(r, ti->pty);

@@ -80,7 +80,7 @@ int pty_make(struct restore *r, struct pty *p);
 int pty_open_slave(struct restore *r, struct pty *p, uint32_t flags);
 
 /* A slave whose master is gone. */
-int pty_open_hung_up(struct restore *r, const TtyFileEntry *m);
+int pty_open_hung_up(struct restore *r, const TtyFileEntry *m, const TtyInfoEntry *e);
 
 /* ---- terminals that are there: the tool's own, external ones, devices (outside.c) ---- */
 

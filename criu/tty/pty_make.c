@@ -106,6 +106,12 @@ static int open_others(struct restore *r, struct group *g)
 	return 0;
 }
 
+static void release_held(struct group *g)
+{
+	while (g->n_held)
+		close(g->held[--g->n_held]);
+}
+
 static bool is_in_group(struct restore *r, const struct group *g, const struct pty *p)
 {
 	const TtyFileEntry *m = p->file[PTY_MASTER];
@@ -129,8 +135,7 @@ static int open_group(struct restore *r, const struct pty *first)
 	err = open_wanted(r, &g);
 	if (!err)
 		err = open_others(r, &g);
-	while (g.n_held)
-		close(g.held[--g.n_held]);
+	release_held(&g);
 	return err;
 }
 
@@ -152,7 +157,7 @@ static int open_peer(const struct pty *p, int master, uint32_t flags)
 	int fd = ioctl(master, TIOCGPTPEER, how);
 
 	if (fd < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC))
-		return log_errno(-errno, "terminal %u: opening its slave with flags 0%o", p ? p->index : 0, flags);
+		return log_errno(-errno, "terminal %u: opening its slave with flags 0%o", p->index, flags);
 	return fd;
 }
 
@@ -255,17 +260,15 @@ static int set_up(struct restore *r, struct pty *p)
 	return err ? log_errno(err, "terminal %u: its settings", p->index) : 0;
 }
 
-int pty_make(struct restore *r, struct pty *wanted)
+static int make_all(struct restore *r)
 {
 	int err = 0;
 
-	if (wanted->made)
-		return 0;
 	for (struct pty *p = tty_state_of(r)->ptys; p && !err; p = p->hh.next)
 		if (p->file[PTY_MASTER] && !p->made && p->master < 0)
 			err = open_group(r, p);
 	for (struct pty *p = tty_state_of(r)->ptys; p && !err; p = p->hh.next) {
-		if (!p->file[PTY_MASTER])
+		if (!p->file[PTY_MASTER] || p->made)
 			continue;
 		p->made = true;
 		err = set_up(r, p);
@@ -275,13 +278,33 @@ int pty_make(struct restore *r, struct pty *wanted)
 	return err;
 }
 
-/* Its master is closed again at once, which hangs it up. */
-int pty_open_hung_up(struct restore *r, const TtyFileEntry *m)
+int pty_make(struct restore *r, struct pty *wanted)
 {
-	_cleanup_close_ int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
-	int unlock = 0;
+	return wanted->made ? 0 : make_all(r);
+}
 
-	if (master < 0 || ioctl(master, TIOCSPTLCK, &unlock))
+/*
+ * Its master is closed again at once, which hangs it up. Under its old index if that is free, after all others have
+ * theirs: one of them may have had it too.
+ */
+int pty_open_hung_up(struct restore *r, const TtyFileEntry *m, const TtyInfoEntry *e)
+{
+	RegFileEntry ptmx = REG_FILE_ENTRY__INIT;
+	struct pty p = { .index = e->pty ? e->pty->index : 0, .master = -1, .slave = -1 }, *wanted = &p;
+	struct group g = { .path = &ptmx, .flags = O_RDWR, .wanted = &wanted, .n = 1 };
+	_cleanup_close_ int master = -1;
+	int unlock = 0, err = make_all(r);
+
+	ptmx.name = (char *)"/dev/ptmx";
+	if (!err)
+		err = open_wanted(r, &g);
+	if (!err)
+		err = open_others(r, &g);
+	release_held(&g);
+	master = p.master;
+	if (err)
+		return err;
+	if (ioctl(master, TIOCSPTLCK, &unlock))
 		return log_errno(-errno, "a terminal for one that was hung up");
-	return open_peer(NULL, master, m->flags);
+	return open_peer(&p, master, m->flags);
 }

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#include "zdtm.h"
+#include "pty_high.h"
 
 static int master;
 
@@ -79,7 +79,9 @@ int main(void)
 	int status, unlock = 0;
 	pid_t kid;
 
+	zdtm_hold_low();
 	zdtm_must((master = open("/dev/ptmx", O_RDWR | O_NOCTTY)) >= 0 && !ioctl(master, TIOCSPTLCK, &unlock));
+	zdtm_free_low();
 	zdtm_must(!ptsname_r(master, name, sizeof(name)) && (kid = fork()) >= 0);
 	if (!kid)
 		leader(name);

@@ -10,7 +10,7 @@
 #include <sys/ioctl.h>
 #include <termios.h>
 
-#include "zdtm.h"
+#include "pty_high.h"
 
 static volatile int winch;
 
@@ -75,7 +75,9 @@ int main(void)
 	char buf[100];
 	pid_t kid;
 
+	zdtm_hold_low();
 	zdtm_must((master = posix_openpt(O_RDWR | O_NOCTTY)) >= 0 && !grantpt(master) && !unlockpt(master));
+	zdtm_free_low();
 	zdtm_must(!ioctl(master, TIOCSWINSZ, &ws));
 	zdtm_must((kid = fork()) >= 0);
 	if (!kid) {

@@ -9,7 +9,7 @@
 #include <sys/resource.h>
 #include <termios.h>
 
-#include "zdtm.h"
+#include "pty_high.h"
 
 #define N 1000
 
@@ -46,6 +46,7 @@ int main(void)
 	struct rlimit l = { 4096, 4096 };
 
 	zdtm_must(!setrlimit(RLIMIT_NOFILE, &l));
+	zdtm_hold_low();
 	for (int i = 0; i < N; i++)
 		make(i);
 	/* Made anew, every third gets an index that one before it had. */
@@ -55,6 +56,7 @@ int main(void)
 	}
 	for (int i = (N - 1) / 3 * 3; i > 30; i -= 3)
 		make(i);
+	zdtm_free_low();
 	zdtm_ready();
 	zdtm_wait();
 	for (int i = 0; i < N; i++)

@@ -13,7 +13,7 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 
-#include "zdtm.h"
+#include "pty_high.h"
 
 struct pair {
 	const char *name;
@@ -275,8 +275,10 @@ int main(void)
 {
 	for (int i = 0; i < 512; i++)
 		every[i] = (char)i;
+	zdtm_hold_low();
 	for (size_t i = 0; i < PAIRS; i++)
 		make(&pairs[i]);
+	zdtm_free_low();
 	zdtm_ready();
 	while (zdtm_asked()) {
 		for (size_t i = 0; i < PAIRS; i++) {

@@ -12,7 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
-#include "zdtm.h"
+#include "pty_high.h"
 
 struct pair {
 	int m, s;
@@ -97,14 +97,19 @@ static void look_gone(struct pair *hung, struct pair *gone, int never)
 int main(void)
 {
 	int never, index;
-	struct pair busy = make("/dev/ptmx"), hung = make("/dev/ptmx"), gone = make("/dev/ptmx");
+	struct pair busy, hung, gone;
 	char name[64];
 
+	zdtm_hold_low();
+	busy = make("/dev/ptmx");
+	hung = make("/dev/ptmx");
+	gone = make("/dev/ptmx");
 	set(&busy);
 	zdtm_must(!ioctl(busy.m, TIOCGPTN, &index));
 	snprintf(name, sizeof(name), "/dev/pts/%d", index);
 	zdtm_must(write(gone.s, "bye\n", 4) == 4 && !close(gone.s) && !close(hung.m));
 	zdtm_must((never = open("/dev/ptmx", O_RDWR | O_NOCTTY)) >= 0);
+	zdtm_free_low();
 	zdtm_ready();
 	zdtm_wait();
 	look(&busy, name, index);
