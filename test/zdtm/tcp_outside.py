@@ -6,81 +6,14 @@
 import os
 import select
 import socket
-import subprocess
-import sys
-import threading
 import time
 
 from driver import check, run_all, scenario, text, wait_for
-
-# Answers every byte with itself plus one, goes on after the peer's FIN until all is answered, then closes.
-ECHO = r"""
-import os, select, socket, sys
-family = socket.AF_INET6 if sys.argv[1] == "6" else socket.AF_INET
-l = socket.create_server(("::1" if sys.argv[1] == "6" else "127.0.0.1", 0), family=family, backlog=200)
-open("port", "w").write(str(l.getsockname()[1]))
-l.setblocking(False)
-conns = {}
-plus = bytes((i + 1) % 256 for i in range(256))
-open("ready", "w").close()
-while True:
-    r, w, _ = select.select([l, *[c for c in conns if not conns[c][1]]], [c for c in conns if conns[c][0] or conns[c][1]], [], 1)
-    for s in r:
-        if s is l:
-            c, _ = l.accept()
-            c.setblocking(False)
-            conns[c] = [b"", False]
-            continue
-        data = s.recv(65536)
-        if data:
-            conns[s][0] += data.translate(plus)
-        else:
-            conns[s][1] = True
-    for s in w:
-        if conns[s][0]:
-            conns[s][0] = conns[s][0][s.send(conns[s][0]):]
-        if conns[s][1] and not conns[s][0]:
-            s.close()
-            del conns[s]
-"""
-
-
-def start(s, family="4"):
-    for n in ("ready", "port"):
-        if os.path.exists(s.path(n)):
-            os.unlink(s.path(n))
-    s.proc = subprocess.Popen([sys.executable, "-c", ECHO, family], cwd=s.dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                              stderr=open(s.path("victim.err"), "w"), start_new_session=True)
-    s.pid = s.proc.pid
-    check(wait_for(lambda: os.path.exists(s.path("ready")), 20), "the victim is not ready: %s" % text(s.path("victim.err")))
-    s.address = ("::1" if family == "6" else "127.0.0.1", int(text(s.path("port"))))
-
-
-def connect(s):
-    c = socket.create_connection(s.address, timeout=20)
-    c.settimeout(30)
-    return c
-
-
-def exchange(c, n=1000, start=0):
-    data = bytes((start + i) % 256 for i in range(n))
-    c.sendall(data)
-    got = b""
-    while len(got) < n:
-        more = c.recv(65536)
-        check(more, "the connection ended after %d of %d bytes" % (len(got), n))
-        got += more
-    check(got == bytes((x + 1) % 256 for x in data), "the bytes are not what they should be")
-
-
-def end(c):
-    c.shutdown(socket.SHUT_WR)
-    check(c.recv(10) == b"", "more than the end")
-    c.close()
+from tcp_peers import Streams, connect, end, exchange, start
 
 
 def idle(s, family):
-    start(s, family)
+    start(s, "::1" if family == "6" else "127.0.0.1")
     cs = [connect(s) for _ in range(10)]
     for c in cs:
         exchange(c)
@@ -109,37 +42,6 @@ def ipv4(s):
 @scenario
 def ipv6(s):
     idle(s, "6")
-
-
-class Streams:
-    """Connections with a thread each that keep sending numbered bytes and check what comes back."""
-
-    def __init__(self, s, n):
-        self.stop = False
-        self.wrong = []
-        self.bytes = 0
-        self.threads = [threading.Thread(target=self.run, args=(connect(s), i)) for i in range(n)]
-        for t in self.threads:
-            t.start()
-
-    def run(self, c, seed):
-        at = 0
-        try:
-            while not self.stop:
-                n = 1 + (at * 7 + seed * 131) % 30000
-                exchange(c, n, at)
-                at += n
-                self.bytes += n
-            end(c)
-        except Exception as e:
-            self.wrong.append("connection %d after %d bytes: %r" % (seed, at, e))
-
-    def finish(self):
-        self.stop = True
-        for t in self.threads:
-            t.join(60)
-            check(not t.is_alive(), "a connection hangs")
-        check(not self.wrong, "; ".join(self.wrong[:3]))
 
 
 @scenario
