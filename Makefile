@@ -24,6 +24,7 @@ OBJ	:= $(SRC:%.c=$(B)/%.o) $(PBC:.c=.o) $(B)/criu/agent/blob.o
 UNIT	:= $(patsubst test/unit/%.c,$(B)/test/unit/%,$(wildcard test/unit/*.c))
 ZDTM	:= $(patsubst test/zdtm/%.c,$(B)/test/zdtm/%,$(wildcard test/zdtm/*.c))
 FUZZ	:= $(patsubst test/fuzz/%.c,$(B)/test/fuzz/%,$(wildcard test/fuzz/*.c))
+FUZZOBJ	:= $(SRC:%.c=$(B)/fuzz-obj/%.o) $(PBC:$(B)/images/%.pb-c.c=$(B)/fuzz-obj/%.pb-c.o)
 BENCH	:= $(patsubst test/bench/%.c,$(B)/test/bench/%,$(wildcard test/bench/*.c))
 MAN	:= $(B)/criu.8
 
@@ -79,9 +80,16 @@ $(B)/test/zdtm/%: test/zdtm/%.c test/zdtm/zdtm.h
 $(B)/test/bench/%: test/bench/%.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -o $@ $< -lpthread
-$(B)/test/fuzz/%: test/fuzz/%.c $(OBJ)
+$(B)/test/fuzz/%: test/fuzz/%.c $(FUZZOBJ)
 	@mkdir -p $(@D)
-	clang $(ALLC) -fsanitize=fuzzer,address -o $@ $< $(SRC) $(PBC) $(B)/criu/agent/blob.o $(LIBS)
+	clang $(ALLC) -fsanitize=fuzzer,address -o $@ $< $(FUZZOBJ) $(B)/criu/agent/blob.o $(LIBS)
+# Once for all fuzzers.
+$(B)/fuzz-obj/%.o: %.c | $(PBC)
+	@mkdir -p $(@D)
+	@clang $(ALLC) -fsanitize=fuzzer-no-link,address -MMD -MP -c -o $@ $<
+$(B)/fuzz-obj/%.pb-c.o: $(B)/images/%.pb-c.c | $(PBC)
+	@mkdir -p $(@D)
+	@clang -std=gnu11 -I$(B)/images $(CFLAGS) -fsanitize=fuzzer-no-link,address -c -o $@ $<
 
 tests-build: all $(UNIT) $(ZDTM)
 
@@ -116,4 +124,4 @@ dist:
 clean:
 	rm -rf build build-*
 
--include $(OBJ:.o=.d) $(B)/criu/main.d $(B)/criu/agent/blob/agent.d
+-include $(OBJ:.o=.d) $(FUZZOBJ:.o=.d) $(B)/criu/main.d $(B)/criu/agent/blob/agent.d

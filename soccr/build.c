@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "inner.h"
+#include "segment.h"
 
 /* An skb costs more than its bytes; a queue of many small ones several times that. */
 #define ROOM(len) ((len) > (1U << 28) ? 1U << 30 : (len)*4 + (1U << 16))

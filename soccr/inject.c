@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "inner.h"
+#include "segment.h"
 
 #define BINDTOIFINDEX 62 /* SO_BINDTOIFINDEX of asm-generic/socket.h, since 5.0 */
 

@@ -62,7 +62,7 @@ bool soccr_fin_received(uint8_t state);
 
 /* ---- reading ---- */
 
-/* Switches repair on, and SO_PEEK_OFF off; fills reuseaddr and peek_off before that. Any state but LISTEN. */
+/* Switches repair on and SO_PEEK_OFF off, whose values it notes. Any state but LISTEN. */
 int soccr_pause(int fd, struct soccr_conn *c);
 
 /*
@@ -93,20 +93,6 @@ int soccr_connect(int fd, struct soccr_conn *c);
 
 /* Puts the receive queue, the part of the send queue that was sent, and the window. */
 int soccr_fill(int fd, struct soccr_conn *c);
-
-/*
- * A segment to our socket as if from its peer. flags: TH_FIN, TH_ACK, TH_RST of netinet/tcp.h; seq and ack in host
- * order, window as it stands in the header.
- */
-struct soccr_segment {
-	const union soccr_addr *from, *to;
-	uint32_t seq, ack;
-	uint16_t window;
-	uint8_t flags;
-};
-
-/* Sends such a segment (by a raw socket with SO_MARK mark). 0 or a negative errno: -EPERM is a firewall's. */
-int soccr_inject(const struct soccr_segment *s, uint32_t mark);
 
 /*
  * Still in repair: brings the socket from ESTABLISHED into c->state as far as that needs nothing of the unsent bytes.

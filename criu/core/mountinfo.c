@@ -32,7 +32,7 @@ int parse_mountinfo_line(const char *line, size_t len, struct arena *a, struct m
 
 	memcpy(copy, line, len);
 	if (sscanf(copy, "%d %d %u:%u %n", &id, &parent, &major, &minor, &at) != 4 || !at || major >= 1 << 12 ||
-	    minor >= 1 << 20)
+	    minor >= 1 << 20 || id < 0)
 		return -EBADMSG;
 	path = strchr(copy + at, ' '); /* behind the root inside of the file system */
 	end = path ? strchr(path + 1, ' ') : NULL;

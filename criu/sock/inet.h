@@ -19,7 +19,7 @@ union inet_name {
 socklen_t inet_name_len(const union inet_name *n);
 uint16_t inet_name_port(const union inet_name *n); /* host order */
 void inet_name_set_port(union inet_name *n, uint16_t port);
-bool inet_name_is_any(const union inet_name *n);   /* no address */
+bool inet_name_is_any(const union inet_name *n); /* no address */
 bool inet_name_equal(const union inet_name *a, const union inet_name *b);
 
 /* "127.0.0.1:80", "[fe80::1%eth0]:80": from a ring of 4 buffers. */

@@ -214,7 +214,7 @@ static int fill(struct restore *r, struct pty *p)
 {
 	const TtyInfoEntry *e = p->info[PTY_SLAVE] ?: p->info[PTY_MASTER], *m = p->info[PTY_MASTER];
 	struct tty_queue *q = calloc(1, sizeof(*q));
-	_cleanup_free_ void *owner = q;
+	_cleanup_free_ __attribute__((unused)) void *owner = q;
 	struct tty_ends ends = { .master = p->master };
 	struct tty_mode mode = { .packet = 0 };
 	int err;

@@ -16,7 +16,7 @@
 #include <cmocka.h>
 
 #include "core/net_lock.h"
-#include "soccr.h"
+#include "segment.h"
 
 static void loopback_up(void)
 {
