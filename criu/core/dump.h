@@ -30,6 +30,8 @@ struct dump {
 	struct file_locked *locked; /* core/files.h; newest first */
 	struct ghosts *ghosts;      /* core/ghost.h */
 	struct remaps *remaps;      /* core/remap.h */
+	struct file_names *names;   /* core/file_names.h */
+	struct link_remaps *links;  /* core/link_remap.h */
 	void *kind_state[32];       /* for kinds with something to keep for the whole dump: see kind_state() */
 };
 

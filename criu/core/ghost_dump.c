@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,14 +10,14 @@
 #include <sys/vfs.h>
 #include <sys/xattr.h>
 
+#include "core/file_names.h"
 #include "core/ghost.h"
 #include "core/log.h"
 #include "core/remap.h"
 #include "core/table.h"
 #include "ghost-file.pb-c.h"
 
-#define DELETED " (deleted)"
-#define PIECE   (1UL << 20)
+#define PIECE (1UL << 20)
 
 struct ghost {
 	struct {
@@ -43,44 +44,6 @@ static struct ghosts *ghosts_of(struct dump *d)
 }
 
 /* ---- which ones ---- */
-
-static bool same_place(const struct fd_info *info, const char *dir)
-{
-	struct statx file, there;
-
-	if (statx(info->fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &file) ||
-	    statx(AT_FDCWD, dir, AT_SYMLINK_NOFOLLOW, STATX_MNT_ID, &there) || !S_ISDIR(there.stx_mode))
-		return false;
-	if (there.stx_dev_major == file.stx_dev_major && there.stx_dev_minor == file.stx_dev_minor)
-		return true;
-	/* Files of an overlay may show the number of another device than its directories. */
-	return (file.stx_mask & there.stx_mask & STATX_MNT_ID) && file.stx_mnt_id == there.stx_mnt_id;
-}
-
-/* The nearest directory above its old name that is there, on the same file system; NULL where there is none. */
-static const char *find_dir(struct dump *d, const struct fd_info *info, const char *name)
-{
-	char *dir = arena_strdup(d->arena, name);
-
-	for (char *slash; (slash = strrchr(dir, '/'));) {
-		slash[slash == dir] = 0; /* "/" is the last that is looked at */
-		if (same_place(info, dir))
-			return dir;
-		if (slash == dir)
-			break;
-	}
-	return NULL;
-}
-
-static const char *name_of(struct dump *d, const struct fd_info *info)
-{
-	char *name = arena_strdup(d->arena, info->link);
-	size_t n = strlen(name), end = strlen(DELETED);
-
-	if (n > end && !strcmp(name + n - end, DELETED))
-		name[n - end] = 0;
-	return name;
-}
 
 /* What a user cannot make files in; a magic number more or less makes no harm: restore would find out. */
 static bool is_of_kernel(const struct fd_info *info)
@@ -110,6 +73,11 @@ static int refuse(struct dump *d, const struct fd_info *info, const char *dir)
 		log_refusal(-ENOTSUP,
 		            "%s: %s: a file of the kernel's that is gone, and cannot be made again; close it before "
 		            "the dump",
+		            fd_name(info), info->link);
+	else if (S_ISSOCK(info->st.st_mode))
+		log_refusal(-ENOTSUP,
+		            "%s: %s: the file of a socket, opened by its path and deleted, which cannot be made again; "
+		            "close it before the dump",
 		            fd_name(info), info->link);
 	else if (!dir)
 		log_refusal(-ENOTSUP,
@@ -147,7 +115,7 @@ static int add_ghost(struct dump *d, const struct fd_info *info, const char *nam
 {
 	struct ghosts *all = ghosts_of(d);
 	struct arena *table_arena = d->arena;
-	const char *dir = find_dir(d, info, name);
+	const char *dir = file_near_dir(d, info, name);
 	struct ghost *g;
 	int err = refuse(d, info, dir);
 
@@ -172,7 +140,7 @@ int ghost_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 {
 	struct ghosts *all = ghosts_of(d);
 	struct ghost *g, key = { .key.dev = info->st.st_dev, .key.ino = info->st.st_ino };
-	const char *name = name_of(d, info);
+	const char *name = name_without_mark(d->arena, info->link);
 	int err = 0;
 
 	HASH_FIND(hh, all->by_inode, &key.key, sizeof(key.key), g);
@@ -181,8 +149,9 @@ int ghost_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 	if (err)
 		return err;
 	m->name = (char *)name;
-	m->has_mode = m->has_size = true;
+	m->has_mode = true;
 	m->mode = info->st.st_mode;
+	m->has_size = S_ISREG(m->mode);
 	m->size = (uint64_t)info->st.st_size;
 	remap_note(d, m->id, g->id, REMAP_TYPE__GHOST);
 	return 0;
@@ -195,7 +164,7 @@ int ghost_collected(struct dump *d)
 	uint64_t sum = 0, room;
 
 	for (struct ghost *g = all->by_inode; g; g = g->hh.next)
-		sum += MIN((uint64_t)g->st.st_blocks * 512, (uint64_t)g->st.st_size);
+		sum += !S_ISREG(g->st.st_mode) ? 0 : MIN((uint64_t)g->st.st_blocks * 512, (uint64_t)g->st.st_size);
 	if (!all->n)
 		return 0;
 	log_info("%u deleted files are kept, %" PRIu64 " bytes", all->n, sum);
@@ -214,9 +183,10 @@ int ghost_collected(struct dump *d)
 
 static int open_source(const struct ghost *g)
 {
-	int fd = open(g->source, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOATIME | O_CLOEXEC);
+	int how = S_ISREG(g->st.st_mode) ? O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOATIME : O_PATH, fd;
 	struct stat st;
 
+	fd = open(g->source, how | O_CLOEXEC);
 	if (fd < 0 && errno == EPERM)
 		fd = open(g->source, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
@@ -227,15 +197,15 @@ static int open_source(const struct ghost *g)
 	return log_errno(-ESTALE, "%s: it is no longer what it was", g->who);
 }
 
-static int add_xattr(struct dump *d, int fd, const char *name, GhostFileEntry *e)
+static int add_xattr(struct dump *d, const char *path, const char *name, GhostFileEntry *e)
 {
 	GhostXattr *x = arena_msg(d->arena, GhostXattr, ghost_xattr);
-	ssize_t n = fgetxattr(fd, name, NULL, 0);
+	ssize_t n = getxattr(path, name, NULL, 0);
 
 	x->name = arena_strdup(d->arena, name);
 	if (n > 0) {
 		x->value.data = arena_alloc(d->arena, (size_t)n);
-		n = fgetxattr(fd, name, x->value.data, (size_t)n);
+		n = getxattr(path, name, x->value.data, (size_t)n);
 	}
 	if (n < 0)
 		return -errno;
@@ -244,19 +214,34 @@ static int add_xattr(struct dump *d, int fd, const char *name, GhostFileEntry *e
 	return 0;
 }
 
+/* By a path, since what is no regular file is open as O_PATH. */
 static int add_xattrs(struct dump *d, const struct ghost *g, int fd, GhostFileEntry *e)
 {
-	ssize_t n = flistxattr(fd, NULL, 0);
-	char *names;
+	char path[32], *names;
 	int err = 0;
+	ssize_t n;
 
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = listxattr(path, NULL, 0);
 	if (n <= 0)
 		return n && errno != ENOTSUP ? log_errno(-errno, "%s: listing its attributes", g->who) : 0;
 	names = arena_alloc(d->arena, (size_t)n + 1);
-	n = flistxattr(fd, names, (size_t)n);
+	n = listxattr(path, names, (size_t)n);
 	for (char *at = names; !err && n > 0 && at < names + n; at += strlen(at) + 1)
-		err = add_xattr(d, fd, at, e);
+		err = add_xattr(d, path, at, e);
 	return err || n < 0 ? log_errno(err ?: -errno, "%s: reading its attributes", g->who) : 0;
+}
+
+static int add_target(struct dump *d, const struct ghost *g, int fd, GhostFileEntry *e)
+{
+	char target[PATH_MAX];
+	ssize_t n = readlinkat(fd, "", target, sizeof(target) - 1);
+
+	if (n < 0)
+		return log_errno(-errno, "%s: reading where it leads", g->who);
+	target[n] = 0;
+	e->symlnk_target = arena_strdup(d->arena, target);
+	return 0;
 }
 
 static int write_entry(struct dump *d, const struct ghost *g, int fd, struct image *img)
@@ -269,7 +254,7 @@ static int write_entry(struct dump *d, const struct ghost *g, int fd, struct ima
 	e.gid = g->st.st_gid;
 	e.mode = g->st.st_mode;
 	e.has_dev = e.has_ino = e.has_chunks = e.has_size = e.has_atim_nsec = e.has_mtim_nsec = true;
-	e.dev = (uint32_t)g->st.st_dev;
+	e.dev = major(g->st.st_dev) << 20 | minor(g->st.st_dev);
 	e.ino = g->st.st_ino;
 	e.atim = &atim;
 	e.mtim = &mtim;
@@ -282,7 +267,11 @@ static int write_entry(struct dump *d, const struct ghost *g, int fd, struct ima
 	e.chunks = true;
 	e.size = (uint64_t)g->st.st_size;
 	e.dir = (char *)g->dir;
+	e.has_rdev = S_ISCHR(e.mode) || S_ISBLK(e.mode);
+	e.rdev = (uint32_t)g->st.st_rdev;
 	err = add_xattrs(d, g, fd, &e);
+	if (!err && S_ISLNK(e.mode))
+		err = add_target(d, g, fd, &e);
 	return err ?: image_write(img, &e);
 }
 
@@ -339,7 +328,7 @@ static int write_ghost(struct dump *d, const struct ghost *g)
 		all->buffer = arena_alloc(d->arena, PIECE);
 	if (!err)
 		err = write_entry(d, g, fd, img);
-	if (!err)
+	if (!err && S_ISREG(g->st.st_mode))
 		err = write_data(g, all->buffer, fd, img);
 	return err ?: image_close(move_ptr(img));
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+/* Making ghosts: regular files here, all others in ghost_nodes.c. */
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
@@ -7,8 +8,16 @@
 
 #include "core/ghost_make.h"
 #include "core/log.h"
+#include "core/pathfile.h"
 
-#define PIECE (1UL << 20)
+#define PIECE   (1UL << 20)
+#define PROC_FD 32
+
+static const char *proc_fd(int fd, char path[PROC_FD])
+{
+	snprintf(path, PROC_FD, "/proc/self/fd/%d", fd);
+	return path;
+}
 
 /* ---- a file without a name ---- */
 
@@ -49,11 +58,7 @@ static bool was_tmpfile(const struct ghost *g)
 	return g->has_maker || (g->entry->has_ino && base && !strcmp(base, own));
 }
 
-/*
- * Opens it by its old name, which it has for an instant if that is free, so that /proc goes on to show it. -1: it is
- * not free, or cannot be had; then another name is shown, which harms nobody.
- */
-static int open_by_name(struct restore *r, const struct ghost *g, int fd)
+int ghost_open_by_name(struct restore *r, const struct ghost *g, int fd)
 {
 	struct undo u = { .type = UNDO_CALL, .call = unlink_ours, .fd = -1, .path = g->name };
 	int number, named = -1;
@@ -84,7 +89,7 @@ static int open_by_name(struct restore *r, const struct ghost *g, int fd)
 
 static int open_base(struct restore *r, const struct ghost *g, int fd)
 {
-	int base = was_tmpfile(g) ? -1 : open_by_name(r, g, fd);
+	int base = was_tmpfile(g) ? -1 : ghost_open_by_name(r, g, fd);
 	char path[32];
 
 	if (base >= 0)
@@ -182,10 +187,13 @@ static int fill(struct restore *r, const struct ghost *g, int fd)
 
 static int set_xattrs(const struct ghost *g, int fd)
 {
+	char path[PROC_FD];
+
 	for (size_t i = 0; i < g->entry->n_xattrs; i++) {
 		const GhostXattr *x = g->entry->xattrs[i];
 
-		if (!fsetxattr(fd, x->name, x->value.data, x->value.len, 0))
+		/* By the path: what is no regular file or directory is there as O_PATH. */
+		if (!setxattr(proc_fd(fd, path), x->name, x->value.data, x->value.len, 0))
 			continue;
 		if (strncmp(x->name, "security.", 9)) /* labels are the system's to give */
 			return log_errno(-errno, "%s (deleted): setting its attribute %s", g->name, x->name);
@@ -203,19 +211,21 @@ static struct timespec time_of(const Timeval *t, bool has_nsec, uint32_t nsec)
 	return (struct timespec) { .tv_sec = (time_t)t->tv_sec, .tv_nsec = nsec };
 }
 
-static int set_attributes(const struct ghost *g, int fd)
+int ghost_set_attributes(const struct ghost *g, int fd)
 {
 	const GhostFileEntry *e = g->entry;
 	struct timespec times[2] = { time_of(e->atim, e->has_atim_nsec, e->atim_nsec),
 		                     time_of(e->mtim, e->has_mtim_nsec, e->mtim_nsec) };
+	char path[PROC_FD];
 	int err;
 
-	if (fchown(fd, e->uid, e->gid))
+	if (fchownat(fd, "", e->uid, e->gid, AT_EMPTY_PATH))
 		return log_errno(-errno, "%s (deleted): giving it to user %u, group %u", g->name, e->uid, e->gid);
-	if (fchmod(fd, e->mode & 07777)) /* after fchown(), which takes set-user-ID away */
+	/* After fchownat(), which takes set-user-ID away. */
+	if (!S_ISLNK(e->mode) && chmod(proc_fd(fd, path), e->mode & 07777))
 		return log_errno(-errno, "%s (deleted): setting its mode to 0%o", g->name, e->mode & 07777);
 	err = set_xattrs(g, fd);
-	if (!err && futimens(fd, times))
+	if (!err && utimensat(fd, "", times, AT_EMPTY_PATH))
 		err = log_errno(-errno, "%s (deleted): setting its times", g->name);
 	return err;
 }
@@ -248,7 +258,28 @@ static int make_empty(struct restore *r, struct ghost *g, int *base)
 	return open_named(r, g, dir, base);
 }
 
-int ghost_make(struct restore *r, struct ghost *g)
+/* What has a name still, ours. */
+static int open_link(struct restore *r, struct ghost *g)
+{
+	_cleanup_close_ int fd = open(g->link->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st, named;
+
+	if (fd < 0 || fstat(fd, &st))
+		return log_errno(-errno, "%s: opening the link to it, %s", g->name, g->link->name);
+	if (g->link->has_mode && (st.st_mode & S_IFMT) != (g->link->mode & S_IFMT))
+		return log_errno(-ESTALE, "%s: the link to it, %s, is %s now", g->name, g->link->name,
+		                 type_name(st.st_mode));
+	/* Not if somebody gave it its name back: that would be taken away. */
+	if (!lstat(g->name, &named) && named.st_dev == st.st_dev && named.st_ino == st.st_ino)
+		g->base = open(g->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	else
+		g->base = ghost_open_by_name(r, g, fd);
+	if (g->base < 0)
+		g->base = move_fd(&fd);
+	return 0;
+}
+
+static int make_file(struct restore *r, struct ghost *g)
 {
 	_cleanup_close_ int base = -1, filled = -1;
 	_cleanup_close_ int fd = make_empty(r, g, &base);
@@ -259,11 +290,20 @@ int ghost_make(struct restore *r, struct ghost *g)
 		err = filled < 0 ? filled : fill(r, g, filled);
 	}
 	if (!err)
-		err = set_attributes(g, filled);
+		err = ghost_set_attributes(g, filled);
 	if (err)
 		return err;
 	if (g->has_maker)
 		g->first = move_fd(&fd);
 	g->base = move_fd(&base);
 	return 0;
+}
+
+int ghost_make(struct restore *r, struct ghost *g, struct ghost *list)
+{
+	if (g->link)
+		return open_link(r, g);
+	if (S_ISREG(g->entry->mode))
+		return make_file(r, g);
+	return S_ISDIR(g->entry->mode) ? ghost_make_dirs(r, list) : ghost_make_node(r, g);
 }

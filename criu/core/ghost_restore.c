@@ -7,6 +7,7 @@
 
 #include "core/ghost_make.h"
 #include "core/log.h"
+#include "core/pathfile.h"
 #include "remap-file-path.pb-c.h"
 
 /* A file of files.img that is a ghost. */
@@ -18,6 +19,7 @@ struct ghost_user {
 
 struct ghosts {
 	struct ghost *by_id;
+	struct ghost *by_link; /* by the id of the file that is the link */
 	struct ghost_user *users;
 };
 
@@ -65,6 +67,27 @@ static int read_ghost(struct restore *r, uint32_t id, struct ghost **gp)
 	return 0;
 }
 
+static int read_link(struct restore *r, uint32_t id, struct ghost **gp)
+{
+	const struct fd_kind *kind = NULL;
+	const RegFileEntry *link = files_message(r, id, &kind);
+	struct arena *table_arena = r->arena;
+	struct ghost *g;
+
+	HASH_FIND_INT(ghosts_of(r)->by_link, &id, g);
+	*gp = g;
+	if (g)
+		return 0;
+	if (!link || kind != fd_kind_of(FD_TYPES__REG) || link->name[0] != '/')
+		return log_errno(-EINVAL, "remap-fpath.img: file %u, another name of a file, is no path", id);
+	g = *gp = arena_new_of(r->arena, struct ghost);
+	g->id = id;
+	g->base = g->first = -1;
+	g->link = link;
+	HASH_ADD_INT(ghosts_of(r)->by_link, id, g);
+	return 0;
+}
+
 static int add_user(struct restore *r, const RemapFilePathEntry *e)
 {
 	struct arena *table_arena = r->arena;
@@ -78,18 +101,17 @@ static int add_user(struct restore *r, const RemapFilePathEntry *e)
 		return 0; /* core/procfile.c */
 	if (!m || kind != fd_kind_of(FD_TYPES__REG) || ghost_of(r, e->orig_id))
 		return log_errno(-EINVAL, "remap-fpath.img: file %u is no regular file, or is there twice", e->orig_id);
-	if (!e->has_remap_type || e->remap_type != REMAP_TYPE__GHOST)
-		return log_refusal(-ENOTSUP,
-		                   "%s: it is found by another name or process (remap type %d), which is not "
-		                   "supported yet",
-		                   m->name, e->has_remap_type ? (int)e->remap_type : -1);
-	err = read_ghost(r, e->remap_id, &g);
+	if (e->has_remap_type && e->remap_type == REMAP_TYPE__GHOST)
+		err = read_ghost(r, e->remap_id, &g);
+	else
+		err = read_link(r, e->remap_id, &g);
 	if (err)
 		return err;
 	if (!g->name)
 		g->name = m->name;
 	/* The one that O_TMPFILE made the file by: its flags cannot be had in another way. */
-	if ((m->flags & O_TMPFILE) == O_TMPFILE && !(m->flags & O_PATH) && (m->flags & O_ACCMODE) != O_RDONLY) {
+	if (g->entry && S_ISREG(g->entry->mode) && (m->flags & O_TMPFILE) == O_TMPFILE && !(m->flags & O_PATH) &&
+	    (m->flags & O_ACCMODE) != O_RDONLY) {
 		g->has_maker = true;
 		g->maker = m->id;
 		g->maker_flags = m->flags;
@@ -140,9 +162,16 @@ int ghost_check(struct restore *r, const struct ghost *g, const char **why)
 {
 	const char *dir;
 
-	if (!S_ISREG(g->entry->mode)) {
-		*why = arena_printf(r->arena, "%s was deleted; only deleted regular files can come back yet", g->name);
+	if (g->link)
+		return pathfile_check_name(r, g->link, why);
+	if (S_ISSOCK(g->entry->mode) || !(g->entry->mode & S_IFMT)) {
+		*why = arena_printf(r->arena, "%s was deleted; %s cannot be made again", g->name,
+		                    type_name(g->entry->mode));
 		return -ENOTSUP;
+	}
+	if (S_ISLNK(g->entry->mode) && !g->entry->symlnk_target) {
+		*why = arena_printf(r->arena, "%s was deleted, and the image does not tell where it led", g->name);
+		return -EINVAL;
 	}
 	if (g->name[0] != '/' || (g->entry->dir && g->entry->dir[0] != '/')) {
 		*why = arena_printf(r->arena, "%s (deleted): the path is not absolute", g->name);
@@ -161,8 +190,9 @@ int ghost_check(struct restore *r, const struct ghost *g, const char **why)
 
 int ghost_open(struct restore *r, struct ghost *g, const RegFileEntry *m, uint32_t flags)
 {
+	bool is_dir = g->entry && S_ISDIR(g->entry->mode);
 	uint32_t how = flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC | O_ASYNC | O_TMPFILE | O_NOFOLLOW);
-	int err = g->base < 0 ? ghost_make(r, g) : 0, fd;
+	int err = g->base < 0 ? ghost_make(r, g, ghosts_of(r)->by_id) : 0, fd;
 	char path[32];
 
 	if (err)
@@ -170,17 +200,23 @@ int ghost_open(struct restore *r, struct ghost *g, const RegFileEntry *m, uint32
 	if (g->first >= 0 && g->maker == m->id && flags == g->maker_flags)
 		return move_fd(&g->first);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", g->base);
-	fd = open(path, (int)(how | O_NOCTTY | O_CLOEXEC));
+	fd = open(path, (int)(how | (is_dir ? flags & O_DIRECTORY : 0) | O_NOCTTY | O_CLOEXEC));
 	return fd < 0 ? log_errno(-errno, "opening %s (deleted, flags 0%o) again", m->name, flags) : fd;
+}
+
+static void close_all(struct ghost *list)
+{
+	for (struct ghost *g = list; g; g = g->hh.next) {
+		cleanup_close(&g->base);
+		cleanup_close(&g->first);
+		g->base = g->first = -1;
+	}
 }
 
 void ghost_close(struct restore *r)
 {
 	struct ghosts *all = ghosts_of(r);
 
-	for (struct ghost *g = all ? all->by_id : NULL; g; g = g->hh.next) {
-		cleanup_close(&g->base);
-		cleanup_close(&g->first);
-		g->base = g->first = -1;
-	}
+	close_all(all ? all->by_id : NULL);
+	close_all(all ? all->by_link : NULL);
 }

@@ -93,7 +93,9 @@ const struct option_row option_rows[] = {
 	  INT_MAX / 1000 },
 	{ "ghost-limit", 0, OPT_SIZE, DUMP, AT(ghost_limit), "SIZE",
 	  "refuse deleted files that hold more than SIZE (with K, M or G) bytes (default: no limit)", 0, 0 },
-
+	FLAG("link-remap", 0, DUMP, link_remap,
+	     "make a new link to a file whose name was deleted, where no other name of it can be found"),
+	FLAG("ghost-links", 0, DUMP, ghost_links, "save such a file with what is in it instead"),
 	FLAG("force-irmap", 0, DUMP, force_irmap, "find a path for every file that inotify or fanotify watches"),
 	{ "irmap-scan-path", 0, OPT_LIST, DUMP, AT(irmap_scan_paths), "DIR",
 	  "look for such files below DIR first; can be given several times", 0, 0 },
@@ -141,7 +143,6 @@ const struct option_row option_rows[] = {
 	LATER("join-ns", 'J', VALUE),
 	LATER("lazy-pages", 0, FLAG),
 	LATER("libdir", 'L', VALUE),
-	LATER("link-remap", 0, FLAG),
 	LATER("lsm-mount-context", 0, VALUE),
 	LATER("lsm-profile", 0, VALUE),
 	LATER("manage-cgroups", 0, MAYBE),

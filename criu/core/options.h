@@ -33,6 +33,7 @@ struct options {
 	const char **irmap_scan_paths; /* NULL-terminated */
 	size_t n_irmap_scan_paths;
 	uint64_t ghost_limit; /* bytes of one deleted file; 0: none */
+	bool link_remap, ghost_links;
 	bool skip_in_flight;
 	const char **ext_unix_sk; /* inodes as text, "" for all: core/external.h */
 	size_t n_ext_unix_sk;

@@ -9,6 +9,9 @@
 #include "core/files.h"
 #include "regfile.pb-c.h"
 
+/* "a regular file", "a directory", of a mode. */
+const char *type_name(uint32_t mode);
+
 /*
  * Fills name, size, mode and build id of a file from what the core found. Refuses (1) what its path does not lead to: a
  * deleted file, one that another has replaced, one under a mount. Decided by device and inode, not by the link's text.
@@ -24,6 +27,9 @@ const RegFileEntry *pathfile_message(struct restore *r, uint32_t id);
 
 /* fd_kind.check for such a message: is it there, of the same type, size and build? */
 int pathfile_check(struct restore *r, const RegFileEntry *m, const char **why);
+
+/* The same of its name alone, be it a ghost or not. */
+int pathfile_check_name(struct restore *r, const RegFileEntry *m, const char **why);
 
 /*
  * Opens it with the given flags (O_*; those that act on opening only are left out) and checks that the type is as it

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Everything that is not there yet is refused by its name, all at once: descriptors of many kinds, a lock, a mapping
- * of a deleted file, System V memory, a memfd, a child in a namespace of its own, a cwd that was removed.
+ * of a deleted file, System V memory, a memfd, a child in a namespace of its own, and another whose cwd was removed
+ * (which is fine).
  *
  * zdtm: needs-root
  * zdtm: refuse fd 104: .*socket
  * zdtm: refuse (lock|flock)
  * zdtm: refuse (SysV|System V|SYSV|shmem|shared memory)
  * zdtm: refuse (uts|UTS)
- * zdtm: refuse cwd|current directory|working directory
  */
 #include <sched.h>
 #include <sys/file.h>

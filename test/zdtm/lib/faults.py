@@ -79,6 +79,7 @@ class Faults(Flow):
 
     def committed(self, why, kills):
         """After it: the checkpoint stands, and what was to happen to the tasks has happened."""
+        self.note_left()
         if kills:
             self.case.wait_gone(self.before.pids, 5)
             self.case.proc = None

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The ways a test is taken through a checkpoint."""
+import fnmatch
 import os
 import pickle
 import re
@@ -38,6 +39,7 @@ class Flow:
         self.allowed = Allowed(os.path.join(HERE, "allowed-differences"), self.spec.all("allow"))
         self.pid = case.pid
         self.init = None  # of the namespace flavour
+        self.left = set()
 
     def compare(self, before, root, when, allowed=None):
         diff = differences(before, Snapshot(root), allowed or self.allowed)
@@ -53,6 +55,12 @@ class Flow:
         rc = self.tool.dump(*opts)
         if rc:
             raise Failed("dump failed (status %d):\n  %s" % (rc, "\n  ".join(self.tool.errors("dump.log"))))
+        self.note_left()
+
+    def note_left(self):
+        """A dump that came to its end may leave files of these names beside the images."""
+        now = listing(self.case.dir)
+        self.left.update(n for n in now if any(fnmatch.fnmatch(n, g) for g in self.spec.words("leaves")))
 
     def restore(self, *opts):
         rc = self.tool.restore(*opts)
@@ -89,7 +97,7 @@ class Flow:
 
     def same_files(self, files, what):
         now = listing(self.case.dir)
-        new = sorted(set(now) - set(files))
+        new = sorted(set(now) - set(files) - self.left)
         if new:
             raise Failed("%s left files: %s" % (what, ", ".join(new)))
 

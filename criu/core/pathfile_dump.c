@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Files by path at dump: is the file where its path says, elsewhere, or gone? */
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+
+#include "core/buildid.h"
+#include "core/file_names.h"
+#include "core/ghost.h"
+#include "core/link_remap.h"
+#include "core/log.h"
+#include "core/mountinfo.h"
+#include "core/pathfile.h"
+
+static bool ends_with(const char *s, const char *end)
+{
+	size_t n = strlen(s), m = strlen(end);
+
+	return n >= m && !strcmp(s + n - m, end);
+}
+
+/* The magic number of its file system; -1 where that does not answer. */
+static long magic_of(const struct fd_info *info)
+{
+	struct statfs fs;
+
+	return fstatfs(info->fd, &fs) ? -1 : (long)fs.f_type;
+}
+
+static bool is_cgroup(long magic)
+{
+	return magic == CGROUP_SUPER_MAGIC || magic == CGROUP2_SUPER_MAGIC;
+}
+
+/* ---- what is in the way ---- */
+
+/* The first directory on the way, from its end on, that another mount than the file's begins with; NULL: none. */
+static const char *mount_over(struct dump *d, const struct fd_info *info)
+{
+	int own = info->mnt_id >= 0 ? info->mnt_id : mount_id_of(info->fd, "");
+	struct mount_at *mounts = NULL;
+	const char *over = NULL;
+	size_t n = 0, len = 0;
+
+	if (mountinfo_read(d->arena, &mounts, &n))
+		return NULL;
+	for (size_t i = 0; i < n; i++) {
+		size_t m = strlen(mounts[i].path);
+
+		if (mounts[i].id != own && m >= len && m > 1 && !strncmp(info->link, mounts[i].path, m) &&
+		    (!info->link[m] || info->link[m] == '/')) {
+			len = m;
+			over = mounts[i].path;
+		}
+	}
+	return over && mount_id_of(AT_FDCWD, over) != own ? over : NULL;
+}
+
+static void refuse_other(struct dump *d, const struct fd_info *info)
+{
+	const struct stat *st = &info->st;
+	const char *over = mount_over(d, info);
+	struct stat now;
+
+	if (over)
+		log_refusal(
+		    -ENOTSUP,
+		    "%s: %s: a mount is in the way, over %s: the path does not lead to it any more, and no other "
+		    "name of it is known; take that mount away for the dump",
+		    fd_name(info), info->link, over);
+	else if (fstatat(AT_FDCWD, info->link, &now, S_ISLNK(st->st_mode) ? AT_SYMLINK_NOFOLLOW : 0))
+		log_refusal(-errno,
+		            "%s: %s: cannot be reached by its path, and no other name of it is known; run the "
+		            "tool where it can be reached",
+		            fd_name(info), info->link);
+	else
+		log_refusal(
+		    -ENOTSUP,
+		    "%s: %s: another file is in the way there (%s, inode %lu on %u:%u instead of %lu on %u:%u), "
+		    "and no other name of it is known; move that away for the dump",
+		    fd_name(info), info->link, type_name(now.st_mode), (unsigned long)now.st_ino, major(now.st_dev),
+		    minor(now.st_dev), (unsigned long)st->st_ino, major(st->st_dev), minor(st->st_dev));
+}
+
+/* ---- where it is ---- */
+
+enum place { AT_NAME, IS_GHOST, IS_LINK, BY_PATH, REFUSED };
+
+/* What has names, none of which leads to it as far as we can see. */
+static enum place without_name(struct dump *d, const struct fd_info *info, long magic)
+{
+	unsigned long left = info->st.st_nlink;
+
+	if (!ends_with(info->link, DELETED)) {
+		refuse_other(d, info);
+		return REFUSED;
+	}
+	if (d->opts->ghost_links)
+		return IS_GHOST;
+	if (d->opts->link_remap && !S_ISDIR(info->st.st_mode))
+		return IS_LINK;
+	/* There a deleted file of a lower layer is still counted as one. */
+	if (magic == OVERLAYFS_SUPER_MAGIC && left == 1)
+		return IS_GHOST;
+	log_refusal(
+	    -ENOTSUP,
+	    "%s: %s: this name was deleted, %lu other%s left which cannot be found; give --link-remap (makes a "
+	    "link to it, which has to stay as long as the images), or --ghost-links (saves what is in it: it will "
+	    "no longer be the same file as under its other names)",
+	    fd_name(info), info->link, left, left > 1 ? "s are" : " is");
+	return REFUSED;
+}
+
+/* The path does not lead to it. */
+static enum place elsewhere(struct dump *d, const struct fd_info *info, const char **name)
+{
+	bool marked = ends_with(info->link, DELETED);
+	long magic = magic_of(info);
+	const char *other;
+
+	if (is_cgroup(magic)) {
+		log_refusal(-ENOTSUP,
+		            "%s: %s: its cgroup was removed, and cannot be made again with its state; close it before "
+		            "the dump",
+		            fd_name(info), info->link);
+		return REFUSED;
+	}
+	*name = name_without_mark(d->arena, info->link);
+	if (!info->st.st_nlink || (S_ISDIR(info->st.st_mode) && marked))
+		return IS_GHOST;
+	other = file_other_name(d, info, *name);
+	if (!other)
+		return without_name(d, info, magic);
+	log_info("%s: %s: found by another name: %s", fd_name(info), info->link, other);
+	*name = other;
+	return AT_NAME;
+}
+
+static enum place find_place(struct dump *d, const struct fd_info *info, const char **name)
+{
+	*name = arena_strdup(d->arena, info->link);
+	if (info->link[0] != '/') {
+		log_refusal(-ENOTSUP, "%s: %s: lies outside of the tool's root; run the tool where it can be reached",
+		            fd_name(info), info->link);
+		return REFUSED;
+	}
+	if (path_leads_to(*name, &info->st))
+		return AT_NAME;
+	if (!ends_with(info->link, DELETED))
+		return elsewhere(d, info, name);
+	*name = name_without_mark(d->arena, info->link);
+	if (!path_leads_to(*name, &info->st))
+		return elsewhere(d, info, name);
+	log_info("%s: %s: only looks deleted: the file is there", fd_name(info), info->link);
+	return AT_NAME;
+}
+
+/*
+ * The build id, read through a descriptor that can be read, or for O_PATH (executables, mappings) through a new one.
+ * Files that are only written are not opened for it: that could break a lease.
+ */
+static void add_build_id(struct dump *d, const struct fd_info *info, RegFileEntry *m)
+{
+	_cleanup_close_ int opened = -1;
+	uint32_t words[BUILDID_WORDS];
+	char path[32];
+	int fd = info->fd;
+
+	if (info->number < 0 || (info->flags & O_PATH)) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", info->fd);
+		fd = opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	} else if ((info->flags & O_ACCMODE) == O_WRONLY) {
+		fd = -1;
+	}
+	m->n_build_id = fd < 0 ? 0 : elf_build_id(fd, words);
+	if (m->n_build_id)
+		m->build_id = arena_memdup(d->arena, words, m->n_build_id * sizeof(*words));
+}
+
+static int fill(struct dump *d, const struct fd_info *info, RegFileEntry *m)
+{
+	m->has_mode = true;
+	m->mode = info->st.st_mode;
+	if (!S_ISREG(info->st.st_mode))
+		return 0;
+	m->has_size = true;
+	m->size = (uint64_t)info->st.st_size;
+	if (m->size) /* not of what only looks like a file: to read from /proc/kmsg takes away what is read */
+		add_build_id(d, info, m);
+	return 0;
+}
+
+int pathfile_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
+{
+	const char *name;
+	enum place place = find_place(d, info, &name);
+	int err;
+
+	m->name = (char *)name;
+	if (place == REFUSED)
+		return DUMP_REFUSED;
+	if (place == IS_LINK) {
+		err = link_remap_dump(d, info, m);
+		if (err && err != LINK_NO_NAME)
+			return err;
+		place = err ? IS_GHOST : AT_NAME;
+	}
+	return place == IS_GHOST ? ghost_dump(d, info, m) : fill(d, info, m);
+}
+
+int pathfile_dump_extra(struct dump *d, const struct fd_info *info, uint32_t *id)
+{
+	RegFileEntry *m = arena_msg(d->arena, RegFileEntry, reg_file_entry);
+	int err;
+
+	m->id = *id = files_new_id(d);
+	err = pathfile_dump(d, info, m);
+	if (err)
+		return err;
+	m->flags = info->flags;
+	m->fown = arena_msg(d->arena, FownEntry, fown_entry);
+	return files_write_entry(d, fd_kind_of(FD_TYPES__REG), m->id, m);
+}
