@@ -12,8 +12,9 @@ struct ghost {
 	GhostFileEntry *entry;    /* NULL for a link */
 	const RegFileEntry *link; /* not deleted, but to be found by this name alone (--link-remap); else NULL */
 	const char *name;         /* as it was, without " (deleted)" */
-	int base;       /* O_PATH: keeps it there, stands in the way of no execve() or lease; -1: not made yet */
-	bool has_maker; /* a file that was opened with O_TMPFILE and made the ghost: it gets `first` */
+	int base;        /* O_PATH: keeps it there, stands in the way of no execve() or lease; -1: not made yet */
+	bool base_given; /* to the first who wanted a symbolic link */
+	bool has_maker;  /* a file that was opened with O_TMPFILE and made the ghost: it gets `first` */
 	uint32_t maker, maker_flags;
 	int first;
 	UT_hash_handle hh;

@@ -199,6 +199,12 @@ int ghost_open(struct restore *r, struct ghost *g, const RegFileEntry *m, uint32
 		return err;
 	if (g->first >= 0 && g->maker == m->id && flags == g->maker_flags)
 		return move_fd(&g->first);
+	/* O_NOFOLLOW is shown, but cannot be had by the way through /proc: base was opened with it. */
+	if (g->entry && S_ISLNK(g->entry->mode) && (flags & O_NOFOLLOW) && !g->base_given) {
+		g->base_given = true;
+		fd = fcntl(g->base, F_DUPFD_CLOEXEC, 3);
+		return fd < 0 ? log_errno(-errno, "%s (deleted): duplicating it", m->name) : fd;
+	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", g->base);
 	fd = open(path, (int)(how | (is_dir ? flags & O_DIRECTORY : 0) | O_NOCTTY | O_CLOEXEC));
 	return fd < 0 ? log_errno(-errno, "opening %s (deleted, flags 0%o) again", m->name, flags) : fd;
