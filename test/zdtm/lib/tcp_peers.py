@@ -6,6 +6,7 @@ and says so in files: inside (how many exchanges), inside.wrong.
 """
 import ctypes
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -207,3 +208,13 @@ def own_network():
     libc = ctypes.CDLL(None, use_errno=True)
     check(libc.unshare(0x40000000) == 0, "unshare: %s" % os.strerror(ctypes.get_errno()))
     shell("ip link set lo up")
+
+
+def kube_firewall():
+    """What kubelet and kube-proxy put on a node: marked packets are dropped resp. masqueraded, invalid ones dropped."""
+    iptables = shutil.which("iptables-nft") or "iptables"
+    for rule in ("-N KUBE-FIREWALL", "-A KUBE-FIREWALL -m mark --mark 0x8000/0x8000 -j DROP", "-A OUTPUT -j KUBE-FIREWALL",
+                 "-A INPUT -j KUBE-FIREWALL", "-N KUBE-FORWARD", "-A FORWARD -j KUBE-FORWARD",
+                 "-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP",
+                 "-A KUBE-FORWARD -m mark --mark 0x4000/0x4000 -j ACCEPT"):
+        shell("%s -w %s" % (iptables, rule))
