@@ -106,10 +106,12 @@ static int read_lengths(int fd, struct soccr_conn *c)
 	c->step = "SIOCOUTQ";
 	if (c->state == TCP_SYN_SENT)
 		return 0; /* all that it has out is its SYN */
+	c->inq_len = (uint32_t)in;
+	if (c->state == TCP_CLOSE)
+		return 0; /* what it had not sent is gone, and still counted */
 	if (ioctl(fd, SIOCOUTQ, &out) || ioctl(fd, SIOCOUTQNSD, &unsent))
 		return -errno;
 	/* A FIN that waits for its acknowledgement counts as one byte, the last. */
-	c->inq_len = (uint32_t)in;
 	c->outq_len = (uint32_t)out - (fin && out);
 	c->unsq_len = (uint32_t)unsent - (fin && unsent);
 	return 0;

@@ -17,6 +17,7 @@
 #include "sock/opts.h"
 #include "sock/queue.h"
 #include "sock/tcp.h"
+#include "sock/tcp_ended.h"
 
 extern const struct fd_kind inet_kind;
 
@@ -152,16 +153,6 @@ static int dump_udp(struct dump *d, const struct fd_info *info, InetSkEntry *m)
 	return err ?: queue_dump(d, info, m->id, SOCK_DGRAM);
 }
 
-static int refuse_connected(const struct fd_info *info, const union inet_name *src, const union inet_name *dst)
-{
-	log_refusal(
-	    -ENOTSUP,
-	    "%s: a TCP socket %s connected to %s: connected TCP sockets are not supported yet; let the task close "
-	    "it before the dump",
-	    fd_name(info), inet_name_text(src), dst->any.sa_family ? inet_name_text(dst) : "nobody any more");
-	return DUMP_REFUSED;
-}
-
 /* Connections that nobody has accepted yet. */
 struct waiting {
 	const struct fd_info *info;
@@ -214,7 +205,7 @@ static int dump_tcp(struct dump *d, const struct fd_info *info, InetSkEntry *m, 
 	const struct diag_inet *s = NULL;
 	struct tcp_info tcp = { 0 };
 	socklen_t len = sizeof(tcp);
-	int err, bytes = 0;
+	int err;
 
 	if (getsockopt(info->fd, IPPROTO_TCP, TCP_INFO, &tcp, &len))
 		return log_errno(-errno, "%s: the state of a TCP socket", fd_name(info));
@@ -222,6 +213,9 @@ static int dump_tcp(struct dump *d, const struct fd_info *info, InetSkEntry *m, 
 	err = diag_find_inet(d, info->fd, (int)m->family, IPPROTO_TCP, &s);
 	if (err && err != -ENOENT)
 		return err;
+	/* Its TIME_WAIT has the same cookie. */
+	if (s && (!s->ino || (m->state == TCP_CLOSE && s->state != TCP_CLOSE)))
+		s = NULL;
 	if (tcp_is_connection(m))
 		return dump_shutdown(d, info, m, s) ?: tcp_dump(d, info, m);
 	if (m->state == TCP_LISTEN) {
@@ -232,10 +226,8 @@ static int dump_tcp(struct dump *d, const struct fd_info *info, InetSkEntry *m, 
 		                          "belong into images; let the task take them off before the dump")
 		           : dump_listening(d, info, m, s, src);
 	}
-	/* A connection that has ended may have left something to read. */
-	if (!ioctl(info->fd, SIOCINQ, &bytes) && bytes > 0)
-		return refuse_connected(info, src, dst);
-	return dump_shutdown(d, info, m, s);
+	err = dump_shutdown(d, info, m, s);
+	return err || m->shutdown != SK_SHUTDOWN__BOTH ? err : tcp_dump_ended(d, info, m, s);
 }
 
 static int dump_by_protocol(struct dump *d, const struct fd_info *info, InetSkEntry *m, const union inet_name *src,
@@ -333,7 +325,8 @@ static int check_message(struct restore *r, const void *msg, void *arg)
 
 	if ((m->family != AF_INET && m->family != AF_INET6) || !is_known(m) ||
 	    inet_name_from_words((int)m->family, m->src_addr, m->n_src_addr, m->src_port, NULL, &n) ||
-	    inet_name_from_words((int)m->family, m->dst_addr, m->n_dst_addr, m->dst_port, NULL, &n))
+	    inet_name_from_words((int)m->family, m->dst_addr, m->n_dst_addr, m->dst_port, NULL, &n) ||
+	    (m->ended && (m->state != TCP_CLOSE || m->proto != IPPROTO_TCP || m->ended->error > 4095)))
 		return log_errno(-EINVAL, "file %u: an impossible socket of family %u, type %u, protocol %u", m->id,
 		                 m->family, m->type, m->proto);
 	port_of(r, m, true)->sockets++;
@@ -412,7 +405,7 @@ static int set_bool(int fd, int level, int name, bool on)
 }
 
 /* The options without which the same address could not be bound; no word where they cannot be set: bind() will tell. */
-static void trial_options(struct restore *r, int fd, const InetSkEntry *m)
+static void trial_options(struct restore *r, int fd, const InetSkEntry *m, bool device)
 {
 	const IpOptsEntry *o = m->ip_opts;
 	const char *dev = m->opts->so_bound_dev;
@@ -426,7 +419,7 @@ static void trial_options(struct restore *r, int fd, const InetSkEntry *m)
 
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only));
 	}
-	if (dev)
+	if (dev && device)
 		setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, dev, (socklen_t)strlen(dev));
 }
 
@@ -437,7 +430,7 @@ static int check_connection(struct restore *r, const InetSkEntry *m, int fd, uni
 
 	if (err || r->opts->tcp_close)
 		return err;
-	trial_options(r, fd, m);
+	trial_options(r, fd, m, true);
 	inet_name_set_port(n, 0);
 	err = bind_to(fd, n);
 	inet_name_set_port(n, m->src_port);
@@ -467,9 +460,11 @@ static int inet_check(struct restore *r, const void *msg, const char **why)
 	inet_name_from_words((int)m->family, m->src_addr, m->n_src_addr, m->src_port, m->ifname, &n);
 	if (tcp_is_connection(m))
 		return check_connection(r, m, fd, &n, why);
+	if (m->ended)
+		return tcp_check_ended(r, m, why);
 	if (!must_bind(m, &n))
 		return 0;
-	trial_options(r, fd, m);
+	trial_options(r, fd, m, true);
 	err = bind_to(fd, &n);
 	/* What is left of a connection that has ended is only tried. */
 	if (!err || (m->proto == IPPROTO_TCP && m->state == TCP_CLOSE && m->has_shutdown))
@@ -520,6 +515,12 @@ static int place_exactly(int fd, const InetSkEntry *m, const char *who)
 	return 0;
 }
 
+static void set_owner(int fd, const InetSkEntry *m, const char *who)
+{
+	if ((m->uid || m->gid) && fchown(fd, m->uid, m->gid))
+		log_warn("%s: its owner %u:%u: %s", who, m->uid, m->gid, strerror(errno));
+}
+
 /* A socket with its options, at its place; 1: its place has to be taken with its exact address. */
 static int make(struct restore *r, const InetSkEntry *m, bool exactly, const char *who, int *out)
 {
@@ -528,8 +529,7 @@ static int make(struct restore *r, const InetSkEntry *m, bool exactly, const cha
 
 	if (fd < 0)
 		return log_errno(-errno, "%s: making a socket", who);
-	if ((m->uid || m->gid) && fchown(fd, m->uid, m->gid))
-		log_warn("%s: its owner %u:%u: %s", who, m->uid, m->gid, strerror(errno));
+	set_owner(fd, m, who);
 	err = sock_opts_before_bind(r, fd, m->opts, who);
 	err = err ?: inet_opts_early(r, fd, m, who);
 	/* Put back in inet_late(), when all are bound. */
@@ -569,6 +569,48 @@ static uint32_t join_group(struct restore *r, const InetSkEntry *m)
 	return before;
 }
 
+/* A new one that is shut and has none of the other's traces. */
+static int open_shut(const InetSkEntry *m)
+{
+	int fd = socket((int)m->family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+
+	if (fd >= 0)
+		shutdown(fd, SHUT_RDWR);
+	return fd;
+}
+
+/* Its options come last: of those that packets meet only what bind() needs is there before. */
+static int open_ended(struct restore *r, const InetSkEntry *m, const InetEndedEntry *e, const char *who)
+{
+	_cleanup_close_ int fd = socket((int)m->family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+	const char *why;
+	int err;
+
+	if (fd < 0)
+		return log_errno(-errno, "%s: making a socket", who);
+	trial_options(r, fd, m, false);
+	err = tcp_ended_make(r, fd, m, e, who, &why);
+	if (err && e->unread)
+		return log_errno(0, "%s: %u bytes that were not read cannot be put back: %s", who, e->unread, why)
+		           ?: err;
+	if (err) {
+		log_warn("%s: it comes back shut, without its error and its port: %s", who, why);
+		close(move_fd(&fd));
+		fd = open_shut(m);
+		if (fd < 0)
+			return log_errno(-errno, "%s: making a socket", who);
+	}
+	set_owner(fd, m, who);
+	err = sock_opts_before_bind(r, fd, m->opts, who);
+	err = err ?: inet_opts_early(r, fd, m, who);
+	err = err ?: inet_opts_late(r, fd, m, who);
+	err = err ?: sock_opts_restore(r, fd, m->opts, who);
+	err = err ?: fd_flags_restore(fd, m->flags);
+	if (!err && shares_port(r, m) && set_reuse(fd, 1))
+		err = log_errno(-errno, "%s: setting SO_REUSEADDR", who);
+	return err ?: move_fd(&fd);
+}
+
 /* With the options that matter to how it comes into being; the others in tcp_options(). */
 static int open_connection(struct restore *r, const InetSkEntry *m, const char *who)
 {
@@ -591,10 +633,12 @@ static int inet_open(struct restore *r, const void *msg)
 	_cleanup_close_ int fd = -1;
 	int err;
 
-	if (tcp_is_connection(m) && !r->opts->tcp_close)
-		return open_connection(r, m, who);
+	if (m->ended)
+		return open_ended(r, m, m->ended, who);
+	if (tcp_is_connection(m))
+		return r->opts->tcp_close ? open_ended(r, m, tcp_ended_instead(r->arena, m->state), who)
+		                          : open_connection(r, m, who);
 	err = make(r, m, false, who, &fd);
-
 	if (err == 1)
 		err = make(r, m, true, who, &fd);
 	err = err ?: inet_mcast_restore(r, fd, m, who);

@@ -22,6 +22,10 @@ bool tcp_is_connection(const InetSkEntry *m);
  * --tcp-close: 0, and m is a closed socket's.
  */
 int tcp_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m);
+
+/* One in TCP_CLOSE that is shut both ways. listed: diag knows it, so it holds a port. 0, DUMP_LATER or an error. */
+int tcp_dump_ended(struct dump *d, const struct fd_info *info, InetSkEntry *m, bool listed);
+
 int tcp_collected(struct dump *d, const struct fd_kind *kind);
 
 /* The commit: the lock that outlives the tool, before it; sockets into repair for good, when nobody can run any more.
@@ -36,6 +40,7 @@ void tcp_unlock_dump(struct dump *d, bool all);
 
 /* Before anything is started: the option, the image and what is in it. */
 int tcp_check(struct restore *r, const InetSkEntry *m, const char **why);
+int tcp_check_ended(struct restore *r, const InetSkEntry *m, const char **why);
 
 /*
  * Locks all connections of the checkpoint. Before the first is opened. set_options: for tcp_finish(), what has to wait

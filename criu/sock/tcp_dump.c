@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 
 #include "core/files.h"
 #include "core/log.h"
 #include "core/proc.h"
+#include "sock/diag.h"
 #include "sock/tcp.h"
+#include "sock/tcp_ended.h"
 #include "sock/tcp_lock.h"
 #include "sock/tcp_tuple.h"
 #include "soccr.h"
@@ -19,12 +23,15 @@ struct conn {
 	uint32_t id;
 	InetSkEntry *m;
 	const char *who;
+	bool ended; /* at the first look: nothing to lock */
+	enum tcp_bound bound;
 };
 
 struct tcp_dump {
 	struct conn *conns;
 	size_t n;
 	struct tcp_lock lock;
+	enum tcp_bound lists_bound; /* whether diag lists sockets that are bound and no more */
 };
 
 bool tcp_is_connection(const InetSkEntry *m)
@@ -32,25 +39,73 @@ bool tcp_is_connection(const InetSkEntry *m)
 	return m->proto == IPPROTO_TCP && m->type == SOCK_STREAM && m->state != TCP_LISTEN && m->state != TCP_CLOSE;
 }
 
+static struct tcp_dump *state_of(struct dump *d)
+{
+	if (!d->tcp)
+		d->tcp = arena_new_of(d->arena, struct tcp_dump);
+	return d->tcp;
+}
+
+static int read_later(struct dump *d, const struct fd_info *info, struct conn c)
+{
+	struct tcp_dump *t = state_of(d);
+
+	c.task = info->task;
+	c.number = info->number;
+	c.held = info->number < 0 ? info->fd : -1;
+	c.id = info->id;
+	arena_push(d->arena, &t->conns, &t->n, c);
+	return DUMP_LATER;
+}
+
 int tcp_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m)
 {
-	struct conn c = { .task = info->task, .number = info->number, .held = -1, .id = info->id, .m = m };
+	struct conn c = { .m = m };
 
 	c.who = arena_printf(d->arena, "%s: the connection %s", fd_name(info), tcp_tuple_text(m));
 	if (d->opts->tcp_close) {
+		m->ended = tcp_ended_instead(d->arena, m->state);
 		m->state = TCP_CLOSE;
-		m->n_dst_addr = m->n_src_addr;
 		return 0;
 	}
 	if (!d->opts->tcp_established) {
 		log_refusal(-EBUSY, "%s: give --tcp-established to keep it, or --tcp-close to have it closed", c.who);
 		return DUMP_REFUSED;
 	}
-	if (info->number < 0)
-		c.held = info->fd;
-	d->tcp = d->tcp ?: arena_new_of(d->arena, struct tcp_dump);
-	arena_push(d->arena, &d->tcp->conns, &d->tcp->n, c);
-	return DUMP_LATER;
+	return read_later(d, info, c);
+}
+
+/* Asked with a socket of our own. */
+static bool lists_bound(struct dump *d, int family)
+{
+	_cleanup_close_ int fd = -1;
+	struct sockaddr_storage any = { .ss_family = (sa_family_t)family };
+	struct tcp_dump *t = state_of(d);
+	const struct diag_inet *s;
+
+	if (t->lists_bound != TCP_BOUND_UNKNOWN)
+		return t->lists_bound == TCP_BOUND_YES;
+	fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+	t->lists_bound = TCP_BOUND_NO;
+	if (fd >= 0 && !bind(fd, (struct sockaddr *)&any, sizeof(any)) &&
+	    !diag_find_inet(d, fd, family, IPPROTO_TCP, &s))
+		t->lists_bound = TCP_BOUND_YES;
+	return t->lists_bound == TCP_BOUND_YES;
+}
+
+int tcp_dump_ended(struct dump *d, const struct fd_info *info, InetSkEntry *m, bool listed)
+{
+	struct conn c = { .m = m, .ended = true, .bound = TCP_BOUND_UNKNOWN };
+	int unread = 0;
+
+	c.who = arena_printf(d->arena, "%s: a connection that has ended", fd_name(info));
+	if (listed)
+		c.bound = TCP_BOUND_YES;
+	else if (!m->src_port || lists_bound(d, (int)m->family))
+		c.bound = TCP_BOUND_NO;
+	if (ioctl(info->fd, SIOCINQ, &unread))
+		return log_errno(-errno, "%s: how much is to be read", c.who);
+	return unread ? read_later(d, info, c) : tcp_ended_look(d, info->fd, c.bound, m, c.who);
 }
 
 /* ---- reading ---- */
@@ -174,11 +229,11 @@ static int dump_conn(struct dump *d, struct conn *k, const struct fd_kind *kind)
 		return undo;
 	err = read_conn(k, fd, &c);
 	guardian_drop(d->guardian, undo);
-	if (!err && c.state == TCP_CLOSE) /* closed between the first look and the lock */
-		k->m->state = TCP_CLOSE;
+	if (!err && c.state == TCP_CLOSE) /* it may have ended between the first look and the lock */
+		err = tcp_ended_look(d, fd, k->bound, k->m, k->who);
 	else if (!err)
 		k->m->state = c.state;
-	if (!err)
+	if (!err && (c.state != TCP_CLOSE || c.inq_len))
 		err = write_stream(d, k, &c);
 	soccr_free(&c);
 	return err ?: files_write_entry(d, kind, k->id, k->m);
@@ -187,13 +242,16 @@ static int dump_conn(struct dump *d, struct conn *k, const struct fd_kind *kind)
 static int lock(struct dump *d)
 {
 	struct net_tuple *tuples = arena_array(d->arena, struct net_tuple, d->tcp->n);
-	int err;
+	size_t n = 0;
+	int err = 0;
 
 	for (size_t i = 0; i < d->tcp->n; i++)
-		tuples[i] = tcp_tuple_of(d->tcp->conns[i].m);
-	err = tcp_lock_dump(d, &d->tcp->lock, tuples, d->tcp->n);
-	if (!err && d->tcp->lock.method != NET_LOCK_SKIP)
-		log_info("%zu TCP connections are locked", d->tcp->n);
+		if (!d->tcp->conns[i].ended)
+			tuples[n++] = tcp_tuple_of(d->tcp->conns[i].m);
+	if (n)
+		err = tcp_lock_dump(d, &d->tcp->lock, tuples, n);
+	if (n && !err && d->tcp->lock.method != NET_LOCK_SKIP)
+		log_info("%zu TCP connections are locked", n);
 	return err;
 }
 

@@ -8,9 +8,11 @@
 #include "sock/tcp.h"
 #include "sock/tcp_clear.h"
 #include "sock/tcp_lock.h"
+#include "sock/tcp_stream.h"
 #include "sock/tcp_tuple.h"
 #include "soccr.h"
-#include "tcp-stream.pb-c.h"
+
+#define SHUT_RD_BIT 1 /* of SkShutdown */
 
 /* Of one connection, from tcp_open() to tcp_finish(). */
 struct conn {
@@ -37,30 +39,9 @@ static struct tcp_restore *state_of(struct restore *r)
 	return r->tcp;
 }
 
-/* ---- reading ---- */
-
-static int open_stream(struct restore *r, const InetSkEntry *m, struct image **img, TcpStreamEntry **ep)
-{
-	int err = image_open(r->dir, IMG_TCP_STREAM, m->ino, img);
-
-	if (!err)
-		err = image_read(*img, &tcp_stream_entry__descriptor, r->arena, ep);
-	if (err == 0)
-		err = -ENODATA;
-	if (err < 0)
-		return err;
-	/* Queues are limited by the kernel to less than 2 GiB, and by the image to what is there. */
-	if ((*ep)->inq_len > INT32_MAX || (*ep)->outq_len > INT32_MAX ||
-	    (uint64_t)(*ep)->inq_len + (*ep)->outq_len > image_left(*img) || (*ep)->unsq_len > (*ep)->outq_len)
-		return -EBADMSG;
-	return 0;
-}
-
 int tcp_check(struct restore *r, const InetSkEntry *m, const char **why)
 {
-	_cleanup_image_ struct image *img = NULL;
 	union soccr_addr local, remote;
-	TcpStreamEntry *e;
 	int err;
 
 	if (r->opts->tcp_close)
@@ -75,48 +56,21 @@ int tcp_check(struct restore *r, const InetSkEntry *m, const char **why)
 		*why = arena_printf(r->arena, "its addresses or its state (%u) are impossible", m->state);
 		return -EINVAL;
 	}
-	err = open_stream(r, m, &img, &e);
+	err = tcp_stream_check(r, m);
 	if (err)
 		*why = arena_printf(r->arena, "the connection %s: tcp-stream-%x.img is missing or damaged",
 		                    tcp_tuple_text(m), m->ino);
 	return err;
 }
 
-static int read_queues(struct image *img, const TcpStreamEntry *e, struct soccr_conn *c)
+int tcp_check_ended(struct restore *r, const InetSkEntry *m, const char **why)
 {
-	c->inq = malloc(e->inq_len + 1UL);
-	c->outq = malloc(e->outq_len + 1UL);
-	if (!c->inq || !c->outq)
-		return -ENOMEM;
-	return image_read_raw(img, c->inq, e->inq_len) ?: image_read_raw(img, c->outq, e->outq_len);
-}
-
-static int read_stream(struct restore *r, const InetSkEntry *m, struct soccr_conn *c)
-{
-	_cleanup_image_ struct image *img = NULL;
-	TcpStreamEntry *e;
-	int err = open_stream(r, m, &img, &e);
+	int err = m->ended->unread ? tcp_stream_check(r, m) : 0;
 
 	if (err)
-		return log_errno(err, "tcp-stream-%x.img", m->ino);
-	*c = (struct soccr_conn) {
-		.state = (uint8_t)m->state,
-		.inq_seq = e->inq_seq,
-		.inq_len = e->inq_len,
-		.outq_seq = e->outq_seq,
-		.outq_len = e->outq_len,
-		.unsq_len = e->unsq_len,
-		.options = (uint8_t)e->opt_mask,
-		.snd_wscale = (uint8_t)e->snd_wscale,
-		.rcv_wscale = (uint8_t)e->rcv_wscale,
-		.mss_clamp = e->mss_clamp,
-		.timestamp = e->timestamp,
-		.has_window = e->has_snd_wnd && e->has_rcv_wnd,
-		.window = { e->snd_wl1, e->snd_wnd, e->max_window, e->rcv_wnd, e->rcv_wup },
-		.reuseaddr = m->opts->has_reuseaddr && m->opts->reuseaddr,
-		.peek_off = -1,
-	};
-	return tcp_addresses_of(m, &c->local, &c->remote) ?: read_queues(img, e, c);
+		*why = arena_printf(r->arena, "%u bytes that it has not read: tcp-stream-%x.img is missing or damaged",
+		                    m->ended->unread, m->ino);
+	return err;
 }
 
 /* ---- the lock ---- */
@@ -178,7 +132,7 @@ int tcp_open(struct restore *r, const InetSkEntry *m, int fd, const char *who)
 {
 	struct tcp_restore *t = state_of(r);
 	struct conn k = { .id = m->id, .m = m, .fd = -1, .undo = -1 };
-	int err = read_stream(r, m, &k.c);
+	int err = tcp_stream_read(r, m, &k.c);
 
 	k.who = arena_printf(r->arena, "%s: the connection %s", who, tcp_tuple_text(m));
 	if (!err) {
@@ -226,6 +180,9 @@ static int finish_one(struct restore *r, struct conn *k)
 	soccr_free(&k->c);
 	if (err)
 		return log_errno(err, "%s: %s", k->who, k->c.step);
+	/* By the task itself; no packet says it. */
+	if (k->m->shutdown & SHUT_RD_BIT && !soccr_fin_received(k->c.state) && shutdown(k->fd, SHUT_RD))
+		return log_errno(-errno, "%s: shutting it down for reading", k->who);
 	return r->tcp->set_options(r, k->fd, k->m);
 }
 
