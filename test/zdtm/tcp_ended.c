@@ -3,6 +3,7 @@
  * Connections that have ended, by a reset, by both FINs, or refused: what was not read is still to be read, then comes
  * the end or the error, once; a port that bind() had taken stays taken, any other is free.
  *
+ * zdtm: exclusive
  * zdtm: iters 3
  * zdtm: restores 2
  */
