@@ -20,8 +20,8 @@
 #include "core/option_table.h"
 #include "core/version.h"
 
-static char home[64];      /* a directory with a configuration file, and nothing else that is read */
-static char said[1 << 16]; /* standard output and error of the last parse() */
+static char home[64];    /* a directory with a configuration file, and nothing else that is read */
+static char said[65536]; /* standard output and error of the last parse() */
 static struct options o;
 
 static void put_file(const char *name, const char *text)
@@ -69,6 +69,7 @@ static int parse(const char *line)
 	dup2(file, STDERR_FILENO);
 	log_init(-1, LOG_WARN);
 	ret = options_parse(&o, argc, argv);
+	fflush(stdout);
 	dup2(fds[0], STDOUT_FILENO);
 	dup2(fds[1], STDERR_FILENO);
 	n = pread(file, said, sizeof(said) - 1, 0);

@@ -244,13 +244,13 @@ static void look_full(struct pair *p)
 }
 
 static struct pair pairs[] = {
-	{ "lines", set_lines, look_lines },
-	{ "ends of lines", set_ends, look_ends },
-	{ "raw", set_raw, look_raw },
-	{ "packet mode", set_packet, look_packet },
-	{ "stopped", set_stopped, look_stopped },
-	{ "held", set_held, look_held },
-	{ "full", set_full, look_full },
+	{ .name = "lines", .set = set_lines, .look = look_lines },
+	{ .name = "ends of lines", .set = set_ends, .look = look_ends },
+	{ .name = "raw", .set = set_raw, .look = look_raw },
+	{ .name = "packet mode", .set = set_packet, .look = look_packet },
+	{ .name = "stopped", .set = set_stopped, .look = look_stopped },
+	{ .name = "held", .set = set_held, .look = look_held },
+	{ .name = "full", .set = set_full, .look = look_full },
 };
 
 #define PAIRS (sizeof(pairs) / sizeof(pairs[0]))

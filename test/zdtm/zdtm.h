@@ -44,17 +44,15 @@ __attribute__((unused)) static const char *zdtm_path(const char *name)
 	return path;
 }
 
-__attribute__((format(printf, 3, 4), unused)) static void zdtm_say(const char *kind, int line, const char *fmt, ...)
+__attribute__((format(printf, 3, 0), unused)) static void zdtm_vsay(const char *kind, int line, const char *fmt,
+                                                                    va_list ap)
 {
 	char text[600];
 	int n = line ? snprintf(text, sizeof(text), "%s line %d (pid %d): ", kind, line, (int)syscall(SYS_getpid))
 	             : snprintf(text, sizeof(text), "%s ", kind);
 	int fd = open(zdtm_path("result"), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
-	va_list ap;
 
-	va_start(ap, fmt);
 	n += vsnprintf(text + n, sizeof(text) - n - 1, fmt, ap);
-	va_end(ap);
 	n = n < (int)sizeof(text) - 1 ? n : (int)sizeof(text) - 2;
 	text[n++] = '\n';
 	if (fd < 0 || write(fd, text, n) != n)
@@ -62,14 +60,33 @@ __attribute__((format(printf, 3, 4), unused)) static void zdtm_say(const char *k
 	close(fd);
 }
 
+__attribute__((format(printf, 3, 4), unused)) static void zdtm_say(const char *kind, int line, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	zdtm_vsay(kind, line, fmt, ap);
+	va_end(ap);
+}
+
+__attribute__((format(printf, 2, 3), unused)) static int zdtm_fail(int line, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	zdtm_vsay("FAIL", line, fmt, ap);
+	va_end(ap);
+	return 0;
+}
+
 /* What is looked at after the checkpoint; the test goes on to find more. From any process of the test. */
-#define zdtm_check(cond, ...) ((cond) ? 1 : (zdtm_say("FAIL", __LINE__, __VA_ARGS__), 0))
+#define zdtm_check(cond, ...) ((cond) ? 1 : zdtm_fail(__LINE__, __VA_ARGS__))
 
 /* The setting up: what has to work for there to be a test at all. */
 #define zdtm_must(cond)                                                                                                \
 	do {                                                                                                           \
 		if (!(cond)) {                                                                                         \
-			zdtm_say("FAIL", __LINE__, "setup: " #cond ": %s", strerror(errno));                           \
+			zdtm_say("FAIL", __LINE__, "setup: %s: %s", #cond, strerror(errno));                           \
 			_exit(1);                                                                                      \
 		}                                                                                                      \
 	} while (0)
