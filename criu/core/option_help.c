@@ -85,7 +85,8 @@ static void print_later(void)
 
 void options_print_help(void)
 {
-	const unsigned dump = 1U << CMD_DUMP, restore = 1U << CMD_RESTORE, check = 1U << CMD_CHECK;
+	const unsigned dump = 1U << CMD_DUMP, restore = 1U << CMD_RESTORE, check = 1U << CMD_CHECK,
+	               unlock = 1U << CMD_UNLOCK;
 
 	log_msg("criu saves a tree of running processes to image files and brings it back from them.");
 	log_msg("%s", "");
@@ -93,6 +94,7 @@ void options_print_help(void)
 	log_msg("  criu dump -t PID [-D DIR] [option...]");
 	log_msg("  criu restore [-D DIR] [option...] [--exec-cmd -- COMMAND [ARG...]]");
 	log_msg("  criu check [option...]");
+	log_msg("  criu unlock [-D DIR]");
 	log_msg("%s", "");
 	log_msg("Commands:");
 	for (const struct command_row *row = command_rows; row->name; row++) {
@@ -103,7 +105,7 @@ void options_print_help(void)
 		snprintf(head, sizeof(head), "  %s", row->name);
 		print_wrapped(head, row->help);
 	}
-	print_group("Options of every command", dump | restore | check);
+	print_group("Options of every command", dump | restore | check | unlock);
 	print_group("Options of dump and restore", dump | restore);
 	print_group("Options of dump", dump);
 	print_group("Options of restore", restore);
