@@ -30,6 +30,15 @@ void inet_name_to_words(struct arena *a, const union inet_name *n, uint32_t **wo
 int inet_name_from_words(int family, const uint32_t *words, size_t n_words, uint32_t port, const char *ifname,
                          union inet_name *out);
 
+/* ---- reading (inet_dump.c); which they are (inet.c) ---- */
+
+bool inet_match(const struct fd_info *info);
+int inet_dump(struct dump *d, const struct fd_info *info, void *msg);
+
+bool inet_is_udp(const InetSkEntry *m);   /* or UDP-Lite */
+bool inet_is_known(const InetSkEntry *m); /* a type and protocol that can come back */
+const char *inet_what(const InetSkEntry *m);
+
 /* ---- what only /proc/net says (inet_proc.c) ---- */
 
 /*

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* IPv4 and IPv6 sockets, read. */
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "core/files.h"
+#include "core/log.h"
+#include "sock/diag.h"
+#include "sock/inet.h"
+#include "sock/opts.h"
+#include "sock/queue.h"
+#include "sock/tcp.h"
+
+static int int_option(int fd, int name)
+{
+	socklen_t len = sizeof(int);
+	int v;
+
+	return getsockopt(fd, SOL_SOCKET, name, &v, &len) ? -1 : v;
+}
+
+bool inet_match(const struct fd_info *info)
+{
+	int domain;
+
+	if (info->by_path || !S_ISSOCK(info->st.st_mode))
+		return false;
+	domain = int_option(info->fd, SO_DOMAIN);
+	return domain == AF_INET || domain == AF_INET6;
+}
+
+static int refuse(const struct fd_info *info, const char *text)
+{
+	log_refusal(-ENOTSUP, "%s: %s", fd_name(info), text);
+	return DUMP_REFUSED;
+}
+
+/* Its own name, and that of its peer (family 0: none). */
+static int dump_names(struct dump *d, const struct fd_info *info, InetSkEntry *m, union inet_name *src,
+                      union inet_name *dst)
+{
+	socklen_t len = sizeof(*src);
+	char ifname[IF_NAMESIZE];
+
+	memset(dst, 0, sizeof(*dst));
+	if (getsockname(info->fd, &src->any, &len))
+		return log_errno(-errno, "%s: its address", fd_name(info));
+	len = sizeof(*dst);
+	if (getpeername(info->fd, &dst->any, &len)) {
+		dst->any.sa_family = 0;
+		if (m->proto != IPPROTO_TCP && !inet_is_udp(m) &&
+		    inet_proc_peer((int)m->family, m->type == SOCK_RAW, info->st.st_ino, dst))
+			dst->any.sa_family = 0;
+	}
+	inet_name_to_words(d->arena, src, &m->src_addr, &m->n_src_addr);
+	/* Of a raw socket it is the protocol. */
+	m->src_port = m->type == SOCK_RAW ? 0 : inet_name_port(src);
+	if (src->any.sa_family == AF_INET6 && src->v6.sin6_scope_id && if_indextoname(src->v6.sin6_scope_id, ifname))
+		m->ifname = arena_strdup(d->arena, ifname);
+	if (!dst->any.sa_family) {
+		union inet_name none = { .any.sa_family = src->any.sa_family };
+
+		inet_name_to_words(d->arena, &none, &m->dst_addr, &m->n_dst_addr);
+		return 0;
+	}
+	inet_name_to_words(d->arena, dst, &m->dst_addr, &m->n_dst_addr);
+	m->dst_port = inet_name_port(dst);
+	if (dst->any.sa_family == AF_INET6 && dst->v6.sin6_scope_id && if_indextoname(dst->v6.sin6_scope_id, ifname))
+		m->dst_ifname = arena_strdup(d->arena, ifname);
+	return 0;
+}
+
+/* Which directions are shut. Diag knows; where it does not list the socket, poll() says some of it. */
+static int dump_shutdown(struct dump *d, const struct fd_info *info, InetSkEntry *m, const struct diag_inet *s)
+{
+	struct pollfd p = { .fd = info->fd, .events = POLLRDHUP };
+	unsigned how = s ? s->shutdown : 0;
+
+	if (!s && poll(&p, 1, 0) > 0) {
+		if (p.revents & POLLRDHUP)
+			how = SK_SHUTDOWN__READ;
+		/* A TCP socket without a connection says so always. */
+		if (p.revents & POLLRDHUP && p.revents & POLLHUP)
+			how = SK_SHUTDOWN__BOTH;
+	}
+	if (how > SK_SHUTDOWN__BOTH)
+		return log_errno(-EBADMSG, "%s: shut down in an unknown way: %u", fd_name(info), how);
+	m->has_shutdown = how;
+	m->shutdown = (SkShutdown)how;
+	return 0;
+}
+
+/* What waits to be sent is in no queue that could be read: MSG_MORE, UDP_CORK. What is on its way to a device ends
+ * soon. */
+static int check_unsent(const struct fd_info *info)
+{
+	int bytes = 0;
+
+	for (int i = 0; i < 20; i++) {
+		if (ioctl(info->fd, SIOCOUTQ, &bytes) || !bytes)
+			return 0;
+		poll(NULL, 0, 1);
+	}
+	return refuse(info,
+	              "a UDP socket with data that was not sent yet (UDP_CORK, MSG_MORE), which the kernel does not "
+	              "show; let the task send it before the dump");
+}
+
+static int dump_udp(struct dump *d, const struct fd_info *info, InetSkEntry *m)
+{
+	const struct diag_inet *s = NULL;
+	int err = diag_find_inet(d, info->fd, (int)m->family, (int)m->proto, &s);
+
+	if (err && err != -ENOENT)
+		return err;
+	err = dump_shutdown(d, info, m, s);
+	err = err ?: check_unsent(info);
+	return err ?: queue_dump(d, info, m->id, SOCK_DGRAM);
+}
+
+/* Connections that nobody has accepted yet. */
+struct waiting {
+	const struct fd_info *info;
+	const InetSkEntry *m;
+	size_t n;
+	char peers[400];
+};
+
+static int add_waiting(const struct diag_inet *s, void *arg)
+{
+	struct waiting *w = arg;
+	union inet_name dst;
+	size_t len = strlen(w->peers);
+
+	/* Without an inode it is in no socket of a task; SYN_RECV is no connection yet. */
+	if (s->ino || s->sport != w->m->src_port || s->state == TCP_LISTEN || s->state == TCP_SYN_RECV ||
+	    s->state == TCP_TIME_WAIT)
+		return 0;
+	inet_name_from_words(s->family, s->dst, s->family == AF_INET6 ? 4 : 1, s->dport, NULL, &dst);
+	if (w->n++ < 5)
+		snprintf(w->peers + len, sizeof(w->peers) - len, "%s%s", len ? ", " : "", inet_name_text(&dst));
+	return 0;
+}
+
+static int dump_listening(struct dump *d, const struct fd_info *info, InetSkEntry *m, const struct diag_inet *s,
+                          const union inet_name *src)
+{
+	struct waiting w = { .info = info, .m = m };
+
+	m->backlog = s->wqueue;
+	if (!s->rqueue)
+		return 0;
+	diag_each_inet(d, (int)m->family, IPPROTO_TCP, add_waiting, &w);
+	if (d->opts->skip_in_flight) {
+		log_warn("%s: %u connections that nobody has accepted yet are dropped (--skip-in-flight): %s",
+		         fd_name(info), s->rqueue, w.peers);
+		return 0;
+	}
+	log_refusal(
+	    -ENOTSUP,
+	    "%s: a TCP socket listening at %s with %u connections that nobody has accepted yet, from %s%s; let the "
+	    "task accept them, or drop them with --skip-in-flight",
+	    fd_name(info), inet_name_text(src), s->rqueue, w.peers, w.n > 5 ? ", ..." : "");
+	return DUMP_REFUSED;
+}
+
+static int dump_tcp(struct dump *d, const struct fd_info *info, InetSkEntry *m, const union inet_name *src,
+                    const union inet_name *dst)
+{
+	const struct diag_inet *s = NULL;
+	struct tcp_info tcp = { 0 };
+	socklen_t len = sizeof(tcp);
+	int err;
+
+	if (getsockopt(info->fd, IPPROTO_TCP, TCP_INFO, &tcp, &len))
+		return log_errno(-errno, "%s: the state of a TCP socket", fd_name(info));
+	m->state = tcp.tcpi_state;
+	err = diag_find_inet(d, info->fd, (int)m->family, IPPROTO_TCP, &s);
+	if (err && err != -ENOENT)
+		return err;
+	/* Its TIME_WAIT has the same cookie. */
+	if (s && (!s->ino || (m->state == TCP_CLOSE && s->state != TCP_CLOSE)))
+		s = NULL;
+	if (tcp_is_connection(m))
+		return dump_shutdown(d, info, m, s) ?: tcp_dump(d, info, m);
+	if (m->state == TCP_LISTEN) {
+		if (!s)
+			return log_errno(err, "%s: the kernel does not list this listening socket", fd_name(info));
+		return s->has_md5
+		           ? refuse(info, "a listening TCP socket with MD5 signatures (TCP_MD5SIG), whose keys do not "
+		                          "belong into images; let the task take them off before the dump")
+		           : dump_listening(d, info, m, s, src);
+	}
+	err = dump_shutdown(d, info, m, s);
+	return err || m->shutdown != SK_SHUTDOWN__BOTH ? err : tcp_dump_ended(d, info, m, s);
+}
+
+static int dump_by_protocol(struct dump *d, const struct fd_info *info, InetSkEntry *m, const union inet_name *src,
+                            const union inet_name *dst)
+{
+	uint32_t bytes;
+
+	if (m->proto == IPPROTO_TCP)
+		return dump_tcp(d, info, m, src, dst);
+	m->state = dst->any.sa_family ? TCP_ESTABLISHED : TCP_CLOSE;
+	if (inet_is_udp(m))
+		return dump_udp(d, info, m);
+	bytes = sock_queued(info->fd);
+	if (bytes)
+		log_warn("%s: packets in the queue of this %s (%u bytes, as the kernel counts) are dropped: they "
+		         "cannot be sent "
+		         "to it again",
+		         fd_name(info), inet_what(m), bytes);
+	return dump_shutdown(d, info, m, NULL);
+}
+
+int inet_dump(struct dump *d, const struct fd_info *info, void *msg)
+{
+	InetSkEntry *m = msg;
+	union inet_name src, dst;
+	int err = diag_check_net(d, info);
+
+	if (err)
+		return err;
+	m->ino = (uint32_t)info->st.st_ino;
+	m->family = (uint32_t)int_option(info->fd, SO_DOMAIN);
+	m->type = (uint32_t)int_option(info->fd, SO_TYPE);
+	m->proto = (uint32_t)int_option(info->fd, SO_PROTOCOL);
+	if (!inet_is_known(m))
+		return refuse(info, arena_printf(d->arena,
+		                                 "a socket of type %u and protocol %u (SCTP, MPTCP and others are not "
+		                                 "supported); let the task close it before the dump",
+		                                 m->type, m->proto));
+	err = dump_names(d, info, m, &src, &dst);
+	err = err ?: sock_opts_dump(d, info, &m->opts);
+	err = err ?: inet_opts_dump(d, info, m);
+	err = err ?: inet_mcast_dump(d, info, m);
+	m->uid = info->st.st_uid;
+	m->has_uid = m->uid != 0;
+	m->gid = info->st.st_gid;
+	m->has_gid = m->gid != 0;
+	return err ?: dump_by_protocol(d, info, m, &src, &dst);
+}
