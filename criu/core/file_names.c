@@ -57,7 +57,8 @@ bool path_leads_to(const char *path, const struct stat *st)
 {
 	struct stat now;
 
-	return !fstatat(AT_FDCWD, path, &now, (S_ISLNK(st->st_mode) ? AT_SYMLINK_NOFOLLOW : 0) | AT_NO_AUTOMOUNT) &&
+	return st->st_mode &&
+	       !fstatat(AT_FDCWD, path, &now, (S_ISLNK(st->st_mode) ? AT_SYMLINK_NOFOLLOW : 0) | AT_NO_AUTOMOUNT) &&
 	       now.st_dev == st->st_dev && now.st_ino == st->st_ino;
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 
 #include "core/fdinfo.h"
 #include "core/files.h"
@@ -207,6 +208,35 @@ static int read_texts(struct dump *d, struct fd_info *info, int proc_fd, int num
 	return 0;
 }
 
+/*
+ * All zero where nobody knows: of a directory in /proc of a process that is gone. A file system that does not answer
+ * (FUSE) may have told the kernel before.
+ */
+static int stat_file(struct fd_info *info)
+{
+	struct statx x;
+	int err;
+
+	if (!fstat(info->fd, &info->st))
+		return 0;
+	err = -errno;
+	memset(&info->st, 0, sizeof(info->st));
+	if (err != -ENOENT && err != -ENOTCONN && err != -EPERM && err != -EACCES && err != -EIO && err != -ESTALE)
+		return log_errno(err, "%s: fstat", fd_name(info));
+	if (statx(info->fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &x))
+		return 0;
+	info->st.st_dev = makedev(x.stx_dev_major, x.stx_dev_minor);
+	info->st.st_ino = x.stx_ino;
+	info->st.st_mode = x.stx_mode;
+	info->st.st_nlink = x.stx_nlink;
+	info->st.st_uid = x.stx_uid;
+	info->st.st_gid = x.stx_gid;
+	info->st.st_rdev = makedev(x.stx_rdev_major, x.stx_rdev_minor);
+	info->st.st_size = (off_t)x.stx_size;
+	info->st.st_blocks = (blkcnt_t)x.stx_blocks;
+	return 0;
+}
+
 static void note_place(struct dump *d, const struct fd_info *info, uint32_t id)
 {
 	struct file_table *table = table_of(d);
@@ -290,8 +320,9 @@ static int dump_one(struct dump *d, struct task *t, int number, FdinfoEntry **en
 
 	if (fd < 0)
 		return log_errno(-errno, "%s: getting a duplicate", fd_name(&info));
-	if (fstat(fd, &info.st) && errno != ENOENT) /* a directory in /proc of a process that is gone: all zero */
-		return log_errno(-errno, "%s: fstat", fd_name(&info));
+	err = stat_file(&info);
+	if (err)
+		return err;
 	err = read_texts(d, &info, t->dump->proc_fd, number, &table_of(d)->text, link, sizeof(link), &cloexec);
 	if (err)
 		return err;
@@ -327,8 +358,9 @@ int files_dump_held(struct dump *d, struct task *t, int fd, const char *what, ui
 	if (table->depth >= MAX_DEPTH)
 		return log_refusal(-ELOOP, "%s: more than %d sockets in each other's queues", fd_name(&info),
 		                   MAX_DEPTH);
-	if (fstat(fd, &info.st) && errno != ENOENT)
-		return log_errno(-errno, "%s: fstat", fd_name(&info));
+	err = stat_file(&info);
+	if (err)
+		return err;
 	err = read_texts(d, &info, proc, fd, &table->held_text[table->depth], link, sizeof(link), &cloexec);
 	if (err)
 		return err;
@@ -418,8 +450,9 @@ int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t f
 
 	if (fd < 0)
 		return log_errno(-errno, "%s: opening %s", fd_name(&info), path);
-	if (fstat(fd, &info.st))
-		return log_errno(-errno, "%s: fstat", fd_name(&info));
+	err = stat_file(&info);
+	if (err)
+		return err;
 	n = readlink(path, link, sizeof(link) - 1);
 	if (n < 0)
 		return log_errno(-errno, "%s: reading the link %s", fd_name(&info), path);

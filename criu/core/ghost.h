@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Ghosts: files of any type that are open or mapped and have no name left, unlinked ones and O_TMPFILE. The dump keeps what
- * is in them (ghost-file-*.img) and which files of files.img they are (remap-fpath.img); the restore makes them anew in
- * the same file system, again without a name. Below core/pathfile.c, which finds them.
+ * Ghosts: files of any type that are open or mapped and have no name left, unlinked ones and O_TMPFILE. The dump keeps
+ * what is in them (ghost-file-*.img) and which files of files.img they are (remap-fpath.img); the restore makes them
+ * anew in the same file system, again without a name. Below core/pathfile.c, which finds them.
  */
 #ifndef CRIU_CORE_GHOST_H
 #define CRIU_CORE_GHOST_H

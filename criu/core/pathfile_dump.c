@@ -21,12 +21,12 @@ static bool ends_with(const char *s, const char *end)
 	return n >= m && !strcmp(s + n - m, end);
 }
 
-/* The magic number of its file system; -1 where that does not answer. */
+/* The magic number of its file system: one that does not answer is a FUSE without its server. */
 static long magic_of(const struct fd_info *info)
 {
 	struct statfs fs;
 
-	return fstatfs(info->fd, &fs) ? -1 : (long)fs.f_type;
+	return fstatfs(info->fd, &fs) ? FUSE_SUPER_MAGIC : (long)fs.f_type;
 }
 
 static bool is_cgroup(long magic)
@@ -113,6 +113,27 @@ static enum place without_name(struct dump *d, const struct fd_info *info, long 
 	return REFUSED;
 }
 
+/*
+ * A FUSE that denies that the file is there, or cannot be asked: lxcfs does so to whoever is outside of a container,
+ * others while they are started again. Not where its path leads to another mount, nor what it has seen unlinked.
+ */
+static bool is_denied(const struct fd_info *info, const char *name)
+{
+	int own = info->mnt_id >= 0 ? info->mnt_id : mount_id_of(info->fd, ""), err, mount;
+	struct stat st;
+
+	if (info->st.st_mode && !info->st.st_nlink)
+		return false;
+	err = lstat(name, &st) ? errno : 0;
+	mount = err ? own : mount_id_of(AT_FDCWD, name);
+	if (mount != own || (!err && info->st.st_mode && (st.st_mode ^ info->st.st_mode) & S_IFMT))
+		return false;
+	log_warn("%s: %s: its file system (FUSE) %s%s: it is taken for there, and opened by its path at restore",
+	         fd_name(info), info->link, err ? "says " : "shows another inode number there",
+	         err ? strerror(err) : "");
+	return true;
+}
+
 /* The path does not lead to it. */
 static enum place elsewhere(struct dump *d, const struct fd_info *info, const char **name)
 {
@@ -128,6 +149,8 @@ static enum place elsewhere(struct dump *d, const struct fd_info *info, const ch
 		return REFUSED;
 	}
 	*name = name_without_mark(d->arena, info->link);
+	if (magic == FUSE_SUPER_MAGIC && is_denied(info, *name))
+		return BY_PATH;
 	if (!info->st.st_nlink || (S_ISDIR(info->st.st_mode) && marked))
 		return IS_GHOST;
 	other = file_other_name(d, info, *name);
@@ -179,11 +202,12 @@ static void add_build_id(struct dump *d, const struct fd_info *info, RegFileEntr
 		m->build_id = arena_memdup(d->arena, words, m->n_build_id * sizeof(*words));
 }
 
-static int fill(struct dump *d, const struct fd_info *info, RegFileEntry *m)
+/* ask: it can be read. */
+static int fill(struct dump *d, const struct fd_info *info, RegFileEntry *m, bool ask)
 {
-	m->has_mode = true;
+	m->has_mode = info->st.st_mode != 0;
 	m->mode = info->st.st_mode;
-	if (!S_ISREG(info->st.st_mode))
+	if (!S_ISREG(info->st.st_mode) || !ask)
 		return 0;
 	m->has_size = true;
 	m->size = (uint64_t)info->st.st_size;
@@ -207,7 +231,7 @@ int pathfile_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 			return err;
 		place = err ? IS_GHOST : AT_NAME;
 	}
-	return place == IS_GHOST ? ghost_dump(d, info, m) : fill(d, info, m);
+	return place == IS_GHOST ? ghost_dump(d, info, m) : fill(d, info, m, place != BY_PATH);
 }
 
 int pathfile_dump_extra(struct dump *d, const struct fd_info *info, uint32_t *id)

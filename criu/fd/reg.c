@@ -35,16 +35,20 @@ static bool is_plain_device(const struct stat *st)
 
 static bool reg_match(const struct fd_info *info)
 {
-	struct statfs fs;
+	struct statfs fs = { 0 };
 
-	if (info->link[0] != '/' || fstatfs(info->fd, &fs))
+	if (info->link[0] != '/')
 		return false;
+	if (fstatfs(info->fd, &fs)) /* does not answer, as a FUSE without its server */
+		fs.f_type = FUSE_SUPER_MAGIC;
 	if (fs.f_type == MQUEUE_MAGIC || fs.f_type == SOCKFS_MAGIC || fs.f_type == SECRETMEM_MAGIC)
 		return false;
 	/* These lie in file systems of the kernel's own, and only look as if they had a path. */
 	if (!strncmp(info->link, "/memfd:", 7) || !strncmp(info->link, "/dmabuf:", 8))
 		return false;
 	if (info->flags & O_PATH || fs.f_type == PROC_SUPER_MAGIC) /* a process that is gone tells no type */
+		return true;
+	if (fs.f_type == FUSE_SUPER_MAGIC && !info->st.st_mode)
 		return true;
 	return S_ISREG(info->st.st_mode) || S_ISDIR(info->st.st_mode) || is_plain_device(&info->st);
 }

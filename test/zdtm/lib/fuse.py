@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A small FUSE server (the raw protocol of /dev/fuse, no library) that can be made to lie: it says that files are not
+there, or answers what it is asked about them with an error. It remembers nothing for its clients: every look at a
+path asks it."""
+import ctypes
+import errno
+import mmap
+import os
+import stat
+import struct
+
+from driver import Failed, Skipped
+
+LOOKUP, FORGET, GETATTR, SETATTR, OPEN, READ, WRITE, STATFS, RELEASE = 1, 2, 3, 4, 14, 15, 16, 17, 18
+FLUSH, INIT, OPENDIR, READDIR, RELEASEDIR, INTERRUPT, BATCH_FORGET = 25, 26, 27, 28, 29, 36, 42
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Fuse:
+    """Files is {name: content}; directories have a content of None. Names are below the root, without folders."""
+
+    def __init__(self, at, files):
+        self.at = at
+        self.nodes = {1: ["", None]}
+        for i, (name, data) in enumerate(sorted(files.items())):
+            self.nodes[i + 2] = [name, None if data is None else bytearray(data)]
+        self.lies = mmap.mmap(-1, 4096)  # shared with the server: errno of LOOKUP, of GETATTR, of STATFS; GETATTR's links
+        self.pid = None
+        self.start()
+
+    def start(self):
+        try:
+            fd = os.open("/dev/fuse", os.O_RDWR)
+        except OSError as e:
+            raise Skipped("/dev/fuse cannot be opened: %s" % e.strerror)
+        opts = "fd=%d,rootmode=40755,user_id=0,group_id=0,allow_other" % fd
+        if _libc.mount(b"zdtm", self.at.encode(), b"fuse.zdtm", 0, opts.encode()):
+            raise Skipped("mounting a FUSE: %s" % os.strerror(ctypes.get_errno()))
+        self.pid = os.fork()
+        if not self.pid:
+            try:
+                self.serve(fd)
+            finally:
+                os._exit(0)
+        os.close(fd)
+
+    def stop(self):
+        os.kill(self.pid, 9)
+        os.waitpid(self.pid, 0)
+        self.pid = None
+
+    def unmount(self):
+        if _libc.umount2(self.at.encode(), 2):
+            raise Failed("unmounting the FUSE: %s" % os.strerror(ctypes.get_errno()))
+
+    def lie(self, lookup=0, getattr=0, statfs=0):
+        self.lies[:3] = bytes([lookup, getattr, statfs])
+
+    def asked(self):
+        """How often it has lied."""
+        return struct.unpack("I", self.lies[8:12])[0]
+
+    # ---- the server ----
+
+    def lied(self, which):
+        if self.lies[which]:
+            self.lies[8:12] = struct.pack("I", self.asked() + 1)
+            raise OSError(self.lies[which], "a lie")
+
+    def attr(self, node):
+        data = self.nodes[node][1]
+        mode = stat.S_IFDIR | 0o755 if data is None else stat.S_IFREG | 0o644
+        size = 0 if data is None else len(data)
+        return struct.pack("6Q10I", node, size, (size + 511) // 512, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
+
+    def answer(self, op, node, body):
+        if op == INIT:
+            major, minor = struct.unpack_from("II", body)
+            return struct.pack("IIIIHHIIHH8I", 7, min(minor, 31), 65536, 0, 8, 8, 65536, 1, 16, 0, *[0] * 8)
+        if op == LOOKUP:
+            self.lied(0)
+            name = body[:-1].decode()
+            found = [n for n, (its, _) in self.nodes.items() if its == name and n != 1]
+            if node != 1 or not found:
+                raise OSError(errno.ENOENT, name)
+            return struct.pack("QQQQII", found[0], 0, 0, 0, 0, 0) + self.attr(found[0])
+        if op == GETATTR or op == SETATTR:
+            self.lied(1)
+            valid, _, _, size = struct.unpack_from("IIQQ", body) if op == SETATTR else (0, 0, 0, 0)
+            if valid & 8:
+                data = self.nodes[node][1]
+                del data[size:]
+                data.extend(bytes(size - len(data)))
+            return struct.pack("QII", 0, 0, 0) + self.attr(node)
+        if op in (OPEN, OPENDIR):
+            return struct.pack("QII", 0, 0, 0)
+        if op == READ:
+            _, at, n = struct.unpack_from("QQI", body)
+            return bytes(self.nodes[node][1][at:at + n])
+        if op == WRITE:
+            _, at, n = struct.unpack_from("QQI", body)
+            data = self.nodes[node][1]
+            data.extend(bytes(max(0, at - len(data))))
+            data[at:at + n] = body[40:40 + n]
+            return struct.pack("II", n, 0)
+        if op == STATFS:
+            self.lied(2)
+            return struct.pack("5Q10I", 1000, 500, 500, 100, 50, 4096, 255, 4096, *[0] * 7)
+        if op == READDIR or op in (RELEASE, RELEASEDIR, FLUSH):
+            return b""
+        raise OSError(errno.ENOSYS, "operation %d" % op)
+
+    def serve(self, fd):
+        while True:
+            try:
+                request = os.read(fd, 1 << 17)
+            except OSError as e:
+                if e.errno in (errno.EINTR, errno.ENOENT, errno.EAGAIN):
+                    continue
+                return
+            _, op, unique, node = struct.unpack_from("IIQQ", request)
+            if op in (FORGET, BATCH_FORGET, INTERRUPT):
+                continue
+            try:
+                out, err = self.answer(op, node, request[40:]), 0
+            except OSError as e:
+                out, err = b"", e.errno
+            try:
+                os.write(fd, struct.pack("IiQ", 16 + len(out), -err, unique) + out)
+            except OSError:
+                pass  # who asked has been killed
