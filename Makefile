@@ -74,7 +74,7 @@ $(B)/criu.8: Documentation/criu.8.adoc
 $(B)/test/unit/%: test/unit/%.c $(OBJ)
 	@mkdir -p $(@D)
 	$(CC) $(ALLC) -o $@ $< $(OBJ) $(LIBS) -lcmocka
-$(B)/test/zdtm/%: test/zdtm/%.c test/zdtm/zdtm.h
+$(B)/test/zdtm/%: test/zdtm/%.c test/zdtm/zdtm.h test/zdtm/zdtm_say.h
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -o $@ $< -lpthread -lrt
 $(B)/test/bench/%: test/bench/%.c
