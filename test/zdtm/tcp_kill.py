@@ -1,0 +1,223 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+# A tool that is killed while it dumps or restores a tree with connections: no rule stays that should not, no socket stays
+# in repair, no byte is lost on either side, and a checkpoint can be restored again.
+# zdtm: driver
+# zdtm: needs-root
+# zdtm: needs nft
+# zdtm: timeout 900
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+
+from driver import check, children, reap, run_all, scenario, state_of, text, tree, wait_for
+from tcp_peers import Streams, inside_flows, own_network, ruleset, shell, sockets_of, start, tables
+
+KEEP = "--tcp-established"
+KILLS = 300 if os.environ.get("STRESS") else 20
+KILLED = -signal.SIGKILL
+
+
+def guardians():
+    return [p for p in children(os.getpid()) if text("/proc/%d/comm" % p).startswith("criu") and state_of(p) not in ("Z", "gone")]
+
+
+class Victim:
+    """Three connections inside, three to the outside, and what is known of them before any tool comes."""
+
+    def __init__(self, s):
+        self.s = s
+        start(s, inside=3)
+        self.streams = Streams(s, 3, most=4000, pause=0.001)
+        self.flows("at first")
+        self.sockets = {p: sockets_of(p) for p in tree(s.pid)}
+        self.others = ruleset()
+        check(sum(len(x) for x in self.sockets.values()) >= 9, "%s" % self.sockets)
+
+    def flows(self, why):
+        self.streams.flows(why)
+        inside_flows(self.s, why)
+
+    def alive(self):
+        return state_of(self.s.pid) not in ("Z", "gone")
+
+    def unharmed(self, why):
+        """Nothing has happened to the tree: it runs, its sockets are as they were, no rule is there."""
+        check(self.alive(), "%s: the victim is dead" % why)
+        check(ruleset() == self.others, "%s: rules: %s" % (why, ruleset()))
+        for p in tree(self.s.pid):
+            check(sockets_of(p) == self.sockets[p], "%s: sockets (number, TCP_REPAIR, SO_REUSEADDR): %s instead of %s"
+                  % (why, sockets_of(p), self.sockets[p]))
+        self.flows(why)
+
+    def locked(self, why):
+        """Exactly the dump's table is there beside what was."""
+        raw = open(os.path.join(self.s.imgs, "inventory.img"), "rb").read()
+        name = "CRIU-" + re.search(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", raw)[0].decode()
+        there = [t for t in tables() if t[1].startswith("CRIU")]
+        check(there == [["inet", name]], "%s: %s is not alone: %s" % (why, name, there))
+
+    def calm(self, why):
+        wait_for(lambda: reap() or not guardians(), 5)
+        check(not guardians(), "%s: the guardian does not end" % why)
+        if self.s.proc:
+            self.s.proc.poll()
+
+    def end(self):
+        self.streams.finish()
+        self.s.kill()
+        check(ruleset() == self.others, ruleset())
+
+
+def tool(s, command, *opts, kill_after=None, together=False):
+    """Runs it and perhaps kills it. Its status and how long it took."""
+    began = time.monotonic()
+    args = {"dump": ["-t", str(s.pid)], "restore": ["-d"]}[command]
+    with open(s.path("tool.out"), "w") as out:
+        p = subprocess.Popen([s.criu, command, *args, "-D", s.imgs, "-v4", "-o", command + ".log", KEEP, *map(str, opts)],
+                             cwd=s.dir, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+        try:
+            p.wait(kill_after if kill_after is not None else 60)
+        except subprocess.TimeoutExpired:
+            for g in [c for c in children(p.pid) if together and text("/proc/%d/comm" % c).startswith("criu-guard")]:
+                os.kill(g, signal.SIGKILL)
+            p.kill()
+            p.wait()
+            check(kill_after is not None, "criu %s hangs" % command)
+    s.out = text(s.path("tool.out"))
+    check(p.returncode in (0, KILLED), "criu %s ends with %d: %s" % (command, p.returncode, s.errors(command + ".log")))
+    if command == "restore":
+        s.proc = None
+    return p.returncode, time.monotonic() - began
+
+
+def restore(v, why):
+    rc, _ = tool(v.s, "restore")
+    check(rc == 0, "%s: the restore ends with %d" % (why, rc))
+    v.calm(why)
+    v.unharmed(why + ", restored")
+
+
+def killed_dump(v, why, *opts, **kw):
+    """Ends with a running victim. Whether the dump was killed."""
+    v.s.clean_images()
+    rc, _ = tool(v.s, "dump", *opts, **kw)
+    v.calm(why)
+    if "checkpoint.sums" in v.s.images() and "-R" not in opts:
+        v.s.gone()
+        v.locked(why + ", committed")
+        restore(v, why)
+    else:
+        v.unharmed(why)
+        check(not v.s.images() or "-R" in opts and "checkpoint.sums" in v.s.images(), "%s: left: %s" % (why, v.s.images()))
+    return rc == KILLED
+
+
+def killed_restore(v, why, *opts, **kw):
+    """Ends with a checkpoint and a lock, and no victim. Whether the restore was killed."""
+    images = v.s.images()
+    rc, _ = tool(v.s, "restore", *opts, **kw)
+    v.calm(why)
+    if rc == 0 or not wait_for(lambda: reap() or not v.alive(), 0.5):
+        v.unharmed(why + ", committed")
+        whole_dump(v)
+    else:
+        check(wait_for(lambda: reap() or all(state_of(p) == "gone" for p in v.sockets), 5), "%s: a half-made task is left" % why)
+        v.locked(why)
+        check(v.s.images() == images, "%s: the images are others" % why)
+    return rc == KILLED
+
+
+def whole_dump(v):
+    v.s.clean_images()
+    rc, seconds = tool(v.s, "dump")
+    check(rc == 0, "a dump that nobody kills ends with %d" % rc)
+    v.s.gone()
+    v.locked("after a dump")
+    return seconds
+
+
+@scenario
+def points_of_a_dump(s):
+    v = Victim(s)
+    for opts in (["-R"], []):
+        n = 1
+        while killed_dump(v, "dump %s killed at point %d" % (opts, n), "--test-kill-at", n, *opts):
+            n += 1
+        check(n > 20, "%d points only" % n)
+    v.end()
+
+
+@scenario
+def points_of_a_restore(s):
+    v = Victim(s)
+    whole_dump(v)
+    n = 1
+    while killed_restore(v, "restore killed at point %d" % n, "--test-kill-at", n):
+        n += 1
+    check(n > 15, "%d points only" % n)
+    restore(v, "after all kills")
+    v.end()
+
+
+@scenario
+def random_instants(s):
+    v = Victim(s)
+    rng = random.Random(7)
+    length = whole_dump(v) * 1.1
+    restore(v, "the first time")
+    hits = 0
+    for i in range(KILLS):
+        when = rng.uniform(0, length)
+        opts = ["-R"] if i % 2 else []
+        hits += killed_dump(v, "dump %d %s killed after %.2f ms of %.2f" % (i, opts, when * 1000, length * 1000), *opts, kill_after=when)
+    check(hits > KILLS // 3, "only %d dumps were killed" % hits)
+    whole_dump(v)
+    began = time.monotonic()
+    restore(v, "not killed")
+    whole_dump(v)
+    rc, length = tool(v.s, "restore")
+    v.unharmed("restored again")
+    whole_dump(v)
+    hits = 0
+    for i in range(KILLS):
+        when = rng.uniform(0, length * 1.1)
+        hits += killed_restore(v, "restore %d killed after %.2f ms of %.2f" % (i, when * 1000, length * 1000), kill_after=when)
+    check(hits > KILLS // 3, "only %d restores were killed in %.1f s" % (hits, time.monotonic() - began))
+    restore(v, "after all kills")
+    v.end()
+
+
+@scenario
+def takes_it_back(s):
+    """Dumps that fail by themselves: a veto of the post-dump script, no room for the images."""
+    v = Victim(s)
+    no = s.script("no", '[ "$CRTOOLS_SCRIPT_ACTION" != post-dump ]')
+    for opts in ([], ["-R"]):
+        s.dump(KEEP, "--action-script", no, *opts, ok=False)
+        check(s.rc != 0, "a veto is not heard")
+        v.calm("veto")
+        v.unharmed("after a veto")
+        check(not s.images(), "%s" % s.images())
+    os.mkdir(s.path("tiny"))
+    for size in ("64k", "900k"):
+        shell("mount -t tmpfs -o size=%s none %s" % (size, s.path("tiny")))
+        try:
+            s.tool("dump", "-t", s.pid, "-D", s.path("tiny"), KEEP)
+            check(s.rc != 0 and "No space left" in s.out, "%d %s" % (s.rc, s.out))
+            v.calm("full disk")
+            v.unharmed("after a full disk")
+            check(not os.listdir(s.path("tiny")), "%s" % os.listdir(s.path("tiny")))
+        finally:
+            shell("umount " + s.path("tiny"))
+    s.dump(KEEP, "-R")
+    v.unharmed("after -R")
+    s.kill()
+    v.streams.stop = True
+
+
+own_network()
+run_all()

@@ -1,0 +1,296 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+# The network lock as others see it: what stands between dump and restore, with nftables and with both kinds of iptables;
+# criu unlock; other marks; a table of CRIU's; a restore by another method than the dump's.
+# zdtm: driver
+# zdtm: needs-root
+# zdtm: needs nft
+import os
+import re
+import shutil
+import socket
+import time
+
+from case import Skipped
+from driver import check, run_all, scenario, text, wait_for
+from tcp_peers import Streams, connect, end, exchange, inside_flows, own_network, ruleset, shell, start, tables
+
+KEEP = "--tcp-established"
+
+
+def run_id(s):
+    return re.search(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", open(os.path.join(s.imgs, "inventory.img"), "rb").read())[0].decode()
+
+
+def log(s, name="restore.log"):
+    return s.out + text(os.path.join(s.imgs, name))
+
+
+def iptables(s, kind):
+    """Only one kind of iptables is found by the tool."""
+    if not shutil.which("iptables-%s-restore" % kind):
+        raise Skipped("needs iptables-%s" % kind)
+    os.mkdir(s.path("bin"))
+    for n in ("iptables", "ip6tables"):
+        for v in ("", "-save", "-restore"):
+            os.symlink(shutil.which("%s-%s%s" % (n, kind, v)), s.path("bin/" + n + v))
+    os.environ["PATH"] = s.path("bin") + ":" + os.environ["PATH"]
+    return lambda: shell("iptables-save; ip6tables-save")
+
+
+@scenario
+def nftables(s):
+    for host in ("127.0.0.1", "::1"):
+        start(s, host, inside=2)
+        c = connect(s)
+        exchange(c)
+        s.dump(KEEP)
+        check(tables() == [["inet", "CRIU-" + run_id(s)]], "after the dump: %s" % ruleset())
+        check(str(s.address[1]) in ruleset(), ruleset())
+        c.sendall(b"abc")  # while locked
+        time.sleep(0.3)
+        s.restore(KEEP)
+        check("not here" not in log(s), log(s))
+        check(ruleset() == "", "after the restore: %s" % ruleset())
+        got = c.recv(3, socket.MSG_WAITALL)
+        check(got == b"bcd", "%r" % got)
+        exchange(c)
+        inside_flows(s)
+        end(c)
+        s.kill()
+
+
+@scenario
+def unlock(s):
+    start(s)
+    c = connect(s)
+    exchange(c)
+    s.dump(KEEP)
+    c.sendall(b"abc")
+    shell("nft 'add table inet other; add chain inet other CRIU-x'")
+    check(s.tool("unlock", "-D", s.imgs) == 0 and run_id(s) in s.out, s.out)
+    check(tables() == [["inet", "other"]], ruleset())
+    c.settimeout(10)
+    try:
+        check(c.recv(10) == b"?", "the peer is not told")
+    except ConnectionResetError:
+        pass
+    check(s.tool("unlock", "-D", s.imgs) == 0 and "no network lock" in s.out, s.out)
+    check(s.tool("unlock", "-D", s.path("nowhere")) != 0, s.out)
+    os.mkdir(s.path("empty"))
+    check(s.tool("unlock", "-D", s.path("empty")) != 0 and "inventory" in s.out, s.out)
+    os.truncate(os.path.join(s.imgs, "pstree.img"), 3)  # a damaged checkpoint
+    check(s.tool("unlock", "-D", s.imgs) == 0, s.out)
+    shell("nft flush ruleset")
+
+
+@scenario
+def unlock_where_nothing_was_locked(s):
+    start(s)
+    s.dump()
+    check(s.tool("unlock", "-D", s.imgs) == 0 and "no network lock" in s.out, s.out)
+    s.restore()
+    check("not here" not in log(s), log(s))
+    s.kill()
+
+
+@scenario
+def words(s):
+    start(s)
+    s.tool("dump", "-t", s.pid, "-D", s.imgs, "--network-lock", "pf")
+    check(s.rc != 0 and "nftables, iptables or skip" in s.out, s.out)
+    check(not os.listdir(s.imgs), "%s" % os.listdir(s.imgs))
+    s.kill()
+
+
+def both_ways(s, kind):
+    rules = iptables(s, kind)
+    before = rules()
+    for host in ("127.0.0.1", "::1"):
+        start(s, host, inside=2)
+        streams = Streams(s, 4, most=3000, pause=0.001)
+        streams.flows()
+        s.dump(KEEP, "--network-lock", "iptables", "-R")
+        check("CRIU" not in rules(), "after -R: %s" % rules())
+        streams.flows("after -R")
+        s.dump(KEEP, "--network-lock", "iptables")
+        there = rules()
+        check("CRIU-o-" + run_id(s)[:20] in there and "raw" in there and "CRIU" not in str(tables()), there)
+        time.sleep(0.3)
+        s.restore(KEEP)  # by the method of the dump
+        check("iptables" not in log(s) or "Error" not in log(s), log(s))
+        check("CRIU" not in rules() and rules().count("\n-A") == before.count("\n-A"), "after the restore: %s" % rules())
+        streams.flows("after the restore")
+        inside_flows(s)
+        s.dump(KEEP, "--network-lock", "iptables")
+        check(s.tool("unlock", "-D", s.imgs) == 0 and run_id(s) in s.out, s.out)
+        check("CRIU" not in rules(), "after unlock: %s" % rules())
+        check(s.tool("unlock", "-D", s.imgs) == 0 and "no network lock" in s.out, s.out)
+        streams.stop = True
+        for t in streams.threads:
+            t.join(30)
+
+
+@scenario
+def iptables_nft(s):
+    both_ways(s, "nft")
+    shell("nft flush ruleset")
+
+
+@scenario
+def iptables_legacy(s):
+    both_ways(s, "legacy")
+
+
+@scenario
+def iptables_that_fails(s):
+    """Nothing is changed, and what it said is passed on."""
+    start(s)
+    c = connect(s)
+    exchange(c)
+    os.mkdir(s.path("bin"))
+    with open(s.path("bin/iptables-restore"), "w") as f:
+        f.write("#!/bin/sh\necho iptables has a bad day\nexit 3\n")
+    os.chmod(s.path("bin/iptables-restore"), 0o755)
+    s.dump(KEEP, "--network-lock", "iptables", ok=False, env={"PATH": s.path("bin") + ":" + os.environ["PATH"]})
+    check(s.rc != 0 and "a bad day" in log(s, "dump.log"), log(s, "dump.log"))
+    check(not s.images(), "%s" % s.images())
+    exchange(c)
+    s.kill()
+
+
+def half_closed(s):
+    """Connections whose restore takes packets of our own."""
+    start(s)
+    cs = [connect(s) for _ in range(3)]
+    for c in cs:
+        exchange(c)
+    os.kill(s.pid, 19)
+    for c in cs:
+        c.sendall(b"last")
+        c.shutdown(socket.SHUT_WR)
+    time.sleep(0.1)
+    return cs
+
+
+def all_answered(s, cs):
+    os.kill(s.pid, 18)
+    for c in cs:
+        got = b""
+        while len(got) < 5:
+            more = c.recv(100)
+            if not more:
+                break
+            got += more
+        check(got == b"mbtu", "%r" % got)
+        c.close()
+    s.kill()
+    check("CRIU" not in ruleset(), ruleset())
+
+
+def through(s, dump_opts, restore_opts, between=None):
+    cs = half_closed(s)
+    s.dump(KEEP, *dump_opts)
+    if between:
+        between(s, cs)
+    s.restore(KEEP, *restore_opts)
+    all_answered(s, cs)
+
+
+@scenario
+def other_marks(s):
+    through(s, ["--network-lock-mark", "0x8000"], ["--network-lock-mark", "0x8000"])
+    through(s, ["--network-lock-mark", "0x8000"], [])
+    through(s, [], ["--network-lock-mark", "0x8000"])
+
+
+@scenario
+def a_table_of_crius(s):
+    """Behind all of ours, at priority 0, with CRIU's mark; the images do not say whose they are."""
+    def swap(s, cs):
+        name = "CRIU-" + run_id(s)
+        shell("nft delete table inet " + name)
+        port = s.address[1]
+        drops = "; ".join("tcp sport %d tcp dport %d drop" % p for c in cs
+                          for p in ((port, c.getsockname()[1]), (c.getsockname()[1], port)))
+        chain = "type filter hook %s priority 0; meta mark 0xc114 accept; " + drops
+        shell("nft 'table inet %s { chain output { %s; }; chain input { %s; }; }'" % (name, chain % "output", chain % "input"))
+        strip_our_fields(s)
+    through(s, [], ["--allow-edited-images"], swap)
+
+
+def strip_our_fields(s):
+    """The inventory without fields from 1000 on, as CRIU writes it."""
+    path = os.path.join(s.imgs, "inventory.img")
+    raw = open(path, "rb").read()
+    magic, body = raw[:4], raw[8:]
+    out, i = b"", 0
+
+    def varint(i):
+        v = shift = 0
+        while True:
+            b = body[i]
+            v |= (b & 127) << shift
+            shift, i = shift + 7, i + 1
+            if not b & 128:
+                return v, i
+    while i < len(body):
+        begin = i
+        tag, i = varint(i)
+        if tag & 7 == 0:
+            _, i = varint(i)
+        elif tag & 7 == 2:
+            n, i = varint(i)
+            i += n
+        else:
+            i += 8 if tag & 7 == 1 else 4
+        if tag >> 3 < 1000:
+            out += body[begin:i]
+    open(path, "wb").write(magic + len(out).to_bytes(4, "little") + out)
+
+
+@scenario
+def other_methods(s):
+    iptables(s, "nft" if shutil.which("iptables-nft-restore") else "legacy")
+    through(s, ["--network-lock", "iptables"], ["--network-lock", "nftables"])
+    through(s, ["--network-lock", "nftables"], ["--network-lock", "iptables"])
+    through(s, ["--network-lock", "nftables", "--network-lock-mark", "77"], ["--network-lock", "iptables"])
+    through(s, ["--network-lock", "iptables"], ["--network-lock", "skip"])
+    check("CRIU" not in shell("iptables-save"), shell("iptables-save"))
+    shell("nft flush ruleset")
+
+
+@scenario
+def closed_by_the_restore(s):
+    start(s)
+    c = connect(s)
+    exchange(c)
+    s.dump(KEEP)
+    s.restore("--tcp-close")
+    check(ruleset() == "", ruleset())
+    c.sendall(b"x")
+    c.settimeout(10)
+    try:
+        check(c.recv(1) == b"?", "the peer is not told")
+    except ConnectionResetError:
+        pass
+    s.kill()
+
+
+@scenario
+def somebody_flushed(s):
+    start(s)
+    c = connect(s)
+    exchange(c)
+    s.dump(KEEP)
+    shell("nft flush ruleset")
+    s.restore(KEEP)
+    check("is not here" in log(s) and "Warn" in log(s), log(s))
+    exchange(c)
+    end(c)
+    s.kill()
+    check(ruleset() == "", ruleset())
+
+
+own_network()
+run_all()
