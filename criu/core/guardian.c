@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -16,8 +17,10 @@ struct guardian {
 	struct undo_log *log;
 	pthread_mutex_t lock; /* the tool's threads among themselves */
 	pid_t pid;
-	int pidfd; /* of the guardian */
-	int tool;  /* pidfd of the tool, for the guardian */
+	int pidfd;       /* of the guardian */
+	int tool;        /* pidfd of the tool, for the guardian */
+	pid_t thread;    /* the tool's thread that traces tasks */
+	bool block_chld; /* guardian_start() blocked it */
 };
 
 static int open_pidfd(pid_t pid)
@@ -27,10 +30,47 @@ static int open_pidfd(pid_t pid)
 	return fd < 0 ? -errno : fd;
 }
 
+/* A stop of the tool that is none of our business: it goes on as if nobody watched. */
+static void go_on(pid_t thread, int status)
+{
+	int sig = WSTOPSIG(status), event = status >> 16;
+
+	if (event == PTRACE_EVENT_STOP && (sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU))
+		ptrace(PTRACE_LISTEN, thread, 0, 0);
+	else
+		ptrace(PTRACE_CONT, thread, 0, event ? 0 : sig);
+}
+
+/*
+ * Tasks that a dead tool has traced run on at once; one that finds its socket in repair meanwhile fails. So the tool is
+ * stopped where its end begins, when it still has them, until that is taken back (while_stopped). Where that cannot be
+ * (somebody else traces the tool, ptrace_scope) its end is seen a moment later.
+ */
+static void wait_for_end(struct guardian *g)
+{
+	struct pollfd p = { .fd = g->tool, .events = POLLIN };
+	pid_t pid = 0;
+	int status = 0;
+
+	if (ptrace(PTRACE_SEIZE, g->thread, 0, PTRACE_O_TRACEEXIT) == 0) {
+		while ((pid = waitpid(g->thread, &status, __WALL)) == g->thread || (pid < 0 && errno == EINTR)) {
+			if (pid < 0)
+				continue;
+			if (!WIFSTOPPED(status) || status >> 16 == PTRACE_EVENT_EXIT)
+				break;
+			go_on(g->thread, status);
+		}
+		if (pid == g->thread && WIFSTOPPED(status))
+			undo_log_run(g->log, true);
+		ptrace(PTRACE_DETACH, g->thread, 0, 0);
+	}
+	while (poll(&p, 1, -1) <= 0)
+		;
+}
+
 /* Opened before the fork: there is no moment in which the tool could die unseen. */
 static _Noreturn void watch(struct guardian *g)
 {
-	struct pollfd p = { .fd = g->tool, .events = POLLIN };
 	sigset_t all;
 
 	sigfillset(&all);
@@ -40,9 +80,8 @@ static _Noreturn void watch(struct guardian *g)
 	/* lint: allow: its own process; it is not to keep the tool's directory busy */
 	if (chdir("/"))
 		log_warn("the guardian stays in the tool's directory");
-	while (poll(&p, 1, -1) <= 0)
-		;
-	undo_log_run(g->log);
+	wait_for_end(g);
+	undo_log_run(g->log, false);
 	_exit(0);
 }
 
@@ -68,8 +107,21 @@ static int fork_watcher(struct guardian *g)
 	return 0;
 }
 
+/* Whoever is traced stops for every signal, ignored ones too; that of its tracees would come again and again. */
+static bool block_chld(int how)
+{
+	sigset_t chld, old;
+
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	pthread_sigmask(how, &chld, &old);
+	return !sigismember(&old, SIGCHLD);
+}
+
 static void free_guardian(struct guardian *g)
 {
+	if (g->block_chld)
+		block_chld(SIG_UNBLOCK);
 	if (g->pidfd >= 0)
 		close(g->pidfd);
 	if (g->tool >= 0)
@@ -90,6 +142,8 @@ static int start(struct guardian *g)
 	g->tool = open_pidfd(getpid());
 	if (g->tool < 0)
 		return log_errno(g->tool, "opening the tool's own pidfd");
+	g->thread = gettid();
+	g->block_chld = block_chld(SIG_BLOCK);
 	err = fork_watcher(g);
 	if (err)
 		return err;
@@ -154,7 +208,7 @@ void guardian_commit(struct guardian *g)
 void guardian_stop(struct guardian *g, bool rollback)
 {
 	if (rollback)
-		undo_log_run(g->log);
+		undo_log_run(g->log, false);
 	undo_log_end(g->log);
 	kill(g->pid, SIGKILL); /* it is ours until it is waited for: nobody else's pid */
 	while (waitpid(g->pid, NULL, __WALL) < 0 && errno == EINTR)

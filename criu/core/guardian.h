@@ -32,6 +32,8 @@ typedef int (*undo_fn)(const struct undo *u);
 
 struct undo {
 	enum undo_type type;
+	bool while_stopped; /* before the tasks of a dead tool run on; not for what traces them. UNDO_CALL, FORWARD_CALL
+	                     */
 	undo_fn call; /* 0 or a negative errno; -ESRCH, -ENOENT: what it would undo is gone. Nothing may wait in it */
 	int fd;       /* stays open in the tool until the entry is dropped: the guardian shares the table */
 	pid_t pid;
@@ -44,7 +46,9 @@ struct undo {
 
 /*
  * Forks the guardian. It ignores terminal signals, has a session of its own, closes nothing, and ends when told, or
- * after its work when the tool dies. Called before any thread exists. The tool must never wait for it with waitpid(-1).
+ * after its work when the tool dies. It traces the calling thread, which has to be the one that traces the tasks:
+ * should that be killed, its tasks stay stopped until what is to be taken back meanwhile is. SIGCHLD is blocked
+ * meanwhile. Called before any thread exists. The tool must never wait for it with waitpid(-1).
  */
 int guardian_start(struct guardian **gp);
 

@@ -18,6 +18,7 @@
 /* type is written last and says whether the rest is valid. */
 struct entry {
 	uint32_t type;
+	uint32_t while_stopped;
 	int32_t fd, pid;
 	uint64_t start_time, addr, size;
 	undo_fn call;
@@ -73,6 +74,7 @@ int undo_log_add(struct undo_log *log, const struct undo *u)
 	if ((char *)(e + 1) - (char *)log + strings > log->strings)
 		return -ENOSPC;
 	*e = (struct entry) { .type = UNDO_NONE, .fd = u->fd, .pid = u->pid, .start_time = u->start_time };
+	e->while_stopped = u->while_stopped;
 	e->addr = u->addr;
 	e->size = u->size;
 	e->strings = log->strings;
@@ -225,7 +227,7 @@ static bool is_gone(int err)
 	return err == -ENOENT || err == -ESRCH || err == -EIDRM;
 }
 
-void undo_log_run(struct undo_log *log)
+void undo_log_run(struct undo_log *log, bool stopped)
 {
 	bool committed = __atomic_load_n(&log->committed, __ATOMIC_SEQ_CST);
 
@@ -235,7 +237,7 @@ void undo_log_run(struct undo_log *log)
 		struct entry *e = &log->entries[i];
 		int err;
 
-		if (e->type == UNDO_NONE || is_forward(e) != committed)
+		if (e->type == UNDO_NONE || is_forward(e) != committed || (stopped && !e->while_stopped))
 			continue;
 		err = run_entry(log, e);
 		if (err && !is_gone(err))

@@ -26,8 +26,8 @@ void undo_log_end(struct undo_log *log);
 
 /*
  * Carries out what stands there: before the commit the undo entries, newest first, after it the others. Each is
- * forgotten when it is done. Failures are logged and passed over.
+ * forgotten when it is done. Failures are logged and passed over. stopped: those with while_stopped alone.
  */
-void undo_log_run(struct undo_log *log);
+void undo_log_run(struct undo_log *log, bool stopped);
 
 #endif

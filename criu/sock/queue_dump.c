@@ -78,10 +78,12 @@ static int change_switches(struct dump *d, const struct queue_walk *w, struct sw
 		err = read_option(info, SO_OOBINLINE, "SO_OOBINLINE", &s->opt[2]);
 	if (err)
 		return err;
-	*undo = guardian_note(
-	    d->guardian,
-	    &(struct undo) {
-	        .type = UNDO_CALL, .call = undo_switches, .fd = info->fd, .data = s, .data_len = sizeof(*s) });
+	*undo = guardian_note(d->guardian, &(struct undo) { .type = UNDO_CALL,
+	                                                    .while_stopped = true,
+	                                                    .call = undo_switches,
+	                                                    .fd = info->fd,
+	                                                    .data = s,
+	                                                    .data_len = sizeof(*s) });
 	if (*undo < 0)
 		return *undo;
 	err = turn_on(info, &s->opt[0], 0);

@@ -137,6 +137,7 @@ static int note_undo(struct dump *d, const struct conn *k, int fd)
 {
 	struct before b = { .number = k->number, .peek_off = -1 };
 	struct undo u = { .type = UNDO_CALL,
+		          .while_stopped = true,
 		          .call = undo_repair,
 		          .fd = k->held,
 		          .pid = k->task->pid,
