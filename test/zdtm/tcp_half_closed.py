@@ -7,7 +7,7 @@
 # zdtm: timeout 1800
 import os
 
-from driver import check, run_all, scenario, state_of, text, wait_for
+from driver import check, children, reap, run_all, scenario, state_of, text, wait_for
 from tcp_peers import kube_firewall, own_network, tables
 
 RESTORES = int(os.environ.get("RESTORES") or (1000 if os.environ.get("STRESS") else 50))
@@ -31,6 +31,7 @@ def race(s, restores):
         ask(s, "restore %d" % i)
         if i + 1 < restores:
             s.kill()
+            check(wait_for(lambda: reap() or not children(os.getpid()), 5), "not all are gone")
     check(tables() == before, "tables are left: %s" % tables())
     s.verify()
 
