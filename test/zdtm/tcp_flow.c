@@ -60,7 +60,7 @@ struct party {
 	uint64_t random;
 	struct conn conns[MAX_CONNS];
 	int n;
-	bool gate_shut, stop;
+	bool gate_shut, stop, extra;
 	unsigned long opened, accepted, ended;
 	uint64_t bytes;
 	int64_t told;
@@ -332,7 +332,7 @@ static struct conn *add(struct party *p, int fd, int me, int64_t now)
 
 static void connect_more(struct party *p, int64_t now)
 {
-	while (!p->gate_shut && !p->stop && p->n < p->wanted) {
+	while (!p->gate_shut && !p->stop && (p->n < p->wanted || (p->extra && p->n < MAX_CONNS))) {
 		uint64_t key = mix(&p->random) | 1;
 		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -343,6 +343,7 @@ static void connect_more(struct party *p, int64_t now)
 			_exit(1);
 		made(add(p, fd, 0, now), key);
 		p->opened++;
+		p->extra = false; /* one more whenever the gate opens, however long the others live */
 	}
 }
 
@@ -373,6 +374,7 @@ static bool look(struct party *p, int64_t now)
 	bool shut = !there("gate");
 
 	if (shut != p->gate_shut || now - p->told >= 3) {
+		p->extra = p->gate_shut && !shut;
 		p->gate_shut = shut;
 		p->stop = there("stop");
 		tell(p, now);
