@@ -76,6 +76,8 @@ const struct option_row option_rows[] = {
 	{ "network-lock-mark", 0, OPT_UINT, BOTH, AT(network_lock_mark), "N",
 	  "the mark of packets that criu itself sends (default 0x3002)", 1, UINT32_MAX },
 	FLAG("file-locks", 'l', BOTH, file_locks, "save file locks and leases, and take them again"),
+	STRING("file-validation", 0, BOTH, file_validation, "HOW",
+	       "how files are known to be as they were: filesize, buildid (default), checksum"),
 	{ "external", 0, OPT_LIST, BOTH, AT(external), "RESOURCE",
 	  "RESOURCE is not part of the checkpoint: unix[INODE], tty[RDEV:DEV], ...; can be given several times", 0, 0 },
 	{ "inherit-fd", 0, OPT_LIST, BOTH, AT(inherit_fd), "fd[N]:RESOURCE",
@@ -107,6 +109,7 @@ const struct option_row option_rows[] = {
 	FLAG("restore-sibling", 'S', RESTORE, restore_sibling, "make the root task a sibling of criu (with -d)"),
 	FLAG("exec-cmd", 0, RESTORE, exec_cmd, "then become the command after --, the parent of the root task"),
 	FLAG("log-pid", 0, RESTORE, log_pid, "write what concerns one task to FILE.PID (with -o)"),
+	FLAG("skip-file-rwx-check", 0, RESTORE, skip_file_rwx_check, "take files whose permissions have changed"),
 	FLAG("allow-edited-images", 0, RESTORE, allow_edited_images, "take images that were changed since the dump"),
 
 	/* check */
@@ -138,7 +141,6 @@ const struct option_row option_rows[] = {
 	LATER("enable-fs", 0, VALUE),
 	LATER("evasive-devices", 0, FLAG),
 	LATER("ext-mount-map", 'M', VALUE),
-	LATER("file-validation", 0, VALUE),
 	LATER("ghost-fiemap", 0, FLAG),
 	LATER("join-ns", 'J', VALUE),
 	LATER("lazy-pages", 0, FLAG),
@@ -154,7 +156,6 @@ const struct option_row option_rows[] = {
 	LATER("prev-images-dir", 0, VALUE),
 	LATER("ps-socket", 0, VALUE),
 	LATER("root", 'r', VALUE),
-	LATER("skip-file-rwx-check", 0, FLAG),
 	LATER("skip-mnt", 0, VALUE),
 	LATER("status-fd", 0, VALUE),
 	LATER("stream", 0, FLAG),

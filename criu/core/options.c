@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/net_lock.h"
 #include "core/option_table.h"
+#include "core/validate.h"
 
 /* One use of an option on the command line. */
 struct use {
@@ -197,6 +198,10 @@ static int check_together(struct options *o, struct line *l)
 	}
 	if (o->leave_running && o->leave_stopped) {
 		log_errno(0, "--leave-running and --leave-stopped exclude each other");
+		fail(l, -EINVAL);
+	}
+	if (validation_of(o->file_validation) < 0) {
+		log_errno(0, "--file-validation %s: it is filesize, buildid or checksum", o->file_validation);
 		fail(l, -EINVAL);
 	}
 	if (net_lock_method_of(o->network_lock) < 0) {

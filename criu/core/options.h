@@ -34,6 +34,8 @@ struct options {
 	size_t n_irmap_scan_paths;
 	uint64_t ghost_limit; /* bytes of one deleted file; 0: none */
 	bool link_remap, ghost_links;
+	const char *file_validation; /* core/validate.h */
+	bool skip_file_rwx_check;
 	bool skip_in_flight;
 	const char **ext_unix_sk; /* inodes as text, "" for all: core/external.h */
 	size_t n_ext_unix_sk;

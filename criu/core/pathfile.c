@@ -3,10 +3,10 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "core/buildid.h"
 #include "core/ghost.h"
 #include "core/log.h"
 #include "core/pathfile.h"
+#include "core/validate.h"
 
 const char *type_name(uint32_t mode)
 {
@@ -48,36 +48,6 @@ const RegFileEntry *pathfile_message(struct restore *r, uint32_t id)
 	return NULL;
 }
 
-static bool same_build(const RegFileEntry *m)
-{
-	_cleanup_close_ int fd = open(m->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	uint32_t words[BUILDID_WORDS];
-	size_t n = fd < 0 ? 0 : elf_build_id(fd, words);
-
-	return n == m->n_build_id && !memcmp(words, m->build_id, n * sizeof(*words));
-}
-
-static int check_content(struct restore *r, const RegFileEntry *m, const struct stat *st, const char **why)
-{
-	if (m->has_size && (uint64_t)st->st_size != m->size) {
-		/* What the task itself wrote after the dump, or in an earlier restore, is no other file. */
-		if ((m->flags & O_ACCMODE) != O_RDONLY && (uint64_t)st->st_size > m->size) {
-			log_warn("%s has grown from %llu to %llu bytes since the dump; it was open for writing",
-			         m->name, (unsigned long long)m->size, (unsigned long long)st->st_size);
-			return 0;
-		}
-		*why = arena_printf(r->arena, "%s has %llu bytes, but had %llu when it was dumped", m->name,
-		                    (unsigned long long)st->st_size, (unsigned long long)m->size);
-		return -ESTALE;
-	}
-	if (m->n_build_id && !same_build(m)) {
-		*why = arena_printf(r->arena, "%s is another build than when it was dumped (its build id differs)",
-		                    m->name);
-		return -ESTALE;
-	}
-	return 0;
-}
-
 int pathfile_check(struct restore *r, const RegFileEntry *m, const char **why)
 {
 	const struct ghost *ghost = ghost_of(r, m->id);
@@ -110,7 +80,7 @@ int pathfile_check_name(struct restore *r, const RegFileEntry *m, const char **w
 		*why = arena_printf(r->arena, "%s is %s, but was %s", m->name, type_name(st.st_mode), type_name(mode));
 		return -ESTALE;
 	}
-	return check_content(r, m, &st, why);
+	return validate_check(r, m, &st, why);
 }
 
 int pathfile_open(struct restore *r, const RegFileEntry *m, uint32_t flags)

@@ -6,13 +6,13 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
-#include "core/buildid.h"
 #include "core/file_names.h"
 #include "core/ghost.h"
 #include "core/link_remap.h"
 #include "core/log.h"
 #include "core/mountinfo.h"
 #include "core/pathfile.h"
+#include "core/validate.h"
 
 static bool ends_with(const char *s, const char *end)
 {
@@ -180,28 +180,6 @@ static enum place find_place(struct dump *d, const struct fd_info *info, const c
 	return AT_NAME;
 }
 
-/*
- * The build id, read through a descriptor that can be read, or for O_PATH (executables, mappings) through a new one.
- * Files that are only written are not opened for it: that could break a lease.
- */
-static void add_build_id(struct dump *d, const struct fd_info *info, RegFileEntry *m)
-{
-	_cleanup_close_ int opened = -1;
-	uint32_t words[BUILDID_WORDS];
-	char path[32];
-	int fd = info->fd;
-
-	if (info->number < 0 || (info->flags & O_PATH)) {
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", info->fd);
-		fd = opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	} else if ((info->flags & O_ACCMODE) == O_WRONLY) {
-		fd = -1;
-	}
-	m->n_build_id = fd < 0 ? 0 : elf_build_id(fd, words);
-	if (m->n_build_id)
-		m->build_id = arena_memdup(d->arena, words, m->n_build_id * sizeof(*words));
-}
-
 /* ask: it can be read. */
 static int fill(struct dump *d, const struct fd_info *info, RegFileEntry *m, bool ask)
 {
@@ -209,11 +187,7 @@ static int fill(struct dump *d, const struct fd_info *info, RegFileEntry *m, boo
 	m->mode = info->st.st_mode;
 	if (!S_ISREG(info->st.st_mode) || !ask)
 		return 0;
-	m->has_size = true;
-	m->size = (uint64_t)info->st.st_size;
-	if (m->size) /* not of what only looks like a file: to read from /proc/kmsg takes away what is read */
-		add_build_id(d, info, m);
-	return 0;
+	return validate_dump(d, info, m);
 }
 
 int pathfile_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
