@@ -118,7 +118,7 @@ static void child(void)
 int main(void)
 {
 	char buf[64] = "", byte;
-	int status, p[2], q[2];
+	int status = 0, p[2], q[2];
 	pid_t kid;
 
 	umask(0);
