@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-only */
 /* A connection out of its socket. */
 #include <linux/sockios.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -34,10 +35,10 @@ int soccr_pause(int fd, struct soccr_conn *c)
 int soccr_resume(int fd, const struct soccr_conn *c)
 {
 	struct soccr_conn scratch = { 0 };
-	int err = 0;
+	int err = SET_INT(&scratch, fd, SOL_SOCKET, SO_PEEK_OFF, c->peek_off);
 
-	if (c->peek_off >= 0)
-		err = SET_INT(&scratch, fd, SOL_SOCKET, SO_PEEK_OFF, c->peek_off);
+	if (c->peek_off < 0) /* before 6.9 it is not there */
+		err = 0;
 	if (SET_INT(&scratch, fd, IPPROTO_TCP, TCP_REPAIR, REPAIR_OFF_NO_WP)) {
 		int part = SET_INT(&scratch, fd, IPPROTO_TCP, TCP_REPAIR, REPAIR_OFF); /* before 4.20 */
 
@@ -137,11 +138,37 @@ static int read_queue(int fd, int queue, uint32_t *seq, uint32_t len, void **byt
 	return (uint32_t)n == len ? 0 : -EAGAIN;
 }
 
-static bool has_urgent(int fd)
+/*
+ * What is in the stream behind an urgent byte that was read already is not counted by SIOCINQ. Where SO_PEEK_OFF is
+ * not there (before 6.9) it cannot be told. The receive queue is chosen.
+ */
+static bool has_more(int fd, const struct soccr_conn *c)
 {
+	int off = (int)c->inq_len;
+	bool more;
 	char byte;
 
-	return recv(fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) == 1 || errno == EAGAIN;
+	/* Of one that has ended a read past the end would take its error away. */
+	if (c->state == TCP_CLOSE || setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off)))
+		return false;
+	more = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+	off = -1;
+	setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off));
+	return more;
+}
+
+static bool has_urgent(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLPRI };
+	char byte;
+
+	if (recv(fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) == 1)
+		return true;
+	/* Announced, but not there; there when the connection ended. */
+	if (errno == EAGAIN || errno == ENOTCONN)
+		return true;
+	/* SO_OOBINLINE */
+	return poll(&p, 1, 0) > 0 && p.revents & POLLPRI;
 }
 
 int soccr_read(int fd, struct soccr_conn *c)
@@ -159,6 +186,10 @@ int soccr_read(int fd, struct soccr_conn *c)
 		err = -ENODATA;
 	if (!err)
 		err = read_queue(fd, TCP_RECV_QUEUE, &c->inq_seq, c->inq_len, &c->inq, c);
+	if (!err && c->state != TCP_SYN_SENT && has_more(fd, c)) {
+		c->step = "urgent data";
+		err = -ENODATA;
+	}
 	if (!err)
 		err = read_queue(fd, TCP_SEND_QUEUE, &c->outq_seq, c->outq_len, &c->outq, c);
 	if (!err)

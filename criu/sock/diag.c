@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "core/table.h"
 #include "sock/diag.h"
+#include "sock/inet.h"
 #include "uapi/sock_bits.h"
 
 /*
@@ -317,6 +318,8 @@ int diag_find_inet(struct dump *d, int fd, int family, int protocol, const struc
 		.sdiag_family = (uint8_t)family,
 		.sdiag_protocol = (uint8_t)protocol,
 		.idiag_states = ~0U,
+		/* Without it the kernel does not say whether there are signatures. */
+		.idiag_ext = protocol == IPPROTO_TCP ? 1 << (INET_DIAG_INFO - 1) : 0,
 	};
 	struct diag *g = diag_of(d);
 
@@ -395,8 +398,8 @@ int diag_check_net(struct dump *d, const struct fd_info *info)
 	if (!theirs || !g->net_cookie || theirs == g->net_cookie)
 		return 0;
 	log_refusal(-ENOTSUP,
-	            "%s: %s of another network namespace than the one that criu runs in; run criu there "
+	            "%s: %s of another network namespace (%s) than the one that criu runs in; run criu there "
 	            "(nsenter --net=/proc/%d/ns/net)",
-	            fd_name(info), fd_what(info), info->task->pid);
+	            fd_name(info), fd_what(info), inet_names_of(d->arena, info->fd), info->task->pid);
 	return DUMP_REFUSED;
 }

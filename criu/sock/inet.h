@@ -25,6 +25,9 @@ bool inet_name_equal(const union inet_name *a, const union inet_name *b);
 /* "127.0.0.1:80", "[fe80::1%eth0]:80": from a ring of 4 buffers. */
 const char *inet_name_text(const union inet_name *n);
 
+/* For messages, in the arena: "127.0.0.1:80 connected to 127.0.0.1:4711", or what there is of it. */
+const char *inet_names_of(struct arena *a, int fd);
+
 /* Between the words of a message and an address; -EINVAL where their number is not the family's. */
 void inet_name_to_words(struct arena *a, const union inet_name *n, uint32_t **words, size_t *n_words);
 int inet_name_from_words(int family, const uint32_t *words, size_t n_words, uint32_t port, const char *ifname,
@@ -34,6 +37,13 @@ int inet_name_from_words(int family, const uint32_t *words, size_t n_words, uint
 
 bool inet_match(const struct fd_info *info);
 int inet_dump(struct dump *d, const struct fd_info *info, void *msg);
+
+/* Which directions are shut. s: what diag says, or NULL: then poll() says some of it. */
+struct diag_inet;
+int inet_dump_shutdown(struct dump *d, const struct fd_info *info, InetSkEntry *m, const struct diag_inet *s);
+
+/* inet_tcp.c */
+int inet_dump_tcp(struct dump *d, const struct fd_info *info, InetSkEntry *m, const union inet_name *src);
 
 bool inet_is_udp(const InetSkEntry *m);   /* or UDP-Lite */
 bool inet_is_known(const InetSkEntry *m); /* a type and protocol that can come back */

@@ -86,3 +86,16 @@ int inet_name_from_words(int family, const uint32_t *words, size_t n_words, uint
 		out->v4.sin_addr.s_addr = words[0];
 	return n_words <= 1 ? 0 : -EINVAL;
 }
+
+const char *inet_names_of(struct arena *a, int fd)
+{
+	union inet_name own = { 0 }, peer = { 0 };
+	socklen_t len = sizeof(own);
+
+	if (getsockname(fd, &own.any, &len) || (own.any.sa_family != AF_INET && own.any.sa_family != AF_INET6))
+		return "without an address";
+	len = sizeof(peer);
+	if (getpeername(fd, &peer.any, &len))
+		return arena_printf(a, "%s, connected to nobody", inet_name_text(&own));
+	return arena_printf(a, "%s connected to %s", inet_name_text(&own), inet_name_text(&peer));
+}

@@ -15,6 +15,7 @@
 #include "sock/opts.h"
 #include "sock/queue.h"
 #include "sock/tcp.h"
+#include "uapi/inet_bits.h"
 
 static int int_option(int fd, int name)
 {
@@ -31,7 +32,8 @@ bool inet_match(const struct fd_info *info)
 	if (info->by_path || !S_ISSOCK(info->st.st_mode))
 		return false;
 	domain = int_option(info->fd, SO_DOMAIN);
-	return domain == AF_INET || domain == AF_INET6;
+	/* SMC: to be refused by name. */
+	return domain == AF_INET || domain == AF_INET6 || domain == AF_SMC;
 }
 
 static int refuse(const struct fd_info *info, const char *text)
@@ -76,7 +78,7 @@ static int dump_names(struct dump *d, const struct fd_info *info, InetSkEntry *m
 }
 
 /* Which directions are shut. Diag knows; where it does not list the socket, poll() says some of it. */
-static int dump_shutdown(struct dump *d, const struct fd_info *info, InetSkEntry *m, const struct diag_inet *s)
+int inet_dump_shutdown(struct dump *d, const struct fd_info *info, InetSkEntry *m, const struct diag_inet *s)
 {
 	struct pollfd p = { .fd = info->fd, .events = POLLRDHUP };
 	unsigned how = s ? s->shutdown : 0;
@@ -118,86 +120,9 @@ static int dump_udp(struct dump *d, const struct fd_info *info, InetSkEntry *m)
 
 	if (err && err != -ENOENT)
 		return err;
-	err = dump_shutdown(d, info, m, s);
+	err = inet_dump_shutdown(d, info, m, s);
 	err = err ?: check_unsent(info);
 	return err ?: queue_dump(d, info, m->id, SOCK_DGRAM);
-}
-
-/* Connections that nobody has accepted yet. */
-struct waiting {
-	const struct fd_info *info;
-	const InetSkEntry *m;
-	size_t n;
-	char peers[400];
-};
-
-static int add_waiting(const struct diag_inet *s, void *arg)
-{
-	struct waiting *w = arg;
-	union inet_name dst;
-	size_t len = strlen(w->peers);
-
-	/* Without an inode it is in no socket of a task; SYN_RECV is no connection yet. */
-	if (s->ino || s->sport != w->m->src_port || s->state == TCP_LISTEN || s->state == TCP_SYN_RECV ||
-	    s->state == TCP_TIME_WAIT)
-		return 0;
-	inet_name_from_words(s->family, s->dst, s->family == AF_INET6 ? 4 : 1, s->dport, NULL, &dst);
-	if (w->n++ < 5)
-		snprintf(w->peers + len, sizeof(w->peers) - len, "%s%s", len ? ", " : "", inet_name_text(&dst));
-	return 0;
-}
-
-static int dump_listening(struct dump *d, const struct fd_info *info, InetSkEntry *m, const struct diag_inet *s,
-                          const union inet_name *src)
-{
-	struct waiting w = { .info = info, .m = m };
-
-	m->backlog = s->wqueue;
-	if (!s->rqueue)
-		return 0;
-	diag_each_inet(d, (int)m->family, IPPROTO_TCP, add_waiting, &w);
-	if (d->opts->skip_in_flight) {
-		log_warn("%s: %u connections that nobody has accepted yet are dropped (--skip-in-flight): %s",
-		         fd_name(info), s->rqueue, w.peers);
-		return 0;
-	}
-	log_refusal(
-	    -ENOTSUP,
-	    "%s: a TCP socket listening at %s with %u connections that nobody has accepted yet, from %s%s; let the "
-	    "task accept them, or drop them with --skip-in-flight",
-	    fd_name(info), inet_name_text(src), s->rqueue, w.peers, w.n > 5 ? ", ..." : "");
-	return DUMP_REFUSED;
-}
-
-static int dump_tcp(struct dump *d, const struct fd_info *info, InetSkEntry *m, const union inet_name *src,
-                    const union inet_name *dst)
-{
-	const struct diag_inet *s = NULL;
-	struct tcp_info tcp = { 0 };
-	socklen_t len = sizeof(tcp);
-	int err;
-
-	if (getsockopt(info->fd, IPPROTO_TCP, TCP_INFO, &tcp, &len))
-		return log_errno(-errno, "%s: the state of a TCP socket", fd_name(info));
-	m->state = tcp.tcpi_state;
-	err = diag_find_inet(d, info->fd, (int)m->family, IPPROTO_TCP, &s);
-	if (err && err != -ENOENT)
-		return err;
-	/* Its TIME_WAIT has the same cookie. */
-	if (s && (!s->ino || (m->state == TCP_CLOSE && s->state != TCP_CLOSE)))
-		s = NULL;
-	if (tcp_is_connection(m))
-		return dump_shutdown(d, info, m, s) ?: tcp_dump(d, info, m);
-	if (m->state == TCP_LISTEN) {
-		if (!s)
-			return log_errno(err, "%s: the kernel does not list this listening socket", fd_name(info));
-		return s->has_md5
-		           ? refuse(info, "a listening TCP socket with MD5 signatures (TCP_MD5SIG), whose keys do not "
-		                          "belong into images; let the task take them off before the dump")
-		           : dump_listening(d, info, m, s, src);
-	}
-	err = dump_shutdown(d, info, m, s);
-	return err || m->shutdown != SK_SHUTDOWN__BOTH ? err : tcp_dump_ended(d, info, m, s);
 }
 
 static int dump_by_protocol(struct dump *d, const struct fd_info *info, InetSkEntry *m, const union inet_name *src,
@@ -206,7 +131,7 @@ static int dump_by_protocol(struct dump *d, const struct fd_info *info, InetSkEn
 	uint32_t bytes;
 
 	if (m->proto == IPPROTO_TCP)
-		return dump_tcp(d, info, m, src, dst);
+		return inet_dump_tcp(d, info, m, src);
 	m->state = dst->any.sa_family ? TCP_ESTABLISHED : TCP_CLOSE;
 	if (inet_is_udp(m))
 		return dump_udp(d, info, m);
@@ -216,7 +141,34 @@ static int dump_by_protocol(struct dump *d, const struct fd_info *info, InetSkEn
 		         "cannot be sent "
 		         "to it again",
 		         fd_name(info), inet_what(m), bytes);
-	return dump_shutdown(d, info, m, NULL);
+	return inet_dump_shutdown(d, info, m, NULL);
+}
+
+static const char *protocol_name(struct arena *a, const InetSkEntry *m)
+{
+	static const struct {
+		uint32_t protocol;
+		const char *name;
+	} known[] = { { IPPROTO_SCTP, "an SCTP socket" },
+		      { IPPROTO_MPTCP, "an MPTCP socket" },
+		      { IPPROTO_SMC, "an SMC socket" },
+		      { IPPROTO_DCCP, "a DCCP socket" },
+		      { IPPROTO_L2TP, "an L2TP socket" } };
+
+	if (m->family == AF_SMC)
+		return "an SMC socket";
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (known[i].protocol == m->proto)
+			return known[i].name;
+	return arena_printf(a, "a socket of type %u and protocol %u", m->type, m->proto);
+}
+
+static int refuse_unknown(struct dump *d, const struct fd_info *info, const InetSkEntry *m)
+{
+	return refuse(info, arena_printf(d->arena,
+	                                 "%s, %s: the kernel does not let its state be read; let the task close it "
+	                                 "before the dump, or use TCP",
+	                                 protocol_name(d->arena, m), inet_names_of(d->arena, info->fd)));
 }
 
 int inet_dump(struct dump *d, const struct fd_info *info, void *msg)
@@ -232,10 +184,7 @@ int inet_dump(struct dump *d, const struct fd_info *info, void *msg)
 	m->type = (uint32_t)int_option(info->fd, SO_TYPE);
 	m->proto = (uint32_t)int_option(info->fd, SO_PROTOCOL);
 	if (!inet_is_known(m))
-		return refuse(info, arena_printf(d->arena,
-		                                 "a socket of type %u and protocol %u (SCTP, MPTCP and others are not "
-		                                 "supported); let the task close it before the dump",
-		                                 m->type, m->proto));
+		return refuse_unknown(d, info, m);
 	err = dump_names(d, info, m, &src, &dst);
 	err = err ?: sock_opts_dump(d, info, &m->opts);
 	err = err ?: inet_opts_dump(d, info, m);

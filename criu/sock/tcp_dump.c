@@ -196,8 +196,6 @@ static const char *why_not(int err)
 	switch (err) {
 	case -EPERM:
 		return " (CAP_NET_ADMIN is needed in its network namespace)";
-	case -ENODATA:
-		return ": it cannot be put back; dump when the program has read it";
 	default:
 		return "";
 	}
@@ -214,6 +212,9 @@ static int read_conn(const struct conn *k, int fd, struct soccr_conn *c)
 		part = soccr_resume(fd, c);
 		err = err ?: part;
 	}
+	if (err == -ENODATA)
+		return log_refusal(err, "%s: %s waits, which cannot be put back; dump when the program has read it",
+		                   k->who, c->step);
 	return err ? log_errno(err, "%s: %s%s", k->who, c->step, why_not(err)) : 0;
 }
 
@@ -258,15 +259,17 @@ static int lock(struct dump *d)
 
 int tcp_collected(struct dump *d, const struct fd_kind *kind)
 {
-	int err;
+	int err, part = 0;
 
 	if (!d->tcp || log_refusals())
 		return 0;
 	err = lock(d);
 	fault_point("network locked");
-	for (size_t i = 0; !err && i < d->tcp->n; i++)
-		err = dump_conn(d, &d->tcp->conns[i], kind);
-	return err;
+	for (size_t i = 0; !err && i < d->tcp->n; i++) {
+		part = dump_conn(d, &d->tcp->conns[i], kind);
+		err = part == -ENODATA ? 0 : part; /* a refusal: there may be more */
+	}
+	return err ?: part;
 }
 
 /* ---- the commit ---- */
