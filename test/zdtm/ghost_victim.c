@@ -4,6 +4,7 @@
  * leaves no name and no file.
  *
  * zdtm: victim points random
+ * zdtm: restores 20
  * zdtm: allow fd [345678]/ino  any  a new inode
  * zdtm: allow fd [4]/link  any  shown as "#" and the number of the inode
  */

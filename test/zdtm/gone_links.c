@@ -4,7 +4,7 @@
  * the same afterwards, by any number of restores, and a dump or restore that is killed leaves no name of them.
  *
  * zdtm: victim points random
- * zdtm: restores 3
+ * zdtm: restores 20
  * zdtm: dump --link-remap
  * zdtm: leaves .criu.*
  */

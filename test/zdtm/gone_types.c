@@ -6,7 +6,7 @@
  *
  * zdtm: needs-root
  * zdtm: iters 2
- * zdtm: restores 2
+ * zdtm: restores 20
  * zdtm: allow fd [34][0-9]/ino  any  a new inode
  * zdtm: allow fd 38/link  any  somebody else has its name
  */

@@ -86,6 +86,8 @@ class Flow:
             for r in range(count):
                 self.restore()
                 self.case.proc = None
+                if self.spec.has("victim"):
+                    self.case.ask()
                 if r < count - 1:
                     self.case.kill_tree(before.pids)
                     self.case.wait_gone(before.pids, 5)
