@@ -3,9 +3,10 @@
 # --inherit-fd: descriptors of the tool's in the place of pipes and files of the checkpoint, and every way of getting it wrong.
 # zdtm: driver
 import os
+import signal
 import subprocess
 
-from driver import check, run_all, scenario, state_of, text, wait_for
+from driver import check, reap, run_all, scenario, state_of, text, wait_for
 
 COUNT = "i=0; while :; do echo line $i; i=$((i+1)); sleep 0.02; done"
 
@@ -13,6 +14,25 @@ COUNT = "i=0; while :; do echo line $i; i=$((i+1)); sleep 0.02; done"
 def start(s, script, **kw):
     s.proc = subprocess.Popen(["/bin/bash", "-c", script], cwd=s.dir, stdin=subprocess.DEVNULL, start_new_session=True, **kw)
     s.pid = s.proc.pid
+
+
+def group_is_gone(pgid):
+    reap()
+    try:
+        os.killpg(pgid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def end(s):
+    """The script and the sleep that it may have begun just now."""
+    try:
+        os.killpg(s.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    s.gone()
+    check(wait_for(lambda: group_is_gone(s.pid), 10), "some of the group are left")
 
 
 def read_lines(fd, n):
@@ -51,7 +71,7 @@ def a_new_pipe_to_the_parent(s):
         after = read_lines(r2, 5)
         seen = numbers(before) + numbers(after)
         check(seen == list(range(len(seen))), "lines were lost or doubled: %r" % seen)
-        s.kill()
+        end(s)
         os.close(r2)
 
 
@@ -68,7 +88,7 @@ def stdout_to_another_file(s):
             s.restore("--inherit-fd", "fd[%d]:%s" % (new.fileno(), name), pass_fds=[new.fileno()])
         check(wait_for(lambda: text(s.path("new")).count("\n") > 4, 10), "no lines in the new file")
         check(os.path.getsize(s.path("old")) == size, "the old file was written to")
-        s.kill()
+        end(s)
 
 
 @scenario
@@ -88,7 +108,7 @@ def three_stdio_pipes(s):
     s.restore(*[x for i in range(3) for x in ("--inherit-fd", "fd[%d]:%s" % (ours[i], names[i]))], pass_fds=ours)
     os.write(new[0][1], b"one\n")
     check(os.read(new[1][0], 100) == b"out one\n" and os.read(new[2][0], 100) == b"err one\n", "stdio does not work")
-    s.kill()
+    end(s)
 
 
 @scenario
@@ -111,7 +131,7 @@ def wrong_ones(s):
     s.restore("--inherit-fd", "fd[%d]:pipe:[1]" % w2, "--inherit-fd", "fd[%d]:%s" % (w2, name), pass_fds=[w2])
     check("pipe:[1]: nothing" in text(os.path.join(s.imgs, "restore.log")), "a name that is nobody's draws no warning")
     read_lines(r2, 2)
-    s.kill()
+    end(s)
 
 
 @scenario
@@ -127,7 +147,59 @@ def both_ends_in_the_tree(s):
     os.close(w)
     check(wait_for(lambda: os.path.getsize(s.path("lines")) > size, 10), "nothing goes through a pipe of which one end was given")
     os.close(r)
-    s.kill()
+    end(s)
+
+
+@scenario
+def one_for_two(s):
+    pipes = [os.pipe(), os.pipe()]
+    s.proc = subprocess.Popen(["/bin/bash", "-c", "(%s) >&%d & (%s) & wait" % (COUNT.replace("line", "other"), pipes[1][1], COUNT)],
+                              cwd=s.dir, stdin=subprocess.DEVNULL, stdout=pipes[0][1], stderr=subprocess.DEVNULL,
+                              pass_fds=[pipes[1][1]], start_new_session=True)
+    s.pid = s.proc.pid
+    for r, w in pipes:
+        os.close(w)
+        os.read(r, 10)
+    names = ["pipe:[%d]" % os.fstat(r).st_ino for r, _ in pipes]
+    s.dump()
+    r, w = os.pipe()
+    s.restore("--inherit-fd", "fd[%d]:%s" % (w, names[0]), "--inherit-fd", "fd[%d]:%s" % (w, names[1]), pass_fds=[w])
+    os.close(w)
+    got = b""
+    while b"line" not in got or b"other" not in got:
+        more = os.read(r, 1000)
+        check(more, "the pipe ended")
+        got += more
+    end(s)
+    check(wait_for(lambda: not os.read(r, 1 << 16), 10), "somebody has the pipe still")
+
+
+@scenario
+def a_file_by_mount_and_inode(s):
+    old = open(s.path("old"), "w")
+    start(s, COUNT, stdout=old, stderr=subprocess.DEVNULL)
+    mount = [line.split()[1] for line in text("/proc/%d/fdinfo/1" % s.pid).splitlines() if line.startswith("mnt_id")][0]
+    key = "file[%x:%x]" % (int(mount), os.fstat(old.fileno()).st_ino)
+    old.close()
+    os.unlink(s.path("old"))  # what is external is not looked for
+    s.dump("--external", key)
+    s.restore(ok=False)
+    check(s.rc != 0 and key in text(os.path.join(s.imgs, "restore.log")), "it is not missed")
+    with open(s.path("new"), "w") as new:
+        s.restore("--inherit-fd", "fd[%d]:%s" % (new.fileno(), key), pass_fds=[new.fileno()])
+    check(wait_for(lambda: text(s.path("new")).count("\n") > 4, 10), "no lines in the new file")
+    end(s)
+
+
+@scenario
+def a_marker(s):
+    out = open(s.path("out"), "a")
+    start(s, COUNT, stdout=out, stderr=subprocess.DEVNULL)
+    check(wait_for(lambda: text(s.path("out")).count("\n") > 4, 10), "no lines")
+    s.dump()
+    s.restore("--inherit-fd", "debug[%d]:here it was restored" % out.fileno(), pass_fds=[out.fileno()])
+    check("here it was restored\n" in text(s.path("out")), "no marker")
+    end(s)
 
 
 run_all()
