@@ -9,12 +9,14 @@
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import time
 
+from case import Skipped
 from driver import check, children, reap, run_all, scenario, state_of, text, tree, wait_for
-from tcp_peers import Streams, inside_flows, own_network, ruleset, shell, sockets_of, start, tables
+from tcp_peers import Streams, connect, exchange, inside_flows, own_network, ruleset, shell, sockets_of, start, tables
 
 KEEP = "--tcp-established"
 KILLS = 300 if os.environ.get("STRESS") else 20
@@ -28,8 +30,9 @@ def guardians():
 class Victim:
     """Three connections inside, three to the outside, and what is known of them before any tool comes."""
 
-    def __init__(self, s):
+    def __init__(self, s, method=None):
         self.s = s
+        s.method = ["--network-lock", method] if method else []
         start(s, inside=3)
         self.streams = Streams(s, 3, most=4000, pause=0.001)
         self.flows("at first")
@@ -57,6 +60,10 @@ class Victim:
         """Exactly the dump's table is there beside what was."""
         raw = open(os.path.join(self.s.imgs, "inventory.img"), "rb").read()
         name = "CRIU-" + re.search(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", raw)[0].decode()
+        if self.s.method:
+            chains = {w for line in ruleset().splitlines() for w in line.split() if w.startswith("CRIU")}
+            check(chains == {"CRIU-%s-%s" % (c, name[5:25]) for c in "iom"}, "%s: chains %s" % (why, chains))
+            return
         there = [t for t in tables() if t[1].startswith("CRIU")]
         check(there == [["inet", name]], "%s: %s is not alone: %s" % (why, name, there))
 
@@ -77,7 +84,8 @@ def tool(s, command, *opts, kill_after=None, together=False):
     began = time.monotonic()
     args = {"dump": ["-t", str(s.pid)], "restore": ["-d"]}[command]
     with open(s.path("tool.out"), "w") as out:
-        p = subprocess.Popen([s.criu, command, *args, "-D", s.imgs, "-v4", "-o", command + ".log", KEEP, *map(str, opts)],
+        p = subprocess.Popen([s.criu, command, *args, "-D", s.imgs, "-v4", "-o", command + ".log", KEEP,
+                              *getattr(s, "method", []), *map(str, opts)],
                              cwd=s.dir, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
         try:
             p.wait(kill_after if kill_after is not None else 60)
@@ -165,16 +173,35 @@ def points_of_a_restore(s):
 
 @scenario
 def random_instants(s):
-    v = Victim(s)
+    at_random(Victim(s), KILLS)
+
+
+@scenario
+def random_instants_with_iptables(s):
+    if not shutil.which("iptables-nft-restore"):
+        raise Skipped("needs iptables-nft")
+    os.mkdir(s.path("bin"))
+    for n in ("iptables", "ip6tables"):
+        for what in ("-save", "-restore"):
+            os.symlink(shutil.which(n + "-nft" + what), s.path("bin/" + n + what))
+    os.environ["PATH"] = s.path("bin") + ":" + os.environ["PATH"]
+    v = Victim(s, "iptables")
+    tool(s, "dump", "-R")  # makes the table and its chains, which stay
+    v.others = ruleset()
+    at_random(v, KILLS // 2)
+    shell("nft flush ruleset")
+
+
+def at_random(v, kills):
     rng = random.Random(7)
     length = whole_dump(v) * 1.1
     restore(v, "the first time")
     hits = 0
-    for i in range(KILLS):
+    for i in range(kills):
         when = rng.uniform(0, length)
         opts = ["-R"] if i % 2 else []
         hits += killed_dump(v, "dump %d %s killed after %.2f ms of %.2f" % (i, opts, when * 1000, length * 1000), *opts, kill_after=when)
-    check(hits > KILLS // 3, "only %d dumps were killed" % hits)
+    check(hits > kills // 3, "only %d dumps were killed" % hits)
     whole_dump(v)
     began = time.monotonic()
     restore(v, "not killed")
@@ -183,10 +210,10 @@ def random_instants(s):
     v.unharmed("restored again")
     whole_dump(v)
     hits = 0
-    for i in range(KILLS):
+    for i in range(kills):
         when = rng.uniform(0, length * 1.1)
         hits += killed_restore(v, "restore %d killed after %.2f ms of %.2f" % (i, when * 1000, length * 1000), kill_after=when)
-    check(hits > KILLS // 3, "only %d restores were killed in %.1f s" % (hits, time.monotonic() - began))
+    check(hits > kills // 3, "only %d restores were killed in %.1f s" % (hits, time.monotonic() - began))
     restore(v, "after all kills")
     v.end()
 
@@ -217,6 +244,67 @@ def takes_it_back(s):
     v.unharmed("after -R")
     s.kill()
     v.streams.stop = True
+
+
+def both_killed_dump(s, cs, why, *opts, **kw):
+    """The tool and its guardian. Nobody puts back what only they knew, but commands can."""
+    s.clean_images()
+    tool(s, "dump", *opts, together=True, **kw)
+    check(wait_for(lambda: reap() or not guardians(), 5), "%s: the guardian is not gone" % why)
+    if s.proc:
+        s.proc.poll()
+    check(wait_for(lambda: not any(t[1].startswith("CRIU-dump") for t in tables()), 5), "%s: %s" % (why, ruleset()))
+    if state_of(s.pid) in ("Z", "gone"):
+        check("checkpoint.sums" in s.images(), "%s: dead without a checkpoint" % why)
+        tool(s, "restore")
+    elif tables():
+        check(s.tool("unlock", "-D", s.imgs) == 0, s.out)
+    check(not tables(), "%s: %s" % (why, ruleset()))
+    bad = [x for x in sockets_of(s.pid) if x[1]]
+    check(len(bad) <= 1, "%s: in repair: %s" % (why, bad))
+    if bad:
+        s.clean_images()
+        s.dump(KEEP, "-R")
+        check(not [x for x in sockets_of(s.pid) if x[1]], "%s: still in repair" % why)
+    for c in cs:
+        exchange(c)
+
+
+@scenario
+def both_killed(s):
+    start(s)
+    cs = [connect(s) for _ in range(10)]
+    for c in cs:
+        exchange(c)
+    rng = random.Random(3)
+    _, length = tool(s, "dump", "-R")
+    for i in range(KILLS):
+        when = rng.uniform(0, length * 1.1)
+        both_killed_dump(s, cs, "dump %d killed with its guardian after %.2f ms" % (i, when * 1000), *(["-R"] if i % 2 else []),
+                         kill_after=when)
+    s.clean_images()
+    s.dump(KEEP)
+    there = ruleset()
+    for i in range(KILLS):
+        when = rng.uniform(0, length * 2)
+        why = "restore %d killed with its guardian after %.2f ms" % (i, when * 1000)
+        tool(s, "restore", together=True, kill_after=when)
+        wait_for(lambda: reap() or not guardians(), 5)
+        if wait_for(lambda: reap() or state_of(s.pid) == "gone", 1):
+            check(wait_for(lambda: ruleset() == there, 5), "%s: %s" % (why, ruleset()))
+            continue
+        if tables():  # between the commit and the unlocking
+            check(s.tool("unlock", "-D", s.imgs) == 0, s.out)
+        check(not tables(), "%s: %s" % (why, ruleset()))
+        for c in cs:
+            exchange(c)
+        s.clean_images()
+        s.dump(KEEP)
+        there = ruleset()
+    s.restore(KEEP)
+    for c in cs:
+        exchange(c)
+    s.kill()
 
 
 own_network()
