@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "core/net_lock_blame.h"
 #include "core/net_lock_ipt.h"
 #include "sock/tcp_lock.h"
 
@@ -127,6 +128,18 @@ static int find_left(struct restore *r, struct tcp_lock *lock)
 	return err;
 }
 
+/* What packets of ours have behind our own lock, for others that have to let them through. */
+static uint32_t mark_behind(const struct restore *r, const struct tcp_lock *lock)
+{
+	bool ours = r->inventory->tool_version;
+
+	if (lock->method == NET_LOCK_SKIP)
+		return lock->mark;
+	if (lock->left.method == NET_LOCK_IPTABLES || (lock->left.method == NET_LOCK_NFTABLES && !ours))
+		return lock->left.mark;
+	return 0;
+}
+
 /* By nftables, with whatever there is that has to be got through as well. */
 static int lock_by_table(struct restore *r, struct tcp_lock *lock)
 {
@@ -134,10 +147,10 @@ static int lock_by_table(struct restore *r, struct tcp_lock *lock)
 	bool ours = r->inventory->tool_version;
 
 	spec.name = arena_printf(r->arena, "CRIU-restore-%d", getpid());
-	if (lock->left.method == NET_LOCK_IPTABLES || (lock->left.method == NET_LOCK_NFTABLES && !ours))
-		spec.behind = lock->left.mark;
-	else if (lock->left.method == NET_LOCK_NFTABLES && lock->left.mark != lock->mark)
+	spec.behind = mark_behind(r, lock);
+	if (lock->left.method == NET_LOCK_NFTABLES && ours && lock->left.mark != lock->mark)
 		spec.before = lock->left.mark;
+	lock->own_name = spec.name;
 	return net_lock_take(r->arena, &spec, lock->tuples, lock->n, &lock->own);
 }
 
@@ -173,6 +186,25 @@ int tcp_lock_restore(struct restore *r, struct tcp_lock *lock, const struct net_
 		return err;
 	}
 	return lock->method == NET_LOCK_IPTABLES ? lock_by_own_rules(r, lock) : lock_by_table(r, lock);
+}
+
+const char *tcp_lock_blame(struct restore *r, const struct tcp_lock *lock, const struct net_tuple *t, bool sent)
+{
+	struct blamed_packet p = { .t = *t, .mark = lock->mark, .behind = mark_behind(r, lock), .sent = sent };
+	const char *rule;
+
+	p.except[0] = lock->own_name;
+	p.except[1] = lock->left.method == NET_LOCK_NFTABLES ? lock->left.name : NULL;
+	rule = net_lock_blame(r->arena, &p);
+	if (!rule)
+		return "; a firewall drops criu's packets: no rule of nf_tables looks like it (iptables-legacy-save "
+		       "shows "
+		       "older ones)";
+	return arena_printf(
+	    r->arena,
+	    "; a firewall rule drops criu's packets, which have the mark 0x%x: most likely %s. Take it away "
+	    "while restoring, or choose a mark that it lets through (--network-lock-mark)",
+	    lock->mark, rule);
 }
 
 int tcp_lock_note_unlock(struct restore *r, const struct tcp_lock *lock)

@@ -13,6 +13,7 @@ struct tcp_lock {
 	size_t n;
 	uint32_t mark;             /* restore: of the packets that we send */
 	struct net_lock *own;      /* nftables: ours, and goes with us */
+	const char *own_name;      /* restore: of its table */
 	const char *rules;         /* iptables: ours, and the guardian's to remove */
 	struct net_lock_left left; /* dump: what outlives it; restore: what it found. method NET_LOCK_SKIP: nothing */
 };
@@ -32,6 +33,12 @@ void tcp_unlock_after_dump(struct tcp_lock *lock, bool all);
 
 /* Finds what the dump left; own: and locks as well. */
 int tcp_lock_restore(struct restore *r, struct tcp_lock *lock, const struct net_tuple *tuples, size_t n, bool own);
+
+/*
+ * A packet of ours to t->local was refused (EPERM), or sent and never came: which firewall rule is likely to have done
+ * it, and what to do, for an error message. In the arena.
+ */
+const char *tcp_lock_blame(struct restore *r, const struct tcp_lock *lock, const struct net_tuple *t, bool sent);
 
 /* Before the commit: a tool that is killed behind it must not leave a restored tree behind locks. */
 int tcp_lock_note_unlock(struct restore *r, const struct tcp_lock *lock);

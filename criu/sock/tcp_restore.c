@@ -169,6 +169,16 @@ static int hold(struct restore *r, struct conn *k)
 	return k->undo < 0 ? k->undo : 0;
 }
 
+/* A packet of ours that did not go out, or did not come in. */
+static const char *why_refused(struct restore *r, const struct conn *k, int err)
+{
+	struct net_tuple t = tcp_tuple_of(k->m);
+
+	if (strncmp(k->c.step, "sending", 7) || (err != -EPERM && err != -ETIMEDOUT))
+		return "";
+	return tcp_lock_blame(r, &r->tcp->lock, &t, err == -ETIMEDOUT);
+}
+
 static int finish_one(struct restore *r, struct conn *k)
 {
 	uint32_t mark = r->tcp->lock.mark;
@@ -179,7 +189,7 @@ static int finish_one(struct restore *r, struct conn *k)
 	err = soccr_close_sides(k->fd, &k->c, mark) ?: soccr_release(k->fd, &k->c, mark);
 	soccr_free(&k->c);
 	if (err)
-		return log_errno(err, "%s: %s", k->who, k->c.step);
+		return log_errno(err, "%s: %s%s", k->who, k->c.step, why_refused(r, k, err));
 	/* By the task itself; no packet says it. */
 	if (k->m->shutdown & SHUT_RD_BIT && !soccr_fin_received(k->c.state) && shutdown(k->fd, SHUT_RD))
 		return log_errno(-errno, "%s: shutting it down for reading", k->who);
