@@ -101,6 +101,8 @@ const struct option_row option_rows[] = {
 	FLAG("force-irmap", 0, DUMP, force_irmap, "find a path for every file that inotify or fanotify watches"),
 	{ "irmap-scan-path", 0, OPT_LIST, DUMP, AT(irmap_scan_paths), "DIR",
 	  "look for such files below DIR first; can be given several times", 0, 0 },
+	STRING("external-lost", 0, DUMP, external_lost, "close",
+	       "stream unix sockets whose peer is outside of the tree are restored with that end closed"),
 	FLAG("skip-in-flight", 0, DUMP, skip_in_flight, "drop TCP connections that nobody has accepted yet"),
 
 	/* restore */

@@ -200,6 +200,10 @@ static int check_together(struct options *o, struct line *l)
 		log_errno(0, "--leave-running and --leave-stopped exclude each other");
 		fail(l, -EINVAL);
 	}
+	if (o->external_lost && strcmp(o->external_lost, "close")) {
+		log_errno(0, "--external-lost %s: close is all that there is", o->external_lost);
+		fail(l, -EINVAL);
+	}
 	if (validation_of(o->file_validation) < 0) {
 		log_errno(0, "--file-validation %s: it is filesize, buildid or checksum", o->file_validation);
 		fail(l, -EINVAL);

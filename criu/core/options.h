@@ -37,7 +37,8 @@ struct options {
 	const char *file_validation; /* core/validate.h */
 	bool skip_file_rwx_check;
 	bool skip_in_flight;
-	const char **ext_unix_sk; /* inodes as text, "" for all: core/external.h */
+	const char *external_lost; /* "close", or NULL */
+	const char **ext_unix_sk;  /* inodes as text, "" for all: core/external.h */
 	size_t n_ext_unix_sk;
 	const char **external; /* NULL-terminated, as the next: core/external.h */
 	size_t n_external;

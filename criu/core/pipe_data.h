@@ -21,10 +21,16 @@ int pipe_dump_queue(struct dump *d, const struct fd_info *info, enum image_type 
                     uint32_t *pipe_id);
 
 /*
- * Ends the image (table: NULL where there was no pipe). With tell_outside it warns of pipes whose other end somebody
- * outside of the tree has, and names him.
+ * All descriptors are known: warns of pipes whose other end somebody outside of the tree has, and names him (table:
+ * NULL where there was no pipe).
  */
-int pipe_dump_finish(struct dump *d, struct pipe_table *table, bool tell_outside);
+void pipe_tell_outside(struct dump *d, struct pipe_table *table);
+
+/* Who that is, for the pipe with this id; NULL: nobody. */
+char *pipe_lost_to(struct pipe_table *table, uint32_t id);
+
+/* Ends the image. */
+int pipe_dump_finish(struct pipe_table *table);
 
 /* ---- restore ---- */
 
@@ -34,6 +40,7 @@ struct pipe_queue {
 	void *bytes;
 	bool made;     /* for the kinds: it has its size and bytes */
 	int fd[2];     /* for the kinds: both ends as they were made, or -1 */
+	bool told;     /* for the kinds: that its other end is closed */
 	bool given[2]; /* for the kinds: that end has been handed out as it was made */
 	unsigned left; /* for the kinds: how many descriptions are still to be opened */
 	UT_hash_handle hh;

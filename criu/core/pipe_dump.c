@@ -16,6 +16,7 @@ struct pipe_seen {
 	uint32_t id;
 	bool end[2];     /* whether the tree has the reading and the writing end */
 	const char *who; /* the descriptor that was seen first */
+	char *lost_to;   /* who has the other end, outside of the tree */
 	UT_hash_handle hh, hh_id;
 };
 
@@ -165,7 +166,7 @@ int pipe_dump_queue(struct dump *d, const struct fd_info *info, enum image_type 
 
 /* ---- ends outside ---- */
 
-static void tell_holder(const struct pipe_seen *p, const char *pid, bool writer)
+static void tell_holder(struct dump *d, struct pipe_seen *p, const char *pid, bool writer)
 {
 	char path[64], comm[32] = "?";
 	FILE *f;
@@ -176,12 +177,12 @@ static void tell_holder(const struct pipe_seen *p, const char *pid, bool writer)
 		comm[0] = '?';
 	if (f)
 		fclose(f);
-	log_warn(
-	    "%s: the %s end of this pipe is held by pid %s (%s), outside of the tree; in a restored tree it is closed",
-	    p->who, writer ? "writing" : "reading", pid, comm);
+	p->lost_to = arena_printf(d->arena, "pid %s (%s)", pid, comm);
+	log_warn("%s: the %s end of this pipe is held by %s, outside of the tree; in a restored tree it is closed",
+	         p->who, writer ? "writing" : "reading", p->lost_to);
 }
 
-static void look_at_task(struct pipe_table *table, const char *pid, size_t *open_ends)
+static void look_at_task(struct dump *d, struct pipe_table *table, const char *pid, size_t *open_ends)
 {
 	char path[64], link[64];
 	struct dirent *e;
@@ -203,7 +204,7 @@ static void look_at_task(struct pipe_table *table, const char *pid, size_t *open
 		for (int end = 0; p && end < 2; end++) {
 			if (p->end[end] || !(st.st_mode & (end ? S_IWUSR : S_IRUSR)))
 				continue;
-			tell_holder(p, pid, end);
+			tell_holder(d, p, pid, end);
 			p->end[end] = true;
 			--*open_ends;
 		}
@@ -212,29 +213,32 @@ static void look_at_task(struct pipe_table *table, const char *pid, size_t *open
 		closedir(dir);
 }
 
-static void tell_ends_outside(struct pipe_table *table)
+void pipe_tell_outside(struct dump *d, struct pipe_table *table)
 {
 	size_t open_ends = 0;
 	struct dirent *e;
 	DIR *proc;
 
-	for (struct pipe_seen *p = table->by_inode; p; p = p->hh.next)
+	for (struct pipe_seen *p = table ? table->by_inode : NULL; p; p = p->hh.next)
 		open_ends += !p->end[0] + !p->end[1];
-	if (!open_ends || !log_enabled(LOG_WARN))
-		return;
-	proc = opendir("/proc");
+	proc = open_ends ? opendir("/proc") : NULL;
 	while (proc && open_ends && (e = readdir(proc)))
 		if (isdigit((unsigned char)e->d_name[0]) && atoi(e->d_name) != getpid())
-			look_at_task(table, e->d_name, &open_ends);
+			look_at_task(d, table, e->d_name, &open_ends);
 	if (proc)
 		closedir(proc);
 }
 
-int pipe_dump_finish(struct dump *d, struct pipe_table *table, bool tell_outside)
+char *pipe_lost_to(struct pipe_table *table, uint32_t id)
 {
-	if (!table)
-		return 0;
-	if (tell_outside)
-		tell_ends_outside(table);
-	return image_close(move_ptr(table->img));
+	struct pipe_seen *p = NULL;
+
+	if (table)
+		HASH_FIND(hh_id, table->by_id, &id, sizeof(id), p);
+	return p ? p->lost_to : NULL;
+}
+
+int pipe_dump_finish(struct pipe_table *table)
+{
+	return table ? image_close(move_ptr(table->img)) : 0;
 }

@@ -27,7 +27,7 @@ static int fifo_dump(struct dump *d, const struct fd_info *info, void *msg)
 
 static int fifo_write_images(struct dump *d)
 {
-	return pipe_dump_finish(d, *dump_kind_state(d, &fifo_kind), false);
+	return pipe_dump_finish(*dump_kind_state(d, &fifo_kind));
 }
 
 static struct pipe_queue **queues_of(struct restore *r)

@@ -16,22 +16,55 @@ static bool pipe_match(const struct fd_info *info)
 	return S_ISFIFO(info->st.st_mode) && !(info->flags & O_PATH) && !strncmp(info->link, "pipe:[", 6);
 }
 
+struct pipes {
+	struct pipe_table *queues;
+	PipeEntry **entries;
+	size_t n;
+};
+
+static struct pipes *pipes_of(struct dump *d)
+{
+	struct pipes **state = (struct pipes **)dump_kind_state(d, &pipe_kind);
+
+	if (!*state)
+		*state = arena_new_of(d->arena, struct pipes);
+	return *state;
+}
+
 static int pipe_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
-	struct pipe_table **table = (struct pipe_table **)dump_kind_state(d, &pipe_kind);
+	struct pipes *all = pipes_of(d);
 	PipeEntry *m = msg;
+	int err;
 
 	if (external_named(d->opts, info->link)) {
 		m->pipe_id = (uint32_t)info->st.st_ino;
 		m->has_external = m->external = true;
 		return 0;
 	}
-	return pipe_dump_queue(d, info, IMG_PIPES_DATA, table, &m->pipe_id);
+	err = pipe_dump_queue(d, info, IMG_PIPES_DATA, &all->queues, &m->pipe_id);
+	if (err)
+		return err;
+	arena_push(d->arena, &all->entries, &all->n, m);
+	return DUMP_LATER;
+}
+
+static int pipe_collected(struct dump *d)
+{
+	struct pipes *all = pipes_of(d);
+	int err = 0;
+
+	pipe_tell_outside(d, all->queues);
+	for (size_t i = 0; i < all->n && !err; i++) {
+		all->entries[i]->lost_to = pipe_lost_to(all->queues, all->entries[i]->pipe_id);
+		err = files_write_entry(d, &pipe_kind, all->entries[i]->id, all->entries[i]);
+	}
+	return err;
 }
 
 static int pipe_write_images(struct dump *d)
 {
-	return pipe_dump_finish(d, *dump_kind_state(d, &pipe_kind), true);
+	return pipe_dump_finish(pipes_of(d)->queues);
 }
 
 static struct pipe_queue **queues_of(struct restore *r)
@@ -104,6 +137,10 @@ static int pipe_open(struct restore *r, const void *msg)
 
 	if (err)
 		return err;
+	if (m->lost_to && !q->told)
+		log_warn("pipe %u: its %s end was held by %s, outside of the tree: it is closed now", q->id,
+		         (m->flags & O_ACCMODE) == O_WRONLY ? "reading" : "writing", m->lost_to);
+	q->told = true;
 	fd = take_end(q, m);
 	/* The ends as they were made are needed until the last description is open. */
 	if (q->left <= 1)
@@ -128,6 +165,7 @@ const struct fd_kind pipe_kind = {
 	.pb = &pipe_entry__descriptor,
 	.match = pipe_match,
 	.dump = pipe_dump,
+	.collected = pipe_collected,
 	.resource = pipe_resource,
 	.open = pipe_open,
 	.read_images = pipe_read_images,

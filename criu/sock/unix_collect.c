@@ -23,6 +23,7 @@ struct collect {
 	struct unix_dump *all;
 	struct unix_holder *outside; /* whom to look for */
 	struct unix_holder *externs; /* datagram peers outside for which an entry was written */
+	struct unix_holder *lost;    /* peers outside that will be taken for closed */
 	struct reason *reasons;
 	size_t n_reasons;
 };
@@ -94,7 +95,7 @@ static void tell(const struct collect *c, const struct reason *r)
 		    -ENOTCONN,
 		    "%s: a unix socket connected to %s (%s, inode %u), which %s has, outside of the tree; dump both "
 		    "together, or give --external 'socket:[%u]' and hand a connected socket in at restore "
-		    "(--inherit-fd 'fd[N]:socket:[%u]')",
+		    "(--inherit-fd 'fd[N]:socket:[%u]'), or --external-lost close to have that end closed",
 		    r->u->who, peer_text(c, r->u), r->u->m->type == SOCK_STREAM ? "stream" : "seqpacket", r->ino, who,
 		    r->u->ino, r->u->ino);
 	else if (r->why == DGRAM_OUTSIDE)
@@ -167,6 +168,31 @@ static int collect_client(struct unix_seen *u)
 
 /* ---- connected ones ---- */
 
+/* A connected stream or seqpacket socket whose peer is outside, where --external-lost says what is to be of it. */
+static bool is_lost(const struct collect *c, const struct unix_seen *u)
+{
+	return c->d->opts->external_lost && !u->handed && u->m->type != SOCK_DGRAM && u->m->state == TCP_ESTABLISHED &&
+	       !u->listener && u->m->peer && !seen(c, u->m->peer);
+}
+
+/* As if the peer had closed its end. */
+static void lose_peer(struct collect *c, struct unix_seen *u)
+{
+	uint32_t ino = u->m->peer;
+	struct unix_holder *h;
+
+	HASH_FIND(hh, c->lost, &ino, sizeof(ino), h);
+	u->m->lost_to = arena_strdup(c->d->arena, h && h->who ? h->who : "somebody");
+	log_warn(
+	    "%s: a unix socket connected to %s (%s, inode %u), which %s has, outside of the tree; in a restored tree "
+	    "that end is closed",
+	    u->who, peer_text(c, u), u->m->type == SOCK_STREAM ? "stream" : "seqpacket", ino, u->m->lost_to);
+	u->m->peer = 0;
+	u->m->has_shutdown = true;
+	u->m->shutdown = SHUT_BOTH;
+	keep_peername(u);
+}
+
 static int collect_stream(struct collect *c, struct unix_seen *u)
 {
 	UnixSkEntry *m = u->m;
@@ -175,6 +201,10 @@ static int collect_stream(struct collect *c, struct unix_seen *u)
 		return 0;
 	if (u->listener)
 		return collect_client(u);
+	if (is_lost(c, u)) {
+		lose_peer(c, u);
+		return 0;
+	}
 	if (m->peer) {
 		if (!seen(c, m->peer))
 			add_reason(c, u, m->peer, STREAM_OUTSIDE);
@@ -240,6 +270,11 @@ int unix_collected(struct dump *d)
 
 	for (struct unix_seen *u = c.all->by_ino; u; u = u->hh.next)
 		collect_waiting(&c, u);
+	for (struct unix_seen *u = c.all->by_ino; u; u = u->hh.next)
+		if (is_lost(&c, u))
+			note_ino(d, &c.lost, u->m->peer);
+	if (c.lost)
+		unix_holders_find(d, c.lost);
 	for (struct unix_seen *u = c.all->by_ino; u && !err; u = u->hh.next) {
 		if (!u->handed)
 			err = u->m->type == SOCK_DGRAM ? collect_dgram(&c, u) : collect_stream(&c, u);

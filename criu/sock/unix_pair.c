@@ -203,6 +203,9 @@ static int make_gone(struct restore *r, struct usk *u)
 	struct as as = unix_as(u->m);
 	int fds[2] = { -1, -1 }, err;
 
+	if (u->m->lost_to)
+		log_warn("%s: its peer was held by %s, outside of the tree: that end is closed now", u->text,
+		         u->m->lost_to);
 	u->accepted = has_listeners_name(unix_restore_of(r), u);
 	if (u->accepted)
 		err = connect_pair(r, &own, &as, &as, fds);
