@@ -26,7 +26,7 @@
 
 #define MAX_CONNS 512
 #define PART      65536
-#define HANGS_MS  40000
+#define HANGS_MS  60000
 
 enum how { HALF, FULL, HOWS };
 

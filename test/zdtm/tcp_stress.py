@@ -94,6 +94,8 @@ class Flows:
         self.right(when)
         self.gate(True)
         self.await_new(before, when)
+        if i % 10 == 9:  # of a reset that came meanwhile only keepalive tells, after a second without a restore
+            time.sleep(2.5)
 
     def end(self):
         open(self.s.path("stop"), "w").close()
