@@ -32,6 +32,7 @@ struct file_store {
 	/* Open files that no table wants, oldest first, as a ring: what may be closed when there are many. */
 	struct file_desc *loose[LOOSE_FILES];
 	size_t next_loose;
+	int crowded; /* descriptors of ours from this number on are closed when some task has what they are */
 };
 
 struct file_desc *file_desc_of(struct restore *r, uint32_t id);

@@ -8,6 +8,9 @@
 #include "core/inherit.h"
 #include "core/log.h"
 
+/* What is open beside the files of the tree. */
+#define SPARE_FILES 1000
+
 static const void *message_of(const FileEntry *fe, const struct fd_kind *kind)
 {
 	const ProtobufCFieldDescriptor *f =
@@ -114,6 +117,22 @@ static uint32_t highest_needed(const struct task *t)
 	return MAX(gap, top);
 }
 
+/* More than one task's worth may be open at once (ends of pairs, sockets with names): wanted, not needed. */
+static void raise_for_all(struct restore *r)
+{
+	rlim_t want = (rlim_t)HASH_COUNT(r->files->by_id) + SPARE_FILES;
+	struct rlimit lim, more = { .rlim_cur = want, .rlim_max = want };
+
+	if (getrlimit(RLIMIT_NOFILE, &lim))
+		return;
+	if (lim.rlim_max < want && setrlimit(RLIMIT_NOFILE, &more))
+		log_debug("the limit of open files cannot be raised to %llu: %s", (unsigned long long)want,
+		          strerror(errno));
+	else
+		lim.rlim_cur = MAX(lim.rlim_cur, want);
+	r->files->crowded = (int)MIN(lim.rlim_cur / 2, (rlim_t)INT32_MAX);
+}
+
 /* Our own limit is the highest that a task can have, unless we may raise it. */
 static int check_limit(struct restore *r)
 {
@@ -170,8 +189,10 @@ int files_read(struct restore *r)
 	}
 	if (!err)
 		err = check_limit(r);
-	if (!err)
+	if (!err) {
+		raise_for_all(r);
 		err = inherit_check(r);
+	}
 	for (const struct fd_kind *const *k = fd_kinds; *k && !err; k++)
 		if ((*k)->read_images)
 			err = (*k)->read_images(r);

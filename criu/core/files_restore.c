@@ -51,6 +51,14 @@ static void opened(struct restore *r, struct file_desc *fd)
 		keep_loose(r->files, fd);
 }
 
+static int borrow_from_task(const struct file_desc *fd)
+{
+	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, fd->holder->pid, 0);
+	int ours = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, fd->number, 0);
+
+	return ours < 0 ? log_errno(-errno, "%s: fd %d: getting a duplicate", task_name(fd->holder), fd->number) : ours;
+}
+
 int files_open(struct restore *r, uint32_t id)
 {
 	struct file_desc *fd = file_desc_of(r, id);
@@ -59,6 +67,8 @@ int files_open(struct restore *r, uint32_t id)
 		return log_errno(-ENOENT, "files.img has no file %u of a supported kind", id);
 	if (fd->fd >= 0)
 		return fd->fd;
+	if (fd->holder)
+		return fd->fd = borrow_from_task(fd);
 	fd->fd = fd->given >= 0 ? inherit_open(fd) : fd->kind->open(r, fd->msg);
 	if (fd->fd >= 0)
 		opened(r, fd);
@@ -83,6 +93,13 @@ int files_hold(struct restore *r, uint32_t id)
 	return 0;
 }
 
+bool files_tabled(struct restore *r, uint32_t id)
+{
+	const struct file_desc *fd = file_desc_of(r, id);
+
+	return fd && fd->tables;
+}
+
 struct task *files_holder(struct restore *r, uint32_t id, int *number)
 {
 	struct file_desc *fd = file_desc_of(r, id);
@@ -91,14 +108,6 @@ struct task *files_holder(struct restore *r, uint32_t id, int *number)
 		return NULL;
 	*number = fd->number;
 	return fd->holder;
-}
-
-static int borrow_from_task(const struct file_desc *fd)
-{
-	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, fd->holder->pid, 0);
-	int ours = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, fd->number, 0);
-
-	return ours < 0 ? log_errno(-errno, "%s: fd %d: getting a duplicate", task_name(fd->holder), fd->number) : ours;
 }
 
 static int borrow(struct restore *r, struct file_desc *fd)
@@ -141,7 +150,7 @@ void files_release(struct restore *r, uint32_t id, struct task *t, int number)
 		return;
 	fd->holder = t;
 	fd->number = number;
-	if (--fd->tables == 0 && !fd->held)
+	if ((--fd->tables == 0 || fd->fd >= r->files->crowded) && !fd->held)
 		close_desc(fd);
 }
 

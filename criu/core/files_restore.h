@@ -43,6 +43,9 @@ int files_borrow(struct restore *r, uint32_t id);
 /* Where a file is in a task's table: for rows whose work is done inside. NULL before files_install() or for none. */
 struct task *files_holder(struct restore *r, uint32_t id, int *number);
 
+/* Whether some descriptor table wants it still (and not only a queue). */
+bool files_tabled(struct restore *r, uint32_t id);
+
 /* Calls prepare() of all rows. */
 int files_prepare(struct restore *r);
 

@@ -9,6 +9,7 @@
 #include "core/external.h"
 #include "core/log.h"
 #include "sock/opts.h"
+#include "sock/queue.h"
 #include "sock/unix.h"
 #include "sock/unix_restore.h"
 
@@ -28,8 +29,10 @@ static int mark_wanted(struct restore *r, const void *msg, void *arg)
 	const UnixSkEntry *m = msg;
 	struct usk *u = usk_find(arg, m->ino);
 
-	if (u && !(m->uflags & USK_EXTERN))
+	if (u && !(m->uflags & USK_EXTERN)) {
 		u->wanted = true;
+		u->tabled = files_tabled(r, m->id);
+	}
 	return 0;
 }
 
@@ -92,9 +95,33 @@ static bool comes_with_other(const struct usk *u, bool first)
 	return first && u->m->type == SOCK_DGRAM && !u->name && u->incoming && !(u->peer && !u->peer->name);
 }
 
+/* One whose peer is gone, and nothing refers to it. */
+static bool is_lonely(const struct usk *u)
+{
+	return !u->peer && !u->m->peer && !u->m->has_peer_name && !u->incoming &&
+	       (is_connected(u) || (u->m->type == SOCK_DGRAM && u->m->has_cred_uid && u->m->error == ECONNREFUSED));
+}
+
+static bool is_plain_pair(const struct usk *u)
+{
+	const struct usk *peer = u->peer;
+
+	return peer && peer != u && peer->peer == u && peer->wanted && peer->tabled && !peer->handed && !peer->name &&
+	       !waits(u) && !waits(peer) && u->m->type == peer->m->type;
+}
+
+/*
+ * What nobody else refers to is made when it is opened: all of them at once may be more than we can have. One that only
+ * a queue has is needed from the start.
+ */
+static bool can_wait(const struct usk *u)
+{
+	return u->wanted && u->tabled && !u->handed && !u->name && (is_plain_pair(u) || is_lonely(u));
+}
+
 static int make_one(struct restore *r, struct usk *u)
 {
-	if (u->made || !u->wanted)
+	if (u->made || !u->wanted || can_wait(u))
 		return 0;
 	if (u->handed)
 		return take_handed(r, u);
@@ -254,10 +281,25 @@ int unix_prepare(struct restore *r)
 	return err;
 }
 
-/* Everything is made by now. */
+/* Of a pair that could wait; all others are made by now. */
 int unix_open(struct restore *r, const void *msg)
 {
 	const UnixSkEntry *m = msg;
+	struct usk *u = usk_find(unix_restore_of(r), m->ino);
+	int err;
 
-	return log_errno(-ENOENT, "unix socket %u was not made", m->id);
+	if (!u || u->made || !can_wait(u))
+		return log_errno(-ENOENT, "unix socket %u was not made", m->id);
+	err = u->m->type == SOCK_DGRAM ? make_dgram(r, u) : unix_make_connected(r, u);
+	if (!err)
+		err = sock_opts_before_bind(r, u->fd, u->m->opts, u->text);
+	if (!err && u->peer)
+		err = sock_opts_before_bind(r, u->peer->fd, u->peer->m->opts, u->peer->text);
+	if (err)
+		return err;
+	if (u->peer)
+		files_set(r, u->peer->m->id, move_fd(&u->peer->fd));
+	else if (u->temp >= 0 && !queue_count(r, m->id) && m->error != ECONNRESET) /* it leaves nothing behind */
+		close(move_fd(&u->temp));
+	return move_fd(&u->fd);
 }

@@ -27,6 +27,7 @@ struct usk {
 	const char *name; /* without the zero that ends a path; NULL: none */
 	size_t name_len;
 	bool wanted;       /* somebody has it */
+	bool tabled;       /* ... in a descriptor table */
 	bool made, handed; /* handed: by --inherit-fd */
 	bool accepted;     /* its name is its listener's */
 	bool born;         /* a datagram socket that was made by socketpair(2): connected to its other half */

@@ -21,6 +21,7 @@ import traceback
 
 from zoo_base import ANIMALS, Absent
 import zoo_files  # noqa: F401
+import zoo_mixed  # noqa: F401
 import zoo_sockets  # noqa: F401
 
 # Of what cannot be saved (yet).
@@ -86,7 +87,7 @@ if "ROLE" in os.environ:
     Zoo().live()
     sys.exit(0)
 
-from driver import check, run_all, scenario, status_of, text, tree, wait_for  # noqa: E402
+from driver import check, run_all, scenario, state_of, status_of, text, tree, wait_for  # noqa: E402
 
 
 def count(path):
@@ -94,7 +95,7 @@ def count(path):
 
 
 def kilobytes(pid, key):
-    return int(status_of("/proc/%d/status" % pid)[key].split()[0])
+    return int(status_of("/proc/%d/status" % pid).get(key, "0").split()[0])
 
 
 def measure(pid):
@@ -116,6 +117,8 @@ def look(root):
     for n in ("unix", "tcp", "tcp6", "udp", "udp6", "raw", "raw6", "icmp", "packet", "netlink"):
         out["sockets in /proc/net/" + n] = count("/proc/net/" + n)
     for i, pid in enumerate(tree(root)):
+        if state_of(pid) == "Z":
+            continue
         out["descriptors of task %d" % i] = len(os.listdir("/proc/%d/fd" % pid))
         out["mappings of task %d" % i] = count("/proc/%d/maps" % pid)
         out["VmSize of task %d" % i] = kilobytes(pid, "VmSize")
