@@ -14,6 +14,7 @@
 #include "core/files.h"
 #include "core/file_names.h"
 #include "core/log.h"
+#include "core/long_path.h"
 #include "core/table.h"
 
 /* Entries that are read in all, beside those of the directories in which the old names were. */
@@ -55,11 +56,10 @@ struct file_names {
 
 bool path_leads_to(const char *path, const struct stat *st)
 {
+	int flags = (S_ISLNK(st->st_mode) ? AT_SYMLINK_NOFOLLOW : 0) | AT_NO_AUTOMOUNT;
 	struct stat now;
 
-	return st->st_mode &&
-	       !fstatat(AT_FDCWD, path, &now, (S_ISLNK(st->st_mode) ? AT_SYMLINK_NOFOLLOW : 0) | AT_NO_AUTOMOUNT) &&
-	       now.st_dev == st->st_dev && now.st_ino == st->st_ino;
+	return st->st_mode && !long_stat(path, flags, &now) && now.st_dev == st->st_dev && now.st_ino == st->st_ino;
 }
 
 const char *name_without_mark(struct arena *a, const char *link)

@@ -16,6 +16,7 @@
 #include "core/fown.h"
 #include "core/kcmp.h"
 #include "core/log.h"
+#include "core/long_path.h"
 #include "core/message.h"
 #include "core/table.h"
 
@@ -191,10 +192,10 @@ static int read_texts(struct dump *d, struct fd_info *info, int proc_fd, int num
 
 	snprintf(path, sizeof(path), "fd/%d", number);
 	n = readlinkat(proc_fd, path, link, size - 1);
-	if (n < 0)
+	if (n < 0 && errno != ENAMETOOLONG)
 		return log_errno(-errno, "%s: reading its link in /proc", fd_name(info));
-	link[n] = 0;
-	info->link = link;
+	link[n < 0 ? 0 : n] = 0;
+	info->link = n < 0 ? long_link(d, info) : link;
 	snprintf(path, sizeof(path), "fdinfo/%d", number);
 	info->info = read_text(proc_fd, path, d->arena, text);
 	if (!info->info)
@@ -415,16 +416,18 @@ static struct path_file *path_file_of(struct dump *d, const struct fd_info *info
 {
 	struct file_table *table = table_of(d);
 	struct arena *table_arena = d->arena;
-	char key[PATH_MAX + 80];
+	char head[80], *key;
 	struct path_file *p;
 	size_t len;
 
-	len = snprintf(key, sizeof(key), "%lx:%lx:%x:%s", (unsigned long)info->st.st_dev,
-	               (unsigned long)info->st.st_ino, info->flags, info->link);
+	snprintf(head, sizeof(head), "%lx:%lx:%x:", (unsigned long)info->st.st_dev, (unsigned long)info->st.st_ino,
+	         info->flags);
+	key = arena_printf(d->arena, "%s%s", head, info->link);
+	len = strlen(key);
 	HASH_FIND(hh, table->paths, key, len, p);
 	if (!p) {
 		p = arena_new_of(d->arena, struct path_file);
-		p->key = arena_memdup(d->arena, key, len + 1);
+		p->key = key;
 		HASH_ADD_KEYPTR(hh, table->paths, p->key, len, p);
 	}
 	return p;
@@ -454,10 +457,10 @@ int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t f
 	if (err)
 		return err;
 	n = readlink(path, link, sizeof(link) - 1);
-	if (n < 0)
+	if (n < 0 && errno != ENAMETOOLONG)
 		return log_errno(-errno, "%s: reading the link %s", fd_name(&info), path);
-	link[n] = 0;
-	info.link = link;
+	link[n < 0 ? 0 : n] = 0;
+	info.link = n < 0 ? long_link(d, &info) : link;
 	p = path_file_of(d, &info);
 	if (p->refused == t) /* one mapping of a deleted file stands for its others */
 		return -ENOTSUP;

@@ -5,6 +5,7 @@
 
 #include "core/ghost.h"
 #include "core/log.h"
+#include "core/long_path.h"
 #include "core/pathfile.h"
 #include "core/validate.h"
 
@@ -34,7 +35,7 @@ static int stat_path(const char *path, uint32_t mode, struct stat *st)
 {
 	int flags = S_ISLNK(mode) ? AT_SYMLINK_NOFOLLOW : 0;
 
-	return fstatat(AT_FDCWD, path, st, flags) ? -errno : 0;
+	return long_stat(path, flags, st);
 }
 
 const RegFileEntry *pathfile_message(struct restore *r, uint32_t id)
@@ -99,9 +100,9 @@ int pathfile_open(struct restore *r, const RegFileEntry *m, uint32_t flags)
 	/* What stands there is looked at first: to open a device or a FIFO by mistake has effects of its own. */
 	if (m->has_mode && !stat_path(m->name, m->mode, &st) && (st.st_mode & S_IFMT) != (m->mode & S_IFMT))
 		return log_errno(-ESTALE, "%s is %s, but was %s", m->name, type_name(st.st_mode), type_name(m->mode));
-	fd = open(m->name, (int)how);
+	fd = long_open(m->name, (int)how);
 	if (fd < 0)
-		return log_errno(-errno, "opening %s (flags 0%o)", m->name, flags);
+		return log_errno(fd, "opening %s (flags 0%o)", m->name, flags);
 	if (m->has_mode && (fstat(fd, &st) || (st.st_mode & S_IFMT) != (m->mode & S_IFMT)))
 		return log_errno(-ESTALE, "%s has changed its type while it was opened", m->name);
 	return move_fd(&fd);

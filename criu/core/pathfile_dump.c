@@ -10,6 +10,7 @@
 #include "core/ghost.h"
 #include "core/link_remap.h"
 #include "core/log.h"
+#include "core/long_path.h"
 #include "core/mountinfo.h"
 #include "core/pathfile.h"
 #include "core/validate.h"
@@ -63,6 +64,7 @@ static void refuse_other(struct dump *d, const struct fd_info *info)
 	const struct stat *st = &info->st;
 	const char *over = mount_over(d, info);
 	struct stat now;
+	int err = long_stat(info->link, S_ISLNK(st->st_mode) ? AT_SYMLINK_NOFOLLOW : 0, &now);
 
 	if (over)
 		log_refusal(
@@ -70,8 +72,8 @@ static void refuse_other(struct dump *d, const struct fd_info *info)
 		    "%s: %s: a mount is in the way, over %s: the path does not lead to it any more, and no other "
 		    "name of it is known; take that mount away for the dump",
 		    fd_name(info), info->link, over);
-	else if (fstatat(AT_FDCWD, info->link, &now, S_ISLNK(st->st_mode) ? AT_SYMLINK_NOFOLLOW : 0))
-		log_refusal(-errno,
+	else if (err)
+		log_refusal(err,
 		            "%s: %s: cannot be reached by its path, and no other name of it is known; run the "
 		            "tool where it can be reached",
 		            fd_name(info), info->link);
@@ -124,7 +126,7 @@ static bool is_denied(const struct fd_info *info, const char *name)
 
 	if (info->st.st_mode && !info->st.st_nlink)
 		return false;
-	err = lstat(name, &st) ? errno : 0;
+	err = -long_stat(name, AT_SYMLINK_NOFOLLOW, &st);
 	mount = err ? own : mount_id_of(AT_FDCWD, name);
 	if (mount != own || (!err && info->st.st_mode && (st.st_mode ^ info->st.st_mode) & S_IFMT))
 		return false;

@@ -5,6 +5,7 @@
 
 #include "core/buildid.h"
 #include "core/log.h"
+#include "core/long_path.h"
 #include "core/pathfile.h"
 #include "core/validate.h"
 
@@ -48,9 +49,9 @@ static int checksum(int fd, uint64_t size, uint32_t *sum)
 /* Not to change the time of the last access, where we may. */
 static int open_to_read(const char *path)
 {
-	int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, fd = open(path, flags | O_NOATIME);
+	int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, fd = long_open(path, flags | O_NOATIME);
 
-	return fd < 0 && errno == EPERM ? open(path, flags) : fd;
+	return fd == -EPERM ? long_open(path, flags) : fd;
 }
 
 /* ---- dump ---- */
@@ -174,7 +175,7 @@ static int check_content(struct restore *r, const RegFileEntry *m, const char **
 		return 0;
 	fd = open_to_read(m->name);
 	if (fd < 0) {
-		err = -errno;
+		err = fd;
 		*why = arena_printf(r->arena, "%s cannot be read to see whether it has changed: %s", m->name,
 		                    strerror(-err));
 		return err;

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Paths that no system call takes at once, being longer than PATH_MAX: directories are made and entered by relative
+ * names, and files opened in them. The kernel does not show such paths either.
+ */
+#ifndef CRIU_CORE_LONG_PATH_H
+#define CRIU_CORE_LONG_PATH_H
+
+#include <sys/stat.h>
+
+#include "core/kind.h"
+
+/* As open(2) and fstatat(2) of an absolute path of any length: a descriptor or 0, or a negative errno (not logged). */
+int long_open(const char *path, int flags);
+int long_stat(const char *path, int flags, struct stat *st);
+
+/*
+ * Dump: what /proc would show as the link of a file (info->fd, st, task) if it could. A directory is found by climbing,
+ * another file in the working directory of the task and those that it has open. From the arena; where it cannot be
+ * found, a name in its mount that leads nowhere.
+ */
+const char *long_link(struct dump *d, const struct fd_info *info);
+
+#endif
