@@ -88,6 +88,8 @@ def start(s, host="127.0.0.1", inside=0):
     s.pid = s.proc.pid
     check(wait_for(lambda: os.path.exists(s.path("ready")), 20), "the victim is not ready: %s" % text(s.path("victim.err")))
     s.address = (host, int(text(s.path("port"))))
+    if inside:  # accepted, all of them
+        inside_flows(s, "at the start")
 
 
 def connect(s):
@@ -155,10 +157,10 @@ class Streams:
 
 def inside_flows(s, why=""):
     """The same of the connections inside."""
-    before = text(s.path("inside"))
-    wait_for(lambda: text(s.path("inside")) != before or os.path.exists(s.path("inside.wrong")), 30)
+    before = text(s.path("inside")) if os.path.exists(s.path("inside")) else ""
+    wait_for(lambda: (os.path.exists(s.path("inside")) and text(s.path("inside")) != before) or os.path.exists(s.path("inside.wrong")), 30)
     check(not os.path.exists(s.path("inside.wrong")), "%s: inside: %s" % (why, text(s.path("inside.wrong"))))
-    check(text(s.path("inside")) != before, "%s: nothing flows inside" % why)
+    check(os.path.exists(s.path("inside")) and text(s.path("inside")) != before, "%s: nothing flows inside" % why)
 
 
 TCP_REPAIR = 19
