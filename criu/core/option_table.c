@@ -69,6 +69,9 @@ const struct option_row option_rows[] = {
 	FLAG("display-stats", 0, BOTH, display_stats, "print figures of the run at its end"),
 	FLAG("tcp-established", 0, BOTH, tcp_established, "keep TCP connections"),
 	FLAG("tcp-close", 0, BOTH, tcp_close, "close TCP connections instead"),
+	STRING(
+	    "tcp-fallback", 0, RESTORE, tcp_fallback, "close",
+	    "what becomes of a connection that cannot come back: close (it is closed; without this the restore fails)"),
 	STRING("network-lock", 0, BOTH, network_lock, "METHOD",
 	       "how packets of connections are held off meanwhile: nftables (default; at restore what the dump used), "
 	       "iptables, "

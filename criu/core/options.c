@@ -208,6 +208,10 @@ static int check_together(struct options *o, struct line *l)
 		log_errno(0, "--file-validation %s: it is filesize, buildid or checksum", o->file_validation);
 		fail(l, -EINVAL);
 	}
+	if (o->tcp_fallback && strcmp(o->tcp_fallback, "close")) {
+		log_errno(0, "--tcp-fallback %s: it is close, or not given", o->tcp_fallback);
+		fail(l, -EINVAL);
+	}
 	if (net_lock_method_of(o->network_lock) < 0) {
 		log_errno(0, "--network-lock %s: it is nftables, iptables or skip", o->network_lock);
 		fail(l, -EINVAL);

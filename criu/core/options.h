@@ -27,6 +27,7 @@ struct options {
 	bool allow_edited_images;
 	bool file_locks;
 	bool tcp_established, tcp_close;
+	const char *tcp_fallback;      /* "close", or NULL: the restore fails */
 	const char *network_lock;      /* core/net_lock.h; NULL: not given */
 	unsigned network_lock_mark;    /* of the tool's own packets */
 	bool force_irmap;              /* core/watched.h, with the next */

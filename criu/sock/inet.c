@@ -14,6 +14,7 @@
 #include "sock/queue.h"
 #include "sock/tcp.h"
 #include "sock/tcp_ended.h"
+#include "sock/tcp_tuple.h"
 
 extern const struct fd_kind inet_kind;
 
@@ -188,7 +189,7 @@ static void trial_options(struct restore *r, int fd, const InetSkEntry *m, bool 
 		setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, dev, (socklen_t)strlen(dev));
 }
 
-/* Its port may be shared with a listener; the address is what can be missing. */
+/* Its port may be shared with a listener; the address is what can be missing, and the connection be another's. */
 static int check_connection(struct restore *r, const InetSkEntry *m, int fd, union inet_name *n, const char **why)
 {
 	int err = tcp_check(r, m, why);
@@ -200,8 +201,16 @@ static int check_connection(struct restore *r, const InetSkEntry *m, int fd, uni
 	err = bind_to(fd, n);
 	inet_name_set_port(n, m->src_port);
 	if (err)
-		*why = why_not(r, m, n, err);
-	return err;
+		*why = arena_printf(r->arena, "the connection %s: %s; or give --tcp-fallback close", tcp_tuple_text(m),
+		                    why_not(r, m, n, err));
+	else
+		err = tcp_check_free(r, m, why);
+	if (!err || !r->opts->tcp_fallback)
+		return err;
+	log_warn("%s: %s: it comes back closed (--tcp-fallback close)", who_is(r, m), *why);
+	tcp_give_up(r, m);
+	*why = NULL;
+	return 0;
 }
 
 static int inet_check(struct restore *r, const void *msg, const char **why)
@@ -400,9 +409,14 @@ static int inet_open(struct restore *r, const void *msg)
 
 	if (m->ended)
 		return open_ended(r, m, m->ended, who);
+	if (tcp_is_connection(m) && !r->opts->tcp_close && !tcp_given_up(r, m)) {
+		err = open_connection(r, m, who);
+		if (err >= 0 || !r->opts->tcp_fallback)
+			return err;
+		tcp_give_up(r, m);
+	}
 	if (tcp_is_connection(m))
-		return r->opts->tcp_close ? open_ended(r, m, tcp_ended_instead(r->arena, m->state), who)
-		                          : open_connection(r, m, who);
+		return open_ended(r, m, tcp_ended_instead(r->arena, m->state), who);
 	err = make(r, m, false, who, &fd);
 	if (err == 1)
 		err = make(r, m, true, who, &fd);

@@ -60,6 +60,9 @@ int inet_proc_peer(int family, bool raw, uint64_t ino, union inet_name *peer);
 /* A line of those files. 0 or -EINVAL. */
 int parse_proc_net_line(const char *line, int family, uint64_t *ino, union inet_name *local, union inet_name *peer);
 
+/* A task that has the socket with this inode: "pid 812 (nginx)", or NULL. Looks at all. */
+const char *inet_socket_holder(struct arena *a, uint64_t ino);
+
 /* Who has a local port open: "pid 812 (nginx)", or NULL. protocol: TCP, UDP, UDP-Lite. */
 const char *inet_port_owner(struct arena *a, int protocol, uint16_t port);
 

@@ -79,7 +79,7 @@ static bool has_socket(const char *pid, uint64_t ino)
 	return found;
 }
 
-static const char *holder_of(struct arena *a, uint64_t ino)
+const char *inet_socket_holder(struct arena *a, uint64_t ino)
 {
 	const char *found = NULL;
 	struct dirent *e;
@@ -120,7 +120,7 @@ const char *inet_port_owner(struct arena *a, int protocol, uint16_t port)
 		while (f && !found && fgets(line, sizeof(line), f))
 			if (!parse_proc_net_line(line, v6 ? AF_INET6 : AF_INET, &ino, &local, &peer) && ino &&
 			    inet_name_port(&local) == port)
-				found = holder_of(a, ino);
+				found = inet_socket_holder(a, ino);
 	}
 	return found;
 }

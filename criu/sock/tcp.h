@@ -40,7 +40,12 @@ void tcp_unlock_dump(struct dump *d, bool all);
 
 /* Before anything is started: the option, the image and what is in it. */
 int tcp_check(struct restore *r, const InetSkEntry *m, const char **why);
+int tcp_check_free(struct restore *r, const InetSkEntry *m, const char **why);
 int tcp_check_ended(struct restore *r, const InetSkEntry *m, const char **why);
+
+/* --tcp-fallback close: it is made closed instead. Before tcp_prepare(), or when tcp_open() has failed. */
+void tcp_give_up(struct restore *r, const InetSkEntry *m);
+bool tcp_given_up(struct restore *r, const InetSkEntry *m);
 
 /*
  * Locks all connections of the checkpoint. Before the first is opened. set_options: for tcp_finish(), what has to wait

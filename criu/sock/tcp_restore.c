@@ -5,10 +5,13 @@
 
 #include "core/files.h"
 #include "core/log.h"
+#include "core/table.h"
 #include "sock/tcp.h"
 #include "sock/tcp_clear.h"
 #include "sock/tcp_lock.h"
+#include "sock/inet.h"
 #include "sock/tcp_stream.h"
+#include "sock/tcp_table.h"
 #include "sock/tcp_tuple.h"
 #include "soccr.h"
 
@@ -23,7 +26,15 @@ struct conn {
 	int fd, undo; /* from tcp_finish() on: ours, so that the socket outlives its task */
 };
 
+/* A connection that comes back closed: --tcp-fallback close. */
+struct given_up {
+	uint32_t id;
+	UT_hash_handle hh;
+};
+
 struct tcp_restore {
+	struct tcp_table *here; /* what is on this host before anything is started */
+	struct given_up *given_up;
 	struct conn *conns;
 	size_t n;
 	struct net_tuple *tuples;
@@ -63,6 +74,44 @@ int tcp_check(struct restore *r, const InetSkEntry *m, const char **why)
 	return err;
 }
 
+int tcp_check_free(struct restore *r, const InetSkEntry *m, const char **why)
+{
+	struct tcp_restore *t = state_of(r);
+	struct net_tuple tuple = tcp_tuple_of(m);
+	uint32_t ino;
+	const char *holder;
+
+	/* Without diag, making the socket will tell. */
+	if (!t->here && tcp_table_read(r->arena, &t->here))
+		log_info("the kernel does not list its TCP sockets; whether connections are free is not checked");
+	ino = t->here ? tcp_table_find(t->here, &tuple) : 0;
+	if (!ino)
+		return 0;
+	holder = inet_socket_holder(r->arena, ino);
+	*why = arena_printf(r->arena, "the connection %s is in use by %s; end who has it, or give --tcp-fallback close",
+	                    tcp_tuple_text(m), holder ?: "another socket");
+	return -EADDRINUSE;
+}
+
+void tcp_give_up(struct restore *r, const InetSkEntry *m)
+{
+	struct tcp_restore *t = state_of(r);
+	struct arena *table_arena = r->arena;
+	struct given_up *g = arena_new_of(r->arena, struct given_up);
+
+	g->id = m->id;
+	HASH_ADD(hh, t->given_up, id, sizeof(g->id), g);
+}
+
+bool tcp_given_up(struct restore *r, const InetSkEntry *m)
+{
+	struct given_up *g = NULL;
+
+	if (r->tcp)
+		HASH_FIND(hh, r->tcp->given_up, &m->id, sizeof(m->id), g);
+	return g;
+}
+
 int tcp_check_ended(struct restore *r, const InetSkEntry *m, const char **why)
 {
 	int err = m->ended->unread ? tcp_stream_check(r, m) : 0;
@@ -80,7 +129,7 @@ static int note_tuple(struct restore *r, const void *msg, void *arg)
 	struct tcp_restore *t = state_of(r);
 	const InetSkEntry *m = msg;
 
-	if (tcp_is_connection(m))
+	if (tcp_is_connection(m) && !tcp_given_up(r, m))
 		arena_push(r->arena, &t->tuples, &t->n_tuples, tcp_tuple_of(m));
 	return 0;
 }
@@ -137,7 +186,10 @@ int tcp_open(struct restore *r, const InetSkEntry *m, int fd, const char *who)
 	k.who = arena_printf(r->arena, "%s: the connection %s", who, tcp_tuple_text(m));
 	if (!err) {
 		err = soccr_open(fd, &k.c) ?: connect_it(fd, &k.c, m) ?: soccr_fill(fd, &k.c);
-		if (err)
+		if (err && r->opts->tcp_fallback)
+			log_warn("%s: %s: %s: it comes back closed (--tcp-fallback close)", k.who, k.c.step,
+			         strerror(-err));
+		else if (err)
 			log_errno(err, "%s: %s%s", k.who, k.c.step, way_out(err));
 	}
 	if (!err)

@@ -51,8 +51,10 @@ static int in_packets(const union soccr_addr *a, uint8_t addr[16], uint16_t *por
 struct net_tuple tcp_tuple_of(const InetSkEntry *m)
 {
 	union soccr_addr local, remote;
-	struct net_tuple t = { .family = AF_INET };
+	struct net_tuple t;
 
+	memset(&t, 0, sizeof(t)); /* it may become the key of a table */
+	t.family = AF_INET;
 	if (tcp_addresses_of(m, &local, &remote))
 		return t;
 	t.family = in_packets(&local, t.local, &t.local_port);

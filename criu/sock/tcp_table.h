@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Inside of criu/sock/tcp*.c: the connections that are on this host now, for restores. */
+#ifndef CRIU_SOCK_TCP_TABLE_H
+#define CRIU_SOCK_TCP_TABLE_H
+
+#include "core/arena.h"
+#include "core/net_lock.h"
+
+struct tcp_table;
+
+/*
+ * All that tasks have, read at once. What the kernel keeps alone (TIME_WAIT and the like) is not in it: tcp_clear_way()
+ * is for that. 0 or a negative errno (not logged): nothing is known then.
+ */
+int tcp_table_read(struct arena *a, struct tcp_table **tp);
+
+/* The inode of the socket that has this connection, or 0. */
+uint32_t tcp_table_find(const struct tcp_table *t, const struct net_tuple *tuple);
+
+#endif
