@@ -181,6 +181,7 @@ static int add_all(struct nft_batch *b, const struct net_lock_spec *spec, const 
 		err = add_set(b, spec->name, which) ?: add_elements(b, spec->name, which, tuples, n);
 	if (!err)
 		err = add_chain(b, spec->name, "in", NF_INET_PRE_ROUTING, priority)
+		          ?: add_chain(b, spec->name, "local", NF_INET_LOCAL_IN, priority)
 		          ?: add_chain(b, spec->name, "out", NF_INET_LOCAL_OUT, priority);
 	if (!err && spec->before)
 		err = add_chain(b, spec->name, "pre", NF_INET_LOCAL_OUT, PRIORITY_BEFORE);

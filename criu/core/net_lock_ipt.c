@@ -92,6 +92,14 @@ static void put_rule(FILE *f, const struct net_tuple *t, bool turned, const char
 	        target);
 }
 
+static void put_each(FILE *f, int family, const char *chain, const char *target, const struct net_tuple *tuples,
+                     size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		for (int turned = 0; tuples[i].family == family && turned < 2; turned++)
+			put_rule(f, &tuples[i], turned, chain, target);
+}
+
 /* What packets of ours have, and what they have behind our rules. */
 struct marks {
 	uint32_t ours, behind;
@@ -108,14 +116,14 @@ static void put_rules(FILE *f, int family, const char *key, struct marks marks, 
 	fprintf(f, "*raw\n:%s - [0:0]\n:%s - [0:0]\n:%s - [0:0]\n", in, out, pass);
 	fprintf(f, "-A %s -m mark ! --mark 0x%x -j DROP\n-A %s -j CT --notrack\n", pass, marks.ours, pass);
 	fprintf(f, "-A %s -j MARK --set-xmark 0x%x/0xffffffff\n-A %s -j ACCEPT\n", pass, marks.behind, pass);
-	for (size_t i = 0; i < n; i++) {
-		for (int turned = 0; tuples[i].family == family && turned < 2; turned++) {
-			put_rule(f, &tuples[i], turned, out, pass);
-			put_rule(f, &tuples[i], turned, in, "DROP");
-		}
-	}
+	put_each(f, family, out, pass, tuples, n);
+	put_each(f, family, in, "DROP", tuples, n);
 	/* What comes over lo has passed OUTPUT. */
 	fprintf(f, "-I OUTPUT 1 -p tcp -j %s\n-I PREROUTING 1 ! -i lo -p tcp -j %s\nCOMMIT\n", out, in);
+	/* Translated packets have the socket's addresses only where they are delivered. */
+	fprintf(f, "*mangle\n:%s - [0:0]\n", in);
+	put_each(f, family, in, "DROP", tuples, n);
+	fprintf(f, "-I INPUT 1 ! -i lo -p tcp -j %s\nCOMMIT\n", in);
 }
 
 static size_t count(int family, const struct net_tuple *tuples, size_t n)
@@ -162,43 +170,86 @@ int ipt_lock_take(const char *name, uint32_t mark, uint32_t behind, const struct
 
 /* ---- taking them away ---- */
 
-/*
- * Writes what removes our chains, as they stand in the table now: others may have changed or emptied theirs. The number
- * of our chains that were found.
- */
-static int put_removal(FILE *table, const char *key, FILE *rules)
+/* What is found of ours in one table. */
+struct section {
+	char name[64]; /* "*raw" and the newline */
+	bool begun;
+	unsigned chains; /* bits, of "oim" */
+};
+
+static void begin(struct section *s, FILE *rules)
 {
-	char line[1024], of[3][40], jump[2][48];
-	int found = 0;
+	if (!s->begun)
+		fputs(s->name, rules);
+	s->begun = true;
+}
+
+static void end(struct section *s, char of[3][40], FILE *rules)
+{
+	for (int what = 0; what < 2; what++)
+		for (int i = 0; i < 3; i++)
+			if (s->chains & 1U << i)
+				fprintf(rules, "-%c %s\n", "FX"[what], of[i]);
+	if (s->begun)
+		fputs("COMMIT\n", rules);
+}
+
+/* A jump to one of ours, from a chain that is not. */
+static bool is_jump(const char *line, char of[3][40])
+{
+	size_t len = strcspn(line, "\n");
+
+	if (strncmp(line, "-A ", 3) || !strncmp(line, "-A CRIU-", 8))
+		return false;
+	for (int i = 0; i < 3; i++) {
+		size_t n = strlen(of[i]);
+
+		if (len > n + 4 && !strncmp(line + len - n, of[i], n) && !strncmp(line + len - n - 4, " -j ", 4))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Writes what removes our chains, as they stand in the tables now: others may have changed or emptied theirs. Whether
+ * there are any.
+ */
+static bool put_removal(FILE *tables, const char *key, FILE *rules)
+{
+	struct section s = { 0 };
+	char line[1024], of[3][40];
+	bool found = false;
 
 	for (int i = 0; i < 3; i++)
 		snprintf(of[i], sizeof(of[i]), "CRIU-%c-%s", "oim"[i], key);
-	for (int i = 0; i < 2; i++)
-		snprintf(jump[i], sizeof(jump[i]), " -j %s\n", of[i]);
-	fputs("*raw\n", rules);
-	while (fgets(line, sizeof(line), table))
-		if (!strncmp(line, "-A ", 3) && strncmp(line, "-A CRIU-", 8) &&
-		    (strstr(line, jump[0]) || strstr(line, jump[1])))
+	while (fgets(line, sizeof(line), tables)) {
+		if (line[0] == '*')
+			s = (struct section) { 0 };
+		if (line[0] == '*')
+			snprintf(s.name, sizeof(s.name), "%.60s", line);
+		for (int i = 0; line[0] == ':' && i < 3; i++) {
+			size_t n = strlen(of[i]);
+
+			if (strncmp(line + 1, of[i], n) || line[1 + n] != ' ')
+				continue;
+			begin(&s, rules);
+			s.chains |= 1U << i;
+			found = true;
+		}
+		if (is_jump(line, of)) {
+			begin(&s, rules);
 			fprintf(rules, "-D%s", line + 2);
-	rewind(table);
-	while (fgets(line, sizeof(line), table))
-		for (int i = 0; line[0] == ':' && i < 3; i++)
-			if (!strncmp(line + 1, of[i], strlen(of[i])) && line[1 + strlen(of[i])] == ' ')
-				found |= 1 << i;
-	for (int i = 0; i < 3; i++)
-		if (found & 1 << i)
-			fprintf(rules, "-F %s\n", of[i]);
-	for (int i = 0; i < 3; i++)
-		if (found & 1 << i)
-			fprintf(rules, "-X %s\n", of[i]);
-	fputs("COMMIT\n", rules);
+		}
+		if (!strncmp(line, "COMMIT", 6))
+			end(&s, of, rules);
+	}
 	return found;
 }
 
 /* Whether a family has our chains; removes them where `remove`. 1, 0 or a negative errno (logged). */
 static int look(int which, const char *key, bool remove)
 {
-	const char *argv[] = { save_programs[which], "-t", "raw", NULL };
+	const char *argv[] = { save_programs[which], NULL };
 	_cleanup_text_ FILE *none = open_text();
 	_cleanup_text_ FILE *table = open_text();
 	_cleanup_text_ FILE *rules = open_text();
@@ -210,8 +261,8 @@ static int look(int which, const char *key, bool remove)
 	ret = run(argv, none, table);
 	if (ret == -ENOENT)
 		return 0;
-	if (ret) { /* no such table: no such chains */
-		log_debug("%s -t raw ended with %d", save_programs[which], ret);
+	if (ret) { /* no such tables: no such chains */
+		log_debug("%s ended with %d", save_programs[which], ret);
 		return 0;
 	}
 	if (!put_removal(table, key, rules))

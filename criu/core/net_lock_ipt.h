@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The network lock by iptables(8), for kernels without nf_tables: the same as core/net_lock.h, in chains of our own of
- * the table "raw". One run of iptables-restore (and one of ip6tables-restore where there are IPv6 connections) makes
- * all rules, one takes them away. Nothing owns them: the guardian does it for a tool that died.
+ * the tables "raw" and "mangle". One run of iptables-restore (and one of ip6tables-restore where there are IPv6
+ * connections) makes all rules, one takes them away. Nothing owns them: the guardian does it for a tool that died.
  */
 #ifndef CRIU_CORE_NET_LOCK_IPT_H
 #define CRIU_CORE_NET_LOCK_IPT_H

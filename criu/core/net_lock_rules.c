@@ -135,9 +135,22 @@ static int add_pass(struct nft_batch *b, const char *chain, const char *set, int
 	return send_rule(b, r, whole && verdict(r, NF_ACCEPT));
 }
 
-int lock_rules_add(struct nft_batch *b, const char *set, int which, const struct net_lock_spec *spec)
+/*
+ * What comes over lo has passed "out". Before conntrack ("in") packets that are translated (DNAT, or answers to
+ * masqueraded ones) do not have the socket's addresses yet; where they are delivered ("local") they have.
+ */
+static int add_drop(struct nft_batch *b, const char *chain, const char *set, int which,
+                    const struct net_lock_spec *spec)
 {
 	const uint32_t lo = LO_INDEX;
+	struct nftnl_rule *r = new_rule(spec->name, chain);
+	bool whole = r && match_meta(r, NFT_META_IIF, NFT_CMP_NEQ, &lo, 4) && match_tuple(r, set, which);
+
+	return send_rule(b, r, whole && verdict(r, NF_DROP));
+}
+
+int lock_rules_add(struct nft_batch *b, const char *set, int which, const struct net_lock_spec *spec)
+{
 	struct nftnl_rule *r;
 	bool whole;
 	int err = 0;
@@ -149,9 +162,5 @@ int lock_rules_add(struct nft_batch *b, const char *set, int which, const struct
 	r = new_rule(spec->name, "out");
 	whole = r && match_tuple(r, set, which) && verdict(r, NF_DROP);
 	err = err ?: send_rule(b, r, whole);
-	/* What comes over lo has passed "out". */
-	r = new_rule(spec->name, "in");
-	whole =
-	    r && match_meta(r, NFT_META_IIF, NFT_CMP_NEQ, &lo, 4) && match_tuple(r, set, which) && verdict(r, NF_DROP);
-	return err ?: send_rule(b, r, whole);
+	return err ?: add_drop(b, "in", set, which, spec) ?: add_drop(b, "local", set, which, spec);
 }

@@ -1,0 +1,275 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+# Peers in another network namespace, through veth and through a bridge, with conntrack and address translation: they see no
+# reset, lose no byte and get none twice.
+# zdtm: driver
+# zdtm: needs-root
+# zdtm: needs nft
+# zdtm: timeout 300
+import ctypes
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+from driver import check, run_all, scenario, text, wait_for
+from tcp_peers import Streams, connect, end, exchange, inside_flows, own_network, ruleset, shell, start, tables
+
+KEEP = "--tcp-established"
+ROUNDS = 20 if os.environ.get("STRESS") else 2
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+# A usual firewall of a server: what belongs to nothing does not come in, and conntrack decides what belongs.
+STATEFUL = """table inet fw {
+  chain input { type filter hook input priority 0; policy drop; iif lo accept; meta l4proto icmpv6 accept; ct state invalid counter drop;
+    ct state established,related accept; tcp flags syn tcp dport 1024-65535 ct state new accept; }
+  chain output { type filter hook output priority 0; ct state invalid counter drop; }
+}"""
+
+
+class Network:
+    """Ours has 10.7.0.1 and fd07::1, the peer's 10.7.0.2 and fd07::2."""
+
+    def __init__(self, s, bridge):
+        shell("nft flush ruleset; for d in v0 br0; do ip link del $d 2>/dev/null; done; true")
+        self.holder = subprocess.Popen(["unshare", "-n", sys.executable, "-c", "import sys; print(1, flush=True); sys.stdin.read()"],
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.holder.stdout.readline()
+        shell("ip link add v0 type veth peer name v1; ip link set v1 netns %d" % self.holder.pid)
+        device = "v0"
+        if bridge:
+            shell("ip link add br0 type bridge; ip link set v0 master br0; ip link set br0 up")
+            device = "br0"
+        shell("ip link set v0 up; ip a add 10.7.0.1/24 dev %s; ip a add fd07::1/64 dev %s nodad" % (device, device))
+        self.there("ip link set lo up; ip link set v1 up; ip a add 10.7.0.2/24 dev v1; ip a add fd07::2/64 dev v1 nodad")
+        self.there("""nft 'table inet watch {
+            chain i { type filter hook input priority 0; tcp flags & (fin|rst) == rst counter; };
+            chain o { type filter hook output priority 0; tcp flags & (fin|rst) == rst counter; }; }'""")
+
+    def there(self, line):
+        return shell("nsenter -t %d -n sh -c %s" % (self.holder.pid, "'%s'" % line.replace("'", "'\\''")))
+
+    def connect(self, s):
+        """A socket there, in our hands."""
+        out = []
+
+        def go():
+            fd = os.open("/proc/%d/ns/net" % self.holder.pid, os.O_RDONLY)
+            try:
+                check(LIBC.setns(fd, 0x40000000) == 0, os.strerror(ctypes.get_errno()))
+                out.append(connect(s))
+            except Exception as e:
+                out.append(e)
+            os.close(fd)
+        t = threading.Thread(target=go)
+        t.start()
+        t.join()
+        if isinstance(out[0], Exception):
+            raise out[0]
+        return out[0]
+
+    def no_resets(self, why):
+        counts = re.findall(r"counter packets (\d+)", self.there("nft list ruleset"))
+        check(counts == ["0", "0"], "%s: %s resets came, %s went" % (why, *counts))
+
+    def end(self):
+        self.holder.stdin.close()
+        self.holder.wait()
+        shell("nft flush ruleset; for d in v0 br0; do ip link del $d 2>/dev/null; done; true")
+
+
+def rounds(s, net, streams, why):
+    for i in range(ROUNDS):
+        s.dump(KEEP, "-R")
+        streams.flows("%s, after -R" % why)
+        s.dump(KEEP)
+        time.sleep(0.4)  # the peer sends again and again meanwhile
+        s.restore(KEEP)
+        streams.flows("%s, after restore %d" % (why, i))
+        inside_flows(s, why)
+        net.no_resets(why)
+
+
+def half_closed(s, net, why):
+    """Either side has said its end already; the other goes on."""
+    cs = [net.connect(s) for _ in range(3)]
+    for c in cs:
+        exchange(c)
+    os.kill(s.pid, 19)
+    for c in cs:
+        c.sendall(b"last")
+        c.shutdown(socket.SHUT_WR)
+    time.sleep(0.05)
+    s.dump(KEEP)
+    time.sleep(0.3)
+    s.restore(KEEP)
+    os.kill(s.pid, 18)
+    for c in cs:
+        got = b"".join(iter(lambda: c.recv(100), b""))
+        check(got == b"mbtu", "%s: %r" % (why, got))
+        c.close()
+    net.no_resets(why)
+
+
+def nothing_comes_in(s, net, why, *opts):
+    """What is sent while the tree is dumped does not get into its sockets."""
+    c = net.connect(s)
+    exchange(c)
+    for n in ("stands", "sent", "queues"):
+        if os.path.exists(s.path(n)):
+            os.unlink(s.path(n))
+    look = s.script("look", """[ "$CRTOOLS_SCRIPT_ACTION" = post-dump ] || exit 0
+        cd %s; touch stands; while [ ! -e sent ]; do sleep 0.01; done; sleep 0.1; ss -Htn > queues""" % s.dir)
+
+    def send():
+        wait_for(lambda: os.path.exists(s.path("stands")), 20)
+        c.sendall(b"x" * 1000)
+        open(s.path("sent"), "w").close()
+    t = threading.Thread(target=send)
+    t.start()
+    s.dump(KEEP, "-R", "--action-script", look, *opts)
+    t.join()
+    mine = [q for q in text(s.path("queues")).splitlines() if q.split()[4].endswith(":%d" % c.getsockname()[1])]
+    check(len(mine) == 1 and mine[0].split()[1] == "0", "%s: it came in: %s" % (why, mine))
+    check(c.recv(1000, socket.MSG_WAITALL) == b"y" * 1000, "%s: other bytes" % why)
+    end(c)
+
+
+def full_queues(s, net, why):
+    """What lies in both queues, and in the peer's, comes over whole."""
+    c = net.connect(s)
+    exchange(c)
+    os.kill(s.pid, 19)
+    data = bytes(i * 13 % 256 for i in range(4 << 20))
+    c.setblocking(False)
+    sent = quiet = 0
+    while quiet < 20:
+        try:
+            sent += c.send(data[sent:])
+            quiet = 0
+        except BlockingIOError:
+            quiet += 1
+            time.sleep(0.01)
+    s.dump(KEEP)
+    time.sleep(0.3)
+    s.restore(KEEP)
+    os.kill(s.pid, 18)
+    c.settimeout(30)
+    got = b""
+    while len(got) < sent:
+        more = c.recv(1 << 20)
+        check(more, "%s: the end after %d of %d bytes" % (why, len(got), sent))
+        got += more
+    check(got == bytes((x + 1) % 256 for x in data[:sent]), "%s: other bytes" % why)
+    exchange(c)
+    end(c)
+    net.no_resets(why)
+
+
+def all_of_it(s, bridge, rules=""):
+    for host in ("10.7.0.1", "fd07::1"):
+        why = "%s%s" % (host, " over a bridge" if bridge else "")
+        net = Network(s, bridge)
+        if rules:
+            with open(s.path("rules"), "w") as f:
+                f.write(rules)
+            shell("nft -f " + s.path("rules"))
+        before = tables()
+        start(s, host, inside=2)
+        streams = Streams(s, 4, connector=net.connect)
+        streams.flows(why)
+        rounds(s, net, streams, why)
+        half_closed(s, net, why)
+        nothing_comes_in(s, net, why)
+        streams.finish()
+        full_queues(s, net, why)
+        net.no_resets(why)
+        check(tables() == before, ruleset())
+        s.kill()
+        net.end()
+
+
+@scenario
+def veth(s):
+    all_of_it(s, False)
+
+
+@scenario
+def bridge(s):
+    all_of_it(s, True)
+
+
+@scenario
+def veth_with_conntrack(s):
+    all_of_it(s, False, STATEFUL)
+
+
+@scenario
+def bridge_with_conntrack(s):
+    all_of_it(s, True, STATEFUL)
+
+
+@scenario
+def translated(s):
+    """The peer speaks to another address: its packets have the socket's only where they are delivered."""
+    net = Network(s, False)
+    start(s, "10.7.0.1", inside=1)
+    port = s.address[1]
+    shell("ip a add 10.7.0.9/32 dev v0")
+    with open(s.path("rules"), "w") as f:
+        f.write("table ip nat { chain pre { type nat hook prerouting priority -100; ip daddr 10.7.0.9 tcp dport 80 dnat to 10.7.0.1:%d; }; }"
+                % port)
+    shell("nft -f " + s.path("rules"))
+    s.address = ("10.7.0.9", 80)
+    streams = Streams(s, 4, connector=net.connect)
+    streams.flows()
+    check("10.7.0.9" not in subprocess.run(["ss", "-tn"], capture_output=True, text=True).stdout, "nothing is translated")
+    rounds(s, net, streams, "translated")
+    half_closed(s, net, "translated")
+    nothing_comes_in(s, net, "translated")
+    if shutil.which("iptables-restore"):
+        nothing_comes_in(s, net, "translated, iptables", "--network-lock", "iptables")
+    streams.finish()
+    net.no_resets("translated")
+    s.kill()
+    net.end()
+
+
+@scenario
+def a_client_in_the_tree(s):
+    """The tree has the connecting end, as a child of the victim over veth: it is restored while the server waits."""
+    net = Network(s, False)
+    fd = os.open("/proc/self/ns/net", os.O_RDONLY)
+    there = os.open("/proc/%d/ns/net" % net.holder.pid, os.O_RDONLY)
+    check(LIBC.setns(there, 0x40000000) == 0, "setns")
+    lst = socket.create_server(("10.7.0.2", 0))
+    check(LIBC.setns(fd, 0x40000000) == 0, "setns")
+    os.close(fd)
+    os.close(there)
+    code = ("import socket, time\nc = socket.create_connection(('10.7.0.2', %d))\nopen('ready', 'w').close()\n"
+            "while True:\n    d = c.recv(65536)\n    if not d: break\n    c.sendall(d.translate(bytes((i + 1) %% 256 for i in range(256))))\n"
+            % lst.getsockname()[1])
+    s.proc = subprocess.Popen([sys.executable, "-c", code], cwd=s.dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=open(s.path("victim.err"), "w"), start_new_session=True)
+    s.pid = s.proc.pid
+    c, _ = lst.accept()
+    c.settimeout(30)
+    streams = Streams(s, 1, connector=lambda s: c)
+    streams.flows()
+    for i in range(3):
+        s.dump(KEEP)
+        time.sleep(0.3)
+        s.restore(KEEP)
+        streams.flows("restore %d" % i)
+    check(not text(s.path("victim.err")), text(s.path("victim.err")))
+    streams.finish()
+    net.no_resets("a client")
+    net.end()
+
+
+own_network()
+run_all()
