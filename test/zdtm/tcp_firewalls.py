@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 
-from driver import check, run_all, scenario, text
+from driver import check, run_all, scenario, text, wait_for
 from tcp_peers import Streams, connect, exchange, inside_flows, own_network, ruleset, shell, start, tables
 
 KEEP = "--tcp-established"
@@ -133,7 +133,7 @@ def half_closed(s):
     os.kill(s.pid, 19)
     c.sendall(b"last")
     c.shutdown(socket.SHUT_WR)
-    time.sleep(0.05)
+    fin_has_come(s, c)
     s.dump(KEEP)
     return c
 
@@ -186,6 +186,19 @@ def a_rule_that_drops_all_of_it(s):
     check(not tables(), ruleset())
 
 
+def fin_has_come(s, c):
+    """The victim's end is in CLOSE_WAIT: without that nothing has to be sent at a restore."""
+    ends = "%04X" % s.address[1], "%04X" % c.getsockname()[1]
+
+    def there():
+        for line in text("/proc/net/tcp").splitlines()[1:]:
+            f = line.split()
+            if f[1].endswith(":" + ends[0]) and f[2].endswith(":" + ends[1]) and f[3] == "08":
+                return True
+        return False
+    check(wait_for(there, 10), "the FIN has not come")
+
+
 @scenario
 def a_lock_that_another_dump_left(s):
     """Of the same connection, never restored and never unlocked: it is found guilty by its name."""
@@ -196,7 +209,7 @@ def a_lock_that_another_dump_left(s):
     os.kill(s.pid, 19)
     c.sendall(b"last")
     c.shutdown(socket.SHUT_WR)
-    time.sleep(0.05)
+    fin_has_come(s, c)
     s.dump(KEEP, "--network-lock-mark", "7")
     shutil.copytree(s.imgs, s.path("older"))
     s.restore(KEEP)
@@ -204,6 +217,7 @@ def a_lock_that_another_dump_left(s):
         f.write("table inet CRIU-older { chain out { type filter hook output priority -450; tcp sport %d tcp dport %d drop; "
                 "tcp sport %d tcp dport %d drop; }; }" % (s.address[1], c.getsockname()[1], c.getsockname()[1], s.address[1]))
     s.clean_images()
+    fin_has_come(s, c)
     s.dump(KEEP)
     shell("nft -f " + s.path("rules"))
     refused(s, "table inet CRIU-older, chain out, handle")
