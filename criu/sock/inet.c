@@ -124,7 +124,8 @@ static int tcp_options(struct restore *r, int fd, const InetSkEntry *m)
 {
 	const char *who = who_is(r, m);
 
-	return inet_opts_late(r, fd, m, who) ?: sock_opts_restore(r, fd, m->opts, who);
+	return sock_opts_buffers(r, fd, m->opts, who)
+	           ?: inet_opts_late(r, fd, m, who) ?: sock_opts_restore(r, fd, m->opts, who);
 }
 
 static int inet_prepare(struct restore *r)

@@ -216,13 +216,19 @@ static int set_buffer(int fd, int name, int force, uint32_t want, const char *te
 	return 0;
 }
 
+int sock_opts_buffers(struct restore *r, int fd, const SkOptsEntry *o, const char *who)
+{
+	int err = set_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE, o->so_sndbuf, "SO_SNDBUF", who);
+
+	err = err ?: set_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE, o->so_rcvbuf, "SO_RCVBUF", who);
+	return err ?: sock_opt_table_restore(r, fd, buffer_opts, o, false, who);
+}
+
 int sock_opts_before_bind(struct restore *r, int fd, const SkOptsEntry *o, const char *who)
 {
 	int err = sock_opt_table_restore(r, fd, socket_opts, o, false, who);
 
-	err = err ?: set_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE, o->so_sndbuf, "SO_SNDBUF", who);
-	err = err ?: set_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE, o->so_rcvbuf, "SO_RCVBUF", who);
-	err = err ?: sock_opt_table_restore(r, fd, buffer_opts, o, false, who);
+	err = err ?: sock_opts_buffers(r, fd, o, who);
 	if (err || !o->so_bound_dev)
 		return err;
 	if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, o->so_bound_dev, (socklen_t)strlen(o->so_bound_dev)))

@@ -20,6 +20,9 @@ int sock_opts_dump(struct dump *d, const struct fd_info *info, SkOptsEntry **opt
 int sock_opts_before_bind(struct restore *r, int fd, const SkOptsEntry *opts, const char *who);
 int sock_opts_restore(struct restore *r, int fd, const SkOptsEntry *opts, const char *who);
 
+/* Of the first part, the sizes of buffers and what locks them: again, where a queue had to be filled meanwhile. */
+int sock_opts_buffers(struct restore *r, int fd, const SkOptsEntry *opts, const char *who);
+
 /* How many bytes of messages wait to be read, as the kernel accounts for them (SO_MEMINFO). */
 uint32_t sock_queued(int fd);
 
