@@ -307,6 +307,15 @@ static const char *by_handle(struct dump *d, const struct fd_info *info)
 	return path;
 }
 
+const char *file_name_beside(struct dump *d, const struct fd_info *info, const char *old)
+{
+	const char *dir = file_near_dir(d, info, old);
+
+	if (!d->names)
+		d->names = arena_new_of(d->arena, struct file_names);
+	return dir && dir_of(d, dir, -1) ? look(d, &info->st) : NULL;
+}
+
 const char *file_other_name(struct dump *d, const struct fd_info *info, const char *old)
 {
 	struct arena *table_arena = d->arena;

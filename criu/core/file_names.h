@@ -23,6 +23,9 @@ const char *name_without_mark(struct arena *a, const char *link);
  */
 const char *file_other_name(struct dump *d, const struct fd_info *info, const char *old);
 
+/* The same, in the directory of the old name alone. */
+const char *file_name_beside(struct dump *d, const struct fd_info *info, const char *old);
+
 /* The nearest directory on the way to a name that is there and on the file system of the file; NULL: none. */
 const char *file_near_dir(struct dump *d, const struct fd_info *info, const char *name);
 

@@ -116,6 +116,20 @@ static enum place without_name(struct dump *d, const struct fd_info *info, long 
 }
 
 /*
+ * Where a deleted file could not be opened any more, it gets such a name until it is closed. It is gone when the tree
+ * is.
+ */
+static bool is_hidden(const char *name, long magic)
+{
+	const char *base = strrchr(name, '/');
+	const char *start = magic == NFS_SUPER_MAGIC ? "/.nfs" : magic == FUSE_SUPER_MAGIC ? "/.fuse_hidden" : NULL;
+	size_t n = start ? strlen(start) : 0;
+
+	return n && base && !strncmp(base, start, n) && base[n] &&
+	       strspn(base + n, "0123456789abcdefABCDEF") == strlen(base + n);
+}
+
+/*
  * A FUSE that denies that the file is there, or cannot be asked: lxcfs does so to whoever is outside of a container,
  * others while they are started again. Not where its path leads to another mount, nor what it has seen unlinked.
  */
@@ -151,6 +165,11 @@ static enum place elsewhere(struct dump *d, const struct fd_info *info, const ch
 		return REFUSED;
 	}
 	*name = name_without_mark(d->arena, info->link);
+	if (magic == FUSE_SUPER_MAGIC && info->st.st_nlink && marked) {
+		other = file_name_beside(d, info, *name);
+		if (other && is_hidden(other, magic))
+			return IS_GHOST;
+	}
 	if (magic == FUSE_SUPER_MAGIC && is_denied(info, *name))
 		return BY_PATH;
 	if (!info->st.st_nlink || (S_ISDIR(info->st.st_mode) && marked))
@@ -172,7 +191,7 @@ static enum place find_place(struct dump *d, const struct fd_info *info, const c
 		return REFUSED;
 	}
 	if (path_leads_to(*name, &info->st))
-		return AT_NAME;
+		return is_hidden(*name, magic_of(info)) ? IS_GHOST : AT_NAME;
 	if (!ends_with(info->link, DELETED))
 		return elsewhere(d, info, name);
 	*name = name_without_mark(d->arena, info->link);

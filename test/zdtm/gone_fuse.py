@@ -132,8 +132,29 @@ def server_is_gone(s):
 
 
 @scenario
-def was_deleted(s):
-    """What its server counts no name of is as other deleted files are."""
+def deleted_and_hidden(s):
+    """Deleted for good while it is open: libfuse keeps it under a name of its own, which is gone with the tree."""
+    f = fuse(s, """
+a = os.open('fs/write', os.O_RDWR)
+os.pwrite(a, b'secret', 6)
+os.unlink('fs/write')
+""", """
+see(os.pread(a, 100, 0) == b'to be secretn', os.pread(a, 100, 0))
+see(os.readlink('/proc/self/fd/%d' % a).endswith(' (deleted)'), os.readlink('/proc/self/fd/%d' % a))
+""")
+    check(any(n.startswith(".fuse_hidden") for n in os.listdir(s.path("fs"))), repr(os.listdir(s.path("fs"))))
+    s.dump()
+    check("1 deleted files are kept" in text(s.path("imgs/dump.log")), "it is no ghost")
+    f.stop()
+    f.unmount()
+    f.nodes = {n: v for n, v in f.nodes.items() if v[0] != "write"}
+    f.start()
+    back(s)
+
+
+@scenario
+def names_with_the_mark(s):
+    """No FUSE: what is called so, and what was."""
     os.mkdir(s.path("fs"))
     start(s, """
 a = os.open('x (deleted)', os.O_RDWR | os.O_CREAT)

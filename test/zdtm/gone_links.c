@@ -3,6 +3,7 @@
  * --link-remap: files that have no name but one that is not looked at (it looks like a link of the tool's): they are
  * the same afterwards, by any number of restores, and a dump or restore that is killed leaves no name of them.
  *
+ * zdtm: flavour ns
  * zdtm: victim points random
  * zdtm: restores 20
  * zdtm: dump --link-remap

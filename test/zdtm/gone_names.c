@@ -4,6 +4,7 @@
  * kernel has in mind, one that a search finds, a POSIX semaphore (glibc maps it by a name that it then deletes), and
  * one shared by two tasks by different names. They are the same files afterwards.
  *
+ * zdtm: flavour ns
  * zdtm: iters 2
  * zdtm: restores 2
  * zdtm: allow fd 3[0-9]/link  any  another name of it is shown

@@ -4,6 +4,7 @@
  * "(deleted)"; open, mapped, as working directory, deleted, in other directories; one whose path is as long as a path
  * can be, and directories and files below that, which no path leads to: only a walk in several steps.
  *
+ * zdtm: flavour ns
  * zdtm: restores 2
  * zdtm: allow fd 1[24][0-9]/ino  any  a new inode
  * zdtm: allow fd 143/link  any  no path of it can be shown

@@ -12,7 +12,8 @@ import struct
 from driver import Failed, Skipped
 
 LOOKUP, FORGET, GETATTR, SETATTR, OPEN, READ, WRITE, STATFS, RELEASE = 1, 2, 3, 4, 14, 15, 16, 17, 18
-FLUSH, INIT, OPENDIR, READDIR, RELEASEDIR, INTERRUPT, BATCH_FORGET = 25, 26, 27, 28, 29, 36, 42
+FLUSH, INIT, OPENDIR, READDIR, RELEASEDIR, CREATE, INTERRUPT, BATCH_FORGET = 25, 26, 27, 28, 29, 35, 36, 42
+UNLINK = 10
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -73,17 +74,30 @@ class Fuse:
         size = 0 if data is None else len(data)
         return struct.pack("6Q10I", node, size, (size + 511) // 512, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
 
+    def find(self, node, name):
+        found = [n for n, (its, _) in self.nodes.items() if its == name and n != 1]
+        if node != 1 or not found:
+            raise OSError(errno.ENOENT, name)
+        return found[0]
+
+    def entry(self, n):
+        return struct.pack("QQQQII", n, 0, 0, 0, 0, 0) + self.attr(n)
+
     def answer(self, op, node, body):
         if op == INIT:
             major, minor = struct.unpack_from("II", body)
             return struct.pack("IIIIHHIIHH8I", 7, min(minor, 31), 65536, 0, 8, 8, 65536, 1, 16, 0, *[0] * 8)
         if op == LOOKUP:
             self.lied(0)
-            name = body[:-1].decode()
-            found = [n for n, (its, _) in self.nodes.items() if its == name and n != 1]
-            if node != 1 or not found:
-                raise OSError(errno.ENOENT, name)
-            return struct.pack("QQQQII", found[0], 0, 0, 0, 0, 0) + self.attr(found[0])
+            return self.entry(self.find(node, body[:-1].decode()))
+        if op == UNLINK:  # what is open stays under another name, as libfuse does it; the attributes still count one
+            n = self.find(node, body[:-1].decode())
+            self.nodes[n][0] = ".fuse_hidden%08x" % n
+            return b""
+        if op == CREATE:
+            n = max(self.nodes) + 1
+            self.nodes[n] = [body[16:-1].decode(), bytearray()]
+            return self.entry(n) + struct.pack("QII", 0, 0, 0)
         if op == GETATTR or op == SETATTR:
             self.lied(1)
             valid, _, _, size = struct.unpack_from("IIQQ", body) if op == SETATTR else (0, 0, 0, 0)
@@ -106,7 +120,15 @@ class Fuse:
         if op == STATFS:
             self.lied(2)
             return struct.pack("5Q10I", 1000, 500, 500, 100, 50, 4096, 255, 4096, *[0] * 7)
-        if op == READDIR or op in (RELEASE, RELEASEDIR, FLUSH):
+        if op == READDIR:
+            _, at, size = struct.unpack_from("QQI", body)
+            out = b""
+            for i, (n, (name, data)) in list(enumerate(self.nodes.items()))[at:] if node == 1 else []:
+                entry = struct.pack("QQII", n, i + 1, len(name), 4 if data is None else 8) + name.encode()
+                if n != 1 and len(out) + len(entry) + 8 <= size:
+                    out += entry + bytes(-len(entry) % 8)
+            return out
+        if op in (RELEASE, RELEASEDIR, FLUSH):
             return b""
         raise OSError(errno.ENOSYS, "operation %d" % op)
 
