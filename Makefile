@@ -26,16 +26,17 @@ ZDTM	:= $(patsubst test/zdtm/%.c,$(B)/test/zdtm/%,$(wildcard test/zdtm/*.c))
 FUZZ	:= $(patsubst test/fuzz/%.c,$(B)/test/fuzz/%,$(wildcard test/fuzz/*.c))
 FUZZOBJ	:= $(SRC:%.c=$(B)/fuzz-obj/%.o) $(PBC:$(B)/images/%.pb-c.c=$(B)/fuzz-obj/%.pb-c.o)
 BENCH	:= $(patsubst test/bench/%.c,$(B)/test/bench/%,$(wildcard test/bench/*.c))
-MAN	:= $(B)/criu.8
+MAN	:= $(B)/criu.8 $(B)/soccr.3
+SOCCR	:= $(patsubst %.c,$(B)/%.o,$(wildcard soccr/*.c))
 
-.PHONY: all help test unit zdtm lint bench fuzz asan demo stress install uninstall dist clean tests-build
+.PHONY: all help soccr test unit zdtm lint bench fuzz asan demo stress install uninstall dist clean tests-build
 .SECONDARY:
 .DELETE_ON_ERROR:
 
 all: $(B)/criu/criu $(MAN)
 
 help:
-	@echo 'all test unit zdtm lint bench fuzz asan demo stress install uninstall dist clean'
+	@echo 'all soccr test unit zdtm lint bench fuzz asan demo stress install uninstall dist clean'
 
 $(B)/criu/criu: $(B)/criu/main.o $(OBJ)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -66,11 +67,23 @@ $(B)/criu/agent/blob.bin: criu/arch/$(ARCH)/agent.lds $(B)/criu/agent/blob/entry
 $(B)/criu/agent/blob.o: criu/agent/blob/blob.S $(B)/criu/agent/blob.bin
 	$(CC) -DBLOB='"$(B)/criu/agent/blob.bin"' -c -o $@ $<
 
+# The library by itself: it knows nothing of the tool.
+$(B)/libsoccr.a: $(SOCCR)
+	rm -f $@
+	$(AR) rcs $@ $^
+soccr: $(B)/libsoccr.a $(B)/soccr.3
+
+$(B)/%.3: soccr/%.3.adoc
+	@mkdir -p $(@D)
+	asciidoctor -b manpage -o $@ $<
 $(B)/criu.8: Documentation/criu.8.adoc
 	@mkdir -p $(@D)
 	asciidoctor -b manpage -o $@ $<
 
 # Tests
+$(B)/test/unit/soccr: test/unit/soccr.c $(B)/libsoccr.a
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -Isoccr $(WARN) $(CFLAGS) -o $@ $^ -lnet -lpthread -lcmocka
 $(B)/test/unit/%: test/unit/%.c $(OBJ)
 	@mkdir -p $(@D)
 	$(CC) $(ALLC) -o $@ $< $(OBJ) $(LIBS) -lcmocka
@@ -114,11 +127,16 @@ demo:
 stress: tests-build
 	@test/zdtm/run --criu $(B)/criu/criu --tests $(B)/test/zdtm --stress
 
-install: all
+install: all soccr
 	install -D -m 755 $(B)/criu/criu $(DESTDIR)$(PREFIX)/sbin/criu
 	install -D -m 644 $(B)/criu.8 $(DESTDIR)$(PREFIX)/share/man/man8/criu.8
+	install -D -m 644 $(B)/libsoccr.a $(DESTDIR)$(PREFIX)/lib/libsoccr.a
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include/soccr soccr/soccr.h soccr/segment.h
+	install -D -m 644 $(B)/soccr.3 $(DESTDIR)$(PREFIX)/share/man/man3/soccr.3
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/sbin/criu $(DESTDIR)$(PREFIX)/share/man/man8/criu.8
+	rm -f $(DESTDIR)$(PREFIX)/lib/libsoccr.a $(DESTDIR)$(PREFIX)/share/man/man3/soccr.3
+	rm -rf $(DESTDIR)$(PREFIX)/include/soccr
 dist:
 	git archive --format=tar.gz --prefix=criu/ -o criu.tar.gz HEAD
 clean:
