@@ -57,7 +57,7 @@ static pid_t start(const struct short_lived *s, pid_t number, char *stacks)
 {
 	struct clone_args args = {
 		.flags = CLONE_FILES,
-		.set_tid = (uintptr_t)&number,
+		.set_tid = number > 0 ? (uintptr_t)&number : 0,
 		.set_tid_size = number > 0,
 	};
 	pid_t parent = getpid(), pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));

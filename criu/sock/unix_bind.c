@@ -90,7 +90,9 @@ bool unix_place(struct arena *a, const UnixSkEntry *m, const char *name, const c
 	const char *slash = strrchr(name, '/');
 	int head = slash ? (int)(slash - name) : 0;
 
-	*base = slash ? slash + 1 : name;
+	*base = m->file_base ?: slash ? slash + 1 : name;
+	if (strchr(*base, '/'))
+		return false;
 	if (m->file_dir)
 		*dir = m->file_dir;
 	else if (name[0] == '/')

@@ -192,7 +192,7 @@ int unix_dump(struct dump *d, const struct fd_info *info, void *msg)
 	fill(u, info->fd, m);
 	err = sock_opts_dump(d, info, &m->opts);
 	if (!err)
-		err = unix_name_dump(d, u);
+		err = unix_name_dump(d, u, info->fd);
 	if (!err)
 		err = dump_creds(d, info, u->who, m);
 	if (err)

@@ -42,10 +42,10 @@ int unix_dump(struct dump *d, const struct fd_info *info, void *msg);
 int unix_collected(struct dump *d);
 
 /*
- * Name, name_dir, file_dir, file_perms and deleted: whether and where the file to which the socket is bound can be
- * found by its name. 0 or a negative errno (logged).
+ * Name, name_dir, file_dir, file_base, file_perms and deleted: whether and where the file to which the socket (a
+ * duplicate of it: sock) is bound can be found, by its name or by another. 0 or a negative errno (logged).
  */
-int unix_name_dump(struct dump *d, struct unix_seen *u);
+int unix_name_dump(struct dump *d, struct unix_seen *u, int sock);
 
 /* "/run/x.sock" or "@abstract", with what does not print as dots, for messages. From the arena. */
 const char *unix_name_text(struct arena *a, const void *name, size_t len);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Unix sockets at dump: names, and whether they still lead to the socket. */
 #include <ctype.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -14,6 +16,7 @@
 
 #include "core/log.h"
 #include "sock/unix_dump.h"
+#include "uapi/sock_bits.h"
 
 const char *unix_name_text(struct arena *a, const void *name, size_t len)
 {
@@ -63,6 +66,14 @@ static void cut_last(char *path)
 	slash[slash == path] = 0;
 }
 
+static void set_perms(struct dump *d, UnixSkEntry *m, const struct stat *st)
+{
+	m->file_perms = arena_msg(d->arena, FilePermsEntry, file_perms_entry);
+	m->file_perms->mode = st->st_mode;
+	m->file_perms->uid = st->st_uid;
+	m->file_perms->gid = st->st_gid;
+}
+
 /* Looks for the file from a folder (or root); true when it is there, with all fields filled. */
 static bool look_in(struct dump *d, struct unix_seen *u, int dir, const char *name)
 {
@@ -89,10 +100,7 @@ static bool look_in(struct dump *d, struct unix_seen *u, int dir, const char *na
 		cut_last(path);
 		m->file_dir = arena_strdup(d->arena, path);
 	}
-	m->file_perms = arena_msg(d->arena, FilePermsEntry, file_perms_entry);
-	m->file_perms->mode = st.st_mode;
-	m->file_perms->uid = st.st_uid;
-	m->file_perms->gid = st.st_gid;
+	set_perms(d, m, &st);
 	return true;
 }
 
@@ -122,17 +130,69 @@ static bool look_from(struct dump *d, struct unix_seen *u, const struct task *t,
 
 static bool look_relative(struct dump *d, struct unix_seen *u, const char *name)
 {
-	if (look_from(d, u, u->task, "cwd", name, true) || look_from(d, u, d->tree.tasks[0], "cwd", name, true))
-		return true;
-	if (u->diag->state != TCP_ESTABLISHED || u->diag->type == SOCK_DGRAM)
-		log_warn(
-		    "%s: a unix socket with the relative name %s: its file is not there, seen from where the task is "
-		    "now; nobody will be able to connect to it by that name",
-		    u->who, name);
-	return false;
+	return look_from(d, u, u->task, "cwd", name, true) || look_from(d, u, d->tree.tasks[0], "cwd", name, true);
 }
 
-int unix_name_dump(struct dump *d, struct unix_seen *u)
+/* ---- by another name ---- */
+
+static bool is_at(const char *path, const struct stat *want)
+{
+	struct stat st;
+
+	return !lstat(path, &st) && st.st_ino == want->st_ino && st.st_dev == want->st_dev;
+}
+
+/* Another name of the file in the folder of its old one, appended to `path`. */
+static bool find_in_folder(char path[PATH_MAX], const struct stat *want)
+{
+	size_t len = strlen(path);
+	struct dirent *e;
+	bool found = false;
+	DIR *dir = opendir(len ? path : "/");
+
+	while (dir && !found && (e = readdir(dir))) {
+		if (e->d_ino != want->st_ino || len + 1 + strlen(e->d_name) >= PATH_MAX)
+			continue;
+		snprintf(path + len, PATH_MAX - len, "/%s", e->d_name);
+		found = is_at(path, want);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+/*
+ * Servers bind to a name of the moment, and rename(2) or link(2) it to the one that clients know. The kernel has the
+ * file; a renamed one says where it is, of one with another link it is looked for beside it.
+ */
+static bool find_renamed(struct dump *d, struct unix_seen *u, int sock)
+{
+	_cleanup_close_ int fd = ioctl(sock, SIOCUNIXFILE);
+	char path[PATH_MAX], *base;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) || !S_ISSOCK(st.st_mode) || !st.st_nlink || path_of(fd, path))
+		return false;
+	if (!is_at(path, &st)) {
+		*strrchr(path, '/') = 0;
+		if (!find_in_folder(path, &st))
+			return false;
+	}
+	base = strrchr(path, '/') + 1;
+	u->m->file_base = arena_strdup(d->arena, base);
+	cut_last(path);
+	u->m->file_dir = arena_strdup(d->arena, path);
+	set_perms(d, u->m, &st);
+	return true;
+}
+
+/* Nobody can be connected to a connected one by its name, which it has from its listener. */
+static bool can_be_reached(const struct diag_unix *diag)
+{
+	return diag->state != TCP_ESTABLISHED || diag->type == SOCK_DGRAM;
+}
+
+int unix_name_dump(struct dump *d, struct unix_seen *u, int sock)
 {
 	const struct diag_unix *diag = u->diag;
 	UnixSkEntry *m = u->m;
@@ -146,6 +206,13 @@ int unix_name_dump(struct dump *d, struct unix_seen *u)
 	memcpy(name, diag->name, diag->name_len);
 	if (diag->has_vfs && (*name == '/' ? look_from(d, u, u->task, "root", name, false) : look_relative(d, u, name)))
 		return 0;
+	if (diag->has_vfs && can_be_reached(diag) && find_renamed(d, u, sock))
+		return 0;
+	if (*name != '/' && can_be_reached(diag))
+		log_warn(
+		    "%s: a unix socket with the relative name %s: its file is not there, seen from where the task is "
+		    "now; nobody will be able to connect to it by that name",
+		    u->who, name);
 	m->has_deleted = m->deleted = true;
 	return 0;
 }

@@ -34,4 +34,9 @@
 #define SO_PASSRIGHTS 83
 #endif
 
+/* <linux/un.h>, which goes together with <sys/un.h> badly: the file that a unix socket is bound to, with O_PATH */
+#ifndef SIOCUNIXFILE
+#define SIOCUNIXFILE 0x89e0
+#endif
+
 #endif

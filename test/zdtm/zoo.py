@@ -22,6 +22,7 @@ import traceback
 from zoo_base import ANIMALS, Absent
 import zoo_files  # noqa: F401
 import zoo_mixed  # noqa: F401
+import zoo_hostile  # noqa: F401
 import zoo_sockets  # noqa: F401
 
 # Of what cannot be saved (yet).
