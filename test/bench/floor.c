@@ -12,12 +12,16 @@
  *	open N			N files by path
  *	ptrace PID		each thread: SEIZE, INTERRUPT, wait, registers, DETACH
  *	getfd PID		each descriptor: pidfd_getfd, fstat, its fdinfo
+ *	repair PID		each TCP socket: pidfd_getfd, TCP_REPAIR on, TCP_INFO, window, both queues, off
+ *	sockets N		N TCP sockets in TCP_REPAIR: bind, connect, 1 KiB into the receive queue, window, off
  *	maps PID		/proc/PID/maps read, and every page of the writable mappings by process_vm_readv
  */
 #include <dirent.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -27,6 +31,7 @@
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -249,6 +254,66 @@ static void getfds(int pid)
 	}
 }
 
+static void tcp_set(int fd, int name, int value)
+{
+	must(!setsockopt(fd, IPPROTO_TCP, name, &value, sizeof(value)), "TCP_REPAIR");
+}
+
+static void repairs(int pid)
+{
+	int pidfd = syscall(SYS_pidfd_open, pid, 0), n, *fds;
+	char path[64], buf[4096];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	fds = numbers(path, &n);
+	for (int i = 0; i < n; i++) {
+		int fd = syscall(SYS_pidfd_getfd, pidfd, fds[i], 0), on = 1;
+		socklen_t len = sizeof(buf);
+
+		if (setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on))) {
+			close(fd);
+			continue;
+		}
+		must(!getsockopt(fd, IPPROTO_TCP, TCP_INFO, buf, &len), "TCP_INFO");
+		len = sizeof(struct tcp_repair_window);
+		must(!getsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, buf, &len), "window");
+		for (int queue = TCP_RECV_QUEUE; queue <= TCP_SEND_QUEUE; queue++) {
+			tcp_set(fd, TCP_REPAIR_QUEUE, queue);
+			len = sizeof(int);
+			must(!getsockopt(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, buf, &len), "sequence");
+			recv(fd, buf, sizeof(buf), MSG_PEEK | MSG_DONTWAIT);
+		}
+		tcp_set(fd, TCP_REPAIR, -1);
+		close(fd);
+	}
+}
+
+static void sockets(int n)
+{
+	struct sockaddr_in from = { .sin_family = AF_INET, .sin_port = htons(7) }, to = from;
+	struct rlimit lim = { n + 100, n + 100 };
+	struct tcp_repair_window w = { .rcv_wnd = 65536, .snd_wnd = 65536, .max_window = 65536 };
+	static char buf[1024];
+
+	setrlimit(RLIMIT_NOFILE, &lim);
+	from.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	for (int i = 0; i < n; i++) {
+		int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+		to.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + i);
+		must(fd >= 0, "socket");
+		tcp_set(fd, TCP_REPAIR, 1);
+		must(!bind(fd, (struct sockaddr *)&from, sizeof(from)), "bind");
+		must(!connect(fd, (struct sockaddr *)&to, sizeof(to)), "connect");
+		tcp_set(fd, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
+		must(send(fd, buf, sizeof(buf), 0) == sizeof(buf), "queue");
+		tcp_set(fd, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE);
+		w.rcv_wup = 0;
+		setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &w, sizeof(w));
+		/* Left in repair: nobody hears of their end. */
+	}
+}
+
 static void maps(int pid)
 {
 	char path[64], line[600], perms[8], *buf = malloc(HOT);
@@ -296,6 +361,10 @@ int main(int argc, char **argv)
 		traces(n);
 	else if (!strcmp(kind, "getfd"))
 		getfds(n);
+	else if (!strcmp(kind, "repair"))
+		repairs(n);
+	else if (!strcmp(kind, "sockets"))
+		sockets(n);
 	else if (!strcmp(kind, "maps"))
 		maps(n);
 	else

@@ -5,13 +5,18 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MB   (1UL << 20)
@@ -115,6 +120,50 @@ static void files(int n)
 	}
 }
 
+/* The other ends: in a process that is not in the tree, and ends when one of them does. */
+static void others(const struct sockaddr_in *at, int n)
+{
+	struct pollfd *p = calloc(n, sizeof(*p));
+	static char bytes[1024];
+
+	must(p != NULL, "calloc");
+	setsid();
+	if (fork())
+		_exit(0);
+	for (int i = 0; i < n; i++) {
+		p[i] = (struct pollfd) { .fd = socket(AF_INET, SOCK_STREAM, 0), .events = POLLRDHUP };
+		must(p[i].fd >= 0 && !connect(p[i].fd, (const struct sockaddr *)at, sizeof(*at)), "connect");
+		must(send(p[i].fd, bytes, sizeof(bytes), 0) == sizeof(bytes), "send");
+	}
+	while (poll(p, n, -1) <= 0)
+		;
+	_exit(0);
+}
+
+/* Connections with 1 KiB to be read in each. */
+static void tcp(int n)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int l = socket(AF_INET, SOCK_STREAM, 0), bytes;
+	struct rlimit lim = { n + 100, n + 100 };
+	socklen_t len = sizeof(at);
+
+	setrlimit(RLIMIT_NOFILE, &lim);
+	must(!bind(l, (struct sockaddr *)&at, len) && !listen(l, 500) && !getsockname(l, (struct sockaddr *)&at, &len),
+	     "listen");
+	if (!fork())
+		others(&at, n);
+	must(wait(NULL) > 0, "wait");
+	for (int i = 0; i < n; i++) {
+		int fd = accept(l, NULL, NULL);
+
+		must(fd >= 0, "accept");
+		while (!ioctl(fd, FIONREAD, &bytes) && bytes < 1024)
+			usleep(100);
+	}
+	close(l);
+}
+
 int main(int argc, char **argv)
 {
 	const char *kind = argc > 2 ? argv[2] : "";
@@ -136,6 +185,8 @@ int main(int argc, char **argv)
 		maps(n);
 	else if (!strcmp(kind, "files"))
 		files(n);
+	else if (!strcmp(kind, "tcp"))
+		tcp(n);
 	else
 		must(!strcmp(kind, "smallest"), "kind");
 	fd = open(argv[1], O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
