@@ -142,7 +142,7 @@ int ghost_make_dirs(struct restore *r, struct ghost *list)
 	for (struct ghost *g = list; g; g = g->hh.next) {
 		struct named_dir one = { .g = g };
 
-		if (S_ISDIR(g->entry->mode) && g->base < 0 && g->name)
+		if (S_ISDIR(g->entry->mode) && g->base < 0 && g->name[0] == '/')
 			arena_push(r->arena, &dirs, &n, one);
 	}
 	qsort(dirs, n, sizeof(*dirs), by_length);

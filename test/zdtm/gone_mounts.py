@@ -122,9 +122,11 @@ def overlay_on_one_file_system(s):
 
 @scenario
 def overlay_on_two(s):
+    """What has no name left gets no link either."""
     overlay(s, False)
     victim(s, OVERLAY, OVERLAY_LOOKS)
-    round_trip(s)
+    round_trip(s, "--link-remap")
+    check(not any(n.startswith(".criu") for _, _, names in os.walk(s.dir) for n in names), "a link was made")
 
 
 @scenario
