@@ -82,13 +82,32 @@ int soccr_open(int fd, struct soccr_conn *c)
 	return !err && bind(fd, &c->local.any, length_of(&c->local)) ? -errno : err;
 }
 
+/*
+ * connect() computes the size of segments, for good, as long as the path stays as it is; what the peer has agreed to is
+ * not known to it then. It takes what the user wants for that. Half of the peer's window is the limit.
+ */
+static int user_mss(const struct soccr_conn *c)
+{
+	uint32_t mss = c->mss_clamp, half = c->window.max_window / (c->window.max_window > 536 ? 2 : 1);
+
+	if (c->has_window && half && mss > half)
+		mss = half;
+	return mss < 88 ? 88 : mss > 32767 ? 32767 : (int)mss; /* TCP_MIN_MSS, MAX_TCP_WINDOW */
+}
+
 int soccr_connect(int fd, struct soccr_conn *c)
 {
+	int err;
+
 	if (c->state == TCP_SYN_SENT)
 		return 0;
+	err = SET_INT(c, fd, IPPROTO_TCP, TCP_MAXSEG, user_mss(c));
+	if (err)
+		return err;
 	c->step = "connect";
 	if (connect(fd, &c->remote.any, length_of(&c->remote)))
 		return -errno;
+	SET_INT(c, fd, IPPROTO_TCP, TCP_MAXSEG, 0);
 	return set_options(fd, c);
 }
 

@@ -189,6 +189,12 @@ static const struct sock_opt tcp_start_table[] = {
 	{ 0 },
 };
 
+/* Every connection has one. */
+static const struct sock_opt tcp_connected_table[] = {
+	OF_TCP(TCP_WINDOW_CLAMP, "window_clamp"),
+	{ 0 },
+};
+
 static const struct sock_opt udp_table[] = {
 	UDP(UDP_CORK, "cork"),
 	UDP(UDP_NO_CHECK6_TX, "no_check6_tx"),
@@ -293,8 +299,9 @@ static int dump_tcp(struct dump *d, const struct fd_info *info, InetSkEntry *m)
 	if (!getsockopt(info->fd, IPPROTO_TCP, TCP_CONGESTION, name, &len) && *name)
 		m->tcp_opts->congestion = arena_strdup(d->arena, name);
 	err = sock_opt_table_dump(d, info, tcp_table, m->tcp_opts);
-	if (!err && !is_connected(info->fd))
-		err = sock_opt_table_dump(d, info, tcp_start_table, m->tcp_opts);
+	if (!err)
+		err = sock_opt_table_dump(d, info, is_connected(info->fd) ? tcp_connected_table : tcp_start_table,
+		                          m->tcp_opts);
 	/* What is larger nobody can have set: it is left of a connection. */
 	if (m->tcp_opts->maxseg > MAXSEG_MAX)
 		m->tcp_opts->has_maxseg = false;
@@ -401,8 +408,9 @@ static int set_tcp(struct restore *r, int fd, const InetSkEntry *m, const char *
 	old.has_keepintvl = m->opts->has_tcp_keepintvl;
 	old.keepintvl = m->opts->tcp_keepintvl;
 	err = sock_opt_table_restore(r, fd, tcp_table, o, false, who);
-	if (!err && !tcp_is_connection(m))
-		err = sock_opt_table_restore(r, fd, tcp_start_table, o, false, who);
+	if (!err)
+		err = sock_opt_table_restore(r, fd, tcp_is_connection(m) ? tcp_connected_table : tcp_start_table, o,
+		                             false, who);
 	if (err || !o->congestion)
 		return err;
 	if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, o->congestion, (socklen_t)strlen(o->congestion)))

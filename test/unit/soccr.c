@@ -186,13 +186,25 @@ static void works_on(struct pair p)
 	expect(p.a, "pong", 4, false);
 }
 
+/* The size of segments is the one that was agreed on, not the smallest that there is. */
+static int mss_of(int fd)
+{
+	socklen_t len = sizeof(int);
+	int mss;
+
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &mss, &len), 0);
+	return mss;
+}
+
 static void both_families(void **state)
 {
 	for (int i = 0; i < 2; i++) {
 		struct pair p = connected(i ? AF_INET6 : AF_INET);
+		int mss = mss_of(p.a);
 
 		works_on(p);
 		p = through(through(p));
+		assert_in_range(mss_of(p.a), mss - 100, mss + 100);
 		works_on(p);
 		close(p.a);
 		expect(p.b, "", 0, true);
