@@ -381,6 +381,7 @@ static void dump_both(struct world *w, const pid_t pids[2])
 		assert_int_equal(w->tasks[i].fs->umask, 027);
 	}
 	assert_int_equal(log_refusals(), 0);
+	assert_int_equal(files_dump_collected(&w->d), 0);
 	assert_int_equal(files_dump_finish(&w->d), 0);
 	/* Nothing was taken out. */
 	pending = (int)syscall(SYS_pidfd_getfd, w->dt[0].pidfd, PIPE_R, 0);
