@@ -99,7 +99,7 @@ class Flows:
 
     def end(self):
         open(self.s.path("stop"), "w").close()
-        self.wait(lambda v: all(not v[c][3] for c in CONNECTORS), "at the end: connections do not end", 120)
+        self.wait(lambda v: all(not v[p][3] for p in PARTIES), "at the end: connections do not end", 120)
         open(self.s.path("quit"), "w").close()
         for p in self.outside:
             check(p.wait(60) == 0, "a party outside ended with %d" % p.returncode)
