@@ -171,7 +171,33 @@ static bool has_urgent(int fd)
 	return poll(&p, 1, 0) > 0 && p.revents & POLLPRI;
 }
 
-int soccr_read(int fd, struct soccr_conn *c)
+/*
+ * A packet that was on its way when others began to be kept away may have come meanwhile. What comes after this is not
+ * lost either: nobody acknowledges it.
+ */
+static int check_unchanged(int fd, const struct soccr_conn *c)
+{
+	struct soccr_conn now = { 0 };
+	int err = read_info(fd, &now);
+
+	if (!err)
+		err = read_lengths(fd, &now);
+	if (!err)
+		err = read_window(fd, &now);
+	if (!err)
+		err = SET_INT(&now, fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
+	if (!err)
+		err = GET(&now, fd, IPPROTO_TCP, TCP_QUEUE_SEQ, now.inq_seq);
+	if (err)
+		return err;
+	return now.state == c->state && now.inq_len == c->inq_len && now.inq_seq == c->inq_seq &&
+	               now.outq_len == c->outq_len && now.unsq_len == c->unsq_len &&
+	               !memcmp(&now.window, &c->window, sizeof(now.window))
+	           ? 0
+	           : -EAGAIN;
+}
+
+static int read_all(int fd, struct soccr_conn *c)
 {
 	int err = read_info(fd, c);
 
@@ -192,6 +218,20 @@ int soccr_read(int fd, struct soccr_conn *c)
 	}
 	if (!err)
 		err = read_queue(fd, TCP_SEND_QUEUE, &c->outq_seq, c->outq_len, &c->outq, c);
+	return err;
+}
+
+int soccr_read(int fd, struct soccr_conn *c)
+{
+	int err = read_all(fd, c), changed;
+
+	/* What looks like something else may be that it changes under our eyes. */
+	if (!err || err == -ENODATA || err == -EAGAIN) {
+		changed = check_unchanged(fd, c);
+		if (changed == -EAGAIN)
+			c->step = "packets still come in";
+		err = changed ? changed : err;
+	}
 	if (!err)
 		err = SET_INT(c, fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
 	return err;

@@ -437,6 +437,7 @@ int cmd_dump(const struct options *o, struct events *events)
 		err = run_stages(&d, events);
 	}
 	tcp_unlock_dump(&d, false);
+	tcp_close_dump(&d);
 	close_tasks(&d);
 	if (d.guardian)
 		guardian_stop(d.guardian, err != 0);

@@ -179,6 +179,7 @@ static int build_and_release(struct restore *r, struct events *events)
 		log_info("restored: pid %d runs", root);
 	}
 	build_close(&b);
+	tcp_close_restore(r);
 	return err;
 }
 

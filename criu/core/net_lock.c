@@ -10,6 +10,7 @@
 #include <linux/netfilter_ipv4.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "core/log.h"
 #include "core/net_lock.h"
@@ -104,26 +105,24 @@ static int add_chain(struct nft_batch *b, const char *table, const char *name, u
 
 /* ---- elements ---- */
 
-static size_t key_of(const struct net_tuple *t, bool turned, uint8_t *key)
+static size_t key_of(const struct net_tuple *t, uint8_t *key)
 {
 	size_t len = t->family == AF_INET ? 4 : 16;
-	const uint8_t *from = turned ? t->remote : t->local, *to = turned ? t->local : t->remote;
-	uint16_t from_port = turned ? t->remote_port : t->local_port, to_port = turned ? t->local_port : t->remote_port;
 
 	/* Each part takes whole registers of 4 bytes. */
 	memset(key, 0, TUPLE6_LEN);
-	memcpy(key, from, len);
-	memcpy(key + len, &from_port, 2);
-	memcpy(key + len + 4, to, len);
-	memcpy(key + 2 * len + 4, &to_port, 2);
+	memcpy(key, t->local, len);
+	memcpy(key + len, &t->local_port, 2);
+	memcpy(key + len + 4, t->remote, len);
+	memcpy(key + 2 * len + 4, &t->remote_port, 2);
 	return 2 * len + 8;
 }
 
-static int add_element(struct nftnl_set *s, const struct net_tuple *t, bool turned)
+static int add_element(struct nftnl_set *s, const struct net_tuple *t)
 {
 	struct nftnl_set_elem *e = nftnl_set_elem_alloc();
 	uint8_t key[TUPLE6_LEN];
-	size_t len = key_of(t, turned, key);
+	size_t len = key_of(t, key);
 
 	if (!e)
 		return -ENOMEM;
@@ -160,7 +159,7 @@ static int add_elements(struct nft_batch *b, const char *table, int which, const
 	for (size_t i = 0; !err && i < n; i++) {
 		if ((tuples[i].family == AF_INET6) != which)
 			continue;
-		err = add_element(s, &tuples[i], false) ?: add_element(s, &tuples[i], true);
+		err = add_element(s, &tuples[i]);
 		added++;
 	}
 	if (!err && added)
@@ -226,6 +225,34 @@ int net_lock_take(struct arena *a, const struct net_lock_spec *spec, const struc
 	return err;
 }
 
+static int put_removal(struct nft_batch *b, const char *name)
+{
+	struct nlmsghdr *h = nft_begin(b, NFT_MSG_DELTABLE, 0);
+	struct nftnl_table *t = nftnl_table_alloc();
+
+	if (h && t) {
+		nftnl_table_set_str(t, NFTNL_TABLE_NAME, name);
+		nftnl_table_nlmsg_build_payload(h, t);
+		nft_end(b, h);
+	}
+	if (t)
+		nftnl_table_free(t);
+	return h && t ? 0 : -ENOMEM;
+}
+
+int net_lock_lift(struct net_lock *lock, const char *lasting)
+{
+	struct nft_batch *b = &lock->batch;
+	int err = put_removal(b, lock->name);
+
+	if (!err && lasting)
+		err = put_removal(b, lasting);
+	err = err ?: nft_commit(b);
+	if (err && lasting) /* one of them is gone already: each by itself */
+		err = net_lock_lift(lock, NULL) ?: net_lock_remove(lasting);
+	return err == -ENOENT ? 0 : err;
+}
+
 void net_lock_drop(struct net_lock *lock)
 {
 	if (lock)
@@ -243,8 +270,10 @@ int net_lock_method_of(const char *word)
 
 void net_lock_settle(void)
 {
-	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
-		log_debug("membarrier is not there; packets on their way are waited for by reading queues twice");
+	const struct timespec pause = { .tv_nsec = 2000000 };
+
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0)) /* EINVAL with nohz_full */
+		nanosleep(&pause, NULL);
 }
 
 static int one_request(const char *name, uint16_t type)

@@ -57,10 +57,19 @@ struct net_lock;
 int net_lock_take(struct arena *a, const struct net_lock_spec *spec, const struct net_tuple *tuples, size_t n,
                   struct net_lock **lockp);
 
-/* Unlocks: closes the socket that owns the table. NULL is nothing. */
+/*
+ * Unlocks at once, together with a plain table (lasting: its name, or NULL; gone already: fine). 0 or a negative errno,
+ * perhaps logged: what is ours goes with net_lock_drop() in any case.
+ */
+int net_lock_lift(struct net_lock *lock, const char *lasting);
+
+/*
+ * Closes the socket that owns the table, and so unlocks where net_lock_lift() did not: the kernel waits for 10 to 20 ms
+ * in it. NULL is nothing.
+ */
 void net_lock_drop(struct net_lock *lock);
 
-/* Waits for packets that were past the hooks when the lock came (membarrier(2)). */
+/* Waits for packets that were past the hooks when the lock came (membarrier(2)): 10 to 20 ms. */
 void net_lock_settle(void);
 
 /* Removes a plain table. 0, -ENOENT (not logged) where there is none, or a negative errno (logged). */

@@ -92,12 +92,17 @@ static void put_rule(FILE *f, const struct net_tuple *t, bool turned, const char
 	        target);
 }
 
-static void put_each(FILE *f, int family, const char *chain, const char *target, const struct net_tuple *tuples,
-                     size_t n)
+/* Those to our sockets; both: and those that they send. */
+static void put_each(FILE *f, int family, const char *chain, const char *target, bool both,
+                     const struct net_tuple *tuples, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		for (int turned = 0; tuples[i].family == family && turned < 2; turned++)
-			put_rule(f, &tuples[i], turned, chain, target);
+	for (size_t i = 0; i < n; i++) {
+		if (tuples[i].family != family)
+			continue;
+		put_rule(f, &tuples[i], true, chain, target);
+		if (both)
+			put_rule(f, &tuples[i], false, chain, target);
+	}
 }
 
 /* What packets of ours have, and what they have behind our rules. */
@@ -116,13 +121,13 @@ static void put_rules(FILE *f, int family, const char *key, struct marks marks, 
 	fprintf(f, "*raw\n:%s - [0:0]\n:%s - [0:0]\n:%s - [0:0]\n", in, out, pass);
 	fprintf(f, "-A %s -m mark ! --mark 0x%x -j DROP\n-A %s -j CT --notrack\n", pass, marks.ours, pass);
 	fprintf(f, "-A %s -j MARK --set-xmark 0x%x/0xffffffff\n-A %s -j ACCEPT\n", pass, marks.behind, pass);
-	put_each(f, family, out, pass, tuples, n);
-	put_each(f, family, in, "DROP", tuples, n);
+	put_each(f, family, out, pass, true, tuples, n);
+	put_each(f, family, in, "DROP", false, tuples, n);
 	/* What comes over lo has passed OUTPUT. */
 	fprintf(f, "-I OUTPUT 1 -p tcp -j %s\n-I PREROUTING 1 ! -i lo -p tcp -j %s\nCOMMIT\n", out, in);
 	/* Translated packets have the socket's addresses only where they are delivered. */
 	fprintf(f, "*mangle\n:%s - [0:0]\n", in);
-	put_each(f, family, in, "DROP", tuples, n);
+	put_each(f, family, in, "DROP", false, tuples, n);
 	fprintf(f, "-I INPUT 1 ! -i lo -p tcp -j %s\nCOMMIT\n", in);
 }
 

@@ -49,20 +49,21 @@ static bool load(struct nftnl_rule *r, uint32_t base, uint32_t offset, uint32_t 
 	return true;
 }
 
-/* Goes on for TCP packets whose tuple is in the set. */
-static bool match_tuple(struct nftnl_rule *r, const char *set, int which)
+/* Goes on for TCP packets of a connection in the set: sent by its socket, or (to_us) sent to it. */
+static bool match_tuple(struct nftnl_rule *r, const char *set, int which, bool to_us)
 {
-	uint32_t len = which ? 16 : 4, from = which ? 8 : 12, reg = NFT_REG32_00;
+	uint32_t len = which ? 16 : 4, source = which ? 8 : 12, reg = NFT_REG32_00;
+	uint32_t local = source + (to_us ? len : 0), remote = source + (to_us ? 0 : len);
 	uint8_t family = which ? NFPROTO_IPV6 : NFPROTO_IPV4, tcp = IPPROTO_TCP;
 	struct nftnl_expr *e;
 
 	if (!match_meta(r, NFT_META_NFPROTO, NFT_CMP_EQ, &family, 1) ||
 	    !match_meta(r, NFT_META_L4PROTO, NFT_CMP_EQ, &tcp, 1))
 		return false;
-	if (!load(r, NFT_PAYLOAD_NETWORK_HEADER, from, len, &reg) ||
-	    !load(r, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2, &reg) ||
-	    !load(r, NFT_PAYLOAD_NETWORK_HEADER, from + len, len, &reg) ||
-	    !load(r, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, &reg))
+	if (!load(r, NFT_PAYLOAD_NETWORK_HEADER, local, len, &reg) ||
+	    !load(r, NFT_PAYLOAD_TRANSPORT_HEADER, to_us ? 2 : 0, 2, &reg) ||
+	    !load(r, NFT_PAYLOAD_NETWORK_HEADER, remote, len, &reg) ||
+	    !load(r, NFT_PAYLOAD_TRANSPORT_HEADER, to_us ? 0 : 2, 2, &reg))
 		return false;
 	e = expr(r, "lookup");
 	if (!e)
@@ -122,12 +123,12 @@ static int send_rule(struct nft_batch *b, struct nftnl_rule *r, bool whole)
 	return h ? 0 : -ENOMEM;
 }
 
-/* Packets of ours, which have `mark`, go on with `then`. */
+/* Packets of ours, which have `mark` and are to our sockets, go on with `then`. */
 static int add_pass(struct nft_batch *b, const char *chain, const char *set, int which,
                     const struct net_lock_spec *spec, uint32_t mark, uint32_t then)
 {
 	struct nftnl_rule *r = new_rule(spec->name, chain);
-	bool whole = r && match_tuple(r, set, which) && match_meta(r, NFT_META_MARK, NFT_CMP_EQ, &mark, 4);
+	bool whole = r && match_tuple(r, set, which, true) && match_meta(r, NFT_META_MARK, NFT_CMP_EQ, &mark, 4);
 
 	/* No later rule is to see our mark, and conntrack is not to call the packet invalid. */
 	if (whole && spec->kind == NET_LOCK_RESTORE)
@@ -144,23 +145,23 @@ static int add_drop(struct nft_batch *b, const char *chain, const char *set, int
 {
 	const uint32_t lo = LO_INDEX;
 	struct nftnl_rule *r = new_rule(spec->name, chain);
-	bool whole = r && match_meta(r, NFT_META_IIF, NFT_CMP_NEQ, &lo, 4) && match_tuple(r, set, which);
+	bool whole = r && match_meta(r, NFT_META_IIF, NFT_CMP_NEQ, &lo, 4) && match_tuple(r, set, which, true);
 
 	return send_rule(b, r, whole && verdict(r, NF_DROP));
 }
 
 int lock_rules_add(struct nft_batch *b, const char *set, int which, const struct net_lock_spec *spec)
 {
-	struct nftnl_rule *r;
-	bool whole;
 	int err = 0;
 
 	if (spec->before)
 		err = add_pass(b, "pre", set, which, spec, spec->mark, spec->before);
 	if (!err && spec->kind != NET_LOCK_DUMP)
 		err = add_pass(b, "out", set, which, spec, spec->before ?: spec->mark, spec->behind);
-	r = new_rule(spec->name, "out");
-	whole = r && match_tuple(r, set, which) && verdict(r, NF_DROP);
-	err = err ?: send_rule(b, r, whole);
+	for (int to_us = 0; !err && to_us < 2; to_us++) {
+		struct nftnl_rule *r = new_rule(spec->name, "out");
+
+		err = send_rule(b, r, r && match_tuple(r, set, which, to_us) && verdict(r, NF_DROP));
+	}
 	return err ?: add_drop(b, "in", set, which, spec) ?: add_drop(b, "local", set, which, spec);
 }

@@ -6,7 +6,7 @@
 #include "core/net_lock.h"
 #include "core/nft.h"
 
-/* A key: source, port, destination, port, each in whole 4-byte registers. */
+/* A key: the socket's address and port, the peer's, each in whole 4-byte registers. */
 #define TUPLE4_LEN 16
 #define TUPLE6_LEN 40
 

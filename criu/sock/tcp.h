@@ -36,6 +36,9 @@ int tcp_silence(struct dump *d);
 /* Unlocks, before the tree runs on (all); our own part only, when it is gone. */
 void tcp_unlock_dump(struct dump *d, bool all);
 
+/* At the very end: the kernel takes its time. */
+void tcp_close_dump(struct dump *d);
+
 /* ---- restore ---- */
 
 /* Before anything is started: the option, the image and what is in it. */
@@ -68,5 +71,8 @@ void tcp_done(struct restore *r);
 
 /* After a failure: our own lock goes, the dump's stays. */
 void tcp_abort(struct restore *r);
+
+/* At the very end: the kernel takes its time. */
+void tcp_close_restore(struct restore *r);
 
 #endif

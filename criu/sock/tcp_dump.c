@@ -201,6 +201,9 @@ static const char *why_not(int err)
 	}
 }
 
+/* How often, when packets come in that were past the lock's hooks before it came. */
+#define READ_AGAIN 20
+
 /* In repair for as long as it is read: a tool that is killed meanwhile leaves its guardian one socket to put back. */
 static int read_conn(const struct conn *k, int fd, struct soccr_conn *c)
 {
@@ -209,6 +212,11 @@ static int read_conn(const struct conn *k, int fd, struct soccr_conn *c)
 	fault_point("socket in repair");
 	if (!err) {
 		err = soccr_read(fd, c);
+		for (int again = 0; err == -EAGAIN && again < READ_AGAIN; again++) {
+			soccr_free(c);
+			net_lock_settle();
+			err = soccr_read(fd, c);
+		}
 		part = soccr_resume(fd, c);
 		err = err ?: part;
 	}
@@ -299,4 +307,10 @@ void tcp_unlock_dump(struct dump *d, bool all)
 {
 	if (d->tcp)
 		tcp_unlock_after_dump(&d->tcp->lock, all);
+}
+
+void tcp_close_dump(struct dump *d)
+{
+	if (d->tcp)
+		tcp_lock_close(&d->tcp->lock);
 }

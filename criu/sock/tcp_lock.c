@@ -71,8 +71,6 @@ int tcp_lock_dump(struct dump *d, struct tcp_lock *lock, const struct net_tuple 
 	spec.name = arena_printf(d->arena, "CRIU-dump-%d", getpid());
 	err = lock->method == NET_LOCK_IPTABLES ? lock_by_rules(d, lock)
 	                                        : net_lock_take(d->arena, &spec, tuples, n, &lock->own);
-	if (!err)
-		net_lock_settle();
 	if (!err && is_left(d))
 		d->lock_mark = lock->mark;
 	return err;
@@ -93,12 +91,28 @@ int tcp_lock_hand_over(struct dump *d, struct tcp_lock *lock)
 	return err;
 }
 
+/* Both tables at once, or what there is. The socket of ours is closed later, when nobody waits. */
+static void lift(struct tcp_lock *lock, bool all)
+{
+	bool left = all && lock->method && lock->left.method != NET_LOCK_SKIP, both;
+
+	both = left && lock->own && lock->left.method == NET_LOCK_NFTABLES;
+	if (lock->own && !lock->lifted)
+		net_lock_lift(lock->own, both ? lock->left.name : NULL);
+	lock->lifted = true;
+	if (left && !both)
+		net_lock_left_remove(&lock->left);
+	if (left)
+		lock->left.method = NET_LOCK_SKIP;
+}
+
 void tcp_unlock_after_dump(struct tcp_lock *lock, bool all)
 {
-	if (all && lock->method && lock->left.method != NET_LOCK_SKIP) {
-		net_lock_left_remove(&lock->left);
-		lock->left.method = NET_LOCK_SKIP;
-	}
+	lift(lock, all);
+}
+
+void tcp_lock_close(struct tcp_lock *lock)
+{
 	net_lock_drop(lock->own);
 	lock->own = NULL;
 }
@@ -220,10 +234,8 @@ int tcp_lock_note_unlock(struct restore *r, const struct tcp_lock *lock)
 
 void tcp_unlock_after_restore(struct tcp_lock *lock, bool all)
 {
-	if (all && lock->method && lock->left.method != NET_LOCK_SKIP)
-		net_lock_left_remove(&lock->left);
+	lift(lock, all);
 	if (lock->rules)
 		ipt_lock_remove(lock->rules);
-	net_lock_drop(lock->own);
-	*lock = (struct tcp_lock) { 0 };
+	lock->rules = NULL;
 }

@@ -11,16 +11,24 @@ struct tcp_lock {
 	enum net_lock_method method;
 	const struct net_tuple *tuples;
 	size_t n;
-	uint32_t mark;             /* restore: of the packets that we send */
-	struct net_lock *own;      /* nftables: ours, and goes with us */
+	uint32_t mark;        /* restore: of the packets that we send */
+	struct net_lock *own; /* nftables: ours, and goes with us */
+	bool lifted;
 	const char *own_name;      /* restore: of its table */
 	const char *rules;         /* iptables: ours, and the guardian's to remove */
 	struct net_lock_left left; /* dump: what outlives it; restore: what it found. method NET_LOCK_SKIP: nothing */
 };
 
+/* At the very end, when nobody waits for it any more: the kernel takes 10 to 20 ms to close. */
+void tcp_lock_close(struct tcp_lock *lock);
+
 /* ---- dump ---- */
 
-/* Locks them, and waits until no packet is on its way. */
+/*
+ * Locks them. Packets that are past the hooks already still come in: waiting for them here takes a grace period of the
+ * kernel (10 to 20 ms, frozen); a connection that changes while it is read tells of it, and is read again
+ * (net_lock_settle()). One that has been read may still get some: they are lost, and sent again, for no ACK leaves.
+ */
 int tcp_lock_dump(struct dump *d, struct tcp_lock *lock, const struct net_tuple *tuples, size_t n);
 
 /* Before the commit: makes the lock that outlives the tool. */

@@ -295,3 +295,9 @@ void tcp_abort(struct restore *r)
 	let_go(r);
 	tcp_unlock_after_restore(&r->tcp->lock, false);
 }
+
+void tcp_close_restore(struct restore *r)
+{
+	if (r->tcp)
+		tcp_lock_close(&r->tcp->lock);
+}
