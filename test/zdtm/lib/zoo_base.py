@@ -64,7 +64,9 @@ def syscall(number, *args):
 
 
 def readable(fd, seconds=0.0):
-    return bool(select.select([fd], [], [], seconds)[0])
+    p = select.poll()  # select() is for numbers below 1024
+    p.register(fd, select.POLLIN)
+    return bool(p.poll(seconds * 1000))
 
 
 def fdinfo(fd):

@@ -15,6 +15,13 @@ from zoo_base import Absent, Animal, animal, call, child, drained, fdinfo, read_
 from zoo_mixed import ev
 
 
+def thread(fn):
+    """It takes no signal that another animal waits for."""
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+    threading.Thread(target=fn, daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, old)
+
+
 @animal
 class EpollSelfWaiters(Animal):
     """Threads blocked in epoll_wait, read of eventfd, signalfd, timerfd, pipe, flock, poll, recv, accept."""
@@ -70,7 +77,7 @@ class EpollSelfWaiters(Animal):
                 fcntl.flock(f, fcntl.LOCK_UN)
                 time.sleep(0.1)
         for t in (t1, t2, t3, t4, t5, t6):
-            threading.Thread(target=t, daemon=True).start()
+            thread(t)
         time.sleep(0.2)
 
     def check(self):
@@ -97,7 +104,7 @@ class EpollSelfWaiters(Animal):
 class PidfdOfThread(Animal):
     def setup(self):
         self.tids = []
-        threading.Thread(target=lambda: (self.tids.append(threading.get_native_id()), time.sleep(100000)), daemon=True).start()
+        thread(lambda: (self.tids.append(threading.get_native_id()), time.sleep(100000)))
         time.sleep(0.1)
         try:
             self.fd = syscall(434, self.tids[0], os.O_EXCL)
@@ -345,7 +352,7 @@ class TtyJob(Animal):
             fcntl.ioctl(s, termios.TIOCSCTTY, 0)
             for i in range(3):
                 os.dup2(s, i)
-            os.closerange(3, 256)
+            os.closerange(3, 10000)
             os.execvp("bash", ["bash", "--norc", "-i"])
         self.zoo.kids.append(child(sh))
         os.close(s)
