@@ -14,14 +14,12 @@
 
 #include "zdtm.h"
 
-#ifndef SO_BUF_LOCK
-#define SO_BUF_LOCK 72
-#endif
+#define BUF_LOCK 72 /* SO_BUF_LOCK of asm-generic/socket.h, 5.15 */
 
 static const struct option {
 	int name;
 	const char *text;
-} options[] = { { SO_SNDBUF, "SO_SNDBUF" }, { SO_RCVBUF, "SO_RCVBUF" }, { SO_BUF_LOCK, "SO_BUF_LOCK" } };
+} options[] = { { SO_SNDBUF, "SO_SNDBUF" }, { SO_RCVBUF, "SO_RCVBUF" }, { BUF_LOCK, "SO_BUF_LOCK" } };
 
 struct end {
 	int fd, was[3];
