@@ -272,3 +272,14 @@ int soccr_release(int fd, struct soccr_conn *c, uint32_t mark)
 	}
 	return err;
 }
+
+void soccr_push(int fd, const struct soccr_conn *c)
+{
+	int on = 1, off = 0, cork = 0;
+	socklen_t len = sizeof(cork);
+
+	if (!c->unsq_len || getsockopt(fd, IPPROTO_TCP, TCP_CORK, &cork, &len) || cork)
+		return;
+	if (!setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on)))
+		setsockopt(fd, IPPROTO_TCP, TCP_CORK, &off, sizeof(off));
+}

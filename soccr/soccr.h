@@ -106,4 +106,10 @@ int soccr_close_sides(int fd, struct soccr_conn *c, uint32_t mark);
  */
 int soccr_release(int fd, struct soccr_conn *c, uint32_t mark);
 
+/*
+ * When packets are let through again: what was not sent goes now, not when a timer of seconds has run down. Queues may
+ * be freed before.
+ */
+void soccr_push(int fd, const struct soccr_conn *c);
+
 #endif

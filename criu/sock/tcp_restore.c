@@ -277,8 +277,11 @@ void tcp_done(struct restore *r)
 {
 	if (!r->tcp)
 		return;
-	let_go(r);
 	tcp_unlock_after_restore(&r->tcp->lock, true);
+	for (size_t i = 0; i < r->tcp->n; i++)
+		if (r->tcp->conns[i].fd >= 0)
+			soccr_push(r->tcp->conns[i].fd, &r->tcp->conns[i].c);
+	let_go(r);
 }
 
 void tcp_abort(struct restore *r)

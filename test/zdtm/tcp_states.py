@@ -8,7 +8,7 @@
 # zdtm: needs ip nft
 # zdtm: timeout 120
 import ctypes
-import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -86,13 +86,6 @@ def state_of(s):
     return s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
 
 
-def outgoing(s):
-    """Bytes that are not acknowledged yet."""
-    import fcntl
-    import termios
-    return struct.unpack("i", fcntl.ioctl(s, termios.TIOCOUTQ, b"\0" * 4))[0]
-
-
 def settled(cond, what):
     check(wait_for(cond, 20), what)
 
@@ -124,7 +117,7 @@ class Conn:
         self.sent = [b"", b""]
         self.peer = None
         af, address = FAMILIES[family]
-        dev = {n: socket.if_nametoindex("v0") for n in (1,)}[1] if family == "linklocal" else 0
+        dev = socket.if_nametoindex("v0") if family == "linklocal" else 0
         enter(PEERS)
         self.listener = socket.socket(af, socket.SOCK_STREAM)
         scope = socket.if_nametoindex("v1") if family == "linklocal" else 0
@@ -374,6 +367,17 @@ def go(s, families, states=tuple(STATES), queues=("empty", "small", "full"), rou
                 x.close()
 
 
+def unsent_of(pid, number):
+    """Bytes in the send queue of a task's socket that were not sent yet."""
+    pidfd = os.pidfd_open(pid)
+    fd = libc.syscall(438, pidfd, number, 0)  # pidfd_getfd
+    os.close(pidfd)
+    check(fd >= 0, "pidfd_getfd: %s" % os.strerror(ctypes.get_errno()))
+    n = struct.unpack("i", fcntl.ioctl(fd, 0x894B, b"\0" * 4))[0]  # SIOCOUTQNSD
+    os.close(fd)
+    return n
+
+
 DRY = "STATES_DRY" in os.environ
 
 
@@ -395,6 +399,27 @@ def mapped(s):
 @scenario
 def linklocal(s):
     go(s, ["linklocal"], dry=DRY)
+
+
+@scenario
+def unsent(s):
+    """What had not left this host goes when the restore ends, and does not wait for a timer."""
+    c = Conn("v4", "ESTABLISHED", "small")
+    c.plan_tail = True
+    c.connect()
+    rules("table ip t { chain o { type filter hook output priority 0; tcp sport %d drop; }; }" % c.port)
+    c.put(0)
+    c.put(1)
+    number = c.ours.fileno()
+    start(s, [c])
+    check(unsent_of(s.pid, number) == 100, "it was sent")
+    s.dump("--tcp-established")
+    rules("delete table ip t")
+    s.restore("--tcp-established")
+    check(unsent_of(s.pid, number) == 0, "it was not sent")
+    look(s, [c])
+    held([c.port])
+    verify(s, [c])
 
 
 run_all()
