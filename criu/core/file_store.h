@@ -32,6 +32,8 @@ struct file_store {
 	/* Open files that no table wants, oldest first, as a ring: what may be closed when there are many. */
 	struct file_desc *loose[LOOSE_FILES];
 	size_t next_loose;
+	const struct task *lender; /* whose pidfd is at hand: descriptors are borrowed task by task */
+	int lender_fd;
 	int crowded; /* descriptors of ours from this number on are closed when some task has what they are */
 };
 

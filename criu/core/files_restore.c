@@ -51,10 +51,24 @@ static void opened(struct restore *r, struct file_desc *fd)
 		keep_loose(r->files, fd);
 }
 
-static int borrow_from_task(const struct file_desc *fd)
+static void forget_lender(struct file_store *s)
 {
-	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, fd->holder->pid, 0);
-	int ours = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, fd->number, 0);
+	if (s->lender && s->lender_fd >= 0)
+		close(s->lender_fd);
+	s->lender = NULL;
+}
+
+static int borrow_from_task(struct restore *r, const struct file_desc *fd)
+{
+	struct file_store *s = r->files;
+	int ours;
+
+	if (s->lender != fd->holder) {
+		forget_lender(s);
+		s->lender = fd->holder;
+		s->lender_fd = (int)syscall(SYS_pidfd_open, fd->holder->pid, 0);
+	}
+	ours = s->lender_fd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, s->lender_fd, fd->number, 0);
 
 	return ours < 0 ? log_errno(-errno, "%s: fd %d: getting a duplicate", task_name(fd->holder), fd->number) : ours;
 }
@@ -68,7 +82,7 @@ int files_open(struct restore *r, uint32_t id)
 	if (fd->fd >= 0)
 		return fd->fd;
 	if (fd->holder)
-		return fd->fd = borrow_from_task(fd);
+		return fd->fd = borrow_from_task(r, fd);
 	fd->fd = fd->given >= 0 ? inherit_open(fd) : fd->kind->open(r, fd->msg);
 	if (fd->fd >= 0)
 		opened(r, fd);
@@ -115,7 +129,7 @@ static int borrow(struct restore *r, struct file_desc *fd)
 	int ours = fd->fd;
 
 	if (ours < 0 && fd->holder)
-		return borrow_from_task(fd);
+		return borrow_from_task(r, fd);
 	if (ours < 0)
 		ours = files_open(r, fd->id);
 	if (ours < 0)
@@ -230,5 +244,6 @@ void files_close(struct restore *r)
 		return;
 	for (struct file_desc *fd = r->files->by_id; fd; fd = fd->hh.next)
 		close_desc(fd);
+	forget_lender(r->files);
 	ghost_close(r);
 }

@@ -32,6 +32,8 @@ struct tcp_dump {
 	size_t n;
 	struct tcp_lock lock;
 	enum tcp_bound lists_bound; /* whether diag lists sockets that are bound and no more */
+	pid_t pid;                  /* whose start_time was read last */
+	uint64_t start_time;
 };
 
 bool tcp_is_connection(const InetSkEntry *m)
@@ -114,10 +116,8 @@ struct before {
 	int number, reuseaddr, peek_off;
 };
 
-/* Our descriptor for a moment; *owned: to be closed. */
-static int get_fd(pid_t pid, int number)
+static int get_fd(int pidfd, int number)
 {
-	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	int fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
 
 	return fd < 0 ? -errno : fd;
@@ -128,28 +128,36 @@ static int undo_repair(const struct undo *u)
 {
 	const struct before *b = u->data;
 	struct soccr_conn c = { .peek_off = b->peek_off, .reuseaddr = b->reuseaddr };
-	_cleanup_close_ int fd = b->number >= 0 ? get_fd(u->pid, b->number) : dup(u->fd);
+	_cleanup_close_ int pidfd = b->number >= 0 ? (int)syscall(SYS_pidfd_open, u->pid, 0) : -1;
+	_cleanup_close_ int fd = b->number >= 0 ? get_fd(pidfd, b->number) : dup(u->fd);
 
 	return fd < 0 ? fd : soccr_resume(fd, &c);
 }
 
-static int note_undo(struct dump *d, const struct conn *k, int fd)
+/* Of the task whose connections are looked at, read once. */
+static uint64_t start_time(struct tcp_dump *t, pid_t pid)
 {
-	struct before b = { .number = k->number, .peek_off = -1 };
+	if (t->pid != pid)
+		t->start_time = proc_start_time(pid);
+	t->pid = pid;
+	return t->start_time;
+}
+
+static int note_undo(struct dump *d, const struct conn *k)
+{
+	const SkOptsEntry *o = k->m->opts;
+	struct before b = { .number = k->number,
+		            .reuseaddr = o->has_reuseaddr && o->reuseaddr,
+		            .peek_off = o->has_so_peek_off ? (int)o->so_peek_off : -1 };
 	struct undo u = { .type = UNDO_CALL,
 		          .while_stopped = true,
 		          .call = undo_repair,
 		          .fd = k->held,
 		          .pid = k->task->pid,
-		          .start_time = proc_start_time(k->task->pid),
+		          .start_time = start_time(d->tcp, k->task->pid),
 		          .data = &b,
 		          .data_len = sizeof(b) };
-	socklen_t len = sizeof(int);
 
-	getsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &b.reuseaddr, &len);
-	len = sizeof(int);
-	if (getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &b.peek_off, &len))
-		b.peek_off = -1;
 	return guardian_note(d->guardian, &u);
 }
 
@@ -228,13 +236,13 @@ static int read_conn(const struct conn *k, int fd, struct soccr_conn *c)
 
 static int dump_conn(struct dump *d, struct conn *k, const struct fd_kind *kind)
 {
-	_cleanup_close_ int ours = k->number >= 0 ? get_fd(k->task->pid, k->number) : -1;
+	_cleanup_close_ int ours = k->number >= 0 ? get_fd(k->task->dump->pidfd, k->number) : -1;
 	int fd = k->number >= 0 ? ours : k->held, undo, err;
 	struct soccr_conn c = { 0 };
 
 	if (fd < 0)
 		return log_errno(fd, "%s: getting a duplicate", k->who);
-	undo = note_undo(d, k, fd);
+	undo = note_undo(d, k);
 	if (undo < 0)
 		return undo;
 	err = read_conn(k, fd, &c);
@@ -293,7 +301,7 @@ int tcp_silence(struct dump *d)
 
 	for (size_t i = 0; d->tcp && i < d->tcp->n; i++) {
 		const struct conn *k = &d->tcp->conns[i];
-		_cleanup_close_ int ours = k->number >= 0 ? get_fd(k->task->pid, k->number) : -1;
+		_cleanup_close_ int ours = k->number >= 0 ? get_fd(k->task->dump->pidfd, k->number) : -1;
 		int fd = k->number >= 0 ? ours : k->held;
 
 		/* Too late to go back; without it the socket's end would try to tell the peer, behind the lock. */
