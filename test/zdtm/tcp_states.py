@@ -5,7 +5,7 @@
 # Both sides get every byte, the end, and no reset.
 # zdtm: driver
 # zdtm: needs-root
-# zdtm: needs ip nft
+# zdtm: needs ip nft ss
 # zdtm: timeout 120
 import ctypes
 import fcntl
@@ -399,6 +399,65 @@ def mapped(s):
 @scenario
 def linklocal(s):
     go(s, ["linklocal"], dry=DRY)
+
+
+LISTENER = r"""
+import os, socket, sys, time
+l = socket.socket(fileno=int(sys.argv[1]))
+l.listen(5)
+open("ready", "w").close()
+c, _ = l.accept()
+c.sendall(b"hello")
+time.sleep(100)
+"""
+
+
+def handshake(s, family):
+    """A client whose SYN has come, and who did not get the answer; after that one who does."""
+    af, address = FAMILIES[family]
+    dev = socket.if_nametoindex("v0") if family == "linklocal" else 0
+    with socket.socket(af) as l:
+        l.bind((address % 1, 0) + ((0, dev) if af == socket.AF_INET6 else ()) if family != "mapped" else ("::", 0))
+        port = l.getsockname()[1]
+        s.proc = subprocess.Popen([sys.executable, "-c", LISTENER, str(l.fileno())], cwd=s.dir, stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, start_new_session=True, pass_fds=[l.fileno()])
+    s.pid = s.proc.pid
+    settled(lambda: os.path.exists(s.path("ready")), "not ready")
+    held([port])
+    enter(PEERS)
+    scope = socket.if_nametoindex("v1") if family == "linklocal" else 0
+    to = (address % 1, port) + ((0, scope) if af == socket.AF_INET6 else ())
+    client = socket.socket(af)
+    client.setblocking(False)
+    client.connect_ex(to)
+    name = client.getsockname()
+    enter(OURS)
+    settled(lambda: "SYN-RECV" in subprocess.run(["ss", "-tan"], capture_output=True, text=True, check=True).stdout,
+            "the SYN did not come")
+    s.dump(ok=False)
+    said = s.errors("dump.log")
+    check(s.rc and "1 in their handshake, from " in said and ":%d" % name[1] in said and "--skip-in-flight" in said, said)
+    s.dump("--skip-in-flight")
+    log = text(os.path.join(s.imgs, "dump.log"))
+    check("1 in their handshake" in log and ":%d" % name[1] in log, "nothing is said of who was dropped")
+    client.close()
+    held([port], False)
+    s.restore()
+    enter(PEERS)
+    client = socket.socket(af)
+    client.settimeout(20)
+    client.connect(to)
+    enter(OURS)
+    check(client.recv(5) == b"hello", "no hello")
+    s.kill()
+
+
+@scenario
+def handshakes(s):
+    for family in FAMILIES:
+        os.path.exists(s.path("ready")) and os.unlink(s.path("ready"))
+        s.clean_images()
+        handshake(s, family)
 
 
 @scenario
