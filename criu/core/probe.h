@@ -43,6 +43,8 @@
 	X(timerfd_ticks, "timerfd", EXTRA, "timerfds that have expired")                                               \
 	X(tun, "tun", EXTRA, "descriptors of /dev/net/tun")                                                            \
 	X(bpf_maps, "bpf_maps", EXTRA, "BPF maps")                                                                     \
+	X(tcp_repair, "tcp_repair", EXTRA, "TCP connections")                                                          \
+	X(network_lock_nft, "network_lock_nft", EXTRA, "TCP connections: --network-lock nftables")                     \
 	X(madv_collapse, "madv_collapse", EXPERIMENTAL, "huge pages put together at restore")
 
 enum feature {

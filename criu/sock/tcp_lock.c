@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <string.h>
+#include <sys/random.h>
 
 #include "core/log.h"
 #include "core/net_lock_blame.h"
@@ -68,7 +69,7 @@ int tcp_lock_dump(struct dump *d, struct tcp_lock *lock, const struct net_tuple 
 	net_lock_left_name(lock->left.name, d->run_id);
 	if (lock->method == NET_LOCK_SKIP)
 		return 0;
-	spec.name = arena_printf(d->arena, "CRIU-dump-%d", getpid());
+	spec.name = arena_printf(d->arena, "CRIU-dump-%s", d->run_id);
 	err = lock->method == NET_LOCK_IPTABLES ? lock_by_rules(d, lock)
 	                                        : net_lock_take(d->arena, &spec, tuples, n, &lock->own);
 	if (!err && is_left(d))
@@ -142,6 +143,16 @@ static int find_left(struct restore *r, struct tcp_lock *lock)
 	return err;
 }
 
+/* Tools of several pid namespaces may meet in one network namespace: a pid would not do. */
+static const char *own_name(struct restore *r)
+{
+	unsigned random[2] = { (unsigned)getpid(), 0 };
+
+	if (getrandom(random, sizeof(random), GRND_NONBLOCK) < 0)
+		log_debug("no random number for the name of a table");
+	return arena_printf(r->arena, "CRIU-restore-%08x%04x", random[0], random[1] & 0xffff);
+}
+
 /* What packets of ours have behind our own lock, for others that have to let them through. */
 static uint32_t mark_behind(const struct restore *r, const struct tcp_lock *lock)
 {
@@ -160,7 +171,7 @@ static int lock_by_table(struct restore *r, struct tcp_lock *lock)
 	struct net_lock_spec spec = { .kind = NET_LOCK_RESTORE, .mark = lock->mark };
 	bool ours = r->inventory->tool_version;
 
-	spec.name = arena_printf(r->arena, "CRIU-restore-%d", getpid());
+	spec.name = own_name(r);
 	spec.behind = mark_behind(r, lock);
 	if (lock->left.method == NET_LOCK_NFTABLES && ours && lock->left.mark != lock->mark)
 		spec.before = lock->left.mark;
@@ -182,7 +193,7 @@ static int lock_by_own_rules(struct restore *r, struct tcp_lock *lock)
 		lock->mark = lock->left.mark;
 	else if (lock->left.method == NET_LOCK_NFTABLES)
 		behind = lock->left.mark;
-	lock->rules = arena_printf(r->arena, "CRIU-restore-%d", getpid());
+	lock->rules = own_name(r);
 	err = note(r->guardian, UNDO_CALL, true, lock->rules);
 	return err ?: ipt_lock_take(lock->rules, lock->mark, behind, lock->tuples, lock->n);
 }
