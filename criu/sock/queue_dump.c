@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 
 #include "core/files.h"
 #include "core/log.h"
@@ -115,6 +116,18 @@ static uint32_t pid_in_tree(struct dump *d, struct queue_walk *w, pid_t pid)
 	return 0;
 }
 
+static int peek_failed(const struct queue_walk *w, int err, const char *what, size_t at)
+{
+	struct rlimit lim;
+
+	if (err != -EMFILE || getrlimit(RLIMIT_NOFILE, &lim))
+		return log_errno(err, "%s: %s %zu of its queue", fd_name(w->info), what, at);
+	return log_errno(err,
+	                 "%s: more descriptors are in flight, in queues of the tree's sockets, than the tool may have "
+	                 "open (%llu); give it a higher hard limit of open files (ulimit -Hn), or have them received",
+	                 fd_name(w->info), (unsigned long long)lim.rlim_cur);
+}
+
 static int dump_rights(struct dump *d, struct queue_walk *w, struct peeked *p, SkPacketEntry *e)
 {
 	ScmEntry *scm;
@@ -207,7 +220,7 @@ static int walk_datagrams(struct dump *d, struct queue_walk *w)
 		if (err == -EAGAIN || (!err && !peeked_is_message(w, &p)))
 			break;
 		if (err)
-			return log_errno(err, "%s: message %zu of its queue", fd_name(w->info), n);
+			return peek_failed(w, err, "message", n);
 		first_empty |= !n && !p.length;
 		empty |= !p.length;
 		err = write_packet(d, w, &p, p.n, false);
@@ -278,7 +291,7 @@ static int dump_piece(struct dump *d, struct queue_walk *w, struct piece *last)
 	if (!err)
 		err = write_packet(d, w, &p, n, oob);
 	else
-		log_errno(err, "%s: bytes %zu and following of its queue", fd_name(w->info), w->at);
+		peek_failed(w, err, "byte", w->at);
 	peeked_close(&p);
 	w->oob_found |= oob;
 	w->at += n;
