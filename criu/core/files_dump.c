@@ -182,20 +182,33 @@ static struct bucket *bucket_of(struct dump *d, const struct fd_info *info)
 	return b;
 }
 
-/* Link text, fdinfo text and what is in it, of descriptor `number` of the process whose /proc/PID is open. */
-static int read_texts(struct dump *d, struct fd_info *info, int proc_fd, int number, struct text_buf *text, char *link,
-                      size_t size, bool *cloexec)
+static int read_link(struct dump *d, struct fd_info *info, int proc_fd, int number, char *link, size_t size)
 {
-	struct fdinfo fi;
 	char path[32];
 	ssize_t n;
 
+	/* What the link would say, without making an inode in /proc for each of 10,000. An O_PATH one has a name. */
+	if (S_ISSOCK(info->st.st_mode) && !(info->flags & O_PATH)) {
+		snprintf(link, size, "socket:[%llu]", (unsigned long long)info->st.st_ino);
+		info->link = link;
+		return 0;
+	}
 	snprintf(path, sizeof(path), "fd/%d", number);
 	n = readlinkat(proc_fd, path, link, size - 1);
 	if (n < 0 && errno != ENAMETOOLONG)
 		return log_errno(-errno, "%s: reading its link in /proc", fd_name(info));
 	link[n < 0 ? 0 : n] = 0;
 	info->link = n < 0 ? long_link(d, info) : link;
+	return 0;
+}
+
+/* Link text, fdinfo text and what is in it, of descriptor `number` of the process whose /proc/PID is open. */
+static int read_texts(struct dump *d, struct fd_info *info, int proc_fd, int number, struct text_buf *text, char *link,
+                      size_t size, bool *cloexec)
+{
+	struct fdinfo fi;
+	char path[32];
+
 	snprintf(path, sizeof(path), "fdinfo/%d", number);
 	info->info = read_text(proc_fd, path, d->arena, text);
 	if (!info->info)
@@ -206,7 +219,7 @@ static int read_texts(struct dump *d, struct fd_info *info, int proc_fd, int num
 	info->pos = fi.pos;
 	info->mnt_id = fi.mnt_id;
 	*cloexec = fi.cloexec;
-	return 0;
+	return read_link(d, info, proc_fd, number, link, size);
 }
 
 /*
