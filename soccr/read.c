@@ -118,15 +118,20 @@ static int read_lengths(int fd, struct soccr_conn *c)
 	return 0;
 }
 
-static int read_queue(int fd, int queue, uint32_t *seq, uint32_t len, void **bytes, struct soccr_conn *c)
+/* From here on peeks are into this queue. */
+static int choose_queue(int fd, int queue, uint32_t *seq, struct soccr_conn *c)
 {
 	int err = SET_INT(c, fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, queue);
+
+	return err ? err : GET(c, fd, IPPROTO_TCP, TCP_QUEUE_SEQ, *seq);
+}
+
+static int read_queue(int fd, int queue, uint32_t len, void **bytes, struct soccr_conn *c)
+{
 	ssize_t n;
 
-	if (!err)
-		err = GET(c, fd, IPPROTO_TCP, TCP_QUEUE_SEQ, *seq);
-	if (err || !len)
-		return err;
+	if (!len)
+		return 0;
 	c->step = "memory for a queue";
 	*bytes = malloc(len);
 	if (!*bytes)
@@ -185,9 +190,7 @@ static int check_unchanged(int fd, const struct soccr_conn *c)
 	if (!err)
 		err = read_window(fd, &now);
 	if (!err)
-		err = SET_INT(&now, fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
-	if (!err)
-		err = GET(&now, fd, IPPROTO_TCP, TCP_QUEUE_SEQ, now.inq_seq);
+		err = choose_queue(fd, TCP_RECV_QUEUE, &now.inq_seq, &now);
 	if (err)
 		return err;
 	return now.state == c->state && now.inq_len == c->inq_len && now.inq_seq == c->inq_seq &&
@@ -207,17 +210,22 @@ static int read_all(int fd, struct soccr_conn *c)
 		err = read_lengths(fd, c);
 	if (!err)
 		err = read_window(fd, c);
+	/* Before anything is refused: check_unchanged() looks at it. */
+	if (!err)
+		err = choose_queue(fd, TCP_RECV_QUEUE, &c->inq_seq, c);
 	c->step = err ? c->step : "urgent data";
 	if (!err && c->state != TCP_SYN_SENT && has_urgent(fd))
 		err = -ENODATA;
 	if (!err)
-		err = read_queue(fd, TCP_RECV_QUEUE, &c->inq_seq, c->inq_len, &c->inq, c);
+		err = read_queue(fd, TCP_RECV_QUEUE, c->inq_len, &c->inq, c);
 	if (!err && c->state != TCP_SYN_SENT && has_more(fd, c)) {
 		c->step = "urgent data";
 		err = -ENODATA;
 	}
 	if (!err)
-		err = read_queue(fd, TCP_SEND_QUEUE, &c->outq_seq, c->outq_len, &c->outq, c);
+		err = choose_queue(fd, TCP_SEND_QUEUE, &c->outq_seq, c);
+	if (!err)
+		err = read_queue(fd, TCP_SEND_QUEUE, c->outq_len, &c->outq, c);
 	return err;
 }
 

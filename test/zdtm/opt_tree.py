@@ -53,7 +53,8 @@ def dumped_stopped_stays(s):
     s.clean_images()
     s.dump()
     s.restore()
-    check(state_of(s.pid) == "T", "after the restore it is in state %s" % state_of(s.pid))
+    # When it is let go it enters its stop by itself, as soon as it gets a processor.
+    check(wait_for(lambda: state_of(s.pid) == "T", 5), "after the restore it is in state %s" % state_of(s.pid))
     os.kill(s.pid, signal.SIGCONT)
     s.verify()
 
