@@ -16,6 +16,7 @@
 #include "sock/queue.h"
 #include "sock/tcp.h"
 #include "uapi/inet_bits.h"
+#include "uapi/sock_bits.h"
 
 static int int_option(int fd, int name)
 {
@@ -97,17 +98,26 @@ int inet_dump_shutdown(struct dump *d, const struct fd_info *info, InetSkEntry *
 	return 0;
 }
 
-/* What waits to be sent is in no queue that could be read: MSG_MORE, UDP_CORK. What is on its way to a device ends
- * soon. */
-static int check_unsent(const struct fd_info *info)
+/*
+ * Whether MSG_MORE or UDP_CORK holds something back. To send nothing to port 0 is an error, but not where there is
+ * something to add it to (udp_sendmsg()); MSG_PROBE and MSG_MORE see to it that nothing happens then.
+ */
+static bool holds_back(int fd, uint32_t family)
+{
+	union inet_name to = { .any.sa_family = (sa_family_t)family };
+	socklen_t len = family == AF_INET6 ? sizeof(to.v6) : sizeof(to.v4);
+
+	return sendto(fd, "", 0, UAPI_MSG_PROBE | MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL, &to.any, len) >= 0 ||
+	       errno != EINVAL;
+}
+
+/* What is held back is in no queue that could be read. What waits for a device or a neighbour goes by itself. */
+static int check_unsent(const struct fd_info *info, uint32_t family)
 {
 	int bytes = 0;
 
-	for (int i = 0; i < 20; i++) {
-		if (ioctl(info->fd, SIOCOUTQ, &bytes) || !bytes)
-			return 0;
-		poll(NULL, 0, 1);
-	}
+	if (ioctl(info->fd, SIOCOUTQ, &bytes) || !bytes || !holds_back(info->fd, family))
+		return 0;
 	return refuse(info,
 	              "a UDP socket with data that was not sent yet (UDP_CORK, MSG_MORE), which the kernel does not "
 	              "show; let the task send it before the dump");
@@ -121,7 +131,7 @@ static int dump_udp(struct dump *d, const struct fd_info *info, InetSkEntry *m)
 	if (err && err != -ENOENT)
 		return err;
 	err = inet_dump_shutdown(d, info, m, s);
-	err = err ?: check_unsent(info);
+	err = err ?: check_unsent(info, m->family);
 	return err ?: queue_dump(d, info, m->id, SOCK_DGRAM);
 }
 

@@ -39,4 +39,7 @@
 #define SIOCUNIXFILE 0x89e0
 #endif
 
+/* <linux/socket.h> of the kernel alone: look for the way only, send nothing. */
+#define UAPI_MSG_PROBE 0x10
+
 #endif
