@@ -199,6 +199,7 @@ static int check_connection(struct restore *r, const InetSkEntry *m, int fd, uni
 		return err;
 	trial_options(r, fd, m, true);
 	inet_name_set_port(n, 0);
+	set_bool(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, true); /* somebody may want that very port now */
 	err = bind_to(fd, n);
 	inet_name_set_port(n, m->src_port);
 	if (err)
