@@ -99,6 +99,15 @@ def kilobytes(pid, key):
     return int(status_of("/proc/%d/status" % pid).get(key, "0").split()[0])
 
 
+def heap(pid):
+    """Kilobytes of [heap], which the interpreter grows when it wants to."""
+    for line in text("/proc/%d/maps" % pid).splitlines():
+        if line.endswith("[heap]"):
+            start, end = line.split()[0].split("-")
+            return (int(end, 16) - int(start, 16)) // 1024
+    return 0
+
+
 def measure(pid):
     """What may not grow. Several looks: something may just be on its way out."""
     return {k: min(v) for k, v in merged([look(pid) for _ in range(3) if not time.sleep(0.02)]).items()}
@@ -122,7 +131,8 @@ def look(root):
             continue
         out["descriptors of task %d" % i] = len(os.listdir("/proc/%d/fd" % pid))
         out["mappings of task %d" % i] = count("/proc/%d/maps" % pid)
-        out["VmSize of task %d" % i] = kilobytes(pid, "VmSize")
+        out["heap of task %d" % i] = heap(pid)
+        out["VmSize of task %d but its heap" % i] = kilobytes(pid, "VmSize") - heap(pid)
         out["VmRSS of task %d" % i] = kilobytes(pid, "VmRSS")
         out["RssAnon of task %d" % i] = kilobytes(pid, "RssAnon")
     out["tasks"] = i + 1
@@ -134,7 +144,7 @@ def growth(first, now, rounds):
     for k in sorted(set(first) | set(now)):
         a, b = first.get(k, 0), now.get(k, 0)
         # The heap of an interpreter, and pages of files that it touches, settle; what leaks in each round does not.
-        slack = 256 if k.startswith(("VmRSS", "RssAnon")) else 0
+        slack = 1024 if k.startswith("heap") else 256 if k.startswith(("VmRSS", "RssAnon")) else 0
         if b > a + slack:
             out.append("%s: %d after the first round, %d after round %d" % (k, a, b, rounds))
     return out
