@@ -13,6 +13,7 @@
 #include "sock/opts.h"
 #include "sock/queue.h"
 #include "sock/tcp.h"
+#include "sock/tcp_port.h"
 #include "sock/tcp_ended.h"
 #include "sock/tcp_tuple.h"
 
@@ -245,6 +246,8 @@ static int inet_check(struct restore *r, const void *msg, const char **why)
 	/* What is left of a connection that has ended is only tried. */
 	if (!err || (m->proto == IPPROTO_TCP && m->state == TCP_CLOSE && m->has_shutdown))
 		return 0;
+	if (err == -EADDRINUSE && m->proto == IPPROTO_TCP && tcp_port_is_left(r->arena, inet_name_port(&n)))
+		return 0;
 	*why = why_not(r, m, &n, err);
 	return err;
 }
@@ -253,7 +256,7 @@ static int inet_check(struct restore *r, const void *msg, const char **why)
  * Binds and connects. Of a connected socket the kernel does not tell whether its task had chosen the address or only
  * connect() had; without one, connect() chooses again, and the task may connect it elsewhere later.
  */
-static int place(int fd, const InetSkEntry *m, const char *who)
+static int place(struct restore *r, int fd, const InetSkEntry *m, const char *who)
 {
 	union inet_name src, dst, any, now = { 0 };
 	socklen_t len = sizeof(now);
@@ -267,6 +270,8 @@ static int place(int fd, const InetSkEntry *m, const char *who)
 		err = connected && m->src_port ? bind_to(fd, &any) : bind_to(fd, &src);
 	if (err && m->proto == IPPROTO_TCP && m->state == TCP_CLOSE && m->has_shutdown)
 		return 0; /* the port of a connection that has ended went to somebody else */
+	if (err == -EADDRINUSE && m->proto == IPPROTO_TCP)
+		err = tcp_port_bind(r->arena, fd, &src);
 	if (err && !connected)
 		return log_errno(err, "%s: binding it", who);
 	if (!connected)
@@ -312,7 +317,7 @@ static int make(struct restore *r, const InetSkEntry *m, bool exactly, const cha
 	if (!err && shares_port(r, m) && set_reuse(fd, 1))
 		err = log_errno(-errno, "%s: setting SO_REUSEADDR", who);
 	if (!err)
-		err = exactly ? place_exactly(fd, m, who) : place(fd, m, who);
+		err = exactly ? place_exactly(fd, m, who) : place(r, fd, m, who);
 	if (!err)
 		*out = move_fd(&fd);
 	return err;
@@ -443,15 +448,29 @@ static void drain(int fd)
 		;
 }
 
+static int start_listening(struct restore *r, const InetSkEntry *m, int fd)
+{
+	int backlog = (int)MIN(m->backlog, INT32_MAX), err = listen(fd, backlog) ? -errno : 0;
+	union inet_name n;
+
+	inet_name_from_words((int)m->family, m->src_addr, m->n_src_addr, m->src_port, m->ifname, &n);
+	if (err == -EADDRINUSE)
+		err = tcp_port_listen(r->arena, fd, &n, backlog);
+	return err ? log_errno(err, "%s: listening", who_is(r, m)) : 0;
+}
+
 /* Here all are bound: a listening socket lets nobody else bind its port. */
 static int inet_late(struct restore *r, const void *msg, int fd)
 {
 	const InetSkEntry *m = msg;
+	int err = 0;
 
 	if (m->type == SOCK_RAW)
 		drain(fd);
-	if (m->proto == IPPROTO_TCP && m->state == TCP_LISTEN && listen(fd, (int)MIN(m->backlog, INT32_MAX)))
-		return log_errno(-errno, "%s: listening", who_is(r, m));
+	if (m->proto == IPPROTO_TCP && m->state == TCP_LISTEN)
+		err = start_listening(r, m, fd);
+	if (err)
+		return err;
 	if (!tcp_is_connection(m) && shares_port(r, m) && set_reuse(fd, m->opts->reuseaddr))
 		return log_errno(-errno, "%s: putting SO_REUSEADDR back", who_is(r, m));
 	return 0;

@@ -41,23 +41,25 @@ static struct net_tuple key_of(const struct diag_inet *s)
 	return t;
 }
 
+struct asking {
+	struct arena *arena;
+	int (*fn)(const struct diag_inet *s, void *arg);
+	void *arg;
+	int result;
+};
+
 static int take(const struct nlmsghdr *h, void *arg)
 {
-	struct tcp_table *t = arg;
-	struct arena *table_arena = t->arena;
+	struct asking *q = arg;
 	struct diag_inet s;
-	struct entry *e;
 
-	if (diag_parse_inet(t->arena, mnl_nlmsg_get_payload(h), mnl_nlmsg_get_payload_len(h), &s) || !s.ino)
+	if (q->result || diag_parse_inet(q->arena, mnl_nlmsg_get_payload(h), mnl_nlmsg_get_payload_len(h), &s))
 		return MNL_CB_OK;
-	e = arena_new_of(t->arena, struct entry);
-	e->key = key_of(&s);
-	e->ino = s.ino;
-	HASH_ADD(hh, t->entries, key, sizeof(e->key), e);
+	q->result = s.ino ? q->fn(&s, q->arg) : 0;
 	return MNL_CB_OK;
 }
 
-static int ask(struct tcp_table *t, struct mnl_socket *nl, uint8_t family)
+static int ask(struct asking *q, struct mnl_socket *nl, uint8_t family, uint16_t port, uint32_t states)
 {
 	char buf[16384];
 	struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
@@ -69,8 +71,8 @@ static int ask(struct tcp_table *t, struct mnl_socket *nl, uint8_t family)
 	h->nlmsg_seq = family;
 	req->sdiag_family = family;
 	req->sdiag_protocol = IPPROTO_TCP;
-	req->idiag_states = (1U << (TCP_CLOSING + 1)) - 1;
-	req->idiag_states &= ~(1U << TCP_LISTEN | 1U << TCP_TIME_WAIT | 1U << TCP_CLOSE);
+	req->idiag_states = states;
+	req->id.idiag_sport = htons(port);
 	if (mnl_socket_sendto(nl, h, h->nlmsg_len) < 0)
 		return -errno;
 	while (more > 0) {
@@ -80,25 +82,46 @@ static int ask(struct tcp_table *t, struct mnl_socket *nl, uint8_t family)
 			continue;
 		if (n < 0)
 			return -errno;
-		more = mnl_cb_run(buf, (size_t)n, family, 0, take, t);
+		more = mnl_cb_run(buf, (size_t)n, family, 0, take, q);
 	}
 	return more < 0 ? -errno : 0;
 }
 
-int tcp_table_read(struct arena *a, struct tcp_table **tp)
+int tcp_table_each(struct arena *a, uint16_t port, uint32_t states, int (*fn)(const struct diag_inet *s, void *arg),
+                   void *arg)
 {
-	struct tcp_table *t = arena_new_of(a, struct tcp_table);
+	struct asking q = { .arena = a, .fn = fn, .arg = arg };
 	struct mnl_socket *nl = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
 	int err;
 
 	if (!nl)
 		return -errno;
-	t->arena = a;
-	*tp = t;
 	err = mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno : 0;
-	err = err ?: ask(t, nl, AF_INET) ?: ask(t, nl, AF_INET6);
+	err = err ?: ask(&q, nl, AF_INET, port, states) ?: ask(&q, nl, AF_INET6, port, states);
 	mnl_socket_close(nl);
-	return err;
+	return err ?: q.result;
+}
+
+static int enter(const struct diag_inet *s, void *arg)
+{
+	struct tcp_table *t = arg;
+	struct arena *table_arena = t->arena;
+	struct entry *e = arena_new_of(t->arena, struct entry);
+
+	e->key = key_of(s);
+	e->ino = s->ino;
+	HASH_ADD(hh, t->entries, key, sizeof(e->key), e);
+	return 0;
+}
+
+int tcp_table_read(struct arena *a, struct tcp_table **tp)
+{
+	struct tcp_table *t = *tp = arena_new_of(a, struct tcp_table);
+	uint32_t states = (1U << (TCP_CLOSING + 1)) - 1;
+
+	t->arena = a;
+	states &= ~(1U << TCP_LISTEN | 1U << TCP_TIME_WAIT | 1U << TCP_CLOSE);
+	return tcp_table_each(a, 0, states, enter, t);
 }
 
 uint32_t tcp_table_find(const struct tcp_table *t, const struct net_tuple *tuple)

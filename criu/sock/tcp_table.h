@@ -17,4 +17,12 @@ int tcp_table_read(struct arena *a, struct tcp_table **tp);
 /* The inode of the socket that has this connection, or 0. */
 uint32_t tcp_table_find(const struct tcp_table *t, const struct net_tuple *tuple);
 
+/*
+ * Calls fn for each socket in these states (bits, 1 << TCP_LISTEN) that some task has at a local port (0: any), until
+ * one returns non-zero, which is returned; else 0 or a negative errno (not logged).
+ */
+struct diag_inet;
+int tcp_table_each(struct arena *a, uint16_t port, uint32_t states, int (*fn)(const struct diag_inet *s, void *arg),
+                   void *arg);
+
 #endif
