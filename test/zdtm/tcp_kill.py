@@ -6,6 +6,7 @@
 # zdtm: needs-root
 # zdtm: needs nft
 # zdtm: timeout 900
+import contextlib
 import os
 import random
 import re
@@ -91,7 +92,8 @@ def tool(s, command, *opts, kill_after=None, together=False):
             p.wait(kill_after if kill_after is not None else 60)
         except subprocess.TimeoutExpired:
             for g in [c for c in children(p.pid) if together and text("/proc/%d/comm" % c).startswith("criu-guard")]:
-                os.kill(g, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # the tool has ended it
+                    os.kill(g, signal.SIGKILL)
             p.kill()
             p.wait()
             check(kill_after is not None, "criu %s hangs" % command)
