@@ -19,6 +19,7 @@
 #include "core/kobj_ids.h"
 #include "core/log.h"
 #include "core/proc.h"
+#include "core/standstill.h"
 #include "core/tree_image.h"
 #include "mm/mm.h"
 #include "sock/tcp.h"
@@ -372,6 +373,7 @@ static int commit(struct dump *d, struct events *events)
 
 static int run_stages(struct dump *d, struct events *events)
 {
+	struct standstill *looks_on = NULL;
 	int err = events_run(events, STAGE_PRE_DUMP, d->opts->tree), undone;
 
 	fault_point("before freezing");
@@ -379,9 +381,12 @@ static int run_stages(struct dump *d, struct events *events)
 		err = freeze(d);
 	fault_point("frozen");
 	if (!err)
+		err = standstill_begin(&d->tree, &looks_on);
+	if (!err)
 		err = collect(d);
 	if (!err)
 		err = write_rest(d);
+	standstill_end(looks_on);
 	fault_point("sealed");
 	if (!err) {
 		err = commit(d, events);

@@ -17,6 +17,7 @@
 #include "core/kind.h"
 #include "core/log.h"
 #include "core/proc.h"
+#include "core/standstill.h"
 #include "core/tree_image.h"
 #include "mm/mm.h"
 #include "sock/tcp.h"
@@ -154,11 +155,12 @@ static int build_all(struct build *b, struct events *events)
 static int build_and_release(struct restore *r, struct events *events)
 {
 	struct build b = { .r = r, .area_fd = -1 };
+	struct standstill *looks_on = NULL;
 	pid_t root;
 	int err = plan_make(r, common_size(), &b.plan);
 
 	if (!err)
-		err = build_all(&b, events);
+		err = standstill_begin(&r->tree, &looks_on) ?: build_all(&b, events);
 	root = r->tree.tasks[0]->pid;
 	if (!err)
 		err = work_dir_write_pidfile(r->opts, root);
@@ -169,6 +171,7 @@ static int build_and_release(struct restore *r, struct events *events)
 	if (!err)
 		err = tcp_finish(r);
 	files_close(r);
+	standstill_end(looks_on);
 	fault_point("about to let go");
 	if (!err)
 		err = build_release(&b, r->opts->leave_stopped);
