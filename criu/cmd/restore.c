@@ -209,11 +209,13 @@ static int run_stages(struct restore *r, struct events *events)
 }
 
 /* Without --restore-detached the tool stays as long as the root task; its exit status is not ours, as in CRIU. */
-static int after_restore(const struct options *o, pid_t root)
+static int after_restore(const struct options *o, const struct events *events, pid_t root)
 {
 	int status;
 
 	if (o->exec_cmd) {
+		if (setrlimit(RLIMIT_NOFILE, &events->files))
+			return log_errno(-errno, "the limit of open files that %s is to have", o->exec_argv[0]);
 		execvp(o->exec_argv[0], o->exec_argv);
 		return log_errno(-errno, "executing %s", o->exec_argv[0]);
 	}
@@ -251,5 +253,5 @@ int cmd_restore(const struct options *o, struct events *events)
 		events_run(events, STAGE_POST_RESUME, root);
 	image_dir_close(r.dir);
 	arena_free(r.arena);
-	return err ?: after_restore(o, root);
+	return err ?: after_restore(o, events, root);
 }

@@ -30,6 +30,8 @@ const char *stage_name(enum stage stage)
 void events_init(struct events *e, const struct options *o)
 {
 	*e = (struct events) { .opts = o };
+	if (getrlimit(RLIMIT_NOFILE, &e->files))
+		e->files = (struct rlimit) { 1024, RLIM_INFINITY };
 }
 
 void events_add(struct events *e, struct hook *hook)
@@ -93,13 +95,29 @@ static int spawn(pid_t *pid, const struct options *o, const char *script, char *
 	return -err;
 }
 
-static int run_script(const struct options *o, const char *script, enum stage stage, char **env)
+/* A child has the limit that we have at this moment. A hard one that we raised stays: it may be lowered only once. */
+static int spawn_limited(pid_t *pid, const struct events *e, const char *script, char **env)
 {
+	struct rlimit ours, theirs;
+	int err;
+
+	if (getrlimit(RLIMIT_NOFILE, &ours))
+		return -errno;
+	theirs = (struct rlimit) { MIN(e->files.rlim_cur, ours.rlim_max), ours.rlim_max };
+	if (setrlimit(RLIMIT_NOFILE, &theirs))
+		return -errno;
+	err = spawn(pid, e->opts, script, env);
+	return setrlimit(RLIMIT_NOFILE, &ours) ? -errno : err;
+}
+
+static int run_script(const struct events *e, const char *script, enum stage stage, char **env)
+{
+	const struct options *o = e->opts;
 	int status, err;
 	pid_t pid;
 
 	log_debug("running %s for %s", script, stage_name(stage));
-	err = spawn(&pid, o, script, env);
+	err = spawn_limited(&pid, e, script, env);
 	if (err)
 		return log_errno(err, "action script %s (%s): starting it in %s", script, stage_name(stage),
 		                 o->work_dir);
@@ -119,10 +137,11 @@ static int run_script(const struct options *o, const char *script, enum stage st
 	return 0;
 }
 
-static int run_scripts(const struct options *o, enum stage stage, pid_t root_pid)
+static int run_scripts(const struct events *e, enum stage stage, pid_t root_pid)
 {
 	static const char *const prefixes[] = { "CRTOOLS_SCRIPT_ACTION=", "CRTOOLS_IMAGE_DIR=", "CRTOOLS_INIT_PID=" };
 	char action[64], dir[PATH_MAX + 32], init[48] = "", real[PATH_MAX];
+	const struct options *o = e->opts;
 	char *own[] = { action, dir, init };
 	_cleanup_free_ char **env = NULL;
 	int first = 0;
@@ -139,7 +158,7 @@ static int run_scripts(const struct options *o, enum stage stage, pid_t root_pid
 	if (!env)
 		return log_errno(-ENOMEM, "the environment of action scripts");
 	for (size_t i = 0; i < o->n_action_scripts; i++) {
-		int err = run_script(o, o->action_scripts[i], stage, env);
+		int err = run_script(e, o->action_scripts[i], stage, env);
 
 		first = first ? first : err;
 	}
@@ -148,7 +167,7 @@ static int run_scripts(const struct options *o, enum stage stage, pid_t root_pid
 
 int events_run(struct events *e, enum stage stage, pid_t root_pid)
 {
-	int first = run_scripts(e->opts, stage, root_pid);
+	int first = run_scripts(e, stage, root_pid);
 
 	for (struct hook *hook = e->hooks; hook; hook = hook->next) {
 		int err = hook->run(hook->arg, stage, root_pid);

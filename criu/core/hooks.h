@@ -6,6 +6,8 @@
 #ifndef CRIU_CORE_HOOKS_H
 #define CRIU_CORE_HOOKS_H
 
+#include <sys/resource.h>
+
 #include "core/options.h"
 
 enum stage {
@@ -35,10 +37,11 @@ struct hook {
 
 struct events {
 	const struct options *opts;
+	struct rlimit files; /* RLIMIT_NOFILE as the tool was started with: what it executes gets that */
 	struct hook *hooks;
 };
 
-/* No hooks but the action scripts of o, which must outlive *e. */
+/* No hooks but the action scripts of o, which must outlive *e. Before the tool raises its limit of open files. */
 void events_init(struct events *e, const struct options *o);
 
 /* Adds a hook behind those that are there; it belongs to the caller and must outlive *e. */
@@ -46,7 +49,7 @@ void events_add(struct events *e, struct hook *hook);
 
 /*
  * Runs all scripts, then all hooks, also when one fails. A script is what sh -c understands; it runs in the work
- * directory with descriptors 0 to 2 alone, no signal blocked, and in its environment
+ * directory with descriptors 0 to 2 alone, e->files, no signal blocked, and in its environment
  *	CRTOOLS_SCRIPT_ACTION	the stage's name
  *	CRTOOLS_IMAGE_DIR	the absolute path of the image directory
  *	CRTOOLS_INIT_PID	root_pid in our pid namespace, where it is above 0

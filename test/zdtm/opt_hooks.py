@@ -4,6 +4,7 @@
 # zdtm: driver
 # zdtm: timeout 120
 import os
+import resource
 
 from driver import Snapshot, check, children, run_all, scenario, state_of, text
 
@@ -30,6 +31,20 @@ def in_order(s):
     check([g for g in got if g in want] == want, "stages of a restore: %r" % got)
     pids = {x.split()[0]: x.split()[2] for x in text(s.path("stages")).splitlines()}
     check(pids["post-restore"] == str(s.pid), "CRTOOLS_INIT_PID: %r" % pids)
+    s.verify()
+
+
+@scenario
+def limit_of_open_files(s):
+    """What the tool executes has the limit that it was started with, though it raises its own."""
+    s.victim()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    low = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))}
+    note = "echo `ulimit -Sn` `ulimit -Hn` >> %s" % s.path("limits")
+    s.dump("--action-script", note, **low)
+    s.restore("--action-script", note, "--exec-cmd", "--", "/bin/sh", "-c", note, **low)
+    got = set(text(s.path("limits")).splitlines())
+    check(got == {"100 %s" % (hard if hard != resource.RLIM_INFINITY else "unlimited")}, "limits: %r" % got)
     s.verify()
 
 
