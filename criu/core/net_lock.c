@@ -29,6 +29,7 @@
 struct net_lock {
 	struct nft_batch batch;
 	const char *name;
+	bool lifted;
 };
 
 static const char *const set_names[2] = { "tuples4", "tuples6" };
@@ -248,6 +249,7 @@ int net_lock_lift(struct net_lock *lock, const char *lasting)
 	if (!err && lasting)
 		err = put_removal(b, lasting);
 	err = err ?: nft_commit(b);
+	lock->lifted = !err;
 	if (err && lasting) /* one of them is gone already: each by itself */
 		err = net_lock_lift(lock, NULL) ?: net_lock_remove(lasting);
 	return err == -ENOENT ? 0 : err;
@@ -255,7 +257,9 @@ int net_lock_lift(struct net_lock *lock, const char *lasting)
 
 void net_lock_drop(struct net_lock *lock)
 {
-	if (lock)
+	if (lock && lock->lifted)
+		nft_close_unwaited(&lock->batch);
+	else if (lock)
 		nft_close(&lock->batch);
 }
 

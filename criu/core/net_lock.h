@@ -64,8 +64,8 @@ int net_lock_take(struct arena *a, const struct net_lock_spec *spec, const struc
 int net_lock_lift(struct net_lock *lock, const char *lasting);
 
 /*
- * Closes the socket that owns the table, and so unlocks where net_lock_lift() did not: the kernel waits for 10 to 20 ms
- * in it. NULL is nothing.
+ * Closes the socket that owns the table, and so unlocks where net_lock_lift() did not: then the kernel waits for 10 to
+ * 20 ms in it. NULL is nothing.
  */
 void net_lock_drop(struct net_lock *lock);
 

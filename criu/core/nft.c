@@ -31,6 +31,38 @@ void nft_close(struct nft_batch *b)
 	*b = (struct nft_batch) { 0 };
 }
 
+/*
+ * The socket into a queue of a socket that only this queue holds. The kernel's collector of such cycles
+ * (net/unix/garbage.c) closes it, in a thread of its own since 6.10; before that whoever closes the other end, which is
+ * returned. Or a negative errno.
+ */
+static int leave_to_collector(int fd)
+{
+	_cleanup_close_ int in = -1, queue = -1;
+	int sp[2];
+	char c = 0;
+	struct iovec v = { &c, 1 };
+	union {
+		struct cmsghdr h;
+		char room[CMSG_SPACE(sizeof(sp))];
+	} u = { .h = { .cmsg_len = CMSG_LEN(sizeof(sp)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS } };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = u.room, .msg_controllen = sizeof(u.room) };
+
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, sp))
+		return -errno;
+	in = sp[0];
+	queue = sp[1];
+	memcpy(CMSG_DATA(&u.h), (int[2]) { queue, fd }, sizeof(sp));
+	return sendmsg(in, &m, MSG_DONTWAIT) < 0 ? -errno : move_fd(&in);
+}
+
+void nft_close_unwaited(struct nft_batch *b)
+{
+	_cleanup_close_ int last = b->nl ? leave_to_collector(mnl_socket_get_fd(b->nl)) : -1;
+
+	nft_close(b); /* before the close that wakes the collector: the last one waits */
+}
+
 /* The kernel wants a frame around the messages of a transaction. */
 static void frame(struct nft_batch *b, bool begin)
 {

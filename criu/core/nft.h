@@ -18,6 +18,9 @@ struct nft_batch {
 int nft_open(struct nft_batch *b);
 void nft_close(struct nft_batch *b);
 
+/* For one that has removed a table: to close it takes the kernel 10 to 20 ms, which nobody should wait for. */
+void nft_close_unwaited(struct nft_batch *b);
+
 /* A message of type NFT_MSG_*, at the end of the batch; the caller adds attributes and calls nft_end(). NULL: no
  * memory. */
 struct nlmsghdr *nft_begin(struct nft_batch *b, uint16_t type, uint16_t flags);

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/netlink.h>
 #include <net/if.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -187,6 +188,44 @@ static void marked_pass(void **state)
 	arena_free(a);
 }
 
+/* Netlink sockets of nf_tables in this namespace. */
+static int sockets(void)
+{
+	FILE *f = fopen("/proc/thread-self/net/netlink", "r");
+	char line[300];
+	int n = 0, protocol;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		n += sscanf(line, "%*s %d", &protocol) == 1 && protocol == NETLINK_NETFILTER;
+	fclose(f);
+	return n;
+}
+
+/* By somebody else, whom nobody waits for; but it is closed. */
+static void closed_later(void **state)
+{
+	struct arena *a = arena_new();
+	struct net_tuple t = { .family = AF_INET };
+	int before = sockets(), fd = dup(0);
+
+	close(fd);
+	for (int i = 0; i < 20; i++) {
+		struct net_lock *lock;
+
+		assert_int_equal(take(a, "CRIU-soon", NET_LOCK_DUMP, &t, 1, &lock), 0);
+		assert_int_equal(net_lock_lift(lock, NULL), 0);
+		net_lock_drop(lock);
+	}
+	assert_int_equal(dup(0), fd); /* and no descriptor is left */
+	close(fd);
+	for (int i = 0; i < 2000 && sockets() > before; i++)
+		usleep(5000);
+	assert_int_equal(sockets(), before);
+	assert_int_equal(net_lock_there("CRIU-soon"), 0);
+	arena_free(a);
+}
+
 static void ten_thousand(void **state)
 {
 	struct arena *a = arena_new();
@@ -210,10 +249,8 @@ static void ten_thousand(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(locks_and_unlocks),
-		cmocka_unit_test(handed_over),
-		cmocka_unit_test(marked_pass),
-		cmocka_unit_test(ten_thousand),
+		cmocka_unit_test(locks_and_unlocks), cmocka_unit_test(handed_over),  cmocka_unit_test(marked_pass),
+		cmocka_unit_test(closed_later),      cmocka_unit_test(ten_thousand),
 	};
 
 	if (unshare(CLONE_NEWNET)) {
