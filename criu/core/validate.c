@@ -7,6 +7,7 @@
 #include "core/log.h"
 #include "core/long_path.h"
 #include "core/pathfile.h"
+#include "core/table.h"
 #include "core/validate.h"
 
 #define PIECE            (1UL << 18)
@@ -100,9 +101,51 @@ int validate_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 
 /* ---- restore ---- */
 
-static bool is_written(const RegFileEntry *m)
+/* A file that somebody in the tree had open for writing, under the path by which it is opened. */
+struct written {
+	const char *name;
+	UT_hash_handle hh;
+};
+
+struct written_files {
+	struct written *by_name;
+};
+
+static int note_written(struct restore *r, const void *msg, void *arg)
 {
-	return !(m->flags & O_PATH) && (m->flags & O_ACCMODE) != O_RDONLY;
+	struct arena *table_arena = r->arena;
+	struct written_files *all = arg;
+	const RegFileEntry *m = msg;
+	struct written *w;
+
+	if (m->flags & O_PATH || (m->flags & O_ACCMODE) == O_RDONLY)
+		return 0;
+	HASH_FIND(hh, all->by_name, m->name, strlen(m->name), w);
+	if (w)
+		return 0;
+	w = arena_new_of(r->arena, struct written);
+	w->name = m->name;
+	HASH_ADD_KEYPTR(hh, all->by_name, w->name, strlen(w->name), w);
+	return 0;
+}
+
+/* By this descriptor or another: who only reads a log that the tree itself writes is no reason against it. */
+static bool is_written(struct restore *r, const RegFileEntry *m)
+{
+	struct written *w;
+
+	if (!r->written) {
+		r->written = arena_new_of(r->arena, struct written_files);
+		files_all(r, fd_kind_of(FD_TYPES__REG), note_written, r->written);
+	}
+	HASH_FIND(hh, r->written->by_name, m->name, strlen(m->name), w);
+	return w;
+}
+
+/* As tail(1) reads a log: what it had read is as it was, and what came since is what it waits for. */
+static bool is_followed(const RegFileEntry *m)
+{
+	return !(m->flags & O_PATH) && (m->flags & O_ACCMODE) == O_RDONLY && m->pos == m->size;
 }
 
 /* What the task itself wrote after the dump, or in an earlier restore, is no other file. */
@@ -110,9 +153,10 @@ static int check_size(struct restore *r, const RegFileEntry *m, const struct sta
 {
 	if (!m->has_size || (uint64_t)st->st_size == m->size)
 		return 0;
-	if (is_written(m) && (uint64_t)st->st_size > m->size) {
-		log_warn("%s has grown from %llu to %llu bytes since the dump; it was open for writing", m->name,
-		         (unsigned long long)m->size, (unsigned long long)st->st_size);
+	if ((uint64_t)st->st_size > m->size && (is_written(r, m) || is_followed(m))) {
+		log_warn("%s has grown from %llu to %llu bytes since the dump; it was %s", m->name,
+		         (unsigned long long)m->size, (unsigned long long)st->st_size,
+		         is_written(r, m) ? "open for writing" : "read up to its end");
 		return 0;
 	}
 	*why = arena_printf(r->arena, "%s has %llu bytes, but had %llu when it was dumped", m->name,
@@ -155,7 +199,7 @@ static int check_sum(struct restore *r, const RegFileEntry *m, int fd, const cha
 		                    strerror(-err));
 		return err;
 	}
-	if (is_written(m)) {
+	if (is_written(r, m)) {
 		log_warn("%s has changed since the dump (its checksum is %08x, and was %08x); it was open for writing",
 		         m->name, now, m->checksum);
 		return 0;

@@ -62,6 +62,27 @@ def a_log_that_grew(s):
 
 
 @scenario
+def readers_of_a_log_that_grew(s):
+    put(s, "followed", "one\n")
+    put(s, "begun", "one\n")
+    start(s, """
+w = os.open('log', os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644); os.write(w, b'one\\n')
+r, f, b = (os.open(n, os.O_RDONLY) for n in ('log', 'followed', 'begun')); os.read(f, 100); os.read(b, 2)
+""")
+    s.dump("--file-validation", "checksum")
+    restored(s)
+    for n in ("log", "followed"):
+        with open(s.path(n), "a") as f:
+            f.write("two\n")
+    restored(s, warn="followed has grown from 4 to 8 bytes since the dump; it was read up to its end")
+    put(s, "followed", "two\ntwo\n")
+    refused(s, "followed has changed since the dump")
+    put(s, "followed", "one\n")
+    put(s, "begun", "one\ntwo\n")
+    refused(s, "begun has 8 bytes, but had 4")
+
+
+@scenario
 def another_size(s):
     put(s, "data", "12345")
     start(s, "f = os.open('data', os.O_RDONLY)")
