@@ -352,9 +352,10 @@ int diag_find_netlink(struct dump *d, int fd, const struct diag_netlink **out)
 		.ndiag_show = NDIAG_SHOW_GROUPS | NDIAG_SHOW_FLAGS,
 	};
 	struct diag *g = diag_of(d);
+	int err = ask_and_find(g, &g->netlink, fd, take_netlink, &request, sizeof(request), "netlink_diag",
+	                       (const void **)out);
 
-	return ask_and_find(g, &g->netlink, fd, take_netlink, &request, sizeof(request), "netlink_diag",
-	                    (const void **)out);
+	return err == -ENOENT && g->netlink.err ? -EPROTONOSUPPORT : err;
 }
 
 int diag_find_packet(struct dump *d, int fd, const struct diag_packet **out)

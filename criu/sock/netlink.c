@@ -76,7 +76,25 @@ static void tell_lost(const struct fd_info *info, const struct diag_netlink *s)
 		         fd_name(info));
 }
 
-/* The kernel lists those that are bound; an unbound one is all zeros. */
+/* What the socket itself tells: all but whether an answer to it is under way. */
+static int ask_itself(const struct fd_info *info, uint32_t portid, struct diag_netlink *out)
+{
+	struct sockaddr_nl a = { 0 };
+	socklen_t len = sizeof(a);
+
+	if (getpeername(info->fd, (struct sockaddr *)&a, &len))
+		return log_errno(-errno, "%s: whom this netlink socket is connected to", fd_name(info));
+	out->portid = portid;
+	out->dst_portid = a.nl_pid;
+	out->dst_group = a.nl_groups ? (uint32_t)__builtin_ctz(a.nl_groups) + 1 : 0;
+	out->state = a.nl_pid || a.nl_groups ? NETLINK_CONNECTED : 0;
+	return 0;
+}
+
+/*
+ * The kernel lists those that are bound; an unbound one is all zeros. Of many it passes over some: whichever finds no
+ * more room in a message of the answer (__netlink_diag_dump()).
+ */
 static int ask(struct dump *d, const struct fd_info *info, struct diag_netlink *out)
 {
 	const struct diag_netlink *s;
@@ -92,7 +110,7 @@ static int ask(struct dump *d, const struct fd_info *info, struct diag_netlink *
 		return 0;
 	err = diag_find_netlink(d, info->fd, &s);
 	if (err == -ENOENT)
-		return log_errno(err, "%s: the kernel does not list this netlink socket", fd_name(info));
+		return ask_itself(info, a.nl_pid, out);
 	if (!err)
 		*out = *s;
 	return err;

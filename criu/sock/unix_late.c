@@ -94,17 +94,18 @@ int unix_connect_dgram(struct restore *r, struct usk *u)
 	return is_dangling(u) ? connect_dangling(r, u, fd) : 0;
 }
 
-/* Those of a socketpair that are connected to somebody else now, or to nobody: before anything waits in them. */
+/*
+ * Those of a socketpair that are connected to somebody else now, or to nobody: before anything waits in them, since it
+ * would be lost. The former are connected when it is their turn.
+ */
 static int adjust_born(struct restore *r, struct usk *u)
 {
 	_cleanup_close_ int fd = -1;
 
 	if (!u->born || u->connected || (!u->peer && is_dangling(u)))
 		return 0; /* the other half, which is gone, is still to go */
-	if (u->peer)
-		return unix_connect_dgram(r, u);
 	fd = files_borrow(r, u->m->id);
-	u->connected = true;
+	u->connected = !u->peer;
 	return fd < 0 ? fd : disconnect(u, fd);
 }
 
@@ -129,7 +130,8 @@ static int connect_all(struct restore *r, struct unix_restore *all)
 			bool blocks = blocks_peer(at);
 
 			next = NULL;
-			if (!is_dgram(at) || !at->wanted || at->handed || at->incoming || at->connected || at->born)
+			if (!is_dgram(at) || !at->wanted || at->handed || at->incoming || at->connected ||
+			    (at->born && !at->peer))
 				continue;
 			err = unix_connect_dgram(r, at);
 			if (blocks && --at->peer->incoming == 0)
@@ -217,8 +219,10 @@ static int for_made(struct restore *r, struct unix_restore *all, int (*fn)(struc
 
 static int late_all(struct restore *r, struct unix_restore *all)
 {
-	int err = for_made(r, all, adjust_born);
+	int err = for_made(r, all, unix_fill_born);
 
+	if (!err)
+		err = for_made(r, all, adjust_born);
 	if (!err)
 		err = for_made(r, all, fill_first);
 	if (!err)

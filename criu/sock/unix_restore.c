@@ -56,6 +56,14 @@ static int make_plain(struct usk *u)
 	return u->fd < 0 ? log_errno(-errno, "%s: making it", u->text) : 0;
 }
 
+/* Whether one that has no name, but is connected to one that has, was born together with that. */
+static bool is_other_half(const struct usk *u, const struct usk *of)
+{
+	return u->peer == of && !u->name && u->m->type == SOCK_DGRAM && u->m->has_cred_uid && of->m->has_cred_uid &&
+	       u->m->cred_pid == of->m->cred_pid && u->m->cred_uid == of->m->cred_uid &&
+	       u->m->cred_gid == of->m->cred_gid;
+}
+
 /*
  * A datagram socket that shows credentials (SO_PEERCRED) was born by socketpair(2), and so was one that has no name but
  * somebody connected to it. Its other half is the peer, or who is connected to it, or one of ours that will be gone.
@@ -68,7 +76,8 @@ static int make_dgram(struct restore *r, struct usk *u)
 
 	/* Named ones are connected by their names, in the order that they allow; without stamps the two are the same.
 	 */
-	if (peer && peer->name && !(u->m->has_cred_uid && peer->m->has_cred_uid && peer->peer == u))
+	if (peer && peer->name && !(u->m->has_cred_uid && peer->m->has_cred_uid && peer->peer == u) &&
+	    !is_other_half(u, peer))
 		peer = NULL;
 	if (!u->m->has_cred_uid && !peer)
 		return make_plain(u);
@@ -89,10 +98,14 @@ static int make_dgram(struct restore *r, struct usk *u)
 	return 0;
 }
 
-/* Unnamed ones that somebody is connected to come with him, so he is first. */
+/* Unnamed ones that somebody is connected to come with him, so he is first; so do those whose other half he is. */
 static bool comes_with_other(const struct usk *u, bool first)
 {
-	return first && u->m->type == SOCK_DGRAM && !u->name && u->incoming && !(u->peer && !u->peer->name);
+	if (!first || u->m->type != SOCK_DGRAM)
+		return false;
+	if (u->name)
+		return u->from && u->peer != u->from && is_other_half(u->from, u);
+	return u->incoming && !(u->peer && !u->peer->name);
 }
 
 /* One whose peer is gone, and nothing refers to it. */
@@ -140,8 +153,11 @@ static int make_all(struct restore *r, struct unix_restore *all)
 	int err = 0;
 
 	for (struct usk *u = all->by_ino; u; u = u->hh.next)
-		if (u->peer && u->peer != u)
+		if (u->peer && u->peer != u) {
 			u->peer->incoming++;
+			if (u->wanted && !u->peer->from)
+				u->peer->from = u;
+		}
 	for (int first = 1; first >= 0; first--)
 		for (struct usk *u = all->by_ino; u && !err; u = u->hh.next)
 			if (!comes_with_other(u, first))

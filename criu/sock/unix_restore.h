@@ -36,6 +36,7 @@ struct usk {
 	bool filled;       /* its queue is as it was */
 	int fd, temp;      /* temp: its other end, made by us, that will be gone */
 	struct usk *peer;
+	struct usk *from; /* the first that somebody has of those connected to it */
 	enum unix_at at;
 	unsigned scratch;       /* AT_SCRATCH: the number of its folder */
 	const char *hidden;     /* AT_HIDDEN: our folder */

@@ -46,14 +46,9 @@ static int temp_sender(struct restore *r, const struct usk *u, const char *name,
 }
 
 /* The other half of a socketpair that has no name. */
-static struct usk *other_half(struct unix_restore *all, const struct usk *u)
+static struct usk *other_half(const struct usk *u)
 {
-	if (u->peer && u->peer->peer == u)
-		return u->peer;
-	for (struct usk *o = all->by_ino; o; o = o->hh.next)
-		if (o->peer == u && o->wanted && o != u)
-			return o;
-	return NULL;
+	return u->peer && u->peer->peer == u ? u->peer : u->from;
 }
 
 /* The owner of an abstract name, connected to u for a while: only while nothing waits in him, which would be lost. */
@@ -86,7 +81,7 @@ static int send_run(struct restore *r, struct usk *u, const char *name, size_t l
 	if (u->temp >= 0)
 		return queue_send(r, u->m->id, first, n, u->temp);
 	if (!owner && (u->at == AT_NOWHERE || u->born))
-		owner = other_half(all, u);
+		owner = other_half(u);
 	if (owner && owner->peer == u && owner->wanted) {
 		err = unix_connect_dgram(r, owner);
 		from = err ? err : files_borrow(r, owner->m->id);
@@ -139,6 +134,33 @@ int unix_fill_dgram(struct restore *r, struct usk *u, size_t n)
 		err = send_run(r, u, name, len, first, count);
 		first += count;
 	}
+	u->filled = true;
+	return err;
+}
+
+/*
+ * One that is connected to the other half of its socketpair, which is connected elsewhere now: only that half can have
+ * sent what waits, and only as long as it is where it was made.
+ */
+int unix_fill_born(struct restore *r, struct usk *u)
+{
+	const struct usk *half = u->peer;
+	size_t n = queue_count(r, u->m->id), len;
+	_cleanup_close_ int from = -1;
+	int err;
+
+	if (!n || !u->born || !u->connected || !half || !half->born || half->connected || half->peer == u)
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		const char *name = sender_name(r, u, i, &len);
+
+		if (len && (len != half->name_len || memcmp(name, half->name, len))) {
+			lost_name(u, name, len);
+			break;
+		}
+	}
+	from = files_borrow(r, half->m->id);
+	err = from < 0 ? from : queue_send(r, u->m->id, 0, n, from);
 	u->filled = true;
 	return err;
 }
