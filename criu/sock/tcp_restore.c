@@ -134,15 +134,23 @@ static int note_tuple(struct restore *r, const void *msg, void *arg)
 	return 0;
 }
 
+/* Where no connection comes back, the dump's lock has to go all the same. */
+static bool may_be_locked(struct restore *r, const struct tcp_restore *t)
+{
+	return t->n_tuples || t->given_up || net_lock_left_promised(r->inventory);
+}
+
 int tcp_prepare(struct restore *r, const struct fd_kind *kind, tcp_options_fn set_options)
 {
+	bool own;
 	struct tcp_restore *t = state_of(r);
 	int err;
 
 	t->set_options = set_options;
 	err = files_each(r, kind, note_tuple, NULL);
-	if (!err && t->n_tuples)
-		err = tcp_lock_restore(r, &t->lock, t->tuples, t->n_tuples, !r->opts->tcp_close);
+	own = t->n_tuples && !r->opts->tcp_close;
+	if (!err && may_be_locked(r, t))
+		err = tcp_lock_restore(r, &t->lock, t->tuples, t->n_tuples, own);
 	fault_point("network locked");
 	return err;
 }

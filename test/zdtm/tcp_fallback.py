@@ -148,6 +148,26 @@ def address_gone(s):
     subprocess.run("ip addr add 192.0.2.99/32 dev lo".split(), check=True)
 
 
+def rules():
+    return subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+
+
+@scenario
+def all_gone(s):
+    """No connection comes back: the lock that the dump left goes all the same, and not before."""
+    a, peer = pair("192.0.2.99")
+    start(s, dict(gone=a))
+    s.dump("--tcp-established")
+    subprocess.run("ip addr del 192.0.2.99/32 dev lo".split(), check=True)
+    fails(s, "is not on this host")
+    check("CRIU-" in rules(), "a restore that fails has unlocked")
+    fallback(s, "192.0.2.99")
+    says(s, dict(gone=ENDED))
+    check(not rules(), "left: %s" % rules())
+    subprocess.run("ip addr add 192.0.2.99/32 dev lo".split(), check=True)
+    peer.close()
+
+
 @scenario
 def comes_back_later(s):
     """The address is there again: the same images, and the connection goes on."""
@@ -245,8 +265,7 @@ def close_at_restore(s):
     says(s, CLOSED)
     for p in peers:
         gone_from(p)
-    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
-    check(not tables, "left: %s" % tables)
+    check(not rules(), "left: %s" % rules())
 
 
 @scenario

@@ -205,6 +205,18 @@ def other_marks(s):
 
 
 @scenario
+def odd_marks(s):
+    start(s)
+    for mark in ("0", "-1", "0x100000000", "", "abc", "0x"):
+        s.tool("dump", "-t", s.pid, "-D", s.imgs, KEEP, "--network-lock-mark", mark)
+        check(s.rc != 0 and "network-lock-mark" in s.out, "%r: %d, %s" % (mark, s.rc, s.out))
+    s.kill()
+    for mark in ("1", "0x80000000", "0xffffffff"):
+        s.clean_images()
+        through(s, ["--network-lock-mark", mark], [])
+
+
+@scenario
 def a_table_of_crius(s):
     """Behind all of ours, at priority 0, with CRIU's mark; the images do not say whose they are."""
     def swap(s, cs):
