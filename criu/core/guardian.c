@@ -8,6 +8,7 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "core/guardian.h"
 #include "core/log.h"
@@ -51,8 +52,10 @@ static void wait_for_end(struct guardian *g)
 	struct pollfd p = { .fd = g->tool, .events = POLLIN };
 	pid_t pid = 0;
 	int status = 0;
+	bool traces = ptrace(PTRACE_SEIZE, g->thread, 0, PTRACE_O_TRACEEXIT) == 0;
 
-	if (ptrace(PTRACE_SEIZE, g->thread, 0, PTRACE_O_TRACEEXIT) == 0) {
+	undo_log_watch(g->log);
+	if (traces) {
 		while ((pid = waitpid(g->thread, &status, __WALL)) == g->thread || (pid < 0 && errno == EINTR)) {
 			if (pid < 0)
 				continue;
@@ -181,9 +184,22 @@ int guardian_check(const struct guardian *g)
 	return 0;
 }
 
+/* A busy machine may let it wait before it begins. */
+static int wait_until_watched(const struct guardian *g)
+{
+	const struct timespec pause = { .tv_nsec = 50000 };
+	int err = guardian_check(g);
+
+	while (!err && !undo_log_is_watched(g->log)) {
+		nanosleep(&pause, NULL);
+		err = guardian_check(g);
+	}
+	return err;
+}
+
 int guardian_note(struct guardian *g, const struct undo *u)
 {
-	int err = guardian_check(g), number;
+	int err = u->while_stopped ? wait_until_watched(g) : guardian_check(g), number;
 
 	if (err)
 		return err;

@@ -28,7 +28,7 @@ struct entry {
 };
 
 struct undo_log {
-	uint32_t committed, ended;
+	uint32_t watched, committed, ended;
 	uint32_t n;
 	uint32_t strings; /* where they begin */
 	struct entry entries[];
@@ -99,6 +99,16 @@ void undo_log_forget(struct undo_log *log, int number)
 		__atomic_store_n(&log->n, log->n - 1, __ATOMIC_RELEASE);
 		log->strings = strings;
 	}
+}
+
+void undo_log_watch(struct undo_log *log)
+{
+	__atomic_store_n(&log->watched, 1, __ATOMIC_RELEASE);
+}
+
+bool undo_log_is_watched(const struct undo_log *log)
+{
+	return __atomic_load_n(&log->watched, __ATOMIC_ACQUIRE);
 }
 
 void undo_log_commit(struct undo_log *log)

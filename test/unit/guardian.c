@@ -328,6 +328,42 @@ static void test_guardian_killed(void **state)
 	assert_int_equal(status, 0);
 }
 
+static pid_t tracer(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	char line[200];
+	int pid = -1;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "TracerPid: %d", &pid) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return pid;
+}
+
+static int nothing(const struct undo *u)
+{
+	return 0;
+}
+
+/* What is to be taken back while the tool is stopped is not noted before the guardian can stop it. */
+static void test_watches(void **state)
+{
+	struct undo u = { .type = UNDO_CALL, .call = nothing, .while_stopped = true };
+
+	for (int i = 0; i < 20; i++) {
+		struct guardian *g;
+		pid_t pid;
+
+		assert_int_equal(guardian_start(&g), 0);
+		assert_int_equal(guardian_note(g, &u), 0);
+		pid = tracer();
+		guardian_stop(g, false);
+		assert_int_not_equal(pid, 0);
+	}
+}
+
 /* Many entries; numbers that were dropped are used again, others keep theirs. */
 static void test_many(void **state)
 {
@@ -395,6 +431,7 @@ int main(void)
 		cmocka_unit_test(test_stopped),
 		cmocka_unit_test(test_rolled_back),
 		cmocka_unit_test(test_guardian_killed),
+		cmocka_unit_test(test_watches),
 		cmocka_unit_test(test_many),
 	};
 

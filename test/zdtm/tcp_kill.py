@@ -9,7 +9,6 @@
 import contextlib
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +16,7 @@ import time
 
 from case import Skipped
 from driver import check, children, reap, run_all, scenario, state_of, text, tree, wait_for
-from tcp_peers import Streams, connect, exchange, inside_flows, own_network, ruleset, shell, sockets_of, start, tables
+from tcp_peers import Streams, connect, exchange, inside_flows, own_network, ruleset, run_id, shell, sockets_of, start, table_of_crius, tables
 
 KEEP = "--tcp-established"
 KILLS = 300 if os.environ.get("STRESS") else 20
@@ -33,6 +32,7 @@ class Victim:
 
     def __init__(self, s, method=None):
         self.s = s
+        self.crius = False
         s.method = ["--network-lock", method] if method else []
         start(s, inside=3)
         self.streams = Streams(s, 3, most=4000, pause=0.001)
@@ -59,8 +59,7 @@ class Victim:
 
     def locked(self, why):
         """Exactly the dump's table is there beside what was."""
-        raw = open(os.path.join(self.s.imgs, "inventory.img"), "rb").read()
-        name = "CRIU-" + re.search(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", raw)[0].decode()
+        name = "CRIU-" + run_id(self.s)
         if self.s.method:
             chains = {w for line in ruleset().splitlines() for w in line.split() if w.startswith("CRIU")}
             check(chains == {"CRIU-%s-%s" % (c, name[5:25]) for c in "iom"}, "%s: chains %s" % (why, chains))
@@ -73,6 +72,9 @@ class Victim:
         check(not guardians(), "%s: the guardian does not end" % why)
         if self.s.proc:
             self.s.proc.poll()
+
+    def edited(self):
+        return ["--allow-edited-images"] if self.crius else []
 
     def end(self):
         self.streams.finish()
@@ -105,7 +107,7 @@ def tool(s, command, *opts, kill_after=None, together=False):
 
 
 def restore(v, why):
-    rc, _ = tool(v.s, "restore")
+    rc, _ = tool(v.s, "restore", *v.edited())
     check(rc == 0, "%s: the restore ends with %d" % (why, rc))
     v.calm(why)
     v.unharmed(why + ", restored")
@@ -128,8 +130,8 @@ def killed_dump(v, why, *opts, **kw):
 
 def killed_restore(v, why, *opts, **kw):
     """Ends with a checkpoint and a lock, and no victim. Whether the restore was killed."""
-    images = v.s.images()
-    rc, _ = tool(v.s, "restore", *opts, **kw)
+    images, there = v.s.images(), ruleset()
+    rc, _ = tool(v.s, "restore", *opts, *v.edited(), **kw)
     v.calm(why)
     if rc == 0 or not wait_for(lambda: reap() or not v.alive(), 0.5):
         v.unharmed(why + ", committed")
@@ -137,6 +139,7 @@ def killed_restore(v, why, *opts, **kw):
     else:
         check(wait_for(lambda: reap() or all(state_of(p) == "gone" for p in v.sockets), 5), "%s: a half-made task is left" % why)
         v.locked(why)
+        check(v.s.method or ruleset() == there, "%s: rules: %s" % (why, ruleset()))
         check(v.s.images() == images, "%s: the images are others" % why)
     return rc == KILLED
 
@@ -147,6 +150,8 @@ def whole_dump(v):
     check(rc == 0, "a dump that nobody kills ends with %d" % rc)
     v.s.gone()
     v.locked("after a dump")
+    if v.crius:
+        table_of_crius(v.s)
     return seconds
 
 
@@ -176,6 +181,23 @@ def points_of_a_restore(s):
 @scenario
 def random_instants(s):
     at_random(Victim(s), KILLS)
+
+
+@scenario
+def random_instants_over_a_table_of_crius(s):
+    """What a restore has found stays as it was, or goes as a whole."""
+    v = Victim(s)
+    v.crius = True
+    length = whole_dump(v) * 1.1
+    for i in range(KILLS):
+        when = length * i / KILLS
+        killed_restore(v, "restore %d over a table of CRIU's killed after %.2f ms" % (i, when * 1000), kill_after=when)
+    n = 1
+    while killed_restore(v, "restore over a table of CRIU's killed at point %d" % n, "--test-kill-at", n):
+        n += 1
+    check(n > 15, "%d points only" % n)
+    restore(v, "after all kills")
+    v.end()
 
 
 @scenario

@@ -6,20 +6,15 @@
 # zdtm: needs-root
 # zdtm: needs nft
 import os
-import re
 import shutil
 import socket
 import time
 
 from case import Skipped
 from driver import check, run_all, scenario, text, wait_for
-from tcp_peers import Streams, connect, end, exchange, inside_flows, own_network, ruleset, shell, start, tables
+from tcp_peers import Streams, connect, end, exchange, inside_flows, own_network, ruleset, run_id, shell, start, table_of_crius, tables
 
 KEEP = "--tcp-established"
-
-
-def run_id(s):
-    return re.search(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", open(os.path.join(s.imgs, "inventory.img"), "rb").read())[0].decode()
 
 
 def log(s, name="restore.log"):
@@ -219,46 +214,7 @@ def odd_marks(s):
 @scenario
 def a_table_of_crius(s):
     """Behind all of ours, at priority 0, with CRIU's mark; the images do not say whose they are."""
-    def swap(s, cs):
-        name = "CRIU-" + run_id(s)
-        shell("nft delete table inet " + name)
-        port = s.address[1]
-        drops = "; ".join("tcp sport %d tcp dport %d drop" % p for c in cs
-                          for p in ((port, c.getsockname()[1]), (c.getsockname()[1], port)))
-        chain = "type filter hook %s priority 0; meta mark 0xc114 accept; " + drops
-        shell("nft 'table inet %s { chain output { %s; }; chain input { %s; }; }'" % (name, chain % "output", chain % "input"))
-        strip_our_fields(s)
-    through(s, [], ["--allow-edited-images"], swap)
-
-
-def strip_our_fields(s):
-    """The inventory without fields from 1000 on, as CRIU writes it."""
-    path = os.path.join(s.imgs, "inventory.img")
-    raw = open(path, "rb").read()
-    magic, body = raw[:4], raw[8:]
-    out, i = b"", 0
-
-    def varint(i):
-        v = shift = 0
-        while True:
-            b = body[i]
-            v |= (b & 127) << shift
-            shift, i = shift + 7, i + 1
-            if not b & 128:
-                return v, i
-    while i < len(body):
-        begin = i
-        tag, i = varint(i)
-        if tag & 7 == 0:
-            _, i = varint(i)
-        elif tag & 7 == 2:
-            n, i = varint(i)
-            i += n
-        else:
-            i += 8 if tag & 7 == 1 else 4
-        if tag >> 3 < 1000:
-            out += body[begin:i]
-    open(path, "wb").write(magic + len(out).to_bytes(4, "little") + out)
+    through(s, [], ["--allow-edited-images"], lambda s, cs: table_of_crius(s))
 
 
 @scenario

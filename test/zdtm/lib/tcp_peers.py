@@ -6,6 +6,7 @@ and says so in files: inside (how many exchanges), inside.wrong.
 """
 import ctypes
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -189,7 +190,6 @@ def sockets_of(pid):
 
 def ruleset():
     """What nft lists, without counters."""
-    import re
     out = subprocess.run(["nft", "-n", "list", "ruleset"], capture_output=True, text=True, timeout=60)
     check(out.returncode == 0, "nft: %s" % out.stderr)
     return re.sub(r"counter packets \d+ bytes \d+", "counter", out.stdout)
@@ -203,6 +203,54 @@ def shell(line):
     p = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60)
     check(p.returncode == 0, "%s: %s" % (line, p.stdout + p.stderr))
     return p.stdout
+
+
+def run_id(s):
+    """dump_criu_run_id of the images."""
+    raw = open(os.path.join(s.imgs, "inventory.img"), "rb").read()
+    return re.search(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", raw)[0].decode()
+
+
+def table_of_crius(s):
+    """Instead of ours, as CRIU leaves it: behind all of ours, at priority 0, with another mark. The images do not say whose they are."""
+    name = "CRIU-" + run_id(s)
+    ours = re.findall(r"\S+ \. (\d+) \. \S+ \. (\d+)", shell("nft -n list table inet " + name))
+    check(ours, "no connections in the table")
+    drops = "; ".join("tcp sport %s tcp dport %s drop" % p for a, b in ours for p in ((a, b), (b, a)))
+    chain = "type filter hook %s priority 0; meta mark 0xc114 accept; " + drops
+    shell("nft 'delete table inet %s; table inet %s { chain output { %s; }; chain input { %s; }; }'" %
+          (name, name, chain % "output", chain % "input"))
+    strip_our_fields(s)
+
+
+def strip_our_fields(s):
+    """The inventory without fields from 1000 on, as CRIU writes it."""
+    path = os.path.join(s.imgs, "inventory.img")
+    raw = open(path, "rb").read()
+    magic, body = raw[:4], raw[8:]
+    out, i = b"", 0
+
+    def varint(i):
+        v = shift = 0
+        while True:
+            b = body[i]
+            v |= (b & 127) << shift
+            shift, i = shift + 7, i + 1
+            if not b & 128:
+                return v, i
+    while i < len(body):
+        begin = i
+        tag, i = varint(i)
+        if tag & 7 == 0:
+            _, i = varint(i)
+        elif tag & 7 == 2:
+            n, i = varint(i)
+            i += n
+        else:
+            i += 8 if tag & 7 == 1 else 4
+        if tag >> 3 < 1000:
+            out += body[begin:i]
+    open(path, "wb").write(magic + len(out).to_bytes(4, "little") + out)
 
 
 def own_network():
