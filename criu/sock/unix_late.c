@@ -187,10 +187,16 @@ static int shut_one(struct restore *r, struct usk *u)
 /* The peer goes; with something unread it leaves an error behind. */
 static int close_temp(struct restore *r, struct usk *u)
 {
-	_cleanup_close_ int temp = move_fd(&u->temp), fd = -1;
+	const ProtobufCBinaryData *name = &u->m->peer_name;
+	_cleanup_close_ int temp = -1, fd = -1;
+	int err = 0;
 
-	if (temp < 0 || is_dgram(u) || u->m->error != ECONNRESET)
-		return 0;
+	if (u->temp >= 0 && is_dgram(u) && is_dangling(u) && u->m->has_peer_name && name->len)
+		err = unix_name_half(r, u, (const char *)name->data,
+		                     name->data[0] ? strnlen((const char *)name->data, name->len) : name->len);
+	temp = move_fd(&u->temp);
+	if (err || temp < 0 || is_dgram(u) || u->m->error != ECONNRESET)
+		return err;
 	fd = files_borrow(r, u->m->id);
 	if (fd < 0)
 		return fd;

@@ -14,6 +14,9 @@ bool unix_needs_owner(struct restore *r, const struct usk *u);
 /* Brings back the n messages that wait in a datagram socket, from senders with the names that they had. */
 int unix_fill_dgram(struct restore *r, struct usk *u, size_t n);
 
+/* Gives the other half of a datagram socketpair, which will be gone, the name that it had, when it has none yet. */
+int unix_name_half(struct restore *r, struct usk *u, const char *name, size_t len);
+
 /* First of all: what the other half of a socketpair sent before it was connected elsewhere. */
 int unix_fill_born(struct restore *r, struct usk *u);
 

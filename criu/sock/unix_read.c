@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <time.h>
 #include <sys/stat.h>
 
 #include "core/external.h"
@@ -190,6 +191,22 @@ static const char *check_dgram_peer(struct restore *r, const struct usk *u)
 	return u->peer->m->uflags & USK_EXTERN ? check_extern(r, u->peer) : NULL;
 }
 
+/*
+ * A socket that lay in a queue which only sockets in queues lead to outlives its processes: the kernel finds it soon
+ * after (net/unix/garbage.c; whenever a unix socket is closed, it looks). So a name that is taken may be free in a
+ * moment; a second is enough for all of them.
+ */
+static bool may_be_free_soon(struct restore *r, int err)
+{
+	struct timespec t = { .tv_nsec = 10000000 };
+
+	if (err != -EADDRINUSE || unix_restore_of(r)->waited >= 100)
+		return false;
+	unix_restore_of(r)->waited++;
+	nanosleep(&t, NULL);
+	return true;
+}
+
 static const char *check_file(struct restore *r, const struct usk *u)
 {
 	const char *dir, *base;
@@ -201,7 +218,9 @@ static const char *check_file(struct restore *r, const struct usk *u)
 	fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return arena_printf(r->arena, "the folder of its socket file, %s: %s", dir, strerror(errno));
-	err = unix_taken(fd, base);
+	do
+		err = unix_taken(fd, base);
+	while (may_be_free_soon(r, err));
 	if (!err || err == -ENOENT)
 		return NULL;
 	return arena_printf(r->arena, "%s/%s: %s", dir, base,
@@ -212,11 +231,16 @@ static const char *check_file(struct restore *r, const struct usk *u)
 
 static const char *check_abstract(struct restore *r, const struct usk *u)
 {
-	_cleanup_close_ int fd = socket(AF_UNIX, (int)u->m->type | SOCK_CLOEXEC, 0);
 	struct sockaddr_un a;
 	socklen_t len = unix_address(&a, u->name, u->name_len);
+	int err;
 
-	if (fd >= 0 && bind(fd, (struct sockaddr *)&a, len) && errno == EADDRINUSE)
+	do {
+		_cleanup_close_ int fd = socket(AF_UNIX, (int)u->m->type | SOCK_CLOEXEC, 0);
+
+		err = fd >= 0 && bind(fd, (struct sockaddr *)&a, len) ? -errno : 0;
+	} while (may_be_free_soon(r, err));
+	if (err == -EADDRINUSE)
 		return arena_printf(r->arena, "%s: another socket has this abstract name now", u->text);
 	return NULL;
 }

@@ -35,6 +35,7 @@ struct usk {
 	bool listens;      /* clients can connect */
 	bool filled;       /* its queue is as it was */
 	int fd, temp;      /* temp: its other end, made by us, that will be gone */
+	bool temp_named;
 	struct usk *peer;
 	struct usk *from; /* the first that somebody has of those connected to it */
 	enum unix_at at;
@@ -54,6 +55,7 @@ struct unix_restore {
 	struct unix_listener *listeners; /* temporary ones */
 	int scratch;                     /* its root, or -1 */
 	unsigned n_scratch;
+	unsigned waited; /* for names that are taken */
 	bool late_done;
 };
 

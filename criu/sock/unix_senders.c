@@ -71,6 +71,14 @@ static int send_himself(struct restore *r, const struct usk *u, const struct usk
 	return err;
 }
 
+int unix_name_half(struct restore *r, struct usk *u, const char *name, size_t len)
+{
+	if (u->temp_named)
+		return 0;
+	u->temp_named = true;
+	return unix_name_temp(r, u->temp, name, len, u->text);
+}
+
 static int send_run(struct restore *r, struct usk *u, const char *name, size_t len, size_t first, size_t n)
 {
 	struct unix_restore *all = unix_restore_of(r);
@@ -78,8 +86,10 @@ static int send_run(struct restore *r, struct usk *u, const char *name, size_t l
 	_cleanup_close_ int from = -1;
 	int err;
 
-	if (u->temp >= 0)
-		return queue_send(r, u->m->id, first, n, u->temp);
+	if (u->temp >= 0) {
+		err = len ? unix_name_half(r, u, name, len) : 0;
+		return err ?: queue_send(r, u->m->id, first, n, u->temp);
+	}
 	if (!owner && (u->at == AT_NOWHERE || u->born))
 		owner = other_half(u);
 	if (owner && owner->peer == u && owner->wanted) {
