@@ -164,7 +164,7 @@ static void expect(int fd, const char *bytes, size_t len, bool eof)
 		struct pollfd pfd = { .fd = fd, .events = POLLIN };
 		ssize_t r;
 
-		assert_int_equal(poll(&pfd, 1, 10000), 1);
+		assert_int_equal(poll(&pfd, 1, 60000), 1);
 		r = recv(fd, got + n, len + 1 - n, MSG_DONTWAIT);
 		if (r <= 0) {
 			assert_int_equal(r, 0);

@@ -3,7 +3,6 @@
  * 100,000 descriptors in a tree (as far as the hard limit lets one task have them), more than the tool may have itself:
  * files, pipes with a byte in each, and the same description under two numbers.
  *
- * zdtm: timeout 60
  */
 #include <sys/resource.h>
 #include <sys/wait.h>

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 # Two pairs of tasks, and each pair shares more than half of the descriptors that a task (and the tool) may have.
-# zdtm: timeout 120
+# zdtm: timeout 300
 import ctypes
 import os
 import resource

@@ -23,7 +23,7 @@ def start(s, setup):
     s.proc = subprocess.Popen([sys.executable, "-c", PROGRAM, setup], cwd=s.dir, stdin=subprocess.DEVNULL,
                               stdout=subprocess.DEVNULL, stderr=open(s.path("err"), "a"), start_new_session=True)
     s.pid = s.proc.pid
-    check(wait_for(lambda: os.path.exists(s.path("ready")) or s.proc.poll() is not None, 20), "not ready")
+    check(wait_for(lambda: os.path.exists(s.path("ready")) or s.proc.poll() is not None), "not ready")
     check(s.proc.poll() is None, "the victim: " + text(s.path("err")))
 
 
@@ -172,12 +172,12 @@ else:
     b = os.open('b', os.O_RDWR)
     m = open('mapped'); map = mmap.mmap(m.fileno(), 4096, prot=mmap.PROT_READ); m.close()
     os.mkdir('cwd'); os.chdir('cwd')
+    while not os.path.exists('../seen'): time.sleep(0.01)
     open('../ready', 'w').close()
     while True: time.sleep(0.01)
 while not os.path.exists('cwd'): time.sleep(0.01)
+open('seen', 'w').close()
 """)
-    check(wait_for(lambda: len(tree(s.pid)) == 2, 5), "no child")
-    time.sleep(0.05)
     kid = [p for p in tree(s.pid) if p != s.pid][0]
     s.dump()
     for n in ("a", "b", "mapped", "both"):

@@ -55,7 +55,7 @@ def start(s, setup, looks):
     s.proc = subprocess.Popen([sys.executable, "-c", PROGRAM, setup, looks], cwd=s.dir, stdin=subprocess.DEVNULL,
                               stdout=subprocess.DEVNULL, stderr=open(s.path("err"), "a"), start_new_session=True)
     s.pid = s.proc.pid
-    check(wait_for(lambda: os.path.exists(s.path("ready")) or s.proc.poll() is not None, 20), "not ready")
+    check(wait_for(lambda: os.path.exists(s.path("ready")) or s.proc.poll() is not None), "not ready")
     check(s.proc.poll() is None, "the victim: " + text(s.path("err")))
 
 

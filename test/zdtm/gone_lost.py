@@ -51,7 +51,7 @@ class Ends:
         b.close()
         os.close(w)
         os.close(r)
-        check(wait_for(lambda: os.path.exists(s.path("ready")), 20), "not ready: " + text(s.path("err")))
+        check(wait_for(lambda: os.path.exists(s.path("ready"))), "not ready: " + text(s.path("err")))
         self.a.send(b"before")
         self.b.send(b"one")
         self.b.send(b"two")

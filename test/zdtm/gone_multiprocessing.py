@@ -4,7 +4,7 @@
 # workers: a ring buffer in named shared memory, semaphores that are still in /dev/shm), restored 20 times from one set of images.
 # zdtm: driver
 # zdtm: needs-root
-# zdtm: timeout 120
+# zdtm: timeout 300
 import ctypes
 import os
 import subprocess
@@ -24,7 +24,7 @@ def worker(n, tasks, results, lock, event, barrier, counter, ring_name, go):
         with lock:
             counter.value += 1
         ring.buf[n] = x & 0xff
-        barrier.wait(20)
+        barrier.wait(60)
         results.put((n, x * x))
 
 def main():
@@ -41,7 +41,7 @@ def main():
         for n in range(2):
             tasks.put(x + n)
             go[n].release()
-        barrier.wait(20)
+        barrier.wait(60)
         got = sorted([results.get(), results.get()])
         done += 2
         assert sorted(v for _, v in got) == [x * x, (x + 1) * (x + 1)], got
@@ -55,7 +55,7 @@ def main():
     open('ready', 'w').close()
     while not os.path.exists('ask'): time.sleep(0.01)
     try:
-        assert tasks.get(timeout=20) == 77
+        assert tasks.get(timeout=60) == 77
         for x in range(10, 20): work(x)
         said = 'well %d' % counter.value
     except BaseException as e:
@@ -79,7 +79,7 @@ def go(s, method, times):
     s.proc = subprocess.Popen([sys.executable, s.path("prog.py"), method], cwd=s.dir, stdin=subprocess.DEVNULL,
                               stdout=subprocess.DEVNULL, stderr=open(s.path("err"), "a"), start_new_session=True)
     s.pid = s.proc.pid
-    check(wait_for(lambda: os.path.exists(s.path("ready")) or s.proc.poll() is not None, 40), "not ready")
+    check(wait_for(lambda: os.path.exists(s.path("ready")) or s.proc.poll() is not None), "not ready")
     check(s.proc.poll() is None, "the victim: " + text(s.path("err")))
     maps = "".join(text("/proc/%d/maps" % p) for p in tree(s.pid))
     check("/dev/shm/sem." in maps and "(deleted)" in maps, "no semaphore by a deleted name")
@@ -94,12 +94,12 @@ def go(s, method, times):
         s.restore()
         check(sorted(tree(s.pid)) == sorted(pids), "restore %d: processes %r, not %r" % (i, tree(s.pid), pids))
         open(s.path("ask"), "w").close()
-        said = wait_for(lambda: os.path.exists(s.path("answer")), 30) and text(s.path("answer"))
+        said = wait_for(lambda: os.path.exists(s.path("answer"))) and text(s.path("answer"))
         check(said == "well 24", "restore %d: %s %s" % (i, said, text(s.path("err"))))
         for n in ("ask", "answer"):
             os.unlink(s.path(n))
         s.kill()
-        check(wait_for(lambda: reap() or all(state_of(p) == "gone" for p in pids), 5), "not all are gone")
+        check(wait_for(lambda: reap() or all(state_of(p) == "gone" for p in pids)), "not all are gone")
         check(names() == shm, "restore %d changed /dev/shm: %r, it was %r" % (i, names(), shm))
 
 

@@ -3,7 +3,7 @@
 # What the images hold: crit of CRIU decodes each one whose kind it knows; the tree in them is the tree that was; zero pages,
 # untouched pages and unchanged pages of files are not stored.
 # zdtm: driver
-# zdtm: timeout 120
+# zdtm: timeout 300
 import json
 import os
 import shutil

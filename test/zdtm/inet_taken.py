@@ -39,7 +39,7 @@ def fails(s, *words):
     check(s.rc != 0, "restored all the same")
     for w in words:
         check(w in said, "the error does not say %r: %s" % (w, said))
-    check(wait_for(lambda: reap() or not children(os.getpid()), 5), "something is left")
+    check(wait_for(lambda: reap() or not children(os.getpid())), "something is left")
 
 
 @scenario

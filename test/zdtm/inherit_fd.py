@@ -32,7 +32,7 @@ def end(s):
     except ProcessLookupError:
         pass
     s.gone()
-    check(wait_for(lambda: group_is_gone(s.pid), 10), "some of the group are left")
+    check(wait_for(lambda: group_is_gone(s.pid)), "some of the group are left")
 
 
 def read_lines(fd, n):
@@ -80,13 +80,13 @@ def stdout_to_another_file(s):
     out = open(s.path("old"), "w")
     start(s, COUNT, stdout=out, stderr=subprocess.DEVNULL)
     out.close()
-    check(wait_for(lambda: text(s.path("old")).count("\n") > 4, 10), "no lines")
+    check(wait_for(lambda: text(s.path("old")).count("\n") > 4), "no lines")
     s.dump()
     size = os.path.getsize(s.path("old"))
     for name in (s.path("old"), s.path("old")[1:]):
         with open(s.path("new"), "w") as new:
             s.restore("--inherit-fd", "fd[%d]:%s" % (new.fileno(), name), pass_fds=[new.fileno()])
-        check(wait_for(lambda: text(s.path("new")).count("\n") > 4, 10), "no lines in the new file")
+        check(wait_for(lambda: text(s.path("new")).count("\n") > 4), "no lines in the new file")
         check(os.path.getsize(s.path("old")) == size, "the old file was written to")
         end(s)
 
@@ -137,7 +137,7 @@ def wrong_ones(s):
 @scenario
 def both_ends_in_the_tree(s):
     start(s, "(%s) | while read x; do echo $x >> lines; done" % COUNT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    check(wait_for(lambda: text(s.path("lines")).count("\n") > 4 if os.path.exists(s.path("lines")) else False, 10), "no lines")
+    check(wait_for(lambda: text(s.path("lines")).count("\n") > 4 if os.path.exists(s.path("lines")) else False), "no lines")
     writer = [int(p) for p in text("/proc/%d/task/%d/children" % (s.pid, s.pid)).split()][0]
     name = os.readlink("/proc/%d/fd/1" % writer)
     s.dump()
@@ -145,7 +145,7 @@ def both_ends_in_the_tree(s):
     size = os.path.getsize(s.path("lines"))
     s.restore("--inherit-fd", "fd[%d]:%s" % (w, name), pass_fds=[w])
     os.close(w)
-    check(wait_for(lambda: os.path.getsize(s.path("lines")) > size, 10), "nothing goes through a pipe of which one end was given")
+    check(wait_for(lambda: os.path.getsize(s.path("lines")) > size), "nothing goes through a pipe of which one end was given")
     os.close(r)
     end(s)
 
@@ -171,7 +171,7 @@ def one_for_two(s):
         check(more, "the pipe ended")
         got += more
     end(s)
-    check(wait_for(lambda: not os.read(r, 1 << 16), 10), "somebody has the pipe still")
+    check(wait_for(lambda: not os.read(r, 1 << 16)), "somebody has the pipe still")
 
 
 @scenario
@@ -187,7 +187,7 @@ def a_file_by_mount_and_inode(s):
     check(s.rc != 0 and key in text(os.path.join(s.imgs, "restore.log")), "it is not missed")
     with open(s.path("new"), "w") as new:
         s.restore("--inherit-fd", "fd[%d]:%s" % (new.fileno(), key), pass_fds=[new.fileno()])
-    check(wait_for(lambda: text(s.path("new")).count("\n") > 4, 10), "no lines in the new file")
+    check(wait_for(lambda: text(s.path("new")).count("\n") > 4), "no lines in the new file")
     end(s)
 
 
@@ -195,7 +195,7 @@ def a_file_by_mount_and_inode(s):
 def a_marker(s):
     out = open(s.path("out"), "a")
     start(s, COUNT, stdout=out, stderr=subprocess.DEVNULL)
-    check(wait_for(lambda: text(s.path("out")).count("\n") > 4, 10), "no lines")
+    check(wait_for(lambda: text(s.path("out")).count("\n") > 4), "no lines")
     s.dump()
     s.restore("--inherit-fd", "debug[%d]:here it was restored" % out.fileno(), pass_fds=[out.fileno()])
     check("here it was restored\n" in text(s.path("out")), "no marker")

@@ -19,7 +19,7 @@ def conflict(s, program, take, words):
     check(s.rc != 0, "restored over a lock that is held")
     for w in (*words, "pid %d (" % os.getpid()):
         check(w in said, "the error does not say %r: %s" % (w, said))
-    check(wait_for(lambda: reap() or not children(os.getpid()), 5), "something is left")
+    check(wait_for(lambda: reap() or not children(os.getpid())), "something is left")
     for fd in fds:
         os.close(fd)
     s.restore()

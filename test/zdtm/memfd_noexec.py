@@ -13,7 +13,7 @@ SYSCTL = "/proc/sys/vm/memfd_noexec"
 
 
 def wait_for(path):
-    for _ in range(2000):
+    for _ in range(6000):
         if os.path.exists(path):
             return
         time.sleep(0.01)
@@ -51,7 +51,10 @@ def inside(strict):
         sys.exit("with %s: %s" % (strict, p.stderr))
     open("verify", "w").close()
     wait_for("result")
-    time.sleep(0.1)
+    for _ in range(6000):
+        if "FAIL" in read("result") or "PASS" in read("result"):
+            break
+        time.sleep(0.01)
     if "FAIL" in read("result") or "PASS" not in read("result"):
         sys.exit("the victim says %s" % read("result"))
 

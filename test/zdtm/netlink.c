@@ -102,7 +102,7 @@ static void check_event(int fd)
 	/* Nothing of what was before the checkpoint, or of what the restore did. */
 	zdtm_check(poll(&p, 1, 0) == 0, "there is a message already");
 	change_link();
-	zdtm_check(poll(&p, 1, 5000) == 1 && recv(fd, buf, sizeof(buf), 0) > 0 && h->nlmsg_type == RTM_NEWLINK,
+	zdtm_check(poll(&p, 1, 60000) == 1 && recv(fd, buf, sizeof(buf), 0) > 0 && h->nlmsg_type == RTM_NEWLINK,
 	           "no event");
 }
 

@@ -3,7 +3,7 @@
 # Options and where they come from: the command line, configuration files, what is refused by name; the log, its level and
 # place; --display-stats; --version.
 # zdtm: driver
-# zdtm: timeout 120
+# zdtm: timeout 300
 import os
 import re
 

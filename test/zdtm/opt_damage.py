@@ -3,7 +3,7 @@
 # A checkpoint that is cut short, or has a flipped byte in any of its metadata images, is refused with the file's name and
 # nothing is started. One that was edited on purpose is taken with the option that the refusal names.
 # zdtm: driver
-# zdtm: timeout 200
+# zdtm: timeout 300
 import os
 import shutil
 import struct

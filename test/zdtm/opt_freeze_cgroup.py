@@ -46,11 +46,11 @@ class Group:
 
     def freeze(self, on):
         self.write(self.file, str(int(on)) if self.version == 2 else ("FROZEN" if on else "THAWED"))
-        wait_for(lambda: self.state() == ("FROZEN" if on else "THAWED"), 2)
+        wait_for(lambda: self.state() == ("FROZEN" if on else "THAWED"))
 
     def remove(self):
         self.freeze(False)
-        wait_for(lambda: not self.read("cgroup.procs"), 3)
+        wait_for(lambda: not self.read("cgroup.procs"))
         os.rmdir(self.path)
 
 
@@ -70,7 +70,7 @@ def whole_way(s, top, version):
         for point in (1, 3, 6, 10, 15):
             s.tool("dump", "-t", s.pid, "-D", s.imgs, "--freeze-cgroup", g.path, "-R", "-o", "kill.log", "-v4",
                    "--test-kill-at", point)
-            check(wait_for(lambda: g.state() == "THAWED", 3), "killed at %d: the cgroup stays frozen" % point)
+            check(wait_for(lambda: g.state() == "THAWED"), "killed at %d: the cgroup stays frozen" % point)
         s.clean_images()
         s.dump("--freeze-cgroup", g.path)
         check(g.state() == "THAWED" and not g.read("cgroup.procs"), "after the dump: %s %r" % (

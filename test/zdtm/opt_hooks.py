@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Action scripts: all their stages in order with what they are told, their veto; --exec-cmd.
 # zdtm: driver
-# zdtm: timeout 120
+# zdtm: timeout 300
 import os
 import resource
 

@@ -4,7 +4,7 @@
 # the working directory and where --irmap-scan-path says; one below another mount is found by its handle alone.
 # zdtm: driver
 # zdtm: needs-root
-# zdtm: timeout 120
+# zdtm: timeout 300
 import ctypes
 import os
 

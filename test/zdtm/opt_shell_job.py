@@ -29,14 +29,14 @@ class Shell:
     def say(self, line):
         os.write(self.master, line.encode() + b"\n")
 
-    def wait(self, words, seconds=10):
+    def wait(self, words):
         def there():
             try:
                 self.seen += os.read(self.master, 65536).decode(errors="replace")
             except OSError:
                 pass
             return words in self.seen
-        return wait_for(there, seconds)
+        return wait_for(there)
 
     def end(self):
         self.proc.kill()
@@ -49,7 +49,7 @@ def start_job(s):
     s.shell = shell
     s.script("job", 'echo "$$" > jobpid; exec %s/sleeping\n' % os.environ["TESTS"])
     shell.say("./job")
-    check(wait_for(lambda: os.path.exists(s.path("ready")), 10), "the job does not start: %r" % shell.seen)
+    check(wait_for(lambda: os.path.exists(s.path("ready"))), "the job does not start: %r" % shell.seen)
     s.pid = int(text(s.path("jobpid")))
     return shell
 
@@ -62,7 +62,7 @@ def refused_without(s):
     check(s.rc != 0 and "--shell-job" in said, "the refusal (%d) says %s" % (s.rc, said))
     check(not s.images() and state_of(s.pid) == "S", "something is left")
     open(s.path("verify"), "w").close()
-    check(wait_for(lambda: "PASS" in text(s.path("result")), 5), "the job says %r" % text(s.path("result")))
+    check(wait_for(lambda: "PASS" in text(s.path("result"))), "the job says %r" % text(s.path("result")))
     shell.end()
 
 
@@ -73,11 +73,11 @@ def to_another_terminal(s):
     check(sid == first.proc.pid and os.getpgid(s.pid) == s.pid, "it is no job of the shell")
     s.dump("--shell-job", ok=False)
     check(s.rc == 0, "dump: " + s.errors("dump.log"))
-    check(wait_for(lambda: state_of(s.pid) == "gone", 5), "still there")
+    check(wait_for(lambda: state_of(s.pid) == "gone"), "still there")
     first.end()
     second = Shell(s)
     second.say("%s restore -D %s -v4 -o restore.log --shell-job; echo status $?-" % (s.criu, s.imgs))
-    check(wait_for(lambda: state_of(s.pid) in "SR", 10) and state_of(s.pid) != "gone",
+    check(wait_for(lambda: state_of(s.pid) in "SR") and state_of(s.pid) != "gone",
           "not restored: %s %r" % (s.errors("restore.log"), second.seen))
     check(os.getsid(s.pid) == second.proc.pid, "its session is %d, not the second shell's" % os.getsid(s.pid))
     stat = text("/proc/%d/stat" % s.pid).rpartition(")")[2].split()

@@ -52,7 +52,7 @@ class Program:
             s.proc = subprocess.Popen([a.replace("@PORT@", str(PORT)).replace("@DIR@", s.dir) for a in self.command],
                                       stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=s.dir, start_new_session=True)
         s.pid = s.proc.pid
-        check(wait_for(self.listens, 60), "it does not listen: " + text(s.path("program.out"))[-500:])
+        check(wait_for(self.listens), "it does not listen: " + text(s.path("program.out"))[-500:])
 
     def prepare(self):
         pass
@@ -65,7 +65,7 @@ class Program:
             return False
 
     def quiet(self):
-        check(wait_for(lambda: not established(), 10), "connections stay open: %r" % established())
+        check(wait_for(lambda: not established()), "connections stay open: %r" % established())
 
     def rounds(self):
         s = self.s
@@ -124,7 +124,7 @@ class Redis(Program):
         self.say("LPUSH", "list", i)
         # A child of its own, with a copy of its memory.
         check(b"Background saving" in self.say("BGSAVE"), "BGSAVE")
-        check(wait_for(lambda: b"rdb_bgsave_in_progress:0" in self.say("INFO", "persistence"), 30), "the save does not end")
+        check(wait_for(lambda: b"rdb_bgsave_in_progress:0" in self.say("INFO", "persistence")), "the save does not end")
         check(b"rdb_last_bgsave_status:ok" in self.say("INFO", "persistence"), "the save has failed")
 
     def look(self, i):
@@ -138,7 +138,7 @@ class Redis(Program):
 
 class Http(Program):
     def get(self, path, body=None):
-        c = http.client.HTTPConnection("127.0.0.1", PORT, timeout=20)
+        c = http.client.HTTPConnection("127.0.0.1", PORT, timeout=60)
         c.request("POST" if body else "GET", path, body, {"Connection": "close"})
         r = c.getresponse()
         words = r.read()
@@ -166,7 +166,7 @@ http {
             f.write(self.file)
 
     def work(self, i):
-        check(wait_for(lambda: len(tree(self.s.pid)) == 3, 10), "a master and two workers: %r" % tree(self.s.pid))
+        check(wait_for(lambda: len(tree(self.s.pid)) == 3), "a master and two workers: %r" % tree(self.s.pid))
         with open(self.s.path("www/new%d" % i), "w") as f:
             f.write("new %d" % i)
         for _ in range(10):
@@ -180,7 +180,7 @@ http {
         if i > ROUNDS:  # a master that can still start new workers
             old = tree(self.s.pid)[1:]
             os.kill(self.s.pid, 1)
-            check(wait_for(lambda: len(tree(self.s.pid)) == 3 and not set(old) & set(tree(self.s.pid)), 10), "SIGHUP")
+            check(wait_for(lambda: len(tree(self.s.pid)) == 3 and not set(old) & set(tree(self.s.pid))), "SIGHUP")
             check(self.get("/file") == (200, self.file), "the file after SIGHUP")
 
 
@@ -228,7 +228,7 @@ class Server(Http):
                 got = self.get("/item/%d/%d" % (n, k))
                 check(got == (200, b"body %d %d" % (n, k)), "item %d/%d is %r" % (n, k, got))
         now = self.ticks()
-        check(wait_for(lambda: self.ticks() > now, 10), "its timer has stopped at %d" % now)
+        check(wait_for(lambda: self.ticks() > now), "its timer has stopped at %d" % now)
 
 
 class Node(Server):

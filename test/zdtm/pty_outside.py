@@ -13,7 +13,8 @@ import sys
 import termios
 import time
 
-from driver import TOP, check, reap, run_all, scenario, state_of, text, wait_for
+from case import runs
+from driver import TOP, check, run_all, scenario, state_of, text, wait_for
 
 sys.path.insert(0, TOP)
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -86,9 +87,10 @@ def taken_back(s):
             break
         killed += 1
         points += text(s.path("imgs/restore.log"))
-        if not wait_for(lambda: reap() or state_of(s.pid) == "gone", 0.5):
+        if runs(s.pid):
             break  # it was committed
-        check(wait_for(lambda: second.attr() == before, 3), "killed at point %d: %r" % (n, second.attr()))
+        s.gone()
+        check(wait_for(lambda: second.attr() == before), "killed at point %d: %r" % (n, second.attr()))
     check("killed at fault point" in points and ": terminal set" in points, "no restore was killed when it had set it")
     if state_of(s.pid) != "gone":
         s.kill()
@@ -130,7 +132,7 @@ def second_devpts(s):
         s.proc = subprocess.Popen([sys.executable, "victim.py", mount], cwd=s.dir, start_new_session=True,
                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         s.pid = s.proc.pid
-        check(wait_for(lambda: os.path.exists(s.path("ready")), 10), "the victim is not ready")
+        check(wait_for(lambda: os.path.exists(s.path("ready"))), "the victim is not ready")
         for _ in range(3):
             s.dump()
             s.restore()
@@ -140,7 +142,7 @@ def second_devpts(s):
             os.close(m)
             os.close(t)
     finally:
-        wait_for(lambda: LIBC.umount(mount.encode()) == 0, 3)
+        wait_for(lambda: LIBC.umount(mount.encode()) == 0)
 
 
 JOB = """import os, sys, termios, time
@@ -171,17 +173,17 @@ def job_with_dev_tty(s):
                                 start_new_session=True, cwd=s.dir,
                                 preexec_fn=lambda: fcntl.ioctl(pty.slave, termios.TIOCSCTTY, 0))
     shell = session(first, sys.executable, "job.py")
-    check(wait_for(lambda: text(s.path("ready")).isdigit(), 10), "the job does not start")
+    check(wait_for(lambda: text(s.path("ready")).isdigit()), "the job does not start")
     s.pid = int(text(s.path("ready")))
     time.sleep(0.05)
     s.dump("--shell-job", ok=False)
     check(s.rc == 0, "dump: %s" % s.errors("dump.log"))
     shell.wait()
     other = session(second, s.criu, "restore", "-D", s.imgs, "-v4", "-o", "restore.log", "--shell-job")
-    check(wait_for(lambda: state_of(s.pid) != "gone", 5), "not restored: %s" % s.errors("restore.log"))
-    check(wait_for(lambda: not second.attr()[3] & termios.ICANON, 3), "settings were not handed over")
+    check(wait_for(lambda: state_of(s.pid) != "gone"), "not restored: %s" % s.errors("restore.log"))
+    check(wait_for(lambda: not second.attr()[3] & termios.ICANON), "settings were not handed over")
     open(s.path("verify"), "w").close()
-    check(wait_for(lambda: "PASS" in text(s.path("result")), 5), "the job says %r" % text(s.path("result")))
+    check(wait_for(lambda: "PASS" in text(s.path("result"))), "the job says %r" % text(s.path("result")))
     check(b"hello from the job" in os.read(second.master, 999), "its terminal is another")
     other.wait()
     first.close()

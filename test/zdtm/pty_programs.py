@@ -23,7 +23,7 @@ def with_shell(s, *cmd):
 
     def ask(words, answer):
         os.write(rd, words.encode() + b"\n")
-        check(wait_for(lambda: answer in text(s.path("out")), 10), "%r gives %r" % (words, text(s.path("out"))[-500:]))
+        check(wait_for(lambda: answer in text(s.path("out"))), "%r gives %r" % (words, text(s.path("out"))[-500:]))
     ask("var=kept; test -t 0 && echo on''-a-terminal", "on-a-terminal")
     for i in range(3):
         s.dump()

@@ -48,7 +48,7 @@ async def work(n, fd, memory):
             break
         await asyncio.sleep(0.002)
     kid.stdin.close()
-    code = await asyncio.wait_for(kid.wait(), 20)
+    code = await asyncio.wait_for(kid.wait(), 60)
     if code != n + 10 or not i:
         fails.append("child %d ended with %s after %d" % (n, code, i))
 

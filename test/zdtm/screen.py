@@ -11,7 +11,7 @@ from driver import check, run_all, scenario, state_of, text, wait_for
 
 
 def screen(s, *args, ok=True):
-    p = subprocess.run(["screen", *args], cwd=s.dir, text=True, timeout=20, stdin=subprocess.DEVNULL,
+    p = subprocess.run(["screen", *args], cwd=s.dir, text=True, timeout=60, stdin=subprocess.DEVNULL,
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                        env=dict(os.environ, TERM="xterm", HOME=s.dir, SCREENDIR=s.path("dir"), SCREENRC="/dev/null"))
     check(p.returncode == 0 or not ok, "screen %s: %s" % (args, p.stdout))
@@ -23,14 +23,14 @@ def type_into(s, window, words):
 
 
 def has(s, name, words):
-    check(wait_for(lambda: text(s.path(name)) == words, 10), "%s has %r instead of %r" % (name, text(s.path(name)), words))
+    check(wait_for(lambda: text(s.path(name)) == words), "%s has %r instead of %r" % (name, text(s.path(name)), words))
 
 
 @scenario
 def two_windows(s):
     os.mkdir(s.path("dir"), 0o700)
     screen(s, "-dmS", "victim", "bash", "--norc", "--noprofile")
-    check(wait_for(lambda: ".victim" in screen(s, "-ls", ok=False), 10), "it does not start")
+    check(wait_for(lambda: ".victim" in screen(s, "-ls", ok=False)), "it does not start")
     screen(s, "-S", "victim", "-X", "screen", "bash", "--norc", "--noprofile")
     s.pid = int(re.search(r"(\d+)\.victim", screen(s, "-ls", ok=False)).group(1))
     for window in 0, 1:
@@ -44,9 +44,9 @@ def two_windows(s):
             has(s, "out%d" % window, "round %d %d\n" % (i, window))
         s.clean_images()
     screen(s, "-S", "victim", "-X", "screen", "sh", "-c", "tty > new; sleep 100")
-    check(wait_for(lambda: "/dev/pts/" in text(s.path("new")), 10), "a new window: %r" % text(s.path("new")))
+    check(wait_for(lambda: "/dev/pts/" in text(s.path("new"))), "a new window: %r" % text(s.path("new")))
     screen(s, "-S", "victim", "-X", "quit")
-    check(wait_for(lambda: state_of(s.pid) in ("gone", "Z"), 5), "it does not end")
+    check(wait_for(lambda: state_of(s.pid) in ("gone", "Z")), "it does not end")
 
 
 run_all()

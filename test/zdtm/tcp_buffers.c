@@ -47,7 +47,7 @@ static void fill(struct end *e)
 
 static void drain(struct end *from, struct end *to, const char *name)
 {
-	struct timeval patience = { .tv_sec = 20 };
+	struct timeval patience = { .tv_sec = 60 };
 	static char bytes[65536];
 	size_t got = 0;
 	ssize_t n = 1;

@@ -196,7 +196,7 @@ def fin_has_come(s, c):
             if f[1].endswith(":" + ends[0]) and f[2].endswith(":" + ends[1]) and f[3] == "08":
                 return True
         return False
-    check(wait_for(there, 10), "the FIN has not come")
+    check(wait_for(there), "the FIN has not come")
 
 
 @scenario

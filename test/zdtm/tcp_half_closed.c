@@ -157,7 +157,7 @@ static void connected(int l, const struct sockaddr_storage *at, socklen_t len, i
 
 int main(void)
 {
-	struct timeval patience = { .tv_sec = 20 };
+	struct timeval patience = { .tv_sec = 60 };
 	struct sockaddr_storage at[2];
 	int l[2], fds[PAIRS][2], ctl[2], status;
 	socklen_t len[2];

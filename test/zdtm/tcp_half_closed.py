@@ -16,7 +16,7 @@ RESTORES = int(os.environ.get("RESTORES") or (1000 if os.environ.get("STRESS") e
 def ask(s, when):
     """Every pair is in its state, and goes on."""
     open(s.path("ask"), "w").close()
-    wait_for(lambda: not os.path.exists(s.path("ask")) or state_of(s.pid) == "gone", 30)
+    wait_for(lambda: not os.path.exists(s.path("ask")) or state_of(s.pid) == "gone")
     said = text(s.path("result")).strip() if os.path.exists(s.path("result")) else ""
     check(not said, "%s: %s" % (when, " | ".join(said.splitlines()[:4])))
     check(not os.path.exists(s.path("ask")), "%s: no answer" % when)
@@ -31,7 +31,7 @@ def race(s, restores):
         ask(s, "restore %d" % i)
         if i + 1 < restores:
             s.kill()
-            check(wait_for(lambda: reap() or not children(os.getpid()), 5), "not all are gone")
+            check(wait_for(lambda: reap() or not children(os.getpid())), "not all are gone")
     check(tables() == before, "tables are left: %s" % tables())
     s.verify()
 

@@ -14,17 +14,13 @@ import signal
 import subprocess
 import time
 
-from case import Skipped
+from case import Skipped, guardians, runs
 from driver import check, children, reap, run_all, scenario, state_of, text, tree, wait_for
 from tcp_peers import Streams, connect, exchange, inside_flows, own_network, ruleset, run_id, shell, sockets_of, start, table_of_crius, tables
 
 KEEP = "--tcp-established"
 KILLS = 300 if os.environ.get("STRESS") else 20
 KILLED = -signal.SIGKILL
-
-
-def guardians():
-    return [p for p in children(os.getpid()) if text("/proc/%d/comm" % p).startswith("criu") and state_of(p) not in ("Z", "gone")]
 
 
 class Victim:
@@ -68,7 +64,7 @@ class Victim:
         check(there == [["inet", name]], "%s: %s is not alone: %s" % (why, name, there))
 
     def calm(self, why):
-        wait_for(lambda: reap() or not guardians(), 5)
+        wait_for(lambda: reap() or not guardians())
         check(not guardians(), "%s: the guardian does not end" % why)
         if self.s.proc:
             self.s.proc.poll()
@@ -91,7 +87,7 @@ def tool(s, command, *opts, kill_after=None, together=False):
                               *getattr(s, "method", []), *map(str, opts)],
                              cwd=s.dir, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
         try:
-            p.wait(kill_after if kill_after is not None else 60)
+            p.wait(kill_after if kill_after is not None else 120)
         except subprocess.TimeoutExpired:
             for g in [c for c in children(p.pid) if together and text("/proc/%d/comm" % c).startswith("criu-guard")]:
                 with contextlib.suppress(ProcessLookupError):  # the tool has ended it
@@ -133,11 +129,11 @@ def killed_restore(v, why, *opts, **kw):
     images, there = v.s.images(), ruleset()
     rc, _ = tool(v.s, "restore", *opts, *v.edited(), **kw)
     v.calm(why)
-    if rc == 0 or not wait_for(lambda: reap() or not v.alive(), 0.5):
+    if rc == 0 or runs(v.s.pid):
         v.unharmed(why + ", committed")
         whole_dump(v)
     else:
-        check(wait_for(lambda: reap() or all(state_of(p) == "gone" for p in v.sockets), 5), "%s: a half-made task is left" % why)
+        check(wait_for(lambda: reap() or all(state_of(p) == "gone" for p in v.sockets)), "%s: a half-made task is left" % why)
         v.locked(why)
         check(v.s.method or ruleset() == there, "%s: rules: %s" % (why, ruleset()))
         check(v.s.images() == images, "%s: the images are others" % why)
@@ -274,10 +270,10 @@ def both_killed_dump(s, cs, why, *opts, **kw):
     """The tool and its guardian. Nobody puts back what only they knew, but commands can."""
     s.clean_images()
     tool(s, "dump", *opts, together=True, **kw)
-    check(wait_for(lambda: reap() or not guardians(), 5), "%s: the guardian is not gone" % why)
+    check(wait_for(lambda: reap() or not guardians()), "%s: the guardian is not gone" % why)
     if s.proc:
         s.proc.poll()
-    check(wait_for(lambda: not any(t[1].startswith("CRIU-dump") for t in tables()), 5), "%s: %s" % (why, ruleset()))
+    check(wait_for(lambda: not any(t[1].startswith("CRIU-dump") for t in tables())), "%s: %s" % (why, ruleset()))
     if state_of(s.pid) in ("Z", "gone"):
         check("checkpoint.sums" in s.images(), "%s: dead without a checkpoint" % why)
         tool(s, "restore")
@@ -313,9 +309,10 @@ def both_killed(s):
         when = rng.uniform(0, length * 2)
         why = "restore %d killed with its guardian after %.2f ms" % (i, when * 1000)
         tool(s, "restore", together=True, kill_after=when)
-        wait_for(lambda: reap() or not guardians(), 5)
-        if wait_for(lambda: reap() or state_of(s.pid) == "gone", 1):
-            check(wait_for(lambda: ruleset() == there, 5), "%s: %s" % (why, ruleset()))
+        wait_for(lambda: reap() or not guardians())
+        if not runs(s.pid):
+            s.gone()
+            check(wait_for(lambda: ruleset() == there), "%s: %s" % (why, ruleset()))
             continue
         if tables():  # between the commit and the unlocking
             check(s.tool("unlock", "-D", s.imgs) == 0, s.out)

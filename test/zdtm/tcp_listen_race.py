@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Somebody listens at the port of connections that are being restored, again and again, with SO_REUSEADDR like theirs
 # (tcp_listen.c). Before and after that never fails. Meanwhile it may within one system call of the kernel's: leaving
-# TCP_REPAIR takes SO_REUSEADDR away, and there is no call that does both. So: at most once in a while, not as long as a
-# queue is being filled. And a listener that was there before the restore stays, and does not stop it.
+# TCP_REPAIR takes SO_REUSEADDR away, and there is no call that does both. So: at most once in a while, not whenever a
+# queue is filled; how long it then lasts says only how long the tool waited for a processor. And a listener that was there
+# before the restore stays, and does not stop it.
 # zdtm: driver
 # zdtm: exclusive
 # zdtm: timeout 600
@@ -22,13 +23,13 @@ PROGRAM = os.path.join(os.environ["TESTS"], "tcp_listen")
 def start(s):
     s.proc = subprocess.Popen([PROGRAM, "closed"], cwd=s.dir, stdin=subprocess.DEVNULL, start_new_session=True)
     s.pid = s.proc.pid
-    check(wait_for(lambda: os.path.exists(s.path("ready")), 20), "the victim is not ready")
+    check(wait_for(lambda: os.path.exists(s.path("ready"))), "the victim is not ready")
     s.port = int(text(s.path("port")))
 
 
 def ask(s):
     open(s.path("ask"), "w").close()
-    wait_for(lambda: not os.path.exists(s.path("ask")) or state_of(s.pid) == "gone", 30)
+    wait_for(lambda: not os.path.exists(s.path("ask")) or state_of(s.pid) == "gone")
     said = text(s.path("result")).strip() if os.path.exists(s.path("result")) else ""
     check(not said and not os.path.exists(s.path("ask")), "the victim says %r" % said)
 
@@ -40,17 +41,17 @@ class Race:
             if os.path.exists(s.path(n)):
                 os.unlink(s.path(n))
         self.proc = subprocess.Popen([PROGRAM, "race", str(s.port)], cwd=s.dir)
-        check(wait_for(lambda: os.path.exists(s.path("racing")), 20), "the other listener does not start")
+        check(wait_for(lambda: os.path.exists(s.path("racing"))), "the other listener does not start")
 
     def end(self):
         open(self.s.path("stop-racing"), "w").close()
-        check(self.proc.wait(20) == 0, "the other listener ended with %d" % self.proc.returncode)
+        check(self.proc.wait(60) == 0, "the other listener ended with %d" % self.proc.returncode)
         return map(int, text(self.s.path("race")).split())
 
 
 def gone(s, but=()):
     s.kill()
-    check(wait_for(lambda: reap() or set(children(os.getpid())) <= set(but), 5), "not all are gone")
+    check(wait_for(lambda: reap() or set(children(os.getpid())) <= set(but)), "not all are gone")
 
 
 @scenario
@@ -65,9 +66,9 @@ def somebody_listens(s):
         ask(s)
         if i + 1 < RESTORES:
             gone(s, [race.proc.pid])
-    tries, failed, longest = race.end()
-    print("%d tries, %d failed, at most %d in a row; %d connections restored" % (tries, failed, longest, RESTORES * CONNS))
-    check(failed < RESTORES * CONNS / 4, "%d of %d tries failed, %d in a row" % (failed, tries, longest))
+    tries, failed, times = race.end()
+    print("%d tries, %d failed, %d times; %d connections restored" % (tries, failed, times, RESTORES * CONNS))
+    check(times < RESTORES * CONNS / 4, "%d of %d tries failed, %d times" % (failed, tries, times))
     tries, failed, _ = Race(s).end()
     check(tries and not failed, "after the restore: %d of %d failed" % (failed, tries))
     s.verify()

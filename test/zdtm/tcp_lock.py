@@ -65,7 +65,7 @@ def unlock(s):
     shell("nft 'add table inet other; add chain inet other CRIU-x'")
     check(s.tool("unlock", "-D", s.imgs) == 0 and run_id(s) in s.out, s.out)
     check(tables() == [["inet", "other"]], ruleset())
-    c.settimeout(10)
+    c.settimeout(60)
     try:
         check(c.recv(10) == b"?", "the peer is not told")
     except ConnectionResetError:
@@ -237,7 +237,7 @@ def closed_by_the_restore(s):
     s.restore("--tcp-close")
     check(ruleset() == "", ruleset())
     c.sendall(b"x")
-    c.settimeout(10)
+    c.settimeout(60)
     try:
         check(c.recv(1) == b"?", "the peer is not told")
     except ConnectionResetError:

@@ -118,7 +118,7 @@ static int got(int fd, const char *words, size_t len, int then_end, int number)
 		struct pollfd p = { .fd = fd, .events = POLLIN };
 		ssize_t r;
 
-		if (!zdtm_check(poll(&p, 1, 10000) == 1, "pair %d: nothing comes", number))
+		if (!zdtm_check(poll(&p, 1, 60000) == 1, "pair %d: nothing comes", number))
 			return 0;
 		r = recv(fd, buf + n, sizeof(buf) - n, MSG_DONTWAIT);
 		if (!zdtm_check(r >= 0, "pair %d: %s", number, strerror(errno)))

@@ -41,7 +41,7 @@ def start(s, *args):
     """The tree; it listens."""
     s.proc = popen(s, *args)
     s.pid = s.proc.pid
-    check(wait_for(listens, 30), "it does not listen: " + text(s.path("program.out"))[-500:])
+    check(wait_for(listens), "it does not listen: " + text(s.path("program.out"))[-500:])
 
 
 def listens():
@@ -92,7 +92,7 @@ def far(s, name):
 
 def go_on(s, names, when, more=1000):
     before = {n: far(s, n) for n in names}
-    wait_for(lambda: all(far(s, n) >= before[n] + more for n in names) or os.path.exists(s.path("wrong")), 60)
+    wait_for(lambda: all(far(s, n) >= before[n] + more for n in names) or os.path.exists(s.path("wrong")))
     check(not os.path.exists(s.path("wrong")), "%s: %s" % (when, text(s.path("wrong")) if os.path.exists(s.path("wrong")) else ""))
     for n in names:
         check(far(s, n) >= before[n] + more, "%s: %s stands still at %d" % (when, n, far(s, n)))
@@ -104,7 +104,7 @@ def rounds_of(s, names, more=1000):
         round_trip(s)
         go_on(s, names, "round %d" % i, more)
     open(s.path("stop"), "w").close()
-    check(wait_for(lambda: all(os.path.exists(s.path("done." + n)) for n in names) or os.path.exists(s.path("wrong")), 60),
+    check(wait_for(lambda: all(os.path.exists(s.path("done." + n)) for n in names) or os.path.exists(s.path("wrong"))),
           "the clients do not end")
     check(not os.path.exists(s.path("wrong")), "at the end: %s" % (text(s.path("wrong")) if os.path.exists(s.path("wrong")) else ""))
 
@@ -169,7 +169,7 @@ def redis(s):
     need("redis-server", "redis-cli")
     write(s, "client.py", REDIS_CLIENT)
     start(s, sys.executable, write(s, "tree.py", REDIS_TREE))
-    wait_for(lambda: os.path.exists(s.path("far.inside")), 30)
+    wait_for(lambda: os.path.exists(s.path("far.inside")))
     popen(s, sys.executable, "client.py", PORT, "outside")
     rounds_of(s, ("inside", "outside"), 20000)
     for n in ("inside", "outside"):
@@ -246,7 +246,7 @@ def nginx(s):
         check(d.proc.poll() is None, "curl has ended: %s" % text(s.path("curl.out")))
     d.limit = 2 * size
     d.thread.join(300)
-    check(d.proc.wait(20) == 0, "curl has failed: %s" % text(s.path("curl.out")))
+    check(d.proc.wait(60) == 0, "curl has failed: %s" % text(s.path("curl.out")))
     check(d.got == size and d.sum.hexdigest() == want, "%d of %d bytes, or others" % (d.got, size))
     check(len(shell("curl -sS -r 0-99 http://127.0.0.1:%d/large" % PORT)) == 100, "no new download")
     s.kill()
@@ -284,7 +284,7 @@ class Ssh:
     def end(self):
         self.proc.stdin.close()
         self.words("end")
-        check(self.proc.wait(20) == 0, "ssh ends with %d" % self.proc.returncode)
+        check(self.proc.wait(60) == 0, "ssh ends with %d" % self.proc.returncode)
 
 
 def somebody(s):
@@ -319,7 +319,7 @@ def ssh(s):
         sessions.append(Ssh(s, "somebody"))
         for k in sessions:
             k.end()
-        check(wait_for(lambda: state_of(s.pid) != "gone", 1), "sshd has ended")
+        check(state_of(s.pid) != "gone", "sshd has ended")
         s.kill()
     finally:
         shell("umount /etc/passwd; umount -l /run")

@@ -6,7 +6,7 @@
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs ip nft ss
-# zdtm: timeout 120
+# zdtm: timeout 300
 import ctypes
 import fcntl
 import hashlib
@@ -87,7 +87,7 @@ def state_of(s):
 
 
 def settled(cond, what):
-    check(wait_for(cond, 20), what)
+    check(wait_for(cond), what)
 
 
 def stuff(n, seed):
@@ -201,7 +201,7 @@ class Conn:
         if self.refused:
             return
         if self.peer is None:
-            self.listener.settimeout(20)
+            self.listener.settimeout(60)
             self.peer = self.listener.accept()[0]
             self.peer.setblocking(False)
         self.got = b""
@@ -445,7 +445,7 @@ def handshake(s, family):
     s.restore()
     enter(PEERS)
     client = socket.socket(af)
-    client.settimeout(20)
+    client.settimeout(60)
     client.connect(to)
     enter(OURS)
     check(client.recv(5) == b"hello", "no hello")

@@ -126,7 +126,7 @@ def nothing_comes_in(s, net, why, *opts):
         cd %s; touch stands; while [ ! -e sent ]; do sleep 0.01; done; sleep 0.1; ss -Htn > queues""" % s.dir)
 
     def send():
-        wait_for(lambda: os.path.exists(s.path("stands")), 20)
+        wait_for(lambda: os.path.exists(s.path("stands")))
         c.sendall(b"x" * 1000)
         open(s.path("sent"), "w").close()
     t = threading.Thread(target=send)
@@ -158,7 +158,7 @@ def full_queues(s, net, why):
     time.sleep(0.3)
     s.restore(KEEP)
     os.kill(s.pid, 18)
-    c.settimeout(30)
+    c.settimeout(60)
     got = b""
     while len(got) < sent:
         more = c.recv(1 << 20)
@@ -257,7 +257,7 @@ def a_client_in_the_tree(s):
                               stderr=open(s.path("victim.err"), "w"), start_new_session=True)
     s.pid = s.proc.pid
     c, _ = lst.accept()
-    c.settimeout(30)
+    c.settimeout(60)
     streams = Streams(s, 1, connector=lambda s: c)
     streams.flows()
     for i in range(3):

@@ -11,15 +11,15 @@ from driver import check, run_all, scenario, state_of, text, wait_for
 
 
 def tmux(s, *args):
-    p = subprocess.run(["tmux", "-S", s.path("sock"), "-f", "/dev/null", *args], cwd=s.dir, text=True, timeout=20,
+    p = subprocess.run(["tmux", "-S", s.path("sock"), "-f", "/dev/null", *args], cwd=s.dir, text=True, timeout=60,
                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                        env=dict(os.environ, TERM="xterm", HOME=s.dir, ENV=""))
     check(p.returncode == 0, "tmux %s: %s" % (args, p.stdout))
     return p.stdout
 
 
-def shows(s, pane, words, seconds=10):
-    if not wait_for(lambda: words in tmux(s, "capture-pane", "-p", "-t", pane), seconds):
+def shows(s, pane, words):
+    if not wait_for(lambda: words in tmux(s, "capture-pane", "-p", "-t", pane)):
         check(False, "pane %s does not show %r but %r" % (pane, words, tmux(s, "capture-pane", "-p", "-t", pane)))
 
 
@@ -42,17 +42,17 @@ def two_panes(s):
         shows(s, "0.0", "\nround-%d-kept-42" % i)
         s.clean_images()
     tmux(s, "send-keys", "-t", "0.1", "oadded after it", "Escape", ":wq", "Enter")
-    check(wait_for(lambda: "after it" in text(s.path("file.txt")), 10), "the file has %r" % text(s.path("file.txt")))
+    check(wait_for(lambda: "after it" in text(s.path("file.txt"))), "the file has %r" % text(s.path("file.txt")))
     check(text(s.path("file.txt")) == "first line\nadded before the dump\nadded after it\nlast line\n",
           "the file has %r" % text(s.path("file.txt")))
-    check(wait_for(lambda: tmux(s, "list-panes").count("\n") == 1, 10), "the editor's pane does not end")
+    check(wait_for(lambda: tmux(s, "list-panes").count("\n") == 1), "the editor's pane does not end")
     tmux(s, "split-window", "-d", "echo a new pane; sleep 100")
     shows(s, "0.1", "a new pane")
     tmux(s, "resize-window", "-x", "90", "-y", "30")
     tmux(s, "send-keys", "-t", "0.0", "until stty size | grep ' 90'; do sleep 0.1; done", "Enter")
     shows(s, "0.0", " 90\n")
     tmux(s, "kill-server")
-    check(wait_for(lambda: state_of(s.pid) in ("gone", "Z"), 5), "the server does not end")
+    check(wait_for(lambda: state_of(s.pid) in ("gone", "Z")), "the server does not end")
 
 
 run_all()

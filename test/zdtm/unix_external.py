@@ -27,7 +27,7 @@ def start(s, setup, **kw):
     s.proc = subprocess.Popen([sys.executable, "-c", PROGRAM, setup], cwd=s.dir, stdin=subprocess.DEVNULL,
                               stdout=subprocess.DEVNULL, stderr=open(s.path("err"), "w"), start_new_session=True, **kw)
     s.pid = s.proc.pid
-    check(wait_for(lambda: os.path.exists(s.path("ready")), 20), "not ready: " + text(s.path("err")))
+    check(wait_for(lambda: os.path.exists(s.path("ready"))), "not ready: " + text(s.path("err")))
 
 
 def said(s):
@@ -41,7 +41,7 @@ def drain(sock):
             pass
     except BlockingIOError:
         pass
-    sock.settimeout(10)
+    sock.settimeout(60)
 
 
 DGRAM = """
@@ -55,7 +55,7 @@ def loop(n):
 def outside(s, name):
     out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     out.bind(name)
-    out.settimeout(10)
+    out.settimeout(60)
     return out
 
 
@@ -89,7 +89,7 @@ def datagrams_to_outside(s):
 @scenario
 def a_stream_handed_in(s):
     a, b = socket.socketpair()
-    a.settimeout(10)
+    a.settimeout(60)
     start(s, "k = socket.socket(fileno=%d)\ndef loop(n): k.send(b'%%d ' %% n)" % b.fileno(), pass_fds=[b.fileno()])
     ino = os.fstat(b.fileno()).st_ino
     b.close()
@@ -105,12 +105,12 @@ def a_stream_handed_in(s):
         check(s.rc != 0 and "no unix socket of the type" in said(s), "anything is taken: " + said(s))
         check(state_of(s.pid) == "gone", "something was started")
     c, d = socket.socketpair()
-    c.settimeout(10)
+    c.settimeout(60)
     s.restore("--inherit-fd", "fd[%d]:socket:[%d]" % (d.fileno(), ino), pass_fds=[d.fileno()])
     d.close()
     check(c.recv(100), "nothing comes after the restore")
     s.kill()
-    check(wait_for(lambda: c.recv(4096) == b"", 10), "somebody else has the other end")
+    check(wait_for(lambda: c.recv(4096) == b""), "somebody else has the other end")
 
 
 LISTEN = """

@@ -14,7 +14,7 @@ from driver import check, run_all, scenario, text, wait_for
 
 def ask(path, words, n=1000):
     c = socket.socket(socket.AF_UNIX)
-    c.settimeout(10)
+    c.settimeout(60)
     c.connect(path)
     c.sendall(words)
     got = c.recv(n)
@@ -38,7 +38,7 @@ def start(s, path, *args, **kw):
     s.proc = subprocess.Popen(args, cwd=s.dir, stdin=subprocess.DEVNULL, stdout=open(s.path("out"), "w"),
                               stderr=subprocess.STDOUT, start_new_session=True, **kw)
     s.pid = s.proc.pid
-    check(wait_for(lambda: there(path), 20), "%s does not start: %s" % (args[0], text(s.path("out"))))
+    check(wait_for(lambda: there(path)), "%s does not start: %s" % (args[0], text(s.path("out"))))
     return True
 
 
@@ -81,15 +81,15 @@ def ssh_agent(s):
     env = dict(os.environ, SSH_AUTH_SOCK=path)
 
     def works(i):
-        listed = subprocess.run(["ssh-add", "-l"], env=env, capture_output=True, text=True, timeout=20)
+        listed = subprocess.run(["ssh-add", "-l"], env=env, capture_output=True, text=True, timeout=60)
         check(listed.stdout.count("\n") == i + 1, "keys: %s%s" % (listed.stdout, listed.stderr))
 
     def key(i):
         if i:
             works(i - 1)
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", s.path("key%d" % i)], check=True, timeout=20,
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", s.path("key%d" % i)], check=True, timeout=60,
                        stdin=subprocess.DEVNULL)
-        subprocess.run(["ssh-add", "-q", s.path("key%d" % i)], env=env, check=True, timeout=20, capture_output=True)
+        subprocess.run(["ssh-add", "-q", s.path("key%d" % i)], env=env, check=True, timeout=60, capture_output=True)
         works(i)
 
     if shutil.which("ssh-add") and start(s, path, "ssh-agent", "-D", "-a", path):
@@ -102,7 +102,7 @@ def dbus_daemon(s):
 
     def works(i):
         got = subprocess.run(["dbus-send", "--bus=unix:path=" + path, "--print-reply", "--dest=org.freedesktop.DBus", "/",
-                              "org.freedesktop.DBus.ListNames"], capture_output=True, text=True, timeout=20)
+                              "org.freedesktop.DBus.ListNames"], capture_output=True, text=True, timeout=60)
         check("org.freedesktop.DBus" in got.stdout, got.stdout + got.stderr)
 
     if shutil.which("dbus-send") and start(s, path, "dbus-daemon", "--session", "--nofork", "--address=unix:path=" + path):
@@ -115,7 +115,7 @@ def tmux(s):
 
     def works(i):
         got = subprocess.run(["tmux", "-S", path, "new-window", "-d", "-n", "w%d" % i, "cat", ";", "list-windows", "-F", "#W"],
-                             capture_output=True, text=True, timeout=20)
+                             capture_output=True, text=True, timeout=60)
         check(all("w%d" % j in got.stdout for j in range(i + 1)), got.stdout + got.stderr)
 
     env = dict(os.environ, TERM="xterm")

@@ -8,10 +8,11 @@ import subprocess
 import tempfile
 import time
 
-from snapshot import children, state_of, text, tree
+from snapshot import children, state_of, status_of, text, tree
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-LONG = 60
+LONG = 60  # seconds, for what comes at once on an idle machine: only what hangs takes longer
+DRIVE = 300  # for all that a driver does
 
 
 class Failed(Exception):
@@ -72,7 +73,7 @@ def find(tests_dir):
     return out
 
 
-def wait_for(condition, seconds, step=0.005):
+def wait_for(condition, seconds=LONG, step=0.005):
     end = time.monotonic() + seconds
     while True:
         v = condition()
@@ -89,10 +90,39 @@ def alive(pid):
     state = state_of(pid)
     if state != "Z":
         return state not in ("gone", "X")
+    return len(threads(pid)) > 1
+
+
+def threads(pid):
     try:
-        return len(os.listdir("/proc/%d/task" % pid)) > 1
+        return os.listdir("/proc/%d/task" % pid)
     except OSError:
-        return False
+        return []
+
+
+def guardians():
+    """The tool's processes that outlive it for a moment: we are their subreaper."""
+    return [p for p in children(os.getpid()) if text("/proc/%d/comm" % p).startswith("criu") and state_of(p) not in ("Z", "gone")]
+
+
+def rests(pid):
+    """Whether one of its threads sleeps and nobody has killed it."""
+    for tid in threads(pid):
+        status = status_of("/proc/%d/task/%s/status" % (pid, tid))
+        killed = int(status.get("SigPnd", "0"), 16) | int(status.get("ShdPnd", "0"), 16)
+        if status.get("State", "Z")[0] in "ST" and not killed & 1 << signal.SIGKILL - 1:
+            return True
+    return False
+
+
+def runs(pid):
+    """
+    Whether a task goes on when the tool and its guardian are dead. Whom they take along has SIGKILL pending when they are
+    gone, so who rests then and has none is not taken along.
+    """
+    wait_for(lambda: not guardians())
+    wait_for(lambda: not alive(pid) or rests(pid))
+    return alive(pid)
 
 
 class Case:
@@ -110,7 +140,7 @@ class Case:
         self.tool_pids = []
         self.keep_pids = set()
         self.env = dict(env or {}, ZDTM=HERE)
-        self.timeout = spec.number("timeout", LONG)
+        self.timeout = spec.number("timeout", DRIVE if spec.has("driver") else 2 * LONG)
         os.close(os.open(self.path("result"), os.O_CREAT | os.O_WRONLY))
         os.chmod(self.path("result"), 0o666)
 
@@ -130,7 +160,7 @@ class Case:
         if not wait_for(lambda: os.path.exists(self.path("ready")) or not alive(self.pid), self.timeout):
             raise Failed("not ready after %d s" % self.timeout)
         if not os.path.exists(self.path("ready")):
-            self.proc.wait(10)
+            self.proc.wait(60)
             self.judge(self.proc.returncode)  # raises: it ended before it was ready
             raise Failed("ended before it was ready")
         time.sleep(0.03)  # until everybody sleeps where they said they would
@@ -166,7 +196,7 @@ class Case:
                 except ChildProcessError:
                     pass
 
-    def wait_gone(self, pids, seconds):
+    def wait_gone(self, pids, seconds=LONG):
         def gone():
             self.reap()
             return all(state_of(p) == "gone" for p in pids)
@@ -179,7 +209,7 @@ class Case:
         before = len([w for w in self.words()[0] if w.startswith("FAIL")])
         with open(self.path("ask"), "w"):
             pass
-        if not wait_for(lambda: not os.path.exists(self.path("ask")) or not alive(self.pid), 20):
+        if not wait_for(lambda: not os.path.exists(self.path("ask")) or not alive(self.pid)):
             raise Failed("the program does not answer any more (state %s)" % state_of(self.pid))
         if not alive(self.pid):
             raise Failed("the program is dead")
@@ -236,7 +266,7 @@ class Case:
     def kill_all(self):
         """However fast they fork. Returns who was there at first."""
         first = self.others()
-        wait_for(lambda: self.kill_tree(self.others()) or not self.others(), 10)
+        wait_for(lambda: self.kill_tree(self.others()) or not self.others())
         return first
 
     def end(self, keep):

@@ -54,12 +54,12 @@ class Scenario:
             kw.setdefault("start_new_session", True)
             self.proc = subprocess.Popen([os.path.join(os.environ["TESTS"], program)], cwd=self.dir, **kw)
         self.pid = self.proc.pid
-        if not wait_for(lambda: os.path.exists(self.path("ready")), 20):
+        if not wait_for(lambda: os.path.exists(self.path("ready"))):
             raise Failed("the victim is not ready")
         time.sleep(0.03)  # until everybody sleeps
         return self.pid
 
-    def tool(self, *args, env=None, timeout=30, **kw):
+    def tool(self, *args, env=None, timeout=120, **kw):
         """Runs the tool; self.rc and self.out (both streams) are what came of it."""
         e = dict(os.environ, **(env or {}))
         kw.setdefault("stdin", subprocess.DEVNULL)
@@ -100,7 +100,7 @@ class Scenario:
             if self.proc:
                 self.proc.poll()
             return state_of(pid) == "gone"
-        if not wait_for(is_gone, 5):
+        if not wait_for(is_gone):
             raise Failed("pid %d is still there (%s)" % (pid, state_of(pid)))
 
     def kill(self):
@@ -181,5 +181,5 @@ def run_all():
                 except OSError:
                     pass
             s.proc = None
-            wait_for(lambda: reap() or not children(os.getpid()), 2)
+            wait_for(lambda: reap() or not children(os.getpid()))
         result.write("PASS\n")

@@ -4,7 +4,7 @@ must leave nothing and be possible again."""
 import os
 import random
 
-from case import Failed, alive, wait_for
+from case import Failed, alive, runs, wait_for
 from flow import Flow, listing
 from snapshot import Snapshot, children, state_of, status_of, text, tree
 
@@ -33,7 +33,7 @@ class Faults(Flow):
         def none():
             self.case.reap()
             return not self.strays()
-        if not wait_for(none, 5):
+        if not wait_for(none):
             raise Failed("%s: left running: %s%s" % (why, self.names(self.strays()), self.whereabouts()))
 
     def whereabouts(self):
@@ -73,7 +73,7 @@ class Faults(Flow):
         """Before the commit: nothing has happened."""
         if not alive(self.pid):
             raise Failed("%s: the victim is dead (%s)" % (why, state_of(self.pid)))
-        wait_for(lambda: all(state_of(p) in "SRDZT" for p in tree(self.pid)), 1)
+        wait_for(lambda: all(state_of(p) in "SRDZT" for p in tree(self.pid)))
         self.ask(why)
         self.unharmed(self.before, self.files, why)
 
@@ -81,7 +81,7 @@ class Faults(Flow):
         """After it: the checkpoint stands, and what was to happen to the tasks has happened."""
         self.note_left()
         if kills:
-            self.case.wait_gone(self.before.pids, 5)
+            self.case.wait_gone(self.before.pids)
             self.case.proc = None
             self.restore()
         self.settle(self.pid)
@@ -117,7 +117,7 @@ class Faults(Flow):
     def whole_dump(self):
         self.tool.new_images()
         self.dump()
-        self.case.wait_gone(self.before.pids, 5)
+        self.case.wait_gone(self.before.pids)
         self.case.proc = None
         self.images = self.tool.images()
 
@@ -128,7 +128,7 @@ class Faults(Flow):
             raise Failed("%s: it ends with %d:\n  %s" % (why, rc, "\n  ".join(self.tool.errors("restore.log"))))
         try:
             self.calm(why)
-            if rc == 0 or not wait_for(lambda: not alive(self.pid), 0.5):
+            if rc == 0 or runs(self.pid):
                 self.stands(why)
             self.nothing_left(why)
         except Failed as e:
@@ -142,13 +142,13 @@ class Faults(Flow):
         self.compare(self.before, self.pid, why + ", yet the root runs")
         self.ask(why)
         self.case.kill_tree(self.before.pids)
-        self.case.wait_gone(self.before.pids, 5)
+        self.case.wait_gone(self.before.pids)
 
     def nothing_left(self, why):
         def gone():
             self.case.reap()
             return all(state_of(p) == "gone" for p in self.before.pids)
-        if not wait_for(gone, 5):
+        if not wait_for(gone):
             raise Failed("%s: left: %s" % (why, self.names([p for p in self.before.pids if state_of(p) != "gone"])))
         self.check_left(why)
         self.same_files(self.files, why)

@@ -20,6 +20,12 @@ NS_ROWS = ("fd */mnt_id\tany\tthe namespace flavour has a mount namespace of its
            "limits\tany\thard limits cannot be raised there")
 
 
+def ticks(pid):
+    """How long it has run, in hundredths of a second."""
+    fields = text("/proc/%d/stat" % pid).rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12]) if fields else 0
+
+
 def listing(d):
     """The files of the test's own directory; the harness's aside."""
     ours = {"ready", "verify", "ask", "result", "output"}
@@ -71,7 +77,7 @@ class Flow:
             raise Failed("the pidfile says %r, not %d" % (said, self.pid))
 
     def gone(self, snap):
-        self.case.wait_gone(snap.pids, 5)
+        self.case.wait_gone(snap.pids)
         self.check_left("after the dump")
 
     def plain(self):
@@ -90,7 +96,7 @@ class Flow:
                     self.case.ask()
                 if r < count - 1:
                     self.case.kill_tree(before.pids)
-                    self.case.wait_gone(before.pids, 5)
+                    self.case.wait_gone(before.pids)
             self.settle(self.pid)
             self.compare(before, self.pid, "after the restore")
             self.check_left("after the restore")
@@ -104,8 +110,9 @@ class Flow:
             raise Failed("%s left files: %s" % (what, ", ".join(new)))
 
     def settle(self, pid):
-        """A restored task may need a moment until it sleeps again."""
-        wait_for(lambda: all(state_of(p) in "STZt" for p in tree(pid)), 0.3, 0.02)
+        """A restored task may need a moment until it sleeps again; if it does not, it is one that never does."""
+        began = {p: ticks(p) for p in tree(pid)}
+        wait_for(lambda: all(state_of(p) in "STZt" or ticks(p) > began.get(p, 0) + 20 for p in tree(pid)), step=0.02)
 
     def frozen(self):
         """For programs that never rest: both looks are taken by an action script, while nothing runs."""
@@ -117,7 +124,7 @@ class Flow:
                         (sys.executable, os.path.join(HERE, "run"), self.case.work, self.pid))
             os.chmod(hook, 0o755)
             self.dump("--action-script", hook)
-            if not wait_for(lambda: not self.case.others(), 5):
+            if not wait_for(lambda: not self.case.others()):
                 raise Failed("still there: %r" % self.case.others())
             count = self.args.restores or self.spec.number("restores", 1)
             for r in range(count):
@@ -176,7 +183,7 @@ class Flow:
         self.same_files(files, "the dump")
         # And what it left can be restored, once the original is gone.
         self.case.kill_tree(before.pids)
-        self.case.wait_gone(before.pids, 5)
+        self.case.wait_gone(before.pids)
         self.restore()
         self.case.proc = None
         self.settle(self.pid)

@@ -93,7 +93,23 @@ def drained(fd, n=65536):
     return out
 
 
-def read_until(fd, words, seconds=10):
+def until(what, condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        true("%s: not after %d s" % (what, seconds), time.monotonic() < end)
+        time.sleep(0.005)
+
+
+def command(pid):
+    """Its command line, with spaces."""
+    try:
+        with open("/proc/%d/cmdline" % pid) as f:
+            return f.read().rstrip("\0").replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def read_until(fd, words, seconds=60):
     out, end = b"", time.monotonic() + seconds
     while words not in out and time.monotonic() < end:
         if readable(fd, 0.1):

@@ -11,7 +11,8 @@ import termios
 import threading
 import time
 
-from zoo_base import Absent, Animal, animal, call, child, drained, fdinfo, read_until, readable, same, syscall, true, value
+from zoo_base import Absent, Animal, animal, call, child, command, drained, fdinfo, read_until, readable, same, \
+    syscall, true, until, value
 from zoo_mixed import ev
 
 
@@ -89,7 +90,7 @@ class EpollSelfWaiters(Animal):
         self.a.send(b"x")
         fcntl.flock(self.lock, fcntl.LOCK_UN)
         got = b""
-        for _ in range(100):
+        for _ in range(600):
             if b"6" in got and len(set(got)) == 6:
                 break
             if readable(self.out[0], 0.1):
@@ -105,7 +106,7 @@ class PidfdOfThread(Animal):
     def setup(self):
         self.tids = []
         thread(lambda: (self.tids.append(threading.get_native_id()), time.sleep(100000)))
-        time.sleep(0.1)
+        until("a thread", lambda: self.tids)
         try:
             self.fd = syscall(434, self.tids[0], os.O_EXCL)
         except OSError as e:
@@ -354,13 +355,15 @@ class TtyJob(Animal):
                 os.dup2(s, i)
             os.closerange(3, 10000)
             os.execvp("bash", ["bash", "--norc", "-i"])
-        self.zoo.kids.append(child(sh))
+        bash = child(sh)
+        self.zoo.kids.append(bash)
         os.close(s)
         os.write(self.m, b"PS1=; stty -echo; cat & sleep 1000 & sleep 2000\n")
-        time.sleep(0.7)
+        until("the job in front", lambda: command(os.tcgetpgrp(self.m)) == "sleep 2000")
         os.write(self.m, b"\x1a")
-        time.sleep(0.3)
-        drained(self.m)
+        until("the shell in front", lambda: os.tcgetpgrp(self.m) == bash)
+        os.write(self.m, b"echo re''ady\n")
+        read_until(self.m, b"ready\r\n")
         self.n = 0
 
     def check(self):

@@ -11,7 +11,7 @@ import socket
 import struct
 import time
 
-from zoo_base import Animal, animal, call, child, drained, fdinfo, read_until, readable, same, syscall, true, value
+from zoo_base import Animal, animal, call, child, drained, fdinfo, read_until, readable, same, syscall, true, until, value
 
 
 def send_fds(s, data, fds):
@@ -97,7 +97,7 @@ class TimerInNestedEpoll(Animal):
 
     def fill(self):
         call("timerfd_settime", self.t, 0, ctypes.create_string_buffer(struct.pack("qqqq", 0, 0, 0, 1)), None)
-        true("expires", readable(self.t, 5))
+        true("expires", readable(self.t, 60))
 
     def check(self):
         true("top", self.ep[3].poll(1))
@@ -286,9 +286,8 @@ class PeercredOfSetuid(Animal):
                 c.close()
         self.kid = child(server)
         self.zoo.kids.append(self.kid)
-        time.sleep(0.3)
         self.c = socket.socket(socket.AF_UNIX)
-        self.c.connect(path)
+        until("the server listens", lambda: self.c.connect_ex(path) == 0)
         self.c2 = socket.socket(socket.AF_UNIX)
         self.c2.connect(path)
 
@@ -484,7 +483,7 @@ class VforkedFds(Animal):
     def check(self):
         os.write(self.w, b"hi\n")
         self.n += 3
-        for _ in range(500):
+        for _ in range(6000):
             if os.stat("cat.out").st_size == self.n:
                 return
             time.sleep(0.01)

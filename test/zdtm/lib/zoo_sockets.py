@@ -244,10 +244,10 @@ class Udp(Animal):
         self.fresh_sender = socket.socket(socket.AF_INET, DGRAM)
         self.fresh_sender.sendto(b"new work", self.bound.getsockname())
         self.fresh_sender.close()
-        true("nothing comes", readable(self.bound.fileno(), 5))
+        true("nothing comes", readable(self.bound.fileno(), 60))
         same("new work", self.bound.recv(100), b"new work")
         self.connected.send(b"to itself")
-        true("nothing comes to itself", readable(self.connected.fileno(), 5))
+        true("nothing comes to itself", readable(self.connected.fileno(), 60))
         same("to itself", self.connected.recv(100), b"to itself")
         # Bytes of a filter: this many instructions.
         n = ctypes.c_uint32(0)
@@ -307,12 +307,12 @@ class Raw(Animal):
         s = socket.socket(socket.AF_INET, DGRAM)
         s.sendto(b"seen raw", ("127.0.0.1", 9))
         s.close()
-        true("nothing comes", readable(self.udp.fileno(), 5))
+        true("nothing comes", readable(self.udp.fileno(), 60))
         same("packet", self.udp.recv(100)[28:], b"seen raw")
         same("protocols", [x.getsockopt(socket.SOL_SOCKET, 38) for x in (self.udp, self.six)], [17, 58])
         if self.ping:
             self.ping.sendto(struct.pack("!BBHHH", 8, 0, 0, 0, 1) + b"ping", ("127.0.0.1", 0))
-            true("no answer to a ping", readable(self.ping.fileno(), 5))
+            true("no answer to a ping", readable(self.ping.fileno(), 60))
             same("answer", self.ping.recv(100)[8:], b"ping")
         drained(self.udp.fileno())
 
@@ -333,7 +333,7 @@ class Packet(Animal):
         s = socket.socket(socket.AF_INET, DGRAM)
         s.sendto(b"on the wire", ("127.0.0.1", 9))
         s.close()
-        true("nothing comes", readable(self.s.fileno(), 5))
+        true("nothing comes", readable(self.s.fileno(), 60))
         same("packet", self.s.recv(100)[-11:], b"on the wire")
         drained(self.s.fileno())
 
@@ -354,6 +354,6 @@ class Netlink(Animal):
         same("name", self.s.getsockname(), self.name)
         drained(self.s.fileno())
         self.s.send(struct.pack("IHHII", 32, 18, 1 | 0x300, 7, 0) + b"\0" * 16)  # RTM_GETLINK, all
-        true("no answer", readable(self.s.fileno(), 5))
+        true("no answer", readable(self.s.fileno(), 60))
         same("answer", struct.unpack_from("IHHI", self.s.recv(65536))[1:4:2], (16, 7))
         drained(self.s.fileno())
