@@ -44,6 +44,7 @@ static void start_victim(struct world *w, int sock_number)
 {
 	bool stop_came;
 	int pair[2];
+	char ready;
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	w->t.pid = fork();
@@ -52,11 +53,13 @@ static void start_victim(struct world *w, int sock_number)
 		if (pair[1] != sock_number)
 			dup2(pair[1], sock_number);
 		setrlimit(RLIMIT_NOFILE, &(struct rlimit) { 64, 16384 });
+		if (write(sock_number, "r", 1) != 1)
+			_exit(1);
 		for (;;)
 			pause();
 	}
 	close(pair[1]);
-	usleep(30000);
+	assert_int_equal(read(pair[0], &ready, 1), 1);
 	w->t.vpid = VPID(w->t.pid);
 	w->t.state = TASK_ALIVE;
 	strcpy(w->t.comm, "victim");

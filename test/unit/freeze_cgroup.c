@@ -154,7 +154,7 @@ static void run_own(struct arena *a, struct cgroup *c)
 		if (victim_pid == 0)
 			for (;;)
 				pause();
-		alarm(5);
+		alarm(60);
 		close(STDERR_FILENO);
 		move(c, getpid());
 		_exit(freeze_tree(&o, NULL, a, victim_pid, &tree) == -EDEADLK ? 0 : 1);

@@ -306,7 +306,7 @@ static void test_signals(void **state)
 	}
 	s->ready = 2;
 	pthread_join(sender, NULL);
-	for (int i = 0; i < 5000 && s->got[TO_PROCESS] + s->got[TO_THREAD] < 2 * s->sent; i++)
+	for (int i = 0; i < 60000 && s->got[TO_PROCESS] + s->got[TO_THREAD] < 2 * s->sent; i++)
 		nap(1000);
 	print_message("%u rounds, %u and %u signals\n", rounds, s->got[TO_PROCESS], s->got[TO_THREAD]);
 	assert_int_equal(s->got[TO_PROCESS], s->sent);
@@ -349,7 +349,7 @@ static void test_stop_and_continue(void **state)
 	waitpid(sender, &status, 0);
 	wait_state(pid, 'S');
 	s->switches = 0;
-	for (int i = 0; i < 5000 && !s->switches; i++)
+	for (int i = 0; i < 60000 && !s->switches; i++)
 		nap(1000);
 	assert_true(s->switches > 0);
 	assert_int_equal(s->interrupted, 0);

@@ -75,7 +75,7 @@ static inline char state_of(pid_t pid)
 
 static inline void wait_state(pid_t pid, char state)
 {
-	for (int i = 0; i < 5000 && state_of(pid) != state; i++)
+	for (int i = 0; i < 60000 && state_of(pid) != state; i++)
 		nap(1000);
 	assert_int_equal(state_of(pid), state);
 }
@@ -85,7 +85,7 @@ static inline void wait_progress(const volatile unsigned *counter)
 {
 	unsigned from = *counter;
 
-	for (int i = 0; i < 5000 && *counter == from; i++)
+	for (int i = 0; i < 60000 && *counter == from; i++)
 		nap(1000);
 	assert_true(*counter != from);
 }

@@ -172,7 +172,7 @@ static void run_tool(enum at at, bool forward)
 
 static void wait_gone(pid_t pid)
 {
-	for (int i = 0; i < 5000 && proc_alive(pid); i++)
+	for (int i = 0; i < 60000 && proc_alive(pid); i++)
 		nanosleep(&(struct timespec) { .tv_nsec = 1000000 }, NULL);
 	assert_false(proc_alive(pid));
 }
@@ -401,7 +401,7 @@ static void test_many(void **state)
 
 static int setup(void **state)
 {
-	snprintf(dir, sizeof(dir), "/tmp/criu-unit-guardian.XXXXXX");
+	snprintf(dir, sizeof(dir), "/tmp/unit-guardian.XXXXXX");
 	if (!mkdtemp(dir))
 		return 1;
 	snprintf(file, sizeof(file), "%s/file", dir);

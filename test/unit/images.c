@@ -49,7 +49,7 @@ static int enter(void **state)
 {
 	struct place *p = calloc(1, sizeof(*p));
 
-	strcpy(p->path, "/tmp/criu-images-XXXXXX");
+	strcpy(p->path, "/tmp/unit-images-XXXXXX");
 	assert_non_null(mkdtemp(p->path));
 	p->fd = open(p->path, O_RDONLY | O_DIRECTORY);
 	assert_true(p->fd >= 0);

@@ -223,7 +223,7 @@ struct victim {
 static struct arena *arena;
 static struct guardian *guardian;
 static pid_t running[2]; /* for the teardown of a test that failed */
-static char dir_path[] = "/tmp/criu-parts-XXXXXX";
+static char dir_path[] = "/tmp/unit-parts-XXXXXX";
 
 static void start(struct victim *v, struct kind_of_child kind)
 {

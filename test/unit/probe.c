@@ -25,7 +25,7 @@ static double seconds(void)
 
 static int setup(void **state)
 {
-	snprintf(dir, sizeof(dir), "/tmp/criu-unit-probe.XXXXXX");
+	snprintf(dir, sizeof(dir), "/tmp/unit-probe.XXXXXX");
 	if (!mkdtemp(dir))
 		return 1;
 	snprintf(cache, sizeof(cache), "%s/kdat", dir);

@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -90,6 +91,24 @@ static uint64_t what_is_there(void)
 	return what;
 }
 
+static long ran(pid_t pid)
+{
+	struct timespec ts;
+	clockid_t clock;
+
+	assert_int_equal(clock_getcpuclockid(pid, &clock) ?: clock_gettime(clock, &ts), 0);
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Until it has had a processor for some milliseconds: on a busy machine that comes when it comes. */
+static void let_run(pid_t pid)
+{
+	long began = ran(pid);
+
+	while (ran(pid) < began + 5)
+		usleep(1000);
+}
+
 static pid_t start_child(bool with_regs)
 {
 	pid_t pid = fork();
@@ -110,7 +129,7 @@ static pid_t start_child(bool with_regs)
 			memset(pattern, 0x11, sizeof(pattern));
 		spin_with_regs(pattern, what, &config);
 	}
-	usleep(20000);
+	let_run(pid);
 	return pid;
 }
 
@@ -195,7 +214,7 @@ static void through_images(void **unused)
 	same_state(now, regs);
 	/* And they are what the thread computes with. */
 	assert_int_equal(ptrace(PTRACE_CONT, to, NULL, NULL), 0);
-	usleep(20000);
+	let_run(to);
 	stop(to, false);
 	now = arch_regs_get(arena, to);
 	assert_memory_equal(&now->g, &regs->g, sizeof(regs->g));
@@ -240,7 +259,7 @@ static void through_a_frame(void **unused)
 	xstate_fxsave(clobbered->state)->mxcsr = 0x1f80;
 	assert_int_equal(arch_regs_set(pid, clobbered), 0);
 	assert_int_equal(ptrace(PTRACE_CONT, pid, NULL, NULL), 0);
-	usleep(20000);
+	let_run(pid);
 	stop(pid, false);
 
 	now = arch_regs_get(arena, pid);

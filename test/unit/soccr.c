@@ -241,7 +241,7 @@ static void full_queues(void **state)
 /* a has sent its FIN; then b has answered with its own, or not, or both at once, with data before each or without. */
 static void half_closed(struct pair p, const char *from_a, const char *from_b, int want_a, int want_b)
 {
-	for (int i = 0; i < 1000 && (state_of(p.a) != want_a || state_of(p.b) != want_b); i++)
+	for (int i = 0; i < 60000 && (state_of(p.a) != want_a || state_of(p.b) != want_b); i++)
 		usleep(1000);
 	assert_int_equal(state_of(p.a), want_a);
 	assert_int_equal(state_of(p.b), want_b);
