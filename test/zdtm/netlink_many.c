@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * 2,000 netlink sockets, every third connected: of so many the kernel's list (netlink_diag) leaves some out.
+ * 2,000 netlink sockets, every third connected: of so many the kernel's list (netlink_diag) leaves some out. (Not in a
+ * user namespace: connecting to a group is for who has CAP_NET_ADMIN over the network.)
  *
- * zdtm: flavour ns
  * zdtm: iters 2
  */
 #include <linux/netlink.h>
