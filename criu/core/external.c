@@ -80,8 +80,9 @@ static int check_one(const char *text)
 	}
 	named = parse_handed(text, "fd", &fd);
 	if (!named)
-		return log_errno(-EINVAL, "--inherit-fd %s: fd[N]:RESOURCE is expected, like 'fd[3]:pipe:[823441]'",
-		                 text);
+		return log_errno(
+		    -EINVAL,
+		    "--inherit-fd %s: fd[N]:RESOURCE is expected, like 'fd[3]:pipe:[823441]', or debug[N]:TEXT", text);
 	if (fcntl(fd, F_GETFD) < 0)
 		return log_errno(-errno, "--inherit-fd %s: descriptor %d is not open here", text, fd);
 	return 0;

@@ -196,5 +196,7 @@ int files_read(struct restore *r)
 	for (const struct fd_kind *const *k = fd_kinds; *k && !err; k++)
 		if ((*k)->read_images)
 			err = (*k)->read_images(r);
+	if (!err)
+		inherit_tell(r);
 	return err;
 }

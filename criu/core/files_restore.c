@@ -83,7 +83,7 @@ int files_open(struct restore *r, uint32_t id)
 		return fd->fd;
 	if (fd->holder)
 		return fd->fd = borrow_from_task(r, fd);
-	fd->fd = fd->given >= 0 ? inherit_open(fd) : fd->kind->open(r, fd->msg);
+	fd->fd = fd->given >= 0 ? inherit_open(r, fd) : fd->kind->open(r, fd->msg);
 	if (fd->fd >= 0)
 		opened(r, fd);
 	return fd->fd;

@@ -5,20 +5,26 @@
 #include <sys/stat.h>
 
 #include "core/external.h"
+#include "core/file_names.h"
 #include "core/file_store.h"
 #include "core/inherit.h"
 #include "core/log.h"
 #include "core/message.h"
+#include "regfile.pb-c.h"
 
 struct given {
 	const char *resource;
 	int fd, mode; /* mode: O_ACCMODE */
-	bool used;
+	bool path;    /* a file has this very name, seen from our root */
+	bool known;   /* something in the checkpoint has this name */
+	bool used, refused;
 };
 
 struct all_given {
 	struct given *list;
 	size_t n;
+	const char **roots; /* of tasks that have another root than ours */
+	size_t n_roots;
 };
 
 /* Paths may be told with or without the slash of the root. */
@@ -27,12 +33,48 @@ static bool same_resource(const char *a, const char *b)
 	return !strcmp(a + (*a == '/'), b + (*b == '/'));
 }
 
-static bool suits(int given, uint32_t wanted)
+/* "/tmp/x (deleted)", as /proc shows it, is /tmp/x in the images. */
+static bool same_deleted(const char *resource, const char *name)
 {
-	return given == O_RDWR || given == (int)(wanted & O_ACCMODE);
+	size_t end = strlen(DELETED), n;
+
+	resource += *resource == '/';
+	name += *name == '/';
+	n = strlen(resource);
+	return n > end && !strcmp(resource + n - end, DELETED) && strlen(name) == n - end &&
+	       !strncmp(resource, name, n - end);
 }
 
-static bool same_kind(const struct fd_kind *kind, int fd)
+/* As a task in another root sees it, or /proc, where there is no file of this name in ours. */
+static bool names_it(const struct all_given *all, const struct given *g, const char *name)
+{
+	if (same_resource(g->resource, name) || (!g->path && same_deleted(g->resource, name)))
+		return true;
+	for (size_t i = 0; i < all->n_roots && !g->path; i++) {
+		size_t len = strlen(all->roots[i]);
+
+		if (!strncmp(name, all->roots[i], len) && name[len] == '/' && same_resource(g->resource, name + len))
+			return true;
+	}
+	return false;
+}
+
+static uint32_t flags_of(struct restore *r, const struct file_desc *fd)
+{
+	const RegFileEntry *path = NULL;
+
+	if (fd->kind->type != FD_TYPES__FIFO)
+		return message_get_u32(fd->msg, "flags");
+	path = files_message(r, message_get_u32(fd->msg, "regf_id") ?: fd->id, NULL);
+	return path ? path->flags : O_RDWR;
+}
+
+static bool suits(int given, uint32_t wanted)
+{
+	return given == O_RDWR || wanted & O_PATH || given == (int)(wanted & O_ACCMODE);
+}
+
+static bool same_kind(struct restore *r, const struct file_desc *desc, int fd)
 {
 	char path[32], link[PATH_MAX];
 	struct fd_info info = { .number = fd, .fd = fd, .link = link, .info = "" };
@@ -44,62 +86,58 @@ static bool same_kind(const struct fd_kind *kind, int fd)
 		return false;
 	link[n] = 0;
 	info.flags = (uint32_t)fcntl(fd, F_GETFL);
-	/* A path may come back as anything that can be written to: a log file as a pipe. */
-	if (kind->type == FD_TYPES__REG)
-		return !S_ISDIR(info.st.st_mode) && !S_ISSOCK(info.st.st_mode);
-	return kind->match(&info);
+	return desc->kind->takes ? desc->kind->takes(r, desc->msg, &info) : desc->kind->match(&info);
 }
 
-static void refuse(const struct given *g, const struct file_desc *fd, const char *why)
+/* core/files_check.c says who wants it. */
+static void refuse(struct restore *r, struct given *g, struct file_desc *fd, const char *why)
 {
-	log_refusal(-EINVAL, "--inherit-fd fd[%d]:%s: %s the %s of the checkpoint (file %u, flags 0%o)", g->fd,
-	            g->resource, why, fd->kind->name, fd->id, message_get_u32(fd->msg, "flags"));
+	g->refused = true;
+	fd->checked = true;
+	fd->why = arena_printf(r->arena, "--inherit-fd fd[%d]:%s: %s the %s of the checkpoint (file %u, flags 0%o)",
+	                       g->fd, g->resource, why, fd->kind->name, fd->id, flags_of(r, fd));
 }
 
 /* First whoever asks for just that access; *named: something was handed in under this name. */
-static void find_exact(struct all_given *all, struct file_desc *fd, const char *name, bool *named)
+static void find_exact(struct restore *r, struct all_given *all, struct file_desc *fd, const char *name, bool *named)
 {
-	uint32_t flags = message_get_u32(fd->msg, "flags");
+	uint32_t flags = flags_of(r, fd);
 
-	for (size_t i = 0; i < all->n; i++) {
+	for (size_t i = 0; i < all->n && fd->given < 0; i++) {
 		struct given *g = &all->list[i];
 
-		if (!same_resource(g->resource, name))
+		if (!names_it(all, g, name))
 			continue;
-		*named = true;
-		if (!same_kind(fd->kind, g->fd)) {
-			g->used = true;
-			refuse(g, fd, "that descriptor is of another kind than");
+		*named = g->known = true;
+		if (!same_kind(r, fd, g->fd)) {
+			refuse(r, g, fd, "that descriptor is of another kind than");
 			return;
 		}
 		if (!suits(g->mode, flags))
 			continue;
 		fd->given = g->fd;
 		g->used = true;
-		return;
 	}
 }
 
 /* The other end of a pipe of which one end was handed in: opened through that. */
-static void find_other_end(struct all_given *all, struct file_desc *fd, const char *name)
+static void find_other_end(struct restore *r, struct all_given *all, struct file_desc *fd, const char *name)
 {
 	struct given *wrong = NULL;
 
 	for (size_t i = 0; i < all->n && fd->given < 0; i++) {
 		struct given *g = &all->list[i];
 
-		if (!same_resource(g->resource, name))
+		if (!names_it(all, g, name))
 			continue;
 		wrong = g;
-		if (!g->used || fd->kind->type != FD_TYPES__PIPE)
+		if (!g->used || (fd->kind->type != FD_TYPES__PIPE && fd->kind->type != FD_TYPES__FIFO))
 			continue;
 		fd->given = g->fd;
 		fd->reopen = true;
 	}
-	if (fd->given < 0 && wrong) {
-		wrong->used = true; /* told once is enough */
-		refuse(wrong, fd, "that descriptor is open for another direction than");
-	}
+	if (fd->given < 0 && wrong && !fd->why)
+		refuse(r, wrong, fd, "that descriptor is open for another direction than");
 }
 
 static bool wanted(const struct file_desc *fd)
@@ -107,17 +145,32 @@ static bool wanted(const struct file_desc *fd)
 	return (fd->tables || fd->held) && fd->kind && fd->kind->resource;
 }
 
-static void check_one(struct all_given *all, struct file_desc *fd)
+static void check_one(struct restore *r, struct all_given *all, struct file_desc *fd)
 {
 	bool marked = false, named = false;
 	char name[PATH_MAX] = "";
 
-	fd->kind->resource(fd->msg, name, sizeof(name), &marked);
+	fd->kind->resource(r, fd->msg, name, sizeof(name), &marked);
 	if (*name)
-		find_exact(all, fd, name, &named);
-	if (marked && !named)
-		log_refusal(-ENOENT, "%s: the dump was told that it comes from outside; give --inherit-fd 'fd[N]:%s'",
-		            name, name);
+		find_exact(r, all, fd, name, &named);
+	if (!marked || named)
+		return;
+	fd->checked = true;
+	fd->why = arena_printf(
+	    r->arena, "%s: the dump was told that it comes from outside; give --inherit-fd 'fd[N]:%s'", name, name);
+}
+
+static void add_root(struct restore *r, struct all_given *all, uint32_t id)
+{
+	const struct fd_kind *kind = NULL;
+	const RegFileEntry *m = files_message(r, id, &kind);
+
+	if (!m || kind != fd_kind_of(FD_TYPES__REG) || !strcmp(m->name, "/"))
+		return;
+	for (size_t i = 0; i < all->n_roots; i++)
+		if (!strcmp(all->roots[i], m->name))
+			return;
+	arena_push(r->arena, &all->roots, &all->n_roots, (const char *)m->name);
 }
 
 static int collect(struct restore *r, struct all_given *all)
@@ -134,41 +187,94 @@ static int collect(struct restore *r, struct all_given *all)
 		g.mode = flags & O_ACCMODE;
 		arena_push(r->arena, &all->list, &all->n, g);
 	}
+	for (size_t i = 0; i < r->tree.n_tasks && all->n; i++)
+		if (r->tree.tasks[i]->fs)
+			add_root(r, all, r->tree.tasks[i]->fs->root_id);
 	return 0;
+}
+
+/* The name of a file, for rows of which the core hands in (or, where itself is true, of which they do). */
+static bool name_of(struct restore *r, const struct file_desc *fd, bool itself, char name[PATH_MAX])
+{
+	bool marked = false;
+
+	*name = 0;
+	if (wanted(fd) && fd->kind->takes_itself == itself)
+		fd->kind->resource(r, fd->msg, name, PATH_MAX, &marked);
+	return *name;
+}
+
+static void find_paths(struct restore *r, struct all_given *all)
+{
+	char name[PATH_MAX];
+
+	for (struct file_desc *fd = r->files->by_id; fd && all->n; fd = fd->hh.next)
+		for (size_t i = 0; name_of(r, fd, false, name) && i < all->n; i++)
+			all->list[i].path = all->list[i].path || same_resource(all->list[i].resource, name);
 }
 
 int inherit_check(struct restore *r)
 {
-	struct all_given all = { 0 };
-	int err = collect(r, &all);
+	struct all_given *all = r->given = arena_new_of(r->arena, struct all_given);
+	char name[PATH_MAX];
+	int err = collect(r, all);
 
 	if (err)
 		return err;
+	find_paths(r, all);
 	for (struct file_desc *fd = r->files->by_id; fd; fd = fd->hh.next)
-		if (wanted(fd))
-			check_one(&all, fd);
-	for (struct file_desc *fd = r->files->by_id; fd && all.n; fd = fd->hh.next) {
-		char name[PATH_MAX] = "";
-		bool marked;
-
-		if (!wanted(fd) || fd->given >= 0)
-			continue;
-		fd->kind->resource(fd->msg, name, sizeof(name), &marked);
-		if (*name)
-			find_other_end(&all, fd, name);
-	}
-	/* What a terminal is called stands in an image of their own: that row looks for what was handed in by itself.
-	 */
-	for (size_t i = 0; i < all.n; i++)
-		if (!all.list[i].used && strncmp(all.list[i].resource, "tty[", 4))
-			log_warn("--inherit-fd fd[%d]:%s: nothing in the checkpoint has this name", all.list[i].fd,
-			         all.list[i].resource);
+		if (wanted(fd) && !fd->kind->takes_itself)
+			check_one(r, all, fd);
+	for (struct file_desc *fd = r->files->by_id; fd && all->n; fd = fd->hh.next)
+		if (fd->given < 0 && name_of(r, fd, false, name))
+			find_other_end(r, all, fd, name);
 	return 0;
 }
 
-int inherit_open(const struct file_desc *fd)
+/* Who was handed in for the same, and taken; or NULL. */
+static const struct given *instead_of(const struct all_given *all, const struct given *g)
 {
-	uint32_t flags = message_get_u32(fd->msg, "flags") & (O_ACCMODE | O_NONBLOCK);
+	for (size_t i = 0; i < all->n; i++)
+		if (all->list[i].used && same_resource(all->list[i].resource, g->resource))
+			return &all->list[i];
+	return NULL;
+}
+
+/* Rows that look by themselves take the first of a name. */
+static void note_taken(struct all_given *all, const char *name)
+{
+	for (size_t i = 0; i < all->n; i++) {
+		if (strcmp(all->list[i].resource, name))
+			continue;
+		all->list[i].known = all->list[i].used = true;
+		return;
+	}
+}
+
+void inherit_tell(struct restore *r)
+{
+	struct all_given *all = r->given;
+	char name[PATH_MAX];
+
+	for (struct file_desc *fd = r->files->by_id; fd && all->n; fd = fd->hh.next)
+		if (name_of(r, fd, true, name))
+			note_taken(all, name);
+	for (size_t i = 0; i < all->n; i++) {
+		const struct given *g = &all->list[i], *other = instead_of(all, g);
+
+		if (g->used || g->refused || (other && other->fd == g->fd))
+			continue;
+		if (other)
+			log_warn("--inherit-fd fd[%d]:%s: fd[%d] has taken that place already", g->fd, g->resource,
+			         other->fd);
+		else
+			log_warn("--inherit-fd fd[%d]:%s: nothing in the checkpoint has this name", g->fd, g->resource);
+	}
+}
+
+int inherit_open(struct restore *r, const struct file_desc *fd)
+{
+	uint32_t flags = flags_of(r, fd) & (O_ACCMODE | O_NONBLOCK);
 	char path[32];
 	int ours;
 

@@ -10,14 +10,16 @@
 
 /*
  * Before anything is started: gives every file that was named its descriptor. Refuses one of another kind or access
- * mode, and what the dump was told would come and has not; warns of names that are nobody's. 0, also after refusals, or
- * a negative errno (logged).
+ * mode, and what the dump was told would come and has not. 0, also after refusals, or a negative errno (logged).
  */
 int inherit_check(struct restore *r);
+
+/* When all images are read: warns of what was handed in for nothing. */
+void inherit_tell(struct restore *r);
 
 struct file_desc;
 
 /* A new descriptor for a file that was handed in (file_desc.given is not -1). Negative errno (logged). */
-int inherit_open(const struct file_desc *fd);
+int inherit_open(struct restore *r, const struct file_desc *fd);
 
 #endif

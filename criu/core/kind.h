@@ -66,7 +66,11 @@ struct fd_kind {
 	 * Restore: the name under which --inherit-fd can hand it in ("pipe:[823441]", a path), written into buf;
 	 * *marked: the dump was told that it would be. NULL: it cannot be.
 	 */
-	void (*resource)(const void *msg, char *buf, size_t size, bool *marked);
+	void (*resource)(struct restore *r, const void *msg, char *buf, size_t size, bool *marked);
+	/* Restore: whether a descriptor of ours can take its place. NULL: match() tells. */
+	bool (*takes)(struct restore *r, const void *msg, const struct fd_info *ours);
+	/* Restore: the row looks for what is handed in by itself (inherited_fd()), and checks it. */
+	bool takes_itself;
 	/*
 	 * Restore: all processes exist, with agents in them, none has its descriptors: for what is made before anything
 	 * is opened (sockets that refer to each other). files_set() hands in what it made. Or NULL.

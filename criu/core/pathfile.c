@@ -49,6 +49,17 @@ const RegFileEntry *pathfile_message(struct restore *r, uint32_t id)
 	return NULL;
 }
 
+bool pathfile_takes(const RegFileEntry *m, const struct fd_info *ours)
+{
+	mode_t type = ours->st.st_mode & S_IFMT;
+
+	if (!m || (ours->flags & O_PATH && !(m->flags & O_PATH)))
+		return false;
+	if (m->has_mode && (S_ISDIR(m->mode) || S_ISLNK(m->mode)))
+		return type == (m->mode & S_IFMT);
+	return type == S_IFREG || type == S_IFIFO || type == S_IFCHR || type == S_IFBLK;
+}
+
 int pathfile_check(struct restore *r, const RegFileEntry *m, const char **why)
 {
 	const struct ghost *ghost = ghost_of(r, m->id);
@@ -63,8 +74,8 @@ int pathfile_check_name(struct restore *r, const RegFileEntry *m, const char **w
 	int err;
 
 	if (m->has_ext && m->ext) {
-		*why =
-		    arena_printf(r->arena, "%s was an external file, which needs an option that comes later", m->name);
+		*why = arena_printf(r->arena, "%s was to come from outside; give --inherit-fd 'fd[N]:%s'", m->name,
+		                    m->name);
 		return -ENOTSUP;
 	}
 	if (m->name[0] != '/') {

@@ -22,6 +22,18 @@ int pathfile_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m);
  */
 int pathfile_dump_extra(struct dump *d, const struct fd_info *info, uint32_t *id);
 
+/* What pathfile_dump_extra() returns of a FIFO that pathfile_external() knows. */
+#define PATHFILE_EXTERNAL 3
+
+/*
+ * Whether the dump was told that this descriptor comes from outside, as file[MOUNT:INODE] or by its path in our root or
+ * in the task's; then its message is filled.
+ */
+bool pathfile_external(struct dump *d, const struct fd_info *info, RegFileEntry *m);
+
+/* fd_kind.takes for such a message: one path is as good as another, a pipe as a file, but no directory. */
+bool pathfile_takes(const RegFileEntry *m, const struct fd_info *ours);
+
 /* The reg_file_entry that a regf_id names, or NULL with an error logged. */
 const RegFileEntry *pathfile_message(struct restore *r, uint32_t id);
 

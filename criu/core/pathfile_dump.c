@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Files by path at dump: is the file where its path says, elsewhere, or gone? */
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
+#include "core/external.h"
 #include "core/file_names.h"
 #include "core/ghost.h"
 #include "core/link_remap.h"
@@ -229,16 +231,64 @@ int pathfile_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 	return place == IS_GHOST ? ghost_dump(d, info, m) : fill(d, info, m, place != BY_PATH);
 }
 
+/* The path as the task sees it, where its root is another than ours; NULL: as we do. */
+static const char *in_its_root(const struct fd_info *info, const char *link)
+{
+	char path[32], root[PATH_MAX];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/root", info->task->pid);
+	n = readlink(path, root, sizeof(root) - 1);
+	if (n <= 1)
+		return NULL;
+	root[n] = 0;
+	return strncmp(link, root, (size_t)n) || link[n] != '/' ? NULL : link + n;
+}
+
+static bool path_named(struct dump *d, const char *path)
+{
+	return external_named(d->opts, path) || external_named(d->opts, path + 1);
+}
+
+bool pathfile_external(struct dump *d, const struct fd_info *info, RegFileEntry *m)
+{
+	const char *name = info->link, *seen;
+	char key[64];
+
+	if ((!d->opts->n_external && !d->opts->n_inherit_fd) || info->by_path)
+		return false;
+	snprintf(key, sizeof(key), "file[%x:%lx]", info->mnt_id, (unsigned long)info->st.st_ino);
+	if (external_named(d->opts, key)) {
+		name = key;
+	} else if (name[0] == '/') {
+		bool shown = path_named(d, name); /* with its mark, as /proc shows it */
+
+		name = info->st.st_nlink ? name : name_without_mark(d->arena, name);
+		seen = in_its_root(info, name);
+		if (!shown && !path_named(d, name) && !(seen && path_named(d, seen)))
+			return false;
+	} else {
+		return false;
+	}
+	m->name = arena_strdup(d->arena, name);
+	m->has_ext = m->ext = m->has_mode = true;
+	m->mode = info->st.st_mode;
+	return true;
+}
+
 int pathfile_dump_extra(struct dump *d, const struct fd_info *info, uint32_t *id)
 {
 	RegFileEntry *m = arena_msg(d->arena, RegFileEntry, reg_file_entry);
+	bool external;
 	int err;
 
 	m->id = *id = files_new_id(d);
-	err = pathfile_dump(d, info, m);
+	external = S_ISFIFO(info->st.st_mode) && pathfile_external(d, info, m);
+	err = external ? 0 : pathfile_dump(d, info, m);
 	if (err)
 		return err;
 	m->flags = info->flags;
 	m->fown = arena_msg(d->arena, FownEntry, fown_entry);
-	return files_write_entry(d, fd_kind_of(FD_TYPES__REG), m->id, m);
+	err = files_write_entry(d, fd_kind_of(FD_TYPES__REG), m->id, m);
+	return !err && external ? PATHFILE_EXTERNAL : err;
 }

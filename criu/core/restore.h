@@ -28,6 +28,7 @@ struct restore {
 	struct sk_queues *queues;      /* sock/queue_restore.c */
 	struct ghosts *ghosts;         /* core/ghost.h */
 	struct written_files *written; /* core/validate.c */
+	struct all_given *given;       /* core/inherit.c */
 	void *kind_state[32];
 };
 

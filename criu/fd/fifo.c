@@ -22,6 +22,10 @@ static int fifo_dump(struct dump *d, const struct fd_info *info, void *msg)
 	int err = pathfile_dump_extra(d, info, &m->regf_id);
 
 	m->has_regf_id = true;
+	if (err == PATHFILE_EXTERNAL) {
+		m->pipe_id = (uint32_t)info->st.st_ino;
+		return 0;
+	}
 	return err ?: pipe_dump_queue(d, info, IMG_FIFO_DATA, table, &m->pipe_id);
 }
 
@@ -100,6 +104,21 @@ static int fifo_open(struct restore *r, const void *msg)
 	return fd;
 }
 
+static void fifo_resource(struct restore *r, const void *msg, char *buf, size_t size, bool *marked)
+{
+	const RegFileEntry *path = path_of(r, msg);
+
+	if (!path)
+		return;
+	snprintf(buf, size, "%s", path->name);
+	*marked = path->has_ext && path->ext;
+}
+
+static bool fifo_takes(struct restore *r, const void *msg, const struct fd_info *ours)
+{
+	return pathfile_takes(path_of(r, msg), ours);
+}
+
 const struct fd_kind fifo_kind = {
 	.name = "FIFO",
 	.type = FD_TYPES__FIFO,
@@ -108,6 +127,8 @@ const struct fd_kind fifo_kind = {
 	.match = fifo_match,
 	.dump = fifo_dump,
 	.check = fifo_check,
+	.resource = fifo_resource,
+	.takes = fifo_takes,
 	.open = fifo_open,
 	.read_images = fifo_read_images,
 	.write_images = fifo_write_images,

@@ -150,12 +150,18 @@ static int pipe_open(struct restore *r, const void *msg)
 	return fd < 0 ? log_errno(fd, "opening an end of pipe %u with flags 0%o", m->pipe_id, m->flags) : fd;
 }
 
-static void pipe_resource(const void *msg, char *buf, size_t size, bool *marked)
+static void pipe_resource(struct restore *r, const void *msg, char *buf, size_t size, bool *marked)
 {
 	const PipeEntry *m = msg;
 
 	snprintf(buf, size, "pipe:[%u]", m->pipe_id);
 	*marked = m->has_external && m->external;
+}
+
+/* A FIFO with a name does what one without does. */
+static bool pipe_takes(struct restore *r, const void *msg, const struct fd_info *ours)
+{
+	return S_ISFIFO(ours->st.st_mode) && !(ours->flags & O_PATH);
 }
 
 const struct fd_kind pipe_kind = {
@@ -167,6 +173,7 @@ const struct fd_kind pipe_kind = {
 	.dump = pipe_dump,
 	.collected = pipe_collected,
 	.resource = pipe_resource,
+	.takes = pipe_takes,
 	.open = pipe_open,
 	.read_images = pipe_read_images,
 	.write_images = pipe_write_images,

@@ -75,19 +75,9 @@ static int reg_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	RegFileEntry *m = msg;
 	struct proc_path p;
-	char key[64];
 
-	snprintf(key, sizeof(key), "file[%x:%lx]", info->mnt_id, (unsigned long)info->st.st_ino);
-	if (external_named(d->opts, key)) {
-		m->name = arena_strdup(d->arena, key);
-		m->has_ext = m->ext = true;
+	if (pathfile_external(d, info, m))
 		return 0;
-	}
-	if (external_named(d->opts, info->link) || external_named(d->opts, info->link + 1)) {
-		m->name = arena_strdup(d->arena, info->link);
-		m->has_ext = m->ext = true;
-		return 0;
-	}
 	if (proc_path_parse(info->link, &p))
 		return procfile_dump(d, info, &p, m);
 	if (is_memory_device(info->st.st_mode, info->st.st_rdev, KMSG_MINOR))
@@ -144,12 +134,17 @@ static int reg_open(struct restore *r, const void *msg)
 	return procfile_open(r, msg, open_one);
 }
 
-static void reg_resource(const void *msg, char *buf, size_t size, bool *marked)
+static void reg_resource(struct restore *r, const void *msg, char *buf, size_t size, bool *marked)
 {
 	const RegFileEntry *m = msg;
 
 	snprintf(buf, size, "%s", m->name);
 	*marked = m->has_ext && m->ext;
+}
+
+static bool reg_takes(struct restore *r, const void *msg, const struct fd_info *ours)
+{
+	return pathfile_takes(msg, ours);
 }
 
 static int reg_read_images(struct restore *r)
@@ -171,6 +166,7 @@ const struct fd_kind reg_kind = {
 	.dump = reg_dump,
 	.check = reg_check,
 	.resource = reg_resource,
+	.takes = reg_takes,
 	.open = reg_open,
 	.collected = ghost_collected,
 	.read_images = reg_read_images,

@@ -476,6 +476,25 @@ static int inet_late(struct restore *r, const void *msg, int fd)
 	return 0;
 }
 
+static void inet_resource(struct restore *r, const void *msg, char *buf, size_t size, bool *marked)
+{
+	const InetSkEntry *m = msg;
+
+	snprintf(buf, size, "socket:[%u]", m->ino);
+	*marked = m->has_external && m->external;
+}
+
+static bool inet_takes(struct restore *r, const void *msg, const struct fd_info *ours)
+{
+	const InetSkEntry *m = msg;
+	bool listens = m->proto == IPPROTO_TCP && m->state == TCP_LISTEN;
+
+	return inet_match(ours) && inet_int_option(ours->fd, SO_DOMAIN) == (int)m->family &&
+	       inet_int_option(ours->fd, SO_TYPE) == (int)m->type &&
+	       inet_int_option(ours->fd, SO_PROTOCOL) == (int)m->proto &&
+	       (inet_int_option(ours->fd, SO_ACCEPTCONN) == 1) == listens;
+}
+
 const struct fd_kind inet_kind = {
 	.name = "IPv4 and IPv6 sockets",
 	.type = FD_TYPES__INETSK,
@@ -485,6 +504,8 @@ const struct fd_kind inet_kind = {
 	.dump = inet_dump,
 	.collected = inet_collected,
 	.check = inet_check,
+	.resource = inet_resource,
+	.takes = inet_takes,
 	.prepare = inet_prepare,
 	.open = inet_open,
 	.late = inet_late,

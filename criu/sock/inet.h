@@ -36,6 +36,7 @@ int inet_name_from_words(int family, const uint32_t *words, size_t n_words, uint
 /* ---- reading (inet_dump.c); which they are (inet.c) ---- */
 
 bool inet_match(const struct fd_info *info);
+int inet_int_option(int fd, int name); /* of SOL_SOCKET; -1: there is none */
 int inet_dump(struct dump *d, const struct fd_info *info, void *msg);
 
 /* Which directions are shut. s: what diag says, or NULL: then poll() says some of it. */

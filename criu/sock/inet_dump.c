@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "core/external.h"
 #include "core/files.h"
 #include "core/log.h"
 #include "sock/diag.h"
@@ -18,7 +19,7 @@
 #include "uapi/inet_bits.h"
 #include "uapi/sock_bits.h"
 
-static int int_option(int fd, int name)
+int inet_int_option(int fd, int name)
 {
 	socklen_t len = sizeof(int);
 	int v;
@@ -32,7 +33,7 @@ bool inet_match(const struct fd_info *info)
 
 	if (info->by_path || !S_ISSOCK(info->st.st_mode))
 		return false;
-	domain = int_option(info->fd, SO_DOMAIN);
+	domain = inet_int_option(info->fd, SO_DOMAIN);
 	/* SMC: to be refused by name. */
 	return domain == AF_INET || domain == AF_INET6 || domain == AF_SMC;
 }
@@ -181,6 +182,17 @@ static int refuse_unknown(struct dump *d, const struct fd_info *info, const Inet
 	                                 protocol_name(d->arena, m), inet_names_of(d->arena, info->fd)));
 }
 
+/* Only what tells which sockets can take its place. */
+static void dump_external(struct dump *d, const struct fd_info *info, InetSkEntry *m, const union inet_name *dst)
+{
+	if (m->proto == IPPROTO_TCP && inet_int_option(info->fd, SO_ACCEPTCONN) == 1)
+		m->state = TCP_LISTEN;
+	else
+		m->state = dst->any.sa_family ? TCP_ESTABLISHED : TCP_CLOSE;
+	m->opts = arena_msg(d->arena, SkOptsEntry, sk_opts_entry);
+	m->has_external = m->external = true;
+}
+
 int inet_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	InetSkEntry *m = msg;
@@ -190,12 +202,16 @@ int inet_dump(struct dump *d, const struct fd_info *info, void *msg)
 	if (err)
 		return err;
 	m->ino = (uint32_t)info->st.st_ino;
-	m->family = (uint32_t)int_option(info->fd, SO_DOMAIN);
-	m->type = (uint32_t)int_option(info->fd, SO_TYPE);
-	m->proto = (uint32_t)int_option(info->fd, SO_PROTOCOL);
+	m->family = (uint32_t)inet_int_option(info->fd, SO_DOMAIN);
+	m->type = (uint32_t)inet_int_option(info->fd, SO_TYPE);
+	m->proto = (uint32_t)inet_int_option(info->fd, SO_PROTOCOL);
 	if (!inet_is_known(m))
 		return refuse_unknown(d, info, m);
 	err = dump_names(d, info, m, &src, &dst);
+	if (!err && external_named(d->opts, info->link)) {
+		dump_external(d, info, m, &dst);
+		return 0;
+	}
 	err = err ?: sock_opts_dump(d, info, &m->opts);
 	err = err ?: inet_opts_dump(d, info, m);
 	err = err ?: inet_mcast_dump(d, info, m);

@@ -129,7 +129,7 @@ static int note_tuple(struct restore *r, const void *msg, void *arg)
 	struct tcp_restore *t = state_of(r);
 	const InetSkEntry *m = msg;
 
-	if (tcp_is_connection(m) && !tcp_given_up(r, m))
+	if (tcp_is_connection(m) && !m->external && !tcp_given_up(r, m))
 		arena_push(r->arena, &t->tuples, &t->n_tuples, tcp_tuple_of(m));
 	return 0;
 }

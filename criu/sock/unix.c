@@ -21,6 +21,11 @@ static bool unix_match(const struct fd_info *info)
 	       !getsockopt(info->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) && domain == AF_UNIX;
 }
 
+static void unix_resource(struct restore *r, const void *msg, char *buf, size_t size, bool *marked)
+{
+	snprintf(buf, size, "socket:[%u]", ((const UnixSkEntry *)msg)->ino);
+}
+
 const struct fd_kind unix_kind = {
 	.name = "unix socket",
 	.type = FD_TYPES__UNIXSK,
@@ -32,6 +37,8 @@ const struct fd_kind unix_kind = {
 	.read_images = unix_read_images,
 	.write_images = queue_write_images,
 	.check = unix_check,
+	.resource = unix_resource,
+	.takes_itself = true,
 	.prepare = unix_prepare,
 	.open = unix_open,
 	.late = unix_late,

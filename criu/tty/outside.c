@@ -49,11 +49,16 @@ static int own_terminal(struct restore *r)
 	return s->own;
 }
 
+void outside_name(const TtyInfoEntry *e, char *buf, size_t size)
+{
+	snprintf(buf, size, "tty[%x:%x]", e->rdev, e->dev);
+}
+
 static int handed_in(struct restore *r, const TtyInfoEntry *e)
 {
 	char key[64];
 
-	snprintf(key, sizeof(key), "tty[%x:%x]", e->rdev, e->dev);
+	outside_name(e, key, sizeof(key));
 	return inherited_fd(r->opts, key);
 }
 

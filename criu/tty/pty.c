@@ -106,6 +106,14 @@ static int tty_late(struct restore *r, const void *msg, int fd)
 	return close_pair(ti->pty);
 }
 
+static void tty_resource(struct restore *r, const void *msg, char *buf, size_t size, bool *marked)
+{
+	const struct tty_info *ti = tty_info_of(r, ((const TtyFileEntry *)msg)->tty_info_id);
+
+	if (ti && outside_is_mine(ti))
+		outside_name(ti->entry, buf, size);
+}
+
 const struct fd_kind tty_kind = {
 	.name = "terminal",
 	.type = FD_TYPES__TTY,
@@ -115,6 +123,8 @@ const struct fd_kind tty_kind = {
 	.dump = tty_dump,
 	.collected = tty_collected,
 	.check = tty_check,
+	.resource = tty_resource,
+	.takes_itself = true,
 	.prepare = ctty_prepare,
 	.open = tty_open,
 	.late = tty_late,

@@ -85,6 +85,7 @@ int pty_open_hung_up(struct restore *r, const TtyFileEntry *m, const TtyInfoEntr
 /* ---- terminals that are there: the tool's own, external ones, devices (outside.c) ---- */
 
 bool outside_is_mine(const struct tty_info *ti);
+void outside_name(const TtyInfoEntry *e, char *buf, size_t size); /* for --inherit-fd */
 int outside_check(struct restore *r, const TtyFileEntry *m, const struct tty_info *ti, const char **why);
 int outside_open(struct restore *r, const TtyFileEntry *m, const struct tty_info *ti);
 int outside_open_any(struct restore *r, const struct tty_info *ti); /* for reading and writing, whoever asks */

@@ -2,11 +2,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # --inherit-fd: descriptors of the tool's in the place of pipes and files of the checkpoint, and every way of getting it wrong.
 # zdtm: driver
+# zdtm: needs-root
 import os
+import resource
 import signal
+import socket
 import subprocess
+import sys
 
 from driver import check, reap, run_all, scenario, state_of, text, wait_for
+from tcp_peers import own_network, tables
 
 COUNT = "i=0; while :; do echo line $i; i=$((i+1)); sleep 0.02; done"
 
@@ -191,6 +196,213 @@ def a_file_by_mount_and_inode(s):
     end(s)
 
 
+LOOP = """
+import os, socket, sys, time
+exec(sys.argv[1])
+open('ready', 'w').close()
+while True:
+    time.sleep(0.01)
+    try: loop()
+    except (BlockingIOError, TimeoutError): pass
+"""
+
+
+def program(s, setup, **kw):
+    if os.path.exists(s.path("ready")):
+        os.unlink(s.path("ready"))
+    s.proc = subprocess.Popen([sys.executable, "-c", LOOP, setup], cwd=s.dir, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=open(s.path("err"), "w"), start_new_session=True, **kw)
+    s.pid = s.proc.pid
+    check(wait_for(lambda: os.path.exists(s.path("ready")), 20), "not ready: " + text(s.path("err")))
+
+
+def given(fd, name):
+    return ("--inherit-fd", "fd[%d]:%s" % (fd, name))
+
+
+def said(s):
+    return s.out + text(os.path.join(s.imgs, "restore.log"))
+
+
+def no_words(s):
+    words = [x for x in said(s).splitlines() if "inherit-fd" in x and ("Warn" in x or "Error" in x)]
+    check(not words, "words: %r" % words)
+
+
+@scenario
+def a_fifo_by_its_path(s):
+    os.mkfifo(s.path("fifo"))
+    program(s, "f = os.open('fifo', os.O_RDWR); w = os.open('fifo', os.O_WRONLY | os.O_NONBLOCK); os.close(f)\n"
+               "f = os.open('fifo', os.O_RDONLY | os.O_NONBLOCK)\ndef loop():\n os.write(w, b'x')\n"
+               " if os.read(f, 100): open('through', 'w').close()")
+    for told in ((), ("--inherit-fd", s.path("fifo")[1:])):
+        s.dump("-R", *told)
+        if told:
+            s.kill()
+            s.restore(ok=False)
+            check(s.rc and "fd 4: %s: the dump was told" % s.path("fifo") in said(s), "it is not missed: " + said(s))
+            os.unlink(s.path("fifo"))
+            os.unlink(s.path("through"))
+            r, w = os.pipe()
+            s.restore(*given(w, s.path("fifo")), pass_fds=[w])
+            no_words(s)
+            links = [os.readlink("/proc/%d/fd/%d" % (s.pid, i)) for i in (3, 4)]
+            check(links == [os.readlink("/proc/self/fd/%d" % w)] * 2, "they are %r" % links)
+            check(wait_for(lambda: os.path.exists(s.path("through")), 10), "nothing goes through the pipe")
+            end(s)
+
+
+@scenario
+def a_path_in_another_root(s):
+    os.makedirs(s.path("jail/tmp"))
+    for told in (None, "tmp/old", "/tmp/old"):
+        program(s, "import io; f = open('jail/tmp/old', 'w'); open('ready', 'w').close()\nos.chroot('jail'); os.chdir('/'); open('tmp/jailed', 'w').close()\n"
+                   "def loop(): f.write('line'); f.flush()\nopen = lambda n, how: io.StringIO()")
+        check(wait_for(lambda: os.path.exists(s.path("jail/tmp/jailed")), 10), "no other root")
+        s.dump(*(("--external", told) if told else ()))
+        if told:
+            s.restore(ok=False)
+            check(s.rc and "the dump was told" in said(s), "it is not missed: " + said(s))
+        for name in ("tmp/old", "/tmp/old", s.path("jail/tmp/old")):
+            with open(s.path("new"), "w") as new:
+                s.restore(*given(new.fileno(), name), pass_fds=[new.fileno()])
+            no_words(s)
+            check(wait_for(lambda: os.path.getsize(s.path("new")) > 0, 10), "%s: nothing in the new file" % name)
+            end(s)
+
+
+@scenario
+def a_deleted_one(s):
+    for told in (None, s.path("old"), s.path("old")[1:] + " (deleted)"):
+        program(s, "f = os.open('old', os.O_WRONLY | os.O_CREAT); os.unlink('old')\ndef loop(): os.write(f, b'x')")
+        s.dump(*(("--inherit-fd", told) if told else ()))
+        for name in (s.path("old"), s.path("old") + " (deleted)"):
+            with open(s.path("new"), "w") as new:
+                s.restore(*given(new.fileno(), name), pass_fds=[new.fileno()])
+            no_words(s)
+            check(wait_for(lambda: os.path.getsize(s.path("new")) > 0, 10), "%s: nothing in the new file" % name)
+            end(s)
+
+
+def tcp_pair():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        a = socket.create_connection(server.getsockname())
+        b = server.accept()[0]
+    a.settimeout(10)
+    return a, b
+
+
+@scenario
+def sockets_of_the_internet(s):
+    """A listener, a connection and a UDP socket of a supervisor's, who has new ones by the time of the restore."""
+    listener, udp, (far, near) = socket.create_server(("127.0.0.1", 0)), socket.socket(type=socket.SOCK_DGRAM), tcp_pair()
+    udp.bind(("127.0.0.1", 0))
+    fds = [x.fileno() for x in (listener, udp, near)]
+    names = ["socket:[%d]" % os.fstat(x).st_ino for x in fds]
+    program(s, "l, u, c = (socket.socket(fileno=i) for i in %r)\nl.settimeout(0.01); u.setblocking(False)\n"
+               "def loop():\n c.send(b'tick')\n try: u.sendto(b'got', u.recvfrom(100)[1])\n except BlockingIOError: pass\n"
+               " l.accept()[0].send(b'served')" % fds, pass_fds=fds)
+    far.recv(100)
+    for fd in (listener, udp, near):
+        fd.close()
+    s.dump(*[x for n in names for x in ("--external", n)])
+    s.restore(ok=False)
+    check(s.rc and all("fd %d: %s: the dump was told" % x in said(s) for x in zip(fds, names)), "not missed: " + said(s))
+    listener, udp, (far, near) = socket.create_server(("127.0.0.1", 0)), socket.socket(type=socket.SOCK_DGRAM), tcp_pair()
+    udp.bind(("127.0.0.1", 0))
+    new = [x.fileno() for x in (listener, udp, near)]
+    for i, wrong in ((0, new[2]), (2, new[0]), (1, new[0]), (0, os.open("/dev/null", os.O_RDWR)), (1, socket.socketpair()[0].detach())):
+        use = new[:i] + [wrong] + new[i + 1:]
+        s.restore(*[x for g in zip(use, names) for x in given(*g)], pass_fds=use, ok=False)
+        check(s.rc and "fd %d: --inherit-fd fd[%d]:%s: that descriptor is of another kind" % (fds[i], wrong, names[i]) in said(s),
+              "anything is taken: " + said(s))
+        check(state_of(s.pid) == "gone", "something was started")
+    s.restore(*[x for g in zip(new, names) for x in given(*g)], pass_fds=new)
+    no_words(s)
+    client = socket.create_connection(listener.getsockname())
+    asker = socket.socket(type=socket.SOCK_DGRAM)
+    asker.sendto(b"x", udp.getsockname())
+    for fd in (client, asker):
+        fd.settimeout(10)
+    check((far.recv(4), client.recv(100), asker.recv(100)) == (b"tick", b"served", b"got"), "they do not work")
+    end(s)
+
+
+@scenario
+def a_connection_that_was_dumped(s):
+    """Not marked at dump: the lock that it left goes when another takes its place."""
+    far, near = tcp_pair()
+    program(s, "c = socket.socket(fileno=%d)\ndef loop(): c.send(b'tick')" % near.fileno(), pass_fds=[near.fileno()])
+    name = "socket:[%d]" % os.fstat(near.fileno()).st_ino
+    near.close()
+    s.dump("--tcp-established")
+    check(tables(), "the dump left no lock")
+    new, ours = tcp_pair()
+    s.restore(*given(ours.fileno(), name), pass_fds=[ours.fileno()])
+    no_words(s)
+    check(new.recv(4) == b"tick", "it does not work")
+    check(not tables(), "left: %r" % tables())
+    end(s)
+
+
+@scenario
+def no_false_words(s):
+    """Who took what was handed in is not told that nobody did; who came too late is."""
+    a, b = socket.socketpair()
+    r, w = os.pipe()
+    program(s, "k = socket.socket(fileno=%d)\ndef loop(): k.send(b'x'); os.write(%d, b'x')" % (b.fileno(), w), pass_fds=[b.fileno(), w])
+    names = ["socket:[%d]" % os.fstat(b.fileno()).st_ino, "pipe:[%d]" % os.fstat(w).st_ino]
+    s.dump("--external-lost", "close")
+    ours = [b.fileno(), w]
+    both = [x for g in zip(ours, names) for x in given(*g)]
+    s.restore(*both, *both, pass_fds=ours)
+    no_words(s)
+    end(s)
+    r2, w2 = os.pipe()
+    s.restore(*both, *given(w2, names[1]), *given(r2, "tty[1:2]"), *given(r2, "socket:[1]"), pass_fds=ours + [w2, r2])
+    for words in ("fd[%d]:%s: fd[%d] has taken that place" % (w2, names[1], w), "tty[1:2]: nothing", "socket:[1]: nothing"):
+        check(words in said(s), "no warning says %r: %s" % (words, said(s)))
+    end(s)
+
+
+@scenario
+def no_file_at_all(s):
+    open(s.path("old"), "w").close()
+    program(s, "f = os.open('old', os.O_RDONLY)\ndef loop(): pass")
+    s.dump()
+    for wrong in (os.open(s.path("old"), os.O_PATH), os.open(s.dir, os.O_RDONLY), socket.socketpair()[0].detach(),
+                  os.eventfd(0)):
+        s.restore(*given(wrong, s.path("old")), pass_fds=[wrong], ok=False)
+        check(s.rc and said(s).count("fd 3: --inherit-fd fd[%d]:%s: that descriptor is of another kind" % (wrong, s.path("old"))),
+              "%s: %s" % (os.readlink("/proc/self/fd/%d" % wrong), said(s)))
+
+
+@scenario
+def numbers_at_the_limit(s):
+    r, w = os.pipe()
+    numbers = [0, 1, 3, 4, 5, 6, 7, 8, 62, 63]
+    program(s, "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n[os.dup2(%d, i) for i in %r]\n"
+               "def loop(): [os.write(i, b'%%d ' %% i) for i in %r]" % (w, numbers, numbers), pass_fds=[w])
+    os.close(w)
+    s.dump()
+    for number in (0, 1, 2, 3, 63, 255, 1023):  # the last one under the limit, and every other one below it taken
+        r2, w2 = os.pipe()
+        os.dup2(w2, 1030)
+
+        def limit(n=number):
+            os.dup2(1030, n)
+            for i in range(3, n, 2):
+                os.dup2(0, i)
+            os.closerange(1030, 1031)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(n + 1, 64), max(n + 1, 64)))
+        s.restore(*given(number, "pipe:[%d]" % os.fstat(r).st_ino), preexec_fn=limit, close_fds=False)
+        os.close(w2)
+        os.close(1030)
+        check(os.read(r2, 30).startswith(b"0 1 3 4 5 6 7 8 62 63 "), "%d: some have it not" % number)
+        end(s)
+        os.close(r2)
+
+
 @scenario
 def a_marker(s):
     out = open(s.path("out"), "a")
@@ -202,4 +414,5 @@ def a_marker(s):
     end(s)
 
 
+own_network()
 run_all()
