@@ -35,9 +35,12 @@ static int unlock(const struct options *o, struct image_dir *dir, struct arena *
 		                 o->images_dir);
 	if (!err && !inventory->dump_criu_run_id)
 		err = read_root(dir, a, &root);
-	if (!err)
-		err = net_lock_left_find(inventory, root, &left);
-	if (!err && left.method != NET_LOCK_SKIP)
+	if (err)
+		return err;
+	err = net_lock_left_find(inventory, root, &left);
+	if (err)
+		return log_errno(err, "looking for the network lock (%s)", left.name);
+	if (left.method != NET_LOCK_SKIP)
 		err = net_lock_left_remove(&left);
 	if (err && err != -ENOENT)
 		return err;

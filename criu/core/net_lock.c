@@ -22,6 +22,7 @@
 #define PRIORITY         (-450)
 #define PRIORITY_RESTORE (-445)
 #define PRIORITY_BEFORE  (-455) /* ... and before it, where that wants another mark */
+#define PRIORITY_OWN     (-444) /* here packets of ours lose their mark: all restores' tables have let them through */
 
 /* Types as nft(8) numbers them, so that it lists the sets: ipv4_addr 7, ipv6_addr 8, inet_service 13; 6 bits each. */
 #define KEY_TYPE(addr)   ((addr) << 18 | 13U << 12 | (addr) << 6 | 13U)
@@ -185,6 +186,8 @@ static int add_all(struct nft_batch *b, const struct net_lock_spec *spec, const 
 		          ?: add_chain(b, spec->name, "out", NF_INET_LOCAL_OUT, priority);
 	if (!err && spec->before)
 		err = add_chain(b, spec->name, "pre", NF_INET_LOCAL_OUT, PRIORITY_BEFORE);
+	if (!err && spec->kind == NET_LOCK_RESTORE)
+		err = add_chain(b, spec->name, "own", NF_INET_LOCAL_OUT, PRIORITY_OWN);
 	for (int which = 0; !err && which < 2; which++)
 		err = lock_rules_add(b, set_names[which], which, spec);
 	return err;
@@ -314,5 +317,5 @@ int net_lock_there(const char *name)
 
 	if (err == -ENOENT)
 		return 0;
-	return err ? log_errno(err, "looking for the network lock (table inet %s)", name) : 1;
+	return err ?: 1;
 }

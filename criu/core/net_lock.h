@@ -33,8 +33,9 @@ enum net_lock_method { NET_LOCK_IPTABLES = 1, NET_LOCK_NFTABLES = 2, NET_LOCK_SK
 int net_lock_method_of(const char *word);
 
 enum net_lock_kind {
-	NET_LOCK_DUMP,    /* nothing is let through */
-	NET_LOCK_RESTORE, /* packets with the mark are, and lose it at once: no later rule sees it */
+	NET_LOCK_DUMP,    /* nothing to our sockets is let through */
+	NET_LOCK_RESTORE, /* packets with the mark are, and lose it behind all tables of restores: no later rule sees it
+	                   */
 	NET_LOCK_LASTING, /* left by a dump: a restore's packets with the mark pass, and keep it for the restore's own
 	                     table */
 };
@@ -42,7 +43,8 @@ enum net_lock_kind {
 struct net_lock_spec {
 	const char *name; /* of the table (family inet) */
 	enum net_lock_kind kind;
-	uint32_t mark;
+	uint32_t
+	    mark; /* not 0. As if from our sockets all let it through: another tree, where the peer is, is restored */
 	/* NET_LOCK_RESTORE alone: the mark that another lock lets through, where it is not the same; 0: none. */
 	uint32_t before; /* one that looks at packets before this: our own lasting table */
 	uint32_t behind; /* one that looks at them after this: CRIU's, or iptables */
@@ -75,7 +77,8 @@ void net_lock_settle(void);
 /* Removes a plain table. 0, -ENOENT (not logged) where there is none, or a negative errno (logged). */
 int net_lock_remove(const char *name);
 
-/* Whether a table of that name is there: 1, 0, or a negative errno (logged). */
+/* Whether a table of that name is there: 1, 0, or a negative errno (not logged: -EPERM, this is not ours to
+ * see; no nf_tables). */
 int net_lock_there(const char *name);
 
 #endif

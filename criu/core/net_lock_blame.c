@@ -16,7 +16,7 @@
 #include "core/net_lock_blame.h"
 #include "core/nft_try.h"
 
-#define OUR_PRIORITY (-445) /* core/net_lock.c: from there on packets have another mark */
+#define OUR_PRIORITY (-444) /* core/net_lock.c: from there on packets have another mark */
 
 struct chain {
 	uint32_t family;

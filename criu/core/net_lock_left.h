@@ -17,7 +17,7 @@ struct net_lock_left {
 /* The name of what a run leaves. */
 void net_lock_left_name(char name[64], const char *run_id);
 
-/* 0, with left->method saying whether there is one, or a negative errno (logged). */
+/* 0, with left->method saying whether there is one, or a negative errno (not logged): it cannot be looked for. */
 int net_lock_left_find(const InventoryEntry *inventory, vpid_t root, struct net_lock_left *left);
 
 /* Whether the dump said that it left one: a wrong answer of net_lock_left_find() is worth a word. CRIU does not say. */

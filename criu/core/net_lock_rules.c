@@ -123,17 +123,24 @@ static int send_rule(struct nft_batch *b, struct nftnl_rule *r, bool whole)
 	return h ? 0 : -ENOMEM;
 }
 
-/* Packets of ours, which have `mark` and are to our sockets, go on with `then`. */
+/* Packets with the mark `mark`, to our sockets or (to_us false) as if from them, go on. */
 static int add_pass(struct nft_batch *b, const char *chain, const char *set, int which,
-                    const struct net_lock_spec *spec, uint32_t mark, uint32_t then)
+                    const struct net_lock_spec *spec, uint32_t mark, bool to_us)
+{
+	struct nftnl_rule *r = new_rule(spec->name, chain);
+	bool whole = r && match_tuple(r, set, which, to_us) && match_meta(r, NFT_META_MARK, NFT_CMP_EQ, &mark, 4);
+
+	return send_rule(b, r, whole && verdict(r, NF_ACCEPT));
+}
+
+/* Those to our sockets get another one. No later rule is to see ours, and conntrack is not to call them invalid. */
+static int add_change(struct nft_batch *b, const char *chain, const char *set, int which,
+                      const struct net_lock_spec *spec, uint32_t mark, uint32_t then)
 {
 	struct nftnl_rule *r = new_rule(spec->name, chain);
 	bool whole = r && match_tuple(r, set, which, true) && match_meta(r, NFT_META_MARK, NFT_CMP_EQ, &mark, 4);
 
-	/* No later rule is to see our mark, and conntrack is not to call the packet invalid. */
-	if (whole && spec->kind == NET_LOCK_RESTORE)
-		whole = set_mark(r, then) && expr(r, "notrack");
-	return send_rule(b, r, whole && verdict(r, NF_ACCEPT));
+	return send_rule(b, r, whole && set_mark(r, then) && expr(r, "notrack"));
 }
 
 /*
@@ -152,12 +159,18 @@ static int add_drop(struct nft_batch *b, const char *chain, const char *set, int
 
 int lock_rules_add(struct nft_batch *b, const char *set, int which, const struct net_lock_spec *spec)
 {
+	uint32_t mark = spec->before ?: spec->mark;
 	int err = 0;
 
 	if (spec->before)
-		err = add_pass(b, "pre", set, which, spec, spec->mark, spec->before);
+		err = add_change(b, "pre", set, which, spec, spec->mark, mark);
 	if (!err && spec->kind != NET_LOCK_DUMP)
-		err = add_pass(b, "out", set, which, spec, spec->before ?: spec->mark, spec->behind);
+		err = add_pass(b, "out", set, which, spec, mark, true);
+	/* The peer may be another tree's, and be restored at this moment. */
+	if (!err)
+		err = add_pass(b, "out", set, which, spec, mark, false);
+	if (!err && spec->kind == NET_LOCK_RESTORE)
+		err = add_change(b, "own", set, which, spec, mark, spec->behind);
 	for (int to_us = 0; !err && to_us < 2; to_us++) {
 		struct nftnl_rule *r = new_rule(spec->name, "out");
 

@@ -60,7 +60,7 @@ static int lock_by_rules(struct dump *d, struct tcp_lock *lock)
 
 int tcp_lock_dump(struct dump *d, struct tcp_lock *lock, const struct net_tuple *tuples, size_t n)
 {
-	struct net_lock_spec spec = { .kind = NET_LOCK_DUMP };
+	struct net_lock_spec spec = { .kind = NET_LOCK_DUMP, .mark = d->opts->network_lock_mark };
 	int err;
 
 	*lock = (struct tcp_lock) { .tuples = tuples, .n = n, .mark = d->opts->network_lock_mark };
@@ -135,12 +135,21 @@ static int find_left(struct restore *r, struct tcp_lock *lock)
 {
 	int err = net_lock_left_find(r->inventory, r->tree.tasks[0]->vpid, &lock->left);
 
-	if (!err && lock->left.method == NET_LOCK_SKIP && net_lock_left_promised(r->inventory))
+	/* Without CAP_NET_ADMIN connections can still be closed. */
+	if (err && lock->method == NET_LOCK_SKIP && net_lock_left_promised(r->inventory))
+		log_warn("the network lock that the dump left (%s) cannot be looked for: %s. Where it stands, criu "
+		         "unlock takes it away",
+		         lock->left.name, strerror(-err));
+	if (err && lock->method == NET_LOCK_SKIP)
+		return 0;
+	if (err)
+		return log_errno(err, "looking for the network lock that the dump left (%s)", lock->left.name);
+	if (lock->left.method == NET_LOCK_SKIP && net_lock_left_promised(r->inventory))
 		log_warn("the network lock that the dump left (%s) is not here: it was removed, or this is another "
 		         "host. If the "
 		         "peers sent anything meanwhile, they were told that the connections are gone",
 		         lock->left.name);
-	return err;
+	return 0;
 }
 
 /* Tools of several pid namespaces may meet in one network namespace: a pid would not do. */

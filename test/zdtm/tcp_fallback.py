@@ -9,6 +9,7 @@
 import ctypes
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -27,6 +28,7 @@ def new_net():
 
 new_net()
 
+from case import Skipped  # noqa: E402
 from driver import check, children, reap, run_all, scenario, text, wait_for  # noqa: E402
 
 # What each of its sockets says, one call after the other, and whether select() finds it readable at once.
@@ -74,13 +76,13 @@ def pair(address="127.0.0.1"):
         return l.accept()[0], c
 
 
-def start(s, socks):
+def start(s, socks, prefix=()):
     for n in ("ready", "verify", "result"):
         if os.path.exists(s.path(n)):
             os.unlink(s.path(n))
     with open(s.path("plan"), "w") as f:
         json.dump([(name, sock.fileno()) for name, sock in socks.items()], f)
-    s.proc = subprocess.Popen([sys.executable, "-c", VICTIM], cwd=s.dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    s.proc = subprocess.Popen([*prefix, sys.executable, "-c", VICTIM], cwd=s.dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                               stderr=open(s.path("victim.err"), "w"), start_new_session=True,
                               pass_fds=[x.fileno() for x in socks.values()])
     s.pid = s.proc.pid
@@ -266,6 +268,25 @@ def close_at_restore(s):
     for p in peers:
         gone_from(p)
     check(not rules(), "left: %s" % rules())
+
+
+@scenario
+def close_without_net_admin(s):
+    """Nobody may look for the dump's lock here: it stays, and criu unlock is named."""
+    if not shutil.which("setpriv"):
+        raise Skipped("needs setpriv")
+    drop = ["setpriv", "--inh-caps=-net_admin", "--bounding-set=-net_admin", "--"]
+    a, peer = pair()
+    start(s, dict(a=a), drop)
+    s.dump("--tcp-established")
+    tool, s.criu = s.criu, s.script("less", 'exec %s %s "$@"' % (" ".join(drop), s.criu))
+    s.restore("--tcp-close")
+    log = text(os.path.join(s.imgs, "restore.log"))
+    check("Warn" in log and "criu unlock" in log and "Error" not in log, log[-500:])
+    s.criu = tool
+    check(s.tool("unlock", "-D", s.imgs) == 0 and "is removed" in s.out, s.out)
+    says(s, dict(a=ENDED))
+    gone_from(peer)
 
 
 @scenario

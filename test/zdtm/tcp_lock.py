@@ -8,10 +8,12 @@
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import time
 
 from case import Skipped
-from driver import check, run_all, scenario, text, wait_for
+from driver import check, reap, run_all, scenario, state_of, text, wait_for
 from tcp_peers import Streams, connect, end, exchange, inside_flows, own_network, ruleset, run_id, shell, start, table_of_crius, tables
 
 KEEP = "--tcp-established"
@@ -121,9 +123,7 @@ def both_ways(s, kind):
         check(s.tool("unlock", "-D", s.imgs) == 0 and run_id(s) in s.out, s.out)
         check("CRIU" not in rules(), "after unlock: %s" % rules())
         check(s.tool("unlock", "-D", s.imgs) == 0 and "no network lock" in s.out, s.out)
-        streams.stop = True
-        for t in streams.threads:
-            t.join(30)
+        streams.abandon()
 
 
 @scenario
@@ -209,6 +209,94 @@ def odd_marks(s):
     for mark in ("1", "0x80000000", "0xffffffff"):
         s.clean_images()
         through(s, ["--network-lock-mark", mark], [])
+
+
+# Has heard the end of its peer when it is dumped.
+SERVER = r"""
+import os, socket, time
+l = socket.create_server(("127.0.0.1", 0))
+open("port.new", "w").write(str(l.getsockname()[1]))
+os.rename("port.new", "port")
+c, _ = l.accept()
+l.close()
+while not os.path.exists("go"):
+    time.sleep(0.01)
+got = b"".join(iter(lambda: c.recv(100), b""))
+c.sendall(b"answer to " + got)
+c.close()
+time.sleep(1000)
+"""
+CLIENT = r"""
+import os, socket, sys, time
+c = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+c.sendall(b"question")
+c.shutdown(socket.SHUT_WR)
+while c.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != 5:
+    time.sleep(0.01)
+open("asked", "w").close()
+while not os.path.exists("go"):
+    time.sleep(0.01)
+got = b"".join(iter(lambda: c.recv(100), b""))
+open("result.new", "w").write(got.decode())
+os.rename("result.new", "result")
+time.sleep(1000)
+"""
+
+
+def start_two(s):
+    for n in ("port", "asked", "go", "result"):
+        if os.path.exists(s.path(n)):
+            os.unlink(s.path(n))
+    procs = {}
+    for n, code, ready in (("server", SERVER, "port"), ("client", CLIENT, "asked")):
+        port = [text(s.path("port"))] if n == "client" else []
+        procs[n] = subprocess.Popen([sys.executable, "-c", code, *port], cwd=s.dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                    stderr=open(s.path("victim.err"), "a"), start_new_session=True)
+        check(wait_for(lambda n=ready: os.path.exists(s.path(n)), 20), "the %s is not ready" % n)
+    return procs
+
+
+def two_trees(s, order, *opts):
+    """Two that talk to each other, each a checkpoint of its own; order: how they are restored, None: at the same time."""
+    procs = start_two(s)
+    for n, p in procs.items():
+        shutil.rmtree(s.path(n), ignore_errors=True)
+        os.mkdir(s.path(n))
+        check(s.tool("dump", "-t", p.pid, "-D", s.path(n), "-v4", "-o", "dump.log", KEEP, *opts) == 0, s.out)
+        p.wait()
+    args = {n: ["restore", "-d", "-D", s.path(n), "-v4", "-o", "restore.log", KEEP] for n in procs}
+    for n in order or ():
+        check(s.tool(*args[n]) == 0, "%s of %s: %s" % (n, order, s.out))
+    tools = {} if order else {n: subprocess.Popen([s.criu, *a], stdin=subprocess.DEVNULL) for n, a in args.items()}
+    for n, t in tools.items():
+        check(t.wait(60) == 0, "%s, while the other is restored: %s" % (n, text(os.path.join(s.path(n), "restore.log"))[-600:]))
+    open(s.path("go"), "w").close()
+    check(wait_for(lambda: os.path.exists(s.path("result")), 30), "no answer: %s" % text(s.path("victim.err")))
+    check(text(s.path("result")) == "answer to question", text(s.path("result")))
+    check("CRIU" not in ruleset(), ruleset())
+    for p in procs.values():
+        os.kill(p.pid, 9)
+        check(wait_for(lambda p=p: reap() or state_of(p.pid) == "gone", 5), "it does not end")
+
+
+@scenario
+def two_trees_one_after_the_other(s):
+    two_trees(s, ["server", "client"])
+    two_trees(s, ["client", "server"])
+
+
+@scenario
+def two_trees_at_once(s):
+    for _ in range(5):
+        two_trees(s, None)
+
+
+@scenario
+def two_trees_by_iptables(s):
+    iptables(s, "nft" if shutil.which("iptables-nft-restore") else "legacy")
+    two_trees(s, ["server", "client"], "--network-lock", "iptables")
+    two_trees(s, ["client", "server"], "--network-lock", "iptables")
+    shell("nft flush ruleset")
 
 
 @scenario

@@ -4,6 +4,7 @@
 A victim answers every byte with itself plus one. With clients inside, a child of its keeps talking to it over loopback,
 and says so in files: inside (how many exchanges), inside.wrong.
 """
+import contextlib
 import ctypes
 import os
 import re
@@ -124,7 +125,8 @@ class Streams:
         self.wrong = []
         self.bytes = 0
         self.most, self.pause = most, pause
-        self.threads = [threading.Thread(target=self.run, args=(connector(s), i)) for i in range(n)]
+        self.sockets = [connector(s) for _ in range(n)]
+        self.threads = [threading.Thread(target=self.run, args=(c, i)) for i, c in enumerate(self.sockets)]
         for t in self.threads:
             t.start()
 
@@ -154,6 +156,16 @@ class Streams:
             t.join(60)
             check(not t.is_alive(), "a connection hangs")
         check(not self.wrong, "; ".join(self.wrong[:3]))
+
+
+    def abandon(self):
+        """Nobody answers any more."""
+        self.stop = True
+        for c in self.sockets:
+            with contextlib.suppress(OSError):
+                c.shutdown(socket.SHUT_RDWR)
+        for t in self.threads:
+            t.join(60)
 
 
 def inside_flows(s, why=""):
