@@ -454,6 +454,7 @@ int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t f
 		                .what = what,
 		                .fd = fd,
 		                .by_path = true,
+		                .path = path,
 		                .info = "",
 		                .flags = flags,
 		                .mnt_id = -1 };

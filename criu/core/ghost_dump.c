@@ -93,7 +93,10 @@ static int refuse(struct dump *d, const struct fd_info *info, const char *dir)
 	return DUMP_REFUSED;
 }
 
-/* A path that is good for as long as the tree is frozen; what is no descriptor of the task is kept by one of ours. */
+/*
+ * A path that is good for as long as the tree is frozen; what is neither a descriptor nor a mapping of the task is kept
+ * by one of ours.
+ */
 static int keep_source(const struct fd_info *info, struct ghost *g)
 {
 	char path[32];
@@ -101,6 +104,10 @@ static int keep_source(const struct fd_info *info, struct ghost *g)
 
 	if (info->number >= 0) {
 		snprintf(g->source, sizeof(g->source), "/proc/%d/fd/%d", info->task->pid, info->number);
+		return 0;
+	}
+	if (info->path && strlen(info->path) < sizeof(g->source)) {
+		snprintf(g->source, sizeof(g->source), "%s", info->path);
 		return 0;
 	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", info->fd);

@@ -25,6 +25,7 @@ struct fd_info {
 	const char *what; /* where number is -1, for messages: "its executable" */
 	int fd;           /* our duplicate: the same open file description (O_PATH of the same file where `by_path`) */
 	bool by_path;     /* executable, mapping, directory: no description of the task's is at hand */
+	const char *path; /* ... and the link in /proc that leads to it; NULL where `by_path` is not set */
 	uint32_t id;      /* of the description, in files.img */
 	struct stat st;
 	const char *link; /* text of /proc/PID/fd/N */

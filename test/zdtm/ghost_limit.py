@@ -6,10 +6,13 @@
 # zdtm: needs-root
 import ctypes
 import os
+import resource
 import shutil
 import struct
+import subprocess
+import sys
 
-from driver import check, run_all, scenario, text
+from driver import check, run_all, scenario, text, wait_for
 
 libc = ctypes.CDLL(None, use_errno=True)
 MS_RDONLY, MS_REMOUNT = 1, 32
@@ -143,6 +146,36 @@ def many(s):
         said = text("/proc/%d/fd/%d" % (s.pid, fd))
         check(said == "number %d" % i, "number %d is %r" % (i, said))
     check(sorted(os.listdir(s.dir)) == ["imgs", "ready", "victim.out"], "files: %s" % os.listdir(s.dir))
+    s.verify()
+
+
+MAPPER = """
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+at = []
+for i in range(500):
+    fd = os.open('it', os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    os.write(fd, b'number %04d' % i + bytes(4096))
+    at.append(libc.mmap(None, 4096, 3, 1 if i % 2 else 2, fd, 0))
+    os.unlink('it'); os.close(fd)
+open('ready', 'w').close()
+while not os.path.exists('verify'): time.sleep(0.01)
+bad = [i for i, a in enumerate(at) if ctypes.string_at(a, 11) != b'number %04d' % i]
+with open('result', 'w') as f: f.write('FAIL %r' % bad if bad else 'PASS')
+"""
+
+
+@scenario
+def mapped(s):
+    """500 that are only mapped, by a tool that may have 200 files open."""
+    s.proc = subprocess.Popen([sys.executable, "-c", MAPPER], cwd=s.dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, start_new_session=True)
+    s.pid = s.proc.pid
+    check(wait_for(lambda: os.path.exists(s.path("ready")), 20), "not ready")
+    s.dump(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200)))
+    s.restore()
     s.verify()
 
 
