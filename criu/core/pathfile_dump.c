@@ -288,7 +288,7 @@ int pathfile_dump_extra(struct dump *d, const struct fd_info *info, uint32_t *id
 	if (err)
 		return err;
 	m->flags = info->flags;
-	m->fown = arena_msg(d->arena, FownEntry, fown_entry);
+	m->fown = info->fown ?: arena_msg(d->arena, FownEntry, fown_entry);
 	err = files_write_entry(d, fd_kind_of(FD_TYPES__REG), m->id, m);
 	return !err && external ? PATHFILE_EXTERNAL : err;
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
+#include "core/fown.h"
 #include "core/log.h"
 #include "core/pathfile.h"
 #include "core/pipe_data.h"
@@ -119,6 +120,14 @@ static bool fifo_takes(struct restore *r, const void *msg, const struct fd_info 
 	return pathfile_takes(path_of(r, msg), ours);
 }
 
+/* Its owner and O_ASYNC stand with its path, where the core does not look. */
+static int fifo_late(struct restore *r, const void *msg, int fd)
+{
+	const RegFileEntry *path = path_of(r, msg);
+
+	return path ? fown_restore(r, fd, path->fown, path->flags) : -EINVAL;
+}
+
 const struct fd_kind fifo_kind = {
 	.name = "FIFO",
 	.type = FD_TYPES__FIFO,
@@ -130,6 +139,7 @@ const struct fd_kind fifo_kind = {
 	.resource = fifo_resource,
 	.takes = fifo_takes,
 	.open = fifo_open,
+	.late = fifo_late,
 	.read_images = fifo_read_images,
 	.write_images = fifo_write_images,
 	.where = IN_TOOL,

@@ -272,6 +272,7 @@ static int locks_check(struct restore *r, const struct thread *th)
 {
 	const struct task_locks *l = locks_of(r, th->task);
 	char text[96];
+	int64_t flags;
 
 	for (size_t i = 0; l && i < l->n; i++) {
 		const FileLockEntry *e = l->locks[i];
@@ -283,7 +284,8 @@ static int locks_check(struct restore *r, const struct thread *th)
 			                   "%s: filelocks.img: a lock on fd %d of a kind (%u), type (%u) or range "
 			                   "that is not known",
 			                   task_name(th->task), e->fd, e->flag, e->type);
-		if (!msg || !is_fit(e, message_get_u32(msg, "flags")))
+		/* Of a FIFO the flags stand elsewhere; then the kernel tells. */
+		if (!msg || (message_get_number(msg, "flags", &flags) && !is_fit(e, (uint32_t)flags)))
 			return log_refusal(-EBADF, "%s: fd %d %s to take %s", task_name(th->task), e->fd,
 			                   fd ? "is not open in a way" : "is not there",
 			                   lock_text(e, text, sizeof(text)));

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Named pipes with data in them: opened for reading and for writing by two processes, for both by one, with
- * O_NONBLOCK; a name that is opened again afterwards meets the same pipe.
+ * O_NONBLOCK; a name that is opened again afterwards meets the same pipe. Whom it signals, and how; locks on it.
  *
+ * zdtm: dump --file-locks
+ * zdtm: restore --file-locks
  * zdtm: restores 3
  */
 #include "zdtm.h"
@@ -10,6 +12,8 @@
 int main(void)
 {
 	int both, rd, wr, other, status;
+	struct flock lock = { .l_type = F_WRLCK, .l_start = 5, .l_len = 2 };
+	struct flock second = { .l_type = F_WRLCK, .l_start = 50, .l_len = 2 };
 	char buf[100000];
 	pid_t kid;
 
@@ -28,9 +32,17 @@ int main(void)
 		_exit(0);
 	}
 	close(wr);
+	zdtm_must(!fcntl(both, F_SETOWN, -getpgrp()) && !fcntl(both, F_SETSIG, SIGURG));
+	zdtm_must(!fcntl(both, F_SETFL, O_ASYNC) && !fcntl(both, F_OFD_SETLK, &lock) && !fcntl(both, F_SETLK, &second));
 	zdtm_ready();
 	zdtm_wait();
 	zdtm_check(waitpid(kid, &status, 0) == kid && !status, "child: %x", status);
+	zdtm_check(fcntl(both, F_GETOWN) == -getpgrp() && fcntl(both, F_GETSIG) == SIGURG, "whom it signals: %d, %d",
+	           fcntl(both, F_GETOWN), fcntl(both, F_GETSIG));
+	zdtm_check(fcntl(both, F_GETFL) & O_ASYNC, "O_ASYNC is lost");
+	zdtm_check((other = open(zdtm_path("one"), O_RDWR)) >= 0, "opening it");
+	zdtm_check(fcntl(other, F_OFD_SETLK, &lock) == -1 && errno == EAGAIN, "the OFD lock is lost");
+	zdtm_check(fcntl(other, F_OFD_SETLK, &second) == -1 && errno == EAGAIN, "the POSIX lock is lost");
 	zdtm_check(read(both, buf, 100) == 5 && !memcmp(buf, "hello", 5), "bytes of the first");
 	zdtm_check(fcntl(rd, F_GETPIPE_SZ) == 131072 && fcntl(rd, F_GETFL) & O_NONBLOCK, "size or flags");
 	for (size_t n = 0; n < sizeof(buf);) {
