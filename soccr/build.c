@@ -236,6 +236,8 @@ int soccr_close_sides(int fd, struct soccr_conn *c, uint32_t mark)
 		err = from_peer(fd, c, TH_ACK, c->outq_seq, mark);
 	if (!err && c->state == TCP_CLOSING && !c->unsq_len)
 		err = from_peer(fd, c, TH_FIN | TH_ACK, first_out(c), mark);
+	if (!err && c->state != TCP_SYN_SENT)
+		err = SET_INT(c, fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
 	return err;
 }
 
@@ -253,17 +255,20 @@ static int connect_again(int fd, struct soccr_conn *c)
 	return err;
 }
 
-int soccr_release(int fd, struct soccr_conn *c, uint32_t mark)
+int soccr_release(int fd, struct soccr_conn *c)
+{
+	c->step = "leaving repair";
+	return soccr_resume(fd, c);
+}
+
+int soccr_go_on(int fd, struct soccr_conn *c, uint32_t mark)
 {
 	const char *unsent = (const char *)c->outq + c->outq_len - c->unsq_len;
-	int err = c->state == TCP_SYN_SENT ? 0 : SET_INT(c, fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
+	int err = 0;
 
-	c->step = err ? c->step : "leaving repair";
-	if (!err)
-		err = soccr_resume(fd, c);
-	if (!err && c->state == TCP_SYN_SENT)
+	if (c->state == TCP_SYN_SENT)
 		return connect_again(fd, c);
-	if (!err && c->unsq_len)
+	if (c->unsq_len)
 		err = put(fd, unsent, c->unsq_len, 1, c);
 	if (!err && c->unsq_len && soccr_fin_sent(c->state)) {
 		err = shut(fd, c);

@@ -13,6 +13,13 @@
 #define REPAIR_OFF       0
 #define REPAIR_OFF_NO_WP (-1)
 
+/* struct tcp_info of linux/tcp.h as far as it is needed: 4.6 has these fields, the C library's ends before them. */
+struct info {
+	struct tcp_info tcp;
+	uint64_t pacing_rate, max_pacing_rate, bytes_acked, bytes_received;
+	uint32_t segs_out, segs_in, notsent_bytes, min_rtt;
+};
+
 static inline int soccr_get(int fd, int level, int name, const char *text, void *value, socklen_t len,
                             struct soccr_conn *c)
 {

@@ -18,15 +18,20 @@ bool soccr_fin_received(uint8_t state)
 	return state == TCP_CLOSE_WAIT || state == TCP_LAST_ACK || state == TCP_CLOSING;
 }
 
-int soccr_pause(int fd, struct soccr_conn *c)
+int soccr_look(int fd, struct soccr_conn *c)
 {
 	int reuse = 0, err = GET(c, fd, SOL_SOCKET, SO_REUSEADDR, reuse);
 
 	c->reuseaddr = reuse;
-	if (GET(c, fd, SOL_SOCKET, SO_PEEK_OFF, c->peek_off))
+	if (GET(c, fd, SOL_SOCKET, SO_PEEK_OFF, c->peek_off)) /* before 6.9 it is not there */
 		c->peek_off = -1;
-	if (!err)
-		err = SET_INT(c, fd, IPPROTO_TCP, TCP_REPAIR, REPAIR_ON);
+	return err;
+}
+
+int soccr_pause(int fd, struct soccr_conn *c)
+{
+	int err = SET_INT(c, fd, IPPROTO_TCP, TCP_REPAIR, REPAIR_ON);
+
 	if (!err && c->peek_off >= 0)
 		err = SET_INT(c, fd, SOL_SOCKET, SO_PEEK_OFF, -1);
 	return err;
@@ -52,19 +57,29 @@ int soccr_resume(int fd, const struct soccr_conn *c)
 	return err;
 }
 
-static int read_info(int fd, struct soccr_conn *c)
+/* Any of these moves with a packet that comes in, with one that goes out, or with the socket's end. */
+static bool same_moment(const struct info *a, const struct info *b)
 {
-	struct tcp_info info;
-	int mss = 0, err;
+	return a->tcp.tcpi_state == b->tcp.tcpi_state && a->segs_in == b->segs_in && a->segs_out == b->segs_out &&
+	       a->notsent_bytes == b->notsent_bytes;
+}
 
-	memset(&info, 0, sizeof(info));
-	err = GET(c, fd, IPPROTO_TCP, TCP_INFO, info);
+static int get_info(int fd, struct soccr_conn *c, struct info *i)
+{
+	memset(i, 0, sizeof(*i));
+	return GET(c, fd, IPPROTO_TCP, TCP_INFO, *i);
+}
+
+static int read_info(int fd, struct soccr_conn *c, struct info *i)
+{
+	int mss = 0, err = get_info(fd, c, i);
+
 	if (err)
 		return err;
-	c->state = info.tcpi_state;
-	c->options = info.tcpi_options;
-	c->snd_wscale = info.tcpi_snd_wscale;
-	c->rcv_wscale = info.tcpi_rcv_wscale;
+	c->state = i->tcp.tcpi_state;
+	c->options = i->tcp.tcpi_options;
+	c->snd_wscale = i->tcp.tcpi_snd_wscale;
+	c->rcv_wscale = i->tcp.tcpi_rcv_wscale;
 	/* In repair it is the peer's limit, not the current one (net/ipv4/tcp.c). */
 	err = GET(c, fd, IPPROTO_TCP, TCP_MAXSEG, mss);
 	c->mss_clamp = (uint32_t)mss;
@@ -85,6 +100,8 @@ static int read_addresses(int fd, struct soccr_conn *c)
 {
 	socklen_t len = sizeof(c->local);
 
+	if (c->local.any.sa_family)
+		return 0;
 	c->step = "getsockname";
 	if (getsockname(fd, &c->local.any, &len))
 		return -errno;
@@ -96,10 +113,10 @@ static int read_addresses(int fd, struct soccr_conn *c)
 	return 0;
 }
 
-static int read_lengths(int fd, struct soccr_conn *c)
+static int read_lengths(int fd, struct soccr_conn *c, const struct info *i)
 {
 	bool fin = c->state == TCP_FIN_WAIT1 || c->state == TCP_CLOSING || c->state == TCP_LAST_ACK;
-	int in = 0, out = 0, unsent = 0;
+	int in = 0, out = 0;
 
 	c->step = "SIOCINQ";
 	if (ioctl(fd, SIOCINQ, &in))
@@ -110,11 +127,11 @@ static int read_lengths(int fd, struct soccr_conn *c)
 	c->inq_len = (uint32_t)in;
 	if (c->state == TCP_CLOSE)
 		return 0; /* what it had not sent is gone, and still counted */
-	if (ioctl(fd, SIOCOUTQ, &out) || ioctl(fd, SIOCOUTQNSD, &unsent))
+	if (ioctl(fd, SIOCOUTQ, &out))
 		return -errno;
 	/* A FIN that waits for its acknowledgement counts as one byte, the last. */
 	c->outq_len = (uint32_t)out - (fin && out);
-	c->unsq_len = (uint32_t)unsent - (fin && unsent);
+	c->unsq_len = i->notsent_bytes - (fin && i->notsent_bytes);
 	return 0;
 }
 
@@ -147,19 +164,16 @@ static int read_queue(int fd, int queue, uint32_t len, void **bytes, struct socc
  * What is in the stream behind an urgent byte that was read already is not counted by SIOCINQ. Where SO_PEEK_OFF is
  * not there (before 6.9) it cannot be told. The receive queue is chosen.
  */
-static bool has_more(int fd, const struct soccr_conn *c)
+static bool has_more(int fd, struct soccr_conn *c)
 {
 	int off = (int)c->inq_len;
-	bool more;
 	char byte;
 
 	/* Of one that has ended a read past the end would take its error away. */
 	if (c->state == TCP_CLOSE || setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off)))
 		return false;
-	more = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
-	off = -1;
-	setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off));
-	return more;
+	c->peek_moved = true; /* until soccr_resume() */
+	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
 }
 
 static bool has_urgent(int fd)
@@ -176,41 +190,18 @@ static bool has_urgent(int fd)
 	return poll(&p, 1, 0) > 0 && p.revents & POLLPRI;
 }
 
-/*
- * A packet that was on its way when others began to be kept away may have come meanwhile. What comes after this is not
- * lost either: nobody acknowledges it.
- */
-static int check_unchanged(int fd, const struct soccr_conn *c)
+static int read_all(int fd, struct soccr_conn *c, struct info *i)
 {
-	struct soccr_conn now = { 0 };
-	int err = read_info(fd, &now);
+	int err = read_info(fd, c, i);
 
-	if (!err)
-		err = read_lengths(fd, &now);
-	if (!err)
-		err = read_window(fd, &now);
-	if (!err)
-		err = choose_queue(fd, TCP_RECV_QUEUE, &now.inq_seq, &now);
-	if (err)
-		return err;
-	return now.state == c->state && now.inq_len == c->inq_len && now.inq_seq == c->inq_seq &&
-	               now.outq_len == c->outq_len && now.unsq_len == c->unsq_len &&
-	               !memcmp(&now.window, &c->window, sizeof(now.window))
-	           ? 0
-	           : -EAGAIN;
-}
-
-static int read_all(int fd, struct soccr_conn *c)
-{
-	int err = read_info(fd, c);
-
+	if (!err && c->peek_moved)
+		err = SET_INT(c, fd, SOL_SOCKET, SO_PEEK_OFF, -1);
 	if (!err)
 		err = read_addresses(fd, c);
 	if (!err)
-		err = read_lengths(fd, c);
+		err = read_lengths(fd, c, i);
 	if (!err)
 		err = read_window(fd, c);
-	/* Before anything is refused: check_unchanged() looks at it. */
 	if (!err)
 		err = choose_queue(fd, TCP_RECV_QUEUE, &c->inq_seq, c);
 	c->step = err ? c->step : "urgent data";
@@ -229,15 +220,29 @@ static int read_all(int fd, struct soccr_conn *c)
 	return err;
 }
 
+/*
+ * A packet that was on its way when others began to be kept away may have come meanwhile. What comes after this is not
+ * lost either: nobody acknowledges it.
+ */
+static int check_unchanged(int fd, struct soccr_conn *c, const struct info *before)
+{
+	struct soccr_conn scratch = { 0 };
+	struct info now;
+	int err = get_info(fd, &scratch, &now);
+
+	if (err || !same_moment(&now, before))
+		c->step = err ? scratch.step : "packets still come in";
+	return err ? err : same_moment(&now, before) ? 0 : -EAGAIN;
+}
+
 int soccr_read(int fd, struct soccr_conn *c)
 {
-	int err = read_all(fd, c), changed;
+	struct info i;
+	int err = read_all(fd, c, &i), changed;
 
 	/* What looks like something else may be that it changes under our eyes. */
 	if (!err || err == -ENODATA || err == -EAGAIN) {
-		changed = check_unchanged(fd, c);
-		if (changed == -EAGAIN)
-			c->step = "packets still come in";
+		changed = check_unchanged(fd, c, &i);
 		err = changed ? changed : err;
 	}
 	if (!err)

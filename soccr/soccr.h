@@ -4,16 +4,17 @@
  * net/ipv4/tcp.c of Linux). Nothing is sent on the wire by it but what soccr_inject() says.
  *
  *	reading				building
- *	soccr_pause(fd, &c)		soccr_open(fd, &c)	in repair, with an address and sequence numbers
- *					soccr_connect(fd, &c)	with a peer and what was agreed with it
+ *	soccr_look(fd, &c)		soccr_open(fd, &c)	in repair, with an address and sequence numbers
+ *	soccr_pause(fd, &c)		soccr_connect(fd, &c)	with a peer and what was agreed with it
  *	soccr_read(fd, &c)		soccr_fill(fd, &c)	queues, the part that was sent, and the window
  *	soccr_resume(fd, &c)		soccr_close_sides(fd, &c, ...)	FINs that were seen
- *	soccr_free(&c)			soccr_release(fd, &c)	leaves repair, then what was not sent yet
+ *	soccr_free(&c)			soccr_release(fd, &c)	leaves repair
+ *					soccr_go_on(fd, &c, ...)	what was not sent yet
  *
  * The caller keeps the peers' packets away meanwhile: from before soccr_read() resp. soccr_open() until after
- * soccr_release(), on all sockets that talk to each other. CAP_NET_ADMIN in the network namespace is needed.
+ * soccr_go_on(), on all sockets that talk to each other. CAP_NET_ADMIN in the network namespace is needed.
  *
- * Functions return 0 or a negative errno, and leave in soccr_conn.step which call it was.
+ * Functions return 0 or a negative errno, and leave in soccr_conn.step which call it was. They share nothing.
  */
 #ifndef SOCCR_H
 #define SOCCR_H
@@ -53,6 +54,7 @@ struct soccr_conn {
 	struct soccr_window window;
 	bool reuseaddr;   /* SO_REUSEADDR: leaving repair clears it */
 	int peek_off;     /* SO_PEEK_OFF, off while paused; -1: it was off */
+	bool peek_moved;  /* SO_PEEK_OFF was used to look behind what is counted */
 	const char *step; /* "TCP_REPAIR_WINDOW": what failed last */
 };
 
@@ -62,20 +64,23 @@ bool soccr_fin_received(uint8_t state);
 
 /* ---- reading ---- */
 
-/* Switches repair on and SO_PEEK_OFF off, whose values it notes. Any state but LISTEN. */
+/* Notes what soccr_resume() puts back (reuseaddr, peek_off), for who keeps that in case he dies. Changes nothing. */
+int soccr_look(int fd, struct soccr_conn *c);
+
+/* Switches repair on and SO_PEEK_OFF off. Any state but LISTEN. soccr_look() was before. */
 int soccr_pause(int fd, struct soccr_conn *c);
 
 /*
- * Reads all of it but the addresses where the socket has none any more. The socket stays as it is. -ENOMEM; -EAGAIN: a
- * queue changed, packets were not kept away; -ENODATA: an urgent byte waits, which cannot be put back.
+ * Reads all of it; addresses where c has none (family 0) and the socket has. The socket stays as it is. -ENOMEM;
+ * -EAGAIN: a packet came or went meanwhile, they were not kept away; -ENODATA: an urgent byte waits, which cannot be
+ * put back. Needs Linux 4.6.
  */
 int soccr_read(int fd, struct soccr_conn *c);
 
 /* Leaves repair without a probe, SO_REUSEADDR and SO_PEEK_OFF as they were. */
 int soccr_resume(int fd, const struct soccr_conn *c);
 
-/* Frees the queues. */
-void soccr_free(struct soccr_conn *c);
+void soccr_free(struct soccr_conn *c); /* the queues */
 
 /* ---- building ---- */
 
@@ -87,7 +92,7 @@ int soccr_open(int fd, struct soccr_conn *c);
 
 /*
  * Connect, options, timestamp; nothing is sent. -EADDRNOTAVAIL: there is a socket with these addresses; it may be
- * called again. State SYN_SENT: the connect() that sends the SYN again with its old number is left to soccr_release().
+ * called again. State SYN_SENT: the connect() that sends the SYN again with its old number is left to soccr_go_on().
  */
 int soccr_connect(int fd, struct soccr_conn *c);
 
@@ -100,11 +105,11 @@ int soccr_fill(int fd, struct soccr_conn *c);
  */
 int soccr_close_sides(int fd, struct soccr_conn *c, uint32_t mark);
 
-/*
- * Switches repair off, once, SO_REUSEADDR as it was; puts the unsent bytes (they stay unsent while packets are kept
- * away) and the FIN behind them; SYN_SENT: connects.
- */
-int soccr_release(int fd, struct soccr_conn *c, uint32_t mark);
+/* Switches repair off, once, SO_REUSEADDR as it was: the next call sets it, and without it nobody can listen there. */
+int soccr_release(int fd, struct soccr_conn *c);
+
+/* Puts the unsent bytes (they stay so while packets are kept away) and the FIN behind them; SYN_SENT: connects. */
+int soccr_go_on(int fd, struct soccr_conn *c, uint32_t mark);
 
 /*
  * When packets are let through again: what was not sent goes now, not when a timer of seconds has run down. Queues may

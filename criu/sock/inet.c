@@ -57,23 +57,31 @@ struct port {
 	UT_hash_handle hh;
 };
 
-struct ports {
-	struct port *by_key;
+struct inet_restore {
+	struct port *ports;
+	const InetSkEntry *address; /* the last that this host was found to have */
 };
+
+static struct inet_restore *state_of(struct restore *r)
+{
+	struct inet_restore **state = (struct inet_restore **)restore_kind_state(r, &inet_kind);
+
+	if (!*state)
+		*state = arena_new_of(r->arena, struct inet_restore);
+	return *state;
+}
 
 static struct port *port_of(struct restore *r, const InetSkEntry *m, bool add)
 {
-	struct ports **ports = (struct ports **)restore_kind_state(r, &inet_kind);
+	struct inet_restore *state = state_of(r);
 	struct arena *table_arena = r->arena;
 	struct port *p, key = { .key = { m->proto, m->src_port } };
 
-	if (!*ports)
-		*ports = arena_new_of(r->arena, struct ports);
-	HASH_FIND(hh, (*ports)->by_key, &key.key, sizeof(key.key), p);
+	HASH_FIND(hh, state->ports, &key.key, sizeof(key.key), p);
 	if (!p && add) {
 		p = arena_new_of(r->arena, struct port);
 		p->key = key.key;
-		HASH_ADD(hh, (*ports)->by_key, key, sizeof(p->key), p);
+		HASH_ADD(hh, state->ports, key, sizeof(p->key), p);
 	}
 	return p;
 }
@@ -191,13 +199,44 @@ static void trial_options(struct restore *r, int fd, const InetSkEntry *m, bool 
 		setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, dev, (socklen_t)strlen(dev));
 }
 
-/* Its port may be shared with a listener; the address is what can be missing, and the connection be another's. */
-static int check_connection(struct restore *r, const InetSkEntry *m, int fd, union inet_name *n, const char **why)
+static int make_trial(struct restore *r, const InetSkEntry *m, const char **why)
 {
-	int err = tcp_check(r, m, why);
+	int fd = socket((int)m->family, (int)m->type | SOCK_CLOEXEC, (int)m->proto), err = fd < 0 ? -errno : 0;
 
-	if (err || r->opts->tcp_close)
-		return err;
+	if (err)
+		*why = arena_printf(r->arena, "a %s cannot be made: %s%s", inet_what(m), strerror(-err),
+		                    err == -EACCES && m->type == SOCK_DGRAM ? " (net.ipv4.ping_group_range)" : "");
+	return err ?: fd;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+/* Whether this host has the address of one if it has that of the other. */
+static bool same_address(const InetSkEntry *a, const InetSkEntry *b)
+{
+	const IpOptsEntry *oa = a->ip_opts, *ob = b->ip_opts;
+
+	return a->family == b->family && a->n_src_addr == b->n_src_addr &&
+	       !memcmp(a->src_addr, b->src_addr, a->n_src_addr * sizeof(*a->src_addr)) && a->v6only == b->v6only &&
+	       same_text(a->ifname, b->ifname) && same_text(a->opts->so_bound_dev, b->opts->so_bound_dev) &&
+	       (oa && oa->freebind) == (ob && ob->freebind) && (oa && oa->transparent) == (ob && ob->transparent);
+}
+
+/* Thousands of connections have one address: it is tried once. */
+static int check_address(struct restore *r, const InetSkEntry *m, union inet_name *n, const char **why)
+{
+	const InetSkEntry **last = &state_of(r)->address;
+	_cleanup_close_ int fd = -1;
+	int err;
+
+	if (*last && same_address(*last, m))
+		return 0;
+	fd = make_trial(r, m, why);
+	if (fd < 0)
+		return fd;
 	trial_options(r, fd, m, true);
 	inet_name_set_port(n, 0);
 	set_bool(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, true); /* somebody may want that very port now */
@@ -207,7 +246,18 @@ static int check_connection(struct restore *r, const InetSkEntry *m, int fd, uni
 		*why = arena_printf(r->arena, "the connection %s: %s; or give --tcp-fallback close", tcp_tuple_text(m),
 		                    why_not(r, m, n, err));
 	else
-		err = tcp_check_free(r, m, why);
+		*last = m;
+	return err;
+}
+
+/* Its port may be shared with a listener; the address is what can be missing, and the connection be another's. */
+static int check_connection(struct restore *r, const InetSkEntry *m, union inet_name *n, const char **why)
+{
+	int err = tcp_check(r, m, why);
+
+	if (err || r->opts->tcp_close)
+		return err;
+	err = check_address(r, m, n, why) ?: tcp_check_free(r, m, why);
 	if (!err || !r->opts->tcp_fallback)
 		return err;
 	log_warn("%s: %s: it comes back closed (--tcp-fallback close)", who_is(r, m), *why);
@@ -216,19 +266,29 @@ static int check_connection(struct restore *r, const InetSkEntry *m, int fd, uni
 	return 0;
 }
 
+static int check_bind(struct restore *r, const InetSkEntry *m, const union inet_name *n, const char **why)
+{
+	_cleanup_close_ int fd = make_trial(r, m, why);
+	int err;
+
+	if (fd < 0 || !must_bind(m, n))
+		return MIN(fd, 0);
+	trial_options(r, fd, m, true);
+	err = bind_to(fd, n);
+	/* What is left of a connection that has ended is only tried. */
+	if (!err || (m->proto == IPPROTO_TCP && m->state == TCP_CLOSE && m->has_shutdown))
+		return 0;
+	if (err == -EADDRINUSE && m->proto == IPPROTO_TCP && tcp_port_is_left(r->arena, inet_name_port(n)))
+		return 0;
+	*why = why_not(r, m, n, err);
+	return err;
+}
+
 static int inet_check(struct restore *r, const void *msg, const char **why)
 {
 	const InetSkEntry *m = msg;
-	_cleanup_close_ int fd = socket((int)m->family, (int)m->type | SOCK_CLOEXEC, (int)m->proto);
 	union inet_name n;
-	int err;
 
-	if (fd < 0) {
-		err = -errno;
-		*why = arena_printf(r->arena, "a %s cannot be made: %s%s", inet_what(m), strerror(-err),
-		                    err == -EACCES && m->type == SOCK_DGRAM ? " (net.ipv4.ping_group_range)" : "");
-		return err;
-	}
 	if (m->opts->so_bound_dev && !if_nametoindex(m->opts->so_bound_dev)) {
 		*why = arena_printf(r->arena, "there is no network interface %s, to which its %s is bound",
 		                    m->opts->so_bound_dev, inet_what(m));
@@ -236,20 +296,8 @@ static int inet_check(struct restore *r, const void *msg, const char **why)
 	}
 	inet_name_from_words((int)m->family, m->src_addr, m->n_src_addr, m->src_port, m->ifname, &n);
 	if (tcp_is_connection(m))
-		return check_connection(r, m, fd, &n, why);
-	if (m->ended)
-		return tcp_check_ended(r, m, why);
-	if (!must_bind(m, &n))
-		return 0;
-	trial_options(r, fd, m, true);
-	err = bind_to(fd, &n);
-	/* What is left of a connection that has ended is only tried. */
-	if (!err || (m->proto == IPPROTO_TCP && m->state == TCP_CLOSE && m->has_shutdown))
-		return 0;
-	if (err == -EADDRINUSE && m->proto == IPPROTO_TCP && tcp_port_is_left(r->arena, inet_name_port(&n)))
-		return 0;
-	*why = why_not(r, m, &n, err);
-	return err;
+		return check_connection(r, m, &n, why);
+	return m->ended ? tcp_check_ended(r, m, why) : check_bind(r, m, &n, why);
 }
 
 /*
@@ -321,11 +369,6 @@ static int make(struct restore *r, const InetSkEntry *m, bool exactly, const cha
 	if (!err)
 		*out = move_fd(&fd);
 	return err;
-}
-
-static bool same_text(const char *a, const char *b)
-{
-	return a && b ? !strcmp(a, b) : a == b;
 }
 
 static bool same_group(const InetSkEntry *a, const InetSkEntry *b)

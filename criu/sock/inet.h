@@ -69,7 +69,8 @@ const char *inet_port_owner(struct arena *a, int protocol, uint16_t port);
 
 /* ---- options (inet_opts.c) ---- */
 
-int inet_opts_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m);
+/* Of m->state it takes whether it is a connection. As sock_opts_dump(), any thread may call it. */
+int inet_opts_dump(struct arena *a, const struct fd_info *info, InetSkEntry *m);
 
 /* Before bind(), and at the end. */
 int inet_opts_early(struct restore *r, int fd, const InetSkEntry *m, const char *who);

@@ -212,12 +212,13 @@ int inet_dump(struct dump *d, const struct fd_info *info, void *msg)
 		dump_external(d, info, m, &dst);
 		return 0;
 	}
-	err = err ?: sock_opts_dump(d, info, &m->opts);
-	err = err ?: inet_opts_dump(d, info, m);
-	err = err ?: inet_mcast_dump(d, info, m);
 	m->uid = info->st.st_uid;
 	m->has_uid = m->uid != 0;
 	m->gid = info->st.st_gid;
 	m->has_gid = m->gid != 0;
-	return err ?: dump_by_protocol(d, info, m, &src, &dst);
+	err = err ?: inet_mcast_dump(d, info, m);
+	err = err ?: dump_by_protocol(d, info, m, &src, &dst);
+	/* Of those that are read later (DUMP_LATER) the options too. */
+	err = err ?: sock_opts_dump(d->arena, info, &m->opts);
+	return err ?: inet_opts_dump(d->arena, info, m);
 }

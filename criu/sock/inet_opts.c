@@ -220,17 +220,17 @@ static const char *name_of_index(struct arena *a, uint32_t index)
 	return index && if_indextoname(index, name) ? arena_strdup(a, name) : NULL;
 }
 
-static char *interface_option(struct dump *d, int fd, int level, int name, bool swapped)
+static char *interface_option(struct arena *a, int fd, int level, int name, bool swapped)
 {
 	uint32_t index = 0;
 	socklen_t len = sizeof(index);
 
 	if (getsockopt(fd, level, name, &index, &len))
 		return NULL;
-	return (char *)name_of_index(d->arena, swapped ? ntohl(index) : index);
+	return (char *)name_of_index(a, swapped ? ntohl(index) : index);
 }
 
-static void dump_ip_others(struct dump *d, const struct fd_info *info, bool stream, IpOptsEntry *o)
+static void dump_ip_others(struct arena *a, const struct fd_info *info, bool stream, IpOptsEntry *o)
 {
 	struct in_addr addr = { 0 };
 	socklen_t len = sizeof(addr);
@@ -240,42 +240,42 @@ static void dump_ip_others(struct dump *d, const struct fd_info *info, bool stre
 		o->has_multicast_if = true;
 		o->multicast_if = addr.s_addr;
 	}
-	o->unicast_ifname = interface_option(d, info->fd, IPPROTO_IP, IP_UNICAST_IF, true);
+	o->unicast_ifname = interface_option(a, info->fd, IPPROTO_IP, IP_UNICAST_IF, true);
 	len = sizeof(bytes);
 	if (!getsockopt(info->fd, IPPROTO_IP, IP_OPTIONS, bytes, &len) && len) {
 		o->has_options = true;
 		o->options.len = len;
-		o->options.data = arena_memdup(d->arena, bytes, len);
+		o->options.data = arena_memdup(a, bytes, len);
 	}
 }
 
-static int dump_v6(struct dump *d, const struct fd_info *info, InetSkEntry *m, IpOptsEntry *o)
+static int dump_v6(struct arena *a, const struct fd_info *info, InetSkEntry *m, IpOptsEntry *o)
 {
-	Ip6OptsEntry *v6 = arena_msg(d->arena, Ip6OptsEntry, ip6_opts_entry);
-	int err = sock_opt_table_dump(d, info, v6only_table, m);
+	Ip6OptsEntry *v6 = arena_msg(a, Ip6OptsEntry, ip6_opts_entry);
+	int err = sock_opt_table_dump(info, v6only_table, m);
 
 	o->v6 = v6;
 	if (m->type != SOCK_STREAM)
-		v6->multicast_ifname = interface_option(d, info->fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, false);
-	v6->unicast_ifname = interface_option(d, info->fd, IPPROTO_IPV6, IPV6_UNICAST_IF, true);
-	err = err ?: sock_opt_table_dump(d, info, v6_shared_table, o);
-	return err ?: sock_opt_table_dump(d, info, v6_table, v6);
+		v6->multicast_ifname = interface_option(a, info->fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, false);
+	v6->unicast_ifname = interface_option(a, info->fd, IPPROTO_IPV6, IPV6_UNICAST_IF, true);
+	err = err ?: sock_opt_table_dump(info, v6_shared_table, o);
+	return err ?: sock_opt_table_dump(info, v6_table, v6);
 }
 
-static int dump_raw(struct dump *d, const struct fd_info *info, const InetSkEntry *m, IpOptsEntry *o)
+static int dump_raw(struct arena *a, const struct fd_info *info, const InetSkEntry *m, IpOptsEntry *o)
 {
 	bool v6 = m->family == AF_INET6, icmp = m->proto == (v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
 	uint32_t filter[8];
 	socklen_t len = v6 ? sizeof(filter) : sizeof(filter[0]);
 
-	o->raw = arena_msg(d->arena, IpOptsRawEntry, ip_opts_raw_entry);
+	o->raw = arena_msg(a, IpOptsRawEntry, ip_opts_raw_entry);
 	if (icmp) {
 		if (getsockopt(info->fd, v6 ? SOL_ICMPV6 : SOL_RAW, ICMP_FILTER, filter, &len))
 			return log_errno(-errno, "%s: reading its filter of ICMP types", fd_name(info));
 		o->raw->n_icmpv_filter = len / sizeof(filter[0]);
-		o->raw->icmpv_filter = arena_memdup(d->arena, filter, len);
+		o->raw->icmpv_filter = arena_memdup(a, filter, len);
 	}
-	return sock_opt_table_dump(d, info, v6 ? raw6_table : raw_table, o->raw);
+	return sock_opt_table_dump(info, v6 ? raw6_table : raw_table, o->raw);
 }
 
 #define MAXSEG_MAX 32767 /* MAX_TCP_WINDOW of net/tcp.h */
@@ -289,46 +289,47 @@ static bool is_connected(int fd)
 	       info.tcpi_state != TCP_LISTEN;
 }
 
-static int dump_tcp(struct dump *d, const struct fd_info *info, InetSkEntry *m)
+static int dump_tcp(struct arena *a, const struct fd_info *info, InetSkEntry *m)
 {
 	char name[32] = "";
 	socklen_t len = sizeof(name) - 1;
 	int err;
 
-	m->tcp_opts = arena_msg(d->arena, TcpOptsEntry, tcp_opts_entry);
+	m->tcp_opts = arena_msg(a, TcpOptsEntry, tcp_opts_entry);
 	if (!getsockopt(info->fd, IPPROTO_TCP, TCP_CONGESTION, name, &len) && *name)
-		m->tcp_opts->congestion = arena_strdup(d->arena, name);
-	err = sock_opt_table_dump(d, info, tcp_table, m->tcp_opts);
+		m->tcp_opts->congestion = arena_strdup(a, name);
+	err = sock_opt_table_dump(info, tcp_table, m->tcp_opts);
 	if (!err)
-		err = sock_opt_table_dump(d, info, is_connected(info->fd) ? tcp_connected_table : tcp_start_table,
-		                          m->tcp_opts);
+		err = sock_opt_table_dump(
+		    info, tcp_is_connection(m) || is_connected(info->fd) ? tcp_connected_table : tcp_start_table,
+		    m->tcp_opts);
 	/* What is larger nobody can have set: it is left of a connection. */
 	if (m->tcp_opts->maxseg > MAXSEG_MAX)
 		m->tcp_opts->has_maxseg = false;
 	return err;
 }
 
-int inet_opts_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m)
+int inet_opts_dump(struct arena *a, const struct fd_info *info, InetSkEntry *m)
 {
-	IpOptsEntry *o = m->ip_opts = arena_msg(d->arena, IpOptsEntry, ip_opts_entry);
-	int err = sock_opt_table_dump(d, info, ip_table, o);
+	IpOptsEntry *o = m->ip_opts = arena_msg(a, IpOptsEntry, ip_opts_entry);
+	int err = sock_opt_table_dump(info, ip_table, o);
 
-	dump_ip_others(d, info, m->type == SOCK_STREAM, o);
+	dump_ip_others(a, info, m->type == SOCK_STREAM, o);
 	if (!err)
-		err = m->family == AF_INET6 ? dump_v6(d, info, m, o) : sock_opt_table_dump(d, info, ip_only_table, o);
+		err = m->family == AF_INET6 ? dump_v6(a, info, m, o) : sock_opt_table_dump(info, ip_only_table, o);
 	if (!err && m->type != SOCK_STREAM)
-		err = sock_opt_table_dump(d, info, ip_mcast_table, o)
-		          ?: o->v6 ? sock_opt_table_dump(d, info, v6_mcast_table, o->v6)
+		err = sock_opt_table_dump(info, ip_mcast_table, o)
+		          ?: o->v6 ? sock_opt_table_dump(info, v6_mcast_table, o->v6)
 		                   : 0;
 	if (!err && m->type == SOCK_RAW)
-		err = dump_raw(d, info, m, o);
+		err = dump_raw(a, info, m, o);
 	if (!err && m->proto == IPPROTO_TCP)
-		err = dump_tcp(d, info, m);
+		err = dump_tcp(a, info, m);
 	if (!err && m->type == SOCK_DGRAM && (m->proto == IPPROTO_UDP || m->proto == IPPROTO_UDPLITE)) {
-		m->udp_opts = arena_msg(d->arena, UdpOptsEntry, udp_opts_entry);
-		err = sock_opt_table_dump(d, info, udp_table, m->udp_opts);
+		m->udp_opts = arena_msg(a, UdpOptsEntry, udp_opts_entry);
+		err = sock_opt_table_dump(info, udp_table, m->udp_opts);
 		if (m->proto == IPPROTO_UDPLITE)
-			err = err ?: sock_opt_table_dump(d, info, udplite_table, m->udp_opts);
+			err = err ?: sock_opt_table_dump(info, udplite_table, m->udp_opts);
 	}
 	return err;
 }

@@ -134,8 +134,8 @@ static int netlink_dump(struct dump *d, const struct fd_info *info, void *msg)
 	m->dst_portid = s.dst_portid;
 	m->dst_group = s.dst_group;
 	err = dump_groups(d, info, m);
-	err = err ?: sock_opt_table_dump(d, info, netlink_opts, m);
-	err = err ?: sock_opts_dump(d, info, &m->opts);
+	err = err ?: sock_opt_table_dump(info, netlink_opts, m);
+	err = err ?: sock_opts_dump(d->arena, info, &m->opts);
 	if (!err)
 		tell_lost(info, &s);
 	return err;

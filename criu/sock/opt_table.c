@@ -35,7 +35,7 @@ static int read_number(int fd, const struct sock_opt *o, int64_t *v)
 	return 1;
 }
 
-int sock_opt_table_dump(struct dump *d, const struct fd_info *info, const struct sock_opt *table, void *msg)
+int sock_opt_table_dump(const struct fd_info *info, const struct sock_opt *table, void *msg)
 {
 	for (const struct sock_opt *o = table; o->text; o++) {
 		int64_t v;

@@ -116,7 +116,7 @@ static int refuse_ebpf(const struct fd_info *info)
 }
 
 /* Its length counts instructions. EACCES: the kernel has no classic form of what is attached. */
-static int dump_filter(struct dump *d, const struct fd_info *info, SkOptsEntry *o)
+static int dump_filter(struct arena *a, const struct fd_info *info, SkOptsEntry *o)
 {
 	socklen_t n = 0;
 	struct sock_filter *f;
@@ -128,10 +128,10 @@ static int dump_filter(struct dump *d, const struct fd_info *info, SkOptsEntry *
 	}
 	if (!n)
 		return 0;
-	f = arena_array(d->arena, struct sock_filter, n);
+	f = arena_array(a, struct sock_filter, n);
 	if (getsockopt(info->fd, SOL_SOCKET, SO_GET_FILTER, f, &n))
 		return log_errno(-errno, "%s: reading its filter", fd_name(info));
-	o->so_filter = arena_array(d->arena, uint64_t, n);
+	o->so_filter = arena_array(a, uint64_t, n);
 	o->n_so_filter = n;
 	for (size_t i = 0; i < n; i++)
 		o->so_filter[i] = pack_instruction(&f[i]);
@@ -164,18 +164,18 @@ static void dump_txtime(const struct fd_info *info, SkOptsEntry *o)
 	o->so_txtime_flags = t.flags;
 }
 
-static void dump_device(struct dump *d, const struct fd_info *info, SkOptsEntry *o)
+static void dump_device(struct arena *a, const struct fd_info *info, SkOptsEntry *o)
 {
 	char name[IFNAMSIZ + 1] = "";
 	socklen_t len = IFNAMSIZ;
 
 	if (!getsockopt(info->fd, SOL_SOCKET, SO_BINDTODEVICE, name, &len) && *name)
-		o->so_bound_dev = arena_strdup(d->arena, name);
+		o->so_bound_dev = arena_strdup(a, name);
 }
 
-int sock_opts_dump(struct dump *d, const struct fd_info *info, SkOptsEntry **optsp)
+int sock_opts_dump(struct arena *a, const struct fd_info *info, SkOptsEntry **optsp)
 {
-	SkOptsEntry *o = arena_msg(d->arena, SkOptsEntry, sk_opts_entry);
+	SkOptsEntry *o = arena_msg(a, SkOptsEntry, sk_opts_entry);
 	struct linger linger;
 	int err;
 
@@ -184,16 +184,16 @@ int sock_opts_dump(struct dump *d, const struct fd_info *info, SkOptsEntry **opt
 	err = err ?: get(info, SO_RCVBUF, &o->so_rcvbuf, sizeof(o->so_rcvbuf), "SO_RCVBUF");
 	err = err ?: get(info, SO_LINGER, &linger, sizeof(linger), "SO_LINGER");
 	err = err ?: dump_times(info, o);
-	err = err ?: sock_opt_table_dump(d, info, socket_opts, o);
-	err = err ?: sock_opt_table_dump(d, info, buffer_opts, o);
-	err = err ?: sock_opt_table_dump(d, info, last_opts, o);
+	err = err ?: sock_opt_table_dump(info, socket_opts, o);
+	err = err ?: sock_opt_table_dump(info, buffer_opts, o);
+	err = err ?: sock_opt_table_dump(info, last_opts, o);
 	if (err)
 		return err;
 	o->has_so_linger = linger.l_onoff;
 	o->so_linger = linger.l_onoff ? (uint32_t)linger.l_linger : 0;
-	dump_device(d, info, o);
+	dump_device(a, info, o);
 	dump_txtime(info, o);
-	return dump_filter(d, info, o);
+	return dump_filter(a, info, o);
 }
 
 /* ---- restore ---- */

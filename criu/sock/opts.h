@@ -9,8 +9,11 @@
 #include "core/kind.h"
 #include "sk-opts.pb-c.h"
 
-/* Reads all of SOL_SOCKET, the classic filter included; an eBPF one is refused by name. *optsp in the arena. */
-int sock_opts_dump(struct dump *d, const struct fd_info *info, SkOptsEntry **optsp);
+/*
+ * Reads all of SOL_SOCKET, the classic filter included; an eBPF one is refused by name (DUMP_REFUSED). *optsp in the
+ * arena, which is all that it shares with others: any thread may call it.
+ */
+int sock_opts_dump(struct arena *a, const struct fd_info *info, SkOptsEntry **optsp);
 
 /*
  * Sets them. Buffer sizes without doubling, above the sysctl limits where privilege allows (SO_*BUFFORCE), with a
@@ -40,7 +43,7 @@ struct sock_opt {
 #define SOCK_OPT_ALWAYS INT64_MIN
 
 /* Reads and sets all rows of a table (text NULL ends it). An option that is not there is left out. */
-int sock_opt_table_dump(struct dump *d, const struct fd_info *info, const struct sock_opt *table, void *msg);
+int sock_opt_table_dump(const struct fd_info *info, const struct sock_opt *table, void *msg);
 int sock_opt_table_restore(struct restore *r, int fd, const struct sock_opt *table, const void *msg, bool late,
                            const char *who);
 

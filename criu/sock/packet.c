@@ -114,8 +114,8 @@ static int packet_dump(struct dump *d, const struct fd_info *info, void *msg)
 	err = err ?: diag_find_packet(d, info->fd, &s);
 	if (err == -ENOENT)
 		return log_errno(err, "%s: the kernel does not list this packet socket", fd_name(info));
-	err = err ?: sock_opt_table_dump(d, info, packet_opts, m);
-	err = err ?: sock_opts_dump(d, info, &m->opts);
+	err = err ?: sock_opt_table_dump(info, packet_opts, m);
+	err = err ?: sock_opts_dump(d->arena, info, &m->opts);
 	if (err)
 		return err;
 	m->type = s->type;

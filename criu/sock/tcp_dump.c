@@ -8,7 +8,10 @@
 #include "core/files.h"
 #include "core/log.h"
 #include "core/proc.h"
+#include "core/team.h"
 #include "sock/diag.h"
+#include "sock/inet.h"
+#include "sock/opts.h"
 #include "sock/tcp.h"
 #include "sock/tcp_ended.h"
 #include "sock/tcp_lock.h"
@@ -18,20 +21,30 @@
 
 struct conn {
 	struct task *task;
-	int number; /* in the task, or -1: in flight */
-	int held;   /* ours, where it is in flight: files_dump_held() keeps it open */
+	uint64_t start_time; /* of the task */
+	int number;          /* in the task, or -1: in flight */
+	const char *what;    /* as fd_info has it */
+	int held;            /* ours, where it is in flight: files_dump_held() keeps it open */
 	uint32_t id;
 	InetSkEntry *m;
 	const char *who;
 	bool ended; /* at the first look: nothing to lock */
 	enum tcp_bound bound;
+	/* From read_one() to write_one(). */
+	int fd, err;
+	struct soccr_conn c;
 };
+
+/* Connections are read by several threads, so many at a time, each with memory of its own. */
+#define PER_JOB    8
+#define JOBS_AHEAD 16
 
 struct tcp_dump {
 	struct conn *conns;
 	size_t n;
 	struct tcp_lock lock;
 	enum tcp_bound lists_bound; /* whether diag lists sockets that are bound and no more */
+	struct arena **arenas;      /* of each job: the options of its connections */
 	pid_t pid;                  /* whose start_time was read last */
 	uint64_t start_time;
 };
@@ -48,11 +61,23 @@ static struct tcp_dump *state_of(struct dump *d)
 	return d->tcp;
 }
 
+/* Of the task whose connections are looked at, read once. */
+static uint64_t start_time(struct tcp_dump *t, pid_t pid)
+{
+	if (t->pid != pid)
+		t->start_time = proc_start_time(pid);
+	t->pid = pid;
+	return t->start_time;
+}
+
 static int read_later(struct dump *d, const struct fd_info *info, struct conn c)
 {
 	struct tcp_dump *t = state_of(d);
 
 	c.task = info->task;
+	c.start_time = start_time(t, info->task->pid);
+	c.what = info->what ? arena_strdup(d->arena, info->what) : NULL;
+	c.fd = -1;
 	c.number = info->number;
 	c.held = info->number < 0 ? info->fd : -1;
 	c.id = info->id;
@@ -134,35 +159,24 @@ static int undo_repair(const struct undo *u)
 	return fd < 0 ? fd : soccr_resume(fd, &c);
 }
 
-/* Of the task whose connections are looked at, read once. */
-static uint64_t start_time(struct tcp_dump *t, pid_t pid)
-{
-	if (t->pid != pid)
-		t->start_time = proc_start_time(pid);
-	t->pid = pid;
-	return t->start_time;
-}
-
 static int note_undo(struct dump *d, const struct conn *k)
 {
-	const SkOptsEntry *o = k->m->opts;
-	struct before b = { .number = k->number,
-		            .reuseaddr = o->has_reuseaddr && o->reuseaddr,
-		            .peek_off = o->has_so_peek_off ? (int)o->so_peek_off : -1 };
+	struct before b = { .number = k->number, .reuseaddr = k->c.reuseaddr, .peek_off = k->c.peek_off };
 	struct undo u = { .type = UNDO_CALL,
 		          .while_stopped = true,
 		          .call = undo_repair,
 		          .fd = k->held,
 		          .pid = k->task->pid,
-		          .start_time = start_time(d->tcp, k->task->pid),
+		          .start_time = k->start_time,
 		          .data = &b,
 		          .data_len = sizeof(b) };
 
 	return guardian_note(d->guardian, &u);
 }
 
-static int write_stream(struct dump *d, const struct conn *k, const struct soccr_conn *c)
+static int write_stream(struct dump *d, const struct conn *k)
 {
+	const struct soccr_conn *c = &k->c;
 	_cleanup_image_ struct image *img = NULL;
 	TcpStreamEntry e = TCP_STREAM_ENTRY__INIT;
 	const TcpOptsEntry *o = k->m->tcp_opts;
@@ -212,49 +226,140 @@ static const char *why_not(int err)
 /* How often, when packets come in that were past the lock's hooks before it came. */
 #define READ_AGAIN 20
 
-/* In repair for as long as it is read: a tool that is killed meanwhile leaves its guardian one socket to put back. */
-static int read_conn(const struct conn *k, int fd, struct soccr_conn *c)
+static int complain(const struct conn *k, int err)
+{
+	if (err == -ENODATA)
+		return log_refusal(err, "%s: %s waits, which cannot be put back; dump when the program has read it",
+		                   k->who, k->c.step);
+	return err ? log_errno(err, "%s: %s%s", k->who, k->c.step, why_not(err)) : 0;
+}
+
+/* In repair for as long as it is read: a tool that is killed meanwhile leaves its guardian few sockets to put back. */
+static int read_in_repair(int fd, struct soccr_conn *c)
 {
 	int err = soccr_pause(fd, c), part;
 
 	fault_point("socket in repair");
-	if (!err) {
+	if (err)
+		return err;
+	err = soccr_read(fd, c);
+	for (int again = 0; err == -EAGAIN && again < READ_AGAIN; again++) {
+		soccr_free(c);
+		net_lock_settle();
 		err = soccr_read(fd, c);
-		for (int again = 0; err == -EAGAIN && again < READ_AGAIN; again++) {
-			soccr_free(c);
-			net_lock_settle();
-			err = soccr_read(fd, c);
-		}
-		part = soccr_resume(fd, c);
-		err = err ?: part;
 	}
-	if (err == -ENODATA)
-		return log_refusal(err, "%s: %s waits, which cannot be put back; dump when the program has read it",
-		                   k->who, c->step);
-	return err ? log_errno(err, "%s: %s%s", k->who, c->step, why_not(err)) : 0;
+	part = soccr_resume(fd, c);
+	return err ?: part;
 }
 
-static int dump_conn(struct dump *d, struct conn *k, const struct fd_kind *kind)
+static int read_state(struct dump *d, struct conn *k)
 {
-	_cleanup_close_ int ours = k->number >= 0 ? get_fd(k->task->dump->pidfd, k->number) : -1;
-	int fd = k->number >= 0 ? ours : k->held, undo, err;
-	struct soccr_conn c = { 0 };
+	int undo, err;
 
-	if (fd < 0)
-		return log_errno(fd, "%s: getting a duplicate", k->who);
+	k->c.local.any.sa_family = (sa_family_t)k->m->family; /* addresses are known */
+	err = soccr_look(k->fd, &k->c);
+	if (err)
+		return complain(k, err);
 	undo = note_undo(d, k);
 	if (undo < 0)
 		return undo;
-	err = read_conn(k, fd, &c);
+	err = read_in_repair(k->fd, &k->c);
 	guardian_drop(d->guardian, undo);
-	if (!err && c.state == TCP_CLOSE) /* it may have ended between the first look and the lock */
-		err = tcp_ended_look(d, fd, k->bound, k->m, k->who);
-	else if (!err)
-		k->m->state = c.state;
-	if (!err && (c.state != TCP_CLOSE || c.inq_len))
-		err = write_stream(d, k, &c);
-	soccr_free(&c);
-	return err ?: files_write_entry(d, kind, k->id, k->m);
+	return complain(k, err);
+}
+
+/* By any thread: all that it writes is the connection's. */
+static int read_one(struct dump *d, struct arena *a, struct conn *k)
+{
+	struct fd_info info = { .task = k->task, .number = k->number, .what = k->what };
+	int err;
+
+	info.fd = k->fd = k->number >= 0 ? get_fd(k->task->dump->pidfd, k->number) : k->held;
+	if (k->fd < 0)
+		return log_errno(k->fd, "%s: getting a duplicate", k->who);
+	err = read_state(d, k);
+	if (err)
+		return err;
+	k->m->state = k->c.state; /* it may have changed between the first look and the lock */
+	err = sock_opts_dump(a, &info, &k->m->opts);
+	return err ?: inet_opts_dump(a, &info, k->m);
+}
+
+static void close_conn(struct conn *k)
+{
+	soccr_free(&k->c);
+	if (k->fd >= 0 && k->fd != k->held)
+		close(k->fd);
+	k->fd = -1;
+}
+
+static int write_one(struct dump *d, struct conn *k, const struct fd_kind *kind)
+{
+	int err = k->err;
+
+	if (!err && k->c.state == TCP_CLOSE)
+		err = tcp_ended_look(d, k->fd, k->bound, k->m, k->who);
+	if (!err && (k->c.state != TCP_CLOSE || k->c.inq_len))
+		err = write_stream(d, k);
+	err = err ?: files_write_entry(d, kind, k->id, k->m);
+	close_conn(k);
+	return err;
+}
+
+/* ---- many of them ---- */
+
+static size_t jobs_of(const struct tcp_dump *t)
+{
+	return (t->n + PER_JOB - 1) / PER_JOB;
+}
+
+static void read_job(void *arg, size_t job)
+{
+	struct dump *d = arg;
+	struct tcp_dump *t = d->tcp;
+	struct arena *a = t->arenas[job] = arena_new();
+
+	for (size_t i = job * PER_JOB; i < MIN(t->n, (job + 1) * PER_JOB); i++)
+		t->conns[i].err = a ? read_one(d, a, &t->conns[i]) : -ENOMEM;
+}
+
+/* What came out of a job, written or not. */
+static int end_job(struct dump *d, size_t job, const struct fd_kind *kind, int err)
+{
+	struct tcp_dump *t = d->tcp;
+
+	for (size_t i = job * PER_JOB; i < MIN(t->n, (job + 1) * PER_JOB); i++) {
+		struct conn *k = &t->conns[i];
+		int part = err ? 0 : write_one(d, k, kind);
+
+		close_conn(k);
+		/* Of refusals there may be more. */
+		err = err ?: part == -ENODATA || part == DUMP_REFUSED ? 0 : part;
+		k->m->opts = NULL;
+		k->m->ip_opts = NULL;
+		k->m->tcp_opts = NULL;
+	}
+	arena_free(t->arenas[job]);
+	return err;
+}
+
+static int read_all(struct dump *d, const struct fd_kind *kind)
+{
+	struct tcp_dump *t = d->tcp;
+	size_t n = jobs_of(t), done = 0, begun;
+	struct team *team;
+	int err = 0;
+
+	t->arenas = arena_array(d->arena, struct arena *, n);
+	team = team_start(n, JOBS_AHEAD, read_job, d);
+	for (; !err && done < n; done++) {
+		team_wait(team, done);
+		err = end_job(d, done, kind, 0);
+	}
+	begun = team_end(team);
+	for (; done < begun; done++)
+		end_job(d, done, kind, err);
+	return err;
 }
 
 static int lock(struct dump *d)
@@ -275,17 +380,13 @@ static int lock(struct dump *d)
 
 int tcp_collected(struct dump *d, const struct fd_kind *kind)
 {
-	int err, part = 0;
+	int err;
 
 	if (!d->tcp || log_refusals())
 		return 0;
 	err = lock(d);
 	fault_point("network locked");
-	for (size_t i = 0; !err && i < d->tcp->n; i++) {
-		part = dump_conn(d, &d->tcp->conns[i], kind);
-		err = part == -ENODATA ? 0 : part; /* a refusal: there may be more */
-	}
-	return err ?: part;
+	return err ?: read_all(d, kind);
 }
 
 /* ---- the commit ---- */
@@ -295,12 +396,13 @@ int tcp_hand_over(struct dump *d)
 	return d->tcp ? tcp_lock_hand_over(d, &d->tcp->lock) : 0;
 }
 
-int tcp_silence(struct dump *d)
+static void silence_job(void *arg, size_t job)
 {
+	const struct tcp_dump *t = arg;
 	int on = 1;
 
-	for (size_t i = 0; d->tcp && i < d->tcp->n; i++) {
-		const struct conn *k = &d->tcp->conns[i];
+	for (size_t i = job * PER_JOB; i < MIN(t->n, (job + 1) * PER_JOB); i++) {
+		const struct conn *k = &t->conns[i];
 		_cleanup_close_ int ours = k->number >= 0 ? get_fd(k->task->dump->pidfd, k->number) : -1;
 		int fd = k->number >= 0 ? ours : k->held;
 
@@ -308,6 +410,16 @@ int tcp_silence(struct dump *d)
 		if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)))
 			log_warn("%s: it could not be silenced: %s", k->who, strerror(errno));
 	}
+}
+
+int tcp_silence(struct dump *d)
+{
+	size_t n = d->tcp ? jobs_of(d->tcp) : 0;
+	struct team *team = n ? team_start(n, n, silence_job, d->tcp) : NULL;
+
+	for (size_t i = 0; i < n; i++)
+		team_wait(team, i);
+	team_end(team);
 	return 0;
 }
 

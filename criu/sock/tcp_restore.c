@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <string.h>
 
 #include "core/files.h"
@@ -239,32 +240,79 @@ static const char *why_refused(struct restore *r, const struct conn *k, int err)
 	return tcp_lock_blame(r, &r->tcp->lock, &t, err == -ETIMEDOUT);
 }
 
-static int finish_one(struct restore *r, struct conn *k)
+static int fail(struct restore *r, const struct conn *k, int err)
 {
-	uint32_t mark = r->tcp->lock.mark;
+	return log_errno(err, "%s: %s%s", k->who, k->c.step, why_refused(r, k, err));
+}
+
+static int before_release(struct restore *r, struct conn *k)
+{
 	int err = hold(r, k);
 
 	if (err)
 		return err;
-	err = soccr_close_sides(k->fd, &k->c, mark) ?: soccr_release(k->fd, &k->c, mark);
+	err = soccr_close_sides(k->fd, &k->c, r->tcp->lock.mark);
+	return err ? fail(r, k, err) : 0;
+}
+
+static int after_release(struct restore *r, struct conn *k)
+{
+	int err = soccr_go_on(k->fd, &k->c, r->tcp->lock.mark);
+
 	soccr_free(&k->c);
 	if (err)
-		return log_errno(err, "%s: %s%s", k->who, k->c.step, why_refused(r, k, err));
+		return fail(r, k, err);
 	/* By the task itself; no packet says it. */
 	if (k->m->shutdown & SHUT_RD_BIT && !soccr_fin_received(k->c.state) && shutdown(k->fd, SHUT_RD))
 		return log_errno(-errno, "%s: shutting it down for reading", k->who);
 	return r->tcp->set_options(r, k->fd, k->m);
 }
 
-int tcp_finish(struct restore *r)
+/*
+ * Leaving repair takes SO_REUSEADDR away, and the next system call gives it back. Whoever wants to listen at the port
+ * between the two is refused, so no other task gets this processor there, where we may say so.
+ */
+static int release(struct restore *r, struct conn *conns, size_t n)
+{
+	const struct sched_param first = { .sched_priority = 1 }, usual = { 0 };
+	int policy = sched_getscheduler(0), err = 0;
+	bool alone = (policy == SCHED_OTHER || policy == SCHED_BATCH) && !sched_setscheduler(0, SCHED_FIFO, &first);
+	size_t i = 0;
+
+	while (!err && i < n) {
+		err = soccr_release(conns[i].fd, &conns[i].c);
+		i++;
+	}
+	if (alone && sched_setscheduler(0, policy, &usual))
+		log_warn("the tool keeps its real-time priority: %s", strerror(errno));
+	fault_point("connections are out of repair");
+	return err ? fail(r, &conns[i - 1], err) : 0;
+}
+
+#define RELEASED_AT_ONCE 64
+
+static int finish(struct restore *r, struct conn *conns, size_t n)
 {
 	int err = 0;
 
-	for (size_t i = 0; r->tcp && !err && i < r->tcp->n; i++) {
-		err = finish_one(r, &r->tcp->conns[i]);
-		fault_point("a connection is out of repair");
+	for (size_t i = 0; !err && i < n; i++)
+		err = before_release(r, &conns[i]);
+	err = err ?: release(r, conns, n);
+	for (size_t i = 0; !err && i < n; i++) {
+		err = after_release(r, &conns[i]);
+		fault_point("a connection is finished");
 	}
-	return err ?: r->tcp ? tcp_lock_note_unlock(r, &r->tcp->lock) : 0;
+	return err;
+}
+
+int tcp_finish(struct restore *r)
+{
+	struct tcp_restore *t = r->tcp;
+	int err = 0;
+
+	for (size_t i = 0; t && !err && i < t->n; i += RELEASED_AT_ONCE)
+		err = finish(r, &t->conns[i], MIN(t->n - i, (size_t)RELEASED_AT_ONCE));
+	return err ?: t ? tcp_lock_note_unlock(r, &t->lock) : 0;
 }
 
 static void let_go(struct restore *r)

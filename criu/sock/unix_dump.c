@@ -190,7 +190,7 @@ int unix_dump(struct dump *d, const struct fd_info *info, void *msg)
 		return err;
 	u = add_seen(d, info, diag, m);
 	fill(u, info->fd, m);
-	err = sock_opts_dump(d, info, &m->opts);
+	err = sock_opts_dump(d->arena, info, &m->opts);
 	if (!err)
 		err = unix_name_dump(d, u, info->fd);
 	if (!err)

@@ -167,7 +167,7 @@ static void marked_pass(void **state)
 	t = tuple_of(fds[0]);
 	assert_int_equal(take(a, "CRIU-last", NET_LOCK_LASTING, &t, 1, NULL), 0);
 	assert_int_equal(take(a, "CRIU-back", NET_LOCK_RESTORE, &t, 1, &lock), 0);
-	assert_int_equal(soccr_pause(fds[0], &c) ?: soccr_read(fds[0], &c), 0);
+	assert_int_equal(soccr_look(fds[0], &c) ?: soccr_pause(fds[0], &c) ?: soccr_read(fds[0], &c), 0);
 	local = c.local;
 	remote = c.remote;
 	rst.seq = c.inq_seq;
