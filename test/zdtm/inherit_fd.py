@@ -398,7 +398,10 @@ def numbers_at_the_limit(s):
         s.restore(*given(number, "pipe:[%d]" % os.fstat(r).st_ino), preexec_fn=limit, close_fds=False)
         os.close(w2)
         os.close(1030)
-        check(os.read(r2, 30).startswith(b"0 1 3 4 5 6 7 8 62 63 "), "%d: some have it not" % number)
+        got = b""
+        while b" 0 1 3 4 5 6 7 8 62 63 " not in got:  # it may have been dumped in the middle of them
+            got += os.read(r2, 4096)
+            check(len(got) < 10000, "%d: some have it not: %r" % (number, got[:100]))
         end(s)
         os.close(r2)
 
