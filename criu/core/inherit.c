@@ -5,11 +5,13 @@
 #include <sys/stat.h>
 
 #include "core/external.h"
+#include "core/fd_flags.h"
 #include "core/file_names.h"
 #include "core/file_store.h"
 #include "core/inherit.h"
 #include "core/log.h"
 #include "core/message.h"
+#include "core/pipe_data.h"
 #include "regfile.pb-c.h"
 
 struct given {
@@ -272,14 +274,73 @@ void inherit_tell(struct restore *r)
 	}
 }
 
+static int put_flags_back(const struct undo *u)
+{
+	int flags;
+
+	if (u->data_len != sizeof(flags))
+		return -EINVAL;
+	memcpy(&flags, u->data, sizeof(flags));
+	return fcntl(u->fd, F_SETFL, flags) ? -errno : 0;
+}
+
+/*
+ * Who was born to wait in epoll alone would hang in a read that blocks. What cannot be opened anew is changed for
+ * whoever handed it in, too: put back if the restore fails.
+ */
+int inherit_nonblock(struct restore *r, int given, uint32_t flags)
+{
+	int now = fcntl(given, F_GETFL);
+	struct undo u = {
+		.type = UNDO_CALL, .call = put_flags_back, .fd = given, .data = &now, .data_len = sizeof(now)
+	};
+	int number;
+
+	if (now < 0)
+		return -errno;
+	if (!((uint32_t)now & O_NONBLOCK) == !(flags & O_NONBLOCK))
+		return 0;
+	number = guardian_note(r->guardian, &u);
+	if (number < 0)
+		return number;
+	fault_point("flags of what was handed in changed");
+	return fcntl(given, F_SETFL, now ^ O_NONBLOCK) ? -errno : 0;
+}
+
+/* An end of a pipe as the task had it: its own description, flags and direction. No other end is waited for. */
+static int open_anew(int given, uint32_t flags)
+{
+	uint32_t how = flags & (O_ACCMODE | O_NONBLOCK | O_DIRECT);
+	int fd = pipe_reopen(given, how | O_NONBLOCK), err;
+
+	if (fd < 0)
+		return fd;
+	err = fd_flags_restore(fd, how);
+	if (err)
+		close(fd);
+	return err ?: fd;
+}
+
 int inherit_open(struct restore *r, const struct file_desc *fd)
 {
-	uint32_t flags = flags_of(r, fd) & (O_ACCMODE | O_NONBLOCK);
-	char path[32];
-	int ours;
+	uint32_t flags = flags_of(r, fd);
+	int ours = -EINVAL, err = 0;
+	struct stat st;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd->given);
-	ours = fd->reopen ? open(path, (int)flags | O_CLOEXEC) : fcntl(fd->given, F_DUPFD_CLOEXEC, 3);
+	if (fstat(fd->given, &st))
+		return log_errno(-errno, "file %u: looking at descriptor %d of --inherit-fd", fd->id, fd->given);
+	if (S_ISFIFO(st.st_mode))
+		ours = open_anew(fd->given, flags);
+	if (ours >= 0)
+		return ours;
+	if (fd->reopen)
+		return log_errno(ours, "file %u: opening descriptor %d of --inherit-fd anew", fd->id, fd->given);
+	if (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) /* a terminal would be changed for the shell, too */
+		err = inherit_nonblock(r, fd->given, flags);
+	if (err)
+		return log_errno(err, "file %u: setting O_NONBLOCK of descriptor %d of --inherit-fd", fd->id,
+		                 fd->given);
+	ours = fcntl(fd->given, F_DUPFD_CLOEXEC, 3);
 	return ours < 0 ? log_errno(-errno, "file %u: duplicating descriptor %d of --inherit-fd", fd->id, fd->given)
 	                : ours;
 }

@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 
 #include "core/external.h"
+#include "core/inherit.h"
 #include "core/log.h"
 #include "sock/opts.h"
 #include "sock/queue.h"
@@ -39,11 +40,14 @@ static int mark_wanted(struct restore *r, const void *msg, void *arg)
 static int take_handed(struct restore *r, struct usk *u)
 {
 	char resource[32];
-	int fd;
+	int fd, err;
 
 	snprintf(resource, sizeof(resource), "socket:[%u]", u->ino);
 	fd = inherited_fd(r->opts, resource);
-	u->fd = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	err = fd < 0 ? fd : inherit_nonblock(r, fd, u->m->flags);
+	if (err)
+		return log_errno(err, "%s: setting O_NONBLOCK of descriptor %d of --inherit-fd", u->text, fd);
+	u->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	u->made = true;
 	return u->fd < 0 ? log_errno(-errno, "%s: the descriptor from --inherit-fd %s", u->text, resource) : 0;
 }

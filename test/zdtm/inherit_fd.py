@@ -259,6 +259,7 @@ def a_path_in_another_root(s):
         program(s, "import io; f = open('jail/tmp/old', 'w'); open('ready', 'w').close()\nos.chroot('jail'); os.chdir('/'); open('tmp/jailed', 'w').close()\n"
                    "def loop(): f.write('line'); f.flush()\nopen = lambda n, how: io.StringIO()")
         check(wait_for(lambda: os.path.exists(s.path("jail/tmp/jailed")), 10), "no other root")
+        os.unlink(s.path("jail/tmp/jailed"))
         s.dump(*(("--external", told) if told else ()))
         if told:
             s.restore(ok=False)
@@ -342,6 +343,42 @@ def a_connection_that_was_dumped(s):
     no_words(s)
     check(new.recv(4) == b"tick", "it does not work")
     check(not tables(), "left: %r" % tables())
+    end(s)
+
+
+def nonblock(path):
+    flags = [x for x in text(path).splitlines() if x.startswith("flags")][0]
+    return bool(int(flags.split()[1], 8) & os.O_NONBLOCK)
+
+
+@scenario
+def who_must_not_wait(s):
+    """Descriptors of an event loop are replaced by ones that block, and the other way round: it goes on as it was."""
+    r, w = os.pipe()
+    (a, b), (far, near) = socket.socketpair(), tcp_pair()
+    fds = [r, b.fileno(), near.fileno(), w]
+    names = [os.readlink("/proc/self/fd/%d" % fd) for fd in fds]
+    program(s, "n = 0\n[os.set_blocking(i, False) for i in %r]\ndef loop():\n for i in %r:\n"
+               "  try:\n   while os.read(i, 100): pass\n  except BlockingIOError: pass\n"
+               " os.write(%d, b'x')" % (fds[:3], fds[:3], w), pass_fds=fds)
+    told = [x for n in names for x in ("--external", n)]
+    s.dump(*told)
+    r2, w2 = os.pipe()
+    (a2, b2), (far2, near2) = socket.socketpair(), tcp_pair()
+    ours = [r2, b2.fileno(), near2.fileno(), w2]
+    os.set_blocking(w2, False)
+    args = [x for g in zip(ours, names) for x in given(*g)]
+    veto = s.script("veto", 'test "$CRTOOLS_SCRIPT_ACTION" != post-restore\n')
+    s.restore(*args, "--action-script", veto, pass_fds=ours, ok=False)
+    check(s.rc and "post-restore" in said(s), "no veto: " + said(s))
+    kept = [nonblock("/proc/self/fdinfo/%d" % fd) for fd in ours]
+    check(kept == [False, False, False, True], "a restore that failed leaves them %r" % kept)
+    s.restore(*args, pass_fds=ours)
+    no_words(s)
+    now = [nonblock("/proc/%d/fdinfo/%d" % (s.pid, fd)) for fd in fds]
+    check(now == [True, True, True, False], "they are %r" % now)
+    check(wait_for(lambda: len(os.read(r2, 1)) == 1, 10), "it waits")
+    check(nonblock("/proc/self/fdinfo/%d" % w2) and not nonblock("/proc/self/fdinfo/%d" % r2), "our own pipe has changed")
     end(s)
 
 
