@@ -3,6 +3,7 @@
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "core/files.h"
 #include "core/log.h"
@@ -36,6 +37,7 @@ struct given_up {
 struct tcp_restore {
 	struct tcp_table *here; /* what is on this host before anything is started */
 	struct given_up *given_up;
+	size_t n_checked;
 	struct conn *conns;
 	size_t n;
 	struct net_tuple *tuples;
@@ -49,6 +51,26 @@ static struct tcp_restore *state_of(struct restore *r)
 	if (!r->tcp)
 		r->tcp = arena_new_of(r->arena, struct tcp_restore);
 	return r->tcp;
+}
+
+/* hold() needs one for each; the tool has some of its own, and a pidfd for each task. Said once. */
+static int check_descriptors(struct restore *r, struct tcp_restore *t, const char **why)
+{
+	struct rlimit most = { .rlim_cur = RLIM_INFINITY }, more;
+	size_t others = 50 + 2 * r->tree.n_tasks;
+
+	getrlimit(RLIMIT_NOFILE, &most);
+	if (++t->n_checked + others != most.rlim_cur)
+		return 0;
+	more.rlim_cur = more.rlim_max = 2 * most.rlim_cur;
+	if (!setrlimit(RLIMIT_NOFILE, &more))
+		return 0;
+	*why = arena_printf(
+	    r->arena,
+	    "%zu TCP connections, and perhaps more: each needs a descriptor of criu's until all are "
+	    "restored, and the hard limit of open files is %llu here; restore with a higher one (ulimit -Hn)",
+	    t->n_checked, (unsigned long long)most.rlim_cur);
+	return -EMFILE;
 }
 
 int tcp_check(struct restore *r, const InetSkEntry *m, const char **why)
@@ -72,7 +94,7 @@ int tcp_check(struct restore *r, const InetSkEntry *m, const char **why)
 	if (err)
 		*why = arena_printf(r->arena, "the connection %s: tcp-stream-%x.img is missing or damaged",
 		                    tcp_tuple_text(m), m->ino);
-	return err;
+	return err ?: check_descriptors(r, state_of(r), why);
 }
 
 int tcp_check_free(struct restore *r, const InetSkEntry *m, const char **why)
@@ -233,9 +255,16 @@ static int hold(struct restore *r, struct conn *k)
 /* A packet of ours that did not go out, or did not come in. */
 static const char *why_refused(struct restore *r, const struct conn *k, int err)
 {
+	const IpOptsEntry *o = k->m->ip_opts;
 	struct net_tuple t = tcp_tuple_of(k->m);
 
-	if (strncmp(k->c.step, "sending", 7) || (err != -EPERM && err != -ETIMEDOUT))
+	if (strncmp(k->c.step, "sending", 7))
+		return "";
+	if (o && o->has_transparent && o->transparent && err != -EPERM)
+		return "; it is a transparent proxy's (IP_TRANSPARENT): packets to its address come here by policy "
+		       "routing. Give "
+		       "--network-lock-mark with the mark that the rule asks for (ip rule)";
+	if (err != -EPERM && err != -ETIMEDOUT)
 		return "";
 	return tcp_lock_blame(r, &r->tcp->lock, &t, err == -ETIMEDOUT);
 }

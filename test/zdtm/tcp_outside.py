@@ -6,6 +6,8 @@
 import os
 import select
 import socket
+import subprocess
+import sys
 import time
 
 from driver import check, run_all, scenario, text, wait_for
@@ -117,6 +119,49 @@ def half_closed(s):
                 got += more
             check(got == want, "%r instead of %r" % (got, want))
             c.close()
+    s.kill()
+
+
+MANY = r"""
+import os, socket, time
+l = socket.create_server(("127.0.0.1", 0), backlog=500)
+open("port.new", "w").write(str(l.getsockname()[1]))
+os.rename("port.new", "port")
+for k in range(4):
+    cs = [l.accept()[0] for _ in range(100)]
+    if not os.fork():
+        time.sleep(1000)
+    for c in cs:
+        c.close()
+l.close()
+open("ready", "w").close()
+time.sleep(1000)
+"""
+
+
+@scenario
+def few_descriptors(s):
+    """More connections than the tool may have files open, in several tasks: dumped, and refused before anything is started."""
+    for n in ("ready", "port"):
+        if os.path.exists(s.path(n)):
+            os.unlink(s.path(n))
+    s.proc = subprocess.Popen([sys.executable, "-c", MANY], cwd=s.dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=open(s.path("victim.err"), "w"), start_new_session=True)
+    s.pid = s.proc.pid
+    check(wait_for(lambda: os.path.exists(s.path("port")), 20), text(s.path("victim.err")))
+    cs = [socket.create_connection(("127.0.0.1", int(text(s.path("port"))))) for _ in range(400)]
+    check(wait_for(lambda: os.path.exists(s.path("ready")), 20), text(s.path("victim.err")))
+    tool = s.criu
+    s.criu = s.script("few", 'ulimit -n 250; exec %s "$@"' % tool)
+    s.dump("--tcp-established")
+    s.restore("--tcp-established", ok=False)
+    said = s.errors("restore.log")
+    if s.rc:  # else it may raise the limit (CAP_SYS_RESOURCE)
+        check("ulimit -Hn" in said and "nothing was started" in said, said)
+        s.criu = tool
+        s.restore("--tcp-established")
+    for c in cs:
+        c.close()
     s.kill()
 
 

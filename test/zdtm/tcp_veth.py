@@ -4,7 +4,7 @@
 # reset, lose no byte and get none twice.
 # zdtm: driver
 # zdtm: needs-root
-# zdtm: needs nft
+# zdtm: needs nft ip ss
 # zdtm: timeout 300
 import ctypes
 import os
@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 
+from case import Skipped
 from driver import check, run_all, scenario, text, wait_for
 from tcp_peers import Streams, connect, end, exchange, inside_flows, own_network, ruleset, shell, start, tables
 
@@ -268,6 +269,68 @@ def a_client_in_the_tree(s):
     check(not text(s.path("victim.err")), text(s.path("victim.err")))
     streams.finish()
     net.no_resets("a client")
+    net.end()
+
+
+PROXY = r"""
+import socket, time
+l = socket.socket()
+l.setsockopt(socket.SOL_IP, 19, 1)  # IP_TRANSPARENT
+l.bind(("0.0.0.0", 8080))
+l.listen(5)
+open("ready", "w").close()
+c, _ = l.accept()
+c.sendall(c.recv(100).upper())
+d, _ = l.accept()
+open("accepted", "w").write(c.getsockname()[0])
+c.sendall(c.recv(100).upper())
+d.sendall(b"bye " + d.recv(100))
+d.close()
+time.sleep(1000)
+"""
+
+
+@scenario
+def a_transparent_proxy(s):
+    """Its address is nobody's here: packets come to it by their mark."""
+    net = Network(s, False)
+    shell("ip rule add fwmark 1 lookup 100; ip route add local 0.0.0.0/0 dev lo table 100")
+    with open(s.path("rules"), "w") as f:
+        f.write("table ip t { chain pre { type filter hook prerouting priority mangle; ip daddr 203.0.113.7 tcp dport 80 tproxy to :8080 "
+                "meta mark set 1 accept; meta l4proto tcp socket transparent 1 meta mark set 1 accept; }; }")
+    if subprocess.run(["nft", "-f", s.path("rules")], capture_output=True).returncode:
+        net.end()
+        raise Skipped("needs tproxy in nf_tables")
+    net.there("ip route add 203.0.113.0/24 via 10.7.0.1")
+    s.proc = subprocess.Popen([sys.executable, "-c", PROXY], cwd=s.dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=open(s.path("victim.err"), "w"), start_new_session=True)
+    s.pid = s.proc.pid
+    check(wait_for(lambda: os.path.exists(s.path("ready")), 20), text(s.path("victim.err")))
+    s.address = ("203.0.113.7", 80)
+    c = net.connect(s)
+    c.sendall(b"hello")
+    check(c.recv(5, socket.MSG_WAITALL) == b"HELLO", "no answer")
+    d = net.connect(s)
+    check(wait_for(lambda: os.path.exists(s.path("accepted")), 20), text(s.path("victim.err")))
+    check(text(s.path("accepted")) == "203.0.113.7", text(s.path("accepted")))
+    s.dump(KEEP)
+    s.restore(KEEP)
+    os.kill(s.pid, 19)
+    d.sendall(b"last")
+    d.shutdown(socket.SHUT_WR)
+    check(wait_for(lambda: "CLOSE-WAIT" in shell("ss -Htn"), 20), "the FIN has not come")
+    s.clean_images()
+    s.dump(KEEP)
+    s.restore(KEEP, ok=False)
+    check(s.rc != 0 and "--network-lock-mark" in s.errors("restore.log"), s.errors("restore.log"))
+    s.restore(KEEP, "--network-lock-mark", "1")
+    os.kill(s.pid, 18)
+    c.sendall(b"again")
+    check(c.recv(5, socket.MSG_WAITALL) == b"AGAIN", "no answer")
+    check(b"".join(iter(lambda: d.recv(100), b"")) == b"bye last", "no end")
+    net.no_resets("a proxy")
+    s.kill()
+    shell("ip rule del fwmark 1; ip route flush table 100")
     net.end()
 
 
