@@ -18,6 +18,7 @@ struct file_desc {
 	bool held;           /* some row wants it as well: stays open to the end */
 	int given;           /* a descriptor of --inherit-fd that takes its place, or -1 */
 	bool reopen;         /* ... opened anew, for another access mode */
+	bool own;            /* ... with a description of its own, which may have an owner for signals */
 	bool late;           /* something is to be done when all are there */
 	struct task *holder; /* who has it already, under the number */
 	int number;

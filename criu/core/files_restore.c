@@ -45,8 +45,8 @@ static void opened(struct restore *r, struct file_desc *fd)
 {
 	bool wanted = fd->tables || fd->held;
 
-	fd->late =
-	    wanted && fd->given < 0 && (fd->kind->late || fown_is_set(fown_of(fd), message_get_u32(fd->msg, "flags")));
+	fd->late = wanted && (fd->given < 0 || fd->own) &&
+	           (fd->kind->late || fown_is_set(fown_of(fd), message_get_u32(fd->msg, "flags")));
 	if (!wanted)
 		keep_loose(r->files, fd);
 }

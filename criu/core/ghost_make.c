@@ -185,6 +185,24 @@ static int fill(struct restore *r, const struct ghost *g, int fd)
 
 /* ---- whose it is ---- */
 
+/* The directory in which it is made may give it lists of its own. */
+static void drop_lists(const struct ghost *g, int fd)
+{
+	static const char *const lists[] = { "system.posix_acl_access", "system.posix_acl_default" };
+	char path[PROC_FD];
+
+	proc_fd(fd, path);
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		bool had = false;
+
+		for (size_t k = 0; k < g->entry->n_xattrs; k++)
+			had = had || !strcmp(g->entry->xattrs[k]->name, lists[i]);
+		if (!had && getxattr(path, lists[i], NULL, 0) >= 0 && removexattr(path, lists[i]))
+			log_warn("%s (deleted): taking %s from it, which its directory gave it: %s", g->name, lists[i],
+			         strerror(errno));
+	}
+}
+
 static int set_xattrs(const struct ghost *g, int fd)
 {
 	char path[PROC_FD];
@@ -221,6 +239,8 @@ int ghost_set_attributes(const struct ghost *g, int fd)
 
 	if (fchownat(fd, "", e->uid, e->gid, AT_EMPTY_PATH))
 		return log_errno(-errno, "%s (deleted): giving it to user %u, group %u", g->name, e->uid, e->gid);
+	if (!S_ISLNK(e->mode))
+		drop_lists(g, fd); /* before chmod(), which would set the mask of one instead of the group's bits */
 	/* After fchownat(), which takes set-user-ID away. */
 	if (!S_ISLNK(e->mode) && chmod(proc_fd(fd, path), e->mode & 07777))
 		return log_errno(-errno, "%s (deleted): setting its mode to 0%o", g->name, e->mode & 07777);

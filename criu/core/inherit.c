@@ -321,7 +321,7 @@ static int open_anew(int given, uint32_t flags)
 	return err ?: fd;
 }
 
-int inherit_open(struct restore *r, const struct file_desc *fd)
+int inherit_open(struct restore *r, struct file_desc *fd)
 {
 	uint32_t flags = flags_of(r, fd);
 	int ours = -EINVAL, err = 0;
@@ -331,7 +331,8 @@ int inherit_open(struct restore *r, const struct file_desc *fd)
 		return log_errno(-errno, "file %u: looking at descriptor %d of --inherit-fd", fd->id, fd->given);
 	if (S_ISFIFO(st.st_mode))
 		ours = open_anew(fd->given, flags);
-	if (ours >= 0)
+	fd->own = ours >= 0;
+	if (fd->own)
 		return ours;
 	if (fd->reopen)
 		return log_errno(ours, "file %u: opening descriptor %d of --inherit-fd anew", fd->id, fd->given);

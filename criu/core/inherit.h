@@ -20,7 +20,7 @@ void inherit_tell(struct restore *r);
 struct file_desc;
 
 /* A new descriptor for a file that was handed in (file_desc.given is not -1). Negative errno (logged). */
-int inherit_open(struct restore *r, const struct file_desc *fd);
+int inherit_open(struct restore *r, struct file_desc *fd);
 
 /*
  * Makes a descriptor that was handed in wait or not, as the task's O_* flags say; noted with the guardian. 0 or a

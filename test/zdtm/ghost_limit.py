@@ -12,7 +12,7 @@ import struct
 import subprocess
 import sys
 
-from driver import check, run_all, scenario, text, wait_for
+from driver import Skipped, check, run_all, scenario, text, wait_for
 
 libc = ctypes.CDLL(None, use_errno=True)
 MS_RDONLY, MS_REMOUNT = 1, 32
@@ -125,6 +125,39 @@ def owner(s):
         check(a == b, "%s was %s and is %s" % (field, a, b))
     check(os.getxattr(path, "security.capability") == cap, "its capabilities")
     check(os.getxattr(path, "trusted.test") == b"\0\1bytes", "its attribute")
+    s.verify()
+
+
+def acl(fd):
+    return [x for x in os.listxattr(fd) if "acl" in x]
+
+
+@scenario
+def lists_of_the_directory(s):
+    """They are from before it had a list for what is made in it, and have none."""
+    os.mkdir(s.path("in"))
+    os.mkdir(s.path("in/dir"), 0o750)
+    os.mkfifo(s.path("in/fifo"), 0o640)
+    fds = [os.open(s.path("in/file"), os.O_RDWR | os.O_CREAT, 0o640), os.open(s.path("in/dir"), os.O_RDONLY),
+           os.open(s.path("in/fifo"), os.O_RDWR)]
+    os.unlink(s.path("in/file"))
+    os.rmdir(s.path("in/dir"))
+    os.unlink(s.path("in/fifo"))
+    entries = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in (
+        (1, 6, 0xffffffff), (2, 6, 100), (4, 4, 0xffffffff), (16, 6, 0xffffffff), (32, 0, 0xffffffff)))
+    try:
+        os.setxattr(s.path("in"), "system.posix_acl_default", entries)
+    except OSError as e:
+        raise Skipped("no lists here: %s" % e)
+    s.victim(pass_fds=fds)
+    modes = [os.fstat(fd).st_mode for fd in fds]
+    for fd in fds:
+        os.close(fd)
+    s.dump()
+    s.restore()
+    for fd, mode in zip(fds, modes):
+        path = "/proc/%d/fd/%d" % (s.pid, fd)
+        check((acl(path), os.stat(path).st_mode) == ([], mode), "%s: %r, 0%o" % (os.readlink(path), acl(path), os.stat(path).st_mode))
     s.verify()
 
 

@@ -383,6 +383,19 @@ def who_must_not_wait(s):
 
 
 @scenario
+def a_signal_for_its_owner(s):
+    r, w = os.pipe()
+    program(s, "import fcntl, signal\nsignal.signal(signal.SIGIO, lambda *a: open('told', 'w').close())\nr = %d\n"
+               "fcntl.fcntl(r, fcntl.F_SETOWN, os.getpid())\nfcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC)\ndef loop(): pass" % r, pass_fds=[r])
+    s.dump("--external", os.readlink("/proc/self/fd/%d" % r))
+    r2, w2 = os.pipe()
+    s.restore(*given(r2, os.readlink("/proc/self/fd/%d" % r)), pass_fds=[r2])
+    os.write(w2, b"x")
+    check(wait_for(lambda: os.path.exists(s.path("told")), 10), "no SIGIO")
+    end(s)
+
+
+@scenario
 def no_false_words(s):
     """Who took what was handed in is not told that nobody did; who came too late is."""
     a, b = socket.socketpair()
