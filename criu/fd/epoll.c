@@ -13,6 +13,7 @@
 #include <sys/sysmacros.h>
 
 #include "core/epoll_add.h"
+#include "core/epoll_find.h"
 #include "core/files.h"
 #include "core/log.h"
 #include "core/watched_by.h"
@@ -130,7 +131,11 @@ struct target {
 	EventpollTfdEntry *e;
 	size_t index;
 	uint32_t nth;
+	bool same; /* it is what the task has under that number */
 };
+
+/* From so many on a thread is cheaper than what kcmp takes. */
+#define MANY 64
 
 static int by_number(const void *a, const void *b)
 {
@@ -185,7 +190,9 @@ static int find_file(struct dump *d, const struct waiting *w, const struct targe
 	*id = at ? at->id : 0;
 	if (*id)
 		return 0;
-	if (same)
+	if (t->same)
+		order = 0;
+	else if (same)
 		order = syscall(SYS_kcmp, w->task->pid, w->pid, KCMP_EPOLL_TFD, (long)same->fd, &slot);
 	if (order < 0)
 		err = -errno;
@@ -241,6 +248,35 @@ static int find_target(struct dump *d, const struct waiting *w, const struct tar
 	return 0;
 }
 
+/* Those whose number is theirs alone, and which can be asked for at once. */
+static void guess_targets(struct dump *d, const struct waiting *w, struct target *t, size_t n)
+{
+	dev_t sockets = dump_state(d)->sockets;
+	struct epoll_guess *g = arena_array(d->arena, struct epoll_guess, n + 1);
+	struct target **of = arena_array(d->arena, struct target *, n + 1);
+	_cleanup_close_ int efd = -1;
+	size_t k = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const EventpollTfdEntry *e = t[i].e;
+		bool alone = !t[i].nth && (i + 1 == n || t[i + 1].e->tfd != e->tfd);
+
+		if (!alone || !epoll_can_guess(e->events) || makedev(e->dev >> 20, e->dev & 0xfffff) == sockets ||
+		    !fd_at(w->task->fds, w->task->n_fds, e->tfd))
+			continue;
+		of[k] = &t[i];
+		g[k++] = (struct epoll_guess) { .number = (int)e->tfd, .events = e->events, .data = e->data };
+	}
+	if (k < MANY)
+		return;
+	efd = w->pid == getpid() ? fcntl(w->efd, F_DUPFD_CLOEXEC, 0)
+	                         : (int)syscall(SYS_pidfd_getfd, w->task->dump->pidfd, w->efd, 0);
+	if (efd >= 0)
+		epoll_guess(efd, w->task->dump->pidfd, g, k);
+	for (size_t i = 0; i < k; i++)
+		of[i]->same = g[i].right;
+}
+
 static dev_t device_of_sockets(void)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -258,6 +294,7 @@ static int epoll_collected(struct dump *d)
 	for (struct waiting *w = s->first; w && !err; w = w->next) {
 		struct target *t = sort_targets(d, w->m);
 
+		guess_targets(d, w, t, w->m->n_tfd);
 		for (size_t i = 0; !err && i < w->m->n_tfd; i++)
 			err = find_target(d, w, &t[i]);
 		if (!err)
