@@ -166,9 +166,10 @@ def run_all():
                 continue
             s = Scenario(fn.__name__)
             _live[:] = [s]
+            began = time.monotonic()
             try:
                 fn(s)
-                print("ok %s" % fn.__name__, flush=True)
+                print("ok %s  %.2f s" % (fn.__name__, time.monotonic() - began), flush=True)
             except Skipped as e:
                 print("skip %s: %s" % (fn.__name__, e), flush=True)
             except Failed as e:
