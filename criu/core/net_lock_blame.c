@@ -17,11 +17,13 @@
 #include "core/nft_try.h"
 
 #define OUR_PRIORITY (-444) /* core/net_lock.c: from there on packets have another mark */
+#define RAW_PRIORITY (-300) /* where iptables' rules are */
 
 struct chain {
 	uint32_t family;
 	const char *table, *name;
 	bool reached, drops; /* drops: by its policy */
+	bool left;           /* at a rule that was met already */
 	int32_t priority;    /* of the first base chain that leads here */
 };
 
@@ -174,17 +176,29 @@ static const char *family_name(uint32_t family)
 	return family == NFPROTO_INET ? "inet" : family == NFPROTO_IPV4 ? "ip" : "ip6";
 }
 
+static enum nft_try judge_rule(const struct ruleset *s, const struct rule *r, struct chain *c)
+{
+	struct nft_packet p = { .t = &s->p->t, .mark = c->priority < OUR_PRIORITY ? s->p->mark : s->p->behind };
+	enum nft_try t;
+
+	p.untracked = s->p->untracked && c->priority > RAW_PRIORITY;
+	t = nft_try_rule(r->r, &p);
+	c->left = t == NFT_TRY_ACCEPTS || t == NFT_TRY_RETURNS;
+	c->drops = c->drops && t != NFT_TRY_ACCEPTS;
+	return t;
+}
+
 static const char *judge_rules(const struct ruleset *s, enum nft_try *best)
 {
 	const struct rule *found = NULL;
 
 	for (size_t i = 0; i < s->n_rules; i++) {
 		const struct rule *r = &s->rules[i];
-		const struct chain *c = excepted(s, r->table) ? NULL : find_chain(s, r, r->chain);
+		struct chain *c = excepted(s, r->table) ? NULL : find_chain(s, r, r->chain);
 		enum nft_try t = NFT_TRY_NO;
 
-		if (c && c->reached)
-			t = nft_try_rule(r->r, &s->p->t, c->priority < OUR_PRIORITY ? s->p->mark : s->p->behind);
+		if (c && c->reached && !c->left)
+			t = judge_rule(s, r, c);
 		if (t > *best) {
 			*best = t;
 			found = r;

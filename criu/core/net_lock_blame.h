@@ -8,6 +8,7 @@
 struct blamed_packet {
 	struct net_tuple t;    /* it goes from `remote` to `local` */
 	uint32_t mark, behind; /* before and behind our own table */
+	bool untracked;        /* behind our own table or rules */
 	bool sent;             /* false: refused with EPERM where it was sent; true: sent, but it did not arrive */
 	const char *except[2]; /* tables that let it pass: names or NULL */
 };

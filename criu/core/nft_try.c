@@ -5,6 +5,7 @@
 #include <libnftnl/expr.h>
 #include <libnftnl/rule.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/xt_mark.h>
 #include <string.h>
@@ -25,7 +26,8 @@ struct machine {
 	uint8_t nfproto;
 	bool of_mark[REGISTERS / 4]; /* registers that hold the mark, or bits of it */
 	enum nft_try so_far;
-	bool drops, ended;
+	bool untracked, drops, ended;
+	uint32_t verdict; /* ended by it; NF_DROP for what drops otherwise */
 };
 
 static void know(struct bytes *b, size_t at, const void *p, size_t len)
@@ -36,13 +38,17 @@ static void know(struct bytes *b, size_t at, const void *p, size_t len)
 	memset(b->known + at, 1, len);
 }
 
-static void start(struct machine *m, const struct net_tuple *t, uint32_t mark)
+static void start(struct machine *m, const struct nft_packet *p)
 {
+	const struct net_tuple *t = p->t;
 	bool v4 = t->family == AF_INET;
 	const uint8_t tcp = IPPROTO_TCP, version = v4 ? 0x45 : 0x60;
 	size_t len = v4 ? 4 : 16, from = v4 ? 12 : 8;
 
-	*m = (struct machine) { .mark = mark, .nfproto = v4 ? NFPROTO_IPV4 : NFPROTO_IPV6, .so_far = NFT_TRY_YES };
+	*m = (struct machine) { .mark = p->mark,
+		                .nfproto = v4 ? NFPROTO_IPV4 : NFPROTO_IPV6,
+		                .so_far = NFT_TRY_YES,
+		                .untracked = p->untracked };
 	if (v4)
 		know(&m->network, 0, &version, 1);
 	know(&m->network, v4 ? 9 : 6, &tcp, 1);
@@ -203,7 +209,8 @@ static void try_immediate(struct machine *m, struct nftnl_expr *e)
 	const void *data;
 
 	if (nftnl_expr_is_set(e, NFTNL_EXPR_IMM_VERDICT)) {
-		m->drops = nftnl_expr_get_u32(e, NFTNL_EXPR_IMM_VERDICT) == NF_DROP;
+		m->verdict = nftnl_expr_get_u32(e, NFTNL_EXPR_IMM_VERDICT);
+		m->drops = m->verdict == NF_DROP;
 		m->ended = true;
 		return;
 	}
@@ -211,6 +218,18 @@ static void try_immediate(struct machine *m, struct nftnl_expr *e)
 	forget(m, r, 16);
 	if (data)
 		know(&m->reg, register_at(r), data, len);
+}
+
+static void try_ct(struct machine *m, struct nftnl_expr *e)
+{
+	const uint32_t untracked = NF_CT_STATE_UNTRACKED_BIT;
+	uint32_t r = nftnl_expr_get_u32(e, NFTNL_EXPR_CT_DREG);
+
+	if (nftnl_expr_is_set(e, NFTNL_EXPR_CT_SREG))
+		return;
+	forget(m, r, 16);
+	if (m->untracked && nftnl_expr_get_u32(e, NFTNL_EXPR_CT_KEY) == NFT_CT_STATE)
+		know(&m->reg, register_at(r), &untracked, sizeof(untracked));
 }
 
 static bool is_one_of(const char *name, const char *const *names)
@@ -244,12 +263,21 @@ static void try_expr(struct machine *m, struct nftnl_expr *e, bool *asks_mark)
 	         (!strcmp(name, "target") && !strcmp(nftnl_expr_get_str(e, NFTNL_EXPR_TG_NAME) ?: "", "REJECT")))
 		m->drops = m->ended = true;
 	else if (!strcmp(name, "ct"))
-		forget(m, nftnl_expr_get_u32(e, NFTNL_EXPR_CT_DREG), 16);
+		try_ct(m, e);
 	else if (!is_one_of(name, no_condition))
 		maybe(m);
 }
 
-enum nft_try nft_try_rule(struct nftnl_rule *r, const struct net_tuple *t, uint32_t mark)
+static enum nft_try out_of_chain(const struct machine *m)
+{
+	if (!m->ended || m->so_far != NFT_TRY_YES)
+		return NFT_TRY_NO;
+	return m->verdict == NF_ACCEPT              ? NFT_TRY_ACCEPTS
+	       : m->verdict == (uint32_t)NFT_RETURN ? NFT_TRY_RETURNS
+	                                            : NFT_TRY_NO;
+}
+
+enum nft_try nft_try_rule(struct nftnl_rule *r, const struct nft_packet *p)
 {
 	struct nftnl_expr_iter *i = nftnl_expr_iter_create(r);
 	struct nftnl_expr *e;
@@ -258,12 +286,12 @@ enum nft_try nft_try_rule(struct nftnl_rule *r, const struct net_tuple *t, uint3
 
 	if (!i)
 		return NFT_TRY_NO;
-	start(&m, t, mark);
+	start(&m, p);
 	while (!m.ended && m.so_far != NFT_TRY_NO && (e = nftnl_expr_iter_next(i)))
 		try_expr(&m, e, &asks_mark);
 	nftnl_expr_iter_destroy(i);
 	if (!m.drops)
-		return NFT_TRY_NO;
+		return out_of_chain(&m);
 	return m.so_far == NFT_TRY_MAYBE && asks_mark ? NFT_TRY_MARK : m.so_far;
 }
 

@@ -7,16 +7,23 @@
 
 struct nftnl_rule;
 
-/* Whether it drops the packet. */
+/* Whether it drops the packet; and, less than that, whether it surely takes it out of its chain. */
 enum nft_try {
+	NFT_TRY_ACCEPTS = -2,
+	NFT_TRY_RETURNS,
 	NFT_TRY_NO,
 	NFT_TRY_MAYBE, /* if what it asks beyond addresses, ports and mark is so */
 	NFT_TRY_MARK,  /* the same, and it asks for a mark, which the packet has */
 	NFT_TRY_YES,
 };
 
-/* A TCP packet from t->remote to t->local with that mark. */
-enum nft_try nft_try_rule(struct nftnl_rule *r, const struct net_tuple *t, uint32_t mark);
+struct nft_packet {
+	const struct net_tuple *t; /* TCP, from t->remote to t->local */
+	uint32_t mark;
+	bool untracked; /* by conntrack; false: that is not known */
+};
+
+enum nft_try nft_try_rule(struct nftnl_rule *r, const struct nft_packet *p);
 
 /* The chain that it jumps or goes to, or NULL. It belongs to the rule. */
 const char *nft_try_target(struct nftnl_rule *r);

@@ -227,6 +227,7 @@ const char *tcp_lock_blame(struct restore *r, const struct tcp_lock *lock, const
 	struct blamed_packet p = { .t = *t, .mark = lock->mark, .behind = mark_behind(r, lock), .sent = sent };
 	const char *rule;
 
+	p.untracked = lock->method != NET_LOCK_SKIP;
 	p.except[0] = lock->own_name;
 	p.except[1] = lock->left.method == NET_LOCK_NFTABLES ? lock->left.name : NULL;
 	rule = net_lock_blame(r->arena, &p);
