@@ -272,20 +272,20 @@ static int locks_check(struct restore *r, const struct thread *th)
 {
 	const struct task_locks *l = locks_of(r, th->task);
 	char text[96];
-	int64_t flags;
 
 	for (size_t i = 0; l && i < l->n; i++) {
 		const FileLockEntry *e = l->locks[i];
 		const FdinfoEntry *fd = find_fd(th->task, (uint32_t)e->fd);
-		const void *msg = fd ? files_message(r, fd->id, NULL) : NULL;
+		const struct fd_kind *kind = NULL;
+		const void *msg = fd ? files_message(r, fd->id, &kind) : NULL;
 
 		if (!is_known(e))
 			return log_refusal(-ENOTSUP,
 			                   "%s: filelocks.img: a lock on fd %d of a kind (%u), type (%u) or range "
 			                   "that is not known",
 			                   task_name(th->task), e->fd, e->flag, e->type);
-		/* Of a FIFO the flags stand elsewhere; then the kernel tells. */
-		if (!msg || (message_get_number(msg, "flags", &flags) && !is_fit(e, (uint32_t)flags)))
+		/* The flags of other kinds stand elsewhere, or are not all: then the kernel tells. */
+		if (!msg || (kind == fd_kind_of(FD_TYPES__REG) && !is_fit(e, message_get_u32(msg, "flags"))))
 			return log_refusal(-EBADF, "%s: fd %d %s to take %s", task_name(th->task), e->fd,
 			                   fd ? "is not open in a way" : "is not there",
 			                   lock_text(e, text, sizeof(text)));

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * OFD locks belong to the open file: shared with a child and a duplicate, in the way of the same process's other
- * descriptors of the file; ranges, beside POSIX locks and a flock in the same file.
+ * descriptors of the file; ranges, beside POSIX locks and a flock in the same file. One on a pidfd.
  *
  * zdtm: flavour ns
  * zdtm: iters 2
  * zdtm: restores 2
  * zdtm: dump -l
+ * zdtm: allow fd 6/lock  any  a pidfd has the inode of its process
  */
 #include <sys/file.h>
 
@@ -32,7 +33,7 @@ static int met(int fd, int type, off_t start, off_t len, off_t *at)
 
 int main(void)
 {
-	int a, b, dupe, status;
+	int a, b, dupe, status, pidfd;
 	pid_t kid;
 	off_t at = 0;
 
@@ -41,6 +42,7 @@ int main(void)
 	zdtm_must(!ofd(a, F_WRLCK, 100, 10) && !ofd(a, F_RDLCK, 1LL << 62, 0) && !ofd(b, F_RDLCK, 0, 50));
 	struct flock posix = { .l_type = F_WRLCK, .l_start = 200, .l_len = 1 };
 	zdtm_must(!fcntl(a, F_SETLK, &posix));
+	zdtm_must((pidfd = syscall(SYS_pidfd_open, getpid(), 0)) >= 0 && !ofd(pidfd, F_WRLCK, 54, 1));
 	zdtm_must((kid = fork()) >= 0);
 	if (!kid) {
 		zdtm_wait();
@@ -57,6 +59,8 @@ int main(void)
 	zdtm_check(met(b, F_WRLCK, INT64_MAX, 1, &at) == F_RDLCK && at == 1LL << 62, "to the end (%ld)", (long)at);
 	zdtm_check(met(a, F_WRLCK, 0, 200, &at) == F_RDLCK && at == 0, "the other's read lock (%ld)", (long)at);
 	zdtm_check(met(a, F_WRLCK, 50, 50, &at) == F_UNLCK, "behind the other's");
+	zdtm_check(ofd(syscall(SYS_pidfd_open, getpid(), 0), F_WRLCK, 54, 1) == -1 && errno == EAGAIN,
+	           "the lock on the pidfd");
 	close(a);
 	zdtm_check(met(b, F_RDLCK, 100, 1, &at) == F_WRLCK, "to close one duplicate unlocks");
 	close(dupe);
