@@ -9,7 +9,7 @@ import struct
 import subprocess
 import termios
 
-from driver import check, run_all, scenario, state_of, text, wait_for
+from driver import check, run_all, scenario, state_of, status_of, text, wait_for
 
 
 class Shell:
@@ -77,12 +77,13 @@ def to_another_terminal(s):
     first.end()
     second = Shell(s)
     second.say("%s restore -D %s -v4 -o restore.log --shell-job; echo status $?-" % (s.criu, s.imgs))
-    check(wait_for(lambda: state_of(s.pid) in "SR") and state_of(s.pid) != "gone",
+    output = "/proc/%d/fd/1" % s.pid
+    check(wait_for(lambda: os.path.lexists(output) and status_of("/proc/%d/status" % s.pid).get("TracerPid") == "0"),
           "not restored: %s %r" % (s.errors("restore.log"), second.seen))
     check(os.getsid(s.pid) == second.proc.pid, "its session is %d, not the second shell's" % os.getsid(s.pid))
     stat = text("/proc/%d/stat" % s.pid).rpartition(")")[2].split()
     check(int(stat[4]) == os.fstat(second.master).st_rdev or int(stat[4]) != 0, "no controlling terminal")
-    tty = os.readlink("/proc/%d/fd/1" % s.pid)
+    tty = os.readlink(output)
     check(tty == os.readlink("/proc/%d/fd/1" % second.proc.pid), "it writes to %s" % tty)
     open(s.path("verify"), "w").close()
     check(second.wait("status 0-"), "the shell says %r" % second.seen)

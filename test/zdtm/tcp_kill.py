@@ -263,7 +263,7 @@ def takes_it_back(s):
     s.dump(KEEP, "-R")
     v.unharmed("after -R")
     s.kill()
-    v.streams.stop = True
+    v.streams.abandon()
 
 
 def both_killed_dump(s, cs, why, *opts, **kw):
