@@ -150,15 +150,6 @@ class Streams:
         check(not self.wrong, "%s: %s" % (why, "; ".join(self.wrong[:3])))
         check(self.bytes > before, "%s: nothing flows to the outside" % why)
 
-    def abandon(self):
-        """The other side is gone, and nobody may have told."""
-        self.stop = True
-        for c in self.sockets:
-            with contextlib.suppress(OSError):
-                c.shutdown(socket.SHUT_RDWR)
-        for t in self.threads:
-            t.join()
-
     def finish(self):
         self.stop = True
         for t in self.threads:
