@@ -198,10 +198,11 @@ static const char *way_out(int err)
 	switch (err) {
 	case -EPERM:
 		return "; CAP_NET_ADMIN is needed in the tree's network namespace, or --network-lock skip";
+	case -EINVAL: /* before 5.12: no owned tables */
 	case -EOPNOTSUPP:
 	case -EPROTONOSUPPORT:
 	case -ENOENT:
-		return "; this kernel lacks parts of nf_tables (inet tables, sets, notrack): --network-lock iptables";
+		return "; this kernel lacks parts of nf_tables (owned inet tables, sets, notrack): --network-lock iptables";
 	case -EEXIST:
 		return "; a table of this name is there: criu unlock -D removes what an earlier dump left";
 	default:

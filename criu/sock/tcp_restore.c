@@ -189,6 +189,9 @@ static const char *way_out(int err)
 		return ": another socket has this connection's addresses; end who has it, or --tcp-fallback close";
 	case -EPERM:
 		return ": CAP_NET_ADMIN is needed here";
+	case -EAGAIN:
+	case -ENOMEM:
+		return ": it is larger than this host lets it be (net.core.wmem_max and rmem_max, net.ipv4.tcp_mem)";
 	default:
 		return "";
 	}

@@ -4,7 +4,7 @@
 # reset, lose no byte and get none twice.
 # zdtm: driver
 # zdtm: needs-root
-# zdtm: needs nft ip ss
+# zdtm: needs nft ip ss pgrep
 # zdtm: timeout 300
 import ctypes
 import os
@@ -270,6 +270,52 @@ def a_client_in_the_tree(s):
     streams.finish()
     net.no_resets("a client")
     net.end()
+
+
+def fails_at_each(s, *opts):
+    """Restores that fail at the first, second, ... connection, when others have left repair already: no peer hears of it."""
+    net = Network(s, False)
+    start(s, "10.7.0.1")
+    half, whole = [[net.connect(s) for _ in range(3)] for _ in range(2)]
+    for c in half + whole:
+        exchange(c)
+    os.kill(s.pid, 19)
+    for c in half:
+        c.sendall(b"last")
+        c.shutdown(socket.SHUT_WR)
+    for c in whole:
+        c.sendall(b"more")
+    check(wait_for(lambda: shell("ss -Htn").count("CLOSE-WAIT") == 3, 20), "the FINs have not come")
+    s.clean_images()
+    s.dump(KEEP, *opts)
+    for c in half:
+        shell("nft 'table ip evil { chain i { type filter hook input priority 10; iif lo tcp sport %d drop; }; }'" % c.getsockname()[1])
+        s.restore(KEEP, "--network-lock", "nftables", ok=False)
+        check(s.rc != 0 and "table ip evil" in s.errors("restore.log"), s.errors("restore.log"))
+        shell("nft delete table ip evil")
+        net.no_resets("a restore that failed")
+    guardian = s.script("guardian", '[ "$CRTOOLS_SCRIPT_ACTION" = pre-resume ] || exit 0\nkill -9 $(pgrep -x criu-guardian)\nsleep 0.1\n')
+    s.restore(KEEP, "--network-lock", "nftables", "--action-script", guardian, ok=False)
+    check(s.rc != 0 and "the guardian" in s.errors("restore.log"), s.errors("restore.log"))
+    net.no_resets("a restore without its guardian")
+    s.restore(KEEP, "--network-lock", "nftables")
+    os.kill(s.pid, 18)
+    for c in half:
+        got = b"".join(iter(lambda: c.recv(100), b""))
+        check(got == b"mbtu", "%r" % got)
+    for c in whole:
+        check(c.recv(4, socket.MSG_WAITALL) == b"npsf", "other bytes")
+        exchange(c)
+    net.no_resets("after all of them")
+    check(not tables(), ruleset())
+    s.kill()
+    net.end()
+
+
+@scenario
+def restores_that_fail(s):
+    fails_at_each(s)
+    fails_at_each(s, "--network-lock", "skip")
 
 
 PROXY = r"""
