@@ -202,7 +202,7 @@ static const char *way_out(int err)
 	case -EOPNOTSUPP:
 	case -EPROTONOSUPPORT:
 	case -ENOENT:
-		return "; this kernel lacks parts of nf_tables (owned inet tables, sets, notrack): --network-lock iptables";
+		return "; this kernel lacks parts of nf_tables (owned tables, sets, notrack): --network-lock iptables";
 	case -EEXIST:
 		return "; a table of this name is there: criu unlock -D removes what an earlier dump left";
 	default:
