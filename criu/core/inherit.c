@@ -14,6 +14,8 @@
 #include "core/pipe_data.h"
 #include "regfile.pb-c.h"
 
+#define KEY_SIZE 48
+
 struct given {
 	const char *resource;
 	int fd, mode; /* mode: O_ACCMODE */
@@ -47,9 +49,39 @@ static bool same_deleted(const char *resource, const char *name)
 	       !strncmp(resource, name, n - end);
 }
 
-/* As a task in another root sees it, or /proc, where there is no file of this name in ours. */
-static bool names_it(const struct all_given *all, const struct given *g, const char *name)
+/* Of a file or a FIFO; else NULL. */
+static const RegFileEntry *path_of(struct restore *r, const struct file_desc *fd)
 {
+	const struct fd_kind *kind = fd->kind;
+	const void *m = fd->msg;
+
+	if (kind->type == FD_TYPES__FIFO)
+		m = files_message(r, message_get_u32(m, "regf_id") ?: fd->id, &kind);
+	return kind && kind->type == FD_TYPES__REG ? m : NULL;
+}
+
+static uint32_t flags_of(struct restore *r, const struct file_desc *fd)
+{
+	const RegFileEntry *path = fd->kind->type == FD_TYPES__FIFO ? path_of(r, fd) : NULL;
+
+	return path ? path->flags : message_get_u32(fd->msg, "flags");
+}
+
+/* file[MOUNT:INODE] of something that has a path, "" where the image does not tell. */
+static void key_of(struct restore *r, const struct file_desc *fd, char key[KEY_SIZE])
+{
+	const RegFileEntry *path = path_of(r, fd);
+
+	*key = 0;
+	if (path && path->has_seen_mnt_id && path->has_seen_ino)
+		snprintf(key, KEY_SIZE, "file[%x:%llx]", path->seen_mnt_id, (unsigned long long)path->seen_ino);
+}
+
+/* As a task in another root sees it, or /proc, where there is no file of this name in ours. */
+static bool names_it(const struct all_given *all, const struct given *g, const char *name, const char *key)
+{
+	if (!strcmp(g->resource, key))
+		return true;
 	if (same_resource(g->resource, name) || (!g->path && same_deleted(g->resource, name)))
 		return true;
 	for (size_t i = 0; i < all->n_roots && !g->path; i++) {
@@ -59,16 +91,6 @@ static bool names_it(const struct all_given *all, const struct given *g, const c
 			return true;
 	}
 	return false;
-}
-
-static uint32_t flags_of(struct restore *r, const struct file_desc *fd)
-{
-	const RegFileEntry *path = NULL;
-
-	if (fd->kind->type != FD_TYPES__FIFO)
-		return message_get_u32(fd->msg, "flags");
-	path = files_message(r, message_get_u32(fd->msg, "regf_id") ?: fd->id, NULL);
-	return path ? path->flags : O_RDWR;
 }
 
 static bool suits(int given, uint32_t wanted)
@@ -104,11 +126,13 @@ static void refuse(struct restore *r, struct given *g, struct file_desc *fd, con
 static void find_exact(struct restore *r, struct all_given *all, struct file_desc *fd, const char *name, bool *named)
 {
 	uint32_t flags = flags_of(r, fd);
+	char key[KEY_SIZE];
 
+	key_of(r, fd, key);
 	for (size_t i = 0; i < all->n && fd->given < 0; i++) {
 		struct given *g = &all->list[i];
 
-		if (!names_it(all, g, name))
+		if (!names_it(all, g, name, key))
 			continue;
 		*named = g->known = true;
 		if (!same_kind(r, fd, g->fd)) {
@@ -126,11 +150,13 @@ static void find_exact(struct restore *r, struct all_given *all, struct file_des
 static void find_other_end(struct restore *r, struct all_given *all, struct file_desc *fd, const char *name)
 {
 	struct given *wrong = NULL;
+	char key[KEY_SIZE];
 
+	key_of(r, fd, key);
 	for (size_t i = 0; i < all->n && fd->given < 0; i++) {
 		struct given *g = &all->list[i];
 
-		if (!names_it(all, g, name))
+		if (!names_it(all, g, name, key))
 			continue;
 		wrong = g;
 		if (!g->used || (fd->kind->type != FD_TYPES__PIPE && fd->kind->type != FD_TYPES__FIFO))

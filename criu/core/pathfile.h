@@ -31,6 +31,9 @@ int pathfile_dump_extra(struct dump *d, const struct fd_info *info, uint32_t *id
  */
 bool pathfile_external(struct dump *d, const struct fd_info *info, RegFileEntry *m);
 
+/* What file[MOUNT:INODE] is, for who hands something in at restore without having told the dump. */
+void pathfile_note_key(const struct fd_info *info, RegFileEntry *m);
+
 /* fd_kind.takes for such a message: one path is as good as another, a pipe as a file, but no directory. */
 bool pathfile_takes(const RegFileEntry *m, const struct fd_info *ours);
 

@@ -250,6 +250,15 @@ static bool path_named(struct dump *d, const char *path)
 	return external_named(d->opts, path) || external_named(d->opts, path + 1);
 }
 
+void pathfile_note_key(const struct fd_info *info, RegFileEntry *m)
+{
+	if (info->by_path || info->mnt_id < 0)
+		return;
+	m->has_seen_mnt_id = m->has_seen_ino = true;
+	m->seen_mnt_id = (uint32_t)info->mnt_id;
+	m->seen_ino = info->st.st_ino;
+}
+
 bool pathfile_external(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 {
 	const char *name = info->link, *seen;
@@ -283,6 +292,7 @@ int pathfile_dump_extra(struct dump *d, const struct fd_info *info, uint32_t *id
 	int err;
 
 	m->id = *id = files_new_id(d);
+	pathfile_note_key(info, m);
 	external = S_ISFIFO(info->st.st_mode) && pathfile_external(d, info, m);
 	err = external ? 0 : pathfile_dump(d, info, m);
 	if (err)

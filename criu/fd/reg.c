@@ -76,6 +76,7 @@ static int reg_dump(struct dump *d, const struct fd_info *info, void *msg)
 	RegFileEntry *m = msg;
 	struct proc_path p;
 
+	pathfile_note_key(info, m);
 	if (pathfile_external(d, info, m))
 		return 0;
 	if (proc_path_parse(info->link, &p))

@@ -457,6 +457,25 @@ def numbers_at_the_limit(s):
 
 
 @scenario
+def by_mount_and_inode_at_restore_alone(s):
+    os.mkfifo(s.path("fifo"))
+    start(s, COUNT, stdout=open(s.path("old"), "w"), stderr=os.open(s.path("fifo"), os.O_RDWR))
+    keys = []
+    for number, name in (1, "old"), (2, "fifo"):
+        mount = [x.split()[1] for x in text("/proc/%d/fdinfo/%d" % (s.pid, number)).splitlines() if x.startswith("mnt_id")][0]
+        keys.append("file[%x:%x]" % (int(mount), os.stat(s.path(name)).st_ino))
+    s.dump()
+    r, w = os.pipe2(0)
+    both = os.open("/proc/self/fd/%d" % w, os.O_RDWR)
+    with open(s.path("new"), "w") as new:
+        s.restore(*given(new.fileno(), keys[0]), *given(both, keys[1]), pass_fds=[new.fileno(), both])
+    no_words(s)
+    check(wait_for(lambda: text(s.path("new")).count("\n") > 4, 10), "no lines in the new file")
+    check(os.readlink("/proc/%d/fd/2" % s.pid) == os.readlink("/proc/self/fd/%d" % w), "another stderr")
+    end(s)
+
+
+@scenario
 def a_marker(s):
     out = open(s.path("out"), "a")
     start(s, COUNT, stdout=out, stderr=subprocess.DEVNULL)
