@@ -26,7 +26,11 @@
 
 #define MAX_CONNS 512
 #define PART      65536
-#define HANGS_MS  60000
+/*
+ * A packet that meets the lock of one round after the other is sent again after twice as long each time, up to two
+ * minutes (TCP_RTO_MAX).
+ */
+#define HANGS_MS  240000
 
 enum how { HALF, FULL, HOWS };
 
@@ -172,6 +176,27 @@ static void end(struct party *p, struct conn *c)
 	p->ended++;
 }
 
+/* Both ends of it, as the kernel shows them: what waits where, and for which timer. */
+static void show_ends(int fd)
+{
+	struct sockaddr_in a = { 0 }, b = { 0 };
+	socklen_t len = sizeof(a);
+	FILE *f = fopen("/proc/net/tcp", "re");
+	char line[300], ports[2][8];
+
+	getsockname(fd, (struct sockaddr *)&a, &len);
+	len = sizeof(b);
+	getpeername(fd, (struct sockaddr *)&b, &len);
+	snprintf(ports[0], sizeof(ports[0]), ":%04X ", ntohs(a.sin_port));
+	snprintf(ports[1], sizeof(ports[1]), ":%04X ", ntohs(b.sin_port));
+	while (f && fgets(line, sizeof(line), f))
+		if (strstr(line, ports[0]) && strstr(line, ports[1]))
+			fputs(line, stdout);
+	fflush(stdout);
+	if (f)
+		fclose(f);
+}
+
 static void wrong(struct party *p, struct conn *c, const char *what)
 {
 	struct tcp_info info = { 0 };
@@ -183,6 +208,7 @@ static void wrong(struct party *p, struct conn *c, const char *what)
 		return;
 	}
 	getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len);
+	show_ends(c->fd);
 	zdtm_say("FAIL", __LINE__,
 	         "%s: key %lx side %d: %s (%s); state %u, in %lu of %lu%s, out %lu of %lu%s, unacked %u, backoff %u",
 	         p->name, (unsigned long)c->plan.key, c->me, what, err ? strerror(err) : "no error", info.tcpi_state,

@@ -43,7 +43,7 @@ static int race(uint16_t port)
 	FILE *f;
 
 	zdtm_touch("racing");
-	while (access(zdtm_path("stop-racing"), F_OK)) {
+	do {
 		for (int i = 0; i < 200; i++) {
 			int fd = listen_at(port, &at);
 
@@ -54,7 +54,7 @@ static int race(uint16_t port)
 			if (fd >= 0)
 				close(fd);
 		}
-	}
+	} while (access(zdtm_path("stop-racing"), F_OK));
 	f = fopen(zdtm_path("race"), "we");
 	zdtm_must(f != NULL);
 	fprintf(f, "%lu %lu %lu\n", tries, failed, began);
