@@ -10,6 +10,9 @@
 #include "core/files.h"
 #include "regfile.pb-c.h"
 
+/* FS_IMMUTABLE_FL and the like (FS_IOC_GETFLAGS) that are kept: what a user sets with chattr(1) after it was made. */
+#define GHOST_INODE_FLAGS 0xf8U
+
 /*
  * Dump: fills name, size and mode of a file with st_nlink 0, and notes that its contents are to be kept, once for each
  * inode. 0, or DUMP_REFUSED: above --ghost-limit, or nowhere to make it again.

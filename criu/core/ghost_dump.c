@@ -2,8 +2,10 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <linux/magic.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
@@ -251,6 +253,16 @@ static int add_target(struct dump *d, const struct ghost *g, int fd, GhostFileEn
 	return 0;
 }
 
+/* As chattr(1) sets them; 0 where there are none. */
+static uint32_t flags_of_inode(const struct ghost *g, int fd)
+{
+	int flags = 0;
+
+	if (!S_ISREG(g->st.st_mode) || ioctl(fd, FS_IOC_GETFLAGS, &flags))
+		return 0;
+	return (uint32_t)flags & GHOST_INODE_FLAGS;
+}
+
 static int write_entry(struct dump *d, const struct ghost *g, int fd, struct image *img)
 {
 	GhostFileEntry e = GHOST_FILE_ENTRY__INIT;
@@ -276,6 +288,8 @@ static int write_entry(struct dump *d, const struct ghost *g, int fd, struct ima
 	e.dir = (char *)g->dir;
 	e.has_rdev = S_ISCHR(e.mode) || S_ISBLK(e.mode);
 	e.rdev = (uint32_t)g->st.st_rdev;
+	e.inode_flags = flags_of_inode(g, fd);
+	e.has_inode_flags = e.inode_flags;
 	err = add_xattrs(d, g, fd, &e);
 	if (!err && S_ISLNK(e.mode))
 		err = add_target(d, g, fd, &e);

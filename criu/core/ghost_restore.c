@@ -2,7 +2,9 @@
 /* Ghosts at restore: what the images say of them, and opening them; ghost_make.c makes them. */
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "core/ghost_make.h"
@@ -210,9 +212,30 @@ int ghost_open(struct restore *r, struct ghost *g, const RegFileEntry *m, uint32
 	return fd < 0 ? log_errno(-errno, "opening %s (deleted, flags 0%o) again", m->name, flags) : fd;
 }
 
+/* When everybody has it open: what is immutable could not be opened for writing. */
+static void set_inode_flags(const struct ghost *g)
+{
+	uint32_t wanted = g->entry ? g->entry->inode_flags & GHOST_INODE_FLAGS : 0;
+	_cleanup_close_ int fd = -1;
+	char path[32];
+	int flags;
+
+	if (!wanted || g->base < 0 || !S_ISREG(g->entry->mode))
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", g->base);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd >= 0 && !ioctl(fd, FS_IOC_GETFLAGS, &flags)) {
+		flags = (int)(((uint32_t)flags & ~GHOST_INODE_FLAGS) | wanted);
+		if (!ioctl(fd, FS_IOC_SETFLAGS, &flags))
+			return;
+	}
+	log_warn("%s (deleted): setting the flags 0x%x of its inode (chattr): %s", g->name, wanted, strerror(errno));
+}
+
 static void close_all(struct ghost *list)
 {
 	for (struct ghost *g = list; g; g = g->hh.next) {
+		set_inode_flags(g);
 		cleanup_close(&g->base);
 		cleanup_close(&g->first);
 		g->base = g->first = -1;

@@ -5,6 +5,7 @@
 # zdtm: driver
 # zdtm: needs-root
 import ctypes
+import fcntl
 import os
 import resource
 import shutil
@@ -125,6 +126,43 @@ def owner(s):
         check(a == b, "%s was %s and is %s" % (field, a, b))
     check(os.getxattr(path, "security.capability") == cap, "its capabilities")
     check(os.getxattr(path, "trusted.test") == b"\0\1bytes", "its attribute")
+    s.verify()
+
+
+GETFLAGS, SETFLAGS = 0x80086601, 0x40086602
+
+
+def inode_flags(fd):
+    return struct.unpack("i", fcntl.ioctl(fd, GETFLAGS, bytes(4)))[0]
+
+
+@scenario
+def flags_of_the_inode(s):
+    """Immutable, append-only, not to be dumped: set when they were open and deleted."""
+    fds, was = [], []
+    for flag in (0x10, 0x20, 0x40):
+        fds.append(os.open(s.path("it"), os.O_RDWR | os.O_CREAT | os.O_EXCL))
+        os.write(fds[-1], b"data")
+        os.unlink(s.path("it"))
+        try:
+            fcntl.ioctl(fds[-1], SETFLAGS, struct.pack("i", inode_flags(fds[-1]) | flag))
+        except OSError as e:
+            raise Skipped("no flags here: %s" % e)
+        was.append(inode_flags(fds[-1]) & 0xf8)
+    check(was == [0x10, 0x20, 0x40], "they are %r" % was)
+    s.victim(pass_fds=fds)
+    for fd in fds:
+        os.close(fd)
+    for _ in range(2):
+        s.dump()
+        s.restore()
+        now = []
+        for fd in fds:
+            check(text("/proc/%d/fd/%d" % (s.pid, fd)) == "data", "fd %d: %r" % (fd, text("/proc/%d/fd/%d" % (s.pid, fd))))
+            with open("/proc/%d/fd/%d" % (s.pid, fd), "rb") as f:
+                now.append(inode_flags(f.fileno()) & 0xf8)
+            check("02" in text("/proc/%d/fdinfo/%d" % (s.pid, fd)).split("flags:")[1].split()[0][-2:], "it is not open for writing")
+        check(now == was, "they are %r, not %r" % (now, was))
     s.verify()
 
 
