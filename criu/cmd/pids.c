@@ -84,9 +84,47 @@ static enum holding wait_holder(pid_t pid, bool everywhere, struct holder *h)
 	return found;
 }
 
+/* The number of a session or process group whose leader is gone: a helper needs it for a while. */
+static int check_leader(struct restore *r, const struct task *t, vpid_t id, const char *what)
+{
+	const struct task *root = r->tree.tasks[0];
+	struct holder h;
+
+	if (id.v <= 0 || tree_find(&r->tree, id) ||
+	    (r->opts->shell_job && (id.v == root->vsid.v || id.v == root->vpgid.v)))
+		return 0;
+	if (wait_holder(id.v, false, &h) == HELD_NOT)
+		return 0;
+	return log_refusal(
+	    -EEXIST,
+	    "pid %d, which the %s of pid %d (%s) needs, is taken: pid %d (%s) has it as %s; end that, or "
+	    "restore in a pid namespace of its own (unshare -pf --mount-proc)",
+	    id.v, what, t->vpid.v, t->comm, h.pid, h.comm, h.as);
+}
+
+/* Members come one after the other, most often: each number is asked for once. */
+static int check_leaders(struct restore *r)
+{
+	vpid_t sid = { 0 }, pgid = { 0 };
+	int err = 0, part;
+
+	for (size_t i = 0; i < r->tree.n_tasks; i++) {
+		const struct task *t = r->tree.tasks[i];
+
+		part = t->vsid.v == sid.v ? 0 : check_leader(r, t, t->vsid, "session");
+		err = err ?: part;
+		part =
+		    t->vpgid.v == pgid.v || t->vpgid.v == t->vsid.v ? 0 : check_leader(r, t, t->vpgid, "process group");
+		err = err ?: part;
+		sid = t->vsid;
+		pgid = t->vpgid;
+	}
+	return err;
+}
+
 int pids_check(struct restore *r)
 {
-	int err = 0;
+	int err = check_leaders(r);
 
 	for (size_t i = 0; i < r->tree.n_tasks; i++) {
 		const struct task *t = r->tree.tasks[i];

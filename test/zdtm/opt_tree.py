@@ -7,8 +7,10 @@
 import os
 import signal
 import subprocess
+import sys
+import time
 
-from driver import Failed, Snapshot, check, children, run_all, scenario, state_of, status_of, text, wait_for
+from driver import Failed, Skipped, Snapshot, check, children, run_all, scenario, state_of, status_of, text, wait_for
 
 
 @scenario
@@ -130,6 +132,61 @@ def second_round(s):
         s.restore()
         s.same(before, "round %d" % (i + 1))
     s.verify()
+
+
+LEFT = """
+import ctypes, os, time
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+a = os.fork()
+if not a:
+    os.setsid()
+    if os.fork(): os._exit(0)
+    while True: time.sleep(1)
+os.waitpid(a, 0)
+open('ready', 'w').close()
+while True: time.sleep(1)
+"""
+
+
+def occupy(pid):
+    """A process with this pid."""
+    for _ in range(100):
+        with open("/proc/sys/kernel/ns_last_pid", "w") as f:
+            f.write(str(pid - 1))
+        child = os.fork()
+        if not child:
+            while True:
+                time.sleep(1)
+        if child == pid:
+            with open("/proc/sys/kernel/ns_last_pid", "w") as f:
+                f.write(str(pid + 2000))  # not that the tool itself gets the next one
+            return
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    raise Skipped("others are faster: pid %d" % pid)
+
+
+@scenario
+def taken_session(s):
+    """The number of a session whose leader is gone is needed too: named before anything is started."""
+    s.proc = subprocess.Popen([sys.executable, "-c", LEFT], cwd=s.dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, start_new_session=True)
+    s.pid = s.proc.pid
+    check(wait_for(lambda: os.path.exists(s.path("ready")), 20), "not ready")
+    kid = children(s.pid)[0]
+    leader = os.getsid(kid)
+    s.dump()
+    s.gone(kid)
+    occupy(leader)
+    s.restore(ok=False)
+    words = "pid %d, which the session of pid %d (python3) needs, is taken" % (leader, kid)
+    check(s.rc and words in s.out and "nothing was started" in s.out, "it does not say %r: %s" % (words, s.out))
+    check(children(os.getpid()) == [leader], "something was started")
+    os.kill(leader, signal.SIGKILL)
+    os.waitpid(leader, 0)
+    s.restore()
+    check(os.getsid(kid) == leader, "another session")
+    s.kill()
 
 
 @scenario
