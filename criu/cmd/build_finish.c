@@ -238,14 +238,51 @@ int build_finish(struct build *b)
 
 /* ---- letting go ---- */
 
+/* The signal that stopped it, where it would do so again; SIGSTOP else, which does in any case. */
+static int own_stop(const struct task *t, bool by_us)
+{
+	const TaskCoreEntry *tc = t->threads[0].core->tc;
+	int sig = tc->has_stop_signo && !by_us ? (int)tc->stop_signo : SIGSTOP;
+	_cleanup_close_ int proc = proc_open(t->pid);
+	struct proc_status st;
+
+	if ((sig != SIGTSTP && sig != SIGTTIN && sig != SIGTTOU) || proc < 0 || read_proc_status(proc, 0, NULL, &st))
+		return SIGSTOP;
+	return (st.sig_caught | st.sig_ignored | st.sig_pending | st.shared_pending) >> (sig - 1) & 1 ? SIGSTOP : sig;
+}
+
+/*
+ * At the delivery of our SIGSTOP its own signal takes that one's place. In an orphaned process group that does nothing:
+ * the interrupt that is noted before stops it then, and the next SIGSTOP stays one.
+ */
+static int go_on_stopping(struct task *t, int status, int *sig)
+{
+	int got = WSTOPSIG(status);
+
+	if (stop_event(status)) {
+		if (stop_event(status) == PTRACE_EVENT_STOP && got == SIGTRAP && *sig != SIGSTOP) {
+			*sig = SIGSTOP;
+			if (kill(t->pid, SIGSTOP))
+				return -errno;
+		}
+		return ptrace_cont(t->pid, 0);
+	}
+	if (got != SIGSTOP || *sig == SIGSTOP)
+		return ptrace_cont(t->pid, got);
+	if (ptrace(PTRACE_INTERRUPT, t->pid, NULL, NULL))
+		return -errno;
+	return ptrace_cont(t->pid, *sig);
+}
+
 /*
  * A task that was stopped is stopped again before it runs: its leader takes a SIGSTOP, which puts the others under a
  * group stop that they enter when they are detached.
  */
-static int stop_again(struct task *t)
+static int stop_again(struct task *t, bool by_us)
 {
 	uint64_t mask = final_mask(&t->threads[0]);
-	int status, err = ptrace_set_sigmask(t->pid, ALL);
+	int status, sig = own_stop(t, by_us);
+	int err = ptrace_set_sigmask(t->pid, sig == SIGSTOP ? ALL : ALL & ~(1ULL << (sig - 1)));
 
 	if (!err && kill(t->pid, SIGSTOP))
 		err = -errno;
@@ -253,9 +290,10 @@ static int stop_again(struct task *t)
 		err = ptrace_cont(t->pid, 0);
 	while (!err) {
 		err = ptrace_wait(t->pid, 10000, &status);
-		if (err || (stop_event(status) == PTRACE_EVENT_STOP && WSTOPSIG(status) == SIGSTOP))
+		if (err || (stop_event(status) == PTRACE_EVENT_STOP &&
+		            (WSTOPSIG(status) == SIGSTOP || WSTOPSIG(status) == sig)))
 			break;
-		err = ptrace_cont(t->pid, stop_event(status) ? 0 : WSTOPSIG(status));
+		err = go_on_stopping(t, status, &sig);
 	}
 	if (!err)
 		err = ptrace_set_sigmask(t->pid, mask);
@@ -284,7 +322,7 @@ int build_release(struct build *b, bool stop)
 		struct task *t = b->r->tree.tasks[i];
 
 		if (lives(t) && (stop || t->state == TASK_STOPPED))
-			err = stop_again(t);
+			err = stop_again(t, stop && t->state != TASK_STOPPED);
 	}
 	if (!err)
 		err = each_thread(b, clear_exitkill);
