@@ -325,12 +325,17 @@ static int exitkill_all(struct dump *d)
 	return 0;
 }
 
+/* While the tool still has them: they would run on until the guardian gets to them, beyond what the images say. */
 static int note_kills(struct dump *d)
 {
 	for (size_t i = 0; i < d->tree.n_tasks; i++) {
 		const struct task *t = d->tree.tasks[i];
 		struct undo u = {
-			.type = FORWARD_KILL, .fd = -1, .pid = t->pid, .start_time = proc_start_time(t->pid)
+			.type = FORWARD_KILL,
+			.while_stopped = true,
+			.fd = -1,
+			.pid = t->pid,
+			.start_time = proc_start_time(t->pid),
 		};
 		int number = guardian_note(d->guardian, &u);
 

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 
 #include "zdtm.h"
+#include "zdtm_until.h"
 
 static void put(const char *path, const char *s)
 {
@@ -47,7 +48,7 @@ static void rt_child(void)
 
 	if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &sp))
 		_exit(0); /* not permitted here */
-	zdtm_touch("rt");
+	zdtm_up();
 	zdtm_wait();
 	sched_getparam(0, &sp);
 	zdtm_check(sched_getscheduler(0) == (SCHED_RR | SCHED_RESET_ON_FORK) && sp.sched_priority == 3, "RR: %x %d",
@@ -62,7 +63,7 @@ static void pdeath_child(void)
 	zdtm_must(!prctl(PR_SET_PDEATHSIG, SIGUSR2) && personality(0x0040000) != -1 &&
 	          !setpriority(PRIO_PROCESS, 0, -5));
 	zdtm_must(!prctl(PR_SET_TIMERSLACK, 123456));
-	zdtm_touch("pdeath");
+	zdtm_up();
 	zdtm_wait();
 	zdtm_check(!prctl(PR_GET_PDEATHSIG, &sig) && sig == SIGUSR2, "parent-death signal %d", sig);
 	zdtm_check(personality(0xffffffff) == 0x0040000, "personality %x", personality(0xffffffff));
@@ -94,9 +95,9 @@ int main(void)
 	put("/proc/self/oom_score_adj", "321");
 	put("/proc/self/coredump_filter", "0x15");
 	zdtm_must(!pthread_create(&t, NULL, thread, &up));
-	while (!__atomic_load_n(&up, __ATOMIC_SEQ_CST) || access(zdtm_path("pdeath"), F_OK))
+	while (!__atomic_load_n(&up, __ATOMIC_SEQ_CST))
 		zdtm_nap();
-	usleep(20000);
+	zdtm_until_up(2);
 	zdtm_ready();
 	zdtm_wait();
 	zdtm_check(!prctl(PR_GET_NAME, name) && !strcmp(name, "main comm"), "name %s", name);

@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 
 #include "zdtm.h"
+#include "zdtm_until.h"
 
 /* The lines of our status that say who we are. */
 static void who(char *buf, size_t len)
@@ -117,15 +118,15 @@ int main(void)
 
 			snprintf(name, sizeof(name), "child %d", i);
 			kinds[i]();
+			zdtm_up();
 			stay(name);
 			_exit(0);
 		}
 	}
-	usleep(30000);
+	zdtm_until_up(5);
 	zdtm_must(!pthread_create(&t, NULL, thread, &up));
 	while (!__atomic_load_n(&up, __ATOMIC_SEQ_CST))
 		zdtm_nap();
-	usleep(20000);
 	zdtm_ready();
 	stay("the root");
 	for (int i = 0; i < 5; i++)

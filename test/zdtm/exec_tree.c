@@ -6,6 +6,7 @@
  * zdtm: restores 2
  */
 #include "zdtm.h"
+#include "zdtm_until.h"
 
 int main(int argc, char **argv)
 {
@@ -28,8 +29,13 @@ int main(int argc, char **argv)
 			execl(self, self, next, NULL);
 		_exit(1);
 	}
+	if (level == 3) {
+		zdtm_until(kids[0], "(sleep) S");
+		zdtm_until(kids[1], "(sleep) S");
+		zdtm_up();
+	}
 	if (!level) {
-		usleep(150000);
+		zdtm_until_up(8);
 		zdtm_ready();
 	}
 	zdtm_wait();

@@ -66,9 +66,11 @@ int main(void)
 	}
 	for (int i = 0; i < CHAINS; i++)
 		at[i] = sh->links[i];
-	usleep(200000);
-	for (int i = 0; i < CHAINS; i++)
+	for (int i = 0; i < CHAINS; i++) {
+		for (int k = 0; k < 6000 && __atomic_load_n(&sh->links[i], __ATOMIC_SEQ_CST) == at[i]; k++)
+			zdtm_nap();
 		zdtm_check(sh->links[i] > at[i], "chain %d stands still at %d", i, at[i]);
+	}
 	__atomic_store_n(&sh->stop, 1, __ATOMIC_SEQ_CST);
 	for (pid_t pid;;) {
 		pid = wait(&status);

@@ -66,7 +66,7 @@ def address(s):
     fails(s, "192.0.2.99:%d" % number, "not on this host")
     subprocess.run(["ip", "addr", "add", "192.0.2.99/32", "dev", "lo"], check=True)
     s.restore()
-    socket.create_connection(("192.0.2.99", number), 5).close()
+    socket.create_connection(("192.0.2.99", number), 60).close()
     s.verify()
 
 
@@ -105,7 +105,7 @@ def namespace(s):
 def in_flight(s):
     s.victim("inet_tcp_listen")
     number = listening()[0]
-    clients = [socket.create_connection(("127.0.0.1", number), 5) for _ in range(3)]
+    clients = [socket.create_connection(("127.0.0.1", number), 60) for _ in range(3)]
     s.dump(ok=False)
     said = s.errors("dump.log")
     check(s.rc != 0 and "127.0.0.1:%d" % clients[0].getsockname()[1] in said and "3 connections" in said, said)

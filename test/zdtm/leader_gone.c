@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include "zdtm.h"
+#include "zdtm_until.h"
 
 static pthread_t first;
 
@@ -16,7 +17,7 @@ static void *thread(void *arg)
 	int fd;
 
 	pthread_join(first, NULL);
-	usleep(20000);
+	zdtm_until(getpid(), ") Z ");
 	zdtm_ready();
 	zdtm_wait();
 	snprintf(path, sizeof(path), "/proc/%d/stat", getpid());

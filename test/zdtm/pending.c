@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "zdtm.h"
+#include "zdtm_until.h"
 
 static int up;
 
@@ -65,7 +66,7 @@ int main(void)
 		_exit(4);
 	while (!__atomic_load_n(&up, __ATOMIC_SEQ_CST))
 		zdtm_nap();
-	usleep(30000);
+	zdtm_until(kid, ") Z ");
 	zdtm_ready();
 	zdtm_wait();
 	pthread_join(t, NULL);

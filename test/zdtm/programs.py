@@ -25,7 +25,7 @@ PORT = 7000
 
 
 def connect():
-    return socket.create_connection(("127.0.0.1", PORT), 10)
+    return socket.create_connection(("127.0.0.1", PORT), 60)
 
 
 def established():

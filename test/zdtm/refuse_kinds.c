@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 
 #include "zdtm.h"
+#include "zdtm_until.h"
 
 static void at(int number, int fd)
 {
@@ -42,16 +43,18 @@ int main(void)
 	zdtm_must((uts = fork()) >= 0);
 	if (!uts) {
 		zdtm_must(!unshare(CLONE_NEWUTS));
+		zdtm_up();
 		zdtm_wait();
 		_exit(0);
 	}
 	zdtm_must((cwd = fork()) >= 0);
 	if (!cwd) {
 		zdtm_must(!mkdir("away", 0700) && !chdir("away") && !rmdir(zdtm_path("away")));
+		zdtm_up();
 		zdtm_wait();
 		_exit(0);
 	}
-	usleep(30000);
+	zdtm_until_up(2);
 	zdtm_ready();
 	zdtm_wait();
 	for (int i = 104; i < 107; i++)

@@ -15,6 +15,7 @@
 #include <sys/shm.h>
 
 #include "zdtm.h"
+#include "zdtm_until.h"
 
 #define NR             offsetof(struct seccomp_data, nr)
 #define LOAD           BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NR)
@@ -83,6 +84,7 @@ int main(void)
 			errno_filter(SYS_getuid, 6);
 			errno_filter(SYS_getgid, 7);
 		}
+		zdtm_up();
 		zdtm_wait();
 		if (i == 1) {
 			zdtm_check(syscall(SYS_getuid) == -1 && errno == 6, "the later filter has the word: %d", errno);
@@ -98,7 +100,7 @@ int main(void)
 	while (!__atomic_load_n(&up, __ATOMIC_SEQ_CST))
 		zdtm_nap();
 	zdtm_must(read(pipes[2], &c, 1) == 1);
-	usleep(20000);
+	zdtm_until_up(3);
 	zdtm_ready();
 	zdtm_wait();
 	zdtm_check(getppid() > 0, "the thread's filter is ours now");

@@ -69,7 +69,7 @@ int main(void)
 	}
 	look();
 	stop = 1;
-	for (int i = 0; i < 300 && ended < N; i++)
+	for (int i = 0; i < 6000 && ended < N; i++)
 		zdtm_nap();
 	zdtm_check(ended == N, "%d threads of %d ended", ended, N);
 	zdtm_check(!bad, "%d red zones changed", bad);

@@ -71,8 +71,8 @@ int main(void)
 				zdtm_nap();
 		}
 	}
-	usleep(30000);
 	for (int i = 0; i < N; i++) {
+		setpgid(kids[i], kids[i]);
 		kill(kids[i], sigs[i]);
 		/* seen and left: the news of the first one stays to be fetched */
 		zdtm_must(!waitid(P_PID, kids[i], &(siginfo_t) { 0 }, WSTOPPED | (i ? 0 : WNOWAIT)));

@@ -46,7 +46,7 @@ def start(s, *args):
 
 def listens():
     try:
-        socket.create_connection(("127.0.0.1", PORT), 5).close()
+        socket.create_connection(("127.0.0.1", PORT), 60).close()
         return True
     except OSError:
         return False

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "zdtm.h"
+#include "zdtm_until.h"
 
 #define N 6
 
@@ -34,13 +35,17 @@ int main(void)
 
 		if (!z)
 			_exit(33);
+		zdtm_until(z, ") Z ");
+		zdtm_up();
 		for (int i = 0; i < N; i++)
 			kids[i] = 0;
 		zdtm_wait();
 		zdtm_check(waitpid(z, &status, 0) == z && status == 33 << 8, "the child's zombie: %x", status);
 		_exit(0);
 	}
-	usleep(50000);
+	for (int i = 0; i < N; i++)
+		zdtm_until(kids[i], ") Z ");
+	zdtm_until_up(1);
 	zdtm_ready();
 	zdtm_wait();
 	for (int i = 0; i < N; i++) {

@@ -279,7 +279,7 @@ class Tcp(Animal):
 
     def check(self):
         same("addresses, options", self.look(), self.was)
-        c = socket.create_connection(self.listening.getsockname(), 5)
+        c = socket.create_connection(self.listening.getsockname(), 60)
         s = self.listening.accept()[0]
         c.sendall(b"new connection")
         same("new connection", s.recv(100), b"new connection")
