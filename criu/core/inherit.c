@@ -20,7 +20,6 @@ struct given {
 	const char *resource;
 	int fd, mode; /* mode: O_ACCMODE */
 	bool path;    /* a file has this very name, seen from our root */
-	bool known;   /* something in the checkpoint has this name */
 	bool used, refused;
 };
 
@@ -134,7 +133,7 @@ static void find_exact(struct restore *r, struct all_given *all, struct file_des
 
 		if (!names_it(all, g, name, key))
 			continue;
-		*named = g->known = true;
+		*named = true;
 		if (!same_kind(r, fd, g->fd)) {
 			refuse(r, g, fd, "that descriptor is of another kind than");
 			return;
@@ -274,14 +273,45 @@ static void note_taken(struct all_given *all, const char *name)
 	for (size_t i = 0; i < all->n; i++) {
 		if (strcmp(all->list[i].resource, name))
 			continue;
-		all->list[i].known = all->list[i].used = true;
+		all->list[i].used = true;
 		return;
 	}
+}
+
+static bool is_taken(const struct all_given *all, const char *name)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (all->list[i].used && !strcmp(all->list[i].resource, name))
+			return true;
+	return false;
+}
+
+#define HINTS 5
+
+/* For who has mistyped a number: pipes, sockets and terminals that nothing was handed in for; "" where there are none.
+ */
+static const char *hint(struct restore *r)
+{
+	char name[PATH_MAX], last[PATH_MAX] = "";
+	const char *text = "";
+	unsigned n = 0;
+
+	for (struct file_desc *fd = r->files->by_id; fd && n <= HINTS; fd = fd->hh.next) {
+		if (fd->given >= 0 || !wanted(fd) || path_of(r, fd) || !name_of(r, fd, fd->kind->takes_itself, name) ||
+		    !strcmp(name, last) || is_taken(r->given, name))
+			continue;
+		text = n == HINTS ? arena_printf(r->arena, "%s, ...", text)
+		                  : arena_printf(r->arena, "%s%s%s", text, n ? ", " : "; there are ", name);
+		snprintf(last, sizeof(last), "%s", name);
+		n++;
+	}
+	return text;
 }
 
 void inherit_tell(struct restore *r)
 {
 	struct all_given *all = r->given;
+	const char *others = NULL;
 	char name[PATH_MAX];
 
 	for (struct file_desc *fd = r->files->by_id; fd && all->n; fd = fd->hh.next)
@@ -292,11 +322,13 @@ void inherit_tell(struct restore *r)
 
 		if (g->used || g->refused || (other && other->fd == g->fd))
 			continue;
+		others = others ?: hint(r);
 		if (other)
 			log_warn("--inherit-fd fd[%d]:%s: fd[%d] has taken that place already", g->fd, g->resource,
 			         other->fd);
 		else
-			log_warn("--inherit-fd fd[%d]:%s: nothing in the checkpoint has this name", g->fd, g->resource);
+			log_warn("--inherit-fd fd[%d]:%s: nothing in the checkpoint has this name%s", g->fd,
+			         g->resource, others);
 	}
 }
 

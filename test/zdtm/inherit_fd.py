@@ -410,6 +410,12 @@ def no_false_words(s):
     end(s)
     r2, w2 = os.pipe()
     s.restore(*both, *given(w2, names[1]), *given(r2, "tty[1:2]"), *given(r2, "socket:[1]"), pass_fds=ours + [w2, r2])
+    s.kill()
+    s.restore(*given(r2, "pipe:[1]"), pass_fds=[r2])
+    check("pipe:[1]: nothing in the checkpoint has this name; there are %s\n" % ", ".join(names) in said(s), "no hint: " + said(s))
+    s.kill()
+    s.restore(*both, *given(w2, names[1]), *given(r2, "tty[1:2]"), *given(r2, "socket:[1]"), pass_fds=ours + [w2, r2])
+    check("there are" not in said(s), "what is taken is offered: " + said(s))
     for words in ("fd[%d]:%s: fd[%d] has taken that place" % (w2, names[1], w), "tty[1:2]: nothing", "socket:[1]: nothing"):
         check(words in said(s), "no warning says %r: %s" % (words, said(s)))
     end(s)
