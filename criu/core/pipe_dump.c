@@ -158,8 +158,8 @@ int pipe_dump_queue(struct dump *d, const struct fd_info *info, enum image_type 
 			return err;
 	}
 	p = pipe_of(d, *tablep, info, &is_new);
-	p->end[0] |= mode != O_WRONLY;
-	p->end[1] |= mode != O_RDONLY;
+	p->end[0] |= mode != O_WRONLY && !(info->flags & O_PATH);
+	p->end[1] |= mode != O_RDONLY && !(info->flags & O_PATH);
 	*pipe_id = p->id;
 	return is_new ? write_queue(d, info, *tablep, p->id) : 0;
 }

@@ -13,7 +13,7 @@ extern const struct fd_kind pipe_kind;
 
 static bool pipe_match(const struct fd_info *info)
 {
-	return S_ISFIFO(info->st.st_mode) && !(info->flags & O_PATH) && !strncmp(info->link, "pipe:[", 6);
+	return S_ISFIFO(info->st.st_mode) && !strncmp(info->link, "pipe:[", 6);
 }
 
 struct pipes {
@@ -31,6 +31,20 @@ static struct pipes *pipes_of(struct dump *d)
 	return *state;
 }
 
+/* By an O_PATH descriptor (of /proc/PID/fd/N) the queue cannot be looked at; that is an end of neither sort. */
+static int dump_queue(struct dump *d, const struct fd_info *info, struct pipe_table **queues, uint32_t *id)
+{
+	_cleanup_close_ int fd = -1;
+	struct fd_info readable = *info;
+
+	if (!(info->flags & O_PATH))
+		return pipe_dump_queue(d, info, IMG_PIPES_DATA, queues, id);
+	readable.fd = fd = pipe_reopen(info->fd, O_RDONLY | O_NONBLOCK);
+	if (fd < 0)
+		return log_errno(fd, "%s: opening this pipe, which it has with O_PATH", fd_name(info));
+	return pipe_dump_queue(d, &readable, IMG_PIPES_DATA, queues, id);
+}
+
 static int pipe_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	struct pipes *all = pipes_of(d);
@@ -42,7 +56,7 @@ static int pipe_dump(struct dump *d, const struct fd_info *info, void *msg)
 		m->has_external = m->external = true;
 		return 0;
 	}
-	err = pipe_dump_queue(d, info, IMG_PIPES_DATA, &all->queues, &m->pipe_id);
+	err = dump_queue(d, info, &all->queues, &m->pipe_id);
 	if (err)
 		return err;
 	arena_push(d->arena, &all->entries, &all->n, m);
@@ -114,7 +128,7 @@ static int take_end(struct pipe_queue *q, const PipeEntry *m)
 {
 	int end = (m->flags & O_ACCMODE) == O_WRONLY, fd;
 
-	if ((m->flags & O_ACCMODE) == O_RDWR || (m->flags & KERNEL_O_LARGEFILE) || q->given[end])
+	if ((m->flags & O_PATH) || (m->flags & O_ACCMODE) == O_RDWR || (m->flags & KERNEL_O_LARGEFILE) || q->given[end])
 		return pipe_reopen(q->fd[0], m->flags);
 	fd = fcntl(q->fd[end], F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)

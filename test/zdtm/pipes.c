@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Pipes: queued bytes, size, packet mode, O_NONBLOCK, both ends in one process, one without a reader, one without a
- * writer, an empty one, and one that ten processes hold.
+ * writer, an empty one, and one that ten processes hold. Descriptors with O_PATH, of a pipe with both ends and of one
+ * with none.
  *
  * zdtm: flavour ns
  * zdtm: restores 3
@@ -33,15 +34,36 @@ static void fill(int fd, const char *with, int n)
 	zdtm_must(write(fd, buf, n) == n);
 }
 
+/* With O_PATH. */
+static int path_to(int fd)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	return open(name, O_PATH);
+}
+
+static int reopen(int fd)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	return open(name, O_RDWR | O_NONBLOCK);
+}
+
 int main(void)
 {
+	int none[2], path, gone, again;
+	struct stat st, st2;
 	int full[2], packet[2], lonely[2], closed[2], many[2], empty[2], status, n = 0;
 	pid_t kids[KIDS];
 	char c;
 
 	signal(SIGPIPE, SIG_IGN);
 	zdtm_must(!pipe2(full, O_NONBLOCK) && !pipe2(packet, O_DIRECT) && !pipe(lonely) && !pipe2(closed, O_CLOEXEC));
-	zdtm_must(!pipe(many) && !pipe(empty));
+	zdtm_must(!pipe(many) && !pipe(empty) && !pipe(none));
+	zdtm_must((path = path_to(full[0])) >= 0 && (gone = path_to(none[0])) >= 0 && !close(none[0]) &&
+	          !close(none[1]));
 	zdtm_must(fcntl(full[1], F_SETPIPE_SZ, 1 << 18) == 1 << 18);
 	fill(full[1], "abcdefg", 1 << 18);
 	zdtm_must(write(packet[1], "one", 3) == 3 && write(packet[1], "second", 6) == 6);
@@ -65,6 +87,11 @@ int main(void)
 	while (read(many[0], &c, 1) == 1)
 		n |= 1 << (c - 'A');
 	zdtm_check(n == 1023, "of the ten children's bytes only %x came", n);
+	zdtm_check(!fstat(path, &st) && !fstat(full[0], &st2) && st.st_ino == st2.st_ino &&
+	               fcntl(path, F_GETFL) & O_PATH,
+	           "the O_PATH descriptor is of another pipe, or not with O_PATH");
+	zdtm_check(!fstat(gone, &st) && S_ISFIFO(st.st_mode) && (again = reopen(gone)) >= 0 && read(again, &c, 1) == -1,
+	           "what was a pipe once: %s", strerror(errno));
 	zdtm_check(fcntl(full[0], F_GETPIPE_SZ) == 1 << 18, "size %d", fcntl(full[0], F_GETPIPE_SZ));
 	zdtm_check(write(full[1], "x", 1) == -1 && errno == EAGAIN, "the full pipe takes more, or blocks");
 	zdtm_check(filled(full[0], "abcdefg", 1 << 18), "queued bytes differ");
