@@ -35,9 +35,12 @@ struct conn {
 	struct soccr_conn c;
 };
 
-/* Connections are read by several threads, so many at a time, each with memory of its own. */
-#define PER_JOB    8
-#define JOBS_AHEAD 16
+/*
+ * Connections are read by several threads, so many at a time, with memory of their own. What is read ahead of the images
+ * stands in memory, too: queues may have megabytes.
+ */
+#define PER_JOB    4
+#define JOBS_AHEAD 10
 
 struct tcp_dump {
 	struct conn *conns;
