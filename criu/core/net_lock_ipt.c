@@ -2,17 +2,12 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "core/ipt_run.h"
 #include "core/log.h"
 #include "core/net_lock_ipt.h"
-#include "core/run_program.h"
 
-#define WAIT     "10" /* seconds for the lock that runs of iptables have among themselves */
-#define KEY_ROOM 20   /* chains have names of up to 28 letters */
-
-static const char *const restore_programs[2] = { "iptables-restore", "ip6tables-restore" };
-static const char *const save_programs[2] = { "iptables-save", "ip6tables-save" };
+#define KEY_ROOM 20 /* chains have names of up to 28 letters */
 
 /* What tells our chains from others': a name may be an image's, and goes into iptables' input. */
 static int key_of(const char *name, char key[KEY_ROOM + 1])
@@ -28,55 +23,6 @@ static int key_of(const char *name, char key[KEY_ROOM + 1])
 	}
 	key[n] = 0;
 	return n ? 0 : -EINVAL;
-}
-
-/* ---- running it ---- */
-
-static FILE *open_text(void)
-{
-	int fd = memfd_create("iptables", MFD_CLOEXEC);
-	FILE *f = fd < 0 ? NULL : fdopen(fd, "w+");
-
-	if (!f && fd >= 0)
-		close(fd);
-	return f;
-}
-
-static void close_text(FILE **f)
-{
-	if (*f)
-		fclose(*f);
-}
-
-#define _cleanup_text_ __attribute__((cleanup(close_text)))
-
-/* in is read from its beginning, out is left there. The program's exit status or a negative errno. */
-static int run(const char *const *argv, FILE *in, FILE *out)
-{
-	int ret;
-
-	if (fflush(in) || ferror(in))
-		return -EIO;
-	rewind(in);
-	ret = run_program(argv, fileno(in), fileno(out));
-	rewind(out);
-	return ret;
-}
-
-/* Feeds rules; *said: the first line that it said, where it failed. 0 or a negative errno. */
-static int feed(int which, FILE *rules, char said[200])
-{
-	const char *argv[] = { restore_programs[which], "--noflush", "-w", WAIT, NULL };
-	_cleanup_text_ FILE *out = open_text();
-	int ret;
-
-	*said = 0;
-	if (!out)
-		return -errno;
-	ret = run(argv, rules, out);
-	if (ret && fgets(said, 200, out))
-		said[strcspn(said, "\n")] = 0;
-	return ret > 0 ? -EIO : ret;
 }
 
 /* ---- rules ---- */
@@ -143,18 +89,18 @@ static size_t count(int family, const struct net_tuple *tuples, size_t n)
 static int take(int which, const char *key, struct marks marks, const struct net_tuple *tuples, size_t n)
 {
 	int family = which ? AF_INET6 : AF_INET, err;
-	_cleanup_text_ FILE *rules = open_text();
+	_cleanup_text_ FILE *rules = ipt_text();
 	size_t wanted = count(family, tuples, n);
 	char said[200];
 
 	if (!wanted)
 		return 0;
 	if (!rules)
-		return log_errno(-errno, "memory for the rules of %s", restore_programs[which]);
+		return log_errno(-errno, "memory for the rules of %s", ipt_restore_program(which));
 	put_rules(rules, family, key, marks, tuples, n);
-	err = feed(which, rules, said);
+	err = ipt_feed(which, rules, said);
 	if (err)
-		return log_errno(err, "locking %zu connections by %s: %s", wanted, restore_programs[which],
+		return log_errno(err, "locking %zu connections by %s: %s", wanted, ipt_restore_program(which),
 		                 err == -ENOENT ? "it is not installed" : said);
 	return 0;
 }
@@ -254,26 +200,24 @@ static bool put_removal(FILE *tables, const char *key, FILE *rules)
 /* Whether a family has our chains; removes them where `remove`. 1, 0 or a negative errno (logged). */
 static int look(int which, const char *key, bool remove)
 {
-	const char *argv[] = { save_programs[which], NULL };
-	_cleanup_text_ FILE *none = open_text();
-	_cleanup_text_ FILE *table = open_text();
-	_cleanup_text_ FILE *rules = open_text();
+	_cleanup_text_ FILE *table = ipt_text();
+	_cleanup_text_ FILE *rules = ipt_text();
 	char said[200] = "";
 	int ret;
 
-	if (!none || !table || !rules)
-		return log_errno(-errno, "memory for what %s says", save_programs[which]);
-	ret = run(argv, none, table);
+	if (!table || !rules)
+		return log_errno(-errno, "memory for what %s says", ipt_save_program(which));
+	ret = ipt_save(which, NULL, table);
 	if (ret == -ENOENT)
 		return 0;
 	if (ret) { /* no such tables: no such chains */
-		log_debug("%s ended with %d", save_programs[which], ret);
+		log_debug("%s ended with %d", ipt_save_program(which), ret);
 		return 0;
 	}
 	if (!put_removal(table, key, rules))
 		return 0;
-	ret = remove ? feed(which, rules, said) : 0;
-	return ret ? log_errno(ret, "removing the network lock by %s: %s", restore_programs[which], said) : 1;
+	ret = remove ? ipt_feed(which, rules, said) : 0;
+	return ret ? log_errno(ret, "removing the network lock by %s: %s", ipt_restore_program(which), said) : 1;
 }
 
 static int look_both(const char *name, bool remove)

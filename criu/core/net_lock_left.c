@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <string.h>
 
+#include "core/net_lock_criu.h"
 #include "core/net_lock_ipt.h"
 #include "core/net_lock_left.h"
 
@@ -43,7 +44,26 @@ bool net_lock_left_promised(const InventoryEntry *inventory)
 	return inventory->has_network_lock_mark;
 }
 
+int net_lock_left_find_crius(const InventoryEntry *inventory, const struct net_tuple *tuples, size_t n,
+                             struct net_lock_left *left)
+{
+	int there;
+
+	if (inventory->tool_version || !inventory->has_network_lock_method ||
+	    inventory->network_lock_method != NET_LOCK_IPTABLES)
+		return 0;
+	there = criu_rules_there(tuples, n);
+	if (there <= 0)
+		return there;
+	left->method = NET_LOCK_IPTABLES;
+	left->crius = tuples;
+	left->n_crius = n;
+	return 0;
+}
+
 int net_lock_left_remove(const struct net_lock_left *left)
 {
+	if (left->crius)
+		return criu_rules_remove(left->crius, left->n_crius);
 	return left->method == NET_LOCK_IPTABLES ? ipt_lock_remove(left->name) : net_lock_remove(left->name);
 }

@@ -12,6 +12,9 @@ struct net_lock_left {
 	enum net_lock_method method; /* NET_LOCK_SKIP: there is none */
 	char name[64];
 	uint32_t mark; /* that gets through */
+	/* Not NULL: CRIU's by iptables (core/net_lock_criu.h), which has no name, of these connections. */
+	const struct net_tuple *crius;
+	size_t n_crius;
 };
 
 /* The name of what a run leaves. */
@@ -19,6 +22,10 @@ void net_lock_left_name(char name[64], const char *run_id);
 
 /* 0, with left->method saying whether there is one, or a negative errno (not logged): it cannot be looked for. */
 int net_lock_left_find(const InventoryEntry *inventory, vpid_t root, struct net_lock_left *left);
+
+/* The same where CRIU has locked these connections by iptables; after net_lock_left_find() has found nothing. */
+int net_lock_left_find_crius(const InventoryEntry *inventory, const struct net_tuple *tuples, size_t n,
+                             struct net_lock_left *left);
 
 /* Whether the dump said that it left one: a wrong answer of net_lock_left_find() is worth a word. CRIU does not say. */
 bool net_lock_left_promised(const InventoryEntry *inventory);

@@ -4,6 +4,7 @@
 
 #include "core/log.h"
 #include "core/net_lock_blame.h"
+#include "core/net_lock_criu.h"
 #include "core/net_lock_ipt.h"
 #include "sock/tcp_lock.h"
 
@@ -25,6 +26,22 @@ static int undo_rules(const struct undo *u)
 		err = ipt_lock_remove(u->path);
 	}
 	return err;
+}
+
+static int undo_crius(const struct undo *u)
+{
+	return criu_rules_remove(u->data, u->size);
+}
+
+static int note_crius(struct guardian *g, const struct net_lock_left *left)
+{
+	struct undo u = { .type = FORWARD_CALL, .call = undo_crius, .fd = -1, .data = left->crius };
+	int number;
+
+	u.size = left->n_crius;
+	u.data_len = left->n_crius * sizeof(*left->crius);
+	number = guardian_note(g, &u);
+	return MIN(number, 0);
 }
 
 static int note(struct guardian *g, enum undo_type type, bool rules, const char *name)
@@ -144,6 +161,10 @@ static int find_left(struct restore *r, struct tcp_lock *lock)
 		return 0;
 	if (err)
 		return log_errno(err, "looking for the network lock that the dump left (%s)", lock->left.name);
+	if (lock->left.method == NET_LOCK_SKIP)
+		err = net_lock_left_find_crius(r->inventory, lock->tuples, lock->n, &lock->left);
+	if (err)
+		return err;
 	if (lock->left.method == NET_LOCK_SKIP && net_lock_left_promised(r->inventory))
 		log_warn("the network lock that the dump left (%s) is not here: it was removed, or this is another "
 		         "host. If the "
@@ -200,7 +221,7 @@ static int lock_by_own_rules(struct restore *r, struct tcp_lock *lock)
 
 	if (lock->left.method == NET_LOCK_NFTABLES && ours)
 		lock->mark = lock->left.mark;
-	else if (lock->left.method == NET_LOCK_NFTABLES)
+	else if (lock->left.method == NET_LOCK_NFTABLES || lock->left.crius)
 		behind = lock->left.mark;
 	lock->rules = own_name(r);
 	err = note(r->guardian, UNDO_CALL, true, lock->rules);
@@ -248,6 +269,8 @@ int tcp_lock_note_unlock(struct restore *r, const struct tcp_lock *lock)
 
 	if (lock->rules)
 		err = note(r->guardian, FORWARD_CALL, true, lock->rules);
+	if (!err && lock->left.crius)
+		return note_crius(r->guardian, &lock->left);
 	if (!err && lock->method && lock->left.method != NET_LOCK_SKIP)
 		err = note(r->guardian, FORWARD_CALL, lock->left.method == NET_LOCK_IPTABLES, lock->left.name);
 	return err;

@@ -14,7 +14,7 @@ import time
 
 from case import Skipped
 from driver import check, reap, run_all, scenario, state_of, text, wait_for
-from tcp_peers import Streams, connect, end, exchange, inside_flows, own_network, ruleset, run_id, shell, start, table_of_crius, tables
+from tcp_peers import Streams, connect, end, exchange, inside_flows, own_network, ruleset, run_id, shell, start, strip_our_fields, table_of_crius, tables
 
 KEEP = "--tcp-established"
 
@@ -154,9 +154,9 @@ def iptables_that_fails(s):
     s.kill()
 
 
-def half_closed(s):
+def half_closed(s, host="127.0.0.1"):
     """Connections whose restore takes packets of our own."""
-    start(s)
+    start(s, host)
     cs = [connect(s) for _ in range(3)]
     for c in cs:
         exchange(c)
@@ -303,6 +303,49 @@ def two_trees_by_iptables(s):
 def a_table_of_crius(s):
     """Behind all of ours, at priority 0, with CRIU's mark; the images do not say whose they are."""
     through(s, [], ["--allow-edited-images"], lambda s, cs: table_of_crius(s))
+
+
+def crius_rules(s, cs):
+    """Instead of our chains, as CRIU leaves them."""
+    check(s.tool("unlock", "-D", s.imgs) == 0, s.out)
+    for c in cs:
+        us, them = s.address, c.getsockname()[:2]
+        for chain, (a, b) in (("INPUT", (them, us)), ("OUTPUT", (us, them))):
+            shell("%s -t filter -A %s --protocol tcp -m mark ! --mark 0xC114 --source %s --sport %d --destination %s --dport %d -j DROP" %
+                  (("ip6tables" if ":" in us[0] else "iptables", chain) + a + b))
+    strip_our_fields(s)
+
+
+def rules_of_crius(s, kind):
+    rules = iptables(s, kind)
+    shell("iptables -A INPUT -p tcp --dport 9 -m mark ! --mark 0xc114 -j DROP; ip6tables -A INPUT -p tcp --dport 9 -j DROP")
+    before = rules().count("\n-A")
+    for host in ("127.0.0.1", "::1"):
+        for opts in ([], ["--network-lock", "nftables"]):
+            cs = half_closed(s, host)
+            s.clean_images()
+            s.dump(KEEP, "--network-lock", "iptables")
+            crius_rules(s, cs)
+            there = rules().count("\n-A")
+            check(there == before + 2 * len(cs), rules())
+            no = s.script("no", '[ "$CRTOOLS_SCRIPT_ACTION" != pre-resume ]')
+            s.restore(KEEP, "--allow-edited-images", "--action-script", no, *opts, ok=False)
+            check(s.rc != 0 and rules().count("\n-A") == there, "a restore that fails: %d, %s" % (s.rc, rules()))
+            s.restore(KEEP, "--allow-edited-images", *opts)
+            check(rules().count("\n-A") == before, "left: %s" % rules())
+            all_answered(s, cs)
+    shell("iptables -F; ip6tables -F")
+
+
+@scenario
+def rules_of_crius_nft(s):
+    rules_of_crius(s, "nft")
+    shell("nft flush ruleset")
+
+
+@scenario
+def rules_of_crius_legacy(s):
+    rules_of_crius(s, "legacy")
 
 
 @scenario

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <string.h>
+#include <sys/mman.h>
+
+#include "common.h"
+#include "core/ipt_run.h"
+#include "core/run_program.h"
+
+#define WAIT "10" /* seconds for the lock that runs of iptables have among themselves */
+
+static const char *const restore_programs[2] = { "iptables-restore", "ip6tables-restore" };
+static const char *const save_programs[2] = { "iptables-save", "ip6tables-save" };
+
+FILE *ipt_text(void)
+{
+	int fd = memfd_create("iptables", MFD_CLOEXEC);
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "w+");
+
+	if (!f && fd >= 0)
+		close(fd);
+	return f;
+}
+
+void ipt_close_text(FILE **f)
+{
+	if (*f)
+		fclose(*f);
+}
+
+/* in is read from its beginning, out is left there. The program's exit status or a negative errno. */
+static int run(const char *const *argv, FILE *in, FILE *out)
+{
+	int ret;
+
+	if (fflush(in) || ferror(in))
+		return -EIO;
+	rewind(in);
+	ret = run_program(argv, fileno(in), fileno(out));
+	rewind(out);
+	return ret;
+}
+
+const char *ipt_save_program(int which)
+{
+	return save_programs[which];
+}
+
+const char *ipt_restore_program(int which)
+{
+	return restore_programs[which];
+}
+
+int ipt_save(int which, const char *table, FILE *out)
+{
+	const char *argv[] = { save_programs[which], table ? "-t" : NULL, table, NULL };
+	_cleanup_text_ FILE *none = ipt_text();
+
+	return none ? run(argv, none, out) : -errno;
+}
+
+int ipt_feed(int which, FILE *rules, char said[200])
+{
+	const char *argv[] = { restore_programs[which], "--noflush", "-w", WAIT, NULL };
+	_cleanup_text_ FILE *out = ipt_text();
+	int ret;
+
+	*said = 0;
+	if (!out)
+		return -errno;
+	ret = run(argv, rules, out);
+	if (ret && fgets(said, 200, out))
+		said[strcspn(said, "\n")] = 0;
+	return ret > 0 ? -EIO : ret;
+}

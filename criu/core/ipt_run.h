@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* iptables-save and iptables-restore (0), ip6tables-save and ip6tables-restore (1), run. Inside of criu/core/. */
+#ifndef CRIU_CORE_IPT_RUN_H
+#define CRIU_CORE_IPT_RUN_H
+
+#include <stdio.h>
+
+/* A file without a name, or NULL with errno set. */
+FILE *ipt_text(void);
+void ipt_close_text(FILE **f);
+
+#define _cleanup_text_ __attribute__((cleanup(ipt_close_text)))
+
+const char *ipt_save_program(int which);
+const char *ipt_restore_program(int which);
+
+/* What stands in a table (NULL: in all), to be read from the beginning of out. The exit status or a negative errno. */
+int ipt_save(int which, const char *table, FILE *out);
+
+/* Feeds rules; said: the first line that it said, where it failed. 0 or a negative errno (not logged). */
+int ipt_feed(int which, FILE *rules, char said[200]);
+
+#endif
