@@ -36,8 +36,8 @@ struct conn {
 };
 
 /*
- * Connections are read by several threads, so many at a time, with memory of their own. What is read ahead of the images
- * stands in memory, too: queues may have megabytes.
+ * Connections are read by several threads, so many at a time, with memory of their own. What is read ahead of the
+ * images stands in memory, too: queues may have megabytes.
  */
 #define PER_JOB    4
 #define JOBS_AHEAD 10

@@ -252,11 +252,13 @@ class Case:
                          ("status %s" % code if code is None or code >= 0 else "signal %d" % -code))
 
     def kill_tree(self, pids=None):
-        for p in tree(self.pid) if pids is None else pids:  # parents first: they shall not see their children die
-            try:
-                os.kill(p, signal.SIGKILL)
-            except OSError:
-                pass
+        pids = tree(self.pid) if pids is None else list(pids)
+        for sig in (signal.SIGSTOP, signal.SIGKILL):  # nobody goes on to see another die: the end of a pipe, a child's
+            for p in pids:
+                try:
+                    os.kill(p, sig)
+                except OSError:
+                    pass
 
     def others(self):
         """All that runs below us and is no tool."""
