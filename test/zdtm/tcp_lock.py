@@ -5,6 +5,7 @@
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs nft
+# zdtm: timeout 240
 import os
 import shutil
 import socket
