@@ -28,14 +28,14 @@ void ipt_close_text(FILE **f)
 }
 
 /* in is read from its beginning, out is left there. The program's exit status or a negative errno. */
-static int run(const char *const *argv, FILE *in, FILE *out)
+static int run(const char *const *argv, FILE *in, FILE *out, int held)
 {
 	int ret;
 
 	if (fflush(in) || ferror(in))
 		return -EIO;
 	rewind(in);
-	ret = run_program(argv, fileno(in), fileno(out));
+	ret = run_program(argv, fileno(in), fileno(out), held);
 	rewind(out);
 	return ret;
 }
@@ -55,10 +55,10 @@ int ipt_save(int which, const char *table, FILE *out)
 	const char *argv[] = { save_programs[which], table ? "-t" : NULL, table, NULL };
 	_cleanup_text_ FILE *none = ipt_text();
 
-	return none ? run(argv, none, out) : -errno;
+	return none ? run(argv, none, out, -1) : -errno;
 }
 
-int ipt_feed(int which, FILE *rules, char said[200])
+int ipt_feed(int which, FILE *rules, int held, char said[200])
 {
 	const char *argv[] = { restore_programs[which], "--noflush", "-w", WAIT, NULL };
 	_cleanup_text_ FILE *out = ipt_text();
@@ -67,7 +67,7 @@ int ipt_feed(int which, FILE *rules, char said[200])
 	*said = 0;
 	if (!out)
 		return -errno;
-	ret = run(argv, rules, out);
+	ret = run(argv, rules, out, held);
 	if (ret && fgets(said, 200, out))
 		said[strcspn(said, "\n")] = 0;
 	return ret > 0 ? -EIO : ret;

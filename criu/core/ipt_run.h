@@ -17,7 +17,8 @@ const char *ipt_restore_program(int which);
 /* What stands in a table (NULL: in all), to be read from the beginning of out. The exit status or a negative errno. */
 int ipt_save(int which, const char *table, FILE *out);
 
-/* Feeds rules; said: the first line that it said, where it failed. 0 or a negative errno (not logged). */
-int ipt_feed(int which, FILE *rules, char said[200]);
+/* Feeds rules; held: a descriptor that the program has too, or -1; said: the first line that it said, where it failed.
+ * 0 or a negative errno (not logged). */
+int ipt_feed(int which, FILE *rules, int held, char said[200]);
 
 #endif

@@ -69,7 +69,7 @@ static int look(int which, const struct net_tuple *sorted, size_t n, bool remove
 	}
 	if (!put_removal(table, which ? AF_INET6 : AF_INET, sorted, n, rules))
 		return 0;
-	ret = remove ? ipt_feed(which, rules, said) : 0;
+	ret = remove ? ipt_feed(which, rules, -1, said) : 0;
 	return ret ? log_errno(ret, "removing CRIU's network lock by %s: %s", ipt_restore_program(which), said) : 1;
 }
 

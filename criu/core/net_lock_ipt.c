@@ -86,7 +86,7 @@ static size_t count(int family, const struct net_tuple *tuples, size_t n)
 	return found;
 }
 
-static int take(int which, const char *key, struct marks marks, const struct net_tuple *tuples, size_t n)
+static int take(int which, const char *key, struct marks marks, const struct net_tuple *tuples, size_t n, int held)
 {
 	int family = which ? AF_INET6 : AF_INET, err;
 	_cleanup_text_ FILE *rules = ipt_text();
@@ -98,14 +98,14 @@ static int take(int which, const char *key, struct marks marks, const struct net
 	if (!rules)
 		return log_errno(-errno, "memory for the rules of %s", ipt_restore_program(which));
 	put_rules(rules, family, key, marks, tuples, n);
-	err = ipt_feed(which, rules, said);
+	err = ipt_feed(which, rules, held, said);
 	if (err)
 		return log_errno(err, "locking %zu connections by %s: %s", wanted, ipt_restore_program(which),
 		                 err == -ENOENT ? "it is not installed" : said);
 	return 0;
 }
 
-int ipt_lock_take(const char *name, uint32_t mark, uint32_t behind, const struct net_tuple *tuples, size_t n)
+int ipt_lock_take(const char *name, uint32_t mark, uint32_t behind, const struct net_tuple *tuples, size_t n, int held)
 {
 	char key[KEY_ROOM + 1];
 	int err = key_of(name, key);
@@ -113,7 +113,7 @@ int ipt_lock_take(const char *name, uint32_t mark, uint32_t behind, const struct
 	if (err)
 		return log_errno(err, "%s is no name for chains of iptables", name);
 	for (int which = 0; !err && which < 2; which++)
-		err = take(which, key, (struct marks) { mark, behind }, tuples, n);
+		err = take(which, key, (struct marks) { mark, behind }, tuples, n, held);
 	if (err)
 		ipt_lock_remove(name);
 	return err;
@@ -216,7 +216,7 @@ static int look(int which, const char *key, bool remove)
 	}
 	if (!put_removal(table, key, rules))
 		return 0;
-	ret = remove ? ipt_feed(which, rules, said) : 0;
+	ret = remove ? ipt_feed(which, rules, -1, said) : 0;
 	return ret ? log_errno(ret, "removing the network lock by %s: %s", ipt_restore_program(which), said) : 1;
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -9,11 +10,13 @@
 #define NOT_THERE 127
 
 /* After fork(), perhaps of one thread of many: only what is safe in a signal handler. */
-static _Noreturn void become(const char *const *argv, const char *const *paths, int in, int out, pid_t parent)
+static _Noreturn void become(const char *const *argv, const char *const *paths, int in, int out, int held, pid_t parent)
 {
 	sigset_t none;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (held >= 0)
+		fcntl(held, F_SETFD, 0);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (getppid() == parent && dup2(in, 0) == 0 && dup2(out, 1) == 1 && dup2(out, 2) == 2)
@@ -52,7 +55,7 @@ static char **places_of(const char *name)
 	return places;
 }
 
-int run_program(const char *const *argv, int in, int out)
+int run_program(const char *const *argv, int in, int out, int held)
 {
 	_cleanup_free_ char **places = places_of(argv[0]);
 	pid_t parent = getpid(), pid;
@@ -62,7 +65,7 @@ int run_program(const char *const *argv, int in, int out)
 		return -ENOMEM;
 	pid = fork();
 	if (pid == 0)
-		become(argv, (const char *const *)places, in, out, parent);
+		become(argv, (const char *const *)places, in, out, held, parent);
 	if (pid < 0)
 		return -errno;
 	while (waitpid(pid, &status, 0) < 0)

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -15,17 +17,19 @@ static int undo_table(const struct undo *u)
 	return net_lock_remove(u->path);
 }
 
-/* iptables of a tool that was killed just now may be at work still: it dies with the tool, a moment later. */
+#define LONGEST 20000 /* ms: longer than iptables waits for others of its kind */
+
+/* iptables of a tool that was killed just now may be at work still, or what it started: its rules are to come first. */
 static int undo_rules(const struct undo *u)
 {
-	bool tool_lives = (pid_t)u->addr == getpid();
-	int err = ipt_lock_remove(u->path);
+	struct pollfd p = { .fd = u->fd };
 
-	for (int i = 0; err == -ENOENT && !tool_lives && i < 5; i++) {
-		usleep(20000);
-		err = ipt_lock_remove(u->path);
+	if (u->fd >= 0 && (pid_t)u->addr != getpid()) {
+		close((int)u->size); /* the tool's own: it is dead, and we share its descriptors */
+		if (poll(&p, 1, LONGEST) == 0)
+			log_warn("iptables of the tool does not end");
 	}
-	return err;
+	return ipt_lock_remove(u->path);
 }
 
 static int undo_crius(const struct undo *u)
@@ -44,14 +48,35 @@ static int note_crius(struct guardian *g, const struct net_lock_left *left)
 	return MIN(number, 0);
 }
 
-static int note(struct guardian *g, enum undo_type type, bool rules, const char *name)
+static int note(struct guardian *g, enum undo_type type, const char *name)
 {
-	struct undo u = { .type = type, .call = rules ? undo_rules : undo_table, .fd = -1, .path = name };
+	struct undo u = { .type = type, .call = undo_table, .fd = -1, .path = name };
+	int number = guardian_note(g, &u);
+
+	return MIN(number, 0);
+}
+
+static int note_rules(struct guardian *g, enum undo_type type, const struct tcp_lock *lock, const char *name)
+{
+	struct undo u = { .type = type, .call = undo_rules, .fd = -1, .path = name };
 	int number;
 
+	if (lock->by_rules) {
+		u.fd = lock->at_work[0];
+		u.size = (uint64_t)lock->at_work[1];
+	}
 	u.addr = (uint64_t)getpid();
 	number = guardian_note(g, &u);
 	return MIN(number, 0);
+}
+
+/* Open until the tool ends: its guardian may need it until then. */
+static int open_at_work(struct tcp_lock *lock)
+{
+	if (!lock->by_rules && pipe2(lock->at_work, O_CLOEXEC))
+		return log_errno(-errno, "a pipe for iptables");
+	lock->by_rules = true;
+	return 0;
 }
 
 /* ---- dump ---- */
@@ -64,12 +89,12 @@ static bool is_left(const struct dump *d)
 /* Rules belong to nobody: the ones that lock now are the ones that stay. */
 static int lock_by_rules(struct dump *d, struct tcp_lock *lock)
 {
-	int err = note(d->guardian, UNDO_CALL, true, lock->left.name);
+	int err = open_at_work(lock) ?: note_rules(d->guardian, UNDO_CALL, lock, lock->left.name);
 
 	if (!err && !is_left(d))
-		err = note(d->guardian, FORWARD_CALL, true, lock->left.name);
+		err = note_rules(d->guardian, FORWARD_CALL, lock, lock->left.name);
 	if (!err)
-		err = ipt_lock_take(lock->left.name, lock->mark, 0, lock->tuples, lock->n);
+		err = ipt_lock_take(lock->left.name, lock->mark, 0, lock->tuples, lock->n, lock->at_work[1]);
 	if (!err)
 		lock->left.method = NET_LOCK_IPTABLES;
 	return err;
@@ -101,7 +126,7 @@ int tcp_lock_hand_over(struct dump *d, struct tcp_lock *lock)
 
 	if (!lock->own)
 		return 0;
-	err = note(d->guardian, UNDO_CALL, false, lock->left.name);
+	err = note(d->guardian, UNDO_CALL, lock->left.name);
 	if (!err)
 		err = net_lock_take(d->arena, &spec, lock->tuples, lock->n, NULL);
 	if (!err)
@@ -224,8 +249,8 @@ static int lock_by_own_rules(struct restore *r, struct tcp_lock *lock)
 	else if (lock->left.method == NET_LOCK_NFTABLES || lock->left.crius)
 		behind = lock->left.mark;
 	lock->rules = own_name(r);
-	err = note(r->guardian, UNDO_CALL, true, lock->rules);
-	return err ?: ipt_lock_take(lock->rules, lock->mark, behind, lock->tuples, lock->n);
+	err = open_at_work(lock) ?: note_rules(r->guardian, UNDO_CALL, lock, lock->rules);
+	return err ?: ipt_lock_take(lock->rules, lock->mark, behind, lock->tuples, lock->n, lock->at_work[1]);
 }
 
 int tcp_lock_restore(struct restore *r, struct tcp_lock *lock, const struct net_tuple *tuples, size_t n, bool own)
@@ -268,12 +293,13 @@ int tcp_lock_note_unlock(struct restore *r, const struct tcp_lock *lock)
 	int err = 0;
 
 	if (lock->rules)
-		err = note(r->guardian, FORWARD_CALL, true, lock->rules);
+		err = note_rules(r->guardian, FORWARD_CALL, lock, lock->rules);
 	if (!err && lock->left.crius)
 		return note_crius(r->guardian, &lock->left);
-	if (!err && lock->method && lock->left.method != NET_LOCK_SKIP)
-		err = note(r->guardian, FORWARD_CALL, lock->left.method == NET_LOCK_IPTABLES, lock->left.name);
-	return err;
+	if (err || !lock->method || lock->left.method == NET_LOCK_SKIP)
+		return err;
+	return lock->left.method == NET_LOCK_IPTABLES ? note_rules(r->guardian, FORWARD_CALL, lock, lock->left.name)
+	                                              : note(r->guardian, FORWARD_CALL, lock->left.name);
 }
 
 void tcp_unlock_after_restore(struct tcp_lock *lock, bool all)

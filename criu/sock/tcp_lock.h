@@ -14,8 +14,10 @@ struct tcp_lock {
 	uint32_t mark;        /* restore: of the packets that we send */
 	struct net_lock *own; /* nftables: ours, and goes with us */
 	bool lifted;
-	const char *own_name;      /* restore: of its table */
-	const char *rules;         /* iptables: ours, and the guardian's to remove */
+	const char *own_name; /* restore: of its table */
+	const char *rules;    /* iptables: ours, and the guardian's to remove */
+	bool by_rules;
+	int at_work[2]; /* by_rules: a pipe; whoever makes rules has its second end, until the last of them has ended */
 	struct net_lock_left left; /* dump: what outlives it; restore: what it found. method NET_LOCK_SKIP: nothing */
 };
 

@@ -13,8 +13,8 @@ import subprocess
 import sys
 import time
 
-from case import Skipped
-from driver import check, reap, run_all, scenario, state_of, text, wait_for
+from case import Skipped, guardians
+from driver import check, children, reap, run_all, scenario, state_of, text, wait_for
 from tcp_peers import Streams, connect, end, exchange, inside_flows, own_network, ruleset, run_id, shell, start, strip_our_fields, table_of_crius, tables
 
 KEEP = "--tcp-established"
@@ -136,6 +136,32 @@ def iptables_nft(s):
 @scenario
 def iptables_legacy(s):
     both_ways(s, "legacy")
+
+
+@scenario
+def iptables_that_outlives_the_tool(s):
+    """It makes its rules when the tool was killed and the guardian takes them back."""
+    start(s)
+    c = connect(s)
+    exchange(c)
+    rules = iptables(s, "nft")
+    program = os.path.realpath(s.path("bin/iptables-restore"))
+    os.unlink(s.path("bin/iptables-restore"))
+    os.mkdir(s.path("real"))
+    os.symlink(program, s.path("real/iptables-restore"))
+    with open(s.path("bin/iptables-restore"), "w") as f:
+        f.write('#!/bin/sh\n(touch %s; sleep 0.5; %s "$@")\nexit $?\n' % (s.path("begun"), s.path("real/iptables-restore")))
+    os.chmod(s.path("bin/iptables-restore"), 0o755)
+    p = subprocess.Popen([s.criu, "dump", "-t", str(s.pid), "-D", s.imgs, KEEP, "--network-lock", "iptables"], cwd=s.dir,
+                         stdin=subprocess.DEVNULL)
+    check(wait_for(lambda: os.path.exists(s.path("begun"))), "iptables is not run")
+    p.kill()
+    p.wait()
+    check(wait_for(lambda: reap() or not guardians()), "the guardian does not end")
+    check(wait_for(lambda: reap() or children(os.getpid()) == [s.pid]), "iptables does not end")
+    check("CRIU" not in rules(), "left: %s" % rules())
+    exchange(c)
+    s.kill()
 
 
 @scenario
