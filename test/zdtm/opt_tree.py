@@ -27,7 +27,8 @@ def leave_running(s):
 def leave_stopped(s):
     s.victim()
     s.dump("--leave-stopped")
-    check(state_of(s.pid) == "T", "the victim is in state %s" % state_of(s.pid))
+    # It enters its stop by itself, as soon as it gets a processor.
+    check(wait_for(lambda: state_of(s.pid) == "T"), "the victim is in state %s" % state_of(s.pid))
     check(status_of("/proc/%d/status" % s.pid)["TracerPid"] == "0", "it is traced")
     os.kill(s.pid, signal.SIGCONT)
     check(wait_for(lambda: state_of(s.pid) == "S"), "SIGCONT does not continue it")
@@ -51,7 +52,7 @@ def dumped_stopped_stays(s):
     os.kill(s.pid, signal.SIGSTOP)
     check(wait_for(lambda: state_of(s.pid) == "T"), "SIGSTOP")
     s.dump("-R")
-    check(state_of(s.pid) == "T", "after dump -R it is in state %s" % state_of(s.pid))
+    check(wait_for(lambda: state_of(s.pid) == "T"), "after dump -R it is in state %s" % state_of(s.pid))
     s.clean_images()
     s.dump()
     s.restore()

@@ -276,6 +276,7 @@ def both_killed_dump(s, cs, why, *opts, **kw):
     check(wait_for(lambda: not any(t[1].startswith("CRIU-dump") for t in tables())), "%s: %s" % (why, ruleset()))
     if state_of(s.pid) in ("Z", "gone"):
         check("checkpoint.sums" in s.images(), "%s: dead without a checkpoint" % why)
+        s.gone()
         tool(s, "restore")
     elif tables():
         check(s.tool("unlock", "-D", s.imgs) == 0, s.out)
