@@ -60,7 +60,7 @@ def refused_without(s):
     s.dump(ok=False)
     said = s.errors("dump.log")
     check(s.rc != 0 and "--shell-job" in said, "the refusal (%d) says %s" % (s.rc, said))
-    check(not s.images() and state_of(s.pid) == "S", "something is left")
+    check(not s.images() and wait_for(lambda: state_of(s.pid) == "S"), "something is left")
     open(s.path("verify"), "w").close()
     check(wait_for(lambda: "PASS" in text(s.path("result"))), "the job says %r" % text(s.path("result")))
     shell.end()
