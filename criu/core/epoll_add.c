@@ -73,6 +73,8 @@ static int add_one(struct epoll_batch *b, size_t i)
 		return -errno;
 	if (epoll_ctl(b->epfd, EPOLL_CTL_ADD, one->number, &ev))
 		return -errno;
+	if (one->seen)
+		epoll_wait(b->epfd, &ev, 1, 0);
 	return disarmed ? disarm(b->epfd, one->number, &wanted) : 0;
 }
 

@@ -12,6 +12,8 @@ struct epoll_one {
 	int number; /* what it is to be added as */
 	uint32_t events;
 	uint64_t data;
+	bool seen; /* of EPOLLET: an edge that comes now is an old one, and taken; no other event may be in the instance
+	            */
 };
 
 struct epoll_batch {

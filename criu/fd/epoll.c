@@ -5,6 +5,8 @@
  */
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -16,6 +18,7 @@
 #include "core/epoll_find.h"
 #include "core/files.h"
 #include "core/log.h"
+#include "core/message.h"
 #include "core/watched_by.h"
 #include "eventpoll.pb-c.h"
 #include "uapi/epoll_bits.h"
@@ -101,6 +104,7 @@ static int epoll_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	struct epoll_dump *s = dump_state(d);
 	struct waiting *w = arena_new_of(d->arena, struct waiting);
+	struct pollfd p = { .fd = info->fd, .events = POLLIN };
 	struct epoll_params params = { 0 };
 	EventpollFileEntry *m = msg;
 	int err = parse_targets(d, info, m);
@@ -114,6 +118,8 @@ static int epoll_dump(struct dump *d, const struct fd_info *info, void *msg)
 		m->busy_poll_budget = params.busy_poll_budget;
 		m->prefer_busy_poll = params.prefer_busy_poll;
 	}
+	m->has_quiet = true;
+	m->quiet = poll(&p, 1, 0) == 0;
 	w->m = m;
 	w->task = info->task;
 	w->name = arena_strdup(d->arena, fd_name(info));
@@ -371,7 +377,27 @@ static int epoll_open(struct restore *r, const void *msg)
 }
 
 /* In handfuls: we may not have room for all targets at once. */
-static int add_some(struct restore *r, const EventpollFileEntry *m, int epfd, size_t *at, bool disarmed)
+/*
+ * Whether the edge that it gives, if it is ready, was seen before: nothing waited in the instance then, and it cannot
+ * have become ready since, as nobody outside of the tree can write to it.
+ */
+static bool is_seen(struct restore *r, const EventpollFileEntry *m, const EventpollTfdEntry *e)
+{
+	const struct fd_kind *kind = NULL;
+	const void *target = m->quiet ? files_message(r, file_of(r, m, e), &kind) : NULL;
+	int64_t external = 0;
+
+	if (!target || !kind || (e->events & ((uint32_t)EPOLLET | EPOLLONESHOT)) != (uint32_t)EPOLLET)
+		return false;
+	if (kind->type == FD_TYPES__PIPE)
+		return !message_get_number(target, "external", &external) || !external;
+	if (kind->type == FD_TYPES__UNIXSK)
+		return message_get_u32(target, "type") != SOCK_DGRAM && message_get_u32(target, "peer") &&
+		       message_get_u32(target, "state") == TCP_ESTABLISHED;
+	return kind->type == FD_TYPES__EVENTFD;
+}
+
+static int add_some(struct restore *r, const EventpollFileEntry *m, int epfd, size_t *at, bool alone)
 {
 	struct epoll_batch b = { .epfd = epfd };
 	int err = 0;
@@ -380,9 +406,13 @@ static int add_some(struct restore *r, const EventpollFileEntry *m, int epfd, si
 		const EventpollTfdEntry *e = m->tfd[*at];
 		struct epoll_one *one = &b.one[b.n];
 
-		if (epoll_is_disarmed(e->events) != disarmed)
+		bool seen = is_seen(r, m, e);
+
+		if ((seen || epoll_is_disarmed(e->events)) != alone)
 			continue;
-		*one = (struct epoll_one) { .number = (int)number_of(e), .events = e->events, .data = e->data };
+		*one = (struct epoll_one) {
+			.number = (int)number_of(e), .events = e->events, .data = e->data, .seen = seen
+		};
 		one->fd = files_borrow(r, file_of(r, m, e));
 		if (one->fd < 0)
 			err = one->fd;
@@ -398,7 +428,7 @@ static int add_some(struct restore *r, const EventpollFileEntry *m, int epfd, si
 	return err;
 }
 
-/* Those that are disarmed first: to disarm them events are taken, which must be nobody else's. */
+/* Those that are disarmed or were seen first: events of theirs are taken, which must be nobody else's. */
 static int epoll_late(struct restore *r, const void *msg, int fd)
 {
 	const EventpollFileEntry *m = msg;
