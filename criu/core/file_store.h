@@ -20,6 +20,7 @@ struct file_desc {
 	bool reopen;         /* ... opened anew, for another access mode */
 	bool own;            /* ... with a description of its own, which may have an owner for signals */
 	bool late;           /* something is to be done when all are there */
+	bool owned;          /* somebody is signalled for it, which is set at the very end */
 	struct task *holder; /* who has it already, under the number */
 	int number;
 	bool checked;

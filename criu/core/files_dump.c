@@ -13,6 +13,7 @@
 
 #include "core/fdinfo.h"
 #include "core/files.h"
+#include "core/files_ahead.h"
 #include "core/fown.h"
 #include "core/kcmp.h"
 #include "core/log.h"
@@ -202,7 +203,10 @@ static int read_link(struct dump *d, struct fd_info *info, int proc_fd, int numb
 	return 0;
 }
 
-/* Link text, fdinfo text and what is in it, of descriptor `number` of the process whose /proc/PID is open. */
+/*
+ * Link text, fdinfo text (unless it is there) and what is in it, of descriptor `number` of the process whose /proc/PID
+ * is open.
+ */
 static int read_texts(struct dump *d, struct fd_info *info, int proc_fd, int number, struct text_buf *text, char *link,
                       size_t size, bool *cloexec)
 {
@@ -210,7 +214,8 @@ static int read_texts(struct dump *d, struct fd_info *info, int proc_fd, int num
 	char path[32];
 
 	snprintf(path, sizeof(path), "fdinfo/%d", number);
-	info->info = read_text(proc_fd, path, d->arena, text);
+	if (!info->info)
+		info->info = read_text(proc_fd, path, d->arena, text);
 	if (!info->info)
 		return log_errno(-errno, "%s: reading its fdinfo", fd_name(info));
 	if (parse_fdinfo(info->info, &fi))
@@ -323,10 +328,11 @@ static int find_description(struct dump *d, struct fd_info *info, pid_t pid, int
 }
 
 /* One descriptor; *entryp stays NULL after a refusal. */
-static int dump_one(struct dump *d, struct task *t, int number, FdinfoEntry **entryp)
+static int dump_one(struct dump *d, struct task *t, int number, struct looked *l, FdinfoEntry **entryp)
 {
-	_cleanup_close_ int fd = syscall(SYS_pidfd_getfd, t->dump->pidfd, number, 0);
-	struct fd_info info = { .task = t, .number = number, .fd = fd };
+	_cleanup_close_ int fd =
+	    l->fd >= 0 ? move_fd(&l->fd) : (int)syscall(SYS_pidfd_getfd, t->dump->pidfd, number, 0);
+	struct fd_info info = { .task = t, .number = number, .fd = fd, .info = l->len ? l->text : NULL, .st = l->st };
 	struct kcmp_node *node;
 	char link[PATH_MAX];
 	bool cloexec = false;
@@ -334,7 +340,7 @@ static int dump_one(struct dump *d, struct task *t, int number, FdinfoEntry **en
 
 	if (fd < 0)
 		return log_errno(-errno, "%s: getting a duplicate", fd_name(&info));
-	err = stat_file(&info);
+	err = l->has_st ? 0 : stat_file(&info);
 	if (err)
 		return err;
 	err = read_texts(d, &info, t->dump->proc_fd, number, &table_of(d)->text, link, sizeof(link), &cloexec);
@@ -405,6 +411,7 @@ void files_dump_release(struct dump *d)
 int files_dump_task(struct dump *d, struct task *t)
 {
 	_cleanup_image_ struct image *img = NULL;
+	struct files_ahead *ahead;
 	int *numbers = NULL, err;
 	size_t n = 0;
 
@@ -412,15 +419,17 @@ int files_dump_task(struct dump *d, struct task *t)
 	if (err)
 		return log_errno(err, "%s: listing its descriptors", task_name(t));
 	err = image_create(d->dir, IMG_FDINFO, t->ids->files_id, &img);
+	ahead = files_ahead_start(t, numbers, n);
 	for (size_t i = 0; !err && i < n; i++) {
 		FdinfoEntry *e = NULL;
 
-		err = dump_one(d, t, numbers[i], &e);
+		err = dump_one(d, t, numbers[i], files_ahead_next(ahead, i), &e);
 		if (err || !e)
 			continue;
 		arena_push(d->arena, &t->fds, &t->n_fds, e);
 		err = image_write(img, e);
 	}
+	files_ahead_end(ahead);
 	return err ?: image_close(move_ptr(img));
 }
 

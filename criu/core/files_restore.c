@@ -43,10 +43,10 @@ static void keep_loose(struct file_store *store, struct file_desc *fd)
 
 static void opened(struct restore *r, struct file_desc *fd)
 {
-	bool wanted = fd->tables || fd->held;
+	bool wanted = fd->tables || fd->held, ours = wanted && (fd->given < 0 || fd->own);
 
-	fd->late = wanted && (fd->given < 0 || fd->own) &&
-	           (fd->kind->late || fown_is_set(fown_of(fd), message_get_u32(fd->msg, "flags")));
+	fd->late = ours && fd->kind->late && (!fd->kind->is_late || fd->kind->is_late(fd->msg));
+	fd->owned = ours && fown_is_set(fown_of(fd), message_get_u32(fd->msg, "flags"));
 	if (!wanted)
 		keep_loose(r->files, fd);
 }
@@ -197,10 +197,11 @@ static int late_owner(struct restore *r, struct file_desc *fd, int ours)
 
 static int late_kind(struct restore *r, struct file_desc *fd, int ours)
 {
-	return fd->kind->late ? fd->kind->late(r, fd->msg, ours) : 0;
+	return fd->kind->late(r, fd->msg, ours);
 }
 
-/* By a duplicate: most have been closed here when they were handed over, so that any number of them is possible. */
+/* Of one kind its late part, of no kind the owners. By a duplicate: most have been closed here when they were handed
+ * over, so that any number of them is possible. */
 static int each_late(struct restore *r, const struct fd_kind *kind,
                      int (*fn)(struct restore *r, struct file_desc *fd, int ours))
 {
@@ -209,7 +210,7 @@ static int each_late(struct restore *r, const struct fd_kind *kind,
 	for (struct file_desc *fd = r->files->by_id; fd && !err; fd = fd->hh.next) {
 		_cleanup_close_ int ours = -1;
 
-		if (!fd->late || (kind && fd->kind != kind))
+		if (kind ? fd->kind != kind || !fd->late : !fd->owned)
 			continue;
 		ours = borrow(r, fd);
 		err = ours < 0 ? ours : fn(r, fd, ours);

@@ -84,6 +84,7 @@ struct fd_kind {
 	 * order of kinds.h. NULL where nothing does.
 	 */
 	int (*late)(struct restore *r, const void *msg, int fd);
+	bool (*is_late)(const void *msg); /* whether there is anything to do for this one. NULL: always */
 	/*
 	 * Reads images of its own before anything is checked or opened; says with files_hold() which files it wants
 	 * beside those in descriptor tables. Dump: writes them at the end. NULL where there are none.

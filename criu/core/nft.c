@@ -58,9 +58,11 @@ static int leave_to_collector(int fd)
 
 void nft_close_unwaited(struct nft_batch *b)
 {
-	_cleanup_close_ int last = b->nl ? leave_to_collector(mnl_socket_get_fd(b->nl)) : -1;
+	int last = b->nl ? leave_to_collector(mnl_socket_get_fd(b->nl)) : -1;
 
 	nft_close(b); /* before the close that wakes the collector: the last one waits */
+	if (last >= 0)
+		close(last);
 }
 
 /* The kernel wants a frame around the messages of a transaction. */

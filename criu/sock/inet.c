@@ -502,6 +502,11 @@ static int start_listening(struct restore *r, const InetSkEntry *m, int fd)
 	return err ? log_errno(err, "%s: listening", who_is(r, m)) : 0;
 }
 
+static bool inet_is_late(const void *msg)
+{
+	return !tcp_is_connection(msg);
+}
+
 /* Here all are bound: a listening socket lets nobody else bind its port. */
 static int inet_late(struct restore *r, const void *msg, int fd)
 {
@@ -514,7 +519,7 @@ static int inet_late(struct restore *r, const void *msg, int fd)
 		err = start_listening(r, m, fd);
 	if (err)
 		return err;
-	if (!tcp_is_connection(m) && shares_port(r, m) && set_reuse(fd, m->opts->reuseaddr))
+	if (shares_port(r, m) && set_reuse(fd, m->opts->reuseaddr))
 		return log_errno(-errno, "%s: putting SO_REUSEADDR back", who_is(r, m));
 	return 0;
 }
@@ -552,6 +557,7 @@ const struct fd_kind inet_kind = {
 	.prepare = inet_prepare,
 	.open = inet_open,
 	.late = inet_late,
+	.is_late = inet_is_late,
 	.read_images = inet_read_images,
 	.write_images = queue_write_images,
 	.where = IN_TOOL,
