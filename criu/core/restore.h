@@ -21,14 +21,15 @@ struct restore {
 	InventoryEntry *inventory;
 	struct file_store *files;
 	struct stats *stats;
-	struct SeccompEntry *filters;  /* seccomp.img, or NULL */
-	struct tcp_restore *tcp;       /* sock/tcp_restore.c */
-	struct mm_restore *mm;         /* mm/mm_read.h */
-	struct task_locks *locks;      /* task/lock.h */
-	struct sk_queues *queues;      /* sock/queue_restore.c */
-	struct ghosts *ghosts;         /* core/ghost.h */
-	struct written_files *written; /* core/validate.c */
-	struct all_given *given;       /* core/inherit.c */
+	struct SeccompEntry *filters;    /* seccomp.img, or NULL */
+	struct tcp_restore *tcp;         /* sock/tcp_restore.c */
+	struct tcp_streams *tcp_streams; /* sock/tcp_stream.c */
+	struct mm_restore *mm;           /* mm/mm_read.h */
+	struct task_locks *locks;        /* task/lock.h */
+	struct sk_queues *queues;        /* sock/queue_restore.c */
+	struct ghosts *ghosts;           /* core/ghost.h */
+	struct written_files *written;   /* core/validate.c */
+	struct all_given *given;         /* core/inherit.c */
 	void *kind_state[32];
 };
 

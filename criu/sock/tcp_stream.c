@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "core/table.h"
 #include "sock/tcp_stream.h"
 #include "sock/tcp_tuple.h"
 #include "tcp-stream.pb-c.h"
@@ -23,32 +24,71 @@ static int open_stream(struct restore *r, const InetSkEntry *m, struct image **i
 	return 0;
 }
 
+/* ---- what was read for the check, kept where it is little ---- */
+
+#define KEEP_EACH (16UL << 10)
+#define KEEP_ALL  (64UL << 20)
+
+struct stream {
+	uint32_t ino;
+	const TcpStreamEntry *e;
+	const void *inq, *outq;
+	UT_hash_handle hh;
+};
+
+struct tcp_streams {
+	struct stream *by_ino;
+	size_t kept; /* bytes */
+};
+
+static const struct stream *find(struct restore *r, uint32_t ino)
+{
+	struct stream *s = NULL;
+
+	if (r->tcp_streams)
+		HASH_FIND(hh, r->tcp_streams->by_ino, &ino, sizeof(ino), s);
+	return s;
+}
+
+static int keep(struct restore *r, uint32_t ino, struct image *img, const TcpStreamEntry *e)
+{
+	struct arena *table_arena = r->arena;
+	size_t len = (size_t)e->inq_len + e->outq_len;
+	struct stream *s;
+	char *bytes;
+	int err;
+
+	if (!r->tcp_streams)
+		r->tcp_streams = arena_new_of(r->arena, struct tcp_streams);
+	if (len > KEEP_EACH || r->tcp_streams->kept + len > KEEP_ALL || find(r, ino))
+		return 0;
+	s = arena_new_of(r->arena, struct stream);
+	bytes = arena_alloc(r->arena, len);
+	*s = (struct stream) { .ino = ino, .e = e, .inq = bytes, .outq = bytes + e->inq_len };
+	err = image_read_raw(img, bytes, len);
+	if (err)
+		return err;
+	r->tcp_streams->kept += len;
+	HASH_ADD(hh, r->tcp_streams->by_ino, ino, sizeof(s->ino), s);
+	return 0;
+}
+
 int tcp_stream_check(struct restore *r, const InetSkEntry *m)
 {
 	_cleanup_image_ struct image *img = NULL;
 	TcpStreamEntry *e;
 	int err = open_stream(r, m, &img, &e);
 
-	return !err && m->ended && e->inq_len != m->ended->unread ? -EBADMSG : err;
+	if (!err && m->ended)
+		return e->inq_len != m->ended->unread ? -EBADMSG : 0;
+	return err ?: keep(r, m->ino, img, e);
 }
 
-static int read_queues(struct image *img, const TcpStreamEntry *e, struct soccr_conn *c)
-{
-	c->inq = malloc(e->inq_len + 1UL);
-	c->outq = malloc(e->outq_len + 1UL);
-	if (!c->inq || !c->outq)
-		return -ENOMEM;
-	return image_read_raw(img, c->inq, e->inq_len) ?: image_read_raw(img, c->outq, e->outq_len);
-}
+/* ---- reading ---- */
 
-int tcp_stream_read(struct restore *r, const InetSkEntry *m, struct soccr_conn *c)
+/* All but what is in the queues. */
+static int fill(const InetSkEntry *m, const TcpStreamEntry *e, struct soccr_conn *c)
 {
-	_cleanup_image_ struct image *img = NULL;
-	TcpStreamEntry *e;
-	int err = open_stream(r, m, &img, &e);
-
-	if (err)
-		return log_errno(err, "tcp-stream-%x.img", m->ino);
 	*c = (struct soccr_conn) {
 		.state = (uint8_t)m->state,
 		.inq_seq = e->inq_seq,
@@ -66,7 +106,34 @@ int tcp_stream_read(struct restore *r, const InetSkEntry *m, struct soccr_conn *
 		.reuseaddr = m->opts->has_reuseaddr && m->opts->reuseaddr,
 		.peek_off = -1,
 	};
-	return tcp_addresses_of(m, &c->local, &c->remote) ?: read_queues(img, e, c);
+	c->inq = malloc(e->inq_len + 1UL);
+	c->outq = malloc(e->outq_len + 1UL);
+	if (!c->inq || !c->outq)
+		return -ENOMEM;
+	return tcp_addresses_of(m, &c->local, &c->remote);
+}
+
+int tcp_stream_read(struct restore *r, const InetSkEntry *m, struct soccr_conn *c)
+{
+	const struct stream *s = find(r, m->ino);
+	_cleanup_image_ struct image *img = NULL;
+	TcpStreamEntry *e;
+	int err;
+
+	if (s) {
+		err = fill(m, s->e, c);
+		if (!err) {
+			memcpy(c->inq, s->inq, c->inq_len);
+			memcpy(c->outq, s->outq, c->outq_len);
+		}
+		return err;
+	}
+	err = open_stream(r, m, &img, &e);
+	if (err)
+		return log_errno(err, "tcp-stream-%x.img", m->ino);
+	err = fill(m, e, c);
+	err = err ?: image_read_raw(img, c->inq, e->inq_len);
+	return err ?: image_read_raw(img, c->outq, e->outq_len);
 }
 
 int tcp_stream_unread(struct restore *r, const InetSkEntry *m, char **bytes)
