@@ -59,7 +59,7 @@ static size_t threads_wanted(size_t n)
 	cpu_set_t set;
 	size_t cpus = sched_getaffinity(0, sizeof(set), &set) ? 1 : (size_t)CPU_COUNT(&set), wanted;
 
-	wanted = MIN(cpus - 1, n / 2);
+	wanted = MIN(cpus - 1, n / 4); /* starting one takes as long as some jobs */
 	return MIN(wanted, (size_t)MAX_THREADS);
 }
 

@@ -26,12 +26,15 @@ KILLED = -signal.SIGKILL
 class Victim:
     """Three connections inside, three to the outside, and what is known of them before any tool comes."""
 
-    def __init__(self, s, method=None):
+    def __init__(self, s, method=None, more=0):
         self.s = s
         self.crius = False
         s.method = ["--network-lock", method] if method else []
         start(s, inside=3)
         self.streams = Streams(s, 3, most=4000, pause=0.001)
+        self.more = [connect(s) for _ in range(more)]
+        for c in self.more:
+            exchange(c)
         self.flows("at first")
         self.sockets = {p: sockets_of(p) for p in tree(s.pid)}
         self.others = ruleset()
@@ -177,6 +180,12 @@ def points_of_a_restore(s):
 @scenario
 def random_instants(s):
     at_random(Victim(s), KILLS)
+
+
+@scenario
+def random_instants_of_many(s):
+    """So many connections that several threads read them."""
+    at_random(Victim(s, more=100), KILLS // 2)
 
 
 @scenario
