@@ -63,9 +63,10 @@ static void wait_change(const struct frozen *z, int fd, unsigned round, int64_t 
 {
 	struct pollfd p = { .fd = fd, .events = POLLPRI };
 	struct timespec pause = { .tv_nsec = (50L << MIN(round, 7U)) * 1000 };
+	int64_t left = deadline - freezer_now_ms();
 
 	if (z->v2)
-		poll(&p, 1, (int)MAX(deadline - freezer_now_ms(), 0));
+		poll(&p, 1, (int)MAX(left, 0));
 	else
 		nanosleep(&pause, NULL);
 }

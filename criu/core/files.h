@@ -12,4 +12,7 @@
 /* Raises the tool's own soft limit of open files to its hard one; tasks get theirs from the images. */
 void files_raise_limit(void);
 
+/* How many descriptors may be held only to be faster: an eighth of what the tool may have open. */
+size_t files_spare(void);
+
 #endif

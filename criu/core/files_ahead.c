@@ -4,11 +4,12 @@
 #include <sys/syscall.h>
 
 #include "core/dump.h"
+#include "core/files.h"
 #include "core/files_ahead.h"
 #include "core/log.h"
 #include "core/team.h"
 
-/* So many at a time, and so many times ahead: few enough that the tool's own limit of open files does not matter. */
+/* So many at a time, and at most so many times ahead. */
 #define PER_JOB    8
 #define JOBS_AHEAD 10
 #define ROOM       ((JOBS_AHEAD + 1) * PER_JOB)
@@ -58,6 +59,7 @@ static void look_job(void *arg, size_t job)
 struct files_ahead *files_ahead_start(const struct task *t, const int *numbers, size_t n)
 {
 	struct files_ahead *a = malloc(sizeof(*a));
+	size_t ahead = MIN((size_t)JOBS_AHEAD, files_spare() / PER_JOB);
 
 	if (!a) {
 		log_errno(-ENOMEM, "memory for descriptors");
@@ -67,7 +69,8 @@ struct files_ahead *files_ahead_start(const struct task *t, const int *numbers, 
 	a->numbers = numbers;
 	a->n = n;
 	a->taken = 0;
-	a->team = team_start((n + PER_JOB - 1) / PER_JOB, JOBS_AHEAD, look_job, a);
+	/* Where descriptors are scarce, none is held before its turn. */
+	a->team = ahead ? team_start((n + PER_JOB - 1) / PER_JOB, ahead, look_job, a) : NULL;
 	return a;
 }
 
@@ -80,6 +83,10 @@ static void drop(struct looked *l)
 
 struct looked *files_ahead_next(struct files_ahead *a, size_t i)
 {
+	if (!a->team) {
+		a->room[0] = (struct looked) { .fd = -1 };
+		return &a->room[0];
+	}
 	if (i)
 		drop(&a->room[(i - 1) % ROOM]);
 	if (i % PER_JOB == 0)
@@ -94,8 +101,8 @@ void files_ahead_end(struct files_ahead *a)
 
 	if (!a)
 		return;
-	begun = MIN(team_end(a->team) * PER_JOB, a->n);
-	for (size_t i = a->taken ? a->taken - 1 : 0; i < begun; i++)
+	begun = team_end(a->team) * PER_JOB;
+	for (size_t i = a->taken ? a->taken - 1 : 0; i < MIN(begun, a->n); i++)
 		drop(&a->room[i % ROOM]);
 	free(a);
 }

@@ -81,6 +81,13 @@ void files_raise_limit(void)
 	}
 }
 
+size_t files_spare(void)
+{
+	struct rlimit l;
+
+	return getrlimit(RLIMIT_NOFILE, &l) ? 0 : (size_t)MIN(l.rlim_cur, 1U << 20) / 8;
+}
+
 uint32_t files_new_id(struct dump *d)
 {
 	return ++table_of(d)->last_id;

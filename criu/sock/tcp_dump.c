@@ -323,7 +323,7 @@ static void read_job(void *arg, size_t job)
 	struct arena *a = t->arenas[job] = arena_new();
 
 	for (size_t i = job * PER_JOB; i < MIN(t->n, (job + 1) * PER_JOB); i++)
-		t->conns[i].err = a ? read_one(d, a, &t->conns[i]) : -ENOMEM;
+		t->conns[i].err = a ? read_one(d, a, &t->conns[i]) : log_errno(-ENOMEM, "memory for connections");
 }
 
 /* What came out of a job, written or not. */
@@ -354,7 +354,7 @@ static int read_all(struct dump *d, const struct fd_kind *kind)
 	int err = 0;
 
 	t->arenas = arena_array(d->arena, struct arena *, n);
-	team = team_start(n, JOBS_AHEAD, read_job, d);
+	team = team_start(n, MIN(JOBS_AHEAD, files_spare() / PER_JOB), read_job, d);
 	for (; !err && done < n; done++) {
 		team_wait(team, done);
 		err = end_job(d, done, kind, 0);
