@@ -4,6 +4,7 @@
 
 #include "common.h"
 #include "core/ipt_run.h"
+#include "core/log.h"
 #include "core/run_program.h"
 
 #define WAIT "10" /* seconds for the lock that runs of iptables have among themselves */
@@ -40,11 +41,6 @@ static int run(const char *const *argv, FILE *in, FILE *out, int held)
 	return ret;
 }
 
-const char *ipt_save_program(int which)
-{
-	return save_programs[which];
-}
-
 const char *ipt_restore_program(int which)
 {
 	return restore_programs[which];
@@ -71,4 +67,31 @@ int ipt_feed(int which, FILE *rules, int held, char said[200])
 	if (ret && fgets(said, 200, out))
 		said[strcspn(said, "\n")] = 0;
 	return ret > 0 ? -EIO : ret;
+}
+
+static int look(int which, const char *table, ipt_find find, const void *arg, bool remove, const char *what)
+{
+	_cleanup_text_ FILE *saved = ipt_text();
+	_cleanup_text_ FILE *rules = ipt_text();
+	char said[200] = "";
+	int ret;
+
+	if (!saved || !rules)
+		return log_errno(-errno, "memory for what %s says", save_programs[which]);
+	ret = ipt_save(which, table, saved);
+	if (ret) { /* not installed, no such tables: nothing of ours in them */
+		log_debug("%s ended with %d", save_programs[which], ret);
+		return 0;
+	}
+	if (!find(saved, which, arg, rules))
+		return 0;
+	ret = remove ? ipt_feed(which, rules, -1, said) : 0;
+	return ret ? log_errno(ret, "removing %s by %s: %s", what, restore_programs[which], said) : 1;
+}
+
+int ipt_look(const char *table, ipt_find find, const void *arg, bool remove, const char *what)
+{
+	int v4 = look(0, table, find, arg, remove, what), v6 = look(1, table, find, arg, remove, what);
+
+	return v4 < 0 ? v4 : v6 < 0 ? v6 : v4 || v6;
 }

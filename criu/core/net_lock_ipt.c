@@ -165,8 +165,9 @@ static bool is_jump(const char *line, char of[3][40])
  * Writes what removes our chains, as they stand in the tables now: others may have changed or emptied theirs. Whether
  * there are any.
  */
-static bool put_removal(FILE *tables, const char *key, FILE *rules)
+static bool find(FILE *tables, int which, const void *arg, FILE *rules)
 {
+	const char *key = arg;
 	struct section s = { 0 };
 	char line[1024], of[3][40];
 	bool found = false;
@@ -197,51 +198,21 @@ static bool put_removal(FILE *tables, const char *key, FILE *rules)
 	return found;
 }
 
-/* Whether a family has our chains; removes them where `remove`. 1, 0 or a negative errno (logged). */
-static int look(int which, const char *key, bool remove)
-{
-	_cleanup_text_ FILE *table = ipt_text();
-	_cleanup_text_ FILE *rules = ipt_text();
-	char said[200] = "";
-	int ret;
-
-	if (!table || !rules)
-		return log_errno(-errno, "memory for what %s says", ipt_save_program(which));
-	ret = ipt_save(which, NULL, table);
-	if (ret == -ENOENT)
-		return 0;
-	if (ret) { /* no such tables: no such chains */
-		log_debug("%s ended with %d", ipt_save_program(which), ret);
-		return 0;
-	}
-	if (!put_removal(table, key, rules))
-		return 0;
-	ret = remove ? ipt_feed(which, rules, -1, said) : 0;
-	return ret ? log_errno(ret, "removing the network lock by %s: %s", ipt_restore_program(which), said) : 1;
-}
-
-static int look_both(const char *name, bool remove)
+static int look(const char *name, bool remove)
 {
 	char key[KEY_ROOM + 1];
-	int v4, v6;
 
-	if (key_of(name, key))
-		return 0;
-	v4 = look(0, key, remove);
-	v6 = look(1, key, remove);
-	if (v4 < 0 || v6 < 0)
-		return v4 < 0 ? v4 : v6;
-	return v4 || v6;
+	return key_of(name, key) ? 0 : ipt_look(NULL, find, key, remove, "the network lock");
 }
 
 int ipt_lock_remove(const char *name)
 {
-	int found = look_both(name, true);
+	int found = look(name, true);
 
 	return found > 0 ? 0 : found ?: -ENOENT;
 }
 
 int ipt_lock_there(const char *name)
 {
-	return look_both(name, false);
+	return look(name, false);
 }
