@@ -4,6 +4,7 @@
  * shown no new one: then it cannot make threads or children any more, and its children are looked up. When all are
  * closed, the children are looked up once more: tasks that were not stopped yet may have left theirs to a subreaper.
  */
+#include <sched.h>
 #include <string.h>
 #include <time.h>
 
@@ -66,15 +67,21 @@ static bool must_wait(const struct freezer *f, const struct proc *p, int fd, pid
 	return proc_read(fd, path, &text, NULL) || strstr(text, "signal_stop") || !strcmp(text, "0");
 }
 
-/* -ESRCH when there is nothing any more. */
+/*
+ * -ESRCH when there is nothing any more. One that is just being removed may be a leader whose id another thread has by
+ * now.
+ */
 static int look_at(struct proc *p, int fd, struct proc_stat *st)
 {
-	int err = fd < 0 ? fd : read_proc_stat(fd, p->pid, st);
+	int err;
 
+	do {
+		err = fd < 0 ? fd : read_proc_stat(fd, p->pid, st);
+	} while (!err && st->state == 'X' && sched_yield() == 0);
 	if (err)
 		return err == -ENOENT ? -ESRCH : err;
 	memcpy(p->comm, st->comm, sizeof(p->comm));
-	return st->state == 'X' ? -ESRCH : 0;
+	return 0;
 }
 
 static int seize_new(struct freezer *f, struct proc *p, int fd, bool leader_dead, size_t *fresh)
@@ -145,9 +152,14 @@ static bool is_plain_zombie(const struct proc *p, int64_t num_threads)
 /* All threads that there are stand still, or there are none. */
 static int close_proc(struct freezer *f, struct proc *p, int fd, const struct proc_stat *st)
 {
-	size_t stopped = count_stopped(p);
 	const struct seized *leader = leader_of(p);
+	bool news = false;
+	size_t stopped;
+	int err = seize_check(f, p, st->state == 'Z', &news);
 
+	if (err || news)
+		return err;
+	stopped = count_stopped(p);
 	if (st->state != 'Z') {
 		if (!leader || leader->state != SEIZED_STOPPED)
 			return 0; /* the next round sees what has become of it */
@@ -382,6 +394,8 @@ int freeze_tree(const struct options *o, struct guardian *g, struct arena *a, pi
 	*tree = (struct tree) { 0 };
 	f.deadline = freezer_now_ms() + f.timeout * 1000LL;
 	if (!err)
+		err = seize_watch(&f);
+	if (!err)
 		err = add_proc(&f, root, NULL);
 	if (!err && o->freeze_cgroup)
 		err = cgroup_freeze(o->freeze_cgroup, g, a, f.deadline, &tree->frozen);
@@ -397,5 +411,6 @@ int freeze_tree(const struct options *o, struct guardian *g, struct arena *a, pi
 		cgroup_settle(tree->frozen, false);
 		*tree = (struct tree) { 0 };
 	}
+	seize_unwatch(&f);
 	return err;
 }

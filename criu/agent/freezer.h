@@ -4,6 +4,7 @@
 #define CRIU_AGENT_FREEZER_H
 
 #include "agent/freeze.h"
+#include "agent/seize_call.h"
 #include "core/table.h"
 
 struct proc;
@@ -50,6 +51,7 @@ struct freezer {
 	struct seized *by_tid;
 	struct seized *pending;
 	bool frozen; /* by the cgroup's freezer, at this moment */
+	struct seize_watch watch;
 };
 
 int64_t freezer_now_ms(void);
@@ -61,6 +63,13 @@ int64_t freezer_now_ms(void);
  * it is now traced. 0 also when it is gone; a negative errno (logged) when it cannot be traced.
  */
 int seize_thread(struct freezer *f, struct proc *p, pid_t tid, bool *fresh);
+
+/*
+ * Looks again at what is known of a process's threads: one that calls execve() ends all others and takes over the id of
+ * the leader (leader_dead says whether that is a zombie now), and anybody may kill. *news is set when something was not
+ * as it was known; then the process is to be looked at once more. A negative errno (logged).
+ */
+int seize_check(struct freezer *f, struct proc *p, bool leader_dead, bool *news);
 
 /* Waits for all that is pending. A negative errno (logged, with each thread that does not stop and why) at the
  * deadline. */

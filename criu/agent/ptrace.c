@@ -56,6 +56,13 @@ int ptrace_detach(pid_t tid, int sig)
 	return request(PTRACE_DETACH, tid, 0, (unsigned long)sig);
 }
 
+bool ptrace_is_stopped(pid_t tid)
+{
+	unsigned long message;
+
+	return request(PTRACE_GETEVENTMSG, tid, 0, (unsigned long)&message) == 0;
+}
+
 int ptrace_get_sigmask(pid_t tid, uint64_t *mask)
 {
 	return request(PTRACE_GETSIGMASK, tid, KERNEL_SIGSET_SIZE, (unsigned long)mask);

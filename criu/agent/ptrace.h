@@ -16,6 +16,7 @@ int ptrace_cont(pid_t tid, int sig);
 int ptrace_to_syscall(pid_t tid); /* PTRACE_SYSCALL: on to the next entry to or exit from a system call */
 int ptrace_listen(pid_t tid);
 int ptrace_detach(pid_t tid, int sig);
+bool ptrace_is_stopped(pid_t tid); /* it is traced by this thread, and in a stop */
 int ptrace_get_sigmask(pid_t tid, uint64_t *mask);
 int ptrace_set_sigmask(pid_t tid, uint64_t mask);
 

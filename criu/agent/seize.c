@@ -15,7 +15,7 @@
 #define table_arena (f->arena)
 
 /* How long to wait for one stop before looking at what the thread does. */
-#define SLICE_MS    50
+#define SLICE_MS    2
 
 /* How often SEIZE is tried without a reason why it should be forbidden. */
 #define SEIZE_TRIES 10
@@ -136,6 +136,18 @@ static int wait_stop(struct seized *s, int timeout_ms)
 	}
 }
 
+/* A stop that was there without waiting. */
+static int stopped_already(struct freezer *f, struct seized *s, int status)
+{
+	bool stopped;
+	int err = take_stop(s, status, &stopped);
+
+	s->state = SEIZED_STOPPED;
+	if (!err && !stopped)
+		push_pending(f, s);
+	return err;
+}
+
 /*
  * A task under job control stop comes to its ptrace stop by SEIZE alone, and before SEIZE returns; an interrupt would
  * queue a second stop.
@@ -143,22 +155,14 @@ static int wait_stop(struct seized *s, int timeout_ms)
 static int interrupt(struct freezer *f, struct seized *s)
 {
 	int status, err = ptrace_wait(s->tid, 0, &status);
-	bool stopped;
 
-	if (!err) {
-		err = take_stop(s, status, &stopped);
-		s->state = SEIZED_STOPPED;
-		if (!err && !stopped)
-			push_pending(f, s);
-		return err;
+	if (!err)
+		return stopped_already(f, s, status);
+	if (err == -ETIMEDOUT) {
+		err = ptrace_interrupt(s->tid);
+		push_pending(f, s);
 	}
-	if (err == -ESRCH || err == -ECHILD)
-		return 0;
-	if (err != -ETIMEDOUT)
-		return err;
-	err = ptrace_interrupt(s->tid);
-	push_pending(f, s);
-	return err == -ESRCH ? 0 : err;
+	return err == -ESRCH || err == -ECHILD ? 0 : err;
 }
 
 /*
@@ -168,11 +172,13 @@ static int interrupt(struct freezer *f, struct seized *s)
 static int try_seize(struct freezer *f, const struct proc *p, pid_t tid, bool *ours)
 {
 	for (int tries = 0;; tries++) {
-		int err = ptrace_seize(tid, 0);
+		int err = seize_call(f, p, tid);
 
 		*ours = !err;
 		if (!err || err == -ESRCH)
 			return 0;
+		if (err == -ETIMEDOUT)
+			return err;
 		if (err != -EPERM)
 			return log_errno(err, "pid %d (%s): seizing thread %d", p->pid, p->comm, tid);
 		err = not_permitted(f, p, tid, tries >= SEIZE_TRIES, ours);
@@ -196,6 +202,39 @@ int seize_thread(struct freezer *f, struct proc *p, pid_t tid, bool *fresh)
 	*fresh = true;
 	err = interrupt(f, s);
 	return err ? log_errno(err, "pid %d (%s): interrupting thread %d", p->pid, p->comm, tid) : 0;
+}
+
+/* A look at one that had stopped; *news when it is not as it was. */
+static int check_stop(struct freezer *f, struct seized *s, bool *news)
+{
+	int status, err = ptrace_wait(s->tid, 0, &status);
+
+	if (err == -ETIMEDOUT && ptrace_is_stopped(s->tid))
+		return 0;
+	*news = true;
+	if (!err)
+		return stopped_already(f, s, status);
+	s->state = SEIZED_GONE;
+	return err == -ETIMEDOUT || err == -ESRCH || err == -ECHILD ? 0 : err;
+}
+
+int seize_check(struct freezer *f, struct proc *p, bool leader_dead, bool *news)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < p->n_threads; i++) {
+		struct seized *s = p->threads[i];
+
+		if (s->state == SEIZED_STOPPED) {
+			err = check_stop(f, s, news);
+		} else if (s->state == SEIZED_DEAD_LEADER && !leader_dead) {
+			s->state = SEIZED_GONE;
+			*news = true;
+		}
+		if (err)
+			log_errno(err, "pid %d (%s): looking at thread %d again", p->pid, p->comm, s->tid);
+	}
+	return err;
 }
 
 /* ---- why does it not stop? ---- */
@@ -273,6 +312,27 @@ static bool is_dead_leader(const struct seized *s)
 	return s->tid == s->proc->pid && proc_stat_of(s->tid, &st) == 0 && st.state == 'Z';
 }
 
+/* Its id may have passed to one that we have not seized. */
+static bool is_ours(const struct freezer *f, const struct seized *s)
+{
+	_cleanup_close_ int fd = proc_open(s->proc->pid);
+	struct proc_status status;
+
+	return fd >= 0 && read_proc_status(fd, s->tid, NULL, &status) == 0 && status.tracer == f->self;
+}
+
+/*
+ * execve() waits until the threads that it has killed are gone, and forgets an interrupt of before (zap_other_threads()
+ * in kernel/signal.c). A second one that was not needed does no harm: its stop is passed over when the thread runs.
+ */
+static int urge(struct seized *s)
+{
+	int err = ptrace_interrupt(s->tid);
+
+	reap_dead(s->proc);
+	return err == -ESRCH ? 0 : err;
+}
+
 /* 1: not yet. */
 static int wait_one(struct freezer *f, struct seized *s)
 {
@@ -285,11 +345,13 @@ static int wait_one(struct freezer *f, struct seized *s)
 		s->state = SEIZED_GONE;
 	else if (err == -ETIMEDOUT && is_dead_leader(s))
 		s->state = SEIZED_DEAD_LEADER;
-	else if (err == -ETIMEDOUT)
-		return 1;
-	else
+	else if (err != -ETIMEDOUT)
 		return log_errno(err, "pid %d (%s): waiting for thread %d to stop", s->proc->pid, s->proc->comm,
 		                 s->tid);
+	else if (!is_ours(f, s))
+		s->state = SEIZED_GONE;
+	else
+		return urge(s) ?: 1;
 	return 0;
 }
 
@@ -336,7 +398,8 @@ void seize_release(struct freezer *f)
 			continue;
 		if (s->state == SEIZED_PENDING && ptrace_wait(s->tid, 0, &status) == 0 && !stop_event(status))
 			sig = WSTOPSIG(status);
-		ptrace_detach(s->tid, sig);
+		if (ptrace_detach(s->tid, sig))
+			reap_dead(s->proc);
 		s->state = SEIZED_GONE;
 	}
 	f->pending = NULL;

@@ -7,6 +7,7 @@
  * zdtm: iters 2
  */
 #include <sched.h>
+#include <sys/wait.h>
 
 #include "zdtm.h"
 
@@ -66,6 +67,6 @@ int main(void)
 	zdtm_check(n > 5 && !memcmp(link, "ipc:[", 5), "what the link says");
 	/* In the namespace flavour it belongs to another user namespace. */
 	zdtm_check(geteuid() || !setns(fd[5], CLONE_NEWUTS) || errno == EPERM, "entering: %s", strerror(errno));
-	kill(kid, SIGKILL);
+	zdtm_check(!kill(kid, SIGKILL) && waitpid(kid, NULL, 0) == kid, "the end of the child");
 	zdtm_pass();
 }
