@@ -17,6 +17,9 @@
 
 #define TIMEOUT_DEFAULT 10 /* s; as in CRIU */
 
+/* So often /proc must say in a row that a process is gone. */
+#define GONE_TRIES      4
+
 static int add_proc(struct freezer *f, pid_t pid, struct proc *parent)
 {
 	struct proc *p;
@@ -68,20 +71,28 @@ static bool must_wait(const struct freezer *f, const struct proc *p, int fd, pid
 }
 
 /*
- * -ESRCH when there is nothing any more. One that is just being removed may be a leader whose id another thread has by
- * now.
+ * Opens /proc/PID and reads the state of its leader. -ESRCH when there is nothing any more: while a thread takes over
+ * the leader's id, /proc may show the old one on its way out (no threads), or nothing, once.
  */
-static int look_at(struct proc *p, int fd, struct proc_stat *st)
+static int look_at(pid_t pid, int *fdp, struct proc_stat *st)
 {
-	int err;
+	int err = -ESRCH;
 
-	do {
-		err = fd < 0 ? fd : read_proc_stat(fd, p->pid, st);
-	} while (!err && st->state == 'X' && sched_yield() == 0);
-	if (err)
-		return err == -ENOENT ? -ESRCH : err;
-	memcpy(p->comm, st->comm, sizeof(p->comm));
-	return 0;
+	for (int gone = 0; gone < GONE_TRIES;) {
+		_cleanup_close_ int fd = proc_open(pid);
+
+		err = fd < 0 ? fd : read_proc_stat(fd, pid, st);
+		if (!err && st->state != 'X' && st->num_threads > 0) {
+			*fdp = fd;
+			fd = -1;
+			return 0;
+		}
+		if (err && err != -ENOENT && err != -ESRCH)
+			return err;
+		gone += err != 0;
+		sched_yield();
+	}
+	return -ESRCH;
 }
 
 static int seize_new(struct freezer *f, struct proc *p, int fd, bool leader_dead, size_t *fresh)
@@ -178,10 +189,10 @@ static int close_proc(struct freezer *f, struct proc *p, int fd, const struct pr
 /* One look at a process; *fresh counts threads that were seized by it. */
 static int scan_proc(struct freezer *f, struct proc *p, size_t *fresh)
 {
-	_cleanup_close_ int fd = proc_open(p->pid);
+	_cleanup_close_ int fd = -1;
 	struct proc_stat st;
 	size_t mine = 0;
-	int err = look_at(p, fd, &st);
+	int err = look_at(p->pid, &fd, &st);
 
 	if (err == -ESRCH) {
 		p->gone = true;
@@ -189,6 +200,7 @@ static int scan_proc(struct freezer *f, struct proc *p, size_t *fresh)
 	}
 	if (err)
 		return log_errno(err, "pid %d: reading its state", p->pid);
+	memcpy(p->comm, st.comm, sizeof(p->comm));
 	err = seize_new(f, p, fd, st.state == 'Z', &mine);
 	*fresh += mine;
 	if (err)
@@ -281,15 +293,17 @@ static int seize_frozen(struct freezer *f, struct frozen *z)
 
 static int check_root(pid_t root)
 {
-	_cleanup_close_ int fd = proc_open(root);
-	struct proc_status status;
+	_cleanup_close_ int fd = -1;
+	struct proc_status status = { 0 };
 	struct proc_stat st;
-	int err = fd < 0 ? fd : read_proc_stat(fd, 0, &st);
+	int err = look_at(root, &fd, &st);
 
-	if (!err)
-		err = read_proc_status(fd, 0, NULL, &status);
+	for (int tries = 0; !err && !status.tgid && tries < GONE_TRIES; tries++)
+		read_proc_status(fd, 0, NULL, &status);
+	if (!err && !status.tgid)
+		err = -ESRCH;
 	if (err)
-		return log_errno(err == -ENOENT ? -ESRCH : err, "pid %d", root);
+		return log_errno(err, "pid %d", root);
 	if (status.tgid != root)
 		return log_errno(-EINVAL, "pid %d (%s) is a thread of process %d; give that", root, st.comm,
 		                 status.tgid);
