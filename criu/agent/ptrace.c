@@ -16,6 +16,9 @@
  */
 #define WAIT_SLICE_MS      10
 
+/* How long one that has been killed may take to end. */
+#define DYING_MS           1000
+
 static int request(long what, pid_t tid, unsigned long addr, unsigned long data)
 {
 	return ptrace((enum __ptrace_request)what, tid, addr, data) < 0 ? -errno : 0;
@@ -144,4 +147,14 @@ int ptrace_wait(pid_t tid, int timeout_ms, int *status)
 	err = wait_until(tid, now_ms() + timeout_ms, &chld, status);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return MIN(err, 0);
+}
+
+int ptrace_let_go(pid_t tid, bool leader)
+{
+	int status, err = ptrace_detach(tid, 0);
+
+	if (err == -ESRCH && !leader)
+		while (ptrace_wait(tid, DYING_MS, &status) == 0)
+			;
+	return err == -ESRCH ? 0 : err;
 }

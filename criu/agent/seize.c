@@ -394,12 +394,13 @@ void seize_release(struct freezer *f)
 	{
 		int status, sig = 0;
 
-		if (s->state == SEIZED_GONE)
-			continue;
-		if (s->state == SEIZED_PENDING && ptrace_wait(s->tid, 0, &status) == 0 && !stop_event(status))
-			sig = WSTOPSIG(status);
-		if (ptrace_detach(s->tid, sig))
-			reap_dead(s->proc);
+		if (s->state == SEIZED_STOPPED)
+			ptrace_let_go(s->tid, s->tid == s->proc->pid);
+		if (s->state == SEIZED_PENDING) {
+			if (ptrace_wait(s->tid, 0, &status) == 0 && !stop_event(status))
+				sig = WSTOPSIG(status);
+			ptrace_detach(s->tid, sig);
+		}
 		s->state = SEIZED_GONE;
 	}
 	f->pending = NULL;

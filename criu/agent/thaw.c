@@ -20,9 +20,9 @@ static int detach(struct task *t)
 	int err = 0;
 
 	for (size_t i = 0; i < t->n_threads; i++) {
-		int one = ptrace_detach(t->threads[i].tid, 0);
+		int one = ptrace_let_go(t->threads[i].tid, i == 0);
 
-		if (one && one != -ESRCH && !err)
+		if (one && !err)
 			err = log_errno(one, "%s: letting it go", thread_name(&t->threads[i]));
 	}
 	return err;
