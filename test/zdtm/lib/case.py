@@ -8,10 +8,11 @@ import subprocess
 import tempfile
 import time
 
-from snapshot import children, state_of, status_of, text, tree
+from snapshot import children, state_of, status_of, text, threads, tree
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LONG = 60  # seconds, for what comes at once on an idle machine: only what hangs takes longer
+ENDING = 5  # for what has been killed
 DRIVE = 300  # for all that a driver does
 
 
@@ -91,13 +92,6 @@ def alive(pid):
     if state != "Z":
         return state not in ("gone", "X")
     return len(threads(pid)) > 1
-
-
-def threads(pid):
-    try:
-        return os.listdir("/proc/%d/task" % pid)
-    except OSError:
-        return []
 
 
 def guardians():
@@ -271,8 +265,10 @@ class Case:
         wait_for(lambda: self.kill_tree(self.others()) or not self.others())
         return first
 
-    def end(self, keep):
-        """Ends what is left of ours; returns what should not have been left."""
+    def end(self, keep, passed):
+        """Ends what is left of ours; returns what should not have been left: what was killed may take a moment to end."""
+        if passed:
+            wait_for(lambda: not self.others(), ENDING)
         names = {p: text("/proc/%d/cmdline" % p).replace("\0", " ").strip() or text("/proc/%d/comm" % p).strip()
                  for p in self.others()}
         self.kill_all()

@@ -28,14 +28,22 @@ def link(path):
         return "(%s)" % e.strerror
 
 
-def children(pid):
-    out = []
+def threads(pid):
     try:
-        for tid in os.listdir("/proc/%d/task" % pid):
+        return os.listdir("/proc/%d/task" % pid)
+    except OSError:
+        return []
+
+
+def children(pid):
+    """Of all its threads; one that ends meanwhile has none any more, and hides nobody else's."""
+    out = []
+    for tid in threads(pid):
+        try:
             with open("/proc/%d/task/%s/children" % (pid, tid)) as f:
                 out += [int(p) for p in f.read().split()]
-    except OSError:
-        pass
+        except OSError:
+            pass
     return sorted(out)
 
 
