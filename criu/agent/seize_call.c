@@ -14,7 +14,10 @@
 #include "core/log.h"
 #include "uapi/sigevent_bits.h"
 
-#define TICK_MS 5
+#define TICK_MS     5
+
+/* Not SIGALRM: the alarm(2) of who executed the tool is to end it. */
+#define TICK_SIGNAL SIGRTMIN
 
 /* A tracer is given stops, too, whatever it asks for; those are left for others (WNOWAIT). */
 static bool is_dead(pid_t tid)
@@ -71,15 +74,17 @@ int seize_watch(struct freezer *f)
 	/* It may interrupt itself: nothing is to be unblocked after the jump. */
 	struct sigaction sa = { .sa_sigaction = tick, .sa_flags = SA_SIGINFO | SA_RESTART | SA_NODEFER };
 	struct itimerspec every = { .it_interval.tv_nsec = TICK_MS * 1000000L, .it_value.tv_nsec = TICK_MS * 1000000L };
-	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM, .sigev_value.sival_ptr = f };
+	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID,
+		               .sigev_signo = TICK_SIGNAL,
+		               .sigev_value.sival_ptr = f };
 	sigset_t set;
 
 	ev.sigev_notify_thread_id = f->self;
 	sigemptyset(&set);
-	sigaddset(&set, SIGALRM);
+	sigaddset(&set, TICK_SIGNAL);
 	if (timer_create(CLOCK_MONOTONIC, &ev, &f->watch.timer))
 		return log_errno(-errno, "a timer for seizing threads");
-	sigaction(SIGALRM, &sa, &f->watch.old_action);
+	sigaction(TICK_SIGNAL, &sa, &f->watch.old_action);
 	pthread_sigmask(SIG_UNBLOCK, &set, &f->watch.old_mask);
 	f->watch.on = true;
 	timer_settime(f->watch.timer, 0, &every, NULL);
@@ -93,6 +98,6 @@ void seize_unwatch(struct freezer *f)
 		return;
 	timer_delete(f->watch.timer);
 	pthread_sigmask(SIG_SETMASK, &f->watch.old_mask, NULL);
-	sigaction(SIGALRM, &f->watch.old_action, NULL);
+	sigaction(TICK_SIGNAL, &f->watch.old_action, NULL);
 	f->watch.on = false;
 }

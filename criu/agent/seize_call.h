@@ -21,7 +21,7 @@ struct seize_watch {
 	bool on;
 };
 
-/* Around all calls of seize_call(): a timer, by SIGALRM, of this thread alone. A negative errno (logged). */
+/* Around all calls of seize_call(): a timer, by SIGRTMIN, of this thread alone. A negative errno (logged). */
 int seize_watch(struct freezer *f);
 void seize_unwatch(struct freezer *f);
 
