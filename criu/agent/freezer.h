@@ -23,6 +23,7 @@ struct seized {
 	enum seized_state state;
 	int stop_signo; /* of a job control stop, else 0 */
 	bool had_children;
+	bool urged; /* it was interrupted once more */
 	struct seized *next_pending;
 	UT_hash_handle hh;
 };

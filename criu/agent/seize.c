@@ -104,12 +104,18 @@ static int go_on(pid_t tid, int sig)
 	return err == -ESRCH ? 0 : err; /* killed: the wait will say so */
 }
 
-/* A stop of a thread; true when it is the one that was waited for. */
+/*
+ * A stop of a thread; true when it is the one that was waited for. After a second interrupt another stop may be queued
+ * behind it, which would come when the thread runs the agent: it is let on to that one, at once.
+ */
 static int take_stop(struct seized *s, int status, bool *stopped)
 {
+	bool event = stop_event(status) == PTRACE_EVENT_STOP;
 	int sig = WSTOPSIG(status);
 
-	*stopped = stop_event(status) == PTRACE_EVENT_STOP;
+	*stopped = event && !s->urged;
+	if (event)
+		s->urged = false;
 	if (*stopped) {
 		s->stop_signo = sig == SIGTRAP ? 0 : sig;
 		return 0;
@@ -169,10 +175,13 @@ static int interrupt(struct freezer *f, struct seized *s)
  * *ours: it is traced by us now. Where nothing forbids it, EPERM was for a leader that another thread, calling
  * execve(), has done away with: that thread has its id now.
  */
-static int try_seize(struct freezer *f, const struct proc *p, pid_t tid, bool *ours)
+static int try_seize(struct freezer *f, struct seized *s, bool *ours)
 {
+	const struct proc *p = s->proc;
+
+	s->urged = false;
 	for (int tries = 0;; tries++) {
-		int err = seize_call(f, p, tid);
+		int err = seize_call(f, p, s->tid);
 
 		*ours = !err;
 		if (!err || err == -ESRCH)
@@ -180,8 +189,9 @@ static int try_seize(struct freezer *f, const struct proc *p, pid_t tid, bool *o
 		if (err == -ETIMEDOUT)
 			return err;
 		if (err != -EPERM)
-			return log_errno(err, "pid %d (%s): seizing thread %d", p->pid, p->comm, tid);
-		err = not_permitted(f, p, tid, tries >= SEIZE_TRIES, ours);
+			return log_errno(err, "pid %d (%s): seizing thread %d", p->pid, p->comm, s->tid);
+		err = not_permitted(f, p, s->tid, tries >= SEIZE_TRIES, ours);
+		s->urged = *ours; /* it has been interrupted, under its id of before */
 		if (err != -EAGAIN)
 			return err;
 	}
@@ -195,7 +205,7 @@ int seize_thread(struct freezer *f, struct proc *p, pid_t tid, bool *fresh)
 
 	if (s->state != SEIZED_GONE)
 		return 0;
-	err = try_seize(f, p, tid, &ours);
+	err = try_seize(f, s, &ours);
 	if (err || !ours)
 		return err;
 	s->stop_signo = 0;
@@ -212,6 +222,7 @@ static int check_stop(struct freezer *f, struct seized *s, bool *news)
 	if (err == -ETIMEDOUT && ptrace_is_stopped(s->tid))
 		return 0;
 	*news = true;
+	s->urged = true; /* under its id of before, maybe */
 	if (!err)
 		return stopped_already(f, s, status);
 	s->state = SEIZED_GONE;
@@ -323,14 +334,26 @@ static bool is_ours(const struct freezer *f, const struct seized *s)
 
 /*
  * execve() waits until the threads that it has killed are gone, and forgets an interrupt of before (zap_other_threads()
- * in kernel/signal.c). A second one that was not needed does no harm: its stop is passed over when the thread runs.
+ * in kernel/signal.c).
  */
 static int urge(struct seized *s)
 {
 	int err = ptrace_interrupt(s->tid);
 
+	s->urged = true;
 	reap_dead(s->proc);
 	return err == -ESRCH ? 0 : err;
+}
+
+/* One of the process is gone, or has the leader's id now, and may have been interrupted twice. */
+static void gone(struct freezer *f, struct seized *s)
+{
+	struct seized *leader;
+
+	s->state = SEIZED_GONE;
+	HASH_FIND_INT(f->by_tid, &s->proc->pid, leader);
+	if (leader)
+		leader->urged = true;
 }
 
 /* 1: not yet. */
@@ -342,7 +365,7 @@ static int wait_one(struct freezer *f, struct seized *s)
 	if (!err)
 		s->state = SEIZED_STOPPED;
 	else if (err == -ESRCH)
-		s->state = SEIZED_GONE;
+		gone(f, s);
 	else if (err == -ETIMEDOUT && is_dead_leader(s))
 		s->state = SEIZED_DEAD_LEADER;
 	else if (err != -ETIMEDOUT)
