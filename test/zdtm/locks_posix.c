@@ -87,6 +87,7 @@ static int sharer(void *arg)
 	zdtm_touch("shared");
 	zdtm_wait();
 	shows("sharer", b, "WRITE 4611686018427387904 EOF;");
+	zdtm_touch("looked");
 	while (access(zdtm_path("done"), F_OK))
 		zdtm_nap();
 	_exit(0);
@@ -149,6 +150,8 @@ int main(void)
 	zdtm_check(waitpid(waits, &status, WNOHANG) == 0, "the one who waits no longer does: %x", status);
 	zdtm_must(!set(wait_fd, F_UNLCK, 0, 0));
 	zdtm_check(waitpid(waits, &status, 0) == waits && !status, "the one who waits: %x", status);
+	while (access("looked", F_OK))
+		zdtm_nap();
 	close(dupe); /* which drops all locks of this table in the file */
 	shows("parent", a, "");
 	zdtm_touch("done");
