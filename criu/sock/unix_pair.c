@@ -55,6 +55,7 @@ static int bind_listener(struct restore *r, struct unix_listener *l, const struc
 {
 	struct sockaddr_un a;
 	socklen_t len = unix_address(&a, n->name, n->len);
+	int err;
 
 	l->fd = socket(AF_UNIX, (int)n->type | SOCK_CLOEXEC, 0);
 	if (l->fd < 0)
@@ -62,9 +63,12 @@ static int bind_listener(struct restore *r, struct unix_listener *l, const struc
 	l->hidden = n->name[0];
 	if (l->hidden)
 		return unix_bind_scratch(unix_restore_of(r), l->fd, n->name, n->len, &l->scratch);
-	if (bind(l->fd, (struct sockaddr *)&a, len))
-		return log_errno(-errno, "%s: binding a listener to its name for a while%s", n->text,
-		                 errno == EADDRINUSE ? ": another socket has this name now" : "");
+	do
+		err = bind(l->fd, (struct sockaddr *)&a, len) ? -errno : 0;
+	while (unix_free_soon(r, err));
+	if (err)
+		return log_errno(err, "%s: binding a listener to its name for a while%s", n->text,
+		                 err == -EADDRINUSE ? ": another socket has this name now" : "");
 	return 0;
 }
 

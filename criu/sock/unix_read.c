@@ -194,9 +194,9 @@ static const char *check_dgram_peer(struct restore *r, const struct usk *u)
 /*
  * A socket that lay in a queue which only sockets in queues lead to outlives its processes: the kernel finds it soon
  * after (net/unix/garbage.c; whenever a unix socket is closed, it looks). So a name that is taken may be free in a
- * moment; a second is enough for all of them.
+ * moment.
  */
-static bool may_be_free_soon(struct restore *r, int err)
+bool unix_free_soon(struct restore *r, int err)
 {
 	struct timespec t = { .tv_nsec = 10000000 };
 
@@ -220,7 +220,7 @@ static const char *check_file(struct restore *r, const struct usk *u)
 		return arena_printf(r->arena, "the folder of its socket file, %s: %s", dir, strerror(errno));
 	do
 		err = unix_taken(fd, base);
-	while (may_be_free_soon(r, err));
+	while (unix_free_soon(r, err));
 	if (!err || err == -ENOENT)
 		return NULL;
 	return arena_printf(r->arena, "%s/%s: %s", dir, base,
@@ -239,7 +239,7 @@ static const char *check_abstract(struct restore *r, const struct usk *u)
 		_cleanup_close_ int fd = socket(AF_UNIX, (int)u->m->type | SOCK_CLOEXEC, 0);
 
 		err = fd >= 0 && bind(fd, (struct sockaddr *)&a, len) ? -errno : 0;
-	} while (may_be_free_soon(r, err));
+	} while (unix_free_soon(r, err));
 	if (err == -EADDRINUSE)
 		return arena_printf(r->arena, "%s: another socket has this abstract name now", u->text);
 	return NULL;

@@ -61,6 +61,9 @@ struct unix_restore {
 
 struct unix_restore *unix_restore_of(struct restore *r);
 
+/* Whether to try a name again after err, -EADDRINUSE; then it has waited 10 ms, a second at most in all. */
+bool unix_free_soon(struct restore *r, int err);
+
 /* The rows' functions. */
 int unix_read_images(struct restore *r);
 int unix_check(struct restore *r, const void *msg, const char **why);

@@ -26,11 +26,24 @@ static int lost_name(const struct usk *u, const char *name, size_t len)
 	return 0;
 }
 
+static int name_sender(struct restore *r, const struct usk *u, int fd, const char *name, size_t len)
+{
+	struct sockaddr_un a;
+	socklen_t size = unix_address(&a, name, len);
+	int err;
+
+	do
+		err = bind(fd, (struct sockaddr *)&a, size) ? -errno : 0;
+	while (unix_free_soon(r, err));
+	if (err == -EADDRINUSE)
+		return lost_name(u, name, len);
+	return err ? log_errno(err, "%s: naming a sender", u->text) : 0;
+}
+
 /* A socket of ours with the name of the sender, connected to u. */
 static int temp_sender(struct restore *r, const struct usk *u, const char *name, size_t len)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_un a;
 	unsigned number;
 	int err = 0;
 
@@ -38,8 +51,8 @@ static int temp_sender(struct restore *r, const struct usk *u, const char *name,
 		return log_errno(-errno, "%s: a socket that sends to it", u->text);
 	if (len && name[0])
 		err = unix_bind_scratch(unix_restore_of(r), fd, name, len, &number);
-	else if (len && bind(fd, (struct sockaddr *)&a, unix_address(&a, name, len)))
-		err = errno == EADDRINUSE ? lost_name(u, name, len) : log_errno(-errno, "%s: naming a sender", u->text);
+	else if (len)
+		err = name_sender(r, u, fd, name, len);
 	if (!err)
 		err = connect_temp(r, u, &fd);
 	return err ?: move_fd(&fd);
