@@ -407,8 +407,7 @@ int freeze_tree(const struct options *o, struct guardian *g, struct arena *a, pi
 
 	*tree = (struct tree) { 0 };
 	f.deadline = freezer_now_ms() + f.timeout * 1000LL;
-	if (!err)
-		err = seize_watch(&f);
+	seize_watch(&f);
 	if (!err)
 		err = add_proc(&f, root, NULL);
 	if (!err && o->freeze_cgroup)

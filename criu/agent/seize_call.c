@@ -7,7 +7,6 @@
  */
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "agent/freezer.h"
 #include "agent/ptrace.h"
@@ -39,16 +38,28 @@ void reap_dead(const struct proc *p)
 	}
 }
 
+static void set_blocked(int how, sigset_t *old)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, TICK_SIGNAL);
+	pthread_sigmask(how, &set, old);
+}
+
+/* A call that it meets for the first time is none that waits. */
 static void tick(int sig, siginfo_t *info, void *context)
 {
 	struct freezer *f = info->si_code == SI_TIMER ? info->si_value.sival_ptr : NULL;
 	int saved = errno;
 
-	if (!f || !f->watch.seizing)
+	if (!f || !f->watch.seizing || f->watch.ticks++ == 0)
 		return;
 	reap_dead(f->watch.seizing);
-	if (freezer_now_ms() >= f->deadline)
+	if (freezer_now_ms() >= f->deadline) {
+		set_blocked(SIG_UNBLOCK, NULL); /* it is, in its handler, and a jump out leaves it so */
 		siglongjmp(f->watch.jump, 1);
+	}
 	errno = saved;
 }
 
@@ -63,32 +74,31 @@ int seize_call(struct freezer *f, const struct proc *p, pid_t tid)
 		                 "%u s (--timeout); does the file system of the program answer?",
 		                 p->pid, p->comm, f->timeout);
 	}
+	f->watch.ticks = 0;
 	f->watch.seizing = p;
 	err = ptrace_seize(tid, 0);
 	f->watch.seizing = NULL;
 	return err;
 }
 
-int seize_watch(struct freezer *f)
+void seize_watch(struct freezer *f)
 {
-	/* It may interrupt itself: nothing is to be unblocked after the jump. */
-	struct sigaction sa = { .sa_sigaction = tick, .sa_flags = SA_SIGINFO | SA_RESTART | SA_NODEFER };
+	struct sigaction sa = { .sa_sigaction = tick, .sa_flags = SA_SIGINFO | SA_RESTART };
 	struct itimerspec every = { .it_interval.tv_nsec = TICK_MS * 1000000L, .it_value.tv_nsec = TICK_MS * 1000000L };
 	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID,
 		               .sigev_signo = TICK_SIGNAL,
 		               .sigev_value.sival_ptr = f };
-	sigset_t set;
 
 	ev.sigev_notify_thread_id = f->self;
-	sigemptyset(&set);
-	sigaddset(&set, TICK_SIGNAL);
-	if (timer_create(CLOCK_MONOTONIC, &ev, &f->watch.timer))
-		return log_errno(-errno, "a timer for seizing threads");
+	/* RLIMIT_SIGPENDING counts timers, and who has no other to spare can do without. */
+	if (timer_create(CLOCK_MONOTONIC, &ev, &f->watch.timer)) {
+		log_debug("no timer for seizing threads: %s", strerror(errno));
+		return;
+	}
 	sigaction(TICK_SIGNAL, &sa, &f->watch.old_action);
-	pthread_sigmask(SIG_UNBLOCK, &set, &f->watch.old_mask);
+	set_blocked(SIG_UNBLOCK, &f->watch.old_mask);
 	f->watch.on = true;
 	timer_settime(f->watch.timer, 0, &every, NULL);
-	return 0;
 }
 
 /* A signal that is on its way comes when timer_delete() returns: it is this thread's, and not blocked. */

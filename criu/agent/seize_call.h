@@ -14,6 +14,7 @@ struct proc;
 
 struct seize_watch {
 	const struct proc *volatile seizing; /* NULL: no call is under way */
+	volatile unsigned ticks;             /* of the timer, during this call */
 	sigjmp_buf jump;
 	timer_t timer;
 	struct sigaction old_action;
@@ -21,8 +22,11 @@ struct seize_watch {
 	bool on;
 };
 
-/* Around all calls of seize_call(): a timer, by SIGRTMIN, of this thread alone. A negative errno (logged). */
-int seize_watch(struct freezer *f);
+/*
+ * Around all calls of seize_call(): a timer, by SIGRTMIN, of this thread alone. Where there is none to be had, a call
+ * may wait for longer.
+ */
+void seize_watch(struct freezer *f);
 void seize_unwatch(struct freezer *f);
 
 /* 0 or a negative errno. Logged is -ETIMEDOUT alone: the deadline has come while it waited for an execve(). */
