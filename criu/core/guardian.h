@@ -18,11 +18,9 @@ enum undo_type {
 	UNDO_NONE,
 	UNDO_UNLINK,      /* path: remove the file (unlinkat of an absolute path) */
 	UNDO_CGROUP_THAW, /* path: the freezer's file; text: what to write */
-	UNDO_WRITE,       /* path: a file; text: what to write into it */
 	UNDO_CALL,        /* call: a function of the tool's, with this entry (the guardian has the same text) */
 	UNDO_KILL,        /* pid (and its start time): a half-made task of a restore */
 	UNDO_IMAGES,  /* fd: an image directory; path: a name in it to remove, the integrity file and partial images */
-	UNDO_SHM,     /* addr: the id of a System V segment to remove */
 	FORWARD_CALL, /* as UNDO_CALL, after the commit */
 	FORWARD_KILL, /* pid and start time: after the commit, a task that must not run on */
 };

@@ -13,9 +13,6 @@
 #include "core/task_part.h"
 #include "fdinfo.pb-c.h"
 
-/* Where a row's function does its work; see ARCHITECTURE.md. */
-enum where { IN_TOOL, IN_NS, IN_TASK };
-
 /* ---- descriptors ---- */
 
 /* One descriptor of a task at dump, as the core found it. Everything is read once and handed round. */
@@ -91,8 +88,6 @@ struct fd_kind {
 	 */
 	int (*read_images)(struct restore *r);
 	int (*write_images)(struct dump *d);
-	enum where where;
-	const char *const *needs; /* names of kernel features (core/probe.h), NULL-terminated, or NULL */
 };
 
 /* The tables, in the order of kinds.h; NULL-terminated. */

@@ -66,27 +66,10 @@ struct feature_row {
 
 extern const struct feature_row feature_rows[FEATURE_COUNT];
 
-/* What was found, for the whole run; a bit for each feature. */
-struct probes {
-	uint64_t bits;
-};
-
-bool probe_has(const struct probes *p, enum feature feature);
-
 /* Tries one feature now; 0 or a negative errno (not logged). Forks for some; leaves nothing behind. */
 int probe_try(enum feature feature);
 
 /* Looks a feature up by name: its number, or -ENOENT. */
 int probe_by_name(const char *name);
-
-/*
- * All features, from the cache in /run if it is of this boot, this kernel, our user and our capabilities, else by
- * trying them all (some ms) and writing the cache. A cache that cannot be trusted, read or written is passed over.
- */
-void probes_load(struct probes *p);
-
-/* The same with a cache of any name (for tests). *cached: whether it came from there. */
-#define PROBE_CACHE "/run/criu.kdat"
-void probes_load_from(struct probes *p, const char *path, bool *cached);
 
 #endif

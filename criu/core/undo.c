@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -212,13 +211,9 @@ static int run_entry(const struct undo_log *log, const struct entry *e)
 		return remove_file(e->fd, path);
 	case UNDO_CGROUP_THAW:
 		return set_freezer(path, text);
-	case UNDO_WRITE:
-		return write_text(path, text);
 	case UNDO_CALL:
 	case FORWARD_CALL:
 		return run_call(log, e);
-	case UNDO_SHM:
-		return shmctl((int)e->addr, IPC_RMID, NULL) ? -errno : 0;
 	case UNDO_KILL:
 	case FORWARD_KILL:
 		return kill_same(e->pid, e->start_time);

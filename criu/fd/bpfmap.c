@@ -391,8 +391,6 @@ static int bpfmap_open(struct restore *r, const void *msg)
 	return err ?: move_fd(&fd);
 }
 
-static const char *const bpfmap_needs[] = { "bpf_maps", NULL };
-
 const struct fd_kind bpfmap_kind = {
 	.name = "BPF map",
 	.type = FD_TYPES__BPFMAP,
@@ -404,6 +402,4 @@ const struct fd_kind bpfmap_kind = {
 	.open = bpfmap_open,
 	.read_images = bpfmap_read_images,
 	.write_images = bpfmap_write_images,
-	.where = IN_TOOL,
-	.needs = bpfmap_needs,
 };

@@ -441,8 +441,6 @@ static int epoll_late(struct restore *r, const void *msg, int fd)
 	return err;
 }
 
-static const char *const epoll_needs[] = { "kcmp_epoll_tfd", NULL };
-
 const struct fd_kind epoll_kind = {
 	.name = "epoll",
 	.type = FD_TYPES__EVENTPOLL,
@@ -454,6 +452,4 @@ const struct fd_kind epoll_kind = {
 	.check = epoll_check,
 	.open = epoll_open,
 	.late = epoll_late,
-	.needs = epoll_needs,
-	.where = IN_TOOL,
 };

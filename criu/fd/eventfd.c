@@ -61,5 +61,4 @@ const struct fd_kind eventfd_kind = {
 	.match = eventfd_match,
 	.dump = eventfd_dump,
 	.open = eventfd_open,
-	.where = IN_TOOL,
 };

@@ -338,8 +338,6 @@ static int fanotify_late(struct restore *r, const void *msg, int fd)
 	return err;
 }
 
-static const char *const fanotify_needs[] = { "fhandles", NULL };
-
 const struct fd_kind fanotify_kind = {
 	.name = "fanotify",
 	.type = FD_TYPES__FANOTIFY,
@@ -351,6 +349,4 @@ const struct fd_kind fanotify_kind = {
 	.check = fanotify_check,
 	.open = fanotify_open,
 	.late = fanotify_late,
-	.needs = fanotify_needs,
-	.where = IN_TOOL,
 };

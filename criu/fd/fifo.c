@@ -142,5 +142,4 @@ const struct fd_kind fifo_kind = {
 	.late = fifo_late,
 	.read_images = fifo_read_images,
 	.write_images = fifo_write_images,
-	.where = IN_TOOL,
 };

@@ -206,8 +206,6 @@ static int inotify_late(struct restore *r, const void *msg, int fd)
 	return err;
 }
 
-static const char *const inotify_needs[] = { "inotify_setnextwd", "fhandles", NULL };
-
 const struct fd_kind inotify_kind = {
 	.name = "inotify",
 	.type = FD_TYPES__INOTIFY,
@@ -219,6 +217,4 @@ const struct fd_kind inotify_kind = {
 	.check = inotify_check,
 	.open = inotify_open,
 	.late = inotify_late,
-	.needs = inotify_needs,
-	.where = IN_TOOL,
 };

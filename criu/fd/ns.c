@@ -160,5 +160,4 @@ const struct fd_kind ns_kind = {
 	.dump = ns_dump,
 	.check = ns_check,
 	.open = ns_open,
-	.where = IN_TOOL,
 };

@@ -235,5 +235,4 @@ const struct fd_kind pidfd_kind = {
 	.dump = pidfd_dump,
 	.check = pidfd_check,
 	.open = pidfd_open,
-	.where = IN_TOOL,
 };

@@ -191,5 +191,4 @@ const struct fd_kind pipe_kind = {
 	.open = pipe_open,
 	.read_images = pipe_read_images,
 	.write_images = pipe_write_images,
-	.where = IN_TOOL,
 };

@@ -172,5 +172,4 @@ const struct fd_kind reg_kind = {
 	.collected = ghost_collected,
 	.read_images = reg_read_images,
 	.write_images = reg_write_images,
-	.where = IN_TOOL,
 };

@@ -49,5 +49,4 @@ const struct fd_kind signalfd_kind = {
 	.match = signalfd_match,
 	.dump = signalfd_dump,
 	.open = signalfd_open,
-	.where = IN_TOOL,
 };

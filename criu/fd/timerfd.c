@@ -231,8 +231,6 @@ static int timerfd_late(struct restore *r, const void *msg, int fd)
 	}
 }
 
-static const char *const timerfd_needs[] = { "timerfd", NULL };
-
 const struct fd_kind timerfd_kind = {
 	.name = "timerfd",
 	.type = FD_TYPES__TIMERFD,
@@ -243,6 +241,4 @@ const struct fd_kind timerfd_kind = {
 	.check = timerfd_check,
 	.open = timerfd_open,
 	.late = timerfd_late,
-	.where = IN_TOOL,
-	.needs = timerfd_needs,
 };

@@ -301,8 +301,6 @@ static int tun_open(struct restore *r, const void *msg)
 	return err ?: move_fd(&fd);
 }
 
-static const char *const tun_needs[] = { "tun", NULL };
-
 const struct fd_kind tun_kind = {
 	.name = "tun",
 	.type = FD_TYPES__TUNF,
@@ -312,6 +310,4 @@ const struct fd_kind tun_kind = {
 	.dump = tun_dump,
 	.check = tun_check,
 	.open = tun_open,
-	.where = IN_TOOL,
-	.needs = tun_needs,
 };

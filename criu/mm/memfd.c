@@ -434,5 +434,4 @@ const struct fd_kind memfd_kind = {
 	.open = memfd_open,
 	.read_images = memfd_read_images,
 	.write_images = memfd_write_images,
-	.where = IN_TOOL,
 };

@@ -560,5 +560,4 @@ const struct fd_kind inet_kind = {
 	.is_late = inet_is_late,
 	.read_images = inet_read_images,
 	.write_images = queue_write_images,
-	.where = IN_TOOL,
 };

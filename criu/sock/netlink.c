@@ -248,5 +248,4 @@ const struct fd_kind netlink_kind = {
 	.check = netlink_check,
 	.open = netlink_open,
 	.late = netlink_late,
-	.where = IN_TOOL,
 };

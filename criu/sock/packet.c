@@ -256,5 +256,4 @@ const struct fd_kind packet_kind = {
 	.check = packet_check,
 	.open = packet_open,
 	.late = packet_late,
-	.where = IN_TOOL,
 };

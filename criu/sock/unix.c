@@ -42,5 +42,4 @@ const struct fd_kind unix_kind = {
 	.prepare = unix_prepare,
 	.open = unix_open,
 	.late = unix_late,
-	.where = IN_TOOL,
 };

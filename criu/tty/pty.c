@@ -129,5 +129,4 @@ const struct fd_kind tty_kind = {
 	.open = tty_open,
 	.late = tty_late,
 	.read_images = tty_read_images,
-	.where = IN_TOOL,
 };

@@ -109,6 +109,19 @@ static int note(struct guardian *g, struct undo u)
 	return number;
 }
 
+static int undo_write(const struct undo *u)
+{
+	int fd = open(u->path, O_WRONLY | O_TRUNC);
+	ssize_t n = fd < 0 ? -1 : write(fd, u->text, strlen(u->text));
+
+	return n < 0 || close(fd) ? -errno : 0;
+}
+
+static int undo_shm(const struct undo *u)
+{
+	return shmctl((int)u->addr, IPC_RMID, NULL) ? -errno : 0;
+}
+
 /* Everything that can be undone, noted and done. */
 static void change(struct guardian *g, int numbers[7], enum at at, bool forward)
 {
@@ -116,7 +129,7 @@ static void change(struct guardian *g, int numbers[7], enum at at, bool forward)
 	char name[] = "image", written[] = "before";
 
 	numbers[0] = note(g, (struct undo) { .type = UNDO_UNLINK, .path = file });
-	numbers[1] = note(g, (struct undo) { .type = UNDO_WRITE, .path = state_file, .text = written });
+	numbers[1] = note(g, (struct undo) { .type = UNDO_CALL, .call = undo_write, .fd = -1, .path = state_file, .text = written });
 	numbers[2] = note(g, (struct undo) { .type = UNDO_IMAGES, .fd = dir_fd, .path = name });
 	memset(name, 'x', sizeof(name) - 1); /* the log has copies */
 	memset(written, 'x', sizeof(written) - 1);
@@ -127,7 +140,7 @@ static void change(struct guardian *g, int numbers[7], enum at at, bool forward)
 	                                     .pid = shared->innocent,
 	                                     .start_time = shared->victim_start + 1000 });
 	shared->shm = shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600);
-	numbers[5] = note(g, (struct undo) { .type = UNDO_SHM, .addr = (uint64_t)shared->shm });
+	numbers[5] = note(g, (struct undo) { .type = UNDO_CALL, .call = undo_shm, .fd = -1, .addr = (uint64_t)shared->shm });
 	numbers[6] = note(g, (struct undo) { .type = UNDO_CALL,
 	                                     .call = undo_area,
 	                                     .pid = shared->innocent,
@@ -368,7 +381,7 @@ static void test_watches(void **state)
 static void test_many(void **state)
 {
 	enum { MANY = 200000 };
-	struct undo u = { .type = UNDO_WRITE, .path = state_file, .text = "many" };
+	struct undo u = { .type = UNDO_CALL, .call = undo_write, .fd = -1, .path = state_file, .text = "many" };
 	struct guardian *g;
 	struct timespec a, b;
 
