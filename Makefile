@@ -17,10 +17,10 @@ LIBS	 = -Wl,--as-needed $(shell pkg-config --libs $(PKGS)) -lnet -lpthread
 
 PROTO	:= $(wildcard images/*.proto)
 PBC	:= $(PROTO:images/%.proto=$(B)/images/%.pb-c.c)
-DIRS	:= criu criu/cmd criu/fd criu/sock criu/tty criu/task criu/mm criu/ns criu/net criu/mnt criu/cgroup criu/agent \
-	   criu/core criu/arch/$(ARCH) soccr
+DIRS	:= $(filter-out %/blob,$(filter-out criu/arch/%,$(shell find criu -type d))) criu/arch/$(ARCH) soccr
 SRC	:= $(filter-out criu/main.c,$(wildcard $(DIRS:%=%/*.c)))
 OBJ	:= $(SRC:%.c=$(B)/%.o) $(PBC:.c=.o) $(B)/criu/agent/blob.o
+ALL	:= $(B)/criu/all.a
 UNIT	:= $(patsubst test/unit/%.c,$(B)/test/unit/%,$(wildcard test/unit/*.c))
 ZDTM	:= $(patsubst test/zdtm/%.c,$(B)/test/zdtm/%,$(wildcard test/zdtm/*.c))
 FUZZ	:= $(patsubst test/fuzz/%.c,$(B)/test/fuzz/%,$(wildcard test/fuzz/*.c))
@@ -38,8 +38,13 @@ all: $(B)/criu/criu $(MAN)
 help:
 	@echo 'all soccr test unit zdtm lint bench fuzz asan demo stress install uninstall dist clean'
 
-$(B)/criu/criu: $(B)/criu/main.o $(OBJ)
+$(B)/criu/criu: $(B)/criu/main.o $(ALL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# All objects but main(): criu and its unit tests are linked with it.
+$(ALL): $(OBJ)
+	@rm -f $@
+	@$(AR) rcsT $@ $^
 
 $(B)/images/%.pb-c.c $(B)/images/%.pb-c.h: images/%.proto
 	@mkdir -p $(@D)
@@ -84,9 +89,9 @@ $(B)/criu.8: Documentation/criu.8.adoc
 $(B)/test/unit/soccr: test/unit/soccr.c $(B)/libsoccr.a
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -Isoccr $(WARN) $(CFLAGS) -o $@ $^ -lnet -lpthread -lcmocka
-$(B)/test/unit/%: test/unit/%.c $(OBJ)
+$(B)/test/unit/%: test/unit/%.c $(ALL)
 	@mkdir -p $(@D)
-	$(CC) $(ALLC) -o $@ $< $(OBJ) $(LIBS) -lcmocka
+	$(CC) $(ALLC) -o $@ $< $(ALL) $(LIBS) -lcmocka
 $(B)/test/zdtm/%: test/zdtm/%.c test/zdtm/zdtm.h test/zdtm/zdtm_say.h
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -o $@ $< -lpthread -lrt

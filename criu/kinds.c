@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#include "core/kind.h"
+#include "tree/kind.h"
 #include "kinds.h"
 
 #define DECLARE_FD(k)   extern const struct fd_kind k;

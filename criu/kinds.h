@@ -14,7 +14,7 @@
 	X(pipe_kind)                                                                                                   \
 	X(fifo_kind)                                                                                                   \
 	X(pidfd_kind)                                                                                                  \
-	X(ns_kind)                                                                                                     \
+	X(nsfs_kind)                                                                                                   \
 	X(memfd_kind)                                                                                                  \
 	X(inet_kind)                                                                                                   \
 	X(netlink_kind)                                                                                                \
@@ -29,15 +29,15 @@
 /* What every task has. */
 #define TASK_PARTS(X)                                                                                                  \
 	X(mm_part)                                                                                                     \
-	X(misc_part)                                                                                                   \
+	X(attrs_part)                                                                                                  \
 	X(policy_part)                                                                                                 \
 	X(locks_part) /* nothing closes a descriptor of a task after it, which would drop its POSIX locks */           \
 	X(sched_part)                                                                                                  \
 	X(rlimit_part) /* after descriptors and mappings are in place, which may lie above the limits */               \
 	X(sigaction_part)                                                                                              \
 	X(timer_part)                                                                                                  \
-	X(thread_part)  /* alternate stack, robust list, tid address, rseq */                                          \
+	X(altstack_rseq_part) /* alternate stack, robust list, tid address, rseq */                                    \
 	X(seccomp_part) /* before credentials: to install a filter takes privilege; it bites only after the release */ \
 	X(creds_part)                                                                                                  \
-	X(after_creds_part) /* what a change of credentials resets: dumpable, parent-death signal */                   \
-	X(signal_part)      /* last: pending signals, queued while all are blocked */
+	X(dumpable_part) /* what a change of credentials resets: dumpable, parent-death signal */                      \
+	X(signal_part)   /* last: pending signals, queued while all are blocked */

@@ -3,11 +3,11 @@
 #include <fcntl.h>
 
 #include "cmd/cmd.h"
-#include "core/hooks.h"
-#include "core/log.h"
-#include "core/options.h"
+#include "options/stages.h"
+#include "lib/log.h"
+#include "options/options.h"
 
-static int (*const commands[CMD_COUNT])(const struct options *, struct events *) = {
+static int (*const commands[CMD_COUNT])(const struct options *, struct stages *) = {
 	[CMD_DUMP] = cmd_dump,
 	[CMD_RESTORE] = cmd_restore,
 	[CMD_CHECK] = cmd_check,
@@ -53,7 +53,7 @@ static int open_log(const struct options *o)
 int main(int argc, char **argv)
 {
 	struct options options;
-	struct events events;
+	struct stages stages;
 	int ret;
 
 	if (open_standard())
@@ -62,8 +62,8 @@ int main(int argc, char **argv)
 	if (!ret)
 		ret = open_log(&options);
 	if (!ret) {
-		events_init(&events, &options);
-		ret = commands[options.command](&options, &events);
+		stages_init(&stages, &options);
+		ret = commands[options.command](&options, &stages);
 	} else if (ret > 0) {
 		ret = 0;
 	}

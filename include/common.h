@@ -25,15 +25,12 @@ typedef struct {
 
 #define VPID(x)       ((vpid_t) { (pid_t)(x) })
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#undef PAGE_SIZE /* sys/user.h has one too */
-#define PAGE_SIZE    4096UL
-#define HUGE_SIZE    (2UL << 20)
-#define PRINTF(f, a) __attribute__((format(printf, f, a)))
-#define MUST_CHECK   __attribute__((warn_unused_result))
+#define PRINTF(f, a)  __attribute__((format(printf, f, a)))
+#define MUST_CHECK    __attribute__((warn_unused_result))
 
 /* An argument may be computed twice: nothing that acts, or that changes by itself. */
-#define MIN(a, b)    ((a) < (b) ? (a) : (b))
-#define MAX(a, b)    ((a) > (b) ? (a) : (b))
+#define MIN(a, b)     ((a) < (b) ? (a) : (b))
+#define MAX(a, b)     ((a) > (b) ? (a) : (b))
 
 static inline uint64_t round_up(uint64_t v, uint64_t to)
 {

@@ -8,9 +8,9 @@
 #include <time.h>
 
 #include "agent/agent.h"
-#include "agent/ptrace.h"
-#include "core/log.h"
-#include "core/proc.h"
+#include "freeze/ptrace.h"
+#include "lib/log.h"
+#include "proc/proc.h"
 
 #define OPS_OFFSET    256
 #define SMALL_OPS     24

@@ -4,8 +4,8 @@
 #define CRIU_AGENT_AGENT_H
 
 #include "agent/batch.h"
-#include "core/arena.h"
-#include "core/task.h"
+#include "lib/arena.h"
+#include "tree/task.h"
 
 /*
  * Sizes of an agent's region: a small one for threads and for tasks that do little, a large one for leaders. Slot

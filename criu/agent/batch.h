@@ -11,7 +11,7 @@
 #ifndef CRIU_AGENT_BATCH_H
 #define CRIU_AGENT_BATCH_H
 
-#include "agent/abi.h"
+#include "agent_abi.h"
 #include "common.h"
 
 struct agent;

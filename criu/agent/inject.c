@@ -4,8 +4,8 @@
 #include <sys/wait.h>
 
 #include "agent/inject.h"
-#include "agent/ptrace.h"
-#include "core/log.h"
+#include "freeze/ptrace.h"
+#include "lib/log.h"
 
 #define INJECT_TIMEOUT_MS 10000
 

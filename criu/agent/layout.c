@@ -3,7 +3,8 @@
 
 #include "agent/code.h"
 #include "agent/layout.h"
-#include "core/log.h"
+#include "arch_page.h"
+#include "lib/log.h"
 
 #define LOWEST (64UL << 10)
 

@@ -3,7 +3,7 @@
 #ifndef CRIU_AGENT_LAYOUT_H
 #define CRIU_AGENT_LAYOUT_H
 
-#include "core/arena.h"
+#include "lib/arena.h"
 
 struct layout {
 	raddr_t hole;                   /* where the area goes */

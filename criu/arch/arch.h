@@ -6,10 +6,10 @@
 #ifndef CRIU_ARCH_ARCH_H
 #define CRIU_ARCH_ARCH_H
 
-#include "agent/abi.h"
+#include "agent_abi.h"
 #include "common.h"
 #include "core.pb-c.h"
-#include "core/arena.h"
+#include "lib/arena.h"
 
 /* All registers of a stopped thread: general ones, and the extended state as PTRACE_GETREGSET gives it. */
 struct thread_regs;

@@ -5,6 +5,7 @@
 
 #include <linux/sched.h>
 
+#include "arch_page.h"
 #include "common.h"
 
 /* What the small ELF does: two mappings of the area's file, and a jump into the agent. All addresses are the new

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "cmd/cmd.h"
-#include "core/log.h"
-#include "core/probe.h"
+#include "lib/log.h"
+#include "probe/probe.h"
 
 /* What is missing of each class: how many. */
 struct missing {
@@ -66,7 +66,7 @@ static bool wanted(const struct options *o, enum feature_class class)
 	       (class == FEATURE_EXPERIMENTAL && o->check_experimental);
 }
 
-int cmd_check(const struct options *o, struct events *events)
+int cmd_check(const struct options *o, struct stages *stages)
 {
 	struct missing missing = { 0 };
 

@@ -8,21 +8,22 @@
 #include <sys/syscall.h>
 
 #include "agent/agent.h"
-#include "agent/enter.h"
-#include "agent/freeze.h"
-#include "agent/ptrace.h"
+#include "agent/infect.h"
+#include "freeze/freeze.h"
+#include "freeze/ptrace.h"
 #include "arch/arch.h"
 #include "cmd/cmd.h"
-#include "core/files.h"
-#include "core/hooks.h"
-#include "core/image_dir.h"
-#include "core/kobj_ids.h"
-#include "core/log.h"
-#include "core/proc.h"
-#include "core/standstill.h"
-#include "core/tree_image.h"
+#include "files/files.h"
+#include "options/stages.h"
+#include "image/image_dir.h"
+#include "tree/kobj_ids.h"
+#include "lib/fault.h"
+#include "lib/log.h"
+#include "proc/proc.h"
+#include "tree/deadlock_watch.h"
+#include "tree/tree_image.h"
 #include "mm/mm.h"
-#include "sock/tcp.h"
+#include "sock/tcp/tcp.h"
 #include "task/fs.h"
 
 static bool lives(const struct task *t)
@@ -35,7 +36,7 @@ static bool lives(const struct task *t)
 static int read_registers(struct dump *d, struct thread *th)
 {
 	struct proc_status *status = arena_new_of(d->arena, struct proc_status);
-	int err = read_proc_status(th->task->dump->proc_fd, th->tid, d->arena, status);
+	int err = proc_read_status(th->task->dump->proc_fd, th->tid, d->arena, status);
 
 	if (err)
 		return log_errno(err, "%s: reading its status", thread_name(th));
@@ -80,7 +81,7 @@ static int open_task(struct dump *d, struct task *t)
 	t->threads[0].core->tc->comm = arena_strdup(d->arena, t->comm);
 	t->threads[0].core->mtype = CORE_ENTRY__MARCH__X86_64;
 	if (!lives(t))
-		return proc_zombie_core(t->pid, t->threads[0].core->tc);
+		return task_read_zombie(t->pid, t->threads[0].core->tc);
 	snprintf(path, sizeof(path), "/proc/%d", t->pid);
 	t->dump->pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
 	t->dump->proc_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -166,7 +167,7 @@ static int ask_inside(struct dump *d, struct task *t)
 	int err = 0;
 
 	for (size_t i = 1; !err && i < t->n_threads; i++)
-		err = agent_enter_thread(d, &t->threads[i]);
+		err = agent_infect_thread(d, &t->threads[i]);
 	for (size_t i = 0; !err && i < t->n_threads; i++)
 		err = ask_thread(d, &t->threads[i], &asked[i]);
 	for (size_t i = 0; !err && i < t->n_threads; i++) {
@@ -179,7 +180,7 @@ static int ask_inside(struct dump *d, struct task *t)
 
 static int dump_inside(struct dump *d, struct task *t)
 {
-	int err = agent_enter(d, t), left;
+	int err = agent_infect(d, t), left;
 
 	log_debug("%s: asking %zu threads from inside", task_name(t), t->n_threads);
 
@@ -187,7 +188,7 @@ static int dump_inside(struct dump *d, struct task *t)
 	if (!err)
 		err = ask_inside(d, t);
 	fault_point("agent asked");
-	left = agent_leave(d, t);
+	left = agent_cure(d, t);
 	fault_point("agent left");
 	return err ?: left;
 }
@@ -248,7 +249,7 @@ static int collected(struct dump *d)
 	int err = files_dump_collected(d), part;
 
 	for (const struct task_part *const *p = task_parts; *p; p++) {
-		part = (*p)->collected ? (*p)->collected(d) : 0;
+		part = (*p)->all_collected ? (*p)->all_collected(d) : 0;
 		err = err ?: part;
 	}
 	return err;
@@ -346,10 +347,10 @@ static int note_kills(struct dump *d)
 }
 
 /* The one place after which there is no way back. */
-static int commit(struct dump *d, struct events *events)
+static int commit(struct dump *d, struct stages *stages)
 {
 	bool kill_them = !d->opts->leave_running && !d->opts->leave_stopped;
-	int err = events_run(events, STAGE_POST_DUMP, d->opts->tree);
+	int err = stages_run(stages, STAGE_POST_DUMP, d->opts->tree);
 
 	if (!err && kill_them)
 		err = tcp_hand_over(d);
@@ -376,25 +377,25 @@ static int commit(struct dump *d, struct events *events)
 	return thaw_tree(&d->tree, kill_them ? THAW_KILL : d->opts->leave_stopped ? THAW_STOP : THAW_RUN);
 }
 
-static int run_stages(struct dump *d, struct events *events)
+static int run_stages(struct dump *d, struct stages *stages)
 {
-	struct standstill *looks_on = NULL;
-	int err = events_run(events, STAGE_PRE_DUMP, d->opts->tree), undone;
+	struct deadlock_watch *watch = NULL;
+	int err = stages_run(stages, STAGE_PRE_DUMP, d->opts->tree), undone;
 
 	fault_point("before freezing");
 	if (!err)
 		err = freeze(d);
 	fault_point("frozen");
 	if (!err)
-		err = standstill_begin(&d->tree, &looks_on);
+		err = deadlock_watch_begin(&d->tree, &watch);
 	if (!err)
 		err = collect(d);
 	if (!err)
 		err = write_rest(d);
-	standstill_end(looks_on);
+	deadlock_watch_end(watch);
 	fault_point("sealed");
 	if (!err) {
-		err = commit(d, events);
+		err = commit(d, stages);
 		if (!err)
 			return 0;
 	}
@@ -428,7 +429,7 @@ static int check_target(const struct options *o)
 	return 0;
 }
 
-int cmd_dump(const struct options *o, struct events *events)
+int cmd_dump(const struct options *o, struct stages *stages)
 {
 	struct stats stats = { .started = now_us() };
 	struct dump d = { .opts = o, .arena = arena_new(), .stats = &stats };
@@ -444,7 +445,7 @@ int cmd_dump(const struct options *o, struct events *events)
 		err = image_dir_create(o->images_dir, &d.dir);
 	if (!err) {
 		image_dir_on_create(d.dir, note_image, &d);
-		err = run_stages(&d, events);
+		err = run_stages(&d, stages);
 	}
 	tcp_unlock_dump(&d, false);
 	tcp_close_dump(&d);

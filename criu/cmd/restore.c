@@ -6,21 +6,22 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "agent/death.h"
+#include "agent/liveness.h"
 #include "arch/arch.h"
-#include "cmd/build.h"
+#include "restore/build.h"
 #include "cmd/cmd.h"
-#include "cmd/pids.h"
-#include "core/external.h"
-#include "core/files.h"
-#include "core/hooks.h"
-#include "core/kind.h"
-#include "core/log.h"
-#include "core/proc.h"
-#include "core/standstill.h"
-#include "core/tree_image.h"
+#include "restore/pids.h"
+#include "options/external.h"
+#include "files/files.h"
+#include "options/stages.h"
+#include "tree/kind.h"
+#include "lib/fault.h"
+#include "lib/log.h"
+#include "proc/proc.h"
+#include "tree/deadlock_watch.h"
+#include "tree/tree_image.h"
 #include "mm/mm.h"
-#include "sock/tcp.h"
+#include "sock/tcp/tcp.h"
 
 /* ---- reading and checking: nothing is started here ---- */
 
@@ -123,7 +124,7 @@ static int check(struct restore *r)
 
 /* ---- building ---- */
 
-static int build_all(struct build *b, struct events *events)
+static int build_all(struct build *b, struct stages *stages)
 {
 	struct restore *r = b->r;
 	uint64_t start = now_us();
@@ -136,8 +137,8 @@ static int build_all(struct build *b, struct events *events)
 	log_info("%zu processes made, with their memory", b->plan->n_nodes);
 	fault_point("processes built");
 	if (!err)
-		err = events_run(events, STAGE_SETUP_NAMESPACES, r->tree.tasks[0]->pid)
-		          ?: events_run(events, STAGE_POST_SETUP_NAMESPACES, r->tree.tasks[0]->pid);
+		err = stages_run(stages, STAGE_SETUP_NAMESPACES, r->tree.tasks[0]->pid)
+		          ?: stages_run(stages, STAGE_POST_SETUP_NAMESPACES, r->tree.tasks[0]->pid);
 	if (!err)
 		err = build_groups(b);
 	fault_point("groups built");
@@ -152,26 +153,26 @@ static int build_all(struct build *b, struct events *events)
 	return err;
 }
 
-static int build_and_release(struct restore *r, struct events *events)
+static int build_and_release(struct restore *r, struct stages *stages)
 {
 	struct build b = { .r = r, .area_fd = -1 };
-	struct standstill *looks_on = NULL;
+	struct deadlock_watch *watch = NULL;
 	pid_t root;
-	int err = plan_make(r, common_size(), &b.plan);
+	int err = plan_make(r, liveness_common_size(), &b.plan);
 
 	if (!err)
-		err = standstill_begin(&r->tree, &looks_on) ?: build_all(&b, events);
+		err = deadlock_watch_begin(&r->tree, &watch) ?: build_all(&b, stages);
 	root = r->tree.tasks[0]->pid;
 	if (!err)
 		err = work_dir_write_pidfile(r->opts, root);
 	if (!err)
-		err = events_run(events, STAGE_POST_RESTORE, root);
+		err = stages_run(stages, STAGE_POST_RESTORE, root);
 	if (!err)
-		err = events_run(events, STAGE_PRE_RESUME, root);
+		err = stages_run(stages, STAGE_PRE_RESUME, root);
 	if (!err)
 		err = tcp_finish(r);
 	files_close(r);
-	standstill_end(looks_on);
+	deadlock_watch_end(watch);
 	fault_point("about to let go");
 	if (!err)
 		err = build_release(&b, r->opts->leave_stopped);
@@ -186,7 +187,7 @@ static int build_and_release(struct restore *r, struct events *events)
 	return err;
 }
 
-static int run_stages(struct restore *r, struct events *events)
+static int run_stages(struct restore *r, struct stages *stages)
 {
 	int err = inherited_check(r->opts);
 
@@ -200,21 +201,21 @@ static int run_stages(struct restore *r, struct events *events)
 		err = guardian_start(&r->guardian);
 	fault_point("images read");
 	if (!err)
-		err = events_run(events, STAGE_PRE_RESTORE, 0);
+		err = stages_run(stages, STAGE_PRE_RESTORE, 0);
 	if (!err)
-		err = build_and_release(r, events);
+		err = build_and_release(r, stages);
 	if (r->guardian)
 		guardian_stop(r->guardian, err != 0);
 	return err;
 }
 
 /* Without --restore-detached the tool stays as long as the root task; its exit status is not ours, as in CRIU. */
-static int after_restore(const struct options *o, const struct events *events, pid_t root)
+static int after_restore(const struct options *o, const struct stages *stages, pid_t root)
 {
 	int status;
 
 	if (o->exec_cmd) {
-		if (setrlimit(RLIMIT_NOFILE, &events->files))
+		if (setrlimit(RLIMIT_NOFILE, &stages->files))
 			return log_errno(-errno, "the limit of open files that %s is to have", o->exec_argv[0]);
 		execvp(o->exec_argv[0], o->exec_argv);
 		return log_errno(-errno, "executing %s", o->exec_argv[0]);
@@ -226,7 +227,7 @@ static int after_restore(const struct options *o, const struct events *events, p
 	return 0;
 }
 
-int cmd_restore(const struct options *o, struct events *events)
+int cmd_restore(const struct options *o, struct stages *stages)
 {
 	struct stats stats = { .started = now_us() };
 	struct restore r = { .opts = o, .arena = arena_new(), .stats = &stats };
@@ -242,7 +243,7 @@ int cmd_restore(const struct options *o, struct events *events)
 	 */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
-	err = run_stages(&r, events);
+	err = run_stages(&r, stages);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (!err) {
 		root = r.tree.tasks[0]->pid;
@@ -250,8 +251,8 @@ int cmd_restore(const struct options *o, struct events *events)
 		err = stats_finish(o, &stats, CMD_RESTORE);
 	}
 	if (!err)
-		events_run(events, STAGE_POST_RESUME, root);
+		stages_run(stages, STAGE_POST_RESUME, root);
 	image_dir_close(r.dir);
 	arena_free(r.arena);
-	return err ?: after_restore(o, events, root);
+	return err ?: after_restore(o, stages, root);
 }

@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "cmd/cmd.h"
-#include "core/image.h"
-#include "core/log.h"
-#include "core/net_lock_left.h"
+#include "image/image.h"
+#include "lib/log.h"
+#include "netlock/net_lock_left.h"
 #include "inventory.pb-c.h"
 #include "pstree.pb-c.h"
 
@@ -40,11 +40,11 @@ static int unlock(const struct options *o, struct image_dir *dir, struct arena *
 	err = net_lock_left_find(inventory, root, &left);
 	if (err)
 		return log_errno(err, "looking for the network lock (%s)", left.name);
-	if (left.method != NET_LOCK_SKIP)
+	if (left.method != NETWORK_LOCK_SKIP)
 		err = net_lock_left_remove(&left);
 	if (err && err != -ENOENT)
 		return err;
-	if (err || left.method == NET_LOCK_SKIP)
+	if (err || left.method == NETWORK_LOCK_SKIP)
 		log_msg("no network lock of this checkpoint is here (%s)", left.name);
 	else
 		log_msg("the network lock %s is removed", left.name);
@@ -52,7 +52,7 @@ static int unlock(const struct options *o, struct image_dir *dir, struct arena *
 }
 
 /* A damaged checkpoint has to be unlocked too: nothing but the inventory is needed. */
-int cmd_unlock(const struct options *o, struct events *events)
+int cmd_unlock(const struct options *o, struct stages *stages)
 {
 	struct arena *a = arena_new();
 	struct image_dir *dir = NULL;

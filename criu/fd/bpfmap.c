@@ -9,10 +9,11 @@
 #include <sys/syscall.h>
 
 #include "bpfmap-data.pb-c.h"
-#include "core/fd_flags.h"
-#include "core/files.h"
-#include "core/log.h"
-#include "core/table.h"
+#include "lib/fd_flags.h"
+#include "proc/fdinfo.h"
+#include "files/files.h"
+#include "lib/log.h"
+#include "lib/arena_hash.h"
 
 #define CONTENTS_MAX (1UL << 32) /* of keys and values: their counts in the image have 32 bits */
 
@@ -50,7 +51,7 @@ static struct map_table *table_of(void **place, struct arena *a)
 	return *place;
 }
 
-static struct map *map_of(struct map_table *t, struct arena *table_arena, uint32_t id, bool *is_new)
+static struct map *map_of(struct map_table *t, struct arena *a, uint32_t id, bool *is_new)
 {
 	struct map *m;
 
@@ -59,10 +60,10 @@ static struct map *map_of(struct map_table *t, struct arena *table_arena, uint32
 		*is_new = !m;
 	if (m)
 		return m;
-	m = arena_new_of(table_arena, struct map);
+	m = arena_new_of(a, struct map);
 	m->id = id;
 	m->fd = -1;
-	HASH_ADD(hh, t->maps, id, sizeof(m->id), m);
+	HASH_ADD_IN(a, hh, t->maps, id, sizeof(m->id), m);
 	return m;
 }
 

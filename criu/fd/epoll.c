@@ -14,12 +14,12 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
-#include "core/epoll_add.h"
-#include "core/epoll_find.h"
-#include "core/files.h"
-#include "core/log.h"
-#include "core/message.h"
-#include "core/watched_by.h"
+#include "fd/epoll_add.h"
+#include "fd/epoll_find.h"
+#include "files/files.h"
+#include "lib/log.h"
+#include "lib/message.h"
+#include "fd/watched_by.h"
 #include "eventpoll.pb-c.h"
 #include "uapi/epoll_bits.h"
 
@@ -448,8 +448,8 @@ const struct fd_kind epoll_kind = {
 	.pb = &eventpoll_file_entry__descriptor,
 	.match = epoll_match,
 	.dump = epoll_dump,
-	.collected = epoll_collected,
+	.all_collected = epoll_collected,
 	.check = epoll_check,
 	.open = epoll_open,
-	.late = epoll_late,
+	.post_open = epoll_late,
 };

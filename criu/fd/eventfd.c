@@ -3,9 +3,10 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-#include "core/fd_flags.h"
-#include "core/files.h"
-#include "core/log.h"
+#include "lib/fd_flags.h"
+#include "proc/fdinfo.h"
+#include "files/files.h"
+#include "lib/log.h"
 #include "eventfd.pb-c.h"
 
 /* The most that a write brings it to. The kernel's own users can make it one more. */

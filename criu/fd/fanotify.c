@@ -6,9 +6,9 @@
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 
-#include "core/files.h"
-#include "core/log.h"
-#include "core/watched.h"
+#include "files/files.h"
+#include "lib/log.h"
+#include "path/watched.h"
 #include "fsnotify.pb-c.h"
 #include "uapi/fanotify_bits.h"
 
@@ -345,8 +345,8 @@ const struct fd_kind fanotify_kind = {
 	.pb = &fanotify_file_entry__descriptor,
 	.match = fanotify_match,
 	.dump = fanotify_dump,
-	.collected = fanotify_collected,
+	.all_collected = fanotify_collected,
 	.check = fanotify_check,
 	.open = fanotify_open,
-	.late = fanotify_late,
+	.post_open = fanotify_late,
 };

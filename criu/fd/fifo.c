@@ -3,10 +3,10 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
-#include "core/fown.h"
-#include "core/log.h"
-#include "core/pathfile.h"
-#include "core/pipe_data.h"
+#include "files/fown.h"
+#include "lib/log.h"
+#include "path/pathfile.h"
+#include "fd/pipe_data.h"
 #include "fifo.pb-c.h"
 
 extern const struct fd_kind fifo_kind;
@@ -139,7 +139,7 @@ const struct fd_kind fifo_kind = {
 	.resource = fifo_resource,
 	.takes = fifo_takes,
 	.open = fifo_open,
-	.late = fifo_late,
+	.post_open = fifo_late,
 	.read_images = fifo_read_images,
 	.write_images = fifo_write_images,
 };

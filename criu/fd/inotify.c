@@ -6,9 +6,9 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 
-#include "core/files.h"
-#include "core/log.h"
-#include "core/watched.h"
+#include "files/files.h"
+#include "lib/log.h"
+#include "path/watched.h"
 #include "fsnotify.pb-c.h"
 #include "uapi/inotify_bits.h"
 
@@ -213,8 +213,8 @@ const struct fd_kind inotify_kind = {
 	.pb = &inotify_file_entry__descriptor,
 	.match = inotify_match,
 	.dump = inotify_dump,
-	.collected = inotify_collected,
+	.all_collected = inotify_collected,
 	.check = inotify_check,
 	.open = inotify_open,
-	.late = inotify_late,
+	.post_open = inotify_late,
 };

@@ -13,11 +13,11 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "core/fdinfo.h"
-#include "core/files.h"
-#include "core/log.h"
-#include "core/proc.h"
-#include "core/table.h"
+#include "proc/fdinfo.h"
+#include "files/files.h"
+#include "lib/log.h"
+#include "proc/proc.h"
+#include "lib/arena_hash.h"
 #include "pidfd.pb-c.h"
 #include "uapi/pidfd_info.h"
 
@@ -103,7 +103,6 @@ struct all_gone {
 
 static int note_gone(struct restore *r, const void *msg, void *arg)
 {
-	struct arena *table_arena = r->arena;
 	struct all_gone *all = arg;
 	const PidfdEntry *m = msg;
 	struct gone *g;
@@ -114,7 +113,7 @@ static int note_gone(struct restore *r, const void *msg, void *arg)
 	if (!g) {
 		g = arena_new_of(r->arena, struct gone);
 		g->ino = m->ino;
-		HASH_ADD(hh, all->by_ino, ino, sizeof(g->ino), g);
+		HASH_ADD_IN(r->arena, hh, all->by_ino, ino, sizeof(g->ino), g);
 	}
 	arena_push(r->arena, &g->pidfds, &g->n, m);
 	return 0;

@@ -3,9 +3,10 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "core/external.h"
-#include "core/log.h"
-#include "core/pipe_data.h"
+#include "options/external.h"
+#include "lib/fd_flags.h"
+#include "lib/log.h"
+#include "fd/pipe_data.h"
 #include "pipe.pb-c.h"
 #include "uapi/fcntl_bits.h"
 
@@ -39,7 +40,7 @@ static int dump_queue(struct dump *d, const struct fd_info *info, struct pipe_ta
 
 	if (!(info->flags & O_PATH))
 		return pipe_dump_queue(d, info, IMG_PIPES_DATA, queues, id);
-	readable.fd = fd = pipe_reopen(info->fd, O_RDONLY | O_NONBLOCK);
+	readable.fd = fd = fd_flags_reopen(info->fd, O_RDONLY | O_NONBLOCK);
 	if (fd < 0)
 		return log_errno(fd, "%s: opening this pipe, which it has with O_PATH", fd_name(info));
 	return pipe_dump_queue(d, &readable, IMG_PIPES_DATA, queues, id);
@@ -129,7 +130,7 @@ static int take_end(struct pipe_queue *q, const PipeEntry *m)
 	int end = (m->flags & O_ACCMODE) == O_WRONLY, fd;
 
 	if ((m->flags & O_PATH) || (m->flags & O_ACCMODE) == O_RDWR || (m->flags & KERNEL_O_LARGEFILE) || q->given[end])
-		return pipe_reopen(q->fd[0], m->flags);
+		return fd_flags_reopen(q->fd[0], m->flags);
 	fd = fcntl(q->fd[end], F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
@@ -185,7 +186,7 @@ const struct fd_kind pipe_kind = {
 	.pb = &pipe_entry__descriptor,
 	.match = pipe_match,
 	.dump = pipe_dump,
-	.collected = pipe_collected,
+	.all_collected = pipe_collected,
 	.resource = pipe_resource,
 	.takes = pipe_takes,
 	.open = pipe_open,

@@ -7,12 +7,12 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
-#include "core/external.h"
-#include "core/ghost.h"
-#include "core/log.h"
-#include "core/pathfile.h"
-#include "core/procfile.h"
-#include "core/remap.h"
+#include "options/external.h"
+#include "path/ghost.h"
+#include "lib/log.h"
+#include "path/pathfile.h"
+#include "path/procfile.h"
+#include "path/remap.h"
 #include "uapi/mqueue.h"
 
 #define MEM_MAJOR  1
@@ -169,7 +169,8 @@ const struct fd_kind reg_kind = {
 	.resource = reg_resource,
 	.takes = reg_takes,
 	.open = reg_open,
-	.collected = ghost_collected,
+	.all_collected = ghost_collected,
 	.read_images = reg_read_images,
 	.write_images = reg_write_images,
+	.release = ghost_close,
 };

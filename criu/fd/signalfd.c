@@ -7,9 +7,10 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-#include "core/fd_flags.h"
-#include "core/files.h"
-#include "core/log.h"
+#include "lib/fd_flags.h"
+#include "proc/fdinfo.h"
+#include "files/files.h"
+#include "lib/log.h"
 #include "signalfd.pb-c.h"
 
 extern const struct fd_kind signalfd_kind;

@@ -8,9 +8,10 @@
 #include <sys/timerfd.h>
 #include <time.h>
 
-#include "core/fd_flags.h"
-#include "core/files.h"
-#include "core/log.h"
+#include "lib/fd_flags.h"
+#include "proc/fdinfo.h"
+#include "files/files.h"
+#include "lib/log.h"
 #include "timerfd.pb-c.h"
 #include "uapi/timerfd_ticks.h"
 
@@ -240,5 +241,5 @@ const struct fd_kind timerfd_kind = {
 	.dump = timerfd_dump,
 	.check = timerfd_check,
 	.open = timerfd_open,
-	.late = timerfd_late,
+	.post_open = timerfd_late,
 };

@@ -17,9 +17,9 @@
 #include <sys/socket.h>
 #include <sys/sysmacros.h>
 
-#include "core/fd_flags.h"
-#include "core/files.h"
-#include "core/log.h"
+#include "lib/fd_flags.h"
+#include "files/files.h"
+#include "lib/log.h"
 #include "tun.pb-c.h"
 
 #define TUN_MAJOR 10

@@ -10,10 +10,11 @@
 #include <sys/mman.h>
 #include <sys/vfs.h>
 
-#include "core/files.h"
-#include "core/log.h"
-#include "core/memfd_exec.h"
-#include "core/table.h"
+#include "arch_page.h"
+#include "files/files.h"
+#include "lib/log.h"
+#include "lib/memfd_exec.h"
+#include "lib/arena_hash.h"
 #include "memfd.pb-c.h"
 #include "mm/shmem_restore.h"
 #include "mm/vma.h"
@@ -127,7 +128,6 @@ static int dump_inode(struct dump *d, const struct fd_info *info, struct memfd *
 
 static int memfd_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
-	struct arena *table_arena = d->arena;
 	struct memfd **table = memfds_of(d), *f;
 	MemfdFileEntry *m = msg;
 	uint64_t ino = info->st.st_ino;
@@ -150,7 +150,7 @@ static int memfd_dump(struct dump *d, const struct fd_info *info, void *msg)
 		err = dump_inode(d, info, f);
 		if (err)
 			return err;
-		HASH_ADD(hh, *table, ino, sizeof(f->ino), f);
+		HASH_ADD_IN(d->arena, hh, *table, ino, sizeof(f->ino), f);
 	}
 	m->inode_id = (uint32_t)f->entry->inode_id;
 	return 0;
@@ -209,7 +209,6 @@ static struct inode *inode_of(struct restore *r, uint32_t inode_id)
 
 static int read_inode(struct restore *r, const MemfdInodeEntry *m)
 {
-	struct arena *table_arena = r->arena;
 	struct inodes *all = inodes_of(r);
 	struct inode *f;
 
@@ -223,7 +222,7 @@ static int read_inode(struct restore *r, const MemfdInodeEntry *m)
 	f->id = m->inode_id;
 	f->entry = m;
 	f->fd = -1;
-	HASH_ADD(hh, all->by_id, id, sizeof(f->id), f);
+	HASH_ADD_IN(r->arena, hh, all->by_id, id, sizeof(f->id), f);
 	return shmem_read_pages(r, m->shmid, &f->pages);
 }
 

@@ -3,8 +3,8 @@
 #ifndef CRIU_MM_MM_H
 #define CRIU_MM_MM_H
 
-#include "core/dump.h"
-#include "core/restore.h"
+#include "tree/dump.h"
+#include "tree/restore.h"
 
 /* ---- dump (the tree is frozen) ---- */
 

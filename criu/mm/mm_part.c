@@ -7,10 +7,10 @@
 #include <sys/syscall.h>
 
 #include "agent/batch.h"
-#include "core/files.h"
-#include "core/kind.h"
-#include "core/log.h"
-#include "core/proc.h"
+#include "files/files.h"
+#include "tree/kind.h"
+#include "lib/log.h"
+#include "proc/proc.h"
 #include "mm/mm.h"
 #include "mm/vma.h"
 
@@ -59,7 +59,7 @@ static int dump_limits(struct task *t)
 {
 	MmEntry *mm = t->mm;
 	struct proc_stat st;
-	int err = read_proc_stat(t->dump->proc_fd, 0, &st);
+	int err = proc_read_stat(t->dump->proc_fd, 0, &st);
 
 	if (err)
 		return log_errno(err, "%s: reading /proc/%d/stat", task_name(t), t->pid);

@@ -5,8 +5,9 @@
 #include <sys/stat.h>
 
 #include "arch/arch_vdso.h"
-#include "core/files.h"
-#include "core/log.h"
+#include "arch_page.h"
+#include "files/files.h"
+#include "lib/log.h"
 #include "mm/mm.h"
 #include "mm/mm_read.h"
 #include "mm/shmem_restore.h"

@@ -3,8 +3,8 @@
 #ifndef CRIU_MM_MM_READ_H
 #define CRIU_MM_MM_READ_H
 
-#include "core/restore.h"
-#include "core/table.h"
+#include "tree/restore.h"
+#include "lib/arena_hash.h"
 #include "mm.pb-c.h"
 #include "mm/vma_status.h"
 

@@ -12,7 +12,8 @@
 #include <string.h>
 #include <sys/uio.h>
 
-#include "core/log.h"
+#include "arch_page.h"
+#include "lib/log.h"
 #include "mm/page_io.h"
 
 #define MAX_THREADS  8

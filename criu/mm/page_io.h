@@ -7,7 +7,7 @@
 #ifndef CRIU_MM_PAGE_IO_H
 #define CRIU_MM_PAGE_IO_H
 
-#include "core/dump.h"
+#include "tree/dump.h"
 #include "mm/vma.h"
 
 enum piece_flags {

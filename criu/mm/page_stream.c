@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#include "core/log.h"
+#include "arch_page.h"
+#include "lib/log.h"
 #include "mm/page_io.h"
 
 /* Room for one more element at n: the array, moved perhaps, or NULL (the old one stays). */

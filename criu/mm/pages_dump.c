@@ -2,7 +2,8 @@
 /* The pages of all tasks: found, copied, and told in pagemap images, some streams at a time. */
 #include <fcntl.h>
 
-#include "core/log.h"
+#include "arch_page.h"
+#include "lib/log.h"
 #include "mm/mm.h"
 #include "mm/page_io.h"
 #include "pagemap.pb-c.h"

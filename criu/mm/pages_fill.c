@@ -5,6 +5,7 @@
  * reading into a hot buffer first took 405 to 490, and reading straight into fresh huge pages about 300; into 4 KiB
  * pages 500 and 570. The mapping is never looked at here but by the kernel: a file cut short is EFAULT, not a signal.
  */
+#include "arch_page.h"
 #include "mm/pages_fill.h"
 
 #include <fcntl.h>
@@ -16,7 +17,7 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
-#include "core/log.h"
+#include "lib/log.h"
 
 #define CHUNK       (1UL << 20)
 #define MANY_PAGES  ((8UL << 20) / PAGE_SIZE) /* from here on threads pay */

@@ -8,7 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "core/log.h"
+#include "arch_page.h"
+#include "lib/log.h"
 #include "mm/page_io.h"
 #include "uapi/pagemap.h"
 

@@ -3,7 +3,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "core/log.h"
+#include "arch_page.h"
+#include "lib/log.h"
 #include "mm/page_io.h"
 
 static int add_data(struct page_stream *s, uint64_t size)
@@ -46,7 +47,6 @@ bool shmem_is_noted(struct dump *d, uint64_t ino)
 
 void shmem_note_object(struct dump *d, const struct task *t, uint64_t ino, const char *path)
 {
-	struct arena *table_arena = d->arena;
 	struct mm_shared *shared = mm_shared_of(d);
 	struct shmem_object *o;
 
@@ -56,7 +56,7 @@ void shmem_note_object(struct dump *d, const struct task *t, uint64_t ino, const
 	o->ino = ino;
 	o->task = t;
 	o->path = arena_strdup(d->arena, path);
-	HASH_ADD(hh, shared->objects, ino, sizeof(o->ino), o);
+	HASH_ADD_IN(d->arena, hh, shared->objects, ino, sizeof(o->ino), o);
 }
 
 int shmem_scan(const struct shmem_object *o, struct page_stream *s)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#include "arch_page.h"
 #include "mm/shmem_restore.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/mman.h>
 
-#include "core/log.h"
+#include "lib/log.h"
 #include "mm/pages_fill.h"
 
 struct shmem {
@@ -37,7 +38,6 @@ int shmem_read_pages(struct restore *r, uint64_t id, struct pages **pagesp)
 
 int shmem_note(struct restore *r, const struct task *t, const VmaEntry *v)
 {
-	struct arena *table_arena = r->arena;
 	struct mm_restore *m = mm_of(r);
 	struct shmem *s = find(m, v->shmid);
 	int err = 0;
@@ -48,7 +48,7 @@ int shmem_note(struct restore *r, const struct task *t, const VmaEntry *v)
 		s = arena_new_of(r->arena, struct shmem);
 		s->id = v->shmid;
 		s->memfd = -1;
-		HASH_ADD(hh, m->shmem, id, sizeof(s->id), s);
+		HASH_ADD_IN(r->arena, hh, m->shmem, id, sizeof(s->id), s);
 		err = shmem_read_pages(r, s->id, &s->pages);
 	}
 	s->size = MAX(s->size, v->pgoff + v->end - v->start);

@@ -3,7 +3,7 @@
 #ifndef CRIU_MM_SHMEM_RESTORE_H
 #define CRIU_MM_SHMEM_RESTORE_H
 
-#include "core/restore.h"
+#include "tree/restore.h"
 #include "mm/mm_read.h"
 
 /*

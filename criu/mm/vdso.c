@@ -9,8 +9,9 @@
 #include "agent/batch.h"
 #include "agent/code.h"
 #include "arch/arch_vdso.h"
-#include "core/log.h"
-#include "core/proc.h"
+#include "arch_page.h"
+#include "lib/log.h"
+#include "proc/proc.h"
 
 #define MAX_SYMBOLS 1024
 

@@ -7,7 +7,7 @@
 #ifndef CRIU_MM_VDSO_H
 #define CRIU_MM_VDSO_H
 
-#include "core/restore.h"
+#include "tree/restore.h"
 #include "mm/mm_read.h"
 
 /*

@@ -3,9 +3,9 @@
 #ifndef CRIU_MM_VMA_H
 #define CRIU_MM_VMA_H
 
-#include "core/dump.h"
-#include "core/proc_maps.h"
-#include "core/table.h"
+#include "tree/dump.h"
+#include "proc/proc_maps.h"
+#include "lib/arena_hash.h"
 #include "mm.pb-c.h"
 #include "mm/vma_status.h"
 

@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#include "core/files.h"
-#include "core/log.h"
+#include "files/files.h"
+#include "lib/log.h"
 #include "mm/mm.h"
 #include "mm/vma.h"
 #include "uapi/map_flags.h"
@@ -141,7 +141,6 @@ static void file_key(char *key, size_t size, const struct proc_map *m, uint32_t 
 static struct mapped_file *mapped_file_of(struct dump *d, struct mm_shared *shared, const struct proc_map *m,
                                           uint32_t flags)
 {
-	struct arena *table_arena = d->arena;
 	size_t size = strlen(m->name) + 64, len;
 	_cleanup_free_ char *key = malloc(size);
 	struct mapped_file *f;
@@ -154,7 +153,7 @@ static struct mapped_file *mapped_file_of(struct dump *d, struct mm_shared *shar
 	if (!f) {
 		f = arena_new_of(d->arena, struct mapped_file);
 		f->key = arena_memdup(d->arena, key, len + 1);
-		HASH_ADD_KEYPTR(hh, shared->files, f->key, len, f);
+		HASH_ADD_KEYPTR_IN(d->arena, hh, shared->files, f->key, len, f);
 	}
 	return f;
 }
@@ -322,7 +321,7 @@ int mm_collect(struct dump *d, struct task *t)
 	t->mm = arena_msg(d->arena, MmEntry, mm_entry);
 	t->dump->vmas = arena_new_of(d->arena, struct vma_list);
 	t->dump->vmas->shared = shared;
-	err = read_proc_maps(t->dump->proc_fd, "smaps", d->arena, &maps, &n);
+	err = proc_read_maps(t->dump->proc_fd, "smaps", d->arena, &maps, &n);
 	if (err)
 		return log_errno(err, "%s: reading /proc/%d/smaps", task_name(t), t->pid);
 	for (size_t i = 0; !err && i < n; i++) {

@@ -8,12 +8,13 @@
 #include <time.h>
 
 #include "agent/agent.h"
-#include "agent/fdpass.h"
+#include "agent/send_fds.h"
 #include "arch/arch_vdso.h"
-#include "core/files.h"
-#include "core/log.h"
-#include "mm/cow.h"
-#include "mm/huge.h"
+#include "arch_page.h"
+#include "files/files.h"
+#include "lib/log.h"
+#include "mm/page_plan.h"
+#include "mm/thp.h"
 #include "mm/mm.h"
 #include "mm/pages_fill.h"
 #include "mm/shmem_restore.h"
@@ -41,7 +42,7 @@ static void add_vmas(struct arena *a, const struct task *t, struct ranges *taken
 	}
 }
 
-/* Whether a child's address space may come from its parent's by forking (cmd/plan.c has the last word). */
+/* Whether a child's address space may come from its parent's by forking (restore/plan.c has the last word). */
 static bool may_be_copy(const struct restore *r, const struct task *t, const struct task *child)
 {
 	if (!child->mm || !t->ids || !child->ids)
@@ -236,7 +237,7 @@ static int pass_group(struct restore *r, struct task *t, const struct task_mm *m
 			g->n++;
 	}
 	if (!err && g->n)
-		err = files_send(r, t, g->fds, g->n, g->numbers);
+		err = agent_send_fds(t, g->fds, g->n, g->numbers);
 	close_own(g);
 	return err;
 }

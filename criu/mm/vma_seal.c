@@ -7,9 +7,9 @@
 #include <sys/syscall.h>
 
 #include "agent/agent.h"
-#include "agent/fdpass.h"
-#include "core/files.h"
-#include "core/log.h"
+#include "agent/send_fds.h"
+#include "files/files.h"
+#include "lib/log.h"
 #include "mm/mm.h"
 #include "mm/mm_read.h"
 
@@ -124,7 +124,7 @@ static int set_limits(struct restore *r, struct task *t)
 
 	if (fd < 0)
 		return fd;
-	err = files_send(r, t, &fd, 1, &number);
+	err = agent_send_fds(t, &fd, 1, &number);
 	if (err)
 		return err;
 	map.exe_fd = (uint32_t)number;

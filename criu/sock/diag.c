@@ -10,11 +10,11 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#include "core/files.h"
-#include "core/log.h"
-#include "core/table.h"
+#include "files/files.h"
+#include "lib/log.h"
+#include "lib/arena_hash.h"
 #include "sock/diag.h"
-#include "sock/inet.h"
+#include "sock/inet_addr.h"
 #include "uapi/sock_bits.h"
 
 /*
@@ -68,14 +68,13 @@ static struct diag *diag_of(struct dump *d)
 
 static void keep(struct diag *g, struct asked *q, uint64_t cookie, const void *socket)
 {
-	struct arena *table_arena = g->arena;
 	struct found *f;
 
 	HASH_FIND(hh, q->found, &cookie, sizeof(cookie), f);
 	if (!f) {
 		f = arena_new_of(g->arena, struct found);
 		f->cookie = cookie;
-		HASH_ADD(hh, q->found, cookie, sizeof(f->cookie), f);
+		HASH_ADD_IN(g->arena, hh, q->found, cookie, sizeof(f->cookie), f);
 	}
 	f->socket = socket;
 }
@@ -83,7 +82,6 @@ static void keep(struct diag *g, struct asked *q, uint64_t cookie, const void *s
 static int take_unix(struct diag *g, struct asked *q, const void *answer, size_t len)
 {
 	struct diag_unix *s = arena_new_of(g->arena, struct diag_unix);
-	struct arena *table_arena = g->arena;
 	struct found_unix *f;
 	int err = diag_parse_unix(g->arena, answer, len, s);
 
@@ -94,7 +92,7 @@ static int take_unix(struct diag *g, struct asked *q, const void *answer, size_t
 	if (!f) {
 		f = arena_new_of(g->arena, struct found_unix);
 		f->ino = s->ino;
-		HASH_ADD(hh, g->unix_by_ino, ino, sizeof(f->ino), f);
+		HASH_ADD_IN(g->arena, hh, g->unix_by_ino, ino, sizeof(f->ino), f);
 	}
 	f->socket = s;
 	return 0;
@@ -401,6 +399,6 @@ int diag_check_net(struct dump *d, const struct fd_info *info)
 	log_refusal(-ENOTSUP,
 	            "%s: %s of another network namespace (%s) than the one that criu runs in; run criu there "
 	            "(nsenter --net=/proc/%d/ns/net)",
-	            fd_name(info), fd_what(info), inet_names_of(d->arena, info->fd), info->task->pid);
+	            fd_name(info), fd_what(info), inet_addr_names(d->arena, info->fd), info->task->pid);
 	return DUMP_REFUSED;
 }

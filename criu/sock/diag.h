@@ -7,7 +7,7 @@
 #ifndef CRIU_SOCK_DIAG_H
 #define CRIU_SOCK_DIAG_H
 
-#include "core/kind.h"
+#include "tree/kind.h"
 
 /* linux/unix_diag.h */
 struct diag_unix {

@@ -3,19 +3,19 @@
 #include <net/if.h>
 #include <string.h>
 
-#include "sock/inet.h"
+#include "sock/inet_addr.h"
 
-socklen_t inet_name_len(const union inet_name *n)
+socklen_t inet_addr_len(const union inet_addr *n)
 {
 	return n->any.sa_family == AF_INET6 ? sizeof(n->v6) : sizeof(n->v4);
 }
 
-uint16_t inet_name_port(const union inet_name *n)
+uint16_t inet_addr_port(const union inet_addr *n)
 {
 	return ntohs(n->any.sa_family == AF_INET6 ? n->v6.sin6_port : n->v4.sin_port);
 }
 
-void inet_name_set_port(union inet_name *n, uint16_t port)
+void inet_addr_set_port(union inet_addr *n, uint16_t port)
 {
 	if (n->any.sa_family == AF_INET6)
 		n->v6.sin6_port = htons(port);
@@ -23,23 +23,23 @@ void inet_name_set_port(union inet_name *n, uint16_t port)
 		n->v4.sin_port = htons(port);
 }
 
-bool inet_name_is_any(const union inet_name *n)
+bool inet_addr_is_any(const union inet_addr *n)
 {
 	if (n->any.sa_family == AF_INET6)
 		return IN6_IS_ADDR_UNSPECIFIED(&n->v6.sin6_addr);
 	return n->v4.sin_addr.s_addr == INADDR_ANY;
 }
 
-bool inet_name_equal(const union inet_name *a, const union inet_name *b)
+bool inet_addr_equal(const union inet_addr *a, const union inet_addr *b)
 {
-	if (a->any.sa_family != b->any.sa_family || inet_name_port(a) != inet_name_port(b))
+	if (a->any.sa_family != b->any.sa_family || inet_addr_port(a) != inet_addr_port(b))
 		return false;
 	if (a->any.sa_family == AF_INET6)
 		return IN6_ARE_ADDR_EQUAL(&a->v6.sin6_addr, &b->v6.sin6_addr);
 	return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
 }
 
-const char *inet_name_text(const union inet_name *n)
+const char *inet_addr_text(const union inet_addr *n)
 {
 	/* lint: global: texts of messages, used up in the same expression */
 	static __thread char ring[4][INET6_ADDRSTRLEN + IF_NAMESIZE + 16];
@@ -51,11 +51,11 @@ const char *inet_name_text(const union inet_name *n)
 	inet_ntop(n->any.sa_family, v6 ? (const void *)&n->v6.sin6_addr : &n->v4.sin_addr, addr, sizeof(addr));
 	if (!v6 || !n->v6.sin6_scope_id || !if_indextoname(n->v6.sin6_scope_id, dev + 1))
 		*dev = 0;
-	snprintf(text, sizeof(ring[0]), v6 ? "[%s%s]:%u" : "%s%s:%u", addr, dev, inet_name_port(n));
+	snprintf(text, sizeof(ring[0]), v6 ? "[%s%s]:%u" : "%s%s:%u", addr, dev, inet_addr_port(n));
 	return text;
 }
 
-void inet_name_to_words(struct arena *a, const union inet_name *n, uint32_t **words, size_t *n_words)
+void inet_addr_to_words(struct arena *a, const union inet_addr *n, uint32_t **words, size_t *n_words)
 {
 	if (n->any.sa_family == AF_INET6) {
 		*n_words = 4;
@@ -67,8 +67,8 @@ void inet_name_to_words(struct arena *a, const union inet_name *n, uint32_t **wo
 }
 
 /* An IPv4 word in an IPv6 socket's message is taken as such too: CRIU may write no address at all as one zero. */
-int inet_name_from_words(int family, const uint32_t *words, size_t n_words, uint32_t port, const char *ifname,
-                         union inet_name *out)
+int inet_addr_from_words(int family, const uint32_t *words, size_t n_words, uint32_t port, const char *ifname,
+                         union inet_addr *out)
 {
 	memset(out, 0, sizeof(*out));
 	out->any.sa_family = (sa_family_t)family;
@@ -87,15 +87,15 @@ int inet_name_from_words(int family, const uint32_t *words, size_t n_words, uint
 	return n_words <= 1 ? 0 : -EINVAL;
 }
 
-const char *inet_names_of(struct arena *a, int fd)
+const char *inet_addr_names(struct arena *a, int fd)
 {
-	union inet_name own = { 0 }, peer = { 0 };
+	union inet_addr own = { 0 }, peer = { 0 };
 	socklen_t len = sizeof(own);
 
 	if (getsockname(fd, &own.any, &len) || (own.any.sa_family != AF_INET && own.any.sa_family != AF_INET6))
 		return "without an address";
 	len = sizeof(peer);
 	if (getpeername(fd, &peer.any, &len))
-		return arena_printf(a, "%s, connected to nobody", inet_name_text(&own));
-	return arena_printf(a, "%s connected to %s", inet_name_text(&own), inet_name_text(&peer));
+		return arena_printf(a, "%s, connected to nobody", inet_addr_text(&own));
+	return arena_printf(a, "%s connected to %s", inet_addr_text(&own), inet_addr_text(&peer));
 }

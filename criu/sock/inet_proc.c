@@ -5,10 +5,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "sock/inet.h"
+#include "sock/inet_proc.h"
 
 /* "0100007F:0035", or 32 digits for IPv6: words as they lie in memory. */
-static int parse_name(const char *text, int family, union inet_name *out)
+static int parse_name(const char *text, int family, union inet_addr *out)
 {
 	unsigned words[4], port;
 	int n;
@@ -30,7 +30,7 @@ static int parse_name(const char *text, int family, union inet_name *out)
 	return 0;
 }
 
-int parse_proc_net_line(const char *line, int family, uint64_t *ino, union inet_name *local, union inet_name *peer)
+int inet_proc_parse_line(const char *line, int family, uint64_t *ino, union inet_addr *local, union inet_addr *peer)
 {
 	char names[2][64];
 	unsigned long long inode;
@@ -42,19 +42,19 @@ int parse_proc_net_line(const char *line, int family, uint64_t *ino, union inet_
 	return parse_name(names[0], family, local) ?: parse_name(names[1], family, peer);
 }
 
-int inet_proc_peer(int family, bool raw, uint64_t ino, union inet_name *peer)
+int inet_proc_peer(int family, bool raw, uint64_t ino, union inet_addr *peer)
 {
 	const char *path = raw ? "/proc/net/raw" : "/proc/net/icmp";
 	char line[512], v6[32];
-	union inet_name local;
+	union inet_addr local;
 	_cleanup_fclose_ FILE *f = NULL;
 	uint64_t number;
 
 	snprintf(v6, sizeof(v6), "%s6", path);
 	f = fopen(family == AF_INET6 ? v6 : path, "re");
 	while (f && fgets(line, sizeof(line), f))
-		if (!parse_proc_net_line(line, family, &number, &local, peer) && number == ino)
-			return inet_name_is_any(peer) ? -ENOENT : 0;
+		if (!inet_proc_parse_line(line, family, &number, &local, peer) && number == ino)
+			return inet_addr_is_any(peer) ? -ENOENT : 0;
 	return -ENOENT;
 }
 
@@ -79,7 +79,7 @@ static bool has_socket(const char *pid, uint64_t ino)
 	return found;
 }
 
-const char *inet_socket_holder(struct arena *a, uint64_t ino)
+const char *inet_proc_holder(struct arena *a, uint64_t ino)
 {
 	const char *found = NULL;
 	struct dirent *e;
@@ -104,10 +104,10 @@ const char *inet_socket_holder(struct arena *a, uint64_t ino)
 	return found;
 }
 
-const char *inet_port_owner(struct arena *a, int protocol, uint16_t port)
+const char *inet_proc_port_owner(struct arena *a, int protocol, uint16_t port)
 {
 	const char *name = protocol == IPPROTO_TCP ? "tcp" : protocol == IPPROTO_UDP ? "udp" : "udplite";
-	union inet_name local, peer;
+	union inet_addr local, peer;
 	const char *found = NULL;
 	char path[40], line[512];
 	uint64_t ino;
@@ -118,9 +118,9 @@ const char *inet_port_owner(struct arena *a, int protocol, uint16_t port)
 		snprintf(path, sizeof(path), "/proc/net/%s%s", name, v6 ? "6" : "");
 		f = fopen(path, "re");
 		while (f && !found && fgets(line, sizeof(line), f))
-			if (!parse_proc_net_line(line, v6 ? AF_INET6 : AF_INET, &ino, &local, &peer) && ino &&
-			    inet_name_port(&local) == port)
-				found = inet_socket_holder(a, ino);
+			if (!inet_proc_parse_line(line, v6 ? AF_INET6 : AF_INET, &ino, &local, &peer) && ino &&
+			    inet_addr_port(&local) == port)
+				found = inet_proc_holder(a, ino);
 	}
 	return found;
 }

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "core/fd_flags.h"
-#include "core/files.h"
-#include "core/log.h"
+#include "lib/fd_flags.h"
+#include "files/files.h"
+#include "lib/log.h"
 #include "sock/diag.h"
 #include "sock/opts.h"
 #include "sk-netlink.pb-c.h"
@@ -247,5 +247,5 @@ const struct fd_kind netlink_kind = {
 	.dump = netlink_dump,
 	.check = netlink_check,
 	.open = netlink_open,
-	.late = netlink_late,
+	.post_open = netlink_late,
 };

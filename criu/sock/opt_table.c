@@ -4,9 +4,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "core/files.h"
-#include "core/log.h"
-#include "core/message.h"
+#include "files/files.h"
+#include "lib/log.h"
+#include "lib/message.h"
 #include "sock/opts.h"
 
 uint32_t sock_queued(int fd)

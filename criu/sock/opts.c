@@ -12,8 +12,8 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-#include "core/files.h"
-#include "core/log.h"
+#include "files/files.h"
+#include "lib/log.h"
 #include "sock/opts.h"
 #include "uapi/sock_bits.h"
 

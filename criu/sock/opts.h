@@ -6,7 +6,7 @@
 #ifndef CRIU_SOCK_OPTS_H
 #define CRIU_SOCK_OPTS_H
 
-#include "core/kind.h"
+#include "tree/kind.h"
 #include "sk-opts.pb-c.h"
 
 /*

@@ -7,9 +7,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "core/fd_flags.h"
-#include "core/files.h"
-#include "core/log.h"
+#include "lib/fd_flags.h"
+#include "files/files.h"
+#include "lib/log.h"
 #include "sock/diag.h"
 #include "sock/opts.h"
 #include "packet-sock.pb-c.h"
@@ -255,5 +255,5 @@ const struct fd_kind packet_kind = {
 	.dump = packet_dump,
 	.check = packet_check,
 	.open = packet_open,
-	.late = packet_late,
+	.post_open = packet_late,
 };

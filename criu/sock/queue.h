@@ -6,7 +6,7 @@
 #ifndef CRIU_SOCK_QUEUE_H
 #define CRIU_SOCK_QUEUE_H
 
-#include "core/kind.h"
+#include "tree/kind.h"
 
 /*
  * Dump: peeks at everything that waits in info->fd, a unix or UDP socket of type SOCK_*, and writes it for file `id`.
@@ -29,8 +29,8 @@ const void *queue_bytes(struct restore *r, uint32_t id, size_t n, size_t *len);
 
 /*
  * Sends the messages [first, first + n) of file id by `from`, a descriptor of ours that is connected to the receiving
- * socket, with their credentials (agent/as.h for tasks that are gone) and descriptors. Buffer limits of `from` are
- * raised for it and put back. 0 or a negative errno (logged).
+ * socket, with their credentials (agent/impersonate.h for tasks that are gone) and descriptors. Buffer limits of `from`
+ * are raised for it and put back. 0 or a negative errno (logged).
  */
 int queue_send(struct restore *r, uint32_t id, size_t first, size_t n, int from);
 

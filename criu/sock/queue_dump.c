@@ -9,8 +9,9 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 
-#include "core/files.h"
-#include "core/log.h"
+#include "files/files.h"
+#include "lib/fault.h"
+#include "lib/log.h"
 #include "sock/queue.h"
 #include "sock/queue_peek.h"
 #include "sk-packet.pb-c.h"

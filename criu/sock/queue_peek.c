@@ -2,8 +2,8 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "core/log.h"
-#include "core/proc.h"
+#include "lib/log.h"
+#include "proc/proc.h"
 #include "sock/queue_peek.h"
 #include "uapi/scm.h"
 

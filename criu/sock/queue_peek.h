@@ -5,7 +5,7 @@
 
 #include <sys/socket.h>
 
-#include "core/kind.h"
+#include "tree/kind.h"
 #include "uapi/scm.h"
 
 /* How much is read at once. */

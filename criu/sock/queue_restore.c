@@ -2,10 +2,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "agent/as.h"
-#include "core/files.h"
-#include "core/log.h"
-#include "core/table.h"
+#include "agent/impersonate.h"
+#include "files/files.h"
+#include "lib/log.h"
+#include "lib/arena_hash.h"
 #include "sock/queue.h"
 #include "uapi/scm.h"
 #include "uapi/sock_bits.h"
@@ -40,14 +40,13 @@ static struct queue *find_queue(struct restore *r, uint32_t id)
 
 static struct queue *queue_of(struct restore *r, uint32_t id)
 {
-	struct arena *table_arena = r->arena;
 	struct queue *q = find_queue(r, id);
 
 	if (q)
 		return q;
 	q = arena_new_of(r->arena, struct queue);
 	q->id = id;
-	HASH_ADD(hh, r->queues->by_id, id, sizeof(q->id), q);
+	HASH_ADD_IN(r->arena, hh, r->queues->by_id, id, sizeof(q->id), q);
 	return q;
 }
 
@@ -236,7 +235,7 @@ static int send_message(const struct sending *s, const struct message *m, const 
 	const SkPacketEntry *e = m->e;
 	struct iovec iov = { .iov_base = (void *)m->bytes, .iov_len = e->length };
 	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct as as = { .pid = VPID(e->has_uid ? e->pid : 0), .uid = e->uid, .gid = e->gid };
+	struct identity as = { .pid = VPID(e->has_uid ? e->pid : 0), .uid = e->uid, .gid = e->gid };
 	int flags = e->oob ? MSG_OOB : 0;
 
 	if (s->type == SOCK_STREAM && !e->length && n_fds)
@@ -251,7 +250,7 @@ static int send_message(const struct sending *s, const struct message *m, const 
 		control.align.cmsg_len = CMSG_LEN(n_fds * sizeof(int));
 		memcpy(CMSG_DATA(&control.align), fds, n_fds * sizeof(int));
 	}
-	return as_sendmsg(s->r, &as, s->from, &mh, flags, s->what);
+	return impersonate_sendmsg(s->r, &as, s->from, &mh, flags, s->what);
 }
 
 static int borrow(const struct sending *s, const SkPacketEntry *e, int *fds, size_t *n)

@@ -4,7 +4,7 @@
 #define CRIU_TASK_ANSWER_H
 
 #include "agent/batch.h"
-#include "core/kind.h"
+#include "tree/kind.h"
 
 /* The result of the i-th operation that ask() added: a negative errno on failure, -ECANCELED when it was not made. */
 static inline int64_t answer_ret(const struct answers *a, unsigned i)

@@ -12,8 +12,8 @@
 #include <sys/syscall.h>
 
 #include "agent/agent.h"
-#include "core/log.h"
-#include "core/proc.h"
+#include "lib/log.h"
+#include "proc/proc.h"
 #include "task/answer.h"
 #include "task/creds.h"
 
@@ -80,7 +80,7 @@ static const struct proc_status *born(struct restore *r, struct thread *th)
 		return rt->born;
 	st = arena_new_of(r->arena, struct proc_status);
 	proc_fd = proc_open(th->tid);
-	err = proc_fd < 0 ? proc_fd : read_proc_status(proc_fd, 0, r->arena, st);
+	err = proc_fd < 0 ? proc_fd : proc_read_status(proc_fd, 0, r->arena, st);
 	if (err) {
 		log_errno(err, "%s: reading its credentials", thread_name(th));
 		return NULL;

@@ -3,8 +3,8 @@
 #ifndef CRIU_TASK_CREDS_H
 #define CRIU_TASK_CREDS_H
 
-#include "core/kind.h"
-#include "core/proc.h"
+#include "tree/kind.h"
+#include "proc/proc.h"
 
 #define CREDS_GROUPS_MAX 16384 /* as many as one batch holds */
 #define CAP_BIT(n)       (1ULL << (n))

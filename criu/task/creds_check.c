@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/capability.h>
 
-#include "core/log.h"
+#include "lib/log.h"
 #include "task/answer.h"
 #include "task/creds.h"
 
@@ -150,7 +150,7 @@ static int check_here(struct restore *r, const struct thread *th, const CredsEnt
 {
 	struct proc_status own;
 	_cleanup_close_ int proc_fd = proc_open(getpid());
-	int err = proc_fd < 0 ? proc_fd : read_proc_status(proc_fd, 0, r->arena, &own), part;
+	int err = proc_fd < 0 ? proc_fd : proc_read_status(proc_fd, 0, r->arena, &own), part;
 
 	if (err)
 		return log_errno(err, "reading this tool's own credentials");

@@ -3,16 +3,16 @@
 #include <sys/syscall.h>
 
 #include "agent/batch.h"
-#include "agent/fdpass.h"
-#include "core/files.h"
-#include "core/log.h"
-#include "core/proc.h"
+#include "agent/send_fds.h"
+#include "files/files.h"
+#include "lib/log.h"
+#include "proc/proc.h"
 #include "task/fs.h"
 
 static int read_umask(const struct task *t, uint32_t *umask)
 {
 	struct proc_status st;
-	int err = read_proc_status(t->dump->proc_fd, 0, NULL, &st);
+	int err = proc_read_status(t->dump->proc_fd, 0, NULL, &st);
 
 	if (!err && !st.has_umask)
 		err = -ENODATA;
@@ -70,7 +70,7 @@ int fs_restore(struct restore *r, struct task *t)
 		return err;
 	if (same_root)
 		n = 1;
-	err = files_send(r, t, fds, n, numbers);
+	err = agent_send_fds(t, fds, n, numbers);
 	if (err)
 		return err;
 	b = agent_batch(t->restore->agent, "its working directory and root");

@@ -3,8 +3,8 @@
 #ifndef CRIU_TASK_FS_H
 #define CRIU_TASK_FS_H
 
-#include "core/dump.h"
-#include "core/restore.h"
+#include "tree/dump.h"
+#include "tree/restore.h"
 
 /* Fills t->fs and writes fs-<vpid>.img, for every live task. 0 or a negative errno (logged; refusals too). */
 int fs_dump(struct dump *d, struct task *t);

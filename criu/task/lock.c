@@ -12,9 +12,9 @@
 #include <sys/file.h>
 #include <sys/syscall.h>
 
-#include "core/fdinfo.h"
-#include "core/log.h"
-#include "core/message.h"
+#include "proc/fdinfo.h"
+#include "lib/log.h"
+#include "lib/message.h"
 #include "task/answer.h"
 #include "task/lock.h"
 
@@ -49,14 +49,12 @@ struct lock_dump {
 
 static void index_tasks(struct lock_dump *ld)
 {
-	struct arena *table_arena = ld->d->arena;
-
 	for (size_t i = 0; i < ld->d->tree.n_tasks; i++) {
-		struct by_pid *p = arena_new_of(table_arena, struct by_pid);
+		struct by_pid *p = arena_new_of(ld->d->arena, struct by_pid);
 
 		p->task = ld->d->tree.tasks[i];
 		p->pid = p->task->pid;
-		HASH_ADD_INT(ld->tasks, pid, p);
+		HASH_ADD_IN(ld->d->arena, hh, ld->tasks, pid, sizeof(p->pid), p);
 	}
 }
 
@@ -85,17 +83,16 @@ static const FdinfoEntry *find_fd(const struct task *t, uint32_t number)
 /* Whether this descriptor is the first that shows these locks. */
 static bool is_first(struct lock_dump *ld, const struct file_locked *l, uint32_t id, bool posix)
 {
-	struct arena *table_arena = ld->d->arena;
 	struct seen *s, key = { .key.id = id, .key.posix = posix };
 
 	if (posix)
 		key.key.files_id = l->task->ids->files_id;
 	HASH_FIND(hh, ld->seen, &key.key, sizeof(key.key), s);
 	if (!s) {
-		s = arena_new_of(table_arena, struct seen);
+		s = arena_new_of(ld->d->arena, struct seen);
 		s->key = key.key;
 		s->from = l;
-		HASH_ADD(hh, ld->seen, key, sizeof(s->key), s);
+		HASH_ADD_IN(ld->d->arena, hh, ld->seen, key, sizeof(s->key), s);
 	}
 	return s->from == l;
 }
@@ -215,7 +212,6 @@ static struct task_locks *locks_of(const struct restore *r, const struct task *t
 static int add_lock(struct restore *r, FileLockEntry *e)
 {
 	const struct task *t = tree_find(&r->tree, VPID(e->pid));
-	struct arena *table_arena = r->arena;
 	struct task_locks *l;
 
 	if (!t || t->state == TASK_DEAD)
@@ -224,7 +220,7 @@ static int add_lock(struct restore *r, FileLockEntry *e)
 	if (!l) {
 		l = arena_new_of(r->arena, struct task_locks);
 		l->pid = t->vpid.v;
-		HASH_ADD_INT(r->locks, pid, l);
+		HASH_ADD_IN(r->arena, hh, r->locks, pid, sizeof(l->pid), l);
 	}
 	arena_push(r->arena, &l->locks, &l->n, e);
 	return 0;
@@ -338,7 +334,7 @@ static int locks_restore(struct restore *r, struct thread *th, struct batch *b)
 
 const struct task_part locks_part = {
 	.name = "file locks",
-	.collected = locks_collected,
+	.all_collected = locks_collected,
 	.read_images = locks_read_images,
 	.check = locks_check,
 	.restore = locks_restore,

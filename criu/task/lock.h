@@ -3,9 +3,9 @@
 #ifndef CRIU_TASK_LOCK_H
 #define CRIU_TASK_LOCK_H
 
-#include "core/files.h"
-#include "core/lockline.h"
-#include "core/table.h"
+#include "files/files.h"
+#include "proc/lockline.h"
+#include "lib/arena_hash.h"
 #include "file-lock.pb-c.h"
 
 /* Restore: the locks of one task, by its pid in the images. */

@@ -9,9 +9,9 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
-#include "core/fdinfo.h"
-#include "core/log.h"
-#include "core/proc.h"
+#include "proc/fdinfo.h"
+#include "lib/log.h"
+#include "proc/proc.h"
 #include "task/lock.h"
 
 /* ---- dump: the same open file outside ---- */
@@ -34,7 +34,6 @@ struct outsider {
 static void read_theirs(struct arena *a, struct outsider *o)
 {
 	_cleanup_close_ int proc_fd = proc_open(o->pid);
-	struct arena *table_arena = a;
 	int *numbers = NULL;
 	size_t n = 0;
 
@@ -58,7 +57,7 @@ static void read_theirs(struct arena *a, struct outsider *o)
 			continue;
 		}
 		fd->link = arena_strdup(a, link);
-		HASH_ADD_KEYPTR(hh, o->fds, fd->link, len, fd);
+		HASH_ADD_KEYPTR_IN(a, hh, o->fds, fd->link, len, fd);
 	}
 }
 

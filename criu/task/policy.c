@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <sys/syscall.h>
 
-#include "core/log.h"
-#include "core/proc.h"
+#include "lib/log.h"
+#include "proc/proc.h"
 #include "task/answer.h"
 #include "uapi/prctl_new.h"
 

@@ -5,7 +5,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
-#include "core/log.h"
+#include "lib/log.h"
 #include "task/answer.h"
 #include "uapi/sched_attr.h"
 

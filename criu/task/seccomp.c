@@ -13,9 +13,9 @@
 #include <sys/syscall.h>
 
 #include "agent/agent.h"
-#include "core/log.h"
-#include "core/proc.h"
-#include "core/table.h"
+#include "lib/log.h"
+#include "proc/proc.h"
+#include "lib/arena_hash.h"
 #include "seccomp.pb-c.h"
 #include "task/answer.h"
 
@@ -50,7 +50,6 @@ static struct filters *filters_of(struct dump *d)
 static uint32_t add_filter(struct dump *d, uint32_t prev, uint32_t flags, const struct sock_filter *prog, size_t n)
 {
 	struct filters *all = filters_of(d);
-	struct arena *table_arena = d->arena;
 	size_t size = n * sizeof(*prog), key_size = size + 2 * sizeof(uint32_t);
 	_cleanup_free_ uint32_t *key = malloc(key_size);
 	struct filter *f = NULL;
@@ -67,7 +66,7 @@ static uint32_t add_filter(struct dump *d, uint32_t prev, uint32_t flags, const 
 	f = arena_new_of(d->arena, struct filter);
 	f->key = arena_memdup(d->arena, key, key_size);
 	f->index = (uint32_t)all->image->n_seccomp_filters;
-	HASH_ADD_KEYPTR(hh, all->by_key, f->key, key_size, f);
+	HASH_ADD_KEYPTR_IN(d->arena, hh, all->by_key, f->key, key_size, f);
 	e = arena_msg(d->arena, SeccompFilter, seccomp_filter);
 	e->filter.data = (uint8_t *)(f->key + 2);
 	e->filter.len = size;

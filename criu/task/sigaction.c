@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-#include "core/log.h"
+#include "lib/log.h"
 #include "task/answer.h"
 
 #define SIGSET_SIZE 8

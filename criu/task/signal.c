@@ -5,7 +5,7 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 
-#include "core/log.h"
+#include "lib/log.h"
 #include "task/answer.h"
 
 #define INFO_SIZE    128

@@ -10,8 +10,8 @@
 #include <time.h>
 
 #include "agent/agent.h"
-#include "core/log.h"
-#include "core/proc.h"
+#include "lib/log.h"
+#include "proc/proc.h"
 #include "task/answer.h"
 #include "task/timer_ids.h"
 

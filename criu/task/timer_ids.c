@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#include "core/log.h"
+#include "lib/log.h"
 #include "task/timer_ids.h"
 #include "uapi/prctl_new.h"
 

@@ -7,8 +7,8 @@
 #include <sys/syscall.h>
 
 #include "agent/batch.h"
-#include "core/files.h"
-#include "core/log.h"
+#include "files/files.h"
+#include "lib/log.h"
 #include "tty/pty.h"
 #include "uapi/fcntl_bits.h"
 

@@ -3,7 +3,7 @@
 #ifndef CRIU_TTY_PARAMS_H
 #define CRIU_TTY_PARAMS_H
 
-#include "core/arena.h"
+#include "lib/arena.h"
 #include "tty.pb-c.h"
 #include "tty/queue.h"
 

@@ -3,8 +3,8 @@
 #ifndef CRIU_TTY_PTY_H
 #define CRIU_TTY_PTY_H
 
-#include "core/kind.h"
-#include "core/table.h"
+#include "tree/kind.h"
+#include "lib/arena_hash.h"
 #include "regfile.pb-c.h"
 #include "tty.pb-c.h"
 
@@ -84,12 +84,12 @@ int pty_open_hung_up(struct restore *r, const TtyFileEntry *m, const TtyInfoEntr
 
 /* ---- terminals that are there: the tool's own, external ones, devices (outside.c) ---- */
 
-bool outside_is_mine(const struct tty_info *ti);
-void outside_name(const TtyInfoEntry *e, char *buf, size_t size); /* for --inherit-fd */
-int outside_check(struct restore *r, const TtyFileEntry *m, const struct tty_info *ti, const char **why);
-int outside_open(struct restore *r, const TtyFileEntry *m, const struct tty_info *ti);
-int outside_open_any(struct restore *r, const struct tty_info *ti); /* for reading and writing, whoever asks */
-int outside_late(struct restore *r, struct tty_info *ti, int fd);
+bool tty_external_is_mine(const struct tty_info *ti);
+void tty_external_name(const TtyInfoEntry *e, char *buf, size_t size); /* for --inherit-fd */
+int tty_external_check(struct restore *r, const TtyFileEntry *m, const struct tty_info *ti, const char **why);
+int tty_external_open(struct restore *r, const TtyFileEntry *m, const struct tty_info *ti);
+int tty_external_open_any(struct restore *r, const struct tty_info *ti); /* for reading and writing, whoever asks */
+int tty_external_late(struct restore *r, struct tty_info *ti, int fd);
 
 /* ---- /dev/tty (ctty.c) ---- */
 

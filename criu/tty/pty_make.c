@@ -5,8 +5,8 @@
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 
-#include "core/log.h"
-#include "core/pathfile.h"
+#include "lib/log.h"
+#include "path/pathfile.h"
 #include "tty/params.h"
 #include "tty/pty.h"
 #include "tty/queue_image.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <string.h>
 
-#include "core/log.h"
+#include "lib/log.h"
 #include "tty/queue_image.h"
 
 static void add(struct tty_queue *q, uint8_t byte, enum place_mark mark)

@@ -16,8 +16,9 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "core/guardian.h"
-#include "core/log.h"
+#include "undo/guardian.h"
+#include "lib/fault.h"
+#include "lib/log.h"
 #include "tty/queue_image.h"
 #include "tty/tty_dump.h"
 

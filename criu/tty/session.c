@@ -4,8 +4,8 @@
 #include <sys/syscall.h>
 
 #include "agent/batch.h"
-#include "agent/fdpass.h"
-#include "core/log.h"
+#include "agent/send_fds.h"
+#include "lib/log.h"
 #include "tty/pty.h"
 #include "tty/tty.h"
 
@@ -33,10 +33,10 @@ static int send_terminal(struct restore *r, struct tty_info *ti, struct task *le
 
 	if (p && p->slave < 0)
 		p->slave = pty_open_slave(r, p, O_RDWR);
-	fd = p ? p->slave : outside_open_any(r, ti);
+	fd = p ? p->slave : tty_external_open_any(r, ti);
 	if (fd < 0)
 		return fd;
-	err = files_send(r, leader, &fd, 1, number);
+	err = agent_send_fds(leader, &fd, 1, number);
 	if (!p)
 		close(fd);
 	return err;

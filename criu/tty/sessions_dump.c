@@ -2,8 +2,8 @@
 /* Whose controlling terminals: TIOCGSID answers only to those who have it, /proc/PID/stat to all. */
 #include <string.h>
 
-#include "core/log.h"
-#include "core/proc.h"
+#include "lib/log.h"
+#include "proc/proc.h"
 #include "tty/tty_dump.h"
 
 struct group {
@@ -14,12 +14,11 @@ struct group {
 
 static int note(struct dump *d, struct tty_dump *td, const struct task *t, struct group **groups, int32_t *fg)
 {
-	struct arena *table_arena = d->arena;
 	struct tty_session *s;
 	struct proc_stat st;
 	struct group *g;
 	uint32_t dev;
-	int err = read_proc_stat(t->dump->proc_fd, 0, &st);
+	int err = proc_read_stat(t->dump->proc_fd, 0, &st);
 
 	if (err)
 		return log_errno(err, "%s: reading its stat", task_name(t));
@@ -28,7 +27,7 @@ static int note(struct dump *d, struct tty_dump *td, const struct task *t, struc
 		g = arena_new_of(d->arena, struct group);
 		g->pgrp = st.pgrp;
 		g->vpgid = (uint32_t)t->vpgid.v;
-		HASH_ADD(hh, *groups, pgrp, sizeof(g->pgrp), g);
+		HASH_ADD_IN(d->arena, hh, *groups, pgrp, sizeof(g->pgrp), g);
 	}
 	*fg = st.tpgid;
 	dev = (uint32_t)st.tty_nr;
@@ -38,7 +37,7 @@ static int note(struct dump *d, struct tty_dump *td, const struct task *t, struc
 	s = arena_new_of(d->arena, struct tty_session);
 	s->dev = dev;
 	s->sid = (uint32_t)t->vsid.v;
-	HASH_ADD(hh, td->sessions, dev, sizeof(s->dev), s);
+	HASH_ADD_IN(d->arena, hh, td->sessions, dev, sizeof(s->dev), s);
 	return 1;
 }
 

@@ -3,7 +3,7 @@
 #ifndef CRIU_TTY_TTY_H
 #define CRIU_TTY_TTY_H
 
-#include "core/restore.h"
+#include "tree/restore.h"
 
 /*
  * Right after a session leader has made its session, before it has children in it (they inherit the terminal; later on
@@ -14,8 +14,8 @@
 int tty_take_terminal(struct restore *r, struct task *leader);
 
 /*
- * For the same task when all tasks have their descriptors and process groups, before files_late(): puts the process
- * group that was the foreground one there again.
+ * For the same task when all tasks have their descriptors and process groups, before files_post_open(): puts the
+ * process group that was the foreground one there again.
  */
 int tty_restore_sessions(struct restore *r, struct task *leader);
 

@@ -6,10 +6,10 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
-#include "core/external.h"
-#include "core/files.h"
-#include "core/log.h"
-#include "core/pathfile.h"
+#include "options/external.h"
+#include "files/files.h"
+#include "lib/log.h"
+#include "path/pathfile.h"
 #include "regfile.pb-c.h"
 #include "tty/params.h"
 #include "tty/tty_dump.h"
@@ -169,7 +169,6 @@ static int fill(struct dump *d, struct tty_dump *td, const struct fd_info *info,
 static int find_term(struct dump *d, const struct fd_info *info, struct term **tp)
 {
 	struct tty_dump *td = state_of(d);
-	struct arena *table_arena = d->arena;
 	struct term *t, *same, key = { .key.dev = info->st.st_dev, .key.rdev = info->st.st_rdev };
 	int err;
 
@@ -182,7 +181,7 @@ static int find_term(struct dump *d, const struct fd_info *info, struct term **t
 	if (err || t->master || t->entry->hung_up || t->entry->type == TTY_TYPE__CTTY)
 		return err;
 	t->key = key.key;
-	HASH_ADD(hh, td->by_key, key, sizeof(t->key), t);
+	HASH_ADD_IN(d->arena, hh, td->by_key, key, sizeof(t->key), t);
 	if (t->entry->type != TTY_TYPE__PTY)
 		return 0;
 	HASH_FIND(by_index, td->slaves, &t->index, sizeof(t->index), same);
@@ -190,7 +189,7 @@ static int find_term(struct dump *d, const struct fd_info *info, struct term **t
 		t->same_index = same->same_index;
 		same->same_index = t;
 	} else {
-		HASH_ADD(by_index, td->slaves, index, sizeof(t->index), t);
+		HASH_ADD_IN(d->arena, by_index, td->slaves, index, sizeof(t->index), t);
 	}
 	return 0;
 }

@@ -3,8 +3,8 @@
 #ifndef CRIU_TTY_TTY_DUMP_H
 #define CRIU_TTY_TTY_DUMP_H
 
-#include "core/kind.h"
-#include "core/table.h"
+#include "tree/kind.h"
+#include "lib/arena_hash.h"
 #include "tty.pb-c.h"
 
 /* One end of a terminal, or a descriptor that leads to one, as the images will have it. */

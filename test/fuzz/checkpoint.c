@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Fuzzing what a restore reads and checks before anything is started: a whole directory of images, up to the plan. */
-#include "agent/death.h"
+#include "agent/liveness.h"
 #include "arch/arch.h"
-#include "cmd/plan.h"
-#include "core/files.h"
-#include "core/kind.h"
-#include "core/tree_image.h"
+#include "restore/plan.h"
+#include "files/files.h"
+#include "tree/kind.h"
+#include "tree/tree_image.h"
 #include "fuzz_mutate.h"
 #include "mm/mm.h"
 #include "pagemap.pb-c.h"
@@ -77,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	o.arena = r.arena;
 	if (read_images(&r) == 0) {
 		if (check_tasks(&r) == 0)
-			plan_make(&r, common_size(), &plan);
+			plan_make(&r, liveness_common_size(), &plan);
 		files_close(&r);
 	}
 	image_dir_close(r.dir);

@@ -5,9 +5,9 @@
  */
 #include <string.h>
 
-#include "core/arena.h"
+#include "lib/arena.h"
 #include "sock/diag.h"
-#include "sock/inet.h"
+#include "sock/inet/inet.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -65,13 +65,13 @@ static void try_packet(struct arena *a, const void *answer, size_t len)
 static void try_line(struct arena *a, const void *answer, size_t len)
 {
 	char *line = arena_alloc(a, len + 1);
-	union inet_name local, peer;
+	union inet_addr local, peer;
 	uint64_t ino;
 
 	memcpy(line, answer, len);
 	for (int family = AF_INET;; family = AF_INET6) {
-		if (!parse_proc_net_line(line, family, &ino, &local, &peer) &&
-		    (local.any.sa_family != family || peer.any.sa_family != family || !*inet_name_text(&peer)))
+		if (!inet_proc_parse_line(line, family, &ino, &local, &peer) &&
+		    (local.any.sa_family != family || peer.any.sa_family != family || !*inet_addr_text(&peer)))
 			abort();
 		if (family == AF_INET6)
 			break;

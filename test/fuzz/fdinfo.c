@@ -12,12 +12,12 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 
-#include "core/fd_flags.h"
-#include "core/fdinfo.h"
-#include "core/kind.h"
-#include "core/lockline.h"
-#include "core/log.h"
-#include "core/procfile.h"
+#include "lib/fd_flags.h"
+#include "proc/fdinfo.h"
+#include "tree/kind.h"
+#include "proc/lockline.h"
+#include "lib/log.h"
+#include "path/procfile.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

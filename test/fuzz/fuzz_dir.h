@@ -11,8 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "core/image.h"
-#include "core/log.h"
+#include "image/image.h"
+#include "lib/log.h"
 
 enum fuzz_header { SINGLE, COMMON, SERVICE, RAW };
 

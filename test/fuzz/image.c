@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Fuzzing the reader of images: one file, its messages and raw bytes; or the integrity file. */
-#include "core/integrity.h"
+#include "image/integrity.h"
 #include "fuzz_dir.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -2,8 +2,9 @@
 /* Fuzzing /proc/PID/maps and smaps. */
 #include <string.h>
 
-#include "core/arena.h"
-#include "core/proc_maps.h"
+#include "arch_page.h"
+#include "lib/arena.h"
+#include "proc/proc_maps.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -26,15 +27,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	int err, part;
 
 	memcpy(text, data, len);
-	err = parse_proc_maps(text, len, a, &maps, &n);
+	err = proc_parse_maps(text, len, a, &maps, &n);
 	if (!err)
 		check(maps, n);
 	for (size_t i = 0; i < len / 2; i++)
 		if (text[i] == '\n')
 			half = i + 1;
-	part = parse_proc_maps(text, half, a, &pieces, &n_pieces);
+	part = proc_parse_maps(text, half, a, &pieces, &n_pieces);
 	if (!part)
-		part = parse_proc_maps(text + half, len - half, a, &pieces, &n_pieces);
+		part = proc_parse_maps(text + half, len - half, a, &pieces, &n_pieces);
 	if (!err && (part || n != n_pieces))
 		abort();
 	free(text);

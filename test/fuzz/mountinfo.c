@@ -2,7 +2,7 @@
 /* Fuzzing the lines of /proc/PID/mountinfo. */
 #include <string.h>
 
-#include "core/mountinfo.h"
+#include "proc/mountinfo.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

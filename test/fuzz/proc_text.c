@@ -2,8 +2,8 @@
 /* Fuzzing stat, status and lists of pids in /proc: the first byte says which. */
 #include <string.h>
 
-#include "core/arena.h"
-#include "core/proc.h"
+#include "lib/arena.h"
+#include "proc/proc.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -22,7 +22,7 @@ static void try_stat(const char *text, size_t len)
 {
 	struct proc_stat st;
 
-	if (parse_proc_stat(text, len, &st) == 0 && (st.comm[sizeof(st.comm) - 1] || !st.state))
+	if (proc_parse_stat(text, len, &st) == 0 && (st.comm[sizeof(st.comm) - 1] || !st.state))
 		abort();
 }
 
@@ -30,7 +30,7 @@ static void try_status(struct arena *a, const char *text, size_t len)
 {
 	struct proc_status st;
 
-	if (parse_proc_status(text, len, a, &st) == 0 && (st.tgid <= 0 || st.pid <= 0 || st.umask > 0777))
+	if (proc_parse_status(text, len, a, &st) == 0 && (st.tgid <= 0 || st.pid <= 0 || st.umask > 0777))
 		abort();
 }
 

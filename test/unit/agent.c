@@ -14,12 +14,12 @@
 #include <cmocka.h>
 
 #include "agent/agent.h"
-#include "agent/enter.h"
+#include "agent/infect.h"
 #include "agent/inject.h"
 #include "agent/layout.h"
-#include "agent/ptrace.h"
+#include "freeze/ptrace.h"
 #include "arch/arch.h"
-#include "core/log.h"
+#include "lib/log.h"
 
 struct victim {
 	struct dump d;
@@ -112,7 +112,7 @@ static void test_round_trip(void **state)
 	int pid, comm, bad, ref;
 	raddr_t at;
 
-	assert_int_equal(agent_enter(&v->d, &v->t), 0);
+	assert_int_equal(agent_infect(&v->d, &v->t), 0);
 	assert_int_equal(agent_wait(v->dth.agent), 0);
 	assert_string_not_equal(before, maps_of(v->t.pid));
 	b = agent_batch(v->dth.agent, "a test");
@@ -133,7 +133,7 @@ static void test_round_trip(void **state)
 	assert_int_equal(batch_run(b), 0);
 	batch_call(b, SYS_close, 9999);
 	assert_int_equal(batch_run(b), -EBADF);
-	assert_int_equal(agent_leave(&v->d, &v->t), 0);
+	assert_int_equal(agent_cure(&v->d, &v->t), 0);
 	assert_string_equal(before, maps_of(v->t.pid));
 	assert_int_equal(ptrace_detach(v->t.pid, 0), 0);
 	/* Its nanosleep goes on and returns 0: the kernel restarted it. */
@@ -146,9 +146,9 @@ static void test_many_times(void **state)
 	struct victim *v = *state;
 
 	for (int i = 0; i < 200; i++) {
-		assert_int_equal(agent_enter(&v->d, &v->t), 0);
+		assert_int_equal(agent_infect(&v->d, &v->t), 0);
 		assert_int_equal(agent_wait(v->dth.agent), 0);
-		assert_int_equal(agent_leave(&v->d, &v->t), 0);
+		assert_int_equal(agent_cure(&v->d, &v->t), 0);
 	}
 }
 

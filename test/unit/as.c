@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-#include "agent/as.h"
-#include "core/log.h"
+#include "agent/impersonate.h"
+#include "lib/log.h"
 
 #define WHAT "the test"
 
@@ -38,13 +38,13 @@ static void peer_is(int fd, pid_t pid, uid_t uid, gid_t gid)
 	assert_int_equal(c.gid, gid);
 }
 
-static struct as somebody(void)
+static struct identity somebody(void)
 {
 	static const uint32_t groups[] = { 7, 8, 9 };
 
 	if (geteuid())
 		skip();
-	return (struct as) { .pid = VPID(free_pid()), .uid = 1234, .gid = 5678, .groups = groups, .n_groups = 3 };
+	return (struct identity) { .pid = VPID(free_pid()), .uid = 1234, .gid = 5678, .groups = groups, .n_groups = 3 };
 }
 
 /* Nothing of it stays with us. */
@@ -59,12 +59,12 @@ static void still_ourselves(void)
 static void pairs(void **state)
 {
 	struct restore r = { .arena = arena_new() };
-	struct as as = somebody();
+	struct identity as = somebody();
 	gid_t now[8] = { 0 };
 	socklen_t len = sizeof(now);
 	int p[2];
 
-	assert_int_equal(as_socketpair(&r, &as, SOCK_STREAM, p, WHAT), 0);
+	assert_int_equal(impersonate_socketpair(&r, &as, SOCK_STREAM, p, WHAT), 0);
 	for (int i = 0; i < 2; i++)
 		peer_is(p[i], as.pid.v, 1234, 5678);
 	assert_int_equal(fcntl(p[0], F_GETFD), FD_CLOEXEC);
@@ -84,7 +84,7 @@ static void connections(void **state)
 	struct sockaddr_un at = { .sun_family = AF_UNIX, .sun_path = "here" };
 	socklen_t len = offsetof(struct sockaddr_un, sun_path) + 5;
 	int l = socket(AF_UNIX, SOCK_STREAM, 0), c = socket(AF_UNIX, SOCK_STREAM, 0), dir, cwd, a;
-	struct as as = somebody();
+	struct identity as = somebody();
 	char path[] = "/tmp/unit-as-XXXXXX";
 	pid_t listener = as.pid.v;
 
@@ -92,10 +92,10 @@ static void connections(void **state)
 	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cwd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(fchdir(dir) | bind(l, (struct sockaddr *)&at, sizeof(at)) | fchdir(cwd), 0);
-	assert_int_equal(as_listen(&r, &as, l, 5, WHAT), 0);
+	assert_int_equal(impersonate_listen(&r, &as, l, 5, WHAT), 0);
 	as = somebody();
 	as.uid = 4321;
-	assert_int_equal(as_connect(&r, &as, c, dir, (struct sockaddr *)&at, len, WHAT), 0);
+	assert_int_equal(impersonate_connect(&r, &as, c, dir, (struct sockaddr *)&at, len, WHAT), 0);
 	peer_is(c, listener, 1234, 5678);
 	a = accept(l, NULL, NULL);
 	peer_is(a, as.pid.v, 4321, 5678);
@@ -110,15 +110,15 @@ static void connections(void **state)
 static void taken(void **state)
 {
 	struct restore r = { .arena = arena_new() };
-	struct as as = somebody();
+	struct identity as = somebody();
 	int p[2];
 
 	log_init(open("/dev/null", O_WRONLY | O_CLOEXEC), LOG_ERROR);
 	as.pid = VPID(1);
-	assert_int_equal(as_socketpair(&r, &as, SOCK_DGRAM, p, WHAT), 0);
+	assert_int_equal(impersonate_socketpair(&r, &as, SOCK_DGRAM, p, WHAT), 0);
 	peer_is(p[0], getpid(), 0, 0);
 	as.pid = VPID(0);
-	assert_int_equal(as_listen(&r, &as, p[0], 1, WHAT), -EOPNOTSUPP);
+	assert_int_equal(impersonate_listen(&r, &as, p[0], 1, WHAT), -EOPNOTSUPP);
 	arena_free(r.arena);
 }
 
@@ -127,7 +127,7 @@ static void messages(void **state)
 	struct restore r = { .arena = arena_new() };
 	struct iovec iov = { (void *)"text", 4 };
 	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct as as = somebody();
+	struct identity as = somebody();
 	union {
 		char bytes[CMSG_SPACE(sizeof(struct ucred))];
 		struct cmsghdr align;
@@ -138,7 +138,7 @@ static void messages(void **state)
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, p), 0);
 	assert_int_equal(setsockopt(p[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)), 0);
-	assert_int_equal(as_sendmsg(&r, &as, p[0], &mh, 0, WHAT), 4);
+	assert_int_equal(impersonate_sendmsg(&r, &as, p[0], &mh, 0, WHAT), 4);
 	iov.iov_base = buf;
 	mh.msg_control = &c;
 	mh.msg_controllen = sizeof(c);

@@ -7,8 +7,9 @@
 
 #include <cmocka.h>
 
-#include "mm/cow.h"
-#include "mm/huge.h"
+#include "arch_page.h"
+#include "mm/page_plan.h"
+#include "mm/thp.h"
 
 #define A(page) (0x10000000UL + (page)*PAGE_SIZE)
 

@@ -17,9 +17,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "core/arena.h"
+#include "lib/arena.h"
 #include "sock/diag.h"
-#include "sock/inet.h"
+#include "sock/inet/inet.h"
 
 #define TCP_LISTEN_STATE 10
 
@@ -177,34 +177,34 @@ static void test_parse_packet(void **state)
 
 static void test_proc_line(void **state)
 {
-	union inet_name local, peer;
+	union inet_addr local, peer;
 	uint64_t ino = 0;
 
 	assert_int_equal(
-	    parse_proc_net_line(" 253: 0100007F:00FD 0200007F:0000 01 00000000:00000000 00:00000000 00000000  "
-	                        "   0        0 35 2 0000000000000000 0",
-	                        AF_INET, &ino, &local, &peer),
+	    inet_proc_parse_line(" 253: 0100007F:00FD 0200007F:0000 01 00000000:00000000 00:00000000 00000000  "
+	                         "   0        0 35 2 0000000000000000 0",
+	                         AF_INET, &ino, &local, &peer),
 	    0);
 	assert_true(ino == 35);
-	assert_string_equal(inet_name_text(&local), "127.0.0.1:253");
-	assert_string_equal(inet_name_text(&peer), "127.0.0.2:0");
-	assert_int_equal(parse_proc_net_line("  1: 00000000000000000000000001000000:0050 "
-	                                     "B80D01200000000000000000010000FF:1F90 01 0:0 00:0 0 1000 0 4711 1",
-	                                     AF_INET6, &ino, &local, &peer),
+	assert_string_equal(inet_addr_text(&local), "127.0.0.1:253");
+	assert_string_equal(inet_addr_text(&peer), "127.0.0.2:0");
+	assert_int_equal(inet_proc_parse_line("  1: 00000000000000000000000001000000:0050 "
+	                                      "B80D01200000000000000000010000FF:1F90 01 0:0 00:0 0 1000 0 4711 1",
+	                                      AF_INET6, &ino, &local, &peer),
 	                 0);
 	assert_true(ino == 4711);
-	assert_string_equal(inet_name_text(&local), "[::1]:80");
-	assert_string_equal(inet_name_text(&peer), "[2001:db8::ff00:1]:8080");
+	assert_string_equal(inet_addr_text(&local), "[::1]:80");
+	assert_string_equal(inet_addr_text(&peer), "[2001:db8::ff00:1]:8080");
 	assert_int_equal(
-	    parse_proc_net_line("  sl  local_address rem_address   st tx_queue", AF_INET, &ino, &local, &peer),
+	    inet_proc_parse_line("  sl  local_address rem_address   st tx_queue", AF_INET, &ino, &local, &peer),
 	    -EINVAL);
-	assert_int_equal(parse_proc_net_line("", AF_INET6, &ino, &local, &peer), -EINVAL);
+	assert_int_equal(inet_proc_parse_line("", AF_INET6, &ino, &local, &peer), -EINVAL);
 }
 
 static void test_words(void **state)
 {
 	struct dump *d = *state;
-	union inet_name n = { .v6 = { .sin6_family = AF_INET6,
+	union inet_addr n = { .v6 = { .sin6_family = AF_INET6,
 		                      .sin6_port = htons(53),
 		                      .sin6_addr = IN6ADDR_LOOPBACK_INIT } },
 	                back;
@@ -212,16 +212,16 @@ static void test_words(void **state)
 	uint32_t *out;
 	size_t count;
 
-	inet_name_to_words(d->arena, &n, &out, &count);
+	inet_addr_to_words(d->arena, &n, &out, &count);
 	assert_true(count == 4 && !out[0] && out[3] == htonl(1));
-	assert_int_equal(inet_name_from_words(AF_INET6, out, count, 53, NULL, &back), 0);
-	assert_true(inet_name_equal(&n, &back) && !inet_name_is_any(&back));
-	assert_int_equal(inet_name_from_words(AF_INET6, &zero, 1, 0, NULL, &back), 0);
-	assert_true(inet_name_is_any(&back));
-	assert_int_equal(inet_name_from_words(AF_INET6, words, 3, 0, NULL, &back), -EINVAL);
-	assert_int_equal(inet_name_from_words(AF_INET6, words, 5, 0, NULL, &back), -EINVAL);
-	assert_int_equal(inet_name_from_words(AF_INET, words, 4, 0, NULL, &back), -EINVAL);
-	assert_int_equal(inet_name_from_words(AF_INET, words, 1, 65536, NULL, &back), -EINVAL);
+	assert_int_equal(inet_addr_from_words(AF_INET6, out, count, 53, NULL, &back), 0);
+	assert_true(inet_addr_equal(&n, &back) && !inet_addr_is_any(&back));
+	assert_int_equal(inet_addr_from_words(AF_INET6, &zero, 1, 0, NULL, &back), 0);
+	assert_true(inet_addr_is_any(&back));
+	assert_int_equal(inet_addr_from_words(AF_INET6, words, 3, 0, NULL, &back), -EINVAL);
+	assert_int_equal(inet_addr_from_words(AF_INET6, words, 5, 0, NULL, &back), -EINVAL);
+	assert_int_equal(inet_addr_from_words(AF_INET, words, 4, 0, NULL, &back), -EINVAL);
+	assert_int_equal(inet_addr_from_words(AF_INET, words, 1, 65536, NULL, &back), -EINVAL);
 }
 
 static void test_live_unix(void **state)

@@ -16,14 +16,15 @@
 #include <cmocka.h>
 
 #include "agent/agent.h"
-#include "agent/enter.h"
-#include "agent/fdpass.h"
+#include "agent/infect.h"
+#include "files/fdpass.h"
 #include "agent/inject.h"
-#include "agent/ptrace.h"
+#include "agent/send_fds.h"
+#include "freeze/ptrace.h"
 #include "arch/arch.h"
-#include "core/fdinfo.h"
-#include "core/files.h"
-#include "core/log.h"
+#include "proc/fdinfo.h"
+#include "files/files.h"
+#include "lib/log.h"
 
 #define FILES_ID 2
 
@@ -72,7 +73,7 @@ static void start_victim(struct world *w, int sock_number)
 	assert_int_equal(interrupt_and_wait(w->t.pid, "victim", &stop_came), 0);
 	w->dth.regs = arch_regs_get(w->d.arena, w->t.pid);
 	assert_int_equal(ptrace_get_sigmask(w->t.pid, &w->dth.sigmask), 0);
-	assert_int_equal(agent_enter(&w->d, &w->t), 0);
+	assert_int_equal(agent_infect(&w->d, &w->t), 0);
 	assert_int_equal(agent_wait(w->dth.agent), 0);
 	w->t.restore = &w->rt;
 	w->rt = (struct restore_task) { .agent = w->dth.agent, .sock = pair[0], .task_sock = sock_number };
@@ -173,10 +174,10 @@ static void through(struct world *w, const int *wanted, size_t n, int sock_numbe
 	write_images(w, wanted, n);
 	assert_int_equal(image_dir_open(w->dir, false, &w->r.dir), 0);
 	assert_int_equal(files_read(&w->r), 0);
-	assert_int_equal(files_send(&w->r, &w->t, &null, 1, &number), 0);
+	assert_int_equal(agent_send_fds(&w->t, &null, 1, &number), 0);
 	assert_true(number >= 0);
 	assert_int_equal(files_install(&w->r, &w->t), 0);
-	assert_int_equal(files_late(&w->r), 0);
+	assert_int_equal(files_post_open(&w->r), 0);
 	assert_int_equal(files_finish(&w->r, &w->t), 0);
 	files_close(&w->r);
 	close(null);

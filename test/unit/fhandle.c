@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "core/epoll_add.h"
-#include "core/fhandle.h"
+#include "fd/epoll_add.h"
+#include "path/fhandle.h"
 
 static FhEntry *parse(struct arena *a, const char *text)
 {

@@ -13,12 +13,12 @@
 
 #include <cmocka.h>
 
-#include "agent/fdpass.h"
-#include "core/buildid.h"
-#include "core/fdinfo.h"
-#include "core/files.h"
-#include "core/kobj_ids.h"
-#include "core/log.h"
+#include "files/fdpass.h"
+#include "path/buildid.h"
+#include "proc/fdinfo.h"
+#include "files/files.h"
+#include "tree/kobj_ids.h"
+#include "lib/log.h"
 #include "task/fs.h"
 
 /* ---- pure parts ---- */
@@ -423,9 +423,9 @@ static void round_trip(void **state)
 	expect_bytes(&w->r, w->tasks, PIPE_R, "queued");
 	expect_bytes(&w->r, w->tasks, PACKET_R, "one|three");
 	expect_bytes(&w->r, w->tasks, LONELY_W, "nobody reads");
-	/* files_late() closes what all tables have: keep one for a look. */
+	/* files_post_open() closes what all tables have: keep one for a look. */
 	fd = dup(files_open(&w->r, entry(w->tasks, PIPE_R)->id));
-	assert_int_equal(files_late(&w->r), 0);
+	assert_int_equal(files_post_open(&w->r), 0);
 	assert_int_equal(fcntl(fd, F_GETOWN_EX, &owner), 0);
 	assert_int_equal(owner.pid, pids[0]);
 	assert_int_equal(fcntl(fd, F_GETSIG), SIGUSR2);

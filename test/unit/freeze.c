@@ -196,7 +196,7 @@ static void test_stopped_and_zombie(void **state)
 		assert_int_equal(stopped->stop_signo, SIGSTOP);
 		assert_int_equal(zombie->state, TASK_DEAD);
 		assert_int_equal(zombie->n_threads, 1);
-		assert_int_equal(proc_zombie_core(zombie->pid, &core), 0);
+		assert_int_equal(task_read_zombie(zombie->pid, &core), 0);
 		assert_int_equal(core.exit_code, 42 << 8);
 		assert_int_equal(thaw_tree(&tree, THAW_RUN), 0);
 		wait_state(stopped->pid, 'T');
@@ -322,7 +322,7 @@ static void test_bad_roots(void **state)
 	size_t n = 0;
 
 	log_init(-1, LOG_ERROR);
-	assert_int_equal(read_proc_threads(fd, *state, &tids, &n), 0);
+	assert_int_equal(proc_read_threads(fd, *state, &tids, &n), 0);
 	assert_int_equal(freeze(*state, tids[1], &tree), -EINVAL);
 	assert_int_equal(freeze(*state, 4194303, &tree), -ESRCH);
 	assert_int_equal(freeze(*state, getpid(), &tree), -EDEADLK);

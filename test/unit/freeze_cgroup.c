@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/guardian.h"
+#include "undo/guardian.h"
 #include "freeze_util.h"
 
 struct cgroup {
@@ -93,7 +93,7 @@ static pid_t start(const struct cgroup *c, volatile unsigned *n)
 	wait_progress(&n[0]);
 	wait_progress(&n[1]);
 	move(c, pid);
-	assert_int_equal(read_proc_children(fd, pid, a, &pids, &count), 0);
+	assert_int_equal(proc_read_children(fd, pid, a, &pids, &count), 0);
 	assert_int_equal(count, 2);
 	for (size_t i = 0; i < count; i++)
 		move(c, pids[i]);

@@ -88,7 +88,7 @@ static void check_still(struct arena *a, pid_t pid, const struct tree *tree, con
 
 	assert_int_equal(tree->n_tasks, 1);
 	assert_int_equal(tree->tasks[0]->state, TASK_ALIVE);
-	assert_int_equal(read_proc_threads(fd, a, &tids, &n), 0);
+	assert_int_equal(proc_read_threads(fd, a, &tids, &n), 0);
 	assert_int_equal(n, tree->tasks[0]->n_threads);
 	for (size_t i = 0; i < n; i++)
 		assert_int_equal(state_of(tids[i]), 't');

@@ -154,7 +154,7 @@ static void check_all_below(struct arena *a, pid_t root, const struct tree *tree
 		t = tree_find(tree, VPID(pid));
 		assert_non_null(t);
 		fd = proc_open(pid);
-		assert_int_equal(read_proc_threads(fd, a, &tids, &n), 0);
+		assert_int_equal(proc_read_threads(fd, a, &tids, &n), 0);
 		assert_int_equal(n, t->n_threads);
 		for (size_t i = 0; i < n; i++)
 			assert_int_equal(state_of(tids[i]), t->state == TASK_DEAD ? 'Z' : 't');

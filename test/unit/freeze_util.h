@@ -16,10 +16,10 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "agent/freeze.h"
-#include "core/arena.h"
-#include "core/log.h"
-#include "core/proc.h"
+#include "freeze/freeze.h"
+#include "lib/arena.h"
+#include "lib/log.h"
+#include "proc/proc.h"
 
 static inline void nap(long us)
 {

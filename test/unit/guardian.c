@@ -18,8 +18,8 @@
 #include <time.h>
 
 #include "common.h"
-#include "core/guardian.h"
-#include "core/proc.h"
+#include "undo/guardian.h"
+#include "proc/proc.h"
 
 /* Where the tool of a test is killed. */
 enum at { NOTED, CHANGED, DROPPED, COMMITTED, STOPPED, ROLLED_BACK, ENDS };
@@ -129,7 +129,8 @@ static void change(struct guardian *g, int numbers[7], enum at at, bool forward)
 	char name[] = "image", written[] = "before";
 
 	numbers[0] = note(g, (struct undo) { .type = UNDO_UNLINK, .path = file });
-	numbers[1] = note(g, (struct undo) { .type = UNDO_CALL, .call = undo_write, .fd = -1, .path = state_file, .text = written });
+	numbers[1] = note(
+	    g, (struct undo) { .type = UNDO_CALL, .call = undo_write, .fd = -1, .path = state_file, .text = written });
 	numbers[2] = note(g, (struct undo) { .type = UNDO_IMAGES, .fd = dir_fd, .path = name });
 	memset(name, 'x', sizeof(name) - 1); /* the log has copies */
 	memset(written, 'x', sizeof(written) - 1);
@@ -140,7 +141,8 @@ static void change(struct guardian *g, int numbers[7], enum at at, bool forward)
 	                                     .pid = shared->innocent,
 	                                     .start_time = shared->victim_start + 1000 });
 	shared->shm = shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600);
-	numbers[5] = note(g, (struct undo) { .type = UNDO_CALL, .call = undo_shm, .fd = -1, .addr = (uint64_t)shared->shm });
+	numbers[5] =
+	    note(g, (struct undo) { .type = UNDO_CALL, .call = undo_shm, .fd = -1, .addr = (uint64_t)shared->shm });
 	numbers[6] = note(g, (struct undo) { .type = UNDO_CALL,
 	                                     .call = undo_area,
 	                                     .pid = shared->innocent,

@@ -14,10 +14,10 @@
 
 #include <cmocka.h>
 
-#include "core/image.h"
-#include "core/image_check.h"
-#include "core/image_messages.h"
-#include "core/log.h"
+#include "image/image.h"
+#include "image/image_check.h"
+#include "image/image_messages.h"
+#include "lib/log.h"
 
 #define DATA     "test/unit/data/images"
 #define FILE_MAX 65536

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "core/lockline.h"
+#include "proc/lockline.h"
 
 static void kinds(void **state)
 {

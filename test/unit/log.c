@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "core/log.h"
+#include "lib/log.h"
 
 /* Standard error, and a log file, both as files that can be read again. */
 struct place {

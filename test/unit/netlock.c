@@ -16,7 +16,8 @@
 
 #include <cmocka.h>
 
-#include "core/net_lock.h"
+#include "options/options.h"
+#include "netlock/net_lock.h"
 #include "segment.h"
 
 static void loopback_up(void)
@@ -74,7 +75,7 @@ static struct net_tuple tuple_of(int fd)
 static int take(struct arena *a, const char *name, enum net_lock_kind kind, const struct net_tuple *t, size_t n,
                 struct net_lock **lockp)
 {
-	struct net_lock_spec spec = { .name = name, .kind = kind, .mark = NET_LOCK_MARK };
+	struct net_lock_spec spec = { .name = name, .kind = kind, .mark = NETWORK_LOCK_MARK };
 
 	return net_lock_take(a, &spec, t, n, lockp);
 }
@@ -171,10 +172,10 @@ static void marked_pass(void **state)
 	local = c.local;
 	remote = c.remote;
 	rst.seq = c.inq_seq;
-	assert_int_equal(soccr_inject(&rst, NET_LOCK_MARK + 1), -EPERM);
+	assert_int_equal(soccr_inject(&rst, NETWORK_LOCK_MARK + 1), -EPERM);
 	assert_int_equal(getsockopt(fds[0], IPPROTO_TCP, TCP_INFO, &info, &len), 0);
 	assert_int_equal(info.tcpi_state, TCP_ESTABLISHED);
-	assert_int_equal(soccr_inject(&rst, NET_LOCK_MARK), 0);
+	assert_int_equal(soccr_inject(&rst, NETWORK_LOCK_MARK), 0);
 	for (int i = 0; i < 60000 && info.tcpi_state == TCP_ESTABLISHED; i++) {
 		usleep(1000);
 		assert_int_equal(getsockopt(fds[0], IPPROTO_TCP, TCP_INFO, &info, &len), 0);

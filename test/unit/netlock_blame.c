@@ -11,13 +11,14 @@
 
 #include <cmocka.h>
 
-#include "core/net_lock_blame.h"
+#include "options/options.h"
+#include "netlock/net_lock_explain.h"
 
 static struct arena *arena;
 
-static struct blamed_packet packet(bool v6)
+static struct dropped_packet packet(bool v6)
 {
-	struct blamed_packet p = { .mark = NET_LOCK_MARK, .t = { .family = v6 ? AF_INET6 : AF_INET } };
+	struct dropped_packet p = { .mark = NETWORK_LOCK_MARK, .t = { .family = v6 ? AF_INET6 : AF_INET } };
 
 	inet_pton(p.t.family, v6 ? "fd00::1" : "10.0.0.1", p.t.local);
 	inet_pton(p.t.family, v6 ? "fd00::2" : "10.0.0.2", p.t.remote);
@@ -37,9 +38,9 @@ static void rules(const char *text)
 }
 
 /* Which table is blamed, "" for none. */
-static const char *blamed(const struct blamed_packet *p)
+static const char *blamed(const struct dropped_packet *p)
 {
-	const char *text = net_lock_blame(arena, p);
+	const char *text = net_lock_explain_drop(arena, p);
 
 	return text ?: "";
 }
@@ -48,14 +49,14 @@ static const char *blamed(const struct blamed_packet *p)
 
 static void by_mark(void **state)
 {
-	struct blamed_packet p = packet(false);
+	struct dropped_packet p = packet(false);
 
 	rules("table inet a { " OUT("-460", "meta mark 0x3002 drop;") "}; table inet b { " OUT("0", "drop;") "}");
 	assert_non_null(strstr(blamed(&p), "table inet a, chain o, handle "));
 	/* Behind our own table the mark is gone. */
 	rules("table inet a { " OUT("-440", "meta mark 0x3002 drop;") "}");
 	assert_string_equal(blamed(&p), "");
-	p.behind = NET_LOCK_MARK;
+	p.behind = NETWORK_LOCK_MARK;
 	assert_non_null(strstr(blamed(&p), "table inet a"));
 	p.behind = 0;
 	rules("table ip a { " OUT("-460", "meta mark & 0x2 == 0x2 ct state new drop;") "}; table ip c { " OUT(
@@ -67,7 +68,7 @@ static void by_mark(void **state)
 
 static void by_address(void **state)
 {
-	struct blamed_packet p = packet(false), p6 = packet(true);
+	struct dropped_packet p = packet(false), p6 = packet(true);
 
 	rules("table ip a { " OUT("0", "ip daddr 10.0.0.3 drop; tcp dport 81 drop; udp dport 80 drop; accept;") "}");
 	assert_string_equal(blamed(&p), "");
@@ -85,7 +86,7 @@ static void by_address(void **state)
 
 static void by_jump_and_policy(void **state)
 {
-	struct blamed_packet p = packet(false);
+	struct dropped_packet p = packet(false);
 
 	rules("table ip a { chain x { drop; }; chain y { tcp dport 80 drop; }; " OUT("0",
 	                                                                             "meta l4proto tcp jump y;") "}");
@@ -104,7 +105,7 @@ static void by_jump_and_policy(void **state)
 /* What lets it pass before the rule that would drop it. */
 static void by_order(void **state)
 {
-	struct blamed_packet p = packet(false);
+	struct dropped_packet p = packet(false);
 
 	rules("table ip a { " OUT("0", "tcp dport 80 accept; drop;") "}");
 	assert_string_equal(blamed(&p), "");
@@ -126,7 +127,7 @@ static void by_order(void **state)
 
 static void by_tracking(void **state)
 {
-	struct blamed_packet p = packet(false);
+	struct dropped_packet p = packet(false);
 
 	rules("table ip a { " OUT("0", "ct state established,related accept; ct state invalid drop;") "}");
 	assert_non_null(strstr(blamed(&p), "table ip a"));
@@ -166,7 +167,7 @@ static void by_comparison(void **state)
 		{ "tcp dport 80 tcp flags fin drop;", true },
 		{ "tcp option maxseg size set 900 accept; ", false },
 	};
-	struct blamed_packet p = packet(false);
+	struct dropped_packet p = packet(false);
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		char text[300];
@@ -182,7 +183,7 @@ static void by_comparison(void **state)
 /* What iptables makes of it: through nf_tables with matches of its own. */
 static void by_iptables(void **state)
 {
-	struct blamed_packet p = packet(false);
+	struct dropped_packet p = packet(false);
 
 	if (system("command -v iptables-nft >/dev/null"))
 		skip();
@@ -218,12 +219,12 @@ static void nobodys_bits(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(users); i++)
-		if (NET_LOCK_MARK & users[i].bits)
-			fail_msg("0x%x has bits of %s: 0x%x", NET_LOCK_MARK, users[i].who,
-			         NET_LOCK_MARK & users[i].bits);
+		if (NETWORK_LOCK_MARK & users[i].bits)
+			fail_msg("0x%x has bits of %s: 0x%x", NETWORK_LOCK_MARK, users[i].who,
+			         NETWORK_LOCK_MARK & users[i].bits);
 	/* Rules that ask for any mark at all, or for small numbers (0, 1, 2 ... of policy routing), are told apart too.
 	 */
-	assert_true(NET_LOCK_MARK > 0xfff);
+	assert_true(NETWORK_LOCK_MARK > 0xfff);
 }
 
 static int in_a_network(void **state)

@@ -15,10 +15,11 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "core/hooks.h"
-#include "core/log.h"
-#include "core/option_table.h"
-#include "core/version.h"
+#include "options/stages.h"
+#include "lib/fault.h"
+#include "lib/log.h"
+#include "options/option_table.h"
+#include "lib/version.h"
 
 static char home[64];    /* a directory with a configuration file, and nothing else that is read */
 static char said[65536]; /* standard output and error of the last parse() */
@@ -314,7 +315,7 @@ static void scripts(void **state)
 {
 	char script[512], path[128], text[512] = "", want[512];
 	const char *list[] = { script, "exit 3", NULL };
-	struct events events;
+	struct stages stages;
 	FILE *f;
 
 	assert_int_equal(parse("dump -t 1 -D %H"), 0);
@@ -324,11 +325,11 @@ static void scripts(void **state)
 	         "ls /proc/self/fd | tr '\\n' ' ' >>out");
 	o.action_scripts = list;
 	o.n_action_scripts = 1;
-	events_init(&events, &o);
+	stages_init(&stages, &o);
 	setenv("CRTOOLS_INIT_PID", "stale", 1);
 	fcntl(STDERR_FILENO, F_DUPFD, 50);
 	for (int round = 0; round < 2; round++) {
-		assert_int_equal(events_run(&events, round ? STAGE_POST_DUMP : STAGE_PRE_RESTORE, round ? 812 : 0), 0);
+		assert_int_equal(stages_run(&stages, round ? STAGE_POST_DUMP : STAGE_PRE_RESTORE, round ? 812 : 0), 0);
 		snprintf(path, sizeof(path), "%s/out", home);
 		f = fopen(path, "r");
 		assert_non_null(f);
@@ -341,7 +342,7 @@ static void scripts(void **state)
 	close(50);
 	remove_file("out");
 	o.n_action_scripts = 2;
-	assert_int_equal(events_run(&events, STAGE_PRE_DUMP, 0), -EPERM);
+	assert_int_equal(stages_run(&stages, STAGE_PRE_DUMP, 0), -EPERM);
 	assert_non_null(strstr(log_first_text(), "exit 3 (pre-dump) ended with status 3"));
 	remove_file("out");
 }
@@ -350,14 +351,14 @@ static void hooks(void **state)
 {
 	int a[STAGE_COUNT] = { 0 }, b[STAGE_COUNT] = { 0 };
 	struct hook first = { .run = count_hook, .arg = a }, second = { .run = count_hook, .arg = b };
-	struct events events;
+	struct stages stages;
 
 	assert_int_equal(parse("check"), 0);
-	events_init(&events, &o);
-	events_add(&events, &first);
-	events_add(&events, &second);
-	assert_int_equal(events_run(&events, STAGE_PRE_RESUME, 1), 0);
-	assert_int_equal(events_run(&events, STAGE_PRE_RESUME, 66), -EBUSY);
+	stages_init(&stages, &o);
+	stages_add(&stages, &first);
+	stages_add(&stages, &second);
+	assert_int_equal(stages_run(&stages, STAGE_PRE_RESUME, 1), 0);
+	assert_int_equal(stages_run(&stages, STAGE_PRE_RESUME, 66), -EBUSY);
 	assert_int_equal(a[STAGE_PRE_RESUME], 2);
 	assert_int_equal(b[STAGE_PRE_RESUME], 2);
 	for (enum stage s = 0; s < STAGE_COUNT; s++)

@@ -31,13 +31,13 @@
 #include <cmocka.h>
 
 #include "agent/agent.h"
-#include "agent/enter.h"
+#include "agent/infect.h"
 #include "agent/inject.h"
-#include "agent/ptrace.h"
+#include "freeze/ptrace.h"
 #include "arch/arch.h"
-#include "core/kind.h"
-#include "core/log.h"
-#include "core/proc.h"
+#include "tree/kind.h"
+#include "lib/log.h"
+#include "proc/proc.h"
 #include "task/timer_ids.h"
 #include "uapi/prctl_new.h"
 
@@ -260,7 +260,7 @@ static void seize(struct victim *v)
 	struct task tmp = { .pid = v->t.pid };
 	bool stop_came;
 
-	assert_int_equal(proc_list_threads(arena, &tmp), 0);
+	assert_int_equal(task_list_threads(arena, &tmp), 0);
 	assert_int_equal(tmp.n_threads, 2);
 	for (int i = 0; i < 2; i++) {
 		pid_t tid = tmp.threads[i].tid;
@@ -280,7 +280,7 @@ static void peek(struct victim *v, struct thread *th)
 	th->core->thread_core = arena_msg(arena, ThreadCoreEntry, thread_core_entry);
 	if (leader)
 		th->core->tc = arena_msg(arena, TaskCoreEntry, task_core_entry);
-	assert_int_equal(read_proc_status(v->dt.proc_fd, th->tid, arena, st), 0);
+	assert_int_equal(proc_read_status(v->dt.proc_fd, th->tid, arena, st), 0);
 	th->dump->status = st;
 	th->dump->regs = arch_regs_get(arena, th->tid);
 	assert_non_null(th->dump->regs);
@@ -321,8 +321,8 @@ static void ask(struct victim *v, struct thread *th)
 
 static void enter(struct victim *v)
 {
-	assert_int_equal(agent_enter(&v->d, &v->t), 0);
-	assert_int_equal(agent_enter_thread(&v->d, &v->th[1]), 0);
+	assert_int_equal(agent_infect(&v->d, &v->t), 0);
+	assert_int_equal(agent_infect_thread(&v->d, &v->th[1]), 0);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(agent_wait(v->dth[i].agent), 0);
 }
@@ -334,7 +334,7 @@ static void read_it(struct victim *v)
 	enter(v);
 	ask(v, &v->th[0]);
 	ask(v, &v->th[1]);
-	assert_int_equal(agent_leave(&v->d, &v->t), 0);
+	assert_int_equal(agent_cure(&v->d, &v->t), 0);
 }
 
 static void end(struct victim *v)
@@ -551,7 +551,7 @@ static void to_and_fro(bool sparse)
 	take_cores(&b, &a, &saved);
 	r.tree = b.d.tree;
 	bring(&b, &r);
-	assert_int_equal(agent_leave(&b.d, &b.t), 0);
+	assert_int_equal(agent_cure(&b.d, &b.t), 0);
 
 	read_it(&b);
 	for (int i = 0; i < 2; i++) {

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "core/probe.h"
+#include "probe/probe.h"
 
 static double seconds(void)
 {

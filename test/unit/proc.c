@@ -12,9 +12,9 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "core/arena.h"
-#include "core/proc.h"
-#include "core/task.h"
+#include "lib/arena.h"
+#include "proc/proc.h"
+#include "tree/task.h"
 
 #define TAIL                                                                                                           \
 	" S 1 2 3 34816 5 4194560 7 8 9 10 11 12 13 14 20 -5 17 0 1234567 19 20 18446744073709551615 21 22 23 24 25 "  \
@@ -40,7 +40,7 @@ static int stat_of(const char *text, struct proc_stat *st)
 	int err;
 
 	memcpy(copy, text, len);
-	err = parse_proc_stat(copy, len, st);
+	err = proc_parse_stat(copy, len, st);
 	free(copy);
 	return err;
 }
@@ -121,7 +121,7 @@ static void test_status(void **state)
 	static const uint32_t groups[] = { 4, 24, 1000 };
 	struct proc_status st;
 
-	assert_int_equal(parse_proc_status(status_text, sizeof(status_text) - 1, *state, &st), 0);
+	assert_int_equal(proc_parse_status(status_text, sizeof(status_text) - 1, *state, &st), 0);
 	assert_int_equal(st.tgid, 812);
 	assert_int_equal(st.pid, 813);
 	assert_int_equal(st.tracer, 5);
@@ -160,9 +160,9 @@ static void test_status_damaged(void **state)
 	struct proc_status st;
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-		assert_int_equal(parse_proc_status(bad[i], strlen(bad[i]), *state, &st), -EBADMSG);
+		assert_int_equal(proc_parse_status(bad[i], strlen(bad[i]), *state, &st), -EBADMSG);
 	for (size_t len = 0; len < sizeof(status_text); len++)
-		(void)parse_proc_status(status_text, len, *state, &st);
+		(void)proc_parse_status(status_text, len, *state, &st);
 }
 
 static void test_pid_list(void **state)
@@ -203,20 +203,20 @@ static void test_readers(void **state)
 	assert_int_equal(pipe(fds), 0);
 	assert_int_equal(pthread_create(&thread, NULL, wait_forever, &fds[1]), 0);
 	assert_int_equal(read(fds[0], &c, 1), 1);
-	assert_int_equal(read_proc_threads(fd, *state, &tids, &n), 0);
+	assert_int_equal(proc_read_threads(fd, *state, &tids, &n), 0);
 	assert_int_equal(n, 2);
 	assert_int_equal(tids[0], getpid());
-	assert_int_equal(read_proc_stat(fd, tids[1], &st), 0);
+	assert_int_equal(proc_read_stat(fd, tids[1], &st), 0);
 	assert_string_equal(st.comm, "x ) R (\n");
 	assert_int_equal(st.pid, tids[1]);
-	assert_int_equal(read_proc_status(fd, tids[1], *state, &status), 0);
+	assert_int_equal(proc_read_status(fd, tids[1], *state, &status), 0);
 	assert_int_equal(status.pid, tids[1]);
 	assert_int_equal(status.tgid, getpid());
 	child = fork();
 	if (child == 0)
 		_exit(7);
 	assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
-	assert_int_equal(read_proc_children(fd, getpid(), *state, &children, &n_children), 0);
+	assert_int_equal(proc_read_children(fd, getpid(), *state, &children, &n_children), 0);
 	assert_int_equal(n_children, 1);
 	assert_int_equal(children[0], child);
 	assert_int_equal(proc_stat_of(child, &st), 0);

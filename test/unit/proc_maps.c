@@ -9,9 +9,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "core/arena.h"
-#include "core/proc.h"
-#include "core/proc_maps.h"
+#include "arch_page.h"
+#include "lib/arena.h"
+#include "proc/proc.h"
+#include "proc/proc_maps.h"
 
 struct maps {
 	struct proc_map *m;
@@ -37,7 +38,7 @@ static int parse_bytes(struct arena *a, const char *text, size_t len, struct map
 	int err;
 
 	memcpy(copy, text, len);
-	err = parse_proc_maps(copy, len, a, &maps->m, &maps->n);
+	err = proc_parse_maps(copy, len, a, &maps->m, &maps->n);
 	free(copy);
 	return err;
 }
@@ -194,7 +195,7 @@ static void test_own_smaps(void **state)
 	for (size_t i = 0; i < n; i++)
 		assert_int_equal(mprotect(p + 2 * i * PAGE_SIZE, PAGE_SIZE, PROT_READ), 0);
 	assert_int_equal(madvise(p, PAGE_SIZE, MADV_DONTFORK), 0);
-	assert_int_equal(read_proc_maps(fd, "smaps", *state, &maps.m, &maps.n), 0);
+	assert_int_equal(proc_read_maps(fd, "smaps", *state, &maps.m, &maps.n), 0);
 	for (size_t i = 0; i < maps.n; i++) {
 		const struct proc_map *m = &maps.m[i];
 
@@ -218,7 +219,7 @@ static void test_no_such_file(void **state)
 	struct maps maps = { 0 };
 	int fd = proc_open(getpid());
 
-	assert_int_equal(read_proc_maps(fd, "no-such-file", *state, &maps.m, &maps.n), -ENOENT);
+	assert_int_equal(proc_read_maps(fd, "no-such-file", *state, &maps.m, &maps.n), -ENOENT);
 	close(fd);
 }
 

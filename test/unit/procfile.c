@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "core/fdinfo.h"
-#include "core/procfile.h"
+#include "proc/fdinfo.h"
+#include "path/procfile.h"
 
 static void paths(void **state)
 {

@@ -16,8 +16,9 @@
 
 #include <cmocka.h>
 
-#include "core/files.h"
-#include "core/log.h"
+#include "files/files.h"
+#include "lib/fault.h"
+#include "lib/log.h"
 #include "sock/queue.h"
 #include "uapi/scm.h"
 #include "uapi/sock_bits.h"

@@ -19,7 +19,7 @@
 #include <cmocka.h>
 
 #include "arch/arch.h"
-#include "core/log.h"
+#include "lib/log.h"
 #include "regs.h"
 #include "uapi/x86_regset.h"
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "core/team.h"
+#include "lib/workers.h"
 
 #define JOBS  2000
 #define AHEAD 5
@@ -33,25 +33,25 @@ static void job(void *arg, size_t i)
 static void each_once_and_in_order(void **state)
 {
 	static struct work w;
-	struct team *t = team_start(JOBS, AHEAD, job, &w);
+	struct workers *t = workers_start(JOBS, AHEAD, job, &w);
 
 	for (size_t i = 0; i < JOBS; i++) {
 		atomic_store(&w.taken, i);
-		team_wait(t, i);
+		workers_wait(t, i);
 		assert_int_equal(atomic_load(&w.runs[i]), 1);
 	}
-	assert_int_equal(team_end(t), JOBS);
+	assert_int_equal(workers_end(t), JOBS);
 	for (size_t i = 0; i < JOBS; i++)
 		assert_int_equal(atomic_load(&w.runs[i]), 1);
 	assert_true(atomic_load(&w.furthest) <= AHEAD);
 }
 
-/* One processor: no threads, all in team_wait(). */
+/* One processor: no threads, all in workers_wait(). */
 static void by_the_caller_alone(void **state)
 {
 	static struct work w;
 	cpu_set_t all, one;
-	struct team *t;
+	struct workers *t;
 	int cpu = 0;
 
 	assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
@@ -60,25 +60,25 @@ static void by_the_caller_alone(void **state)
 	CPU_ZERO(&one);
 	CPU_SET(cpu, &one);
 	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
-	t = team_start(JOBS, AHEAD, job, &w);
+	t = workers_start(JOBS, AHEAD, job, &w);
 	for (size_t i = 0; i < 10; i++) {
-		team_wait(t, i);
+		workers_wait(t, i);
 		assert_int_equal(atomic_load(&w.runs[i]), 1);
 		assert_int_equal(atomic_load(&w.runs[i + 1]), 0);
 	}
-	assert_int_equal(team_end(t), 10);
+	assert_int_equal(workers_end(t), 10);
 	assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
 }
 
 static void ended_in_the_middle(void **state)
 {
 	static struct work w;
-	struct team *t = team_start(JOBS, AHEAD, job, &w);
+	struct workers *t = workers_start(JOBS, AHEAD, job, &w);
 	size_t begun;
 
 	for (size_t i = 0; i < 100; i++)
-		team_wait(t, i);
-	begun = team_end(t);
+		workers_wait(t, i);
+	begun = workers_end(t);
 	assert_in_range(begun, 100, 100 + AHEAD);
 	for (size_t i = 0; i < JOBS; i++)
 		assert_int_equal(atomic_load(&w.runs[i]), i < begun);
@@ -86,8 +86,8 @@ static void ended_in_the_middle(void **state)
 
 static void nothing_to_do(void **state)
 {
-	assert_int_equal(team_end(NULL), 0);
-	assert_int_equal(team_end(team_start(0, 1, job, NULL)), 0);
+	assert_int_equal(workers_end(NULL), 0);
+	assert_int_equal(workers_end(workers_start(0, 1, job, NULL)), 0);
 }
 
 int main(void)

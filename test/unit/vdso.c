@@ -16,7 +16,8 @@
 
 #include <cmocka.h>
 
-#include "core/proc_maps.h"
+#include "arch_page.h"
+#include "proc/proc_maps.h"
 #include "mm/vdso.h"
 
 #define MAX_FUNCTIONS 64
@@ -77,7 +78,7 @@ static int setup(void **statep)
 
 	*statep = s;
 	s->own = (void *)getauxval(AT_SYSINFO_EHDR);
-	assert_int_equal(read_proc_maps(AT_FDCWD, "/proc/self/maps", a, &m, &n), 0);
+	assert_int_equal(proc_read_maps(AT_FDCWD, "/proc/self/maps", a, &m, &n), 0);
 	for (size_t i = 0; i < n; i++)
 		if (m[i].start == (uintptr_t)s->own)
 			s->size = m[i].end - m[i].start;

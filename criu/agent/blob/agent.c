@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/abi.h"
+#include "agent_abi.h"
 #include "agent/blob/blob.h"
 #include "uapi/futex_waitv.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* What the agent needs of its architecture (arch/<name>/agent_entry.S, agent_arch.h), and where the tool finds it. */
-#ifndef CRIU_AGENT_BLOB_H
-#define CRIU_AGENT_BLOB_H
+#ifndef CRIU_AGENT_BLOB_BLOB_H
+#define CRIU_AGENT_BLOB_BLOB_H
 
-#include "agent/abi.h"
+#include "agent_abi.h"
 #include "agent_arch.h"
 
 /* A system call; its result or a negative errno. */

@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "core/log.h"
+#include "lib/log.h"
 #include "regs.h"
 
 struct record {

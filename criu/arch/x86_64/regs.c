@@ -6,7 +6,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
-#include "core/log.h"
+#include "lib/log.h"
 #include "regs.h"
 #include "uapi/x86_regset.h"
 

@@ -6,6 +6,7 @@
 
 #include "arch/arch.h"
 #include "arch/arch_start.h"
+#include "arch_page.h"
 
 /*
  * The code of the small ELF. Its parameters (struct start_params) follow at start_end. It has no stack to speak of and

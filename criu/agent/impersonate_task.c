@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+
+#include "agent/impersonate_call.h"
+#include "agent/batch.h"
+#include "agent/send_fds.h"
+#include "lib/log.h"
+
+/* What of the batch tells whether the ids could be put on. */
+struct ops {
+	int set[3], call;
+};
+
+static void add_ids(struct batch *b, const struct ids *ids, int *set)
+{
+	const struct identity *as = ids->as;
+	raddr_t groups;
+
+	if (ids->groups) {
+		groups = batch_data(b, as->groups, as->n_groups * sizeof(*as->groups));
+		set[0] = batch_ask(b, SYS_setgroups, as->n_groups, groups);
+	}
+	set[1] = batch_ask(b, SYS_setresgid, -1UL, as->gid, -1UL);
+	set[2] = batch_ask(b, SYS_setresuid, -1UL, as->uid, -1UL);
+	/* A path is looked up with ours as before: only what the peer sees is the effective id. */
+	batch_ask(b, SYS_setfsuid, ids->uid);
+	batch_ask(b, SYS_setfsgid, ids->gid);
+}
+
+static void add_return(struct batch *b, const struct ids *ids)
+{
+	batch_call(b, SYS_setresuid, -1UL, ids->uid, -1UL);
+	batch_call(b, SYS_setresgid, -1UL, ids->gid, -1UL);
+	if (ids->groups)
+		batch_ask(b, SYS_setgroups, (uint64_t)ids->n_own_groups,
+		          batch_data(b, ids->own_groups, (size_t)ids->n_own_groups * sizeof(gid_t)));
+	/* A change of ids took it away; without it nobody could look at the task (proc(5), pidfd_getfd). */
+	batch_call(b, SYS_prctl, PR_SET_DUMPABLE, 1);
+}
+
+/* numbers: of c->fd and c->dir in the task. */
+static int add_call(struct batch *b, const struct call *c, const int *numbers, void **data)
+{
+	uint64_t arg[6];
+
+	memcpy(arg, c->arg, sizeof(arg));
+	if (c->fd >= 0)
+		arg[0] = (uint64_t)numbers[0];
+	if (c->path)
+		arg[2] = impersonate_path_below(c->data, numbers[1], c->path);
+	if (c->data_arg) {
+		arg[c->data_arg] = batch_space(b, c->data_len, data);
+		if (*data && !c->comes_back)
+			memcpy(*data, c->data, c->data_len);
+	}
+	return batch_add(b, (unsigned)c->nr, 0, arg);
+}
+
+static void tell_ids(const struct ids *ids, const struct ops *ops, const struct batch *b, const char *what)
+{
+	if (ops->set[0] >= 0 && batch_ret(b, ops->set[0]) < 0)
+		impersonate_note_groups(ids->as, (int)batch_ret(b, ops->set[0]), what);
+	for (size_t i = 1; i < ARRAY_SIZE(ops->set); i++)
+		if (ops->set[i] >= 0 && batch_ret(b, ops->set[i]) < 0) {
+			impersonate_warn_ids(ids->as, (int)batch_ret(b, ops->set[i]), what);
+			break;
+		}
+}
+
+static size_t space_of(const struct ids *ids, const struct call *c)
+{
+	size_t groups = ids->groups ? (ids->as->n_groups + (size_t)ids->n_own_groups) * sizeof(gid_t) : 0;
+
+	return groups + c->data_len + 64;
+}
+
+int64_t impersonate_call_in_task(struct restore *r, struct task *t, const struct ids *ids, const struct call *c,
+                                 const char *what)
+{
+	struct batch *b = agent_batch(t->restore->agent, "a socket of its own");
+	struct ops ops = { { -1, -1, -1 }, -1 };
+	void *data = NULL;
+	int fds[] = { c->fd, c->dir }, numbers[2], n = c->fd < 0 ? 0 : c->path ? 2 : 1, err;
+
+	err = n ? agent_send_fds(t, fds, (size_t)n, numbers) : 0;
+	if (err)
+		return err;
+	batch_reserve(b, 16, space_of(ids, c));
+	if (ids->change)
+		add_ids(b, ids, ops.set);
+	ops.call = add_call(b, c, numbers, &data);
+	if (ids->change)
+		add_return(b, ids);
+	for (int i = 0; i < n; i++)
+		batch_call(b, SYS_close, (uint64_t)numbers[i]);
+	err = batch_run(b);
+	if (err)
+		return err;
+	tell_ids(ids, &ops, b, what);
+	if (c->comes_back)
+		memcpy(c->data, data, c->data_len);
+	return batch_ret(b, ops.call);
+}
+
+int impersonate_fetch(struct task *t, const int numbers[2], int fds[2])
+{
+	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
+	struct batch *b = agent_batch(t->restore->agent, "closing a socket pair");
+	int err = pidfd < 0 ? -errno : 0;
+
+	for (int i = 0; i < 2; i++) {
+		fds[i] = err ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, numbers[i], 0);
+		if (!err && fds[i] < 0)
+			err = -errno;
+		batch_call(b, SYS_close, (uint64_t)numbers[i]);
+	}
+	err = batch_run(b) ?: err;
+	if (err && fds[0] >= 0)
+		close(fds[0]);
+	if (err && fds[1] >= 0)
+		close(fds[1]);
+	return err;
+}

@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * In: two mappings are made by calls injected at a syscall instruction of the task's vDSO; the registers then enter the
+ * agent. From the first changed register on there is a way back that needs nobody: during an injected call a signal
+ * frame lies below the task's stack, and once the agent runs it goes back by itself when the death word tells it so.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "agent/agent.h"
+#include "agent/code.h"
+#include "agent/liveness.h"
+#include "agent/infect.h"
+#include "agent/inject.h"
+#include "agent/layout.h"
+#include "freeze/ptrace.h"
+#include "arch/arch.h"
+#include "arch_page.h"
+#include "lib/fault.h"
+#include "lib/log.h"
+#include "proc/proc.h"
+
+#define ALL_SIGNALS (~0ULL)
+/* Between the start of the stack mapping and the stack pointer, so that the frame is out of everybody's way. */
+#define STACK_ROOM  (32UL << 10)
+
+/* The agent's presence in one task; hangs off dump_task. */
+struct entered {
+	struct inject in;
+	struct thread_regs *scratch;
+	struct layout layout;
+	uint64_t size, common, region;
+	void *common_local, *region_local;
+	struct liveness *death;
+	int undo;
+	uint8_t *below, *frame; /* what was below the stack, and what is there now */
+	size_t below_len;
+	raddr_t below_at, note_at; /* note: room for a struct rlimit */
+	struct rlimit space_limit; /* RLIMIT_AS as it was, when it is in the way */
+	bool space_raised, mapped;
+};
+
+/* ---- the way back of an injected call ---- */
+
+static int put_frame(struct dump *d, struct task *t, struct entered *e)
+{
+	const struct thread_regs *regs = t->threads[0].dump->regs;
+	size_t frame_len = round_up(arch_sigframe_size(regs), 64), len = frame_len + 64;
+	raddr_t at = round_up(e->layout.stack_start + PAGE_SIZE, 64), sp = arch_regs_sp(regs);
+	bool on_stack = sp >= e->layout.stack_start && sp < e->layout.stack_end;
+	int err;
+
+	if (!e->layout.stack_start || !e->layout.sigreturn || at + len > e->layout.stack_end ||
+	    (on_stack && sp - e->layout.stack_start < STACK_ROOM + PAGE_SIZE) || len > STACK_ROOM) {
+		log_debug("%s: no place for a frame below its stack: it would not survive the tool's death in the next "
+		          "microseconds",
+		          task_name(t));
+		return 0;
+	}
+	e->below = arena_alloc(d->arena, len);
+	e->frame = arena_alloc(d->arena, len);
+	e->below_len = len;
+	e->below_at = at;
+	e->note_at = at + frame_len;
+	err = task_read(t->pid, at, e->below, len);
+	if (err)
+		return log_errno(err, "%s: reading the end of its stack", task_name(t));
+	arch_sigframe_make(regs, t->threads[0].dump->sigmask, at, e->layout.sigreturn, e->frame);
+	err = task_write(t->pid, at, e->frame, len);
+	if (err)
+		return log_errno(err, "%s: writing a frame to the end of its stack", task_name(t));
+	e->in.stack = at;
+	return 0;
+}
+
+static int take_frame(struct task *t, struct entered *e)
+{
+	int err = e->below_len ? task_write(t->pid, e->below_at, e->below, e->below_len) : 0;
+
+	e->below_len = 0;
+	return err ? log_errno(err, "%s: putting the end of its stack back", task_name(t)) : 0;
+}
+
+/* ---- the area ---- */
+
+/* prlimit64(2) by the task itself, since from outside it would take CAP_SYS_RESOURCE: sets new if there is one, else
+ * gets. */
+static int inject_limit(struct task *t, struct entered *e, const struct rlimit *new)
+{
+	int64_t ret = 0;
+	int err = new ? task_write(t->pid, e->note_at, new, sizeof(*new)) : 0;
+
+	if (!err)
+		err = inject_syscall(&e->in, e->scratch, SYS_prlimit64,
+		                     (const uint64_t[6]) { 0, RLIMIT_AS, new ? e->note_at : 0, new ? 0 : e->note_at },
+		                     &ret);
+	if (!err && !ret && !new)
+		err = task_read(t->pid, e->note_at, &e->space_limit, sizeof(e->space_limit));
+	return err ?: (int)ret;
+}
+
+/* What the task has may lie above its soft limit of address space; it is raised to the hard one while the area is
+ * there. */
+static int raise_space(struct task *t, struct entered *e)
+{
+	struct rlimit raised;
+	int err = e->note_at ? inject_limit(t, e, NULL) : -ENOMEM;
+
+	if (!err && e->space_limit.rlim_cur == e->space_limit.rlim_max)
+		err = -ENOMEM;
+	raised = (struct rlimit) { e->space_limit.rlim_max, e->space_limit.rlim_max };
+	if (!err)
+		err = inject_limit(t, e, &raised);
+	e->space_raised = !err;
+	return err;
+}
+
+static int inject_mmap(struct task *t, struct entered *e, raddr_t at, uint64_t len, int prot)
+{
+	int64_t ret = 0;
+	int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE, err;
+	const uint64_t arg[6] = { at, len, (uint64_t)prot, (uint64_t)flags, (uint64_t)-1, 0 };
+
+	err = inject_syscall(&e->in, e->scratch, SYS_mmap, arg, &ret);
+	if (!err && ret == -ENOMEM && !raise_space(t, e))
+		err = inject_syscall(&e->in, e->scratch, SYS_mmap, arg, &ret);
+	if (!err && ret == -ENOMEM)
+		return log_errno(-ENOMEM,
+		                 "%s: no address space for the agent (%llu bytes); raise its limit, as with prlimit "
+		                 "--pid %d --as=unlimited, or the number of mappings in /proc/sys/vm/max_map_count",
+		                 e->in.who, (unsigned long long)len, t->pid);
+	if (!err && ret != (int64_t)at)
+		err = log_errno(ret < 0 ? (int)ret : -EEXIST, "%s: mapping the agent's area at %llx", e->in.who,
+		                (unsigned long long)at);
+	return err;
+}
+
+/* The same pages, here. proc_pid_map_files(5); needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN. */
+static int map_here(struct task *t, raddr_t at, uint64_t len, void **localp)
+{
+	char path[64];
+	_cleanup_close_ int fd = -1;
+	void *p;
+
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", t->pid, (unsigned long long)at,
+	         (unsigned long long)(at + len));
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return log_errno(-errno, "%s: opening %s (CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN is needed)",
+		                 task_name(t), path);
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		return log_errno(-errno, "%s: mapping the agent's area here", task_name(t));
+	*localp = p;
+	return 0;
+}
+
+static int undo_area(const struct undo *u)
+{
+	return agent_remove_area(u->pid, u->addr, u->size);
+}
+
+static int make_area(struct dump *d, struct task *t, struct entered *e)
+{
+	struct undo u = {
+		.type = UNDO_CALL,
+		.call = undo_area,
+		.fd = -1,
+		.pid = t->pid,
+		.addr = e->layout.hole,
+		.size = e->size,
+	};
+	int err;
+
+	u.start_time = proc_start_time(t->pid);
+	e->undo = guardian_note(d->guardian, &u);
+	if (e->undo < 0)
+		return e->undo;
+	err = inject_mmap(t, e, e->layout.hole, e->common, PROT_READ | PROT_EXEC);
+	e->mapped = !err;
+	if (!err)
+		err = inject_mmap(t, e, e->layout.hole + e->common, e->region, PROT_READ | PROT_WRITE);
+	if (e->space_raised && inject_limit(t, e, &e->space_limit))
+		err = err ?: log_errno(-EIO, "%s: putting its limit of address space back", task_name(t));
+	if (!err)
+		err = map_here(t, e->layout.hole, e->common, &e->common_local);
+	if (!err)
+		err = map_here(t, e->layout.hole + e->common, e->region, &e->region_local);
+	if (!err)
+		e->death = liveness_register(d->arena, e->common_local);
+	return err;
+}
+
+/* ---- threads ---- */
+
+static struct agent *thread_agent(struct dump *d, struct thread *th, struct entered *e)
+{
+	size_t i = (size_t)(th - th->task->threads);
+	size_t off = i ? AGENT_LARGE + (i - 1) * AGENT_SMALL : 0;
+	struct agent *a = agent_new(d->arena, th, (char *)e->region_local + off, e->layout.hole + e->common + off,
+	                            i ? AGENT_SMALL : AGENT_LARGE, e->layout.hole + COMMON_LIVENESS, AGENT_DIE_RESUME);
+
+	a->tid = th->tid;
+	a->traced = true;
+	arch_regs_to_resume(th->dump->regs, a->slot->regs);
+	a->slot->sigmask = th->dump->sigmask;
+	return a;
+}
+
+static int start_thread(struct dump *d, struct thread *th, struct entered *e)
+{
+	struct agent *a = thread_agent(d, th, e);
+	int err;
+
+	/* Its own, or an agent that goes back by itself would leave it with another thread's fs base. */
+	arch_regs_copy_general(e->scratch, th->dump->regs);
+	arch_regs_enter_agent(e->scratch, e->layout.hole + COMMON_ENTRY, a->slot_at, a->stack_top);
+	th->dump->agent = a;
+	err = arch_regs_set_general(th->tid, e->scratch);
+	if (!err)
+		err = ptrace_set_sigmask(th->tid, ALL_SIGNALS);
+	if (!err)
+		err = ptrace_cont(th->tid, 0);
+	return err ? log_errno(err, "%s: entering the agent", thread_name(th)) : 0;
+}
+
+static int trace_options(struct dump *d, struct task *t)
+{
+	unsigned long options = PTRACE_O_TRACESYSGOOD;
+	int err = 0;
+
+	/* Only where it is needed: it is refused to a tool that is filtered itself, as in many containers. */
+	if (proc_seccomp_mode(t->pid) > 0)
+		options |= PTRACE_O_SUSPEND_SECCOMP;
+	for (size_t i = 0; !err && i < t->n_threads; i++)
+		err = ptrace_set_options(t->threads[i].tid, options);
+	return err ? log_errno(err, "%s: setting the options of ptrace", task_name(t)) : 0;
+}
+
+static int prepare(struct dump *d, struct task *t, struct entered *e)
+{
+	struct thread *leader = &t->threads[0];
+	int err;
+
+	e->undo = -1;
+	e->common = liveness_common_size();
+	e->region = AGENT_LARGE + (t->n_threads - 1) * AGENT_SMALL;
+	e->size = e->common + e->region;
+	e->scratch = arch_regs_dup(d->arena, leader->dump->regs);
+	e->in = (struct inject) { .who = arena_strdup(d->arena, task_name(t)), .tid = t->pid };
+	err = layout_read(d->arena, t->pid, e->in.who, e->size, &d->code_cache, &e->layout);
+	if (err)
+		return err;
+	e->in.syscall_ip = e->layout.syscall_ip;
+	if (!e->in.syscall_ip)
+		return log_refusal(-ENOEXEC, "%s: no code in it from which a system call could be made", task_name(t));
+	return trace_options(d, t);
+}
+
+/*
+ * If it is let go from here it returns through the frame, which brings its registers and mask back. rt_sigreturn is
+ * what every filter allows that lets handlers return; the return address in front of the frame counts as taken.
+ */
+static int stand_before_call(struct task *t, struct entered *e)
+{
+	if (!e->frame)
+		return 0;
+	arch_regs_syscall_at(e->scratch, e->in.syscall_ip, e->in.stack + sizeof(raddr_t), SYS_rt_sigreturn,
+	                     (const uint64_t[6]) {});
+	return arch_regs_set_general(t->pid, e->scratch);
+}
+
+int agent_infect(struct dump *d, struct task *t)
+{
+	struct entered *e = arena_new_of(d->arena, struct entered);
+	int err = prepare(d, t, e);
+
+	t->dump->entered = e;
+	if (!err)
+		err = put_frame(d, t, e);
+	fault_point("frame in place");
+	/* Registers first: with only the mask set, a task whose tool died now would keep it. */
+	if (!err)
+		err = stand_before_call(t, e);
+	fault_point("registers set");
+	if (!err)
+		err = ptrace_set_sigmask(t->pid, ALL_SIGNALS);
+	fault_point("signals blocked");
+	if (!err)
+		err = make_area(d, t, e);
+	fault_point("area mapped");
+	if (!err)
+		err = start_thread(d, &t->threads[0], e);
+	return err;
+}
+
+int agent_infect_thread(struct dump *d, struct thread *th)
+{
+	return start_thread(d, th, th->task->dump->entered);
+}
+
+/* ---- out ---- */
+
+static int stop_thread(struct thread *th, struct entered *e)
+{
+	struct agent *a = th->dump->agent;
+	int err = interrupt_and_wait(th->tid, thread_name(th), &e->in.stop_came);
+
+	e->in.stop_came |= a->stop_came;
+	return err;
+}
+
+static int unmap_area(struct task *t, struct entered *e)
+{
+	int64_t ret = 0;
+	int err;
+
+	arch_regs_copy_general(e->scratch, t->threads[0].dump->regs);
+	err = inject_syscall(&e->in, e->scratch, SYS_munmap, (const uint64_t[6]) { e->layout.hole, e->size }, &ret);
+
+	if (!err && ret)
+		err = log_errno((int)ret, "%s: unmapping the agent's area", task_name(t));
+	return err;
+}
+
+/* Mask first, then registers: the other way round left signals blocked when the tool died in between. */
+static int put_back(struct thread *th)
+{
+	int err = ptrace_set_sigmask(th->tid, th->dump->sigmask);
+
+	if (!err)
+		err = arch_regs_set_general(th->tid, th->dump->regs);
+	return err ? log_errno(err, "%s: putting its registers back", thread_name(th)) : 0;
+}
+
+int agent_cure(struct dump *d, struct task *t)
+{
+	struct entered *e = t->dump->entered;
+	int err = 0, part;
+
+	for (size_t i = 0; i < t->n_threads; i++) {
+		if (!t->threads[i].dump->agent)
+			continue;
+		part = stop_thread(&t->threads[i], e);
+		err = err ?: part;
+	}
+	fault_point("agents stopped");
+	/* The leader unmaps what the others must have left before: nobody may stand in the area when the tool dies. */
+	for (size_t i = 1; i < t->n_threads; i++) {
+		part = put_back(&t->threads[i]);
+		err = err ?: part;
+		t->threads[i].dump->agent = NULL;
+	}
+	if (!err && e->mapped)
+		err = unmap_area(t, e);
+	fault_point("area unmapped");
+	if (e->death)
+		liveness_forget(e->death);
+	part = put_back(&t->threads[0]);
+	err = err ?: part;
+	t->threads[0].dump->agent = NULL;
+	part = take_frame(t, e);
+	err = err ?: part;
+	if (e->in.stop_came)
+		kill(t->pid, SIGSTOP);
+	if (!err && e->undo >= 0)
+		guardian_drop(d->guardian, e->undo);
+	if (e->common_local)
+		munmap(e->common_local, e->common);
+	if (e->region_local)
+		munmap(e->region_local, e->region);
+	t->dump->entered = NULL;
+	return err;
+}
+
+/* ---- after the tool's death, in the guardian ---- */
+
+#define REMOVE_TRIES 2000
+
+static int seize_threads(struct dump *d, struct task *t)
+{
+	int err = 0;
+
+	t->n_threads = 0;
+	err = task_list_threads(d->arena, t);
+	for (size_t i = 0; !err && i < t->n_threads; i++) {
+		struct thread *th = &t->threads[i];
+		bool stop_came = false;
+
+		th->dump = arena_new_of(d->arena, struct dump_thread);
+		err = ptrace_seize(th->tid, PTRACE_O_TRACESYSGOOD);
+		if (!err)
+			err = interrupt_and_wait(th->tid, "the guardian's victim", &stop_came);
+		th->dump->regs = err ? NULL : arch_regs_get(d->arena, th->tid);
+		if (!err)
+			err = ptrace_get_sigmask(th->tid, &th->dump->sigmask);
+	}
+	return err;
+}
+
+static bool inside(const struct task *t, raddr_t addr, uint64_t size)
+{
+	for (size_t i = 0; i < t->n_threads; i++) {
+		raddr_t ip = t->threads[i].dump->regs ? arch_regs_ip(t->threads[i].dump->regs) : 0;
+
+		if (ip >= addr && ip < addr + size)
+			return true;
+	}
+	return false;
+}
+
+/* Its registers are set for a call of the tool's, and it has not made it yet: the area may come any moment. */
+static bool about_to_call(struct dump *d, const struct task *t, uint64_t size)
+{
+	struct layout l = {};
+
+	return !layout_read(d->arena, t->pid, "it", size, &d->code_cache, &l) && l.syscall_ip &&
+	       arch_regs_ip(t->threads[0].dump->regs) == l.syscall_ip;
+}
+
+static int remove_now(struct dump *d, struct task *t, raddr_t addr, uint64_t size)
+{
+	struct entered *e = arena_new_of(d->arena, struct entered);
+	int err = prepare(d, t, e), part;
+
+	e->layout.hole = addr;
+	e->size = size;
+	if (!err)
+		err = put_frame(d, t, e);
+	if (!err)
+		err = ptrace_set_sigmask(t->pid, ALL_SIGNALS);
+	if (!err)
+		err = unmap_area(t, e);
+	part = put_back(&t->threads[0]);
+	err = err ?: part;
+	part = take_frame(t, e);
+	return err ?: part;
+}
+
+int agent_remove_area(pid_t pid, raddr_t addr, uint64_t size)
+{
+	int err = -EAGAIN;
+
+	for (int i = 0; err == -EAGAIN && i < REMOVE_TRIES; i++) {
+		struct dump d = { .arena = arena_new() };
+		struct dump_task dt = { .pidfd = -1 };
+		struct task t = { .pid = pid, .vpid = VPID(pid), .dump = &dt };
+
+		if (!d.arena)
+			return -ENOMEM;
+		/* Stopped first: the call that maps it may just be under way. */
+		err = seize_threads(&d, &t);
+		if (!err && about_to_call(&d, &t, size))
+			err = -EAGAIN;
+		if (!err && !layout_has_area(pid, addr))
+			err = -ENOENT;
+		if (!err)
+			err = inside(&t, addr, size) ? -EAGAIN : remove_now(&d, &t, addr, size);
+		for (size_t k = 0; k < t.n_threads; k++)
+			ptrace_detach(t.threads[k].tid, 0);
+		arena_free(d.arena);
+		if (err == -EAGAIN)
+			usleep(1000);
+	}
+	return err == -ENOENT ? 0 : err;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The agent's way into a frozen task and out again: dump's half. Restored tasks are born with one (agent/start.h). */
+#ifndef CRIU_AGENT_INFECT_H
+#define CRIU_AGENT_INFECT_H
+
+#include "tree/dump.h"
+
+/*
+ * Puts an area into the task and lets its leader run the agent there (t->threads[0].dump->agent). The task is frozen,
+ * its registers and signal masks are in thread->dump. Changes none of the task's text and none of its memory but the
+ * lowest bytes of its stack mapping, which are put back. Undo entry in the guardian. Errors are logged.
+ */
+int agent_infect(struct dump *d, struct task *t);
+
+/* Lets another thread of an entered task run the agent, in a slot of its own; agent_wait() before the first batch. */
+int agent_infect_thread(struct dump *d, struct thread *th);
+
+/* Takes all agents and the area out of the task again: registers, masks, mappings as before; the task is frozen as
+ * before. */
+int agent_cure(struct dump *d, struct task *t);
+
+/*
+ * For the guardian: what is left of an area whose tool has died. The agents have gone back to their tasks by
+ * themselves; this takes the mapping away.
+ */
+int agent_remove_area(pid_t pid, raddr_t addr, uint64_t size);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "agent/batch.h"
+#include "agent/send_fds.h"
+#include "lib/log.h"
+
+#define CONTROL_SIZE CMSG_SPACE(AGENT_SEND_FDS_MAX * sizeof(int))
+
+/* struct user_msghdr and struct iovec of the kernel, with addresses in a task. */
+struct remote_iovec {
+	raddr_t base;
+	uint64_t len;
+};
+
+struct remote_msghdr {
+	raddr_t name;
+	uint32_t namelen, pad;
+	raddr_t iov;
+	uint64_t iovlen;
+	raddr_t control;
+	uint64_t controllen;
+	uint32_t flags, pad2;
+};
+
+static int send_chunk(const struct task *t, const int *fds, size_t n)
+{
+	union {
+		char bytes[CONTROL_SIZE];
+		struct cmsghdr align;
+	} control;
+	char byte = 0;
+	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control };
+	struct cmsghdr *c = &control.align;
+
+	memset(&control, 0, sizeof(control));
+	mh.msg_controllen = CMSG_SPACE(n * sizeof(int));
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(n * sizeof(int));
+	memcpy(CMSG_DATA(c), fds, n * sizeof(int));
+	if (sendmsg(t->restore->sock, &mh, MSG_NOSIGNAL) != 1)
+		return log_errno(-errno, "%s: passing %zu descriptors to it", task_name(t), n);
+	return 0;
+}
+
+/* The control data lies in the agent's area: anything may stand there. */
+static int read_control(const struct task *t, const void *data, size_t n, int *numbers)
+{
+	union {
+		char bytes[CONTROL_SIZE];
+		struct cmsghdr align;
+	} control;
+
+	memcpy(&control, data, sizeof(control));
+	if (control.align.cmsg_len != CMSG_LEN(n * sizeof(int)) || control.align.cmsg_level != SOL_SOCKET ||
+	    control.align.cmsg_type != SCM_RIGHTS)
+		return log_errno(-EMFILE, "%s: not all of %zu descriptors arrived (its limit of open files?)",
+		                 task_name(t), n);
+	memcpy(numbers, CMSG_DATA(&control.align), n * sizeof(int));
+	for (size_t i = 0; i < n; i++)
+		if (numbers[i] < 0)
+			return log_errno(-EBADMSG, "%s: a descriptor arrived under the number %d", task_name(t),
+			                 numbers[i]);
+	return 0;
+}
+
+static int pass_chunk(struct task *t, const int *fds, size_t n, int *numbers)
+{
+	struct batch *b = agent_batch(t->restore->agent, "receiving descriptors");
+	struct remote_msghdr *mh;
+	struct remote_iovec *iov;
+	void *control, *byte;
+	raddr_t mh_at;
+	int err, op;
+
+	err = send_chunk(t, fds, n);
+	if (err)
+		return err;
+	batch_reserve(b, 1, sizeof(*mh) + sizeof(*iov) + CONTROL_SIZE + 256);
+	mh_at = batch_space(b, sizeof(*mh), &mh);
+	mh->iov = batch_space(b, sizeof(*iov), &iov);
+	mh->iovlen = 1;
+	mh->control = batch_space(b, CONTROL_SIZE, &control);
+	mh->controllen = CONTROL_SIZE;
+	iov->base = batch_space(b, 1, &byte);
+	iov->len = 1;
+	op = batch_ask(b, SYS_recvmsg, (uint64_t)t->restore->task_sock, mh_at, MSG_DONTWAIT);
+	err = batch_run(b);
+	if (err)
+		return err;
+	if (batch_ret(b, op) != 1)
+		return log_errno(batch_ret(b, op) < 0 ? (int)batch_ret(b, op) : -EBADMSG,
+		                 "%s: receiving %zu descriptors", task_name(t), n);
+	return read_control(t, control, n, numbers);
+}
+
+int agent_send_fds(struct task *t, const int *fds, size_t n, int *numbers)
+{
+	int err = 0;
+
+	for (size_t at = 0; !err && at < n; at += AGENT_SEND_FDS_MAX)
+		err = pass_chunk(t, fds + at, MIN(n - at, AGENT_SEND_FDS_MAX), numbers + at);
+	return err;
+}

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Sizes of pages, in bytes: the base page, and the huge page that one entry of the second lowest page table maps. */
+#ifndef CRIU_ARCH_PAGE_H
+#define CRIU_ARCH_PAGE_H
+
+#undef PAGE_SIZE /* sys/user.h has one too */
+#define PAGE_SIZE 4096UL
+#define HUGE_SIZE (2UL << 20)
+
+#endif

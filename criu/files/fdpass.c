@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "agent/batch.h"
+#include "agent/send_fds.h"
+#include "files/fdpass.h"
+#include "files/files.h"
+#include "lib/log.h"
+
+int fdpass_check(const int *arrived, const int *wanted, size_t n, int sock)
+{
+	for (size_t i = 0; i < n; i++)
+		if (arrived[i] < 0 || arrived[i] > wanted[i] || arrived[i] == sock ||
+		    (i && arrived[i] <= arrived[i - 1]))
+			return -EBADMSG;
+	return 0;
+}
+
+int fdpass_gap(const int *wanted, size_t n)
+{
+	size_t gap = 0;
+
+	while (gap < n && wanted[gap] == (int)gap)
+		gap++;
+	return (int)gap;
+}
+
+/* ---- a whole table ---- */
+
+/* Numbers up to `highest` must be possible; the final limits are set later (rlimit_part). */
+static int raise_limit(struct task *t, int highest)
+{
+	struct batch *b = agent_batch(t->restore->agent, "its limit of open files");
+	struct rlimit *lim, now;
+	int err, op;
+
+	batch_reserve(b, 1, sizeof(*lim));
+	op = batch_ask(b, SYS_prlimit64, 0, RLIMIT_NOFILE, 0, batch_space(b, sizeof(*lim), &lim));
+	err = batch_run(b);
+	if (!err)
+		err = (int)batch_ret(b, op);
+	if (err)
+		return log_errno(err, "%s: reading its limit of open files", task_name(t));
+	now = *lim;
+	if (now.rlim_cur > (rlim_t)highest)
+		return 0;
+	now.rlim_cur = now.rlim_max;
+	batch_reserve(b, 1, sizeof(now));
+	batch_call(b, SYS_prlimit64, 0, RLIMIT_NOFILE, batch_data(b, &now, sizeof(now)));
+	return batch_run(b);
+}
+
+/* All tasks that share the table see its socket under the new number. */
+static void set_sock(struct restore *r, const struct task *t, int sock, int number)
+{
+	for (size_t i = 0; i < r->tree.n_tasks; i++) {
+		struct task *o = r->tree.tasks[i];
+
+		if (o == t || (o->ids && o->restore && o->ids->files_id == t->ids->files_id)) {
+			o->restore->sock = sock;
+			o->restore->task_sock = number;
+		}
+	}
+}
+
+/* Leaves nothing in the table but the socket, under a number that is not wanted. */
+static int clear_table(struct restore *r, struct task *t, const int *wanted, size_t n)
+{
+	struct batch *b = agent_batch(t->restore->agent, "clearing its descriptors");
+	unsigned sock = (unsigned)t->restore->task_sock;
+	int gap = fdpass_gap(wanted, n), err, op;
+	bool collides = false;
+
+	if (sock)
+		batch_call(b, SYS_close_range, 0, sock - 1, 0);
+	batch_call(b, SYS_close_range, sock + 1, ~0U, 0);
+	err = batch_run(b);
+	for (size_t i = 0; !collides && i < n; i++)
+		collides = wanted[i] == (int)sock;
+	if (err || !collides)
+		return err;
+	batch_reserve(b, 2, 0);
+	op = batch_call(b, SYS_fcntl, sock, F_DUPFD, (uint64_t)gap);
+	batch_call(b, SYS_close, sock);
+	err = batch_run(b);
+	if (err)
+		return err;
+	if (batch_ret(b, op) != gap)
+		return log_errno(-EBADMSG, "%s: its socket went to %lld instead of %d", task_name(t),
+		                 (long long)batch_ret(b, op), gap);
+	set_sock(r, t, t->restore->sock, gap);
+	return 0;
+}
+
+/*
+ * From the numbers under which they arrived to those that are wanted. Both ascend and arrived <= wanted, so from the
+ * last to the first each goes to a number that is free, or has just become free.
+ */
+static int place_chunk(struct task *t, FdinfoEntry *const *e, const int *arrived, const int *wanted, size_t n)
+{
+	struct batch *b = agent_batch(t->restore->agent, "placing its descriptors");
+
+	if (fdpass_check(arrived, wanted, n, t->restore->task_sock))
+		return log_errno(-EBADMSG, "%s: descriptors arrived under impossible numbers", task_name(t));
+	for (size_t i = n; i-- > 0;) {
+		bool cloexec = e[i]->flags & FD_CLOEXEC;
+
+		if (arrived[i] != wanted[i]) {
+			batch_call(b, SYS_dup3, (uint64_t)arrived[i], (uint64_t)wanted[i], cloexec ? O_CLOEXEC : 0);
+			batch_call(b, SYS_close, (uint64_t)arrived[i]);
+		} else if (cloexec) {
+			batch_call(b, SYS_fcntl, (uint64_t)arrived[i], F_SETFD, FD_CLOEXEC);
+		}
+	}
+	return batch_run(b);
+}
+
+/* A chunk is opened, sent and closed (where nobody else wants it) before the next: the tool's own limit may be lower.
+ */
+static int install_chunk(struct restore *r, struct task *t, size_t at, const int *wanted, size_t n)
+{
+	int fds[AGENT_SEND_FDS_MAX], arrived[AGENT_SEND_FDS_MAX], err;
+
+	for (size_t i = 0; i < n; i++) {
+		fds[i] = files_open(r, t->fds[at + i]->id);
+		if (fds[i] < 0)
+			return log_errno(fds[i], "%s: fd %u", task_name(t), t->fds[at + i]->fd);
+	}
+	err = agent_send_fds(t, fds, n, arrived);
+	if (!err)
+		err = place_chunk(t, t->fds + at, arrived, wanted, n);
+	for (size_t i = 0; i < n; i++)
+		files_release(r, t->fds[at + i]->id, t, wanted[i]);
+	return err;
+}
+
+int files_install(struct restore *r, struct task *t)
+{
+	int *wanted = arena_array(r->arena, int, t->n_fds + 1);
+	size_t n = t->n_fds;
+	int err, gap;
+
+	for (size_t i = 0; i < n; i++)
+		wanted[i] = (int)t->fds[i]->fd;
+	gap = fdpass_gap(wanted, n);
+	err = raise_limit(t, n ? MAX(gap, wanted[n - 1]) : 0);
+	if (!err)
+		err = clear_table(r, t, wanted, n);
+	for (size_t at = 0; !err && at < n; at += AGENT_SEND_FDS_MAX)
+		err = install_chunk(r, t, at, wanted + at, MIN(n - at, AGENT_SEND_FDS_MAX));
+	return err;
+}
+
+int files_finish(struct restore *r, struct task *t)
+{
+	struct batch *b = agent_batch(t->restore->agent, "closing its socket");
+	int err;
+
+	if (t->restore->sock < 0)
+		return 0;
+	batch_call(b, SYS_close, (uint64_t)t->restore->task_sock);
+	err = batch_run(b);
+	close(t->restore->sock);
+	set_sock(r, t, -1, -1);
+	return err;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Open file descriptions, the same for all kinds: their ids and sharing at dump, finding and opening them once at
+ * restore, and descriptor tables. Kinds fill and open single messages (tree/kind.h).
+ */
+#ifndef CRIU_FILES_FILES_H
+#define CRIU_FILES_FILES_H
+
+#include "files/files_dump.h"
+#include "files/files_restore.h"
+
+/* Raises the tool's own soft limit of open files to its hard one; tasks get theirs from the images. */
+void files_raise_limit(void);
+
+/* How many descriptors may be held only to be faster: an eighth of what the tool may have open. */
+size_t files_spare(void);
+
+#endif

@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Descriptors at dump. Each is fetched with pidfd_getfd(), looked at and closed again before the next: the tool may
+ * hold fewer descriptors than the tree does, and what it still held when the tree runs on would be seen by others.
+ */
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/kcmp.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+
+#include "proc/fdinfo.h"
+#include "files/files.h"
+#include "files/files_ahead.h"
+#include "files/fown.h"
+#include "proc/kcmp.h"
+#include "lib/log.h"
+#include "files/long_path.h"
+#include "lib/message.h"
+#include "lib/arena_hash.h"
+
+/*
+ * Descriptions of one object: only these can be equal. Not by position and flags, which somebody outside of the tree
+ * who shares the description may change while we look.
+ */
+struct bucket {
+	struct {
+		uint64_t dev, ino, mode;
+	} key;
+	struct kcmp_tree tree;
+	UT_hash_handle hh;
+};
+
+/* A file by path that is no descriptor. */
+struct path_file {
+	char *key;
+	uint32_t id;                /* 0: not dumped */
+	const struct task *refused; /* the task that was told last */
+	UT_hash_handle hh;
+};
+
+/* All descriptors of files with one inode. */
+struct place {
+	struct {
+		uint64_t dev, ino;
+	} key;
+	struct file_at *first;
+	UT_hash_handle hh;
+};
+
+/* Sockets in flight in the queues of sockets in flight: deeper than this nobody goes but to see what happens. */
+#define MAX_DEPTH 100
+
+struct file_table {
+	uint32_t last_id;
+	struct bucket *buckets;
+	struct path_file *paths;
+	struct place *places;
+	int *held; /* descriptors of ours */
+	size_t n_held;
+	unsigned depth;
+	struct text_buf text, held_text[MAX_DEPTH]; /* fdinfo, of what is being looked at */
+};
+
+static struct file_table *table_of(struct dump *d)
+{
+	if (!d->files)
+		d->files = arena_new_of(d->arena, struct file_table);
+	return d->files;
+}
+
+void files_raise_limit(void)
+{
+	struct rlimit l;
+
+	if (!getrlimit(RLIMIT_NOFILE, &l) && l.rlim_cur < l.rlim_max) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
+}
+
+size_t files_spare(void)
+{
+	struct rlimit l;
+
+	return getrlimit(RLIMIT_NOFILE, &l) ? 0 : (size_t)MIN(l.rlim_cur, 1U << 20) / 8;
+}
+
+uint32_t files_new_id(struct dump *d)
+{
+	return ++table_of(d)->last_id;
+}
+
+static size_t row_of(const struct fd_kind *kind, size_t max)
+{
+	size_t i = 0;
+
+	while (fd_kinds[i] && fd_kinds[i] != kind)
+		i++;
+	if (!fd_kinds[i] || i >= max)
+		abort(); /* a row that is not in kinds.h, or more rows than kind_state has places */
+	return i;
+}
+
+void **dump_kind_state(struct dump *d, const struct fd_kind *kind)
+{
+	return &d->kind_state[row_of(kind, ARRAY_SIZE(d->kind_state))];
+}
+
+void **restore_kind_state(struct restore *r, const struct fd_kind *kind)
+{
+	return &r->kind_state[row_of(kind, ARRAY_SIZE(r->kind_state))];
+}
+
+int files_write_entry(struct dump *d, const struct fd_kind *kind, uint32_t id, void *msg)
+{
+	const ProtobufCFieldDescriptor *f =
+	    protobuf_c_message_descriptor_get_field(&file_entry__descriptor, kind->field);
+	FileEntry fe = FILE_ENTRY__INIT;
+	int err = 0;
+
+	if (!f || f->descriptor != kind->pb)
+		return log_errno(-EINVAL, "the row of %s names field %u, which is none of its type", kind->name,
+		                 kind->field);
+	if (!d->files_img)
+		err = image_create(d->dir, IMG_FILES, 0, &d->files_img);
+	if (err)
+		return err;
+	fe.type = kind->type;
+	fe.id = id;
+	*(void **)((char *)&fe + f->offset) = msg;
+	return image_write(d->files_img, &fe);
+}
+
+static const struct fd_kind *find_kind(const struct fd_info *info)
+{
+	for (const struct fd_kind *const *k = fd_kinds; *k; k++)
+		if ((*k)->match(info))
+			return *k;
+	return NULL;
+}
+
+/*
+ * Dumps a description that is new: its row fills the message. The node knows id and kind before that, since the way
+ * through queues may lead back to it; its kind is NULL after a refusal.
+ */
+static int dump_description(struct dump *d, struct fd_info *info, struct kcmp_node *node)
+{
+	const struct fd_kind *kind = find_kind(info);
+	void *msg;
+	int err;
+
+	if (!kind) {
+		log_refusal(-ENOTSUP,
+		            "%s: %s (%s): this kind of descriptor is not supported yet; close it before the dump",
+		            fd_name(info), info->link, fd_what(info));
+		return 0;
+	}
+	node->id = info->id = files_new_id(d);
+	node->data = kind;
+	msg = arena_alloc(d->arena, kind->pb->sizeof_message);
+	protobuf_c_message_init(kind->pb, msg);
+	message_set_u32(msg, "id", info->id);
+	message_set_u32(msg, "flags", info->flags);
+	message_set_u64(msg, "pos", info->pos);
+	message_set_message(msg, "fown", info->fown);
+	err = kind->dump(d, info, msg);
+	if (err == DUMP_REFUSED)
+		node->data = NULL;
+	if (err)
+		return err < 0 ? err : 0;
+	return files_write_entry(d, kind, info->id, msg);
+}
+
+static struct bucket *bucket_of(struct dump *d, const struct fd_info *info)
+{
+	struct file_table *table = table_of(d);
+	struct bucket *b, key = { .key.dev = info->st.st_dev, .key.ino = info->st.st_ino };
+
+	key.key.mode = info->flags & (O_ACCMODE | O_PATH);
+	HASH_FIND(hh, table->buckets, &key.key, sizeof(key.key), b);
+	if (!b) {
+		b = arena_new_of(d->arena, struct bucket);
+		b->key = key.key;
+		HASH_ADD_IN(d->arena, hh, table->buckets, key, sizeof(b->key), b);
+	}
+	return b;
+}
+
+static int read_link(struct dump *d, struct fd_info *info, int proc_fd, int number, char *link, size_t size)
+{
+	char path[32];
+	ssize_t n;
+
+	/* What the link would say, without making an inode in /proc for each of 10,000. An O_PATH one has a name. */
+	if (S_ISSOCK(info->st.st_mode) && !(info->flags & O_PATH)) {
+		snprintf(link, size, "socket:[%llu]", (unsigned long long)info->st.st_ino);
+		info->link = link;
+		return 0;
+	}
+	snprintf(path, sizeof(path), "fd/%d", number);
+	n = readlinkat(proc_fd, path, link, size - 1);
+	if (n < 0 && errno != ENAMETOOLONG)
+		return log_errno(-errno, "%s: reading its link in /proc", fd_name(info));
+	link[n < 0 ? 0 : n] = 0;
+	info->link = n < 0 ? long_path_link(d, info) : link;
+	return 0;
+}
+
+/*
+ * Link text, fdinfo text (unless it is there) and what is in it, of descriptor `number` of the process whose /proc/PID
+ * is open.
+ */
+static int read_texts(struct dump *d, struct fd_info *info, int proc_fd, int number, struct text_buf *text, char *link,
+                      size_t size, bool *cloexec)
+{
+	struct fdinfo fi;
+	char path[32];
+
+	snprintf(path, sizeof(path), "fdinfo/%d", number);
+	if (!info->info)
+		info->info = read_text(proc_fd, path, d->arena, text);
+	if (!info->info)
+		return log_errno(-errno, "%s: reading its fdinfo", fd_name(info));
+	if (parse_fdinfo(info->info, &fi))
+		return log_errno(-EINVAL, "%s: no position or flags in its fdinfo", fd_name(info));
+	info->flags = fi.flags;
+	info->pos = fi.pos;
+	info->mnt_id = fi.mnt_id;
+	*cloexec = fi.cloexec;
+	return read_link(d, info, proc_fd, number, link, size);
+}
+
+/*
+ * All zero where nobody knows: of a directory in /proc of a process that is gone. A file system that does not answer
+ * (FUSE) may have told the kernel before.
+ */
+static int stat_file(struct fd_info *info)
+{
+	struct statx x;
+	int err;
+
+	if (!fstat(info->fd, &info->st))
+		return 0;
+	err = -errno;
+	memset(&info->st, 0, sizeof(info->st));
+	if (err != -ENOENT && err != -ENOTCONN && err != -EPERM && err != -EACCES && err != -EIO && err != -ESTALE)
+		return log_errno(err, "%s: fstat", fd_name(info));
+	if (statx(info->fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &x))
+		return 0;
+	info->st.st_dev = makedev(x.stx_dev_major, x.stx_dev_minor);
+	info->st.st_ino = x.stx_ino;
+	info->st.st_mode = x.stx_mode;
+	info->st.st_nlink = x.stx_nlink;
+	info->st.st_uid = x.stx_uid;
+	info->st.st_gid = x.stx_gid;
+	info->st.st_rdev = makedev(x.stx_rdev_major, x.stx_rdev_minor);
+	info->st.st_size = (off_t)x.stx_size;
+	info->st.st_blocks = (blkcnt_t)x.stx_blocks;
+	return 0;
+}
+
+static void note_place(struct dump *d, const struct fd_info *info, uint32_t id)
+{
+	struct file_table *table = table_of(d);
+	struct place *p, key = { .key.dev = info->st.st_dev, .key.ino = info->st.st_ino };
+	struct file_at *at = arena_new_of(d->arena, struct file_at);
+
+	HASH_FIND(hh, table->places, &key.key, sizeof(key.key), p);
+	if (!p) {
+		p = arena_new_of(d->arena, struct place);
+		p->key = key.key;
+		HASH_ADD_IN(d->arena, hh, table->places, key, sizeof(p->key), p);
+	}
+	*at = (struct file_at) { .task = info->task, .number = info->number, .id = id, .next = p->first };
+	p->first = at;
+}
+
+const struct file_at *files_at(struct dump *d, dev_t dev, uint64_t ino)
+{
+	struct place *p, key = { .key.dev = dev, .key.ino = ino };
+
+	HASH_FIND(hh, table_of(d)->places, &key.key, sizeof(key.key), p);
+	return p ? p->first : NULL;
+}
+
+int files_find_watched(struct dump *d, dev_t dev, uint64_t ino, pid_t pid, const struct kcmp_epoll_slot *slot,
+                       uint32_t *id)
+{
+	struct bucket *b, key = { .key.dev = dev, .key.ino = ino };
+	struct kcmp_node *node = NULL;
+	int err = 0;
+
+	for (key.key.mode = 0; !node && !err && key.key.mode <= O_ACCMODE; key.key.mode++) {
+		HASH_FIND(hh, table_of(d)->buckets, &key.key, sizeof(key.key), b);
+		if (b)
+			err = kcmp_find_watched(&b->tree, pid, slot, &node);
+	}
+	*id = node && node->data ? node->id : 0;
+	return err;
+}
+
+static void note_locks(struct dump *d, const struct fd_info *info, uint32_t id)
+{
+	struct file_locked *l;
+
+	if (!d->opts->file_locks) {
+		log_refusal(-EOPNOTSUPP,
+		            "%s: %s: a file lock is held on it (flock, fcntl or a lease); give --file-locks (-l)",
+		            fd_name(info), info->link);
+		return;
+	}
+	l = arena_new_of(d->arena, struct file_locked);
+	*l = (struct file_locked) { .task = info->task, .number = info->number, .id = id, .next = d->locked };
+	l->link = arena_strdup(d->arena, info->link);
+	l->info = arena_strdup(d->arena, info->info);
+	d->locked = l;
+}
+
+/* The description of a descriptor: known already, or dumped now. node->data is NULL after a refusal. */
+static int find_description(struct dump *d, struct fd_info *info, pid_t pid, int number, struct kcmp_node **nodep)
+{
+	int err = kcmp_find(&bucket_of(d, info)->tree, d->arena, KCMP_FILE, pid, number, nodep);
+
+	if (err)
+		return log_errno(err, "%s: comparing it with others (kcmp)", fd_name(info));
+	if ((*nodep)->data) /* not when it was refused before: then everybody who has it is named */
+		return 0;
+	err = fown_dump(d, info);
+	return err ?: dump_description(d, info, *nodep);
+}
+
+/* One descriptor; *entryp stays NULL after a refusal. */
+static int dump_one(struct dump *d, struct task *t, int number, struct looked *l, FdinfoEntry **entryp)
+{
+	_cleanup_close_ int fd =
+	    l->fd >= 0 ? move_fd(&l->fd) : (int)syscall(SYS_pidfd_getfd, t->dump->pidfd, number, 0);
+	struct fd_info info = { .task = t, .number = number, .fd = fd, .info = l->len ? l->text : NULL, .st = l->st };
+	struct kcmp_node *node;
+	char link[PATH_MAX];
+	bool cloexec = false;
+	int err;
+
+	if (fd < 0)
+		return log_errno(-errno, "%s: getting a duplicate", fd_name(&info));
+	err = l->has_st ? 0 : stat_file(&info);
+	if (err)
+		return err;
+	err = read_texts(d, &info, t->dump->proc_fd, number, &table_of(d)->text, link, sizeof(link), &cloexec);
+	if (err)
+		return err;
+	if (strstr(info.info, "\nlock:"))
+		note_locks(d, &info, 0);
+	err = find_description(d, &info, t->pid, number, &node);
+	if (err || !node->data)
+		return err;
+	note_place(d, &info, node->id);
+	*entryp = arena_msg(d->arena, FdinfoEntry, fdinfo_entry);
+	(*entryp)->id = node->id;
+	(*entryp)->flags = cloexec ? FD_CLOEXEC : 0;
+	(*entryp)->type = ((const struct fd_kind *)node->data)->type;
+	(*entryp)->fd = number;
+	return 0;
+}
+
+/* ---- in nobody's table ---- */
+
+int files_dump_held(struct dump *d, struct task *t, int fd, const char *what, uint32_t *id)
+{
+	struct file_table *table = table_of(d);
+	struct fd_info info = { .task = t, .number = -1, .what = what, .fd = fd };
+	_cleanup_close_ int proc = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct kcmp_node *node;
+	char link[PATH_MAX];
+	bool cloexec;
+	int err;
+
+	arena_push(d->arena, &table->held, &table->n_held, fd);
+	if (proc < 0)
+		return log_errno(-errno, "opening /proc/self");
+	if (table->depth >= MAX_DEPTH)
+		return log_refusal(-ELOOP, "%s: more than %d sockets in each other's queues", fd_name(&info),
+		                   MAX_DEPTH);
+	err = stat_file(&info);
+	if (err)
+		return err;
+	err = read_texts(d, &info, proc, fd, &table->held_text[table->depth], link, sizeof(link), &cloexec);
+	if (err)
+		return err;
+	table->depth++;
+	err = find_description(d, &info, getpid(), fd, &node);
+	table->depth--;
+	if (err)
+		return err;
+	*id = node->id;
+	if (strstr(info.info, "\nlock:"))
+		note_locks(d, &info, node->id);
+	/* Known already: that one is looked at when others are compared with it. */
+	if (node->data && (node->pid != getpid() || node->fd != fd) && table->held[table->n_held - 1] == fd)
+		close(table->held[--table->n_held]);
+	return node->data ? 0 : DUMP_REFUSED;
+}
+
+void files_dump_release(struct dump *d)
+{
+	struct file_table *table = table_of(d);
+
+	while (table->n_held)
+		close(table->held[--table->n_held]);
+}
+
+/* ---- a task ---- */
+
+int files_dump_task(struct dump *d, struct task *t)
+{
+	_cleanup_image_ struct image *img = NULL;
+	struct files_ahead *ahead;
+	int *numbers = NULL, err;
+	size_t n = 0;
+
+	err = read_fd_numbers(t->dump->proc_fd, d->arena, &numbers, &n);
+	if (err)
+		return log_errno(err, "%s: listing its descriptors", task_name(t));
+	err = image_create(d->dir, IMG_FDINFO, t->ids->files_id, &img);
+	ahead = files_ahead_start(t, numbers, n);
+	for (size_t i = 0; !err && i < n; i++) {
+		FdinfoEntry *e = NULL;
+
+		err = dump_one(d, t, numbers[i], files_ahead_next(ahead, i), &e);
+		if (err || !e)
+			continue;
+		arena_push(d->arena, &t->fds, &t->n_fds, e);
+		err = image_write(img, e);
+	}
+	files_ahead_end(ahead);
+	return err ?: image_close(move_ptr(img));
+}
+
+/* Equal device, inode, name and flags: they get one id, since they are opened anew by that name anyway. */
+static struct path_file *path_file_of(struct dump *d, const struct fd_info *info)
+{
+	struct file_table *table = table_of(d);
+	char head[80], *key;
+	struct path_file *p;
+	size_t len;
+
+	snprintf(head, sizeof(head), "%lx:%lx:%x:", (unsigned long)info->st.st_dev, (unsigned long)info->st.st_ino,
+	         info->flags);
+	key = arena_printf(d->arena, "%s%s", head, info->link);
+	len = strlen(key);
+	HASH_FIND(hh, table->paths, key, len, p);
+	if (!p) {
+		p = arena_new_of(d->arena, struct path_file);
+		p->key = key;
+		HASH_ADD_KEYPTR_IN(d->arena, hh, table->paths, p->key, len, p);
+	}
+	return p;
+}
+
+int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t flags, const char *what, uint32_t *id)
+{
+	_cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC);
+	struct fd_info info = { .task = t,
+		                .number = -1,
+		                .what = what,
+		                .fd = fd,
+		                .by_path = true,
+		                .path = path,
+		                .info = "",
+		                .flags = flags,
+		                .mnt_id = -1 };
+	FownEntry fown = FOWN_ENTRY__INIT;
+	struct kcmp_node node = { .pid = t->pid };
+	struct path_file *p;
+	char link[PATH_MAX];
+	ssize_t n;
+	int err;
+
+	if (fd < 0)
+		return log_errno(-errno, "%s: opening %s", fd_name(&info), path);
+	err = stat_file(&info);
+	if (err)
+		return err;
+	n = readlink(path, link, sizeof(link) - 1);
+	if (n < 0 && errno != ENAMETOOLONG)
+		return log_errno(-errno, "%s: reading the link %s", fd_name(&info), path);
+	link[n < 0 ? 0 : n] = 0;
+	info.link = n < 0 ? long_path_link(d, &info) : link;
+	p = path_file_of(d, &info);
+	if (p->refused == t) /* one mapping of a deleted file stands for its others */
+		return -ENOTSUP;
+	if (!p->id) {
+		info.fown = &fown;
+		err = dump_description(d, &info, &node);
+		if (err)
+			return err;
+		if (!node.data) {
+			p->refused = t;
+			return -ENOTSUP;
+		}
+		p->id = info.id;
+	}
+	*id = p->id;
+	return 0;
+}
+
+int files_dump_collected(struct dump *d)
+{
+	int err = 0;
+
+	for (const struct fd_kind *const *k = fd_kinds; *k && !err; k++)
+		if ((*k)->all_collected)
+			err = (*k)->all_collected(d);
+	return err;
+}
+
+int files_dump_finish(struct dump *d)
+{
+	int err = 0;
+
+	for (const struct fd_kind *const *k = fd_kinds; *k && !err; k++)
+		if ((*k)->write_images)
+			err = (*k)->write_images(d);
+	if (!err && !d->files_img) /* no file at all: CRIU's reader wants the image nevertheless */
+		err = image_create(d->dir, IMG_FILES, 0, &d->files_img);
+	return err ?: image_close(move_ptr(d->files_img));
+}

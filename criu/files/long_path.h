@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Paths that no system call takes at once, being longer than PATH_MAX: directories are made and entered by relative
+ * names, and files opened in them. The kernel does not show such paths either.
+ */
+#ifndef CRIU_FILES_LONG_PATH_H
+#define CRIU_FILES_LONG_PATH_H
+
+#include <sys/stat.h>
+
+#include "tree/kind.h"
+
+/* What /proc puts behind the name of a file that has lost it (and what a file may really be called). */
+#define DELETED " (deleted)"
+
+/* As open(2) and fstatat(2) of an absolute path of any length: a descriptor or 0, or a negative errno (not logged). */
+int long_path_open(const char *path, int flags);
+int long_path_stat(const char *path, int flags, struct stat *st);
+
+/* Whether looking up the path ends at this inode (a symbolic link at its end is not followed if it is one). */
+bool long_path_leads_to(const char *path, const struct stat *st);
+
+/*
+ * Dump: what /proc would show as the link of a file (info->fd, st, task) if it could. A directory is found by climbing,
+ * another file in the working directory of the task and those that it has open. From the arena; where it cannot be
+ * found, a name in its mount that leads nowhere.
+ */
+const char *long_path_link(struct dump *d, const struct fd_info *info);
+
+#endif

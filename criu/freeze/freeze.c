@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Freezing a tree in rounds. A process is closed when all its threads stand in ptrace stops and a listing of them has
+ * shown no new one: then it cannot make threads or children any more, and its children are looked up. When all are
+ * closed, the children are looked up once more: tasks that were not stopped yet may have left theirs to a subreaper.
+ */
+#include <sched.h>
+#include <string.h>
+#include <time.h>
+
+#include "freeze/freezer.h"
+#include "freeze/ptrace.h"
+#include "lib/log.h"
+#include "proc/proc.h"
+
+#define TIMEOUT_DEFAULT 10 /* s; as in CRIU */
+
+/* So often /proc must say in a row that a process is gone. */
+#define GONE_TRIES      4
+
+static int add_proc(struct freezer *f, pid_t pid, struct proc *parent)
+{
+	struct proc *p;
+
+	HASH_FIND_INT(f->by_pid, &pid, p);
+	if (p && !p->gone)
+		return 0;
+	if (pid == getpid())
+		return log_errno(-EDEADLK, "pid %d is this tool; it cannot be below the tree that it freezes", pid);
+	if (p)
+		HASH_DEL(f->by_pid, p); /* the pid was used again */
+	p = arena_new_of(f->arena, struct proc);
+	p->pid = pid;
+	p->parent = parent;
+	HASH_ADD_IN(f->arena, hh, f->by_pid, pid, sizeof(p->pid), p);
+	arena_push(f->arena, &f->procs, &f->n_procs, p);
+	return 0;
+}
+
+/* ---- one process ---- */
+
+static struct seized *leader_of(const struct proc *p)
+{
+	for (size_t i = 0; i < p->n_threads; i++)
+		if (p->threads[i]->tid == p->pid)
+			return p->threads[i];
+	return NULL;
+}
+
+static size_t count_stopped(const struct proc *p)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n_threads; i++)
+		n += p->threads[i]->state == SEIZED_STOPPED;
+	return n;
+}
+
+/* While the cgroup is frozen, SEIZE of a task under job control stop would wait for its thaw: it comes later. */
+static bool must_wait(const struct freezer *f, const struct proc *p, int fd, pid_t tid)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[64];
+
+	if (!f->frozen)
+		return false;
+	snprintf(path, sizeof(path), "task/%d/wchan", tid);
+	return proc_read(fd, path, &text, NULL) || strstr(text, "signal_stop") || !strcmp(text, "0");
+}
+
+/*
+ * Opens /proc/PID and reads the state of its leader. -ESRCH when there is nothing any more: while a thread takes over
+ * the leader's id, /proc may show the old one on its way out (no threads), or nothing, once.
+ */
+static int look_at(pid_t pid, int *fdp, struct proc_stat *st)
+{
+	int err = -ESRCH;
+
+	for (int gone = 0; gone < GONE_TRIES;) {
+		_cleanup_close_ int fd = proc_open(pid);
+
+		err = fd < 0 ? fd : proc_read_stat(fd, pid, st);
+		if (!err && st->state != 'X' && st->num_threads > 0) {
+			*fdp = fd;
+			fd = -1;
+			return 0;
+		}
+		if (err && err != -ENOENT && err != -ESRCH)
+			return err;
+		gone += err != 0;
+		sched_yield();
+	}
+	return -ESRCH;
+}
+
+static int seize_new(struct freezer *f, struct proc *p, int fd, bool leader_dead, size_t *fresh)
+{
+	pid_t *tids = NULL;
+	size_t n = 0;
+	int err = proc_read_threads(fd, f->arena, &tids, &n);
+
+	if (err)
+		return err == -ENOENT || err == -ESRCH
+		           ? 0
+		           : log_errno(err, "pid %d (%s): listing its threads", p->pid, p->comm);
+	for (size_t i = 0; !err && i < n; i++) {
+		bool one = false;
+
+		if ((leader_dead && tids[i] == p->pid) || must_wait(f, p, fd, tids[i]))
+			continue;
+		err = seize_thread(f, p, tids[i], &one);
+		*fresh += one;
+	}
+	return err;
+}
+
+static int find_children(struct freezer *f, struct proc *p, int fd, bool again)
+{
+	for (size_t i = 0; i < p->n_threads; i++) {
+		struct seized *s = p->threads[i];
+		pid_t *children = NULL;
+		size_t n = 0;
+		int err;
+
+		if (s->state == SEIZED_GONE || (again && !s->had_children && s->tid != p->pid))
+			continue;
+		err = proc_read_children(fd, s->tid, f->arena, &children, &n);
+		if (err == -ENOENT && s->state == SEIZED_STOPPED)
+			return log_errno(
+			    err,
+			    "pid %d (%s): listing its children; the kernel lacks CONFIG_PROC_CHILDREN, or it "
+			    "was killed",
+			    p->pid, p->comm);
+		if (err && err != -ENOENT && err != -ESRCH)
+			return log_errno(err, "pid %d (%s): listing the children of thread %d", p->pid, p->comm,
+			                 s->tid);
+		s->had_children |= n > 0;
+		for (size_t k = 0; k < n; k++) {
+			err = add_proc(f, children[k], p);
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
+/*
+ * One that is traced by us is its parent's zombie only when we have waited for it. It may be without our knowing: a
+ * thread that we had seized has called execve(), taken over the leader's id, and exited.
+ */
+static bool is_plain_zombie(const struct proc *p, int64_t num_threads)
+{
+	struct seized *leader = leader_of(p);
+	int status, err = ptrace_wait(p->pid, 0, &status);
+
+	if (leader && err != -ETIMEDOUT)
+		leader->state = SEIZED_GONE;
+	return err == -ECHILD && num_threads <= 1;
+}
+
+/* All threads that there are stand still, or there are none. */
+static int close_proc(struct freezer *f, struct proc *p, int fd, const struct proc_stat *st)
+{
+	const struct seized *leader = leader_of(p);
+	bool news = false;
+	size_t stopped;
+	int err = seize_check(f, p, st->state == 'Z', &news);
+
+	if (err || news)
+		return err;
+	stopped = count_stopped(p);
+	if (st->state != 'Z') {
+		if (!leader || leader->state != SEIZED_STOPPED)
+			return 0; /* the next round sees what has become of it */
+		p->closed = true;
+		return find_children(f, p, fd, false);
+	}
+	if (stopped)
+		return log_errno(-ENOTSUP,
+		                 "pid %d (%s): its main thread has exited while %zu other threads live; such a process "
+		                 "cannot be dumped",
+		                 p->pid, p->comm, stopped);
+	p->zombie = p->closed = is_plain_zombie(p, st->num_threads);
+	return 0;
+}
+
+/* One look at a process; *fresh counts threads that were seized by it. */
+static int scan_proc(struct freezer *f, struct proc *p, size_t *fresh)
+{
+	_cleanup_close_ int fd = -1;
+	struct proc_stat st;
+	size_t mine = 0;
+	int err = look_at(p->pid, &fd, &st);
+
+	if (err == -ESRCH) {
+		p->gone = true;
+		return p->parent ? 0 : log_errno(err, "pid %d: it has ended", p->pid);
+	}
+	if (err)
+		return log_errno(err, "pid %d: reading its state", p->pid);
+	memcpy(p->comm, st.comm, sizeof(p->comm));
+	err = seize_new(f, p, fd, st.state == 'Z', &mine);
+	*fresh += mine;
+	if (err)
+		return err;
+	if (f->frozen)
+		return find_children(f, p, fd, false);
+	return mine ? 0 : close_proc(f, p, fd, &st);
+}
+
+/* ---- rounds ---- */
+
+static bool open_still(const struct proc *p)
+{
+	return !p->gone && !p->closed;
+}
+
+/* Goes through what is not closed, and what is found meanwhile. *open counts what still is not. */
+static int round_once(struct freezer *f, size_t *open)
+{
+	static const struct timespec pause = { .tv_nsec = 200000 };
+	size_t fresh = 0, closed = 0;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < f->n_procs; i++)
+		if (open_still(f->procs[i])) {
+			err = scan_proc(f, f->procs[i], &fresh);
+			closed += !open_still(f->procs[i]);
+		}
+	if (err || f->frozen)
+		return err;
+	err = seize_wait(f);
+	*open = 0;
+	for (size_t i = 0; i < f->n_procs; i++)
+		*open += open_still(f->procs[i]);
+	/* Something is on its way out. */
+	if (*open && !fresh && !closed)
+		nanosleep(&pause, NULL);
+	return err;
+}
+
+static int look_again(struct freezer *f, bool *more)
+{
+	size_t before = f->n_procs;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < before; i++) {
+		struct proc *p = f->procs[i];
+		_cleanup_close_ int fd = p->zombie || p->gone ? -1 : proc_open(p->pid);
+
+		if (fd >= 0)
+			err = find_children(f, p, fd, true);
+	}
+	*more = f->n_procs > before;
+	return err;
+}
+
+static int all_rounds(struct freezer *f)
+{
+	bool more = true;
+	int err = 0;
+
+	while (!err && more) {
+		size_t open = 1;
+
+		while (!err && open) {
+			err = round_once(f, &open);
+			if (!err && open && freezer_now_ms() >= f->deadline)
+				return log_errno(-ETIMEDOUT,
+				                 "the tree makes new tasks faster than they are stopped, for %u s "
+				                 "(--timeout); try --freeze-cgroup",
+				                 f->timeout);
+		}
+		if (!err)
+			err = look_again(f, &more);
+	}
+	return err;
+}
+
+/* With the cgroup frozen nothing can appear: everything is seized in one pass, and stops when it is thawed. */
+static int seize_frozen(struct freezer *f, struct frozen *z)
+{
+	size_t open;
+	int err;
+
+	f->frozen = true;
+	err = round_once(f, &open);
+	f->frozen = false;
+	return err ?: cgroup_thaw(z, f->deadline);
+}
+
+static int check_root(pid_t root)
+{
+	_cleanup_close_ int fd = -1;
+	struct proc_status status = { 0 };
+	struct proc_stat st;
+	int err = look_at(root, &fd, &st);
+
+	for (int tries = 0; !err && !status.tgid && tries < GONE_TRIES; tries++)
+		proc_read_status(fd, 0, NULL, &status);
+	if (!err && !status.tgid)
+		err = -ESRCH;
+	if (err)
+		return log_errno(err, "pid %d", root);
+	if (status.tgid != root)
+		return log_errno(-EINVAL, "pid %d (%s) is a thread of process %d; give that", root, st.comm,
+		                 status.tgid);
+	if (st.state == 'Z' && st.num_threads <= 1)
+		return log_errno(-ESRCH, "pid %d (%s) has exited already; its parent has not waited for it", root,
+		                 st.comm);
+	return 0;
+}
+
+/* ---- the result ---- */
+
+static int set_ids(struct freezer *f, struct proc *p, struct task *t)
+{
+	_cleanup_close_ int fd = proc_open(p->pid);
+	struct proc_status status;
+	int err = fd < 0 ? fd : proc_read_status(fd, 0, NULL, &status);
+
+	if (!err && (!status.ns_pid.levels || !status.ns_pgid.levels || !status.ns_sid.levels))
+		return log_errno(-ENOTSUP, "pid %d (%s): the kernel does not show pids of namespaces (NSpid)", p->pid,
+		                 p->comm);
+	for (size_t i = 0; !err && i < t->n_threads; i++) {
+		struct thread *th = &t->threads[i];
+		struct proc_status one = status;
+
+		/* Where it has our namespace, its threads have too. */
+		if (i && status.ns_pid.levels > 1)
+			err = proc_read_status(fd, th->tid, NULL, &one);
+		th->vtid = VPID(i && status.ns_pid.levels == 1 ? th->tid : one.ns_pid.inner);
+	}
+	if (err)
+		return log_errno(err, "pid %d (%s): reading its ids; was it killed?", p->pid, p->comm);
+	t->vpid = t->threads[0].vtid;
+	t->vpgid = VPID(status.ns_pgid.inner);
+	t->vsid = VPID(status.ns_sid.inner);
+	return 0;
+}
+
+static void set_threads(struct freezer *f, struct proc *p, struct task *t)
+{
+	size_t next = 1;
+
+	t->threads = arena_array(f->arena, struct thread, p->n_threads + 1);
+	t->threads[0] = (struct thread) { .task = t, .tid = p->pid };
+	for (size_t i = 0; i < p->n_threads; i++) {
+		const struct seized *s = p->threads[i];
+
+		if (s->state != SEIZED_STOPPED)
+			continue;
+		if (s->tid != p->pid)
+			t->threads[next++] = (struct thread) { .task = t, .tid = s->tid };
+		if (s->stop_signo) {
+			t->state = TASK_STOPPED;
+			t->stop_signo = s->stop_signo;
+		}
+	}
+	t->n_threads = next;
+}
+
+static int make_task(struct freezer *f, struct proc *p, struct task **taskp)
+{
+	struct task *t = arena_new_of(f->arena, struct task);
+
+	t->pid = p->pid;
+	memcpy(t->comm, p->comm, sizeof(t->comm));
+	t->state = p->zombie ? TASK_DEAD : TASK_ALIVE;
+	set_threads(f, p, t);
+	*taskp = t;
+	return set_ids(f, p, t);
+}
+
+static int make_tree(struct freezer *f, struct tree *tree)
+{
+	struct task **of = arena_array(f->arena, struct task *, f->n_procs);
+	int err = 0;
+
+	for (size_t i = 0; !err && i < f->n_procs; i++) {
+		struct proc *p = f->procs[i];
+
+		if (p->gone)
+			continue;
+		err = make_task(f, p, &of[i]);
+		p->place = i;
+		if (!err && p->parent && p->parent->gone)
+			err = log_errno(-ESRCH, "pid %d (%s) was killed while the tree was stopped", p->parent->pid,
+			                p->parent->comm);
+		if (!err && p->parent) {
+			of[i]->parent = of[p->parent->place];
+			arena_push(f->arena, &of[i]->parent->children, &of[i]->parent->n_children, of[i]);
+		}
+		arena_push(f->arena, &tree->tasks, &tree->n_tasks, of[i]);
+	}
+	if (!err)
+		tree_index(tree, f->arena);
+	return err;
+}
+
+int freeze_tree(const struct options *o, struct guardian *g, struct arena *a, pid_t root, struct tree *tree)
+{
+	struct freezer f = { .arena = a, .self = gettid(), .timeout = o->timeout ?: TIMEOUT_DEFAULT };
+	int err = check_root(root);
+
+	*tree = (struct tree) { 0 };
+	f.deadline = freezer_now_ms() + f.timeout * 1000LL;
+	seize_watch(&f);
+	if (!err)
+		err = add_proc(&f, root, NULL);
+	if (!err && o->freeze_cgroup)
+		err = cgroup_freeze(o->freeze_cgroup, g, a, f.deadline, &tree->frozen);
+	if (!err && tree->frozen)
+		err = seize_frozen(&f, tree->frozen);
+	if (!err)
+		err = all_rounds(&f);
+	if (!err)
+		err = make_tree(&f, tree);
+	if (err) {
+		cgroup_restore(tree->frozen, false);
+		seize_release(&f);
+		cgroup_settle(tree->frozen, false);
+		*tree = (struct tree) { 0 };
+	}
+	seize_unwatch(&f);
+	return err;
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Letting a frozen tree go, or ending it. */
+#include <signal.h>
+
+#include "freeze/freezer.h"
+#include "freeze/ptrace.h"
+#include "lib/log.h"
+
+/* How long one killed thread may take to end: much memory, a slow file system below a mapping. */
+#define DEATH_MS 60000
+
+static bool lives(const struct task *t)
+{
+	return t->state != TASK_DEAD;
+}
+
+/* Killed by somebody else meanwhile is no error of ours: it is not there to be let go. */
+static int detach(struct task *t)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < t->n_threads; i++) {
+		int one = ptrace_let_go(t->threads[i].tid, i == 0);
+
+		if (one && !err)
+			err = log_errno(one, "%s: letting it go", thread_name(&t->threads[i]));
+	}
+	return err;
+}
+
+static int send_to(const struct task *t, int sig)
+{
+	if (kill(t->pid, sig) == 0 || errno == ESRCH)
+		return 0;
+	return log_errno(-errno, "%s: sending it signal %d", task_name(t), sig);
+}
+
+/* The leader's end is told when all others have ended and been waited for. */
+static int wait_dead(const struct task *t)
+{
+	for (size_t i = t->n_threads; i-- > 0;) {
+		int status, err;
+
+		do {
+			err = ptrace_wait(t->threads[i].tid, DEATH_MS, &status);
+		} while (!err);
+		if (err == -ETIMEDOUT)
+			return log_errno(err, "%s: it was killed but does not end", thread_name(&t->threads[i]));
+	}
+	return 0;
+}
+
+static int kill_all(struct tree *tree)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < tree->n_tasks; i++)
+		if (lives(tree->tasks[i])) {
+			int one = send_to(tree->tasks[i], SIGKILL);
+
+			err = err ?: one;
+		}
+	/* Children first: the init of a pid namespace ends when all others in it have ended. */
+	for (size_t i = tree->n_tasks; i-- > 0;)
+		if (lives(tree->tasks[i])) {
+			int one = wait_dead(tree->tasks[i]);
+
+			err = err ?: one;
+		}
+	return err;
+}
+
+/* All signals first: each thread takes the stop before it returns from its trap. */
+static int stop_all(struct tree *tree)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < tree->n_tasks; i++)
+		if (tree->tasks[i]->state == TASK_ALIVE) {
+			int one = send_to(tree->tasks[i], SIGSTOP);
+
+			err = err ?: one;
+		}
+	return err;
+}
+
+static int detach_all(struct tree *tree)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < tree->n_tasks; i++)
+		if (lives(tree->tasks[i])) {
+			int one = detach(tree->tasks[i]);
+
+			err = err ?: one;
+		}
+	return err;
+}
+
+int thaw_tree(struct tree *tree, enum thaw how)
+{
+	int err = 0, one;
+
+	if (how == THAW_KILL)
+		err = kill_all(tree);
+	cgroup_restore(tree->frozen, how == THAW_KILL);
+	if (how == THAW_STOP)
+		err = stop_all(tree);
+	if (how != THAW_KILL) {
+		one = detach_all(tree);
+		err = err ?: one;
+	}
+	cgroup_settle(tree->frozen, how == THAW_KILL);
+	tree->frozen = NULL;
+	return err;
+}

@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* One image: header, messages and raw bytes, through a buffer. */
+#include "image/image.h"
+
+#include <endian.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <zlib.h>
+
+#include "image/image_check.h"
+#include "image/image_file.h"
+#include "image/image_messages.h"
+#include "lib/log.h"
+
+#define MAGIC_COMMON  0x54564319U
+#define MAGIC_SERVICE 0x55105940U
+#define BUFFER        (64UL << 10)
+
+enum header { SINGLE, COMMON, SERVICE, RAW };
+
+struct row {
+	const char *name;
+	enum header header;
+	uint32_t magic;
+	const ProtobufCMessageDescriptor *pb;
+};
+
+static const ProtobufCMessageDescriptor no_message__descriptor;
+
+static const struct row rows[] = {
+#define IMAGE(id, file, head, number, message, extra)                                                                  \
+	[IMG_##id] = { .name = (file), .header = (head), .magic = (number), .pb = &message##__descriptor },
+#include "images.def"
+#undef IMAGE
+};
+
+struct image {
+	struct image_dir *dir; /* NULL: no part of a checkpoint */
+	struct sum *sum;       /* writing */
+	char name[64];
+	int fd;
+	bool writing;
+	int err;      /* writing: the first error */
+	uint8_t *buf; /* writing: [0, fill) is to be written; reading: [at, fill) is what comes next */
+	size_t size, at, fill;
+	uint64_t length; /* writing: bytes in the file; reading: the file's size */
+	uint64_t pos;    /* reading: the file's offset of buf[at] */
+	uint32_t crc;
+};
+
+const ProtobufCMessageDescriptor *image_pb(enum image_type type)
+{
+	return rows[type].header == RAW ? NULL : rows[type].pb;
+}
+
+const char *image_name(const struct image *img)
+{
+	return img->name;
+}
+
+/* Puts the number in the place of %u or %x. */
+static void make_name(enum image_type type, uint64_t id, char *buf, size_t size)
+{
+	const char *name = rows[type].name, *mark = strchr(name, '%');
+
+	if (!mark)
+		snprintf(buf, size, "%s", name);
+	else if (mark[1] == 'x')
+		snprintf(buf, size, "%.*s%" PRIx64 "%s", (int)(mark - name), name, id, mark + 2);
+	else
+		snprintf(buf, size, "%.*s%" PRIu64 "%s", (int)(mark - name), name, id, mark + 2);
+}
+
+static struct image *new_image(struct image_dir *dir, enum image_type type, uint64_t id, bool writing)
+{
+	struct image *img = calloc(1, sizeof(*img));
+
+	if (!img)
+		return NULL;
+	img->dir = dir;
+	img->writing = writing;
+	img->fd = -1;
+	make_name(type, id, img->name, sizeof(img->name));
+	return img;
+}
+
+/* At least `size` bytes of buffer. */
+static int want_buffer(struct image *img, size_t size)
+{
+	uint8_t *buf;
+
+	if (size <= img->size)
+		return 0;
+	buf = realloc(img->buf, size);
+	if (!buf)
+		return log_errno(-ENOMEM, "%s", img->name);
+	img->buf = buf;
+	img->size = size;
+	return 0;
+}
+
+/* ---- writing ---- */
+
+static int fail(struct image *img, int err)
+{
+	if (!img->err)
+		img->err = err;
+	return err;
+}
+
+static int write_through(struct image *img, const void *data, size_t len)
+{
+	int err = write_all(img->fd, data, len);
+
+	if (err)
+		return fail(img, log_errno(err, "%s: writing", img->name));
+	img->crc = (uint32_t)crc32_z(img->crc, data, len);
+	img->length += len;
+	return 0;
+}
+
+static int flush(struct image *img)
+{
+	size_t len = img->fill;
+
+	img->fill = 0;
+	return len ? write_through(img, img->buf, len) : 0;
+}
+
+/* Room for `len` bytes behind what is in the buffer. */
+static int reserve(struct image *img, size_t len)
+{
+	int err = 0;
+
+	if (img->err)
+		return img->err;
+	if (img->fill + len > img->size && img->fill)
+		err = flush(img);
+	return err ?: fail(img, want_buffer(img, MAX(len, BUFFER)));
+}
+
+static void put_u32(struct image *img, uint32_t v)
+{
+	v = htole32(v);
+	memcpy(img->buf + img->fill, &v, sizeof(v));
+	img->fill += sizeof(v);
+}
+
+static int put_header(struct image *img, enum image_type type)
+{
+	int err = reserve(img, 2 * sizeof(uint32_t));
+
+	if (err || rows[type].header == RAW)
+		return err;
+	if (rows[type].header == COMMON)
+		put_u32(img, MAGIC_COMMON);
+	else if (rows[type].header == SERVICE)
+		put_u32(img, MAGIC_SERVICE);
+	put_u32(img, rows[type].magic);
+	return 0;
+}
+
+int image_create(struct image_dir *dir, enum image_type type, uint64_t id, struct image **imgp)
+{
+	_cleanup_image_ struct image *img = new_image(dir, type, id, true);
+	int err;
+
+	if (!img)
+		return log_errno(-ENOMEM, "%s", rows[type].name);
+	img->fd = image_dir_create_file(dir, img->name, &img->sum);
+	if (img->fd < 0)
+		return fail(img, img->fd);
+	err = put_header(img, type);
+	if (err)
+		return err;
+	*imgp = move_ptr(img);
+	return 0;
+}
+
+int image_write(struct image *img, const void *msg)
+{
+	size_t len = protobuf_c_message_get_packed_size(msg);
+	int err;
+
+	if (len > IMAGE_MESSAGE_MAX)
+		return fail(img, log_errno(-EFBIG, "%s: a message of %zu bytes", img->name, len));
+	err = reserve(img, sizeof(uint32_t) + len);
+	if (err)
+		return err;
+	put_u32(img, (uint32_t)len);
+	img->fill += protobuf_c_message_pack(msg, img->buf + img->fill);
+	return 0;
+}
+
+int image_write_raw(struct image *img, const void *data, size_t len)
+{
+	int err;
+
+	if (img->err)
+		return img->err;
+	if (len > BUFFER) {
+		err = flush(img);
+		return err ?: write_through(img, data, len);
+	}
+	err = reserve(img, len);
+	if (err || !len)
+		return err;
+	memcpy(img->buf + img->fill, data, len);
+	img->fill += len;
+	return 0;
+}
+
+int image_close(struct image *img)
+{
+	int err;
+
+	if (!img)
+		return 0;
+	if (img->writing && !img->err)
+		flush(img);
+	if (img->fd >= 0)
+		close(img->fd);
+	if (img->sum)
+		image_dir_file_done(img->dir, img->sum, img->err != 0, img->length, img->crc);
+	err = img->err;
+	free(img->buf);
+	free(img);
+	return err;
+}
+
+void image_cleanup(struct image **img)
+{
+	image_close(*img);
+}
+
+int image_write_one(struct image_dir *dir, enum image_type type, uint64_t id, const void *msg)
+{
+	struct image *img;
+	int err = image_create(dir, type, id, &img);
+
+	if (err)
+		return err;
+	image_write(img, msg);
+	return image_close(img);
+}
+
+int image_write_at(int dirfd, enum image_type type, uint64_t id, const void *msg)
+{
+	struct image *img = new_image(NULL, type, id, true);
+
+	if (!img)
+		return log_errno(-ENOMEM, "%s", rows[type].name);
+	img->fd = openat(dirfd, img->name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (img->fd < 0)
+		fail(img, log_errno(-errno, "%s: creating", img->name));
+	else if (!put_header(img, type))
+		image_write(img, msg);
+	return image_close(img);
+}
+
+/* ---- reading ---- */
+
+uint64_t image_left(const struct image *img)
+{
+	return img->length - img->pos;
+}
+
+static int read_some(struct image *img, void *buf, size_t len)
+{
+	for (;;) {
+		ssize_t n = read(img->fd, buf, len);
+
+		if (n > 0)
+			return (int)n;
+		if (!n)
+			return log_errno(-EBADMSG, "%s ended while it was read", img->name);
+		if (errno != EINTR)
+			return log_errno(-errno, "%s: reading", img->name);
+	}
+}
+
+/* Makes `len` bytes, which the file has left, stand in the buffer from img->at. */
+static int ensure(struct image *img, size_t len)
+{
+	uint64_t behind = img->length - img->pos - (img->fill - img->at);
+	int err;
+
+	if (img->fill - img->at >= len)
+		return 0;
+	if (img->at)
+		memmove(img->buf, img->buf + img->at, img->fill - img->at);
+	img->fill -= img->at;
+	img->at = 0;
+	err = want_buffer(img, MAX(len, MIN(img->length, BUFFER)));
+	while (!err && img->fill < len) {
+		int n = read_some(img, img->buf + img->fill, MIN(img->size - img->fill, behind));
+
+		if (n < 0)
+			return n;
+		img->fill += (size_t)n;
+		behind -= (uint64_t)n;
+	}
+	return err;
+}
+
+static void skip(struct image *img, size_t len)
+{
+	img->at += len;
+	img->pos += len;
+}
+
+/* The next u32, which stays unread. */
+static int peek_u32(struct image *img, uint32_t *v, const char *what)
+{
+	int err;
+
+	if (image_left(img) < sizeof(*v))
+		return log_errno(-EBADMSG, "%s is cut short in %s at offset %" PRIu64, img->name, what, img->pos);
+	err = ensure(img, sizeof(*v));
+	if (err)
+		return err;
+	memcpy(v, img->buf + img->at, sizeof(*v));
+	*v = le32toh(*v);
+	return 0;
+}
+
+static int expect_magic(struct image *img, uint32_t magic)
+{
+	uint32_t v = 0;
+	int err = peek_u32(img, &v, "its header");
+
+	if (err)
+		return err;
+	if (v != magic)
+		return log_errno(-EBADMSG, "%s: its header says 0x%08x, not 0x%08x", img->name, v, magic);
+	skip(img, sizeof(v));
+	return 0;
+}
+
+static int check_header(struct image *img, enum image_type type)
+{
+	int err = 0;
+
+	if (rows[type].header == RAW)
+		return 0;
+	if (rows[type].header == COMMON)
+		err = expect_magic(img, MAGIC_COMMON);
+	else if (rows[type].header == SERVICE)
+		err = expect_magic(img, MAGIC_SERVICE);
+	return err ?: expect_magic(img, rows[type].magic);
+}
+
+int image_open(struct image_dir *dir, enum image_type type, uint64_t id, struct image **imgp)
+{
+	_cleanup_image_ struct image *img = new_image(dir, type, id, false);
+	struct stat st;
+	int err;
+
+	if (!img)
+		return log_errno(-ENOMEM, "%s", rows[type].name);
+	img->fd = image_dir_open_file(dir, img->name);
+	if (img->fd < 0)
+		return img->fd;
+	if (fstat(img->fd, &st) < 0)
+		return log_errno(-errno, "%s: looking at its size", img->name);
+	img->length = (uint64_t)st.st_size;
+	err = check_header(img, type);
+	if (err)
+		return err;
+	*imgp = move_ptr(img);
+	return 0;
+}
+
+int image_read(struct image *img, const ProtobufCMessageDescriptor *pb, struct arena *a, void *msgp)
+{
+	char why[160];
+	uint32_t len = 0;
+	int err;
+
+	if (!image_left(img))
+		return 0;
+	err = peek_u32(img, &len, "the length of an entry");
+	if (err)
+		return err;
+	if (len > IMAGE_MESSAGE_MAX || len > image_left(img) - sizeof(len))
+		return log_errno(-EBADMSG,
+		                 "%s: the entry at offset %" PRIu64 " has %u bytes, the file %" PRIu64 " more",
+		                 img->name, img->pos, len, image_left(img) - sizeof(len));
+	err = ensure(img, sizeof(len) + len);
+	if (err)
+		return err;
+	err = image_check_message(pb, img->buf + img->at + sizeof(len), len, why, sizeof(why));
+	if (err)
+		return log_errno(err, "%s: the entry at offset %" PRIu64 ": %s", img->name, img->pos, why);
+	*(void **)msgp = protobuf_c_message_unpack(pb, arena_pb(a), len, img->buf + img->at + sizeof(len));
+	if (!*(void **)msgp)
+		return log_errno(-EBADMSG, "%s: the entry at offset %" PRIu64 " is no %s", img->name, img->pos,
+		                 pb->name);
+	skip(img, sizeof(len) + len);
+	return 1;
+}
+
+int image_read_raw(struct image *img, void *data, size_t len)
+{
+	size_t n = MIN(len, img->fill - img->at);
+	uint8_t *to = data;
+
+	if (len > image_left(img))
+		return log_errno(-EBADMSG,
+		                 "%s is cut short: %zu bytes expected at offset %" PRIu64 ", %" PRIu64 " are there",
+		                 img->name, len, img->pos, image_left(img));
+	if (n)
+		memcpy(to, img->buf + img->at, n);
+	skip(img, n);
+	while (n < len) {
+		int got = read_some(img, to + n, len - n);
+
+		if (got < 0)
+			return got;
+		n += (size_t)got;
+		img->pos += (uint64_t)got;
+	}
+	return 0;
+}
+
+int image_read_one(struct image_dir *dir, enum image_type type, uint64_t id, struct arena *a, void *msgp)
+{
+	_cleanup_image_ struct image *img = NULL;
+	int err = image_open(dir, type, id, &img);
+
+	if (err)
+		return err;
+	err = image_read(img, rows[type].pb, a, msgp);
+	if (err < 0)
+		return err;
+	if (!err || image_left(img))
+		return log_errno(-EBADMSG, "%s should hold exactly one entry", img->name);
+	return 0;
+}
+
+/* ---- pages ---- */
+
+int image_pages_create(struct image_dir *dir, uint32_t pages_id)
+{
+	char name[64];
+	struct sum *sum;
+	int fd;
+
+	make_name(IMG_PAGES, pages_id, name, sizeof(name));
+	fd = image_dir_create_file(dir, name, &sum);
+	if (fd >= 0)
+		image_dir_size_only(dir, sum);
+	return fd;
+}
+
+int image_pages_open(struct image_dir *dir, uint32_t pages_id)
+{
+	char name[64];
+	int fd;
+
+	make_name(IMG_PAGES, pages_id, name, sizeof(name));
+	fd = image_dir_open_file(dir, name);
+	return fd == -ENOENT ? log_errno(fd, "%s", name) : fd;
+}

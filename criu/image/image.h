@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Image files: names and magics from one table (images/images.def), entries of protobuf, raw bytes behind them, and the
+ * integrity file that makes a cut-short or damaged checkpoint known. The format is in ../shared/format and in
+ * Documentation/IMAGES.md.
+ */
+#ifndef CRIU_IMAGE_IMAGE_H
+#define CRIU_IMAGE_IMAGE_H
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "common.h"
+#include "lib/arena.h"
+#include "image/image_dir.h"
+
+/* IMG_INVENTORY, IMG_CORE, ...: one for each row of images/images.def. */
+enum image_type {
+#define IMAGE(id, ...) IMG_##id,
+#include "images.def"
+#undef IMAGE
+	IMG_COUNT
+};
+
+/* One open image. */
+struct image;
+
+/*
+ * Opens (dump: creates) the image of a type; id is the number in its name (ignored where it has none). Writing puts the
+ * magic; reading checks it. Reading: -ENOENT without a log line where the file is not there, so that optional images
+ * are easy; all other errors are logged with the file's name.
+ */
+int image_create(struct image_dir *dir, enum image_type type, uint64_t id, struct image **imgp);
+int image_open(struct image_dir *dir, enum image_type type, uint64_t id, struct image **imgp);
+
+/* Flushes, notes the checksum, closes, frees. Returns the first error of any write. NULL is fine. */
+int image_close(struct image *img);
+void image_cleanup(struct image **img);
+#define _cleanup_image_ __attribute__((cleanup(image_cleanup)))
+
+/* The name of the file, for messages. */
+const char *image_name(const struct image *img);
+
+/* Writes a message: u32 length and bytes. */
+int image_write(struct image *img, const void *msg);
+
+/* Writes raw bytes behind a message. */
+int image_write_raw(struct image *img, const void *data, size_t len);
+
+/*
+ * Reads the next message, which must be of type pb, into the arena. 1: *msgp is set; 0: the end of the file; negative:
+ * cut short, damaged, too large, an unknown enum value where the field is one, or a required field missing (logged).
+ */
+int image_read(struct image *img, const ProtobufCMessageDescriptor *pb, struct arena *a, void *msgp);
+
+/* Reads exactly len raw bytes; less is an error. */
+int image_read_raw(struct image *img, void *data, size_t len);
+
+/* Bytes left between the position and the end of the file, to check a length in an image before memory is taken for it.
+ */
+uint64_t image_left(const struct image *img);
+
+/* The largest message that is written or taken, in bytes. */
+#define IMAGE_MESSAGE_MAX (64U << 20)
+
+/* The message type of an image's entries (NULL for raw ones). */
+const ProtobufCMessageDescriptor *image_pb(enum image_type type);
+
+/* One message in one image, in one call. */
+int image_write_one(struct image_dir *dir, enum image_type type, uint64_t id, const void *msg);
+
+/*
+ * The same, in any directory, and no part of a checkpoint: for the service files (IMG_STATS_DUMP, IMG_STATS_RESTORE),
+ * which belong in the work directory.
+ */
+int image_write_at(int dirfd, enum image_type type, uint64_t id, const void *msg);
+
+/* Reads an image that holds exactly one message. -ENOENT is not logged. */
+int image_read_one(struct image_dir *dir, enum image_type type, uint64_t id, struct arena *a, void *msgp);
+
+/*
+ * A pages file: written with pwrite() at any offset by any thread, not buffered here. image_pages_create() makes it and
+ * notes it for the integrity file, which takes its size when sealed. Returns a descriptor or a negative errno.
+ */
+int image_pages_create(struct image_dir *dir, uint32_t pages_id);
+int image_pages_open(struct image_dir *dir, uint32_t pages_id);
+
+#endif

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ *	checkpoint-sums 1
+ *	inventory.img 86 1c291ca3
+ *	pages-1.img 1146880 -
+ *	end 2 5d4a1185
+ *
+ * The last line counts the files and has the checksum of all lines before it. No line follows it.
+ */
+#include "image/integrity.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <zlib.h>
+
+#include "lib/log.h"
+
+#define FIRST_LINE "checkpoint-sums 1\n"
+#define FILE_MAX   (64UL << 20)
+#define CHECK_STEP (256UL << 10)
+
+static int PRINTF(4, 5) because(int err, char *why, size_t why_size, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(why, why_size, fmt, args);
+	va_end(args);
+	return err;
+}
+
+struct sums *sums_new(void)
+{
+	return calloc(1, sizeof(struct sums));
+}
+
+void sums_free(struct sums *sums)
+{
+	struct sum *sum, *next;
+
+	if (!sums)
+		return;
+	HASH_ITER(hh, sums->all, sum, next)
+	{
+		HASH_DEL(sums->all, sum);
+		free(sum->name);
+		free(sum);
+	}
+	free(sums);
+}
+
+static void cleanup_sums(struct sums **sums)
+{
+	sums_free(*sums);
+}
+
+struct sum *sums_find(const struct sums *sums, const char *name)
+{
+	struct sum *sum;
+
+	HASH_FIND_STR(sums->all, name, sum);
+	return sum;
+}
+
+struct sum *sums_add(struct sums *sums, const char *name)
+{
+	struct sum *sum = sums_find(sums, name);
+
+	if (!sum) {
+		sum = calloc(1, sizeof(*sum));
+		if (!sum)
+			return NULL;
+		sum->name = strdup(name);
+		if (!sum->name) {
+			free(sum);
+			return NULL;
+		}
+		HASH_ADD_KEYPTR(hh, sums->all, sum->name, strlen(sum->name), sum);
+	}
+	sum->size = 0;
+	sum->crc = 0;
+	sum->size_only = false;
+	sum->state = SUM_OPEN;
+	return sum;
+}
+
+int write_all(int fd, const void *data, size_t len)
+{
+	const char *at = data;
+
+	while (len) {
+		ssize_t n = write(fd, at, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		at += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int end_line(char *line, size_t size, unsigned count, const char *text, size_t len)
+{
+	return snprintf(line, size, "end %u %08lx\n", count, crc32_z(0, (const unsigned char *)text, len));
+}
+
+int sums_write(const struct sums *sums, int dirfd, const char *temp, const char *name)
+{
+	_cleanup_close_ int fd = openat(dirfd, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	_cleanup_free_ char *text = NULL;
+	_cleanup_fclose_ FILE *f = NULL;
+	struct sum *sum;
+	char line[64];
+	size_t len;
+	int err;
+
+	if (fd < 0)
+		return log_errno(-errno, "%s: creating", temp);
+	f = open_memstream(&text, &len);
+	if (!f)
+		return log_errno(-ENOMEM, "%s", name);
+	fputs(FIRST_LINE, f);
+	for (sum = sums->all; sum; sum = sum->hh.next) {
+		fprintf(f, "%s %" PRIu64, sum->name, sum->size);
+		if (sum->size_only)
+			fputs(" -\n", f);
+		else
+			fprintf(f, " %08x\n", sum->crc);
+	}
+	if (fflush(f))
+		return log_errno(-ENOMEM, "%s", name);
+	end_line(line, sizeof(line), HASH_COUNT(sums->all), text, len);
+	if (fputs(line, f) < 0 || fflush(f))
+		return log_errno(-ENOMEM, "%s", name);
+	err = write_all(fd, text, len);
+	if (err)
+		return log_errno(err, "%s: writing", temp);
+	if (renameat(dirfd, temp, dirfd, name) < 0)
+		return log_errno(-errno, "%s: renaming it to %s", temp, name);
+	return 0;
+}
+
+/* The whole file, with a zero byte behind it. */
+static int read_text(int dirfd, const char *name, char **textp, size_t *lenp, char *why, size_t why_size)
+{
+	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0;
+	struct stat st;
+
+	if (fd < 0)
+		return because(-errno, why, why_size, "cannot be opened");
+	if (fstat(fd, &st) < 0)
+		return because(-errno, why, why_size, "cannot be looked at");
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > FILE_MAX)
+		return because(-EBADMSG, why, why_size, "is no regular file or too large");
+	text = malloc((size_t)st.st_size + 1);
+	if (!text)
+		return because(-ENOMEM, why, why_size, "has no place in memory");
+	while (len < (size_t)st.st_size) {
+		ssize_t n = read(fd, text + len, (size_t)st.st_size - len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return because(n ? -errno : -EBADMSG, why, why_size, "cannot be read");
+		len += (size_t)n;
+	}
+	text[len] = '\0';
+	*textp = move_ptr(text);
+	*lenp = len;
+	return 0;
+}
+
+/* One "name size checksum" line, its newline already replaced by a zero byte. */
+static bool parse_line(struct sums *sums, char *line)
+{
+	char *save = NULL, *name = strtok_r(line, " ", &save), *size = strtok_r(NULL, " ", &save);
+	char *crc = strtok_r(NULL, " ", &save), *end;
+	struct sum *sum;
+
+	if (!crc || strtok_r(NULL, " ", &save) || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
+		return false;
+	if (sums_find(sums, name))
+		return false;
+	sum = sums_add(sums, name);
+	if (!sum)
+		return false;
+	errno = 0;
+	sum->size = strtoull(size, &end, 10);
+	if (*end || errno)
+		return false;
+	sum->state = SUM_DONE;
+	sum->size_only = !strcmp(crc, "-");
+	if (sum->size_only)
+		return true;
+	sum->crc = (uint32_t)strtoul(crc, &end, 16);
+	return !*end && !errno;
+}
+
+/* Where the last line starts, when it is what it has to be; NULL otherwise. Compared as text: nothing in it may differ.
+ */
+static char *find_end(char *text, size_t len)
+{
+	unsigned count = 0;
+	char line[64], *end;
+
+	if (!len || text[len - 1] != '\n' || strlen(text) != len || strncmp(text, FIRST_LINE, strlen(FIRST_LINE)) != 0)
+		return NULL;
+	text[len - 1] = '\0';
+	end = strrchr(text, '\n');
+	text[len - 1] = '\n';
+	if (!end)
+		return NULL;
+	end++;
+	for (const char *at = text; at < end; at = strchr(at, '\n') + 1)
+		count++;
+	end_line(line, sizeof(line), count - 1, text, (size_t)(end - text));
+	return strcmp(end, line) ? NULL : end;
+}
+
+int sums_read(int dirfd, const char *name, struct sums **sumsp, char *why, size_t why_size)
+{
+	__attribute__((cleanup(cleanup_sums))) struct sums *sums = sums_new();
+	_cleanup_free_ char *text = NULL;
+	char *end, *at;
+	size_t len = 0;
+	int err;
+
+	if (!sums)
+		return because(-ENOMEM, why, why_size, "has no place in memory");
+	err = read_text(dirfd, name, &text, &len, why, why_size);
+	if (err)
+		return err;
+	end = find_end(text, len);
+	if (!end)
+		return because(-EBADMSG, why, why_size, "was cut short or changed");
+	for (at = text + strlen(FIRST_LINE); at < end;) {
+		char *next = strchr(at, '\n');
+
+		*next++ = '\0';
+		if (!parse_line(sums, at))
+			return because(-EBADMSG, why, why_size, "has a line that cannot be understood");
+		at = next;
+	}
+	*sumsp = move_ptr(sums);
+	return 0;
+}
+
+/* The checksum of as much as there is. */
+static int sum_file(int fd, uint32_t *crc, uint64_t *size)
+{
+	_cleanup_free_ unsigned char *buf = NULL;
+	size_t step = MIN(MAX(*size, 1), CHECK_STEP);
+	unsigned long sum = 0;
+	uint64_t total = 0;
+	ssize_t n;
+
+	buf = malloc(step);
+	if (!buf)
+		return -ENOMEM;
+	while ((n = read(fd, buf, step))) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		sum = crc32_z(sum, buf, (size_t)n);
+		total += (uint64_t)n;
+	}
+	*crc = (uint32_t)sum;
+	*size = total;
+	return 0;
+}
+
+int sums_check(const struct sum *sum, int dirfd, char *why, size_t why_size)
+{
+	_cleanup_close_ int fd = openat(dirfd, sum->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	uint64_t size;
+	struct stat st;
+	uint32_t crc = 0;
+	int err;
+
+	if (fd < 0)
+		return because(-errno, why, why_size, errno == ENOENT ? "is missing" : "cannot be opened");
+	if (fstat(fd, &st) < 0)
+		return because(-errno, why, why_size, "cannot be looked at");
+	if (!S_ISREG(st.st_mode))
+		return because(-EBADMSG, why, why_size, "is no regular file");
+	size = (uint64_t)st.st_size;
+	if (size != sum->size)
+		return because(-EBADMSG, why, why_size, "has %" PRIu64 " bytes, not %" PRIu64, size, sum->size);
+	if (sum->size_only)
+		return 0;
+	err = sum_file(fd, &crc, &size);
+	if (err)
+		return because(err, why, why_size, "cannot be read");
+	if (size != sum->size || crc != sum->crc)
+		return because(-EBADMSG, why, why_size, "is damaged or was changed");
+	return 0;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The integrity file of a checkpoint: name, size and checksum (zlib's CRC-32) of every file, as text, with a last line
+ * that makes damage to the file itself known. Used by image/image_dir.c alone.
+ */
+#ifndef CRIU_IMAGE_INTEGRITY_H
+#define CRIU_IMAGE_INTEGRITY_H
+
+#include <uthash.h>
+
+#include "common.h"
+
+enum sum_state { SUM_OPEN, SUM_DONE, SUM_FAILED };
+
+struct sum {
+	char *name;
+	uint64_t size;
+	uint32_t crc;
+	bool size_only; /* a pages file */
+	enum sum_state state;
+	UT_hash_handle hh; /* by name; keeps the order in which they were added */
+};
+
+struct sums {
+	struct sum *all;
+};
+
+/* An empty table; NULL without memory. Freeing NULL is fine. */
+struct sums *sums_new(void);
+void sums_free(struct sums *sums);
+
+/* The entry of that name, or NULL. */
+struct sum *sums_find(const struct sums *sums, const char *name);
+
+/* A new entry, SUM_OPEN; one of that name that was there is reset. NULL without memory. */
+struct sum *sums_add(struct sums *sums, const char *name);
+
+/* Writes the file as `temp` and renames it to `name`, both in dirfd. Every entry is SUM_DONE. Logs its errors. */
+int sums_write(const struct sums *sums, int dirfd, const char *temp, const char *name);
+
+/*
+ * Reads it. 0: *sumsp is set; -ENOENT, -EBADMSG (cut short or changed) or what reading gave, not logged, with the
+ * reason in why.
+ */
+int sums_read(int dirfd, const char *name, struct sums **sumsp, char *why, size_t why_size);
+
+/* Compares a file with its entry: 0, or a negative errno (-EBADMSG where it differs), not logged, the reason in why. */
+int sums_check(const struct sum *sum, int dirfd, char *why, size_t why_size);
+
+/* Writes all of data at the descriptor's position. 0 or a negative errno, not logged. */
+int write_all(int fd, const void *data, size_t len);
+
+#endif

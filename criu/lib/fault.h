@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Fault points: places in the order of work at which a test has criu killed. */
+#ifndef CRIU_LIB_FAULT_H
+#define CRIU_LIB_FAULT_H
+
+/*
+ * A fault point: with --test-kill-at it counts, and kills criu with SIGKILL when its turn has come. It counts in
+ * the process that called fault_init() alone, not in its forks. The names are for the log of a test.
+ */
+void fault_point(const char *name);
+void fault_init(unsigned kill_at);
+
+#endif

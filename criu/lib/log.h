@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Log lines and errors.
+ *
+ * An error is logged once, where it is known best, in an expression that returns its errno:
+ *
+ *	return log_errno(-errno, "pid %d: opening the memory map", pid);
+ *
+ * prints "Error (file.c:123): pid 812: opening the memory map: Permission denied" and yields -EACCES.
+ */
+#ifndef CRIU_LIB_LOG_H
+#define CRIU_LIB_LOG_H
+
+#include <stdarg.h>
+
+#include "common.h"
+
+/* The levels of -v: the same numbers as CRIU's. LOG_MSG is no log but what a command says: it goes to standard output.
+ */
+enum log_level { LOG_MSG = 0, LOG_ERROR = 1, LOG_WARN = 2, LOG_INFO = 3, LOG_DEBUG = 4 };
+
+/*
+ * Starts logging. fd: where lines go (duplicated; -1: standard error). level: the highest that is written, and from
+ * LOG_INFO on lines have the time since log_init(). Errors go to standard error as well when fd is another file. Before
+ * this call warnings and errors go to standard error. Returns 0 or a negative errno.
+ */
+int log_init(int fd, enum log_level level);
+
+/*
+ * For --log-pid: from here on, lines between log_task(pid) and log_task(0) of one thread go to "<name>.<pid>" in the
+ * directory dir_fd (duplicated). The second does nothing without the first. Both return 0 or a negative errno (logged).
+ */
+int log_per_task(int dir_fd, const char *name);
+int log_task(pid_t pid);
+
+/* Whether a line of this level would be written, for output that is expensive to make. */
+bool log_enabled(enum log_level level);
+
+/* The first error since log_init(): its negative errno (0: none) and its text ("" if none), for whoever asked. */
+int log_first_errno(void);
+const char *log_first_text(void);
+
+/* Writes one line; use the macros. Thread-safe; one write(2) a line. */
+void log_line(enum log_level level, const char *file, int line, const char *fmt, ...) PRINTF(4, 5);
+
+/* Logs an error with the text of err (a negative errno; 0 means no text is appended) and returns err. */
+int log_error_line(int err, const char *file, int line, const char *fmt, ...) PRINTF(4, 5);
+
+/*
+ * A refusal: the dump goes on looking for more reasons and fails at its end. Logs like log_errno() and counts. The text
+ * names task, descriptor or address, object, why, and what the user can do. Returns err, which the caller may drop.
+ */
+int log_refusal_line(int err, const char *file, int line, const char *fmt, ...) PRINTF(4, 5);
+
+/* How many refusals there have been since log_init(). */
+unsigned log_refusals(void);
+
+#define log_errno(err, ...)   log_error_line((err), __FILE__, __LINE__, __VA_ARGS__)
+#define log_refusal(err, ...) log_refusal_line((err), __FILE__, __LINE__, __VA_ARGS__)
+#define log_msg(...)          log_line(LOG_MSG, __FILE__, __LINE__, __VA_ARGS__)
+#define log_warn(...)         log_line(LOG_WARN, __FILE__, __LINE__, __VA_ARGS__)
+#define log_info(...)         log_line(LOG_INFO, __FILE__, __LINE__, __VA_ARGS__)
+#define log_debug(...)                                                                                                 \
+	do {                                                                                                           \
+		if (log_enabled(LOG_DEBUG))                                                                            \
+			log_line(LOG_DEBUG, __FILE__, __LINE__, __VA_ARGS__);                                          \
+	} while (0)
+
+#endif

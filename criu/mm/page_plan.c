@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "arch_page.h"
+#include "mm/page_plan.h"
+
+#include <sys/mman.h>
+
+#include "mm/mm.h"
+
+#define KIND_FLAGS (MAP_TYPE | MAP_GROWSDOWN | MAP_NORESERVE)
+
+/* ---- who starts as a copy ---- */
+
+/* Images without the field cow: forked and not executed since, as far as addresses tell. */
+static bool looks_forked(const struct task *child, const struct task *parent)
+{
+	const MmEntry *c = child->mm, *p = parent->mm;
+
+	return c->exe_file_id == p->exe_file_id && c->mm_start_code == p->mm_start_code &&
+	       c->mm_end_code == p->mm_end_code && c->mm_start_stack == p->mm_start_stack &&
+	       c->mm_start_brk == p->mm_start_brk;
+}
+
+bool mm_inherits(const struct restore *r, const struct task *child)
+{
+	const struct task *parent = child->parent;
+	const struct task_mm *m = task_mm(r, child), *p = parent ? task_mm(r, parent) : NULL;
+
+	if (!m || !p || m == p)
+		return false;
+	if (!r->mm->knows_cow)
+		return looks_forked(child, parent);
+	for (size_t i = 0; i < m->pages->n_runs; i++)
+		if (m->pages->runs[i].cow)
+			return true;
+	return false;
+}
+
+/* ---- segments ---- */
+
+static void add_segment(struct arena *a, struct task_mm *m, const VmaEntry *v, raddr_t start, raddr_t end,
+                        enum segment_kind kind)
+{
+	struct segment *last = m->n_segs ? &m->segs[m->n_segs - 1] : NULL;
+	struct segment s = { .start = start, .end = end, .vma = v, .kind = kind, .prot = -1 };
+
+	s.anon = vma_is_kernels(v);
+	if (last && last->vma == v && last->kind == kind)
+		last->end = end;
+	else
+		arena_push(a, &m->segs, &m->n_segs, s);
+}
+
+/* The vdso's and vvar's place: the kernel's own, or memory in which a foreign one is put. */
+static enum segment_kind vdso_segment(const struct task_mm *m, bool kept)
+{
+	if (!m->vdso_foreign)
+		return SEG_VDSO;
+	return kept ? SEG_KEEP : SEG_MAP;
+}
+
+bool vma_fits(const VmaEntry *c, const VmaEntry *p)
+{
+	uint32_t objects = VMA_FILE_PRIVATE | VMA_FILE_SHARED | VMA_ANON_SHARED;
+
+	if (vma_is_kernels(c) || vma_is_kernels(p) || vma_advice(p, MADV_DONTFORK) || vma_advice(p, MADV_WIPEONFORK))
+		return false;
+	if ((c->status & (objects | VMA_ANON_PRIVATE)) != (p->status & (objects | VMA_ANON_PRIVATE)) ||
+	    (c->flags & KIND_FLAGS) != (p->flags & KIND_FLAGS) || (c->flags & MAP_TYPE) > MAP_PRIVATE)
+		return false;
+	return !(c->status & objects) || (c->shmid == p->shmid && c->start - c->pgoff == p->start - p->pgoff);
+}
+
+/* Cuts one mapping of the child at the borders of the parent's. *k: the parent's first that may reach into it. */
+static void cut(struct arena *a, struct task_mm *m, const VmaEntry *v, const MmEntry *parent, size_t *k)
+{
+	raddr_t at = v->start;
+
+	while (at < v->end) {
+		const VmaEntry *p;
+		raddr_t end;
+
+		while (*k < parent->n_vmas && parent->vmas[*k]->end <= at)
+			(*k)++;
+		p = *k < parent->n_vmas ? parent->vmas[*k] : NULL;
+		if (!p || p->start >= v->end)
+			end = v->end;
+		else if (p->start > at)
+			end = p->start;
+		else
+			end = MIN(p->end, v->end);
+		add_segment(a, m, v, at, end, p && p->start <= at && vma_fits(v, p) ? SEG_KEEP : SEG_MAP);
+		at = end;
+	}
+}
+
+/* ---- pages ---- */
+
+static raddr_t run_end(const struct page_run *run)
+{
+	return run->at + run->n * PAGE_SIZE;
+}
+
+static void add_run(struct arena *a, struct page_plan *plan, struct segment *seg, const struct page_run *run,
+                    raddr_t from, raddr_t to, bool compare)
+{
+	struct page_run piece = *run;
+
+	piece.at = from;
+	piece.n = (to - from) / PAGE_SIZE;
+	piece.off = run->off + (from - run->at);
+	piece.compare = compare;
+	seg->fill = true;
+	arena_push(a, &plan->runs, &plan->n_runs, piece);
+}
+
+static void add_drop(struct arena *a, struct page_plan *plan, raddr_t from, raddr_t to)
+{
+	struct range *last = plan->n_drops ? &plan->drops[plan->n_drops - 1] : NULL;
+	struct range range = { from, to };
+
+	if (last && last->end == from)
+		last->end = to;
+	else
+		arena_push(a, &plan->drops, &plan->n_drops, range);
+}
+
+/* Walks through the runs of one pagemap along ascending addresses. */
+struct walk {
+	const struct page_run *run, *end;
+};
+
+static struct walk walk_from(const struct pages *p)
+{
+	return (struct walk) { p->runs, p->runs + p->n_runs };
+}
+
+/* The run that holds `at`, or NULL; *next is brought down to where that changes. */
+static const struct page_run *walk_to(struct walk *w, raddr_t at, raddr_t *next)
+{
+	while (w->run < w->end && run_end(w->run) <= at)
+		w->run++;
+	if (w->run == w->end)
+		return NULL;
+	if (w->run->at > at) {
+		*next = MIN(*next, w->run->at);
+		return NULL;
+	}
+	*next = MIN(*next, run_end(w->run));
+	return w->run;
+}
+
+static void plan_pages(struct arena *a, struct task_mm *m, const struct pages *inherited, bool knows_cow,
+                       struct page_plan *plan)
+{
+	static const struct pages none;
+	struct walk own = walk_from(m->pages), theirs = walk_from(inherited ?: &none);
+
+	for (size_t i = 0; i < m->n_segs; i++) {
+		struct segment *seg = &m->segs[i];
+		raddr_t next;
+
+		if (seg->anon)
+			continue;
+		for (raddr_t at = seg->start; at < seg->end; at = next) {
+			const struct page_run *run, *p;
+
+			next = seg->end;
+			run = walk_to(&own, at, &next);
+			p = seg->kind == SEG_KEEP ? walk_to(&theirs, at, &next) : NULL;
+			if (run && p && knows_cow && run->cow)
+				plan->shared += (next - at) / PAGE_SIZE;
+			else if (run)
+				add_run(a, plan, seg, run, at, next, p && !knows_cow);
+			else if (p)
+				add_drop(a, plan, at, next);
+		}
+	}
+}
+
+void plan_fresh(struct arena *a, const struct task *t, struct task_mm *m, struct page_plan *plan)
+{
+	for (size_t i = 0; i < t->mm->n_vmas; i++) {
+		const VmaEntry *v = t->mm->vmas[i];
+
+		if (v->status & VMA_VSYSCALL)
+			continue;
+		add_segment(a, m, v, v->start, v->end, vma_is_kernels(v) ? vdso_segment(m, false) : SEG_MAP);
+	}
+	plan_pages(a, m, NULL, true, plan);
+}
+
+void plan_copy(struct arena *a, const struct task *t, struct task_mm *m, const struct task *parent,
+               const struct task_mm *p, bool knows_cow, struct page_plan *plan)
+{
+	bool kept = m->vdso_start && m->vdso_start == p->vdso_start && m->vdso_size == p->vdso_size &&
+	            m->vdso_foreign == p->vdso_foreign;
+	size_t k = 0;
+
+	m->vdso_kept = kept;
+	if (kept) {
+		m->new_vdso = p->new_vdso;
+		m->new_vdso_size = p->new_vdso_size;
+	}
+	for (size_t i = 0; i < t->mm->n_vmas; i++) {
+		const VmaEntry *v = t->mm->vmas[i];
+
+		if (v->status & VMA_VSYSCALL)
+			continue;
+		if (vma_is_kernels(v))
+			add_segment(a, m, v, v->start, v->end, vdso_segment(m, kept));
+		else
+			cut(a, m, v, parent->mm, &k);
+	}
+	plan_pages(a, m, p->pages, knows_cow, plan);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Inside of mm/: what has to be done to make a task's memory, which is little for one that started as a copy of its
+ * parent. Pure: nothing is touched here.
+ */
+#ifndef CRIU_MM_PAGE_PLAN_H
+#define CRIU_MM_PAGE_PLAN_H
+
+#include "tree/restore.h"
+#include "mm/mm_read.h"
+
+struct range {
+	raddr_t start, end;
+};
+
+/* The part of a pagemap that goes into the task, and what of the parent's has to go. */
+struct page_plan {
+	struct page_run *runs; /* to be written, ascending; each lies in one segment */
+	size_t n_runs;
+	struct range *drops; /* the parent had pages there, the child has none */
+	size_t n_drops;
+	uint64_t shared; /* pages that stay the parent's */
+};
+
+/* An exec-born task: every mapping is made, every page written. Fills m->segs. */
+void plan_fresh(struct arena *a, const struct task *t, struct task_mm *m, struct page_plan *plan);
+
+/*
+ * A copy: p is the memory that it was copied from, with parent's mappings as the images have them. What fits is kept.
+ * knows_cow: the images say which pages are shared; else those that both have are to be compared.
+ */
+void plan_copy(struct arena *a, const struct task *t, struct task_mm *m, const struct task *parent,
+               const struct task_mm *p, bool knows_cow, struct page_plan *plan);
+
+/* Whether [at, at + len) of a kept mapping lies in the same place of the same object in both. */
+bool vma_fits(const VmaEntry *child, const VmaEntry *parent);
+
+#endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <string.h>
+
+#include "netlock/ipt_run.h"
+#include "lib/log.h"
+#include "netlock/net_lock_ipt.h"
+
+#define KEY_ROOM 20 /* chains have names of up to 28 letters */
+
+/* What tells our chains from others': a name may be an image's, and goes into iptables' input. */
+static int key_of(const char *name, char key[KEY_ROOM + 1])
+{
+	size_t n = 0;
+
+	if (strncmp(name, "CRIU-", 5))
+		return -EINVAL;
+	for (name += 5; *name && n < KEY_ROOM; name++, n++) {
+		if (!isalnum((unsigned char)*name) && *name != '-')
+			return -EINVAL;
+		key[n] = *name;
+	}
+	key[n] = 0;
+	return n ? 0 : -EINVAL;
+}
+
+/* ---- rules ---- */
+
+static void put_rule(FILE *f, const struct net_tuple *t, bool turned, const char *chain, const char *target)
+{
+	char a[INET6_ADDRSTRLEN] = "", b[INET6_ADDRSTRLEN] = "";
+
+	inet_ntop(t->family, turned ? t->remote : t->local, a, sizeof(a));
+	inet_ntop(t->family, turned ? t->local : t->remote, b, sizeof(b));
+	fprintf(f, "-A %s -p tcp -s %s --sport %u -d %s --dport %u -j %s\n", chain, a,
+	        ntohs(turned ? t->remote_port : t->local_port), b, ntohs(turned ? t->local_port : t->remote_port),
+	        target);
+}
+
+/* Those to our sockets; both: and those that they send. */
+static void put_each(FILE *f, int family, const char *chain, const char *target, bool both,
+                     const struct net_tuple *tuples, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (tuples[i].family != family)
+			continue;
+		put_rule(f, &tuples[i], true, chain, target);
+		if (both)
+			put_rule(f, &tuples[i], false, chain, target);
+	}
+}
+
+/* What packets of ours have, and what they have behind our rules. */
+struct marks {
+	uint32_t ours, behind;
+};
+
+static void put_rules(FILE *f, int family, const char *key, struct marks marks, const struct net_tuple *tuples,
+                      size_t n)
+{
+	char in[40], out[40], pass[40];
+
+	snprintf(in, sizeof(in), "CRIU-i-%s", key);
+	snprintf(out, sizeof(out), "CRIU-o-%s", key);
+	snprintf(pass, sizeof(pass), "CRIU-m-%s", key);
+	fprintf(f, "*raw\n:%s - [0:0]\n:%s - [0:0]\n:%s - [0:0]\n", in, out, pass);
+	fprintf(f, "-A %s -m mark ! --mark 0x%x -j DROP\n-A %s -j CT --notrack\n", pass, marks.ours, pass);
+	fprintf(f, "-A %s -j MARK --set-xmark 0x%x/0xffffffff\n-A %s -j ACCEPT\n", pass, marks.behind, pass);
+	put_each(f, family, out, pass, true, tuples, n);
+	put_each(f, family, in, "DROP", false, tuples, n);
+	/* What comes over lo has passed OUTPUT. */
+	fprintf(f, "-I OUTPUT 1 -p tcp -j %s\n-I PREROUTING 1 ! -i lo -p tcp -j %s\nCOMMIT\n", out, in);
+	/* Translated packets have the socket's addresses only where they are delivered. */
+	fprintf(f, "*mangle\n:%s - [0:0]\n", in);
+	put_each(f, family, in, "DROP", false, tuples, n);
+	fprintf(f, "-I INPUT 1 ! -i lo -p tcp -j %s\nCOMMIT\n", in);
+}
+
+static size_t count(int family, const struct net_tuple *tuples, size_t n)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < n; i++)
+		found += tuples[i].family == family;
+	return found;
+}
+
+static int take(int which, const char *key, struct marks marks, const struct net_tuple *tuples, size_t n, int held)
+{
+	int family = which ? AF_INET6 : AF_INET, err;
+	_cleanup_text_ FILE *rules = ipt_text();
+	size_t wanted = count(family, tuples, n);
+	char said[200];
+
+	if (!wanted)
+		return 0;
+	if (!rules)
+		return log_errno(-errno, "memory for the rules of %s", ipt_restore_program(which));
+	put_rules(rules, family, key, marks, tuples, n);
+	err = ipt_feed(which, rules, held, said);
+	if (err)
+		return log_errno(err, "locking %zu connections by %s: %s", wanted, ipt_restore_program(which),
+		                 err == -ENOENT ? "it is not installed" : said);
+	return 0;
+}
+
+int ipt_lock_take(const char *name, uint32_t mark, uint32_t behind, const struct net_tuple *tuples, size_t n, int held)
+{
+	char key[KEY_ROOM + 1];
+	int err = key_of(name, key);
+
+	if (err)
+		return log_errno(err, "%s is no name for chains of iptables", name);
+	for (int which = 0; !err && which < 2; which++)
+		err = take(which, key, (struct marks) { mark, behind }, tuples, n, held);
+	if (err)
+		ipt_lock_remove(name);
+	return err;
+}
+
+/* ---- taking them away ---- */
+
+/* What is found of ours in one table. */
+struct section {
+	char name[64]; /* "*raw" and the newline */
+	bool begun;
+	unsigned chains; /* bits, of "oim" */
+};
+
+static void begin(struct section *s, FILE *rules)
+{
+	if (!s->begun)
+		fputs(s->name, rules);
+	s->begun = true;
+}
+
+static void end(struct section *s, char of[3][40], FILE *rules)
+{
+	for (int what = 0; what < 2; what++)
+		for (int i = 0; i < 3; i++)
+			if (s->chains & 1U << i)
+				fprintf(rules, "-%c %s\n", "FX"[what], of[i]);
+	if (s->begun)
+		fputs("COMMIT\n", rules);
+}
+
+/* A jump to one of ours, from a chain that is not. */
+static bool is_jump(const char *line, char of[3][40])
+{
+	size_t len = strcspn(line, "\n");
+
+	if (strncmp(line, "-A ", 3) || !strncmp(line, "-A CRIU-", 8))
+		return false;
+	for (int i = 0; i < 3; i++) {
+		size_t n = strlen(of[i]);
+
+		if (len > n + 4 && !strncmp(line + len - n, of[i], n) && !strncmp(line + len - n - 4, " -j ", 4))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Writes what removes our chains, as they stand in the tables now: others may have changed or emptied theirs. Whether
+ * there are any.
+ */
+static bool find(FILE *tables, int which, const void *arg, FILE *rules)
+{
+	const char *key = arg;
+	struct section s = { 0 };
+	char line[1024], of[3][40];
+	bool found = false;
+
+	for (int i = 0; i < 3; i++)
+		snprintf(of[i], sizeof(of[i]), "CRIU-%c-%s", "oim"[i], key);
+	while (fgets(line, sizeof(line), tables)) {
+		if (line[0] == '*')
+			s = (struct section) { 0 };
+		if (line[0] == '*')
+			snprintf(s.name, sizeof(s.name), "%.60s", line);
+		for (int i = 0; line[0] == ':' && i < 3; i++) {
+			size_t n = strlen(of[i]);
+
+			if (strncmp(line + 1, of[i], n) || line[1 + n] != ' ')
+				continue;
+			begin(&s, rules);
+			s.chains |= 1U << i;
+			found = true;
+		}
+		if (is_jump(line, of)) {
+			begin(&s, rules);
+			fprintf(rules, "-D%s", line + 2);
+		}
+		if (!strncmp(line, "COMMIT", 6))
+			end(&s, of, rules);
+	}
+	return found;
+}
+
+static int look(const char *name, bool remove)
+{
+	char key[KEY_ROOM + 1];
+
+	return key_of(name, key) ? 0 : ipt_look(NULL, find, key, remove, "the network lock");
+}
+
+int ipt_lock_remove(const char *name)
+{
+	int found = look(name, true);
+
+	return found > 0 ? 0 : found ?: -ENOENT;
+}
+
+int ipt_lock_there(const char *name)
+{
+	return look(name, false);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <string.h>
+
+#include "netlock/net_lock_criu.h"
+#include "netlock/net_lock_ipt.h"
+#include "netlock/net_lock_left.h"
+
+#define CRIU_MARK 0xc114U /* what CRIU's own table lets through */
+
+void net_lock_left_name(char name[64], const char *run_id)
+{
+	snprintf(name, 64, "CRIU-%s", run_id);
+}
+
+/* Under the name that it has, or that CRIU gave it before runs had ids. */
+static void name_of(const InventoryEntry *inventory, vpid_t root, char name[64])
+{
+	const char *id = inventory->dump_criu_run_id;
+
+	if (id && *id && strlen(id) < 64 - sizeof("CRIU-"))
+		net_lock_left_name(name, id);
+	else
+		snprintf(name, 64, "CRIU-%d", root.v);
+}
+
+int net_lock_left_find(const InventoryEntry *inventory, vpid_t root, struct net_lock_left *left)
+{
+	bool by_iptables =
+	    inventory->has_network_lock_method && inventory->network_lock_method == NETWORK_LOCK_IPTABLES;
+	int there;
+
+	*left = (struct net_lock_left) { .method = NETWORK_LOCK_SKIP };
+	left->mark = inventory->has_network_lock_mark ? inventory->network_lock_mark
+	             : inventory->tool_version        ? NETWORK_LOCK_MARK
+	                                              : CRIU_MARK;
+	name_of(inventory, root, left->name);
+	there = by_iptables ? ipt_lock_there(left->name) : net_lock_there(left->name);
+	if (there > 0)
+		left->method = by_iptables ? NETWORK_LOCK_IPTABLES : NETWORK_LOCK_NFTABLES;
+	return MIN(there, 0);
+}
+
+bool net_lock_left_promised(const InventoryEntry *inventory)
+{
+	return inventory->has_network_lock_mark;
+}
+
+int net_lock_left_find_crius(const InventoryEntry *inventory, const struct net_tuple *tuples, size_t n,
+                             struct net_lock_left *left)
+{
+	int there;
+
+	if (inventory->tool_version || !inventory->has_network_lock_method ||
+	    inventory->network_lock_method != NETWORK_LOCK_IPTABLES)
+		return 0;
+	there = criu_rules_there(tuples, n);
+	if (there <= 0)
+		return there;
+	left->method = NETWORK_LOCK_IPTABLES;
+	left->crius = tuples;
+	left->n_crius = n;
+	return 0;
+}
+
+int net_lock_left_remove(const struct net_lock_left *left)
+{
+	if (left->crius)
+		return criu_rules_remove(left->crius, left->n_crius);
+	return left->method == NETWORK_LOCK_IPTABLES ? ipt_lock_remove(left->name) : net_lock_remove(left->name);
+}

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* One use of an option: finding its row, checking its value, putting it into struct options. */
+#include <ctype.h>
+#include <string.h>
+
+#include "lib/arena.h"
+#include "lib/log.h"
+#include "options/option_table.h"
+
+const char *command_name(enum command command)
+{
+	for (const struct command_row *row = command_rows; row->name; row++)
+		if (row->command == command && command != CMD_NONE)
+			return row->name;
+	return "no command";
+}
+
+const struct option_row *option_by_name(const char *name, size_t len)
+{
+	for (const struct option_row *row = option_rows; row->name; row++)
+		if (strlen(row->name) == len && memcmp(row->name, name, len) == 0)
+			return row;
+	return NULL;
+}
+
+const struct option_row *option_by_letter(char letter)
+{
+	for (const struct option_row *row = option_rows; row->name; row++)
+		if (row->letter == letter && letter)
+			return row;
+	return NULL;
+}
+
+/* A name that begins with the given text, for a hint. */
+static const char *nearest(const char *name, size_t len)
+{
+	for (const struct option_row *row = option_rows; len && row->name; row++)
+		if (row->help && strncmp(row->name, name, len) == 0)
+			return row->name;
+	return NULL;
+}
+
+const struct option_row *option_lookup(const char *name, size_t len, bool *negate, const char *from)
+{
+	const struct option_row *row = option_by_name(name, len);
+	const char *hint;
+
+	*negate = false;
+	if (row)
+		return row;
+	if (len > 3 && strncmp(name, "no-", 3) == 0) {
+		row = option_by_name(name + 3, len - 3);
+		*negate = true;
+		if (row && (row->type == OPT_FLAG || row->type == LATER_FLAG))
+			return row;
+		if (row) {
+			log_errno(0, "%s--%.*s: --%s cannot be negated", from, (int)len, name, row->name);
+			return NULL;
+		}
+	}
+	hint = nearest(name, len);
+	log_errno(0, "%sunknown option --%.*s%s%s%s", from, (int)len, name, hint ? " (is --" : "; see criu --help",
+	          hint ? hint : "", hint ? " meant?)" : "");
+	return NULL;
+}
+
+/* A number of digits alone, or hexadecimal behind 0x, from min to max. */
+static int parse_number(const char *text, unsigned long min, unsigned long max, unsigned long *value)
+{
+	char *end;
+
+	if (!isdigit((unsigned char)*text))
+		return -EINVAL;
+	errno = 0;
+	*value = strtoul(text, &end, text[0] == '0' && (text[1] | 0x20) == 'x' ? 16 : 10);
+	if (*end || errno)
+		return -EINVAL;
+	return *value < min || *value > max ? -ERANGE : 0;
+}
+
+static int set_number(const struct option_row *row, const char *text, const char *from, unsigned long min,
+                      unsigned long max, unsigned long *value)
+{
+	int err = parse_number(text, min, max, value);
+
+	if (err)
+		log_errno(0, "%s--%s: %s is not a number from %lu to %lu", from, row->name, text, min, max);
+	return err;
+}
+
+/* Digits, and K, M or G. */
+static int set_size(const struct option_row *row, const char *text, const char *from, uint64_t *size)
+{
+	static const char units[] = "KMG";
+	char *end = NULL;
+	const char *unit;
+	uint64_t v;
+	unsigned shift;
+
+	errno = 0;
+	v = isdigit((unsigned char)*text) ? strtoull(text, &end, 10) : 0;
+	unit = end && *end && !end[1] ? strchr(units, toupper((unsigned char)*end)) : NULL;
+	shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+	if (!end || errno || (*end && !unit) || v > UINT64_MAX >> shift) {
+		log_errno(0, "%s--%s: %s is no size: a number, and K, M or G if need be", from, row->name, text);
+		return -EINVAL;
+	}
+	*size = v << shift;
+	return 0;
+}
+
+/* One of the words of a row, as its number. */
+static int set_word(const struct option_row *row, const char *text, const char *from, int *value)
+{
+	const struct option_word *w = row->words;
+	char all[128] = "";
+
+	for (; w->word; w++) {
+		size_t len = strlen(all);
+
+		if (strcmp(w->word, text) == 0) {
+			*value = w->value;
+			return 0;
+		}
+		snprintf(all + len, sizeof(all) - len, "%s%s",
+		         w == row->words ? ""
+		         : w[1].word     ? ", "
+		                         : " or ",
+		         w->word);
+	}
+	return log_errno(-EINVAL, "%s--%s: '%s' is not valid (only %s)", from, row->name, text, all);
+}
+
+/* -v, -vv: one and two more; -v4, --verbosity=4: that level. */
+static int set_verbosity(const struct option_row *row, int *level, const char *text, const char *from)
+{
+	size_t more = text ? strspn(text, "v") : 0;
+	unsigned long value;
+	int err;
+
+	if (!text || !text[more]) {
+		*level += 1 + (int)more;
+		return 0;
+	}
+	err = set_number(row, text, from, 0, 99, &value);
+	if (!err)
+		*level = (int)value;
+	return err;
+}
+
+/* The array, and behind it in the struct the count. */
+static void add_to_list(struct options *o, const char ***list, const char *text)
+{
+	size_t *count = (size_t *)(list + 1);
+	const char **more = arena_array(o->arena, const char *, *count + 2);
+
+	if (*count)
+		memcpy(more, *list, *count * sizeof(*more));
+	more[(*count)++] = text;
+	*list = more;
+}
+
+static int set_field(struct options *o, const struct option_row *row, const char *value, bool negate, const char *from)
+{
+	void *field = (char *)o + row->field;
+	unsigned long number = 0;
+	int err = 0, word = 0;
+
+	switch (row->type) {
+	case OPT_FLAG:
+		*(bool *)field = !negate;
+		break;
+	case OPT_STRING:
+		*(const char **)field = value;
+		break;
+	case OPT_LIST:
+	case OPT_LIST_ALL:
+		add_to_list(o, field, value ?: "");
+		break;
+	case OPT_PID:
+		err = set_number(row, value, from, 1, 1UL << 22, &number);
+		*(pid_t *)field = (pid_t)number;
+		break;
+	case OPT_UINT:
+		err = set_number(row, value, from, row->min, row->max, &number);
+		*(unsigned *)field = (unsigned)number;
+		break;
+	case OPT_SIZE:
+		err = set_size(row, value, from, field);
+		break;
+	case OPT_WORD:
+		err = set_word(row, value, from, &word);
+		*(int *)field = word;
+		break;
+	case OPT_WORD_FLAG:
+		err = set_word(row, value, from, &word);
+		*(bool *)field = word;
+		break;
+	case OPT_VERBOSITY:
+		err = set_verbosity(row, field, value, from);
+		break;
+	default: /* those that act while options are parsed */
+		log_errno(0, "%s--%s can be given on the command line only", from, row->name);
+		err = -EINVAL;
+	}
+	return err;
+}
+
+bool option_takes_value(const struct option_row *row)
+{
+	switch (row->type) {
+	case OPT_STRING:
+	case OPT_PID:
+	case OPT_UINT:
+	case OPT_SIZE:
+	case OPT_WORD:
+	case OPT_WORD_FLAG:
+	case OPT_LIST:
+	case OPT_CONFIG:
+	case LATER_VALUE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool option_may_take_value(const struct option_row *row)
+{
+	return option_takes_value(row) || row->type == OPT_VERBOSITY || row->type == OPT_LIST_ALL ||
+	       row->type == LATER_MAYBE;
+}
+
+int option_apply(struct options *o, const struct option_row *row, const char *value, bool negate, const char *from)
+{
+	struct options scratch = { .arena = o->arena };
+	bool applies = row->commands & (1U << o->command);
+
+	if (row->type == LATER_FLAG || row->type == LATER_VALUE || row->type == LATER_MAYBE) {
+		log_errno(0, "%s--%s%s is an option of CRIU's that is not there yet", from, negate ? "no-" : "",
+		          row->name);
+		return -EOPNOTSUPP;
+	}
+	if (!applies && !*from) {
+		log_errno(0, "--%s does not apply to criu %s", row->name, command_name(o->command));
+		return -EINVAL;
+	}
+	if (option_takes_value(row) && (!value || !*value)) {
+		log_errno(0, "%s--%s needs a value (%s)", from, row->name, row->arg);
+		return -EINVAL;
+	}
+	if (value && !option_may_take_value(row)) {
+		log_errno(0, "%s--%s%s takes no value (%s)", from, negate ? "no-" : "", row->name, value);
+		return -EINVAL;
+	}
+	return set_field(applies ? o : &scratch, row, value, negate, from);
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* --help and --version, from the tables. They go out as messages, line by line. */
+#include <string.h>
+
+#include "lib/log.h"
+#include "options/option_table.h"
+#include "lib/version.h"
+
+#define HELP_AT    34 /* column of the text */
+#define HELP_WIDTH 100
+
+/* Prints text behind a head, in lines of HELP_WIDTH, broken at blanks. */
+static void print_wrapped(const char *head, const char *text)
+{
+	int room = HELP_WIDTH - HELP_AT;
+
+	do {
+		int len = (int)strlen(text), next = len;
+
+		if (len > room) {
+			for (len = room; len > 0 && text[len] != ' '; len--)
+				;
+			len = len > 0 ? len : room;
+			next = len + (text[len] == ' ');
+		}
+		log_msg("%-*s%.*s", HELP_AT, head, len, text);
+		head = "";
+		text += next;
+	} while (*text);
+}
+
+static void print_option(const struct option_row *row)
+{
+	char head[128], letter[8] = "    ";
+
+	if (row->letter)
+		snprintf(letter, sizeof(letter), "-%c, ", row->letter);
+	snprintf(head, sizeof(head), "  %s--%s%s%s", letter, row->name, row->arg ? " " : "", row->arg ? row->arg : "");
+	if (strlen(head) >= HELP_AT) {
+		log_msg("%s", head);
+		head[0] = '\0';
+	}
+	print_wrapped(head, row->help);
+}
+
+static void print_group(const char *title, unsigned commands)
+{
+	bool any = false;
+
+	for (const struct option_row *row = option_rows; row->name; row++) {
+		if (row->commands != commands || !row->help)
+			continue;
+		if (!any)
+			log_msg("%s", "");
+		if (!any)
+			log_msg("%s:", title);
+		any = true;
+		print_option(row);
+	}
+}
+
+/* The names of what is refused, several a line. */
+static void print_later(void)
+{
+	char line[HELP_WIDTH + 64] = "";
+
+	log_msg("%s", "");
+	log_msg("Of CRIU %s, not there yet and refused:", CRIU_LEVEL);
+	for (const struct command_row *row = command_rows; row->name; row++)
+		if (row->command == CMD_NONE)
+			snprintf(line + strlen(line), sizeof(line) - strlen(line), " %s", row->name);
+	log_msg("  commands:%s", line);
+	line[0] = '\0';
+	for (const struct option_row *row = option_rows; row->name; row++) {
+		if (row->type != LATER_FLAG && row->type != LATER_VALUE && row->type != LATER_MAYBE)
+			continue;
+		if (strlen(line) + strlen(row->name) + 3 > HELP_WIDTH) {
+			log_msg(" %s", line);
+			line[0] = '\0';
+		}
+		snprintf(line + strlen(line), sizeof(line) - strlen(line), " --%s", row->name);
+	}
+	log_msg(" %s", line);
+}
+
+void options_print_help(void)
+{
+	const unsigned dump = 1U << CMD_DUMP, restore = 1U << CMD_RESTORE, check = 1U << CMD_CHECK,
+	               unlock = 1U << CMD_UNLOCK;
+
+	log_msg("criu saves a tree of running processes to image files and brings it back from them.");
+	log_msg("%s", "");
+	log_msg("Usage:");
+	log_msg("  criu dump -t PID [-D DIR] [option...]");
+	log_msg("  criu restore [-D DIR] [option...] [--exec-cmd -- COMMAND [ARG...]]");
+	log_msg("  criu check [option...]");
+	log_msg("  criu unlock [-D DIR]");
+	log_msg("%s", "");
+	log_msg("Commands:");
+	for (const struct command_row *row = command_rows; row->name; row++) {
+		char head[64];
+
+		if (row->command == CMD_NONE)
+			continue;
+		snprintf(head, sizeof(head), "  %s", row->name);
+		print_wrapped(head, row->help);
+	}
+	print_group("Options of every command", dump | restore | check | unlock);
+	print_group("Options of dump and restore", dump | restore);
+	print_group("Options of dump", dump);
+	print_group("Options of restore", restore);
+	print_group("Options of check", check);
+	log_msg("%s", "");
+	log_msg("Options without a value can be prefixed with no- (--no-shell-job). All can stand in configuration");
+	log_msg("files: /etc/criu/default.conf, ~/.criu/default.conf. The manual is criu(8).");
+	print_later();
+}
+
+void options_print_version(void)
+{
+	log_msg("Version: %s", CRIU_LEVEL);
+	log_msg("Implementation: tool %s", TOOL_VERSION);
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* lint: table */
+/* The rows of options/option_table.h. Order is that of --help. */
+#include <limits.h>
+
+#include "options/option_table.h"
+
+#define BIT(command) (1U << (command))
+#define DUMP         BIT(CMD_DUMP)
+#define RESTORE      BIT(CMD_RESTORE)
+#define CHECK        BIT(CMD_CHECK)
+#define UNLOCK       BIT(CMD_UNLOCK)
+#define BOTH         (DUMP | RESTORE)
+#define ALL          (DUMP | RESTORE | CHECK | UNLOCK)
+
+#define AT(member)   offsetof(struct options, member)
+
+#define FLAG(name, letter, commands, member, help)                                                                     \
+	{                                                                                                              \
+		name, letter, OPT_FLAG, commands, AT(member), NULL, help, 0, 0, NULL                                   \
+	}
+#define STRING(name, letter, commands, member, arg, help)                                                              \
+	{                                                                                                              \
+		name, letter, OPT_STRING, commands, AT(member), arg, help, 0, 0, NULL                                  \
+	}
+#define WORD(name, type, commands, member, arg, words, help)                                                           \
+	{                                                                                                              \
+		name, 0, type, commands, AT(member), arg, help, 0, 0, words                                            \
+	}
+#define LATER(name, letter, type)                                                                                      \
+	{                                                                                                              \
+		name, letter, LATER_##type, 0, 0, NULL, NULL, 0, 0, NULL                                               \
+	}
+
+static const struct option_word network_lock_words[] = {
+	{ "nftables", NETWORK_LOCK_NFTABLES },
+	{ "iptables", NETWORK_LOCK_IPTABLES },
+	{ "skip", NETWORK_LOCK_SKIP },
+	{ NULL, 0 },
+};
+
+static const struct option_word validation_words[] = {
+	{ "filesize", VALIDATE_SIZE },
+	{ "buildid", VALIDATE_BUILD_ID },
+	{ "checksum", VALIDATE_CHECKSUM },
+	{ NULL, 0 },
+};
+
+static const struct option_word close_word[] = { { "close", 1 }, { NULL, 0 } };
+
+const struct command_row command_rows[] = {
+	{ "dump", CMD_DUMP, "checkpoint the process tree that -t names" },
+	{ "restore", CMD_RESTORE, "bring a checkpointed process tree back" },
+	{ "check", CMD_CHECK, "say whether this kernel has what is needed" },
+	{ "unlock", CMD_UNLOCK, "remove the network lock of a checkpoint that will never be restored" },
+	{ "pre-dump", CMD_NONE, NULL },
+	{ "page-server", CMD_NONE, NULL },
+	{ "service", CMD_NONE, NULL },
+	{ "swrk", CMD_NONE, NULL },
+	{ "exec", CMD_NONE, NULL },
+	{ "dedup", CMD_NONE, NULL },
+	{ "cpuinfo", CMD_NONE, NULL },
+	{ "lazy-pages", CMD_NONE, NULL },
+	{ "show", CMD_NONE, NULL },
+	{ NULL, CMD_NONE, NULL },
+};
+
+const struct option_row option_rows[] = {
+	/* Any command */
+	STRING("images-dir", 'D', ALL, images_dir, "DIR", "directory of the image files (default: the current one)"),
+	STRING("work-dir", 'W', ALL, work_dir, "DIR",
+	       "directory for logs, pid files and statistics (default: that of -D)"),
+	STRING("log-file", 'o', ALL, log_file, "FILE", "write the log to FILE in the work directory"),
+	{ "verbosity", 'v', OPT_VERBOSITY, ALL, AT(verbosity), "N",
+	  "say more: each v adds one; -vN sets it: 0 nothing, 1 errors, 2 warnings (default), 3 information and times, "
+	  "4 all",
+	  0, 0, NULL },
+	{ "config", 0, OPT_CONFIG, ALL, 0, "FILE", "read options from this configuration file too", 0, 0, NULL },
+	{ "no-default-config", 0, OPT_NO_CONFIG, ALL, 0, NULL, "do not read the default configuration files", 0, 0,
+	  NULL },
+	{ "version", 'V', OPT_VERSION, ALL, 0, NULL, "print the version", 0, 0, NULL },
+	{ "help", 'h', OPT_HELP, ALL, 0, NULL, "print this text", 0, 0, NULL },
+
+	/* dump and restore */
+	FLAG("shell-job", 'j', BOTH, shell_job, "the tree shares its session or terminal with the caller's shell"),
+	FLAG("leave-stopped", 's', BOTH, leave_stopped, "leave the tasks stopped afterwards"),
+	{ "action-script", 0, OPT_LIST, BOTH, AT(action_scripts), "SCRIPT",
+	  "run SCRIPT at every stage; can be given several times", 0, 0, NULL },
+	STRING("pidfile", 0, BOTH, pidfile, "FILE", "write the pid of the root task to FILE in the work directory"),
+	FLAG("display-stats", 0, BOTH, display_stats, "print figures of the run at its end"),
+	FLAG("tcp-established", 0, BOTH, tcp_established, "keep TCP connections"),
+	FLAG("tcp-close", 0, BOTH, tcp_close, "close TCP connections instead"),
+	WORD(
+	    "tcp-fallback", OPT_WORD_FLAG, RESTORE, tcp_fallback_close, "close", close_word,
+	    "what becomes of a connection that cannot come back: close (it is closed; without this the restore fails)"),
+	WORD("network-lock", OPT_WORD, BOTH, network_lock, "METHOD", network_lock_words,
+	     "how packets of connections are held off meanwhile: nftables (default; at restore what the dump used), "
+	     "iptables, skip"),
+	{ "network-lock-mark", 0, OPT_UINT, BOTH, AT(network_lock_mark), "N",
+	  "the mark of packets that criu itself sends (default 0x3002)", 1, UINT32_MAX, NULL },
+	FLAG("file-locks", 'l', BOTH, file_locks, "save file locks and leases, and take them again"),
+	WORD("file-validation", OPT_WORD, BOTH, file_validation, "HOW", validation_words,
+	     "how files are known to be as they were: filesize, buildid (default), checksum"),
+	{ "external", 0, OPT_LIST, BOTH, AT(external), "RESOURCE",
+	  "RESOURCE is not part of the checkpoint: unix[INODE], tty[RDEV:DEV], ...; can be given several times", 0, 0,
+	  NULL },
+	{ "inherit-fd", 0, OPT_LIST, BOTH, AT(inherit_fd), "fd[N]:RESOURCE",
+	  "restore: descriptor N of criu takes the place of RESOURCE (pipe:[INODE], socket:[INODE], tty[RDEV:DEV]); "
+	  "dump: RESOURCE is handed in later",
+	  0, 0, NULL },
+	{ "ext-unix-sk", 'x', OPT_LIST_ALL, BOTH, AT(ext_unix_sk), "INODE",
+	  "datagram sockets may be connected to unix sockets outside of the tree (to the one of INODE alone)", 0, 0,
+	  NULL },
+
+	/* dump */
+	{ "tree", 't', OPT_PID, DUMP, AT(tree), "PID", "the root of the process tree", 0, 0, NULL },
+	FLAG("leave-running", 'R', DUMP, leave_running, "let the tasks run on instead of killing them"),
+	STRING("freeze-cgroup", 0, DUMP, freeze_cgroup, "PATH", "stop the tree with this freezer cgroup"),
+	{ "timeout", 0, OPT_UINT, DUMP, AT(timeout), "SECONDS", "how long stopping the tree may take (default 10)", 1,
+	  INT_MAX / 1000, NULL },
+	{ "ghost-limit", 0, OPT_SIZE, DUMP, AT(ghost_limit), "SIZE",
+	  "refuse deleted files that hold more than SIZE (with K, M or G) bytes (default: no limit)", 0, 0, NULL },
+	FLAG("link-remap", 0, DUMP, link_remap,
+	     "make a new link to a file whose name was deleted, where no other name of it can be found"),
+	FLAG("ghost-links", 0, DUMP, ghost_links, "save such a file with what is in it instead"),
+	FLAG("force-irmap", 0, DUMP, force_irmap, "find a path for every file that inotify or fanotify watches"),
+	{ "irmap-scan-path", 0, OPT_LIST, DUMP, AT(irmap_scan_paths), "DIR",
+	  "look for such files below DIR first; can be given several times", 0, 0, NULL },
+	WORD("external-lost", OPT_WORD_FLAG, DUMP, external_lost_close, "close", close_word,
+	     "stream unix sockets whose peer is outside of the tree are restored with that end closed"),
+	FLAG("skip-in-flight", 0, DUMP, skip_in_flight, "drop TCP connections that nobody has accepted yet"),
+
+	/* restore */
+	FLAG("restore-detached", 'd', RESTORE, restore_detached,
+	     "end when the tree is restored; do not wait for its root"),
+	FLAG("restore-sibling", 'S', RESTORE, restore_sibling, "make the root task a sibling of criu (with -d)"),
+	FLAG("exec-cmd", 0, RESTORE, exec_cmd, "then become the command after --, the parent of the root task"),
+	FLAG("log-pid", 0, RESTORE, log_pid, "write what concerns one task to FILE.PID (with -o)"),
+	FLAG("skip-file-rwx-check", 0, RESTORE, skip_file_rwx_check, "take files whose permissions have changed"),
+	FLAG("allow-edited-images", 0, RESTORE, allow_edited_images, "take images that were changed since the dump"),
+
+	/* check */
+	FLAG("extra", 0, CHECK, check_extra, "look for features that only some trees need, too"),
+	FLAG("experimental", 0, CHECK, check_experimental, "look for features that are experimental, too"),
+	FLAG("all", 0, CHECK, check_all, "look for all features"),
+	{ "feature", 0, OPT_LIST, CHECK, AT(features), "NAME",
+	  "look for this feature alone; \"list\" names all; can be given several times", 0, 0, NULL },
+
+	/* for tests */
+	{ "test-kill-at", 0, OPT_UINT, ALL, AT(kill_at), "N", NULL, 0, UINT_MAX, NULL },
+
+	/* CRIU's that are not there yet: refused by name, each parsed with the value that it takes */
+	LATER("address", 0, VALUE),
+	LATER("allow-uprobes", 0, FLAG),
+	LATER("auto-dedup", 0, FLAG),
+	LATER("cgroup-dump-controller", 0, VALUE),
+	LATER("cgroup-props", 0, VALUE),
+	LATER("cgroup-props-file", 0, VALUE),
+	LATER("cgroup-root", 0, VALUE),
+	LATER("cgroup-yard", 0, VALUE),
+	LATER("close", 0, VALUE),
+	LATER("cpu-cap", 0, MAYBE),
+	LATER("daemon", 0, FLAG), /* -d there; here -d is restore's */
+	LATER("deprecated", 0, FLAG),
+	LATER("empty-ns", 0, VALUE),
+	LATER("enable-external-masters", 0, FLAG),
+	LATER("enable-external-sharing", 0, FLAG),
+	LATER("enable-fs", 0, VALUE),
+	LATER("evasive-devices", 0, FLAG),
+	LATER("ext-mount-map", 'M', VALUE),
+	LATER("ghost-fiemap", 0, FLAG),
+	LATER("join-ns", 'J', VALUE),
+	LATER("lazy-pages", 0, FLAG),
+	LATER("libdir", 'L', VALUE),
+	LATER("lsm-mount-context", 0, VALUE),
+	LATER("lsm-profile", 0, VALUE),
+	LATER("manage-cgroups", 0, MAYBE),
+	LATER("mntns-compat-mode", 0, FLAG),
+	LATER("ms", 0, FLAG),
+	LATER("page-server", 0, FLAG),
+	LATER("port", 0, VALUE),
+	LATER("pre-dump-mode", 0, VALUE),
+	LATER("prev-images-dir", 0, VALUE),
+	LATER("ps-socket", 0, VALUE),
+	LATER("root", 'r', VALUE),
+	LATER("skip-mnt", 0, VALUE),
+	LATER("status-fd", 0, VALUE),
+	LATER("stream", 0, FLAG),
+	LATER("tls", 0, FLAG),
+	LATER("tls-cacert", 0, VALUE),
+	LATER("tls-cacrl", 0, VALUE),
+	LATER("tls-cert", 0, VALUE),
+	LATER("tls-key", 0, VALUE),
+	LATER("tls-no-cn-verify", 0, FLAG),
+	LATER("track-mem", 0, FLAG),
+	LATER("unprivileged", 0, FLAG),
+	LATER("veth-pair", 0, VALUE),
+	LATER("weak-sysctls", 0, FLAG),
+	{ NULL, 0, OPT_FLAG, 0, 0, NULL, NULL, 0, 0, NULL },
+};

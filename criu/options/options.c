@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The command line. It is taken apart first, so that the command and --config are known wherever they stand; then the
+ * configuration files are applied, then what stood on the command line. All errors are said, not only the first.
+ */
+#include <string.h>
+
+#include "lib/arena.h"
+#include "lib/log.h"
+#include "options/option_table.h"
+
+/* One use of an option on the command line. */
+struct use {
+	const struct option_row *row;
+	const char *value;
+	bool negate;
+};
+
+struct line {
+	struct arena *arena;
+	char **argv;
+	struct use *uses;
+	size_t n_uses;
+	const char **words; /* what is no option */
+	size_t n_words;
+	char **rest; /* what follows "--" or NULL */
+	const char *config;
+	bool no_config, help, version;
+	int err; /* the first */
+};
+
+static void add_use(struct line *l, const struct option_row *row, const char *value, bool negate)
+{
+	struct use use = { row, value, negate };
+
+	switch (row->type) {
+	case OPT_CONFIG:
+		l->config = value;
+		break;
+	case OPT_NO_CONFIG:
+		l->no_config = true;
+		break;
+	case OPT_HELP:
+		l->help = !l->version;
+		break;
+	case OPT_VERSION:
+		l->version = !l->help;
+		break;
+	default:
+		arena_push(l->arena, &l->uses, &l->n_uses, use);
+	}
+}
+
+static void fail(struct line *l, int err)
+{
+	if (!l->err)
+		l->err = err;
+}
+
+/* The value of an option that needs one and has none with it: the next word. Returns how many words were taken. */
+static int take_next(struct line *l, int i, const struct option_row *row, const char **value)
+{
+	if (*value || !option_takes_value(row))
+		return 0;
+	*value = l->argv[i + 1];
+	if (*value)
+		return 1;
+	log_errno(0, "--%s needs a value%s%s%s", row->name, row->arg ? " (" : "", row->arg ? row->arg : "",
+	          row->arg ? ")" : "");
+	fail(l, -EINVAL);
+	return 0;
+}
+
+/* "--name", "--name=value", "--no-name". Returns how many more words it took. */
+static int take_long(struct line *l, int i)
+{
+	const char *name = l->argv[i] + 2, *equals = strchr(name, '='), *value = equals ? equals + 1 : NULL;
+	size_t len = equals ? (size_t)(equals - name) : strlen(name);
+	const struct option_row *row;
+	bool negate;
+	int taken;
+
+	row = option_lookup(name, len, &negate, "");
+	if (!row) {
+		fail(l, -EINVAL);
+		return 0;
+	}
+	taken = take_next(l, i, row, &value);
+	if (value && !option_may_take_value(row)) {
+		log_errno(0, "--%s%s takes no value (%s)", negate ? "no-" : "", row->name, value);
+		fail(l, -EINVAL);
+	} else if (value || !option_takes_value(row)) {
+		add_use(l, row, value, negate);
+	}
+	return taken;
+}
+
+/* "-d", "-ds", "-t 12", "-t12", "-v4", "-vv". Returns how many more words it took. */
+static int take_short(struct line *l, int i)
+{
+	for (const char *s = l->argv[i] + 1; *s; s++) {
+		const struct option_row *row = option_by_letter(*s);
+		const char *value = NULL;
+		int taken;
+
+		if (!row) {
+			log_errno(0, "unknown option -%c in %s; see criu --help", *s, l->argv[i]);
+			fail(l, -EINVAL);
+			return 0;
+		}
+		if (!option_may_take_value(row)) {
+			add_use(l, row, NULL, false);
+			continue;
+		}
+		if (s[1])
+			value = s + 1;
+		taken = take_next(l, i, row, &value);
+		if (value || !option_takes_value(row))
+			add_use(l, row, value, false);
+		return taken;
+	}
+	return 0;
+}
+
+static void take_apart(struct line *l)
+{
+	for (int i = 1; l->argv[i]; i++) {
+		const char *arg = l->argv[i];
+
+		if (strcmp(arg, "--") == 0) {
+			l->rest = l->argv + i + 1;
+			return;
+		}
+		if (arg[0] == '-' && arg[1] == '-')
+			i += take_long(l, i);
+		else if (arg[0] == '-' && arg[1])
+			i += take_short(l, i);
+		else
+			arena_push(l->arena, &l->words, &l->n_words, arg);
+	}
+}
+
+static int find_command(const struct line *l, struct options *o)
+{
+	if (!l->n_words) {
+		log_errno(0, "no command is given; see criu --help");
+		return -EINVAL;
+	}
+	for (const struct command_row *row = command_rows; row->name; row++) {
+		if (strcmp(row->name, l->words[0]))
+			continue;
+		if (row->command == CMD_NONE) {
+			log_errno(0, "criu %s is a command of CRIU's that is not there yet", row->name);
+			return -EOPNOTSUPP;
+		}
+		o->command = row->command;
+		return 0;
+	}
+	log_errno(0, "%s is not a command; see criu --help", l->words[0]);
+	return -EINVAL;
+}
+
+/* In CRIU's order, each overriding those before: the machine's, the user's, the environment's, --config. */
+static int apply_config_files(struct options *o, const struct line *l)
+{
+	const char *home = getenv("HOME"), *named = getenv("CRIU_CONFIG_FILE");
+	int err = 0, one;
+
+	if (!l->no_config) {
+		err = config_file_apply(o, "/etc/criu/default.conf", false);
+		one = home && *home ? config_file_apply(o, arena_printf(o->arena, "%s/.criu/default.conf", home), false)
+		                    : 0;
+		err = err ? err : one;
+	}
+	if (named && *named) {
+		one = config_file_apply(o, named, true);
+		err = err ? err : one;
+	}
+	if (l->config) {
+		one = config_file_apply(o, l->config, true);
+		err = err ? err : one;
+	}
+	return err;
+}
+
+/* What one option alone cannot know. */
+static int check_together(struct options *o, struct line *l)
+{
+	if (l->n_words > 1) {
+		log_errno(0, "criu %s: what is %s to be?", command_name(o->command), l->words[1]);
+		fail(l, -EINVAL);
+	}
+	if (o->command == CMD_DUMP && !o->tree) {
+		log_errno(0, "criu dump needs --tree PID");
+		fail(l, -EINVAL);
+	}
+	if (o->leave_running && o->leave_stopped) {
+		log_errno(0, "--leave-running and --leave-stopped exclude each other");
+		fail(l, -EINVAL);
+	}
+	if (o->restore_sibling && !o->restore_detached) {
+		log_errno(0, "--restore-sibling makes sense only with --restore-detached");
+		fail(l, -EINVAL);
+	}
+	if (o->exec_cmd && (!l->rest || !l->rest[0])) {
+		log_errno(0, "--exec-cmd needs a command after --");
+		fail(l, -EINVAL);
+	}
+	if (!o->exec_cmd && l->rest && l->rest[0]) {
+		log_errno(0, "criu %s: what is %s after -- to be? (--exec-cmd is not given)", command_name(o->command),
+		          l->rest[0]);
+		fail(l, -EINVAL);
+	}
+	o->exec_argv = o->exec_cmd ? l->rest : NULL;
+	return l->err;
+}
+
+static void set_defaults(struct options *o)
+{
+	if (!o->images_dir)
+		o->images_dir = ".";
+	if (!o->work_dir)
+		o->work_dir = o->images_dir;
+	if (!o->action_scripts)
+		o->action_scripts = arena_array(o->arena, const char *, 1);
+}
+
+int options_parse(struct options *o, int argc, char **argv)
+{
+	struct line l = { .argv = argv };
+	int err;
+
+	*o = (struct options) {
+		.verbosity = LOG_WARN, .timeout = 10, .network_lock_mark = NETWORK_LOCK_MARK, .arena = arena_new()
+	};
+	if (!o->arena)
+		return log_errno(-ENOMEM, "options");
+	l.arena = o->arena;
+	if (argc > 0)
+		take_apart(&l);
+	if (l.help || l.version) {
+		if (l.help)
+			options_print_help();
+		else
+			options_print_version();
+		return 1;
+	}
+	err = find_command(&l, o);
+	if (err)
+		return err;
+	fail(&l, apply_config_files(o, &l));
+	for (size_t i = 0; i < l.n_uses; i++)
+		fail(&l, option_apply(o, l.uses[i].row, l.uses[i].value, l.uses[i].negate, ""));
+	set_defaults(o);
+	return check_together(o, &l);
+}
+
+void options_free(struct options *o)
+{
+	arena_free(o->arena);
+	*o = (struct options) { .command = CMD_NONE };
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "options/stages.h"
+#include "lib/log.h"
+
+static const char *const names[STAGE_COUNT] = {
+	[STAGE_PRE_DUMP] = "pre-dump",
+	[STAGE_POST_DUMP] = "post-dump",
+	[STAGE_PRE_RESTORE] = "pre-restore",
+	[STAGE_POST_RESTORE] = "post-restore",
+	[STAGE_PRE_RESUME] = "pre-resume",
+	[STAGE_POST_RESUME] = "post-resume",
+	[STAGE_NETWORK_LOCK] = "network-lock",
+	[STAGE_NETWORK_UNLOCK] = "network-unlock",
+	[STAGE_SETUP_NAMESPACES] = "setup-namespaces",
+	[STAGE_POST_SETUP_NAMESPACES] = "post-setup-namespaces",
+	[STAGE_ORPHAN_PTS_MASTER] = "orphan-pts-master",
+};
+
+const char *stage_name(enum stage stage)
+{
+	return stage < STAGE_COUNT ? names[stage] : "?";
+}
+
+void stages_init(struct stages *e, const struct options *o)
+{
+	*e = (struct stages) { .opts = o };
+	if (getrlimit(RLIMIT_NOFILE, &e->files))
+		e->files = (struct rlimit) { 1024, RLIM_INFINITY };
+}
+
+void stages_add(struct stages *e, struct hook *hook)
+{
+	struct hook **at = &e->hooks;
+
+	while (*at)
+		at = &(*at)->next;
+	hook->next = NULL;
+	*at = hook;
+}
+
+/* Our variables, and the environment without them. The strings are the caller's; NULL without memory. */
+static char **make_environment(char *const *own, const char *const *prefixes, size_t n)
+{
+	size_t total = 0, out = 0;
+	char **env;
+
+	while (environ[total])
+		total++;
+	env = calloc(total + n + 1, sizeof(*env));
+	if (!env)
+		return NULL;
+	for (size_t i = 0; i < total; i++) {
+		bool ours = false;
+
+		for (size_t k = 0; k < n; k++)
+			ours |= strncmp(environ[i], prefixes[k], strlen(prefixes[k])) == 0;
+		if (!ours)
+			env[out++] = environ[i];
+	}
+	for (size_t k = 0; k < n; k++)
+		if (own[k][0])
+			env[out++] = own[k];
+	return env;
+}
+
+/* In the child: the work directory, no descriptors but the first three, signals as at the start of a program. */
+static int spawn(pid_t *pid, const struct options *o, const char *script, char **env)
+{
+	const char *argv[] = { "sh", "-c", script, NULL };
+	posix_spawn_file_actions_t files;
+	posix_spawnattr_t attr;
+	sigset_t none, all;
+	int err;
+
+	sigemptyset(&none);
+	sigfillset(&all);
+	posix_spawn_file_actions_init(&files);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setsigdefault(&attr, &all);
+	err = posix_spawn_file_actions_addchdir_np(&files, o->work_dir);
+	if (!err)
+		err = posix_spawn_file_actions_addclosefrom_np(&files, 3);
+	if (!err)
+		err = posix_spawn(pid, "/bin/sh", &files, &attr, (char *const *)argv, env);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&files);
+	return -err;
+}
+
+/* A child has the limit that we have at this moment. A hard one that we raised stays: it may be lowered only once. */
+static int spawn_limited(pid_t *pid, const struct stages *e, const char *script, char **env)
+{
+	struct rlimit ours, theirs;
+	int err;
+
+	if (getrlimit(RLIMIT_NOFILE, &ours))
+		return -errno;
+	theirs = (struct rlimit) { MIN(e->files.rlim_cur, ours.rlim_max), ours.rlim_max };
+	if (setrlimit(RLIMIT_NOFILE, &theirs))
+		return -errno;
+	err = spawn(pid, e->opts, script, env);
+	return setrlimit(RLIMIT_NOFILE, &ours) ? -errno : err;
+}
+
+static int run_script(const struct stages *e, const char *script, enum stage stage, char **env)
+{
+	const struct options *o = e->opts;
+	int status, err;
+	pid_t pid;
+
+	log_debug("running %s for %s", script, stage_name(stage));
+	err = spawn_limited(&pid, e, script, env);
+	if (err)
+		return log_errno(err, "action script %s (%s): starting it in %s", script, stage_name(stage),
+		                 o->work_dir);
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return log_errno(-errno, "action script %s (%s): waiting for it", script, stage_name(stage));
+	if (WIFSIGNALED(status)) {
+		log_errno(0, "action script %s (%s) was killed by signal %d", script, stage_name(stage),
+		          WTERMSIG(status));
+		return -EPERM;
+	}
+	if (WEXITSTATUS(status)) {
+		log_errno(0, "action script %s (%s) ended with status %d", script, stage_name(stage),
+		          WEXITSTATUS(status));
+		return -EPERM;
+	}
+	return 0;
+}
+
+static int run_scripts(const struct stages *e, enum stage stage, pid_t root_pid)
+{
+	static const char *const prefixes[] = { "CRTOOLS_SCRIPT_ACTION=", "CRTOOLS_IMAGE_DIR=", "CRTOOLS_INIT_PID=" };
+	char action[64], dir[PATH_MAX + 32], init[48] = "", real[PATH_MAX];
+	const struct options *o = e->opts;
+	char *own[] = { action, dir, init };
+	_cleanup_free_ char **env = NULL;
+	int first = 0;
+
+	if (!o->n_action_scripts)
+		return 0;
+	if (!realpath(o->images_dir, real))
+		return log_errno(-errno, "the absolute path of %s", o->images_dir);
+	snprintf(action, sizeof(action), "%s%s", prefixes[0], stage_name(stage));
+	snprintf(dir, sizeof(dir), "%s%s", prefixes[1], real);
+	if (root_pid > 0)
+		snprintf(init, sizeof(init), "%s%d", prefixes[2], root_pid);
+	env = make_environment(own, prefixes, ARRAY_SIZE(own));
+	if (!env)
+		return log_errno(-ENOMEM, "the environment of action scripts");
+	for (size_t i = 0; i < o->n_action_scripts; i++) {
+		int err = run_script(e, o->action_scripts[i], stage, env);
+
+		first = first ? first : err;
+	}
+	return first;
+}
+
+int stages_run(struct stages *e, enum stage stage, pid_t root_pid)
+{
+	int first = run_scripts(e, stage, root_pid);
+
+	for (struct hook *hook = e->hooks; hook; hook = hook->next) {
+		int err = hook->run(hook->arg, stage, root_pid);
+
+		first = first ? first : err;
+	}
+	return first;
+}

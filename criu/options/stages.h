@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Stages of a command, and who wants to know of them: the action scripts of --action-script, and functions (the
+ * service's notifications). One list; in the order of their entry.
+ */
+#ifndef CRIU_OPTIONS_STAGES_H
+#define CRIU_OPTIONS_STAGES_H
+
+#include <sys/resource.h>
+
+#include "options/options.h"
+
+enum stage {
+	STAGE_PRE_DUMP,
+	STAGE_POST_DUMP,
+	STAGE_PRE_RESTORE,
+	STAGE_POST_RESTORE,
+	STAGE_PRE_RESUME,
+	STAGE_POST_RESUME,
+	STAGE_NETWORK_LOCK,
+	STAGE_NETWORK_UNLOCK,
+	STAGE_SETUP_NAMESPACES,
+	STAGE_POST_SETUP_NAMESPACES,
+	STAGE_ORPHAN_PTS_MASTER,
+	STAGE_COUNT,
+};
+
+/* CRIU's name of a stage: "pre-dump". */
+const char *stage_name(enum stage stage);
+
+/* A hook: returns 0, or a negative errno (logged) to fail the stage. root_pid is 0 where there is none yet. */
+struct hook {
+	int (*run)(void *arg, enum stage stage, pid_t root_pid);
+	void *arg;
+	struct hook *next;
+};
+
+struct stages {
+	const struct options *opts;
+	struct rlimit files; /* RLIMIT_NOFILE as the tool was started with: what it executes gets that */
+	struct hook *hooks;
+};
+
+/* No hooks but the action scripts of o, which must outlive *e. Before the tool raises its limit of open files. */
+void stages_init(struct stages *e, const struct options *o);
+
+/* Adds a hook behind those that are there; it belongs to the caller and must outlive *e. */
+void stages_add(struct stages *e, struct hook *hook);
+
+/*
+ * Runs all scripts, then all hooks, also when one fails. A script is what sh -c understands; it runs in the work
+ * directory with descriptors 0 to 2 alone, e->files, no signal blocked, and in its environment
+ *	CRTOOLS_SCRIPT_ACTION	the stage's name
+ *	CRTOOLS_IMAGE_DIR	the absolute path of the image directory
+ *	CRTOOLS_INIT_PID	root_pid in our pid namespace, where it is above 0
+ * Returns 0 or the first negative errno (logged); -EPERM for a script that did not exit with 0.
+ */
+int stages_run(struct stages *e, enum stage stage, pid_t root_pid);
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <inttypes.h>
+#include <time.h>
+
+#include "image/image.h"
+#include "lib/log.h"
+#include "options/stats.h"
+#include "stats.pb-c.h"
+
+uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* The format has 32 bits for a time: an hour and eleven minutes. */
+static uint32_t time32(uint64_t us)
+{
+	return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+}
+
+static void show_time(const char *what, uint32_t us)
+{
+	log_msg("%s: %" PRIu32 " us", what, us);
+}
+
+static void show_count(const char *what, uint64_t n)
+{
+	log_msg("%s: %" PRIu64 " (0x%" PRIx64 ")", what, n, n);
+}
+
+static int finish_dump(int dir, const struct options *o, const struct stats *s)
+{
+	DumpStatsEntry dump = DUMP_STATS_ENTRY__INIT;
+	StatsEntry entry = STATS_ENTRY__INIT;
+
+	entry.dump = &dump;
+	dump.freezing_time = time32(s->freezing_time);
+	dump.frozen_time = time32(s->frozen_time);
+	dump.memdump_time = time32(s->memdump_time);
+	dump.memwrite_time = time32(s->memwrite_time);
+	dump.pages_scanned = s->pages_scanned;
+	dump.pages_written = s->pages_written;
+	dump.has_shpages_scanned = dump.has_shpages_skipped_parent = dump.has_shpages_written = true;
+	dump.shpages_scanned = s->shpages_scanned;
+	dump.shpages_written = s->shpages_written;
+	if (o->display_stats) {
+		log_msg("Displaying dump stats:");
+		show_time("Freezing time", dump.freezing_time);
+		show_time("Frozen time", dump.frozen_time);
+		show_time("Memory dump time", dump.memdump_time);
+		show_time("Memory write time", dump.memwrite_time);
+		show_count("Memory pages scanned", dump.pages_scanned);
+		show_count("Memory pages skipped from parent", dump.pages_skipped_parent);
+		show_count("Memory pages written", dump.pages_written);
+		show_count("Shared memory pages scanned", dump.shpages_scanned);
+		show_count("Shared memory pages written", dump.shpages_written);
+		show_count("Lazy memory pages", dump.pages_lazy);
+	}
+	return image_write_at(dir, IMG_STATS_DUMP, 0, &entry);
+}
+
+static int finish_restore(int dir, const struct options *o, const struct stats *s)
+{
+	RestoreStatsEntry restore = RESTORE_STATS_ENTRY__INIT;
+	StatsEntry entry = STATS_ENTRY__INIT;
+
+	entry.restore = &restore;
+	restore.pages_compared = s->pages_compared;
+	restore.pages_skipped_cow = s->pages_skipped_cow;
+	restore.has_pages_restored = true;
+	restore.pages_restored = s->pages_restored;
+	restore.forking_time = time32(s->forking_time);
+	restore.restore_time = time32(s->restore_time);
+	if (o->display_stats) {
+		log_msg("Displaying restore stats:");
+		show_count("Pages compared", restore.pages_compared);
+		show_count("Pages skipped COW", restore.pages_skipped_cow);
+		show_count("Pages restored", restore.pages_restored);
+		show_time("Restore time", restore.restore_time);
+		show_time("Forking time", restore.forking_time);
+	}
+	return image_write_at(dir, IMG_STATS_RESTORE, 0, &entry);
+}
+
+int stats_finish(const struct options *o, const struct stats *s, enum command command)
+{
+	_cleanup_close_ int dir = work_dir_open(o);
+
+	if (dir < 0)
+		return dir;
+	return command == CMD_DUMP ? finish_dump(dir, o, s) : finish_restore(dir, o, s);
+}

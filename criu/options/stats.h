@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Figures of one run, for stats-dump, stats-restore and --display-stats. Times are microseconds. */
+#ifndef CRIU_OPTIONS_STATS_H
+#define CRIU_OPTIONS_STATS_H
+
+#include "options/options.h"
+
+struct stats {
+	uint64_t started; /* CLOCK_MONOTONIC, us */
+	uint64_t freezing_time, frozen_time, memdump_time, memwrite_time;
+	uint64_t pages_scanned, pages_written, shpages_scanned, shpages_written;
+	uint64_t forking_time, restore_time, pages_restored, pages_compared, pages_skipped_cow;
+};
+
+/* CLOCK_MONOTONIC in microseconds. */
+uint64_t now_us(void);
+
+/*
+ * The end of a dump or a restore: writes stats-dump or stats-restore into the work directory, and prints the figures
+ * with --display-stats. 0 or a negative errno (logged).
+ */
+int stats_finish(const struct options *o, const struct stats *s, enum command command);
+
+#endif

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The build id of an ELF file: the NT_GNU_BUILD_ID note (elf(5)), which tells one build of a library from another. */
+#ifndef CRIU_PATH_BUILDID_H
+#define CRIU_PATH_BUILDID_H
+
+#include "common.h"
+
+#define BUILDID_WORDS 16
+
+/*
+ * Reads it from an open file, by pread(), as little-endian words (the last one padded with zeros), at most
+ * BUILDID_WORDS. Returns how many there are: 0 where the file is no ELF or has none.
+ */
+size_t elf_build_id(int fd, uint32_t words[BUILDID_WORDS]);
+
+#endif

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Ghosts at restore: what the images say of them, and opening them; ghost_make.c makes them. */
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include "path/ghost_make.h"
+#include "lib/log.h"
+#include "path/pathfile.h"
+#include "remap-file-path.pb-c.h"
+
+/* A file of files.img that is a ghost. */
+struct ghost_user {
+	uint32_t id;
+	struct ghost *ghost;
+	UT_hash_handle hh;
+};
+
+struct ghosts {
+	struct ghost *by_id;
+	struct ghost *by_link; /* by the id of the file that is the link */
+	struct ghost_user *users;
+};
+
+static struct ghosts *ghosts_of(struct restore *r)
+{
+	return r->ghosts;
+}
+
+struct ghost *ghost_of(struct restore *r, uint32_t id)
+{
+	struct ghosts *all = ghosts_of(r);
+	struct ghost_user *u = NULL;
+
+	if (all)
+		HASH_FIND_INT(all->users, &id, u);
+	return u ? u->ghost : NULL;
+}
+
+/* ---- reading ---- */
+
+static int read_ghost(struct restore *r, uint32_t id, struct ghost **gp)
+{
+	_cleanup_image_ struct image *img = NULL;
+	struct ghost *g;
+	int err;
+
+	HASH_FIND_INT(ghosts_of(r)->by_id, &id, g);
+	*gp = g;
+	if (g)
+		return 0;
+	err = image_open(r->dir, IMG_GHOST_FILE, id, &img);
+	if (err)
+		return err == -ENOENT ? log_errno(err, "ghost-file-%x.img is missing: the checkpoint is not whole", id)
+		                      : err;
+	g = *gp = arena_new_of(r->arena, struct ghost);
+	g->id = id;
+	g->base = g->first = -1;
+	err = image_read(img, &ghost_file_entry__descriptor, r->arena, &g->entry);
+	if (err <= 0)
+		return err ?: log_errno(-ENODATA, "%s is empty", image_name(img));
+	if (g->entry->has_size && g->entry->size > INT64_MAX)
+		return log_errno(-EINVAL, "%s: a size of %llu", image_name(img), (unsigned long long)g->entry->size);
+	HASH_ADD_IN(r->arena, hh, ghosts_of(r)->by_id, id, sizeof(g->id), g);
+	return 0;
+}
+
+static int read_link(struct restore *r, uint32_t id, struct ghost **gp)
+{
+	const struct fd_kind *kind = NULL;
+	const RegFileEntry *link = files_message(r, id, &kind);
+	struct ghost *g;
+
+	HASH_FIND_INT(ghosts_of(r)->by_link, &id, g);
+	*gp = g;
+	if (g)
+		return 0;
+	if (!link || kind != fd_kind_of(FD_TYPES__REG) || link->name[0] != '/')
+		return log_errno(-EINVAL, "remap-fpath.img: file %u, another name of a file, is no path", id);
+	g = *gp = arena_new_of(r->arena, struct ghost);
+	g->id = id;
+	g->base = g->first = -1;
+	g->link = link;
+	HASH_ADD_IN(r->arena, hh, ghosts_of(r)->by_link, id, sizeof(g->id), g);
+	return 0;
+}
+
+static int add_user(struct restore *r, const RemapFilePathEntry *e)
+{
+	const struct fd_kind *kind = NULL;
+	const RegFileEntry *m = files_message(r, e->orig_id, &kind);
+	struct ghost_user *u;
+	struct ghost *g;
+	int err;
+
+	if (e->has_remap_type && e->remap_type == REMAP_TYPE__PROCFS)
+		return 0; /* path/procfile.c */
+	if (!m || kind != fd_kind_of(FD_TYPES__REG) || ghost_of(r, e->orig_id))
+		return log_errno(-EINVAL, "remap-fpath.img: file %u is no regular file, or is there twice", e->orig_id);
+	if (e->has_remap_type && e->remap_type == REMAP_TYPE__GHOST)
+		err = read_ghost(r, e->remap_id, &g);
+	else
+		err = read_link(r, e->remap_id, &g);
+	if (err)
+		return err;
+	if (!g->name)
+		g->name = m->name;
+	/* The one that O_TMPFILE made the file by: its flags cannot be had in another way. */
+	if (g->entry && S_ISREG(g->entry->mode) && (m->flags & O_TMPFILE) == O_TMPFILE && !(m->flags & O_PATH) &&
+	    (m->flags & O_ACCMODE) != O_RDONLY) {
+		g->has_maker = true;
+		g->maker = m->id;
+		g->maker_flags = m->flags;
+	}
+	u = arena_new_of(r->arena, struct ghost_user);
+	u->id = e->orig_id;
+	u->ghost = g;
+	HASH_ADD_IN(r->arena, hh, ghosts_of(r)->users, id, sizeof(u->id), u);
+	return 0;
+}
+
+int ghost_read_images(struct restore *r)
+{
+	_cleanup_image_ struct image *img = NULL;
+	int err = image_open(r->dir, IMG_REMAP_FPATH, 0, &img);
+	RemapFilePathEntry *e;
+
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	r->ghosts = arena_new_of(r->arena, struct ghosts);
+	while ((err = image_read(img, &remap_file_path_entry__descriptor, r->arena, &e)) > 0) {
+		err = add_user(r, e);
+		if (err)
+			return err;
+	}
+	return err;
+}
+
+/* ---- where ---- */
+
+/* The nearest directory on the way that is there. */
+const char *ghost_dir(struct restore *r, const struct ghost *g)
+{
+	char *dir = arena_strdup(r->arena, g->entry->dir ?: g->name);
+	struct stat st;
+
+	while (stat(dir, &st) || !S_ISDIR(st.st_mode)) {
+		char *slash = strrchr(dir, '/');
+
+		if (!slash || !slash[1])
+			return "/";
+		slash[slash == dir] = 0;
+	}
+	return dir;
+}
+
+int ghost_check(struct restore *r, const struct ghost *g, const char **why)
+{
+	const char *dir;
+
+	if (g->link)
+		return pathfile_check_name(r, g->link, why);
+	if (S_ISSOCK(g->entry->mode) || !(g->entry->mode & S_IFMT)) {
+		*why = arena_printf(r->arena, "%s was deleted; %s cannot be made again", g->name,
+		                    type_name(g->entry->mode));
+		return -ENOTSUP;
+	}
+	if (S_ISLNK(g->entry->mode) && !g->entry->symlnk_target) {
+		*why = arena_printf(r->arena, "%s was deleted, and the image does not tell where it led", g->name);
+		return -EINVAL;
+	}
+	if (g->name[0] != '/' || (g->entry->dir && g->entry->dir[0] != '/')) {
+		*why = arena_printf(r->arena, "%s (deleted): the path is not absolute", g->name);
+		return -EINVAL;
+	}
+	dir = ghost_dir(r, g);
+	if (access(dir, W_OK | X_OK)) {
+		*why = arena_printf(r->arena, "%s was deleted, and cannot be made again in %s: %s", g->name, dir,
+		                    strerror(errno));
+		return -EACCES;
+	}
+	return 0;
+}
+
+/* ---- opening ---- */
+
+int ghost_open(struct restore *r, struct ghost *g, const RegFileEntry *m, uint32_t flags)
+{
+	bool is_dir = g->entry && S_ISDIR(g->entry->mode);
+	uint32_t how = flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC | O_ASYNC | O_TMPFILE | O_NOFOLLOW);
+	int err = g->base < 0 ? ghost_make(r, g, ghosts_of(r)->by_id) : 0, fd;
+	char path[32];
+
+	if (err)
+		return err;
+	if (g->first >= 0 && g->maker == m->id && flags == g->maker_flags)
+		return move_fd(&g->first);
+	/* O_NOFOLLOW is shown, but cannot be had by the way through /proc: base was opened with it. */
+	if (g->entry && S_ISLNK(g->entry->mode) && (flags & O_NOFOLLOW) && !g->base_given) {
+		g->base_given = true;
+		fd = fcntl(g->base, F_DUPFD_CLOEXEC, 3);
+		return fd < 0 ? log_errno(-errno, "%s (deleted): duplicating it", m->name) : fd;
+	}
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", g->base);
+	fd = open(path, (int)(how | (is_dir ? flags & O_DIRECTORY : 0) | O_NOCTTY | O_CLOEXEC));
+	return fd < 0 ? log_errno(-errno, "opening %s (deleted, flags 0%o) again", m->name, flags) : fd;
+}
+
+/* When everybody has it open: what is immutable could not be opened for writing. */
+static void set_inode_flags(const struct ghost *g)
+{
+	uint32_t wanted = g->entry ? g->entry->inode_flags & GHOST_INODE_FLAGS : 0;
+	_cleanup_close_ int fd = -1;
+	char path[32];
+	int flags;
+
+	if (!wanted || g->base < 0 || !S_ISREG(g->entry->mode))
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", g->base);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd >= 0 && !ioctl(fd, FS_IOC_GETFLAGS, &flags)) {
+		flags = (int)(((uint32_t)flags & ~GHOST_INODE_FLAGS) | wanted);
+		if (!ioctl(fd, FS_IOC_SETFLAGS, &flags))
+			return;
+	}
+	log_warn("%s (deleted): setting the flags 0x%x of its inode (chattr): %s", g->name, wanted, strerror(errno));
+}
+
+static void close_all(struct ghost *list)
+{
+	for (struct ghost *g = list; g; g = g->hh.next) {
+		set_inode_flags(g);
+		cleanup_close(&g->base);
+		cleanup_close(&g->first);
+		g->base = g->first = -1;
+	}
+}
+
+void ghost_close(struct restore *r)
+{
+	struct ghosts *all = ghosts_of(r);
+
+	close_all(all ? all->by_id : NULL);
+	close_all(all ? all->by_link : NULL);
+}

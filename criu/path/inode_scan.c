@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <fcntl.h>
+#include <fts.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/inotify.h>
+
+#include "proc/fdinfo.h"
+#include "path/inode_scan.h"
+#include "lib/log.h"
+#include "lib/arena_hash.h"
+
+/* Entries below directories that nobody has named. */
+#define LIMIT 100000
+
+struct place {
+	uint64_t ino;
+	struct watched_inode *w;
+	struct place *next; /* of the same number on other devices */
+	UT_hash_handle hh;
+};
+
+struct scan {
+	struct arena *arena;
+	struct place *wanted; /* by ino */
+	size_t left;          /* how many are not found yet */
+	size_t seen;
+};
+
+/*
+ * What stat(2) says of a file's device is not always the kernel's (btrfs, overlayfs), but inotify shows the latter. By
+ * a watch of our own, then.
+ */
+static bool same_inode(const char *path, const struct watched_inode *w)
+{
+	_cleanup_close_ int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), info = -1;
+	unsigned long long ino;
+	char name[40], text[1024], *at;
+	unsigned s_dev;
+	ssize_t n;
+
+	if (fd < 0 || inotify_add_watch(fd, path, IN_DELETE_SELF | IN_DONT_FOLLOW) < 0)
+		return false;
+	snprintf(name, sizeof(name), "/proc/self/fdinfo/%d", fd);
+	info = open(name, O_RDONLY | O_CLOEXEC);
+	n = info < 0 ? -1 : read(info, text, sizeof(text) - 1);
+	if (n <= 0)
+		return false;
+	text[n] = 0;
+	at = strstr(text, "inotify wd:");
+	return at && sscanf(at, "inotify wd:%*x ino:%llx sdev:%x", &ino, &s_dev) == 2 && ino == w->ino &&
+	       s_dev == w->s_dev;
+}
+
+static void look_at(struct scan *s, const char *path, uint64_t ino)
+{
+	struct place *p;
+
+	HASH_FIND(hh, s->wanted, &ino, sizeof(ino), p);
+	for (; p; p = p->next) {
+		if (p->w->fh->path || !same_inode(path, p->w))
+			continue;
+		p->w->fh->path = arena_strdup(s->arena, path);
+		s->left--;
+	}
+}
+
+static void walk(struct scan *s, const char *dir, size_t limit)
+{
+	char *const roots[] = { (char *)dir, NULL };
+	FTS *fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
+	FTSENT *e;
+
+	while (fts && s->left && (!limit || s->seen < limit) && (e = fts_read(fts))) {
+		if (e->fts_info == FTS_DP || e->fts_info == FTS_NS || e->fts_info == FTS_ERR)
+			continue;
+		s->seen++;
+		look_at(s, e->fts_path, e->fts_statp->st_ino);
+	}
+	if (fts)
+		fts_close(fts);
+}
+
+/* Below what a link in /proc/PID shows, or beside it where that is no directory. */
+static void walk_link(struct scan *s, const struct task *t, const char *link)
+{
+	char path[PATH_MAX], *slash;
+	ssize_t n = readlinkat(t->dump->proc_fd, link, path, sizeof(path) - 1);
+	struct stat st;
+
+	if (n <= 0 || path[0] != '/')
+		return;
+	path[n] = 0;
+	if (stat(path, &st))
+		return;
+	look_at(s, path, st.st_ino);
+	slash = strrchr(path, '/');
+	if (!S_ISDIR(st.st_mode))
+		slash[slash == path] = 0;
+	walk(s, path, LIMIT);
+}
+
+static void walk_task(struct scan *s, const struct task *t)
+{
+	char link[32];
+
+	if (!t->dump || t->state == TASK_DEAD)
+		return;
+	walk_link(s, t, "cwd");
+	for (size_t i = 0; i < t->n_fds && s->left && s->seen < LIMIT; i++) {
+		snprintf(link, sizeof(link), "fd/%u", t->fds[i]->fd);
+		walk_link(s, t, link);
+	}
+	walk_link(s, t, "exe");
+}
+
+static void want(struct scan *s, struct watched_inode *w)
+{
+	struct place *p = arena_new_of(s->arena, struct place), *first;
+
+	p->ino = w->ino;
+	p->w = w;
+	s->left++;
+	HASH_FIND(hh, s->wanted, &p->ino, sizeof(p->ino), first);
+	if (first) {
+		p->next = first->next;
+		first->next = p;
+	} else {
+		HASH_ADD_IN(s->arena, hh, s->wanted, ino, sizeof(p->ino), p);
+	}
+}
+
+void inode_scan(struct dump *d, struct watched_inode **wanted, size_t n)
+{
+	struct scan s = { .arena = d->arena };
+
+	for (size_t i = 0; i < n; i++)
+		want(&s, wanted[i]);
+	for (size_t i = 0; i < d->opts->n_irmap_scan_paths && s.left; i++)
+		walk(&s, d->opts->irmap_scan_paths[i], 0);
+	s.seen = 0;
+	for (size_t i = 0; i < d->tree.n_tasks && s.left && s.seen < LIMIT; i++)
+		walk_task(&s, d->tree.tasks[i]);
+	log_debug("looking for %zu watched files in directories: %zu are left", n, s.left);
+}

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/vfs.h>
+
+#include "lib/log.h"
+#include "path/pathfile.h"
+#include "proc/proc.h"
+#include "path/procfile.h"
+#include "path/remap.h"
+#include "path/stand_in.h"
+#include "lib/arena_hash.h"
+
+#define DELETED       " (deleted)"
+#define PROC_ROOT_INO 1
+
+/* ---- paths ---- */
+
+/* "/812" and what follows: the number, or 0. *end: behind it. */
+static pid_t parse_component(const char *at, const char **end)
+{
+	unsigned long n;
+	char *stop;
+
+	if (*at != '/' || at[1] < '1' || at[1] > '9')
+		return 0;
+	n = strtoul(at + 1, &stop, 10);
+	if ((*stop && *stop != '/' && strcmp(stop, DELETED)) || n > INT32_MAX)
+		return 0;
+	*end = stop;
+	return (pid_t)n;
+}
+
+static bool is_proc_root(const char *path, size_t len)
+{
+	_cleanup_free_ char *copy = strndup(path, len);
+	struct statfs fs;
+	struct stat st;
+
+	return copy && len && !statfs(copy, &fs) && fs.f_type == PROC_SUPER_MAGIC && !stat(copy, &st) &&
+	       st.st_ino == PROC_ROOT_INO;
+}
+
+bool proc_path_parse(const char *path, struct proc_path *p)
+{
+	static const char task[] = "/task";
+	const char *end = NULL, *after;
+
+	p->pid = p->tid = 0;
+	for (const char *at = strchr(path, '/'); at && !p->pid; at = strchr(at + 1, '/')) {
+		p->pid = parse_component(at, &end);
+		p->mount_len = (size_t)(at - path);
+		if (p->pid && !is_proc_root(path, p->mount_len))
+			p->pid = 0;
+	}
+	if (!p->pid)
+		return false;
+	p->rest = end;
+	if (!strncmp(end, task, strlen(task))) {
+		p->tid = parse_component(end + strlen(task), &after);
+		p->rest = p->tid ? after : end;
+	}
+	return true;
+}
+
+/* ---- dump ---- */
+
+/* The link's text where the name is gone: the kernel says so of directories, and of files not even that. */
+static char *clean_name(struct arena *a, const char *link)
+{
+	size_t len = strlen(link), end = strlen(DELETED);
+	char *name = arena_memdup(a, link, len + 1);
+
+	if (len > end && !strcmp(name + len - end, DELETED))
+		name[len - end] = 0;
+	return name;
+}
+
+static bool leads_there(const char *path, const struct stat *st)
+{
+	struct stat now;
+
+	return !fstatat(AT_FDCWD, path, &now, S_ISLNK(st->st_mode) ? AT_SYMLINK_NOFOLLOW : 0) &&
+	       now.st_ino == st->st_ino && now.st_dev == st->st_dev;
+}
+
+static const struct task *task_of(const struct dump *d, const struct proc_path *p)
+{
+	for (size_t i = 0; i < d->tree.n_tasks; i++)
+		if (d->tree.tasks[i]->pid == p->pid)
+			return d->tree.tasks[i];
+	return NULL;
+}
+
+/* What is made after it at restore, or not at all in a process that only stands for one that is gone. */
+static const char *why_not(const struct proc_path *p)
+{
+	static const char *const dirs[] = { "/fd/", "/fdinfo/", "/map_files/" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+		if (!strncmp(p->rest, dirs[i], strlen(dirs[i])))
+			return "it tells of a single descriptor or mapping, which cannot be reopened; close it before "
+			       "the "
+			       "dump";
+	return NULL;
+}
+
+static int refuse(const struct fd_info *info, const char *why)
+{
+	log_refusal(-ENOTSUP, "%s: %s: %s", fd_name(info), info->link, why);
+	return DUMP_REFUSED;
+}
+
+static int refuse_outside(const struct fd_info *info, const struct proc_path *p)
+{
+	char comm[16];
+
+	log_refusal(-ENOTSUP,
+	            "%s: %s: a file of pid %d (%s), which is outside of the tree: at restore that number may be "
+	            "somebody else's; close it before the dump, or dump a tree that has both",
+	            fd_name(info), info->link, p->pid, proc_comm(p->pid, comm, sizeof(comm)) < 0 ? "?" : comm);
+	return DUMP_REFUSED;
+}
+
+/* What needs the memory of a process cannot be opened in a zombie any more. */
+static bool opens_in_zombie(const struct fd_info *info)
+{
+	_cleanup_close_ int fd = -1;
+
+	if (info->flags & O_PATH)
+		return true;
+	fd = open(info->link, (int)(info->flags & (O_ACCMODE | O_DIRECTORY)) | O_CLOEXEC | O_NONBLOCK);
+	return fd >= 0;
+}
+
+static int dump_gone(struct dump *d, const struct fd_info *info, const struct proc_path *p, RegFileEntry *m)
+{
+	m->has_mode = info->st.st_mode != 0;
+	m->mode = info->st.st_mode;
+	remap_note(d, info->id, (uint32_t)p->pid, REMAP_TYPE__PROCFS);
+	return 0;
+}
+
+int procfile_dump(struct dump *d, const struct fd_info *info, const struct proc_path *linked, RegFileEntry *m)
+{
+	struct proc_path p = *linked;
+	const struct task *t;
+	const char *why;
+
+	m->name = clean_name(d->arena, info->link);
+	proc_path_parse(m->name, &p);
+	why = why_not(&p);
+	if (why)
+		return refuse(info, why);
+	t = task_of(d, &p);
+	if (!leads_there(m->name, &info->st)) {
+		if (t && p.tid && t->state != TASK_DEAD)
+			return refuse(info, "the thread is gone, but its process is not; such files are not supported: "
+			                    "close it before the dump");
+		return dump_gone(d, info, &p, m);
+	}
+	if (!t)
+		return refuse_outside(info, &p);
+	if (t->state == TASK_DEAD && !opens_in_zombie(info))
+		return refuse(info, "its process is a zombie, of which this file cannot be opened any more; close it "
+		                    "before the dump");
+	return pathfile_dump(d, info, m);
+}
+
+/* ---- restore ---- */
+
+/* A process that is gone, and the files of it that some table wants. */
+struct gone {
+	pid_t pid;
+	const RegFileEntry **files;
+	size_t n;
+	UT_hash_handle hh;
+};
+
+struct remapped {
+	uint32_t id; /* of the file */
+	struct gone *gone;
+	UT_hash_handle hh;
+};
+
+struct procfiles {
+	struct remapped *by_id;
+	struct gone *by_pid;
+	bool listed; /* files of each */
+};
+
+static struct procfiles *procfiles_of(struct restore *r)
+{
+	struct procfiles **p = (struct procfiles **)restore_kind_state(r, fd_kind_of(FD_TYPES__REG));
+
+	if (!*p)
+		*p = arena_new_of(r->arena, struct procfiles);
+	return *p;
+}
+
+static struct gone *gone_of(struct restore *r, uint32_t id)
+{
+	struct remapped *m;
+
+	HASH_FIND(hh, procfiles_of(r)->by_id, &id, sizeof(id), m);
+	return m ? m->gone : NULL;
+}
+
+static int add_remap(struct restore *r, const RemapFilePathEntry *e)
+{
+	struct procfiles *all = procfiles_of(r);
+	pid_t pid = (pid_t)e->remap_id;
+	struct remapped *m;
+	struct gone *g;
+
+	if (!e->has_remap_type || e->remap_type != REMAP_TYPE__PROCFS)
+		return 0;
+	if (pid <= 0 || gone_of(r, e->orig_id))
+		return log_errno(-EBADMSG, "remap-fpath.img: file %u is there twice, or is of process %d", e->orig_id,
+		                 pid);
+	HASH_FIND(hh, all->by_pid, &pid, sizeof(pid), g);
+	if (!g) {
+		g = arena_new_of(r->arena, struct gone);
+		g->pid = pid;
+		HASH_ADD_IN(r->arena, hh, all->by_pid, pid, sizeof(g->pid), g);
+	}
+	m = arena_new_of(r->arena, struct remapped);
+	m->id = e->orig_id;
+	m->gone = g;
+	HASH_ADD_IN(r->arena, hh, all->by_id, id, sizeof(m->id), m);
+	return 0;
+}
+
+static int note_wanted(struct restore *r, const void *msg, void *arg)
+{
+	const RegFileEntry *m = msg;
+	struct gone *g = gone_of(r, m->id);
+
+	if (g)
+		arena_push(r->arena, &g->files, &g->n, m);
+	return 0;
+}
+
+int procfile_read_images(struct restore *r)
+{
+	_cleanup_image_ struct image *img = NULL;
+	int err = image_open(r->dir, IMG_REMAP_FPATH, 0, &img);
+	RemapFilePathEntry *e;
+
+	while (!err && (err = image_read(img, &remap_file_path_entry__descriptor, r->arena, &e)) > 0)
+		err = add_remap(r, e);
+	return err == -ENOENT ? 0 : err;
+}
+
+int procfile_check(struct restore *r, const RegFileEntry *m, const char **why)
+{
+	struct proc_path p;
+
+	if (!proc_path_parse(m->name, &p)) {
+		if (!gone_of(r, m->id))
+			return 1;
+		*why = arena_printf(r->arena, "%s is said to be a file of a process that is gone", m->name);
+		return -EBADMSG;
+	}
+	if (gone_of(r, m->id) || tree_find(&r->tree, VPID(p.tid ?: p.pid)))
+		return 0;
+	return 1; /* by its path, if there is one */
+}
+
+/* The same file under the number that the process has now. */
+static int open_renumbered(struct restore *r, const RegFileEntry *m, pid_t pid,
+                           int (*open_one)(struct restore *, const RegFileEntry *))
+{
+	RegFileEntry copy = *m;
+	struct proc_path p;
+
+	if (!proc_path_parse(m->name, &p))
+		return log_errno(-EBADMSG, "%s is not below /proc/PID", m->name);
+	if (p.pid != pid) {
+		copy.name =
+		    p.tid ? arena_printf(r->arena, "%.*s/%d/task/%d%s", (int)p.mount_len, m->name, pid, pid, p.rest)
+		          : arena_printf(r->arena, "%.*s/%d%s", (int)p.mount_len, m->name, pid, p.rest);
+		log_warn("%s of a process that is gone is %s now: that number is taken", m->name, copy.name);
+	}
+	return open_one(r, &copy);
+}
+
+static void list_threads(struct restore *r, const struct gone *g, struct stand_in *s)
+{
+	for (size_t i = 0; i < g->n; i++) {
+		struct proc_path p;
+		size_t k = 0;
+
+		if (!proc_path_parse(g->files[i]->name, &p) || !p.tid || p.tid == g->pid)
+			continue;
+		while (k < s->n_tids && s->tids[k] != p.tid)
+			k++;
+		if (k == s->n_tids)
+			arena_push(r->arena, &s->tids, &s->n_tids, p.tid);
+	}
+}
+
+/* All files of the process at once. Returns that of m. */
+static int open_gone(struct restore *r, const struct gone *g, const RegFileEntry *m,
+                     int (*open_one)(struct restore *, const RegFileEntry *))
+{
+	struct stand_in s = { .want = g->pid };
+	int err, ours;
+
+	list_threads(r, g, &s);
+	err = stand_in_start(&s);
+	if (err)
+		return err;
+	ours = open_renumbered(r, m, s.pid, open_one);
+	for (size_t i = 0; ours >= 0 && !err && i < g->n; i++) {
+		int fd = g->files[i] == m ? -1 : open_renumbered(r, g->files[i], s.pid, open_one);
+
+		if (fd >= 0)
+			files_set(r, g->files[i]->id, fd);
+		else if (g->files[i] != m)
+			err = fd;
+	}
+	stand_in_end(&s);
+	if (err && ours >= 0)
+		close(ours);
+	return err ?: ours;
+}
+
+int procfile_open(struct restore *r, const RegFileEntry *m, int (*open_one)(struct restore *, const RegFileEntry *))
+{
+	const struct gone *g = gone_of(r, m->id);
+
+	/* Not earlier: by now all rows have said which files are in flight. */
+	if (g && !procfiles_of(r)->listed) {
+		procfiles_of(r)->listed = true;
+		files_each(r, fd_kind_of(FD_TYPES__REG), note_wanted, NULL);
+	}
+	return g ? open_gone(r, g, m, open_one) : open_one(r, m);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A process that stands for one that is gone, while descriptors of it are opened: stopped from the start, killed when
+ * the tool dies, unknown to everybody else.
+ */
+#ifndef CRIU_PATH_STAND_IN_H
+#define CRIU_PATH_STAND_IN_H
+
+#include "common.h"
+
+struct stand_in {
+	pid_t want;  /* its number, where that is free */
+	pid_t *tids; /* threads that it is to have beside its first */
+	size_t n_tids;
+	pid_t pid; /* what it got */
+};
+
+/* 0 or a negative errno (logged). Where the number is taken it gets another one, and no threads. */
+int stand_in_start(struct stand_in *s);
+
+void stand_in_end(struct stand_in *s);
+
+#endif

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <fcntl.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "path/buildid.h"
+#include "lib/log.h"
+#include "files/long_path.h"
+#include "path/pathfile.h"
+#include "lib/arena_hash.h"
+#include "path/validate.h"
+
+#define PIECE            (1UL << 18)
+
+/* checksum_config: CRC-32 (zlib's) of checksum_parameter bytes from the start, or of all where that is 0. */
+#define CRC32_FROM_START 0
+
+/* Of its first `size` bytes. */
+static int checksum(int fd, uint64_t size, uint32_t *sum)
+{
+	_cleanup_free_ unsigned char *buf = malloc(PIECE);
+	uint64_t at = 0;
+
+	if (!buf)
+		return -ENOMEM;
+	*sum = 0;
+	while (at < size) {
+		ssize_t n = pread(fd, buf, MIN(PIECE, size - at), (off_t)at);
+
+		if (n < 0)
+			return -errno;
+		if (!n)
+			return -EIO;
+		*sum = (uint32_t)crc32_z(*sum, buf, (size_t)n);
+		at += (uint64_t)n;
+	}
+	return 0;
+}
+
+/* Not to change the time of the last access, where we may. */
+static int open_to_read(const char *path)
+{
+	int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, fd = long_path_open(path, flags | O_NOATIME);
+
+	return fd == -EPERM ? long_path_open(path, flags) : fd;
+}
+
+/* ---- dump ---- */
+
+/*
+ * A descriptor that can be read, or for O_PATH (executables, mappings) a new one. Files that are only written are not
+ * opened for it, nor those with a lease: that could break it.
+ */
+static int reader(const struct fd_info *info, int *opened)
+{
+	char path[32];
+
+	if (info->number >= 0 && !(info->flags & O_PATH))
+		return (info->flags & O_ACCMODE) == O_WRONLY || (info->flags & O_DIRECT) ? -1 : info->fd;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", info->fd);
+	*opened = open_to_read(path);
+	return *opened;
+}
+
+int validate_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
+{
+	int how = d->opts->file_validation ?: VALIDATE_BUILD_ID, fd, err;
+	_cleanup_close_ int opened = -1;
+	uint32_t words[BUILDID_WORDS];
+
+	m->has_size = true;
+	m->size = (uint64_t)info->st.st_size;
+	/* Not of what only looks like a file: to read from /proc/kmsg takes away what is read. */
+	if (!m->size || how == VALIDATE_SIZE)
+		return 0;
+	fd = reader(info, &opened);
+	if (fd < 0)
+		return 0;
+	m->n_build_id = elf_build_id(fd, words);
+	if (m->n_build_id)
+		m->build_id = arena_memdup(d->arena, words, m->n_build_id * sizeof(*words));
+	if (how != VALIDATE_CHECKSUM)
+		return 0;
+	err = checksum(fd, m->size, &m->checksum);
+	if (err)
+		return log_errno(err, "%s: %s: reading it for its checksum", fd_name(info), info->link);
+	m->has_checksum = m->has_checksum_config = true;
+	m->checksum_config = CRC32_FROM_START;
+	return 0;
+}
+
+/* ---- restore ---- */
+
+/* A file that somebody in the tree had open for writing, under the path by which it is opened. */
+struct written {
+	const char *name;
+	UT_hash_handle hh;
+};
+
+struct written_files {
+	struct written *by_name;
+};
+
+static int note_written(struct restore *r, const void *msg, void *arg)
+{
+	struct written_files *all = arg;
+	const RegFileEntry *m = msg;
+	struct written *w;
+
+	if (m->flags & O_PATH || (m->flags & O_ACCMODE) == O_RDONLY)
+		return 0;
+	HASH_FIND(hh, all->by_name, m->name, strlen(m->name), w);
+	if (w)
+		return 0;
+	w = arena_new_of(r->arena, struct written);
+	w->name = m->name;
+	HASH_ADD_KEYPTR_IN(r->arena, hh, all->by_name, w->name, strlen(w->name), w);
+	return 0;
+}
+
+/* By this descriptor or another: who only reads a log that the tree itself writes is no reason against it. */
+static bool is_written(struct restore *r, const RegFileEntry *m)
+{
+	struct written *w;
+
+	if (!r->written) {
+		r->written = arena_new_of(r->arena, struct written_files);
+		files_all(r, fd_kind_of(FD_TYPES__REG), note_written, r->written);
+	}
+	HASH_FIND(hh, r->written->by_name, m->name, strlen(m->name), w);
+	return w;
+}
+
+/* As tail(1) reads a log: what it had read is as it was, and what came since is what it waits for. */
+static bool is_followed(const RegFileEntry *m)
+{
+	return !(m->flags & O_PATH) && (m->flags & O_ACCMODE) == O_RDONLY && m->pos == m->size;
+}
+
+/* What the task itself wrote after the dump, or in an earlier restore, is no other file. */
+static int check_size(struct restore *r, const RegFileEntry *m, const struct stat *st, const char **why)
+{
+	if (!m->has_size || (uint64_t)st->st_size == m->size)
+		return 0;
+	if ((uint64_t)st->st_size > m->size && (is_written(r, m) || is_followed(m))) {
+		log_warn("%s has grown from %llu to %llu bytes since the dump; it was %s", m->name,
+		         (unsigned long long)m->size, (unsigned long long)st->st_size,
+		         is_written(r, m) ? "open for writing" : "read up to its end");
+		return 0;
+	}
+	*why = arena_printf(r->arena, "%s has %llu bytes, but had %llu when it was dumped", m->name,
+	                    (unsigned long long)st->st_size, (unsigned long long)m->size);
+	return -ESTALE;
+}
+
+static const char *hex(struct restore *r, const uint32_t *words, size_t n)
+{
+	char *text = arena_alloc(r->arena, n * 8 + 5);
+
+	for (size_t i = 0; i < n * 4; i++)
+		snprintf(text + 2 * i, 3, "%02x", words[i / 4] >> (i % 4 * 8) & 0xff);
+	return n ? text : "none";
+}
+
+static int check_build_id(struct restore *r, const RegFileEntry *m, int fd, const char **why)
+{
+	uint32_t words[BUILDID_WORDS];
+	size_t n = elf_build_id(fd, words);
+
+	if (n == m->n_build_id && !memcmp(words, m->build_id, n * sizeof(*words)))
+		return 0;
+	*why = arena_printf(r->arena, "%s is another build than when it was dumped: its build id is %s, and was %s",
+	                    m->name, hex(r, words, n), hex(r, m->build_id, m->n_build_id));
+	return -ESTALE;
+}
+
+/* The part that was there at the dump. */
+static int check_sum(struct restore *r, const RegFileEntry *m, int fd, const char **why)
+{
+	uint64_t size = m->has_checksum_parameter && m->checksum_parameter ? m->checksum_parameter : m->size;
+	uint32_t now = 0;
+	int err = checksum(fd, size, &now);
+
+	if (!err && now == m->checksum)
+		return 0;
+	if (err) {
+		*why = arena_printf(r->arena, "%s cannot be read to see whether it has changed: %s", m->name,
+		                    strerror(-err));
+		return err;
+	}
+	if (is_written(r, m)) {
+		log_warn("%s has changed since the dump (its checksum is %08x, and was %08x); it was open for writing",
+		         m->name, now, m->checksum);
+		return 0;
+	}
+	*why = arena_printf(r->arena, "%s has changed since the dump: its checksum is %08x, and was %08x", m->name, now,
+	                    m->checksum);
+	return -ESTALE;
+}
+
+static int check_content(struct restore *r, const RegFileEntry *m, const char **why)
+{
+	int how = r->opts->file_validation ?: VALIDATE_CHECKSUM, err = 0;
+	bool sum = how == VALIDATE_CHECKSUM && m->has_checksum && m->checksum_config == CRC32_FROM_START;
+	_cleanup_close_ int fd = -1;
+
+	if (how == VALIDATE_SIZE || (!m->n_build_id && !sum))
+		return 0;
+	fd = open_to_read(m->name);
+	if (fd < 0) {
+		err = fd;
+		*why = arena_printf(r->arena, "%s cannot be read to see whether it has changed: %s", m->name,
+		                    strerror(-err));
+		return err;
+	}
+	if (m->n_build_id)
+		err = check_build_id(r, m, fd, why);
+	return err || !sum ? err : check_sum(r, m, fd, why);
+}
+
+int validate_check(struct restore *r, const RegFileEntry *m, const struct stat *st, const char **why)
+{
+	bool device = S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode); /* mesg(1) changes those of terminals */
+	int err;
+
+	if (m->has_mode && !device && !r->opts->skip_file_rwx_check && ((m->mode ^ st->st_mode) & 0777)) {
+		*why = arena_printf(
+		    r->arena,
+		    "%s has mode 0%03o, but had 0%03o when it was dumped; --skip-file-rwx-check takes it as "
+		    "it is",
+		    m->name, st->st_mode & 0777, m->mode & 0777);
+		return -ESTALE;
+	}
+	if (!S_ISREG(st->st_mode))
+		return 0;
+	err = check_size(r, m, st, why);
+	return err ?: check_content(r, m, why);
+}

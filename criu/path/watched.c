@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "path/inode_scan.h"
+#include "lib/log.h"
+#include "path/watched.h"
+
+/* ---- dump ---- */
+
+void watched_add(struct dump *d, struct watched_inodes *all, const struct watched_inode *w)
+{
+	struct watched_inode *copy = arena_memdup(d->arena, w, sizeof(*w));
+
+	copy->next = all->first;
+	all->first = copy;
+}
+
+/* The path that a link in /proc shows, if it leads to that inode; NULL otherwise. */
+static const char *path_of(struct arena *a, int dir_fd, const char *proc_link, const struct stat *st)
+{
+	char path[PATH_MAX];
+	ssize_t n = readlinkat(dir_fd, proc_link, path, sizeof(path) - 1);
+	struct stat now;
+
+	if (n <= 0 || path[0] != '/')
+		return NULL;
+	path[n] = 0;
+	if (fstatat(AT_FDCWD, path, &now, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) || now.st_dev != st->st_dev ||
+	    now.st_ino != st->st_ino)
+		return NULL;
+	return arena_strdup(a, path);
+}
+
+/* By its handle, through each mount of its file system until one shows a path. 1: the handle works. */
+static int find_by_handle(struct dump *d, struct watched_inodes *all, struct watched_inode *w, struct stat *st)
+{
+	int works = 0;
+
+	for (size_t mount = 0; !w->fh->path;) {
+		_cleanup_close_ int fd = fhandle_open(&all->handles, w->s_dev, w->fh, &mount);
+		char link[40];
+
+		if (fd < 0 || fstat(fd, st) || st->st_ino != w->ino)
+			break;
+		works = 1;
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		w->fh->path = (char *)path_of(d->arena, AT_FDCWD, link, st);
+	}
+	return works;
+}
+
+/* By a descriptor of the tree: its path, or where it has none any more, the file itself. */
+static void find_by_descriptor(struct dump *d, struct watched_inode *w, const struct stat *st)
+{
+	const struct file_at *at = files_at(d, st->st_dev, w->ino);
+
+	for (; at && !w->fh->path; at = at->next) {
+		char link[32];
+		struct stat now;
+
+		snprintf(link, sizeof(link), "fd/%d", at->number);
+		if (fstatat(at->task->dump->proc_fd, link, &now, 0))
+			continue;
+		w->fh->path = (char *)path_of(d->arena, at->task->dump->proc_fd, link, &now);
+		if (!w->fh->path && !now.st_nlink)
+			*w->file_id = at->id;
+	}
+}
+
+static void refuse(const struct watched_inode *w, bool deleted)
+{
+	if (deleted)
+		log_refusal(
+		    -ENOTSUP,
+		    "%s is on a deleted file (inode %llu on %u:%u) that no task of the tree has open: remove the "
+		    "watch before the dump",
+		    w->name, (unsigned long long)w->ino, w->s_dev >> 20, w->s_dev & 0xfffff);
+	else
+		log_refusal(-ENOENT,
+		            "%s: the path of the file that is watched is not known (inode %llu on %u:%u): name a "
+		            "directory above it with --irmap-scan-path",
+		            w->name, (unsigned long long)w->ino, w->s_dev >> 20, w->s_dev & 0xfffff);
+}
+
+int watched_find(struct dump *d, struct watched_inodes *all)
+{
+	struct watched_inode **lost = NULL;
+	size_t n_lost = 0;
+	int err = all->first ? fhandles_init(&all->handles, d->arena) : 0;
+
+	for (struct watched_inode *w = all->first; w && !err; w = w->next) {
+		struct stat st = { .st_dev = makedev(w->s_dev >> 20, w->s_dev & 0xfffff), .st_nlink = 1 };
+		int works = find_by_handle(d, all, w, &st);
+
+		if (!w->fh->path)
+			find_by_descriptor(d, w, &st);
+		if (w->fh->path || *w->file_id || (works && st.st_nlink && !d->opts->force_irmap))
+			continue;
+		if (works && !st.st_nlink)
+			refuse(w, true);
+		else
+			arena_push(d->arena, &lost, &n_lost, w);
+	}
+	fhandles_close(&all->handles);
+	if (!err && n_lost)
+		inode_scan(d, lost, n_lost);
+	for (size_t i = 0; i < n_lost && !err; i++)
+		if (!lost[i]->fh->path)
+			refuse(lost[i], false);
+	return err;
+}
+
+/* ---- restore ---- */
+
+/* Other tools leave out the first slash. */
+static const char *absolute(struct restore *r, const char *path)
+{
+	return path[0] == '/' ? path : arena_printf(r->arena, "/%s", path);
+}
+
+/* The handle first: the file may have been renamed, or replaced. */
+int watched_open(struct restore *r, struct fhandles *h, uint32_t s_dev, const FhEntry *fh, uint32_t file_id)
+{
+	size_t mount = 0;
+	int fd, err;
+
+	if (file_id)
+		return files_borrow(r, file_id);
+	fd = fhandle_open(h, s_dev, fh, &mount);
+	if (fd >= 0 || !fh->path)
+		return fd;
+	err = fd;
+	fd = open(absolute(r, fh->path), O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	return fd >= 0 ? fd : errno == ENOENT ? -ENOENT : err;
+}
+
+int watched_check(struct restore *r, struct fhandles *h, uint32_t s_dev, const FhEntry *fh, uint32_t file_id,
+                  const char **why)
+{
+	_cleanup_close_ int fd = -1;
+
+	if (file_id && files_message(r, file_id, NULL))
+		return 0;
+	fd = file_id ? -ENOENT : watched_open(r, h, s_dev, fh, 0);
+	if (fd >= 0)
+		return 0;
+	if (fh->path)
+		*why = arena_printf(r->arena, "watches %s, which cannot be found: %s", fh->path, strerror(-fd));
+	else
+		*why =
+		    arena_printf(r->arena,
+		                 "watches a file whose path is not known, and which cannot be found by its handle on "
+		                 "device %u:%u: %s; dump with --force-irmap",
+		                 s_dev >> 20, s_dev & 0xfffff, strerror(-fd));
+	return fd;
+}

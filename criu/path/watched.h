@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Inodes that inotify and fanotify watch: the kernel shows device, number and (where the file system has them) a
+ * handle, but no path. Dump: finds a path, or makes sure that the handle works. Restore: the inode by one or the other.
+ */
+#ifndef CRIU_PATH_WATCHED_H
+#define CRIU_PATH_WATCHED_H
+
+#include "path/fhandle.h"
+#include "files/files.h"
+
+struct watched_inode {
+	struct task *task;
+	const char *name; /* for messages: "pid 812 (x): fd 5: inotify watch 3" */
+	uint32_t s_dev;   /* major << 20 | minor */
+	uint64_t ino;
+	FhEntry *fh;       /* with its path, once that is known */
+	uint32_t *file_id; /* set for a deleted file that the tree has open; stays 0 otherwise */
+	struct watched_inode *next;
+};
+
+/* Those of one kind, all that a dump has. Zero-initialised. */
+struct watched_inodes {
+	struct watched_inode *first;
+	struct fhandles handles;
+};
+
+/* Adds one, to be found. *w is copied into the arena. */
+void watched_add(struct dump *d, struct watched_inodes *all, const struct watched_inode *w);
+
+/* Finds all, or refuses. 0 or a negative errno (logged). */
+int watched_find(struct dump *d, struct watched_inodes *all);
+
+/* Restore: the inode, as O_PATH, ours to close. Negative errno (not logged). */
+int watched_open(struct restore *r, struct fhandles *h, uint32_t s_dev, const FhEntry *fh, uint32_t file_id);
+
+/* Before anything is started: 0, or a negative errno and why. */
+int watched_check(struct restore *r, struct fhandles *h, uint32_t s_dev, const FhEntry *fh, uint32_t file_id,
+                  const char **why);
+
+#endif

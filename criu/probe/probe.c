@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The table of features. */
+#include <string.h>
+
+#include "probe/probe_fns.h"
+
+const struct feature_row feature_rows[FEATURE_COUNT] = {
+#define FEATURE_ROW(id, name, class, purpose) [FEATURE_##id] = { name, FEATURE_##class, purpose, probe_##id },
+	FEATURES(FEATURE_ROW)
+#undef FEATURE_ROW
+};
+
+int probe_try(enum feature feature)
+{
+	return feature_rows[feature].probe();
+}
+
+int probe_by_name(const char *name)
+{
+	for (int i = 0; i < FEATURE_COUNT; i++)
+		if (strcmp(feature_rows[i].name, name) == 0)
+			return i;
+	return -ENOENT;
+}

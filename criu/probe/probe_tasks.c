@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Probes that need a task of their own: ptrace, clone3, and what a task does to itself. */
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "arch/arch_vdso.h"
+#include "arch_page.h"
+#include "probe/probe_fns.h"
+#include "proc/proc.h"
+#include "uapi/probe_bits.h"
+
+/* Its end is of interest to nobody but us: no exit signal. */
+static pid_t fork_quietly(void)
+{
+	struct clone_args args = { 0 };
+	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+
+	if (pid == 0)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return pid < 0 ? -errno : pid;
+}
+
+static int reap(pid_t pid)
+{
+	int status = 0;
+
+	while (waitpid(pid, &status, __WALL) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EFAULT;
+}
+
+int probe_in_child(int (*fn)(void))
+{
+	pid_t pid = fork_quietly();
+
+	if (pid < 0)
+		return pid;
+	if (pid == 0)
+		_exit(-fn() & 0xff);
+	return reap(pid);
+}
+
+/* ---- ptrace: of a child that sleeps ---- */
+
+static int in_stop(pid_t pid, int (*fn)(pid_t pid))
+{
+	int status;
+
+	if (ptrace(PTRACE_SEIZE, pid, 0, 0) || ptrace(PTRACE_INTERRUPT, pid, 0, 0))
+		return -errno;
+	if (waitpid(pid, &status, __WALL) != pid || !WIFSTOPPED(status))
+		return -ESRCH;
+	if (status >> 16 != PTRACE_EVENT_STOP)
+		return -EOPNOTSUPP;
+	return fn(pid);
+}
+
+static int with_stopped(int (*fn)(pid_t pid))
+{
+	pid_t pid = fork_quietly();
+	int err;
+
+	if (pid < 0)
+		return pid;
+	while (pid == 0)
+		pause();
+	err = in_stop(pid, fn);
+	kill(pid, SIGKILL);
+	reap(pid);
+	return err;
+}
+
+static int request(long what, pid_t pid, unsigned long addr, void *data)
+{
+	return ptrace((enum __ptrace_request)what, pid, addr, data) < 0 ? -errno : 0;
+}
+
+static int try_nothing(pid_t pid)
+{
+	return 0;
+}
+
+int probe_ptrace_seize(void)
+{
+	return with_stopped(try_nothing);
+}
+
+static int try_peeksiginfo(pid_t pid)
+{
+	struct __ptrace_peeksiginfo_args args = { .nr = 1, .flags = PTRACE_PEEKSIGINFO_SHARED };
+	siginfo_t info;
+
+	return ptrace(PTRACE_PEEKSIGINFO, pid, &args, &info) < 0 ? -errno : 0;
+}
+
+int probe_ptrace_peeksiginfo(void)
+{
+	return with_stopped(try_peeksiginfo);
+}
+
+static int try_suspend(pid_t pid)
+{
+	return request(PTRACE_SETOPTIONS, pid, 0, (void *)PROBE_PTRACE_O_SUSPEND_SECCOMP);
+}
+
+int probe_seccomp_suspend(void)
+{
+	return with_stopped(try_suspend);
+}
+
+/* EINVAL: there is no filter to be shown, but it would be. */
+static int try_filters(pid_t pid)
+{
+	int err = request(PROBE_PTRACE_SECCOMP_GET_FILTER, pid, 0, NULL);
+
+	return err == -EINVAL || err == -ENOENT ? 0 : err;
+}
+
+int probe_seccomp_filters(void)
+{
+	return with_stopped(try_filters);
+}
+
+static int try_rseq(pid_t pid)
+{
+	char conf[64];
+
+	return request(PROBE_PTRACE_GET_RSEQ_CONF, pid, 24, conf);
+}
+
+int probe_rseq_conf(void)
+{
+	return with_stopped(try_rseq);
+}
+
+/* ---- creating ---- */
+
+/* The pid of a child that is gone is free, for a moment at least. */
+int probe_clone3_set_tid(void)
+{
+	pid_t used = fork_quietly(), pid;
+	struct clone_args args = { .set_tid = (uintptr_t)&used, .set_tid_size = 1 };
+
+	if (used < 0)
+		return used;
+	if (used == 0)
+		_exit(0);
+	reap(used);
+	pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	if (pid == 0)
+		_exit(0);
+	if (pid < 0)
+		return errno == EEXIST ? 0 : -errno;
+	return reap(pid) ?: pid == used ? 0 : -EOPNOTSUPP;
+}
+
+/* ---- what a task does to itself ---- */
+
+static int set_own_map(void)
+{
+	struct prctl_mm_map map = { .exe_fd = (uint32_t)-1 };
+	struct proc_stat st;
+	int err = proc_stat_of(getpid(), &st);
+
+	if (err)
+		return err;
+	map.start_code = st.start_code;
+	map.end_code = st.end_code;
+	map.start_data = st.start_data;
+	map.end_data = st.end_data;
+	map.start_brk = st.start_brk;
+	map.brk = (uintptr_t)sbrk(0);
+	map.start_stack = st.start_stack;
+	map.arg_start = st.arg_start;
+	map.arg_end = st.arg_end;
+	map.env_start = st.env_start;
+	map.env_end = st.env_end;
+	return prctl(PR_SET_MM, PR_SET_MM_MAP, &map, sizeof(map), 0) ? -errno : 0;
+}
+
+int probe_mm_map(void)
+{
+	return probe_in_child(set_own_map);
+}
+
+/* EEXIST: there is one already, which is looked at last. */
+static int map_vdso(void)
+{
+	struct arch_vdso_call call;
+
+	arch_vdso_map(round_up((uintptr_t)sbrk(0), PAGE_SIZE) + HUGE_SIZE, &call);
+	if (syscall(call.nr, call.arg[0], call.arg[1]) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	return 0;
+}
+
+int probe_map_vdso(void)
+{
+	return probe_in_child(map_vdso);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A lock, as a line of /proc/PID/fdinfo/N ("lock:\t1: POSIX ...") or of /proc/locks ("1: POSIX ...") shows it; proc(5).
+ */
+#ifndef CRIU_PROC_LOCKLINE_H
+#define CRIU_PROC_LOCKLINE_H
+
+#include "common.h"
+
+/* file_lock_entry.flag */
+enum lock_kind { LOCK_FLOCK = 1, LOCK_POSIX = 2, LOCK_OFD = 4, LOCK_LEASE = 8 };
+
+struct lock_line {
+	enum lock_kind kind;
+	int type;      /* F_RDLCK, F_WRLCK, F_UNLCK; of a lease that is being broken: what it is to become */
+	bool breaking; /* a lease that somebody waits for */
+	pid_t pid;     /* who took it, in the reader's namespace; -1: of nobody (OFD); 0: not to be seen from here */
+	uint64_t dev_major, dev_minor, ino;
+	int64_t start, len; /* len 0: to the end of the file, however far that is */
+};
+
+/* One line (it ends at a newline or a zero). -EBADMSG: it is no such line; -ENOTSUP: a kind that is not known. */
+int parse_lock_line(const char *line, struct lock_line *out);
+
+/* The line after this one, or NULL. */
+const char *next_line(const char *line);
+
+#endif

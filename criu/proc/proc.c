@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Readers of /proc/PID, and single facts of a task. */
+#include <ctype.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "proc/proc.h"
+
+/* The largest status has 65,536 groups; nobody can make one of these files larger. */
+#define PROC_TEXT_MAX (16UL << 20)
+
+int proc_open(pid_t pid)
+{
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* 1 at the end of the file, 0 when the buffer is full. */
+static int fill(int fd, char *buf, size_t size, size_t *used)
+{
+	while (*used < size) {
+		ssize_t n = read(fd, buf + *used, size - *used);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : 1;
+		*used += (size_t)n;
+	}
+	return 0;
+}
+
+int proc_read(int dir_fd, const char *path, char **textp, size_t *len)
+{
+	_cleanup_close_ int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC);
+	_cleanup_free_ char *text = NULL;
+	size_t size = 2048, used = 0;
+	int err = 0;
+
+	if (fd < 0)
+		return -errno;
+	while (err == 0) {
+		char *larger;
+
+		size *= 2;
+		larger = size > PROC_TEXT_MAX ? NULL : realloc(text, size + 1);
+		if (!larger)
+			return -ENOMEM;
+		text = larger;
+		err = fill(fd, text, size, &used);
+	}
+	if (err < 0)
+		return err;
+	text[used] = '\0';
+	if (len)
+		*len = used;
+	*textp = move_ptr(text);
+	return 0;
+}
+
+static int read_of_thread(int proc_fd, pid_t tid, const char *name, char **textp, size_t *len)
+{
+	char path[64];
+
+	if (tid)
+		snprintf(path, sizeof(path), "task/%d/%s", tid, name);
+	else
+		snprintf(path, sizeof(path), "%s", name);
+	return proc_read(proc_fd, path, textp, len);
+}
+
+int proc_read_stat(int proc_fd, pid_t tid, struct proc_stat *out)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int err = read_of_thread(proc_fd, tid, "stat", &text, &len);
+
+	return err ?: proc_parse_stat(text, len, out);
+}
+
+int proc_read_status(int proc_fd, pid_t tid, struct arena *a, struct proc_status *out)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int err = read_of_thread(proc_fd, tid, "status", &text, &len);
+
+	return err ?: proc_parse_status(text, len, a, out);
+}
+
+int proc_read_children(int proc_fd, pid_t tid, struct arena *a, pid_t **pids, size_t *n)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int err = read_of_thread(proc_fd, tid, "children", &text, &len);
+
+	return err ?: parse_pid_list(text, len, a, pids, n);
+}
+
+static int parse_tid(const char *name)
+{
+	char *end;
+	long v = isdigit((unsigned char)*name) ? strtol(name, &end, 10) : 0;
+
+	return v > 0 && v <= INT_MAX && !*end ? (int)v : 0;
+}
+
+int proc_read_threads(int proc_fd, struct arena *a, pid_t **tids, size_t *n)
+{
+	int fd = openat(proc_fd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	int err;
+
+	if (!dir) {
+		err = -errno;
+		if (fd >= 0)
+			close(fd);
+		return err;
+	}
+	while (errno = 0, (e = readdir(dir))) {
+		pid_t tid = parse_tid(e->d_name);
+
+		if (tid)
+			arena_push(a, tids, n, tid);
+	}
+	err = -errno;
+	closedir(dir);
+	return err;
+}
+
+/* ---- by pid ---- */
+
+int proc_stat_of(pid_t pid, struct proc_stat *out)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[32];
+	size_t len;
+	int err;
+
+	if (pid <= 0)
+		return -ESRCH;
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	err = proc_read(AT_FDCWD, path, &text, &len);
+	return err ?: proc_parse_stat(text, len, out);
+}
+
+bool proc_alive(pid_t pid)
+{
+	struct proc_stat st;
+
+	return proc_stat_of(pid, &st) == 0 && st.state != 'Z' && st.state != 'X';
+}
+
+uint64_t proc_start_time(pid_t pid)
+{
+	struct proc_stat st;
+
+	return proc_stat_of(pid, &st) ? 0 : st.start_time;
+}
+
+pid_t proc_ppid(pid_t pid)
+{
+	struct proc_stat st;
+
+	return proc_stat_of(pid, &st) ? 0 : st.ppid;
+}
+
+int proc_comm(pid_t pid, char *comm, size_t size)
+{
+	struct proc_stat st;
+	int err = proc_stat_of(pid, &st);
+
+	if (!err)
+		snprintf(comm, size, "%s", st.comm);
+	return err;
+}
+
+int proc_seccomp_mode(pid_t pid)
+{
+	_cleanup_close_ int fd = proc_open(pid);
+	struct proc_status status;
+	int err = fd < 0 ? fd : proc_read_status(fd, 0, NULL, &status);
+
+	return err ?: (int)status.seccomp;
+}
+
+int proc_wait_gone(pid_t pid)
+{
+	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int n;
+
+	if (fd < 0)
+		return errno == ESRCH ? 0 : -errno;
+	do {
+		n = poll(&p, 1, 10000);
+	} while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n ? -errno : -ETIMEDOUT;
+	waitpid(pid, NULL, WNOHANG | __WALL);
+	return 0;
+}

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Processes: the root from here, every other by the agent of its creator. */
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "agent/liveness.h"
+#include "agent/send_fds.h"
+#include "arch/arch_start.h"
+#include "arch_page.h"
+#include "restore/build.h"
+#include "restore/pids.h"
+#include "lib/fault.h"
+#include "lib/log.h"
+#include "lib/memfd_exec.h"
+#include "proc/proc.h"
+#include "mm/mm.h"
+#include "tty/tty.h"
+
+int build_open(struct restore *r, struct build *b)
+{
+	b->r = r;
+	b->area_fd = memfd_create("criu-area", MFD_CLOEXEC);
+	if (b->area_fd < 0 || ftruncate(b->area_fd, (off_t)b->plan->file_size))
+		return log_errno(-errno, "making %zu bytes of shared memory for the agents", b->plan->file_size);
+	b->area = mmap(NULL, b->plan->file_size, PROT_READ | PROT_WRITE, MAP_SHARED, b->area_fd, 0);
+	if (b->area == MAP_FAILED) {
+		b->area = NULL;
+		return log_errno(-errno, "mapping the agents' area");
+	}
+	b->death = liveness_register(r->arena, b->area);
+	return 0;
+}
+
+static struct agent *make_agent(struct build *b, const struct node *n, struct family *f, size_t off, size_t size)
+{
+	struct thread *th = n->task ? &n->task->threads[0] : NULL;
+
+	return agent_new(b->r->arena, th, build_local(b, f, off), build_remote(b, f, off), size,
+	                 f->at + COMMON_LIVENESS, AGENT_DIE_EXIT);
+}
+
+/* The descriptor table that a node's creator has: a helper's is that of the task it came from. */
+static struct task *table_of(const struct node *n)
+{
+	while (!n->task || n->ephemeral)
+		n = n->creator;
+	return n->task;
+}
+
+static int start_elf_file(struct build *b, struct node *n)
+{
+	struct family *f = n->family;
+	struct start_params params = {
+		.area_fd = (uint64_t)b->area_fd,
+		.text_at = f->at,
+		.text_len = b->plan->common,
+		.slots_at = build_remote(b, f, 0),
+		.slots_len = f->size,
+		.slots_off = f->file_off,
+		.entry = f->at + COMMON_ENTRY,
+		.slot = n->agent->slot_at,
+		.stack_top = n->agent->stack_top,
+	};
+	_cleanup_close_ int fd = memfd_exec("criu-agent", MFD_CLOEXEC);
+	uint8_t elf[PAGE_SIZE];
+	size_t len = arch_start_elf(f->at - PAGE_SIZE, &params, elf);
+
+	if (fd < 0)
+		return log_errno(fd, "making the ELF that a process starts from, in a memfd%s",
+		                 fd == -EACCES ? " (vm.memfd_noexec is 2)" : "");
+	if (write(fd, elf, len) != (ssize_t)len)
+		return log_errno(-errno, "writing the ELF that a process starts from");
+	return move_fd(&fd);
+}
+
+static int note_task(struct build *b, struct node *n)
+{
+	struct undo u = { .type = UNDO_KILL, .fd = -1, .pid = n->tid, .start_time = proc_start_time(n->tid) };
+	int number = guardian_note(b->r->guardian, &u);
+
+	return number < 0 ? number : 0;
+}
+
+static void set_alive(struct build *b, struct node *n, pid_t pid)
+{
+	n->tid = pid;
+	n->agent->tid = pid;
+	if (!n->task)
+		return;
+	n->task->pid = pid;
+	n->task->threads[0].tid = pid;
+	n->task->restore->agent = n->agent;
+	n->task->threads[0].restore->agent = n->agent;
+}
+
+/* ---- the root ---- */
+
+struct root_start {
+	int elf, area, sock;
+};
+
+/* Runs in the new process, in our memory: nothing but system calls. */
+static void exec_root(void *arg)
+{
+	const struct root_start *s = arg;
+	char name[] = "criu-agent", *argv[] = { name, NULL };
+
+	fcntl(s->area, F_SETFD, 0);
+	fcntl(s->sock, F_SETFD, 0);
+	syscall(SYS_execveat, s->elf, "", argv, argv + 1, AT_EMPTY_PATH);
+	_exit(127);
+}
+
+static int socket_pair(struct node *n, int pair[2])
+{
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		return log_errno(-errno, "pid %d: a socket pair to pass descriptors", n->pid.v);
+	n->task->restore->sock = pair[0];
+	return 0;
+}
+
+static int create_root(struct build *b, struct node *n)
+{
+	pid_t set_tid = n->pid.v;
+	_cleanup_free_ char *stack = malloc(16384);
+	struct root_start start = { .area = b->area_fd };
+	struct clone_args args = {
+		.flags = CLONE_VM | CLONE_VFORK,
+		.exit_signal = SIGCHLD,
+		.stack = (uintptr_t)stack,
+		.stack_size = 16384,
+		.set_tid = (uintptr_t)&set_tid,
+		.set_tid_size = 1,
+	};
+	int pair[2], err = socket_pair(n, pair);
+	_cleanup_close_ int theirs = err ? -1 : pair[1];
+	_cleanup_close_ int elf = -1;
+	unsigned tries = 0;
+	long pid;
+
+	if (err)
+		return err;
+	n->agent = make_agent(b, n, n->family, n->region, AGENT_LARGE);
+	elf = start_elf_file(b, n);
+	if (elf < 0 || !stack)
+		return elf < 0 ? elf : -ENOMEM;
+	start.elf = elf;
+	start.sock = theirs;
+	n->task->restore->task_sock = theirs;
+	if (b->r->opts->restore_sibling) {
+		args.flags |= CLONE_PARENT;
+		args.exit_signal = 0;
+	}
+	pid = arch_clone3(&args, exec_root, &start);
+	while (pid == -EEXIST && !pids_wait_free(n->pid, &tries))
+		pid = arch_clone3(&args, exec_root, &start);
+	if (pid < 0)
+		return log_errno((int)pid, "pid %d (%s): creating it with this pid", n->pid.v, n->task->comm);
+	set_alive(b, n, (pid_t)pid);
+	err = note_task(b, n);
+	fault_point("root created");
+	return err ?: agent_wait(n->agent);
+}
+
+/* ---- all others ---- */
+
+static uint64_t clone_flags(const struct node *n)
+{
+	const struct task *t = n->task, *c = n->creator->task;
+	uint64_t flags = n->clone_parent ? CLONE_PARENT : 0;
+
+	if (n->ephemeral)
+		return flags | CLONE_VM | CLONE_FILES | CLONE_FS;
+	if (n->birth != BIRTH_COPY)
+		flags |= CLONE_VM;
+	if (n->birth == BIRTH_EXEC || !c || !c->ids)
+		return flags;
+	if (t->ids->files_id == c->ids->files_id)
+		flags |= CLONE_FILES;
+	if (t->ids->fs_id == c->ids->fs_id)
+		flags |= CLONE_FS;
+	if (t->ids->sighand_id == c->ids->sighand_id && n->birth == BIRTH_SHARE)
+		flags |= CLONE_SIGHAND;
+	return flags;
+}
+
+static uint64_t exit_signal(const struct node *n)
+{
+	const TaskCoreEntry *tc = n->task ? n->task->threads[0].core->tc : NULL;
+
+	if (n->clone_parent)
+		return 0; /* the kernel takes the creator's */
+	return tc && tc->has_exit_signal ? tc->exit_signal : SIGCHLD;
+}
+
+static int64_t clone_once(struct node *n, const struct agent *first)
+{
+	struct batch *batch = agent_batch(n->creator->agent, "creating a child");
+	struct clone_args args = { .flags = clone_flags(n), .exit_signal = exit_signal(n) };
+	int op, err;
+
+	batch_reserve(batch, 1, sizeof(args) + 64);
+	if (n->pid.v) {
+		pid_t set_tid = n->pid.v;
+
+		args.set_tid = batch_data(batch, &set_tid, sizeof(set_tid));
+		args.set_tid_size = 1;
+	}
+	op = batch_clone(batch, &args, first, 0);
+	err = batch_run(batch);
+	return err ?: batch_ret(batch, op);
+}
+
+/* Clones n's process by its creator's agent; `first` is the agent in which it wakes. */
+static int clone_by_creator(struct build *b, struct node *n, const struct agent *first)
+{
+	int64_t pid = clone_once(n, first);
+	unsigned tries = 0;
+
+	while (pid == -EEXIST && !pids_wait_free(n->pid, &tries))
+		pid = clone_once(n, first);
+	if (pid <= 0 || pid > INT32_MAX)
+		return log_errno(pid < 0 ? (int)pid : -EPROTO, "pid %d (%s): creating it", n->pid.v,
+		                 n->task ? n->task->comm : "helper");
+	n->tid = (pid_t)pid;
+	return note_task(b, n);
+}
+
+/* A socket of its own, unless the descriptor table is its creator's; its number there is in task_sock. */
+static int give_socket(struct build *b, struct node *n, int extra, int *extra_number)
+{
+	struct restore_task *rt = n->task->restore;
+	struct task *from = table_of(n->creator);
+	int pair[2], fds[2], numbers[2], err;
+	_cleanup_close_ int theirs = -1;
+
+	if (clone_flags(n) & CLONE_FILES) {
+		rt->sock = from->restore->sock;
+		rt->task_sock = from->restore->task_sock;
+		return 0;
+	}
+	err = socket_pair(n, pair);
+	if (err)
+		return err;
+	theirs = pair[1];
+	fds[0] = theirs;
+	fds[1] = extra;
+	err = agent_send_fds(from, fds, extra >= 0 ? 2 : 1, numbers);
+	rt->task_sock = numbers[0];
+	*extra_number = numbers[1];
+	return err;
+}
+
+/* What the creator has no use for once the child has its copies. */
+static int take_back(struct build *b, struct node *n, int sock, int extra)
+{
+	struct batch *batch = agent_batch(table_of(n->creator)->restore->agent, "closing a child's descriptors");
+
+	batch_call(batch, SYS_close, (uint64_t)sock);
+	if (extra >= 0)
+		batch_call(batch, SYS_close, (uint64_t)extra);
+	return batch_run(batch);
+}
+
+/* From its small slot in its creator's memory the new process execs the ELF and wakes in a memory of its own. */
+static int exec_child(struct build *b, struct node *n, struct agent *first, int elf_number)
+{
+	struct batch *batch = agent_batch(first, "starting from the ELF");
+	uint64_t argv[2] = { batch_string(batch, "criu-agent"), 0 };
+	raddr_t vector = batch_data(batch, argv, sizeof(argv)), empty = batch_string(batch, "");
+	int err, op;
+
+	batch_call(batch, SYS_fcntl, (uint64_t)n->task->restore->task_sock, F_SETFD, 0);
+	op = batch_ask(batch, SYS_execveat, (uint64_t)elf_number, empty, vector, vector + 8, AT_EMPTY_PATH);
+	set_alive(b, n, n->tid);
+	batch_start(batch);
+	while (!__atomic_load_n(&n->agent->slot->done, __ATOMIC_ACQUIRE)) {
+		if (__atomic_load_n(&first->slot->done, __ATOMIC_ACQUIRE)) {
+			err = batch_finish(batch);
+			return err ?: log_errno((int)batch_ret(batch, op), "pid %d: starting from the ELF", n->pid.v);
+		}
+		if (!proc_alive(n->tid))
+			return log_errno(-ESRCH, "pid %d (%s): died while it was started", n->pid.v, n->task->comm);
+		sched_yield();
+	}
+	return 0;
+}
+
+static int create_exec(struct build *b, struct node *n)
+{
+	struct agent *first = make_agent(b, n, n->creator->family, n->first_slot, AGENT_SMALL);
+	_cleanup_close_ int elf = -1;
+	int elf_number, err;
+
+	n->agent = make_agent(b, n, n->family, n->region, AGENT_LARGE);
+	elf = start_elf_file(b, n);
+	if (elf < 0)
+		return elf;
+	err = give_socket(b, n, elf, &elf_number);
+	if (!err)
+		err = clone_by_creator(b, n, first);
+	fault_point("process cloned");
+	first->tid = n->tid;
+	if (!err)
+		err = agent_wait(first);
+	if (!err)
+		err = take_back(b, n, n->task->restore->task_sock, elf_number);
+	return err ?: exec_child(b, n, first, elf_number);
+}
+
+static int create_fork(struct build *b, struct node *n)
+{
+	bool own_table = !(clone_flags(n) & CLONE_FILES);
+	int unused, err = 0;
+
+	n->agent = make_agent(b, n, n->family, n->region, n->ephemeral ? AGENT_SMALL : AGENT_LARGE);
+	if (n->birth == BIRTH_COPY)
+		n->task->restore->copied = true;
+	if (!n->ephemeral)
+		err = give_socket(b, n, -1, &unused);
+	if (!err)
+		err = clone_by_creator(b, n, n->agent);
+	if (err)
+		return err;
+	set_alive(b, n, n->tid);
+	err = agent_wait(n->agent);
+	if (!err && own_table)
+		err = take_back(b, n, n->task->restore->task_sock, -1);
+	return err;
+}
+
+static int create(struct build *b, struct node *n)
+{
+	int err;
+
+	log_debug("creating pid %d: %s", n->pid.v,
+	          n->birth == BIRTH_EXEC   ? "from the ELF"
+	          : n->birth == BIRTH_COPY ? "as a copy"
+	                                   : "sharing memory");
+	if (n->orphaned) {
+		/* The parent takes in what its helper leaves. attrs_part sets the attribute for good. */
+		struct batch *batch = agent_batch(n->parent->agent, "becoming a subreaper for a while");
+
+		batch_call(batch, SYS_prctl, PR_SET_CHILD_SUBREAPER, 1);
+		err = batch_run(batch);
+		if (err)
+			return err;
+	}
+	return n->birth == BIRTH_EXEC ? create_exec(b, n) : create_fork(b, n);
+}
+
+static int create_those(struct build *b, struct node *n, bool early)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < n->n_created; i++)
+		if (n->created[i]->early == early)
+			err = create(b, n->created[i]);
+	return err;
+}
+
+/* A helper between a session and its member exits, so that the member moves up; its own parent reaps it. */
+static int leave_orphans(struct node *n)
+{
+	struct batch *batch;
+
+	for (size_t i = 0; i < n->n_created; i++)
+		if (n->created[i]->orphaned)
+			break;
+		else if (i + 1 == n->n_created)
+			return 0;
+	if (!n->n_created)
+		return 0;
+	n->gone = true;
+	batch = agent_batch(n->agent, "leaving an orphan");
+	batch_ask(batch, SYS_exit_group, 0);
+	batch_start(batch);
+	batch = agent_batch(n->creator->agent, "reaping a helper");
+	batch_call(batch, SYS_wait4, (uint64_t)n->tid, 0, 0, 0);
+	return batch_run(batch);
+}
+
+static int populate(struct build *b, struct node *n)
+{
+	bool own_mm = n->birth != BIRTH_SHARE;
+	const struct family *f = n->family;
+	int err = 0;
+
+	if (own_mm)
+		err = mm_restore_map(b->r, n->task, f->at, b->plan->common + f->size);
+	if (!err)
+		err = create_those(b, n, true);
+	if (!err && n->sid.v && n->sid.v == n->pid.v) {
+		struct batch *batch = agent_batch(n->agent, "making a session");
+
+		batch_call(batch, SYS_setsid);
+		err = batch_run(batch);
+		/* Children of the session inherit its terminal. */
+		if (!err && n->task && n->task->state != TASK_DEAD)
+			err = tty_take_terminal(b->r, n->task);
+	}
+	if (!err)
+		err = create_those(b, n, false);
+	if (!err)
+		err = leave_orphans(n);
+	if (!err && own_mm)
+		err = mm_restore_seal(b->r, n->task);
+	return err;
+}
+
+/* With --log-pid, what concerns a task goes into its own log. */
+static int in_its_log(struct build *b, struct node *n)
+{
+	int err;
+
+	log_task(n->pid.v);
+	err = populate(b, n);
+	log_task(0);
+	return err;
+}
+
+int build_processes(struct build *b)
+{
+	int err = create_root(b, b->plan->nodes[0]);
+
+	for (size_t i = 0; !err && i < b->plan->n_nodes; i++)
+		err = in_its_log(b, b->plan->nodes[i]);
+	return err;
+}

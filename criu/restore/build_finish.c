@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Threads, the rows of task_parts, and every thread's last instruction. */
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "agent/code.h"
+#include "agent/liveness.h"
+#include "files/fdpass.h"
+#include "agent/inject.h"
+#include "freeze/ptrace.h"
+#include "arch/arch.h"
+#include "restore/build.h"
+#include "files/files.h"
+#include "tree/kind.h"
+#include "lib/fault.h"
+#include "lib/log.h"
+#include "proc/proc.h"
+#include "sock/tcp/tcp.h"
+#include "task/fs.h"
+#include "tty/tty.h"
+
+#define VMA_VDSO (1U << 3)
+#define ALL      (~0ULL)
+
+static bool lives(const struct task *t)
+{
+	return t->state != TASK_DEAD;
+}
+
+/* ---- descriptors and threads ---- */
+
+static int install_files(struct build *b)
+{
+	const struct tree *tree = &b->r->tree;
+	int err = files_prepare(b->r);
+
+	for (size_t i = 0; !err && i < tree->n_tasks; i++) {
+		struct task *t = tree->tasks[i];
+
+		if (!lives(t))
+			continue;
+		if (tree_first_fs(tree, t) == t)
+			err = fs_restore(b->r, t);
+		if (!err && tree_first_files(tree, t) == t)
+			err = files_install(b->r, t);
+	}
+	for (size_t i = 0; !err && i < tree->n_tasks; i++)
+		if (lives(tree->tasks[i]) && tree->tasks[i]->vsid.v == tree->tasks[i]->vpid.v)
+			err = tty_restore_sessions(b->r, tree->tasks[i]);
+	return err ?: files_post_open(b->r);
+}
+
+static int create_threads(struct build *b, struct task *t)
+{
+	struct node *n = t->restore->node;
+	struct batch *batch = agent_batch(n->agent, "creating its threads");
+	int err;
+
+	for (size_t i = 1; i < t->n_threads; i++) {
+		struct thread *th = &t->threads[i];
+		size_t off = n->region + AGENT_LARGE + (i - 1) * AGENT_SMALL;
+		pid_t set_tid = th->vtid.v;
+		struct clone_args args = {
+			.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
+			.set_tid_size = 1,
+		};
+
+		th->restore->agent =
+		    agent_new(b->r->arena, th, build_local(b, n->family, off), build_remote(b, n->family, off),
+		              AGENT_SMALL, n->family->at + COMMON_LIVENESS, AGENT_DIE_EXIT);
+		batch_reserve(batch, 1, sizeof(args) + 64);
+		args.set_tid = batch_data(batch, &set_tid, sizeof(set_tid));
+		batch_clone(batch, &args, th->restore->agent, AGENT_OP_STOP);
+		th->tid = th->restore->agent->tid = th->vtid.v;
+	}
+	err = batch_run(batch);
+	if (err == -EEXIST)
+		log_errno(err, "%s: the number of one of its threads is taken", task_name(t));
+	for (size_t i = 1; !err && i < t->n_threads; i++)
+		err = agent_wait(t->threads[i].restore->agent);
+	return err;
+}
+
+/* ---- rows ---- */
+
+static int seize(struct thread *th)
+{
+	unsigned long options = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD;
+	const ThreadCoreEntry *tc = th->core->thread_core;
+	int err;
+
+	/* A filter is put in place before the last calls of ours; it bites from the release on. */
+	if (tc->has_seccomp_mode && tc->seccomp_mode != SECCOMP_MODE__disabled)
+		options |= PTRACE_O_SUSPEND_SECCOMP;
+	err = ptrace_seize(th->tid, options);
+	if (err)
+		return log_errno(err, "%s: seizing it", thread_name(th));
+	th->restore->agent->traced = true;
+	return 0;
+}
+
+static int restore_parts(struct build *b, struct thread *th)
+{
+	bool leader = th == th->task->threads;
+	struct batch *batch = agent_batch(th->restore->agent, "");
+	int err = 0;
+
+	for (const struct task_part *const *p = task_parts; !err && *p; p++) {
+		if (!(*p)->restore || (!leader && !(*p)->per_thread))
+			continue;
+		batch_what(batch, (*p)->name);
+		err = (*p)->restore(b->r, th, batch);
+	}
+	return err ?: batch_run(batch);
+}
+
+static int each_thread(struct build *b, int (*fn)(struct build *, struct thread *))
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < b->r->tree.n_tasks; i++) {
+		struct task *t = b->r->tree.tasks[i];
+
+		log_task(t->vpid.v);
+		for (size_t k = 0; !err && lives(t) && k < t->n_threads; k++)
+			err = fn(b, &t->threads[k]);
+		log_task(0);
+	}
+	return err;
+}
+
+static int seize_one(struct build *b, struct thread *th)
+{
+	return seize(th);
+}
+
+int build_tasks(struct build *b)
+{
+	int err = 0;
+
+	/* Before descriptors: a pidfd or a file in /proc may be a thread's. */
+	for (size_t i = 0; !err && i < b->r->tree.n_tasks; i++)
+		if (lives(b->r->tree.tasks[i]))
+			err = create_threads(b, b->r->tree.tasks[i]);
+	if (!err)
+		err = install_files(b);
+	for (size_t i = 0; !err && i < b->r->tree.n_tasks; i++)
+		if (lives(b->r->tree.tasks[i]) &&
+		    tree_first_files(&b->r->tree, b->r->tree.tasks[i]) == b->r->tree.tasks[i])
+			err = files_finish(b->r, b->r->tree.tasks[i]);
+	if (!err)
+		err = each_thread(b, seize_one);
+	return err ?: each_thread(b, restore_parts);
+}
+
+/* ---- the last instruction ---- */
+
+static int stop_one(struct build *b, struct thread *th)
+{
+	return interrupt_and_wait(th->tid, thread_name(th), &th->restore->agent->stop_came);
+}
+
+static uint64_t final_mask(const struct thread *th)
+{
+	const CoreEntry *c = th->core;
+
+	if (c->thread_core->has_blk_sigset)
+		return c->thread_core->blk_sigset;
+	return c->tc ? c->tc->blk_sigset : 0;
+}
+
+static raddr_t find_syscall(const struct task *t)
+{
+	raddr_t ip = 0;
+
+	for (size_t i = 0; !ip && i < t->mm->n_vmas; i++)
+		if (t->mm->vmas[i]->status & VMA_VDSO)
+			ip = code_find_syscall(t->pid, t->mm->vmas[i]->start,
+			                       t->mm->vmas[i]->end - t->mm->vmas[i]->start);
+	for (size_t i = 0; !ip && i < t->mm->n_vmas; i++)
+		if (t->mm->vmas[i]->prot & PROT_EXEC)
+			ip = code_find_syscall(t->pid, t->mm->vmas[i]->start,
+			                       t->mm->vmas[i]->end - t->mm->vmas[i]->start);
+	return ip;
+}
+
+/* All of the address space's threads stand in their last stop: nobody needs the area any more. */
+static int drop_area(struct build *b, struct task *t)
+{
+	const struct family *f = t->restore->node->family;
+	struct thread_regs *scratch = arch_regs_get(b->r->arena, t->pid);
+	struct inject in = { .who = task_name(t), .tid = t->pid, .syscall_ip = find_syscall(t) };
+	int64_t ret = 0;
+	int err;
+
+	if (!scratch)
+		return -ESRCH;
+	if (!in.syscall_ip)
+		return log_errno(-ENOEXEC, "%s: no code from which a system call could be made", task_name(t));
+	err = inject_syscall(&in, scratch, SYS_munmap, (const uint64_t[6]) { f->at, b->plan->common + f->size }, &ret);
+	if (!err && ret)
+		err = log_errno((int)ret, "%s: unmapping the agent's area", task_name(t));
+	return err;
+}
+
+static int finish_one(struct build *b, struct thread *th)
+{
+	struct thread_regs *regs = arch_regs_from_core(b->r->arena, th->core);
+	int err;
+
+	if (!regs)
+		return -EINVAL;
+	err = arch_regs_set(th->tid, regs);
+	if (!err)
+		err = ptrace_set_sigmask(th->tid, final_mask(th));
+	if (err)
+		return log_errno(err, "%s: setting its registers", thread_name(th));
+	for (const struct task_part *const *p = task_parts; !err && *p; p++)
+		if ((*p)->finish && (th == th->task->threads || (*p)->per_thread))
+			err = (*p)->finish(b->r, th);
+	return err;
+}
+
+int build_finish(struct build *b)
+{
+	const struct tree *tree = &b->r->tree;
+	int err = each_thread(b, stop_one);
+
+	for (size_t i = 0; !err && i < tree->n_tasks; i++)
+		if (lives(tree->tasks[i]) && tree_first_vm(tree, tree->tasks[i]) == tree->tasks[i])
+			err = drop_area(b, tree->tasks[i]);
+	return err ?: each_thread(b, finish_one);
+}
+
+/* ---- letting go ---- */
+
+/* The signal that stopped it, where it would do so again; SIGSTOP else, which does in any case. */
+static int own_stop(const struct task *t, bool by_us)
+{
+	const TaskCoreEntry *tc = t->threads[0].core->tc;
+	int sig = tc->has_stop_signo && !by_us ? (int)tc->stop_signo : SIGSTOP;
+	_cleanup_close_ int proc = proc_open(t->pid);
+	struct proc_status st;
+
+	if ((sig != SIGTSTP && sig != SIGTTIN && sig != SIGTTOU) || proc < 0 || proc_read_status(proc, 0, NULL, &st))
+		return SIGSTOP;
+	return (st.sig_caught | st.sig_ignored | st.sig_pending | st.shared_pending) >> (sig - 1) & 1 ? SIGSTOP : sig;
+}
+
+/*
+ * At the delivery of our SIGSTOP its own signal takes that one's place. In an orphaned process group that does nothing:
+ * the interrupt that is noted before stops it then, and the next SIGSTOP stays one.
+ */
+static int go_on_stopping(struct task *t, int status, int *sig)
+{
+	int got = WSTOPSIG(status);
+
+	if (stop_event(status)) {
+		if (stop_event(status) == PTRACE_EVENT_STOP && got == SIGTRAP && *sig != SIGSTOP) {
+			*sig = SIGSTOP;
+			if (kill(t->pid, SIGSTOP))
+				return -errno;
+		}
+		return ptrace_cont(t->pid, 0);
+	}
+	if (got != SIGSTOP || *sig == SIGSTOP)
+		return ptrace_cont(t->pid, got);
+	if (ptrace(PTRACE_INTERRUPT, t->pid, NULL, NULL))
+		return -errno;
+	return ptrace_cont(t->pid, *sig);
+}
+
+/*
+ * A task that was stopped is stopped again before it runs: its leader takes a SIGSTOP, which puts the others under a
+ * group stop that they enter when they are detached.
+ */
+static int stop_again(struct task *t, bool by_us)
+{
+	uint64_t mask = final_mask(&t->threads[0]);
+	int status, sig = own_stop(t, by_us);
+	int err = ptrace_set_sigmask(t->pid, sig == SIGSTOP ? ALL : ALL & ~(1ULL << (sig - 1)));
+
+	if (!err && kill(t->pid, SIGSTOP))
+		err = -errno;
+	if (!err)
+		err = ptrace_cont(t->pid, 0);
+	while (!err) {
+		err = ptrace_wait(t->pid, 10000, &status);
+		if (err || (stop_event(status) == PTRACE_EVENT_STOP &&
+		            (WSTOPSIG(status) == SIGSTOP || WSTOPSIG(status) == sig)))
+			break;
+		err = go_on_stopping(t, status, &sig);
+	}
+	if (!err)
+		err = ptrace_set_sigmask(t->pid, mask);
+	return err ? log_errno(err, "%s: stopping it again", task_name(t)) : 0;
+}
+
+static int clear_exitkill(struct build *b, struct thread *th)
+{
+	int err = ptrace_set_options(th->tid, 0);
+
+	return err ? log_errno(err, "%s: it is gone before it was let go", thread_name(th)) : 0;
+}
+
+static int let_go(struct build *b, struct thread *th)
+{
+	int err = ptrace_detach(th->tid, 0);
+
+	return err && err != -ESRCH ? log_errno(err, "%s: letting it go", thread_name(th)) : 0;
+}
+
+int build_release(struct build *b, bool stop)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < b->r->tree.n_tasks; i++) {
+		struct task *t = b->r->tree.tasks[i];
+
+		if (lives(t) && (stop || t->state == TASK_STOPPED))
+			err = stop_again(t, stop && t->state != TASK_STOPPED);
+	}
+	if (!err)
+		err = each_thread(b, clear_exitkill);
+	if (err)
+		return err;
+	fault_point("exitkill cleared");
+	err = guardian_check(b->r->guardian);
+	if (err)
+		return err;
+	guardian_commit(b->r->guardian);
+	fault_point("restore committed");
+	tcp_done(b->r);
+	liveness_forget(b->death);
+	return each_thread(b, let_go);
+}
+
+void build_abort(struct build *b)
+{
+	for (size_t i = 0; b->plan && i < b->plan->n_nodes; i++)
+		if (b->plan->nodes[i]->tid > 0)
+			kill(b->plan->nodes[i]->tid, SIGKILL);
+	for (size_t i = 0; b->plan && i < b->plan->n_nodes; i++)
+		if (b->plan->nodes[i]->tid > 0)
+			proc_wait_gone(b->plan->nodes[i]->tid);
+}
+
+void build_close(struct build *b)
+{
+	if (b->area)
+		munmap(b->area, b->plan->file_size);
+	if (b->area_fd >= 0)
+		close(b->area_fd);
+	b->area = NULL;
+	b->area_fd = -1;
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A session cannot be joined, only be born into. So a task whose session is not its parent's was created by somebody
+ * who was in it: by its parent before that made a session of its own, by a sibling in that session (CLONE_PARENT), or
+ * by a descendant of its parent that has exited since. A helper plays whoever is gone.
+ */
+#include <uthash.h>
+
+#include "arch_page.h"
+#include "restore/plan.h"
+#include "lib/log.h"
+#include "mm/mm.h"
+
+struct by_pid {
+	pid_t pid;
+	struct node *node;
+	UT_hash_handle hh;
+};
+
+struct planner {
+	struct restore *r;
+	struct plan *p;
+	struct by_pid *by_pid;
+};
+
+static struct node *find(const struct planner *pl, vpid_t pid)
+{
+	struct by_pid *e;
+
+	HASH_FIND(hh, pl->by_pid, &pid.v, sizeof(pid.v), e);
+	return e ? e->node : NULL;
+}
+
+static struct node *new_node(struct planner *pl, struct task *t, vpid_t pid)
+{
+	struct node *n = arena_new_of(pl->r->arena, struct node);
+
+	n->task = t;
+	n->pid = pid;
+	n->ephemeral = !t || t->state == TASK_DEAD;
+	n->sid = t ? t->vsid : VPID(0);
+	n->pgid = t ? t->vpgid : VPID(0);
+	if (t)
+		t->restore->node = n;
+	if (pid.v) {
+		struct by_pid *e = arena_new_of(pl->r->arena, struct by_pid);
+
+		e->pid = pid.v;
+		e->node = n;
+		HASH_ADD(hh, pl->by_pid, pid, sizeof(e->pid), e);
+	}
+	return n;
+}
+
+/* Every task's node, so that sessions can be looked up before their members are placed. */
+static void make_nodes(struct planner *pl)
+{
+	const struct tree *tree = &pl->r->tree;
+
+	for (size_t i = 0; i < tree->n_tasks; i++) {
+		struct task *t = tree->tasks[i];
+		struct node *n = new_node(pl, t, t->vpid);
+
+		n->parent = t->parent ? find(pl, t->parent->vpid) : NULL;
+		arena_push(pl->r->arena, &pl->p->nodes, &pl->p->n_nodes, n);
+	}
+}
+
+static void place(struct planner *pl, struct node *n, struct node *creator)
+{
+	n->creator = creator;
+	n->born_sid = n->early ? creator->born_sid : creator->sid;
+	arena_push(pl->r->arena, &creator->created, &creator->n_created, n);
+}
+
+static struct node *new_helper(struct planner *pl, struct node *parent, vpid_t pid, vpid_t sid)
+{
+	struct node *h = new_node(pl, NULL, pid);
+
+	h->parent = parent;
+	h->sid = sid;
+	h->birth = BIRTH_SHARE;
+	arena_push(pl->r->arena, &pl->p->nodes, &pl->p->n_nodes, h);
+	place(pl, h, parent);
+	return h;
+}
+
+/* A session's leader exited and left n: a helper with its pid makes the session again, beside n. */
+static void place_by_dead_leader(struct planner *pl, struct node *n)
+{
+	struct node *h = new_helper(pl, n->parent, n->sid, n->sid);
+
+	h->pgid = n->sid;
+	n->clone_parent = true;
+	place(pl, n, h);
+}
+
+static bool is_ancestor(const struct node *a, const struct node *n)
+{
+	for (; n; n = n->parent)
+		if (n == a)
+			return true;
+	return false;
+}
+
+/* n's session lives on below its parent: a helper there creates it and exits, so that n moves up to its parent. */
+static int place_by_orphaning(struct planner *pl, struct node *n, struct node *leader)
+{
+	struct node *h;
+
+	if (!is_ancestor(n->parent, leader))
+		return log_refusal(
+		    -EOPNOTSUPP,
+		    "pid %d (%s): its session %d is led by a task that is no descendant of its parent %d; "
+		    "such a tree cannot be built: dump a larger one",
+		    n->pid.v, n->task->comm, n->sid.v, n->parent->pid.v);
+	h = new_helper(pl, leader, VPID(0), leader->sid);
+	n->orphaned = true;
+	place(pl, n, h);
+	return 0;
+}
+
+static int place_in_session(struct planner *pl, struct node *n)
+{
+	struct node *p = n->parent, *leader;
+
+	if (n->sid.v == n->pid.v || n->sid.v == p->sid.v) {
+		place(pl, n, p);
+		return 0;
+	}
+	if (n->sid.v == p->born_sid.v) {
+		n->early = true;
+		place(pl, n, p);
+		return 0;
+	}
+	leader = find(pl, n->sid);
+	if (!leader) {
+		place_by_dead_leader(pl, n);
+		return 0;
+	}
+	if (leader->parent != p)
+		return place_by_orphaning(pl, n, leader);
+	n->clone_parent = true;
+	place(pl, n, leader);
+	return 0;
+}
+
+static bool shares_vm(const struct node *n, const struct node *with)
+{
+	return n->task && with && with->task && n->task->ids && with->task->ids &&
+	       n->task->ids->vm_id == with->task->ids->vm_id;
+}
+
+static int choose_birth(struct planner *pl, struct node *n)
+{
+	const struct task *t = n->task, *first;
+	struct node *p = n->creator == n->parent ? n->parent : NULL;
+
+	n->birth = BIRTH_EXEC;
+	if (n->ephemeral || shares_vm(n, n->creator)) {
+		n->birth = BIRTH_SHARE;
+		return 0;
+	}
+	first = tree_first_vm(&pl->r->tree, t);
+	if (first != t)
+		return log_refusal(-EOPNOTSUPP, "pid %d (%s): shares its memory with pid %d, which is not its parent",
+		                   t->vpid.v, t->comm, first->vpid.v);
+	if (p && p->task && p->task->ids &&
+	    (t->ids->files_id == p->task->ids->files_id || t->ids->fs_id == p->task->ids->fs_id ||
+	     mm_inherits(pl->r, t)))
+		n->birth = BIRTH_COPY;
+	first = tree_first_files(&pl->r->tree, t);
+	if (first != t && (!p || n->birth != BIRTH_COPY || first->ids->files_id != p->task->ids->files_id))
+		return log_refusal(-EOPNOTSUPP,
+		                   "pid %d (%s): shares its descriptor table with pid %d, which is not its parent",
+		                   t->vpid.v, t->comm, first->vpid.v);
+	return 0;
+}
+
+static size_t region_size(const struct node *n)
+{
+	return n->ephemeral ? AGENT_SMALL : AGENT_LARGE + (n->task->n_threads - 1) * AGENT_SMALL;
+}
+
+static void take_region(struct planner *pl, struct node *n)
+{
+	struct arena *a = pl->r->arena;
+
+	if (n->birth == BIRTH_EXEC) {
+		n->family = arena_new_of(a, struct family);
+		n->family->root = n;
+		arena_push(a, &pl->p->families, &pl->p->n_families, n->family);
+		if (n->creator) {
+			n->first_slot = n->creator->family->size;
+			n->creator->family->size += AGENT_SMALL;
+		}
+	} else {
+		n->family = n->creator->family;
+	}
+	n->region = n->family->size;
+	n->region_size = region_size(n);
+	n->family->size += n->region_size;
+}
+
+/*
+ * Puts creators before those that they create: breadth first from the root. Sessions are settled on the way, since a
+ * task's born_sid is known once it is placed; members of a sibling's session wait until all siblings have been placed.
+ */
+static int order_nodes(struct planner *pl)
+{
+	struct plan *p = pl->p;
+	struct node **order = NULL;
+	size_t n_order = 0;
+	int err = 0;
+
+	arena_push(pl->r->arena, &order, &n_order, p->nodes[0]);
+	for (size_t i = 0; !err && i < n_order; i++) {
+		struct node *n = order[i];
+
+		err = n->creator ? choose_birth(pl, n) : 0;
+		take_region(pl, n);
+		for (size_t k = 0; k < n->n_created; k++)
+			arena_push(pl->r->arena, &order, &n_order, n->created[k]);
+	}
+	if (!err && n_order != p->n_nodes)
+		err = log_refusal(-EOPNOTSUPP,
+		                  "%zu tasks are in sessions that lead in a circle; this tree cannot be built",
+		                  p->n_nodes - n_order);
+	p->nodes = order;
+	p->n_nodes = n_order;
+	return err;
+}
+
+/* A process group whose leader is gone needs a helper with its pid in the same session. */
+static int place_group_leaders(struct planner *pl)
+{
+	size_t n = pl->p->n_nodes;
+
+	for (size_t i = 1; i < n; i++) {
+		struct node *m = pl->p->nodes[i], *h;
+
+		if (!m->task || !m->pgid.v || find(pl, m->pgid) || m->pgid.v == pl->p->nodes[0]->pgid.v)
+			continue;
+		h = new_helper(pl, m, m->pgid, m->sid);
+		h->pgid = m->pgid;
+	}
+	return 0;
+}
+
+int plan_make(struct restore *r, size_t common, struct plan **planp)
+{
+	struct planner pl = { .r = r, .p = arena_new_of(r->arena, struct plan) };
+	struct plan *p = pl.p;
+	int err = 0;
+
+	make_nodes(&pl);
+	p->nodes[0]->born_sid = p->nodes[0]->sid.v == p->nodes[0]->pid.v ? VPID(0) : p->nodes[0]->sid;
+	for (size_t i = 1; i < r->tree.n_tasks; i++) {
+		int placed = place_in_session(&pl, p->nodes[i]);
+
+		err = err ?: placed;
+	}
+	err = err ?: place_group_leaders(&pl);
+	err = err ?: order_nodes(&pl);
+	p->common = common;
+	for (size_t i = 0; i < p->n_families; i++) {
+		p->families[i]->file_off = (p->file_size ?: common);
+		p->file_size = p->families[i]->file_off + p->families[i]->size;
+	}
+	for (size_t i = 0; !err && i < p->n_families; i++) {
+		struct family *f = p->families[i];
+
+		/* One page more in front, for the ELF. */
+		f->at = mm_find_hole(r, f->root->task, PAGE_SIZE + common + f->size);
+		if (!f->at)
+			err = log_errno(-ENOMEM, "%s: no room for the agent between its mappings",
+			                task_name(f->root->task));
+		f->at += PAGE_SIZE;
+	}
+	HASH_CLEAR(hh, pl.by_pid);
+	*planp = p;
+	return err;
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Multicast groups that a socket is in. The kernel lists them by interface alone (/proc/net/igmp, igmp6), but it
+ * answers for one socket and one group with the senders that it takes (MCAST_MSFILTER), or that it is not in there.
+ */
+#include <net/if.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "files/files.h"
+#include "lib/log.h"
+#include "sock/inet/inet.h"
+
+extern const struct fd_kind inet_kind;
+
+#define FIRST_SOURCES 64
+
+struct group {
+	union inet_addr name;
+	uint32_t ifindex;
+};
+
+struct groups {
+	struct group *of;
+	size_t n;
+};
+
+static void read_igmp(struct arena *a, struct groups *g)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/net/igmp", "re");
+	struct group group = { .name.v4.sin_family = AF_INET };
+	unsigned addr, index;
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (*line != '\t' && sscanf(line, "%u", &index) == 1) {
+			group.ifindex = index;
+		} else if (*line == '\t' && sscanf(line, " %8x", &addr) == 1) {
+			group.name.v4.sin_addr.s_addr = addr;
+			arena_push(a, &g->of, &g->n, group);
+		}
+	}
+}
+
+static void read_igmp6(struct arena *a, struct groups *g)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/net/igmp6", "re");
+	struct group group = { .name.v6.sin6_family = AF_INET6 };
+	char line[256], hex[33];
+	unsigned index, byte;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%u %*s %32s", &index, hex) != 2 || strlen(hex) != 32)
+			continue;
+		for (size_t i = 0; i < 16 && sscanf(hex + 2 * i, "%2x", &byte) == 1; i++)
+			group.name.v6.sin6_addr.s6_addr[i] = (uint8_t)byte;
+		group.ifindex = index;
+		arena_push(a, &g->of, &g->n, group);
+	}
+}
+
+static const struct groups *groups_of(struct dump *d)
+{
+	struct groups **g = (struct groups **)dump_kind_state(d, &inet_kind);
+
+	if (!*g) {
+		*g = arena_new_of(d->arena, struct groups);
+		read_igmp(d->arena, *g);
+		read_igmp6(d->arena, *g);
+	}
+	return *g;
+}
+
+static int level_of(const union inet_addr *n)
+{
+	return n->any.sa_family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP;
+}
+
+/* Asks with room for n senders. 0 and *out (from malloc), or a negative errno. */
+static int ask_filter(int fd, const struct group *g, size_t n, struct group_filter **out)
+{
+	socklen_t len = (socklen_t)GROUP_FILTER_SIZE(n);
+	struct group_filter *f = calloc(1, MAX(len, sizeof(*f)));
+
+	if (!f)
+		return -ENOMEM;
+	f->gf_interface = g->ifindex;
+	f->gf_numsrc = (uint32_t)n;
+	memcpy(&f->gf_group, &g->name, sizeof(g->name));
+	if (getsockopt(fd, level_of(&g->name), MCAST_MSFILTER, f, &len)) {
+		int err = -errno;
+
+		free(f);
+		return err;
+	}
+	*out = f;
+	return 0;
+}
+
+static void take_sources(struct dump *d, const struct group_filter *f, InetMembershipEntry *e)
+{
+	e->n_sources = f->gf_numsrc;
+	e->sources = arena_array(d->arena, InetSourceEntry *, f->gf_numsrc);
+	for (size_t i = 0; i < f->gf_numsrc; i++) {
+		union inet_addr n;
+
+		e->sources[i] = arena_msg(d->arena, InetSourceEntry, inet_source_entry);
+		memcpy(&n, &f->gf_slist[i], sizeof(n));
+		inet_addr_to_words(d->arena, &n, &e->sources[i]->addr, &e->sources[i]->n_addr);
+	}
+}
+
+static int dump_one(struct dump *d, const struct fd_info *info, const struct group *g, InetSkEntry *m)
+{
+	InetMembershipEntry *e;
+	struct group_filter *f = NULL;
+	char ifname[IF_NAMESIZE];
+	int err = ask_filter(info->fd, g, FIRST_SOURCES, &f);
+
+	if (!err && f->gf_numsrc > FIRST_SOURCES) {
+		uint32_t n = f->gf_numsrc;
+
+		free(f);
+		err = ask_filter(info->fd, g, n, &f);
+	}
+	/* Not in it; or a socket that can be in none. */
+	if (err == -EADDRNOTAVAIL || err == -ENOPROTOOPT || err == -EOPNOTSUPP || err == -EINVAL)
+		return 0;
+	if (err)
+		return log_errno(err, "%s: asking whether it is in a multicast group", fd_name(info));
+	if (if_indextoname(g->ifindex, ifname)) {
+		e = arena_msg(d->arena, InetMembershipEntry, inet_membership_entry);
+		e->ifname = arena_strdup(d->arena, ifname);
+		e->mode = f->gf_fmode;
+		inet_addr_to_words(d->arena, &g->name, &e->group, &e->n_group);
+		take_sources(d, f, e);
+		arena_push(d->arena, &m->memberships, &m->n_memberships, e);
+	}
+	free(f);
+	return 0;
+}
+
+int inet_mcast_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m)
+{
+	const struct groups *g;
+	int err = 0;
+
+	if (m->type == SOCK_STREAM)
+		return 0;
+	g = groups_of(d);
+	for (size_t i = 0; !err && i < g->n; i++)
+		if (m->family == AF_INET6 || g->of[i].name.any.sa_family == AF_INET)
+			err = dump_one(d, info, &g->of[i], m);
+	return err;
+}
+
+/* ---- restore ---- */
+
+static int set_source(int fd, const InetMembershipEntry *e, const struct group_req *group, const InetSourceEntry *s)
+{
+	struct group_source_req req = { .gsr_interface = group->gr_interface, .gsr_group = group->gr_group };
+	union inet_addr source;
+	int name = e->mode == MCAST_INCLUDE ? MCAST_JOIN_SOURCE_GROUP : MCAST_BLOCK_SOURCE, err;
+
+	err = inet_addr_from_words(group->gr_group.ss_family, s->addr, s->n_addr, 0, NULL, &source);
+	if (err)
+		return err;
+	memcpy(&req.gsr_source, &source, sizeof(source));
+	return setsockopt(fd, level_of(&source), name, &req, sizeof(req)) ? -errno : 0;
+}
+
+static int join(int fd, const InetMembershipEntry *e, const char *who)
+{
+	struct group_req req = { .gr_interface = if_nametoindex(e->ifname) };
+	union inet_addr group;
+	int err = inet_addr_from_words(e->n_group == 4 ? AF_INET6 : AF_INET, e->group, e->n_group, 0, NULL, &group);
+
+	if (err)
+		return log_errno(err, "%s: a multicast group of %zu words", who, e->n_group);
+	if (!req.gr_interface)
+		return log_errno(-errno, "%s: the network interface %s, where it was in the multicast group %s", who,
+		                 e->ifname, inet_addr_text(&group));
+	memcpy(&req.gr_group, &group, sizeof(group));
+	if (e->mode != MCAST_INCLUDE && setsockopt(fd, level_of(&group), MCAST_JOIN_GROUP, &req, sizeof(req)))
+		err = -errno;
+	for (size_t i = 0; !err && i < e->n_sources; i++)
+		err = set_source(fd, e, &req, e->sources[i]);
+	return err ? log_errno(err, "%s: joining the multicast group %s on %s", who, inet_addr_text(&group), e->ifname)
+	           : 0;
+}
+
+int inet_mcast_restore(struct restore *r, int fd, const InetSkEntry *m, const char *who)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < m->n_memberships; i++)
+		err = join(fd, m->memberships[i], who);
+	return err;
+}

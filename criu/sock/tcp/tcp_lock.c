@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "lib/log.h"
+#include "netlock/net_lock_explain.h"
+#include "netlock/net_lock_criu.h"
+#include "netlock/net_lock_ipt.h"
+#include "sock/tcp/tcp_lock.h"
+
+/* ---- the guardian's part ---- */
+
+static int undo_table(const struct undo *u)
+{
+	return net_lock_remove(u->path);
+}
+
+#define LONGEST 20000 /* ms: longer than iptables waits for others of its kind */
+
+/* iptables of a tool that was killed just now may be at work still, or what it started: its rules are to come first. */
+static int undo_rules(const struct undo *u)
+{
+	struct pollfd p = { .fd = u->fd };
+
+	if (u->fd >= 0 && (pid_t)u->addr != getpid()) {
+		close((int)u->size); /* the tool's own: it is dead, and we share its descriptors */
+		if (poll(&p, 1, LONGEST) == 0)
+			log_warn("iptables of the tool does not end");
+	}
+	return ipt_lock_remove(u->path);
+}
+
+static int undo_crius(const struct undo *u)
+{
+	return criu_rules_remove(u->data, u->size);
+}
+
+static int note_crius(struct guardian *g, const struct net_lock_left *left)
+{
+	struct undo u = { .type = FORWARD_CALL, .call = undo_crius, .fd = -1, .data = left->crius };
+	int number;
+
+	u.size = left->n_crius;
+	u.data_len = left->n_crius * sizeof(*left->crius);
+	number = guardian_note(g, &u);
+	return MIN(number, 0);
+}
+
+static int note(struct guardian *g, enum undo_type type, const char *name)
+{
+	struct undo u = { .type = type, .call = undo_table, .fd = -1, .path = name };
+	int number = guardian_note(g, &u);
+
+	return MIN(number, 0);
+}
+
+static int note_rules(struct guardian *g, enum undo_type type, const struct tcp_lock *lock, const char *name)
+{
+	struct undo u = { .type = type, .call = undo_rules, .fd = -1, .path = name };
+	int number;
+
+	if (lock->by_rules) {
+		u.fd = lock->at_work[0];
+		u.size = (uint64_t)lock->at_work[1];
+	}
+	u.addr = (uint64_t)getpid();
+	number = guardian_note(g, &u);
+	return MIN(number, 0);
+}
+
+/* Open until the tool ends: its guardian may need it until then. */
+static int open_at_work(struct tcp_lock *lock)
+{
+	if (!lock->by_rules && pipe2(lock->at_work, O_CLOEXEC))
+		return log_errno(-errno, "a pipe for iptables");
+	lock->by_rules = true;
+	return 0;
+}
+
+/* ---- dump ---- */
+
+static bool is_left(const struct dump *d)
+{
+	return !d->opts->leave_running && !d->opts->leave_stopped;
+}
+
+/* Rules belong to nobody: the ones that lock now are the ones that stay. */
+static int lock_by_rules(struct dump *d, struct tcp_lock *lock)
+{
+	int err = open_at_work(lock) ?: note_rules(d->guardian, UNDO_CALL, lock, lock->left.name);
+
+	if (!err && !is_left(d))
+		err = note_rules(d->guardian, FORWARD_CALL, lock, lock->left.name);
+	if (!err)
+		err = ipt_lock_take(lock->left.name, lock->mark, 0, lock->tuples, lock->n, lock->at_work[1]);
+	if (!err)
+		lock->left.method = NETWORK_LOCK_IPTABLES;
+	return err;
+}
+
+int tcp_lock_dump(struct dump *d, struct tcp_lock *lock, const struct net_tuple *tuples, size_t n)
+{
+	struct net_lock_spec spec = { .kind = NET_LOCK_DUMP, .mark = d->opts->network_lock_mark };
+	int err;
+
+	*lock = (struct tcp_lock) { .tuples = tuples, .n = n, .mark = d->opts->network_lock_mark };
+	lock->method = d->opts->network_lock ?: NETWORK_LOCK_NFTABLES;
+	lock->left.method = NETWORK_LOCK_SKIP;
+	net_lock_left_name(lock->left.name, d->run_id);
+	if (lock->method == NETWORK_LOCK_SKIP)
+		return 0;
+	spec.name = arena_printf(d->arena, "CRIU-dump-%s", d->run_id);
+	err = lock->method == NETWORK_LOCK_IPTABLES ? lock_by_rules(d, lock)
+	                                            : net_lock_take(d->arena, &spec, tuples, n, &lock->own);
+	if (!err && is_left(d))
+		d->lock_mark = lock->mark;
+	return err;
+}
+
+int tcp_lock_hand_over(struct dump *d, struct tcp_lock *lock)
+{
+	struct net_lock_spec spec = { .name = lock->left.name, .kind = NET_LOCK_LASTING, .mark = lock->mark };
+	int err;
+
+	if (!lock->own)
+		return 0;
+	err = note(d->guardian, UNDO_CALL, lock->left.name);
+	if (!err)
+		err = net_lock_take(d->arena, &spec, lock->tuples, lock->n, NULL);
+	if (!err)
+		lock->left.method = NETWORK_LOCK_NFTABLES;
+	return err;
+}
+
+/* Both tables at once, or what there is. The socket of ours is closed later, when nobody waits. */
+static void lift(struct tcp_lock *lock, bool all)
+{
+	bool left = all && lock->method && lock->left.method != NETWORK_LOCK_SKIP, both;
+
+	both = left && lock->own && lock->left.method == NETWORK_LOCK_NFTABLES;
+	if (lock->own && !lock->lifted)
+		net_lock_lift(lock->own, both ? lock->left.name : NULL);
+	lock->lifted = true;
+	if (left && !both)
+		net_lock_left_remove(&lock->left);
+	if (left)
+		lock->left.method = NETWORK_LOCK_SKIP;
+}
+
+void tcp_unlock_after_dump(struct tcp_lock *lock, bool all)
+{
+	lift(lock, all);
+}
+
+void tcp_lock_close(struct tcp_lock *lock)
+{
+	net_lock_drop(lock->own);
+	lock->own = NULL;
+}
+
+/* ---- restore ---- */
+
+/* What the dump used, unless told otherwise. */
+static enum network_lock method_of(const struct restore *r)
+{
+	const InventoryEntry *inv = r->inventory;
+
+	if (r->opts->network_lock || !inv->has_network_lock_method ||
+	    inv->network_lock_method < NETWORK_LOCK_IPTABLES || inv->network_lock_method > NETWORK_LOCK_SKIP)
+		return r->opts->network_lock ?: NETWORK_LOCK_NFTABLES;
+	return (enum network_lock)inv->network_lock_method;
+}
+
+static int find_left(struct restore *r, struct tcp_lock *lock)
+{
+	int err = net_lock_left_find(r->inventory, r->tree.tasks[0]->vpid, &lock->left);
+
+	/* Without CAP_NET_ADMIN connections can still be closed. */
+	if (err && lock->method == NETWORK_LOCK_SKIP && net_lock_left_promised(r->inventory))
+		log_warn("the network lock that the dump left (%s) cannot be looked for: %s. Where it stands, criu "
+		         "unlock takes it away",
+		         lock->left.name, strerror(-err));
+	if (err && lock->method == NETWORK_LOCK_SKIP)
+		return 0;
+	if (err)
+		return log_errno(err, "looking for the network lock that the dump left (%s)", lock->left.name);
+	if (lock->left.method == NETWORK_LOCK_SKIP)
+		err = net_lock_left_find_crius(r->inventory, lock->tuples, lock->n, &lock->left);
+	if (err)
+		return err;
+	if (lock->left.method == NETWORK_LOCK_SKIP && net_lock_left_promised(r->inventory))
+		log_warn("the network lock that the dump left (%s) is not here: it was removed, or this is another "
+		         "host. If the "
+		         "peers sent anything meanwhile, they were told that the connections are gone",
+		         lock->left.name);
+	return 0;
+}
+
+/* Tools of several pid namespaces may meet in one network namespace: a pid would not do. */
+static const char *own_name(struct restore *r)
+{
+	unsigned random[2] = { (unsigned)getpid(), 0 };
+
+	if (getrandom(random, sizeof(random), GRND_NONBLOCK) < 0)
+		log_debug("no random number for the name of a table");
+	return arena_printf(r->arena, "CRIU-restore-%08x%04x", random[0], random[1] & 0xffff);
+}
+
+/* What packets of ours have behind our own lock, for others that have to let them through. */
+static uint32_t mark_behind(const struct restore *r, const struct tcp_lock *lock)
+{
+	bool ours = r->inventory->tool_version;
+
+	if (lock->method == NETWORK_LOCK_SKIP)
+		return lock->mark;
+	if (lock->left.method == NETWORK_LOCK_IPTABLES || (lock->left.method == NETWORK_LOCK_NFTABLES && !ours))
+		return lock->left.mark;
+	return 0;
+}
+
+/* By nftables, with whatever there is that has to be got through as well. */
+static int lock_by_table(struct restore *r, struct tcp_lock *lock)
+{
+	struct net_lock_spec spec = { .kind = NET_LOCK_RESTORE, .mark = lock->mark };
+	bool ours = r->inventory->tool_version;
+
+	spec.name = own_name(r);
+	spec.behind = mark_behind(r, lock);
+	if (lock->left.method == NETWORK_LOCK_NFTABLES && ours && lock->left.mark != lock->mark)
+		spec.before = lock->left.mark;
+	lock->own_name = spec.name;
+	return net_lock_take(r->arena, &spec, lock->tuples, lock->n, &lock->own);
+}
+
+/*
+ * Rules of ours stand before those that a dump left, and before CRIU's table. They stand behind a table of ours, whose
+ * mark is the one to have then.
+ */
+static int lock_by_own_rules(struct restore *r, struct tcp_lock *lock)
+{
+	bool ours = r->inventory->tool_version;
+	uint32_t behind = 0;
+	int err;
+
+	if (lock->left.method == NETWORK_LOCK_NFTABLES && ours)
+		lock->mark = lock->left.mark;
+	else if (lock->left.method == NETWORK_LOCK_NFTABLES || lock->left.crius)
+		behind = lock->left.mark;
+	lock->rules = own_name(r);
+	err = open_at_work(lock) ?: note_rules(r->guardian, UNDO_CALL, lock, lock->rules);
+	return err ?: ipt_lock_take(lock->rules, lock->mark, behind, lock->tuples, lock->n, lock->at_work[1]);
+}
+
+int tcp_lock_restore(struct restore *r, struct tcp_lock *lock, const struct net_tuple *tuples, size_t n, bool own)
+{
+	int err;
+
+	*lock = (struct tcp_lock) { .tuples = tuples, .n = n, .mark = r->opts->network_lock_mark };
+	lock->method = own ? method_of(r) : NETWORK_LOCK_SKIP;
+	err = find_left(r, lock);
+	if (err || lock->method == NETWORK_LOCK_SKIP) {
+		if (lock->left.method != NETWORK_LOCK_SKIP)
+			lock->mark = lock->left.mark;
+		return err;
+	}
+	return lock->method == NETWORK_LOCK_IPTABLES ? lock_by_own_rules(r, lock) : lock_by_table(r, lock);
+}
+
+const char *tcp_lock_blame(struct restore *r, const struct tcp_lock *lock, const struct net_tuple *t, bool sent)
+{
+	struct dropped_packet p = { .t = *t, .mark = lock->mark, .behind = mark_behind(r, lock), .sent = sent };
+	const char *rule;
+
+	p.untracked = lock->method != NETWORK_LOCK_SKIP;
+	p.except[0] = lock->own_name;
+	p.except[1] = lock->left.method == NETWORK_LOCK_NFTABLES ? lock->left.name : NULL;
+	rule = net_lock_explain_drop(r->arena, &p);
+	if (!rule)
+		return "; a firewall drops criu's packets: no rule of nf_tables looks like it (iptables-legacy-save "
+		       "shows "
+		       "older ones)";
+	return arena_printf(
+	    r->arena,
+	    "; a firewall rule drops criu's packets, which have the mark 0x%x: most likely %s. Take it away "
+	    "while restoring, or choose a mark that it lets through (--network-lock-mark)",
+	    lock->mark, rule);
+}
+
+int tcp_lock_note_unlock(struct restore *r, const struct tcp_lock *lock)
+{
+	int err = 0;
+
+	if (lock->rules)
+		err = note_rules(r->guardian, FORWARD_CALL, lock, lock->rules);
+	if (!err && lock->left.crius)
+		return note_crius(r->guardian, &lock->left);
+	if (err || !lock->method || lock->left.method == NETWORK_LOCK_SKIP)
+		return err;
+	return lock->left.method == NETWORK_LOCK_IPTABLES ? note_rules(r->guardian, FORWARD_CALL, lock, lock->left.name)
+	                                                  : note(r->guardian, FORWARD_CALL, lock->left.name);
+}
+
+void tcp_unlock_after_restore(struct tcp_lock *lock, bool all)
+{
+	lift(lock, all);
+	if (lock->rules)
+		ipt_lock_remove(lock->rules);
+	lock->rules = NULL;
+}

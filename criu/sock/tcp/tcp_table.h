@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Inside of criu/sock/tcp*.c: the connections that are on this host now, for restores. */
+#ifndef CRIU_SOCK_TCP_TCP_TABLE_H
+#define CRIU_SOCK_TCP_TCP_TABLE_H
+
+#include "lib/arena.h"
+#include "netlock/net_lock.h"
+
+struct tcp_table;
+
+/*
+ * All that tasks have, read at once. What the kernel keeps alone (TIME_WAIT and the like) is not in it: tcp_clear_way()
+ * is for that. 0 or a negative errno (not logged): nothing is known then.
+ */
+int tcp_table_read(struct arena *a, struct tcp_table **tp);
+
+/* The inode of the socket that has this connection, or 0. */
+uint32_t tcp_table_find(const struct tcp_table *t, const struct net_tuple *tuple);
+
+/*
+ * Calls fn for each socket in these states (bits, 1 << TCP_LISTEN) that some task has at a local port (0: any), until
+ * one returns non-zero, which is returned; else 0 or a negative errno (not logged).
+ */
+struct diag_inet;
+int tcp_table_each(struct arena *a, uint16_t port, uint32_t states, int (*fn)(const struct diag_inet *s, void *arg),
+                   void *arg);
+
+#endif

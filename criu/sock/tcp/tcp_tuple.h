@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Inside of criu/sock/tcp*.c: the addresses of a connection. */
+#ifndef CRIU_SOCK_TCP_TCP_TUPLE_H
+#define CRIU_SOCK_TCP_TCP_TUPLE_H
+
+#include "netlock/net_lock.h"
+#include "sk-inet.pb-c.h"
+#include "soccr.h"
+
+/* As packets have it: IPv4 for an IPv6 socket with mapped addresses. */
+struct net_tuple tcp_tuple_of(const InetSkEntry *m);
+
+/* Both as the socket has them. -EINVAL (not logged) where an image says something impossible. */
+int tcp_addresses_of(const InetSkEntry *m, union soccr_addr *local, union soccr_addr *remote);
+
+/* "10.0.0.1:80 - 10.0.0.2:4711", of a ring of 2 buffers. */
+const char *tcp_tuple_text(const InetSkEntry *m);
+
+#endif

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "sock/unix/chroot_helper.h"
+
+#define STACK_SIZE (64UL << 10)
+
+socklen_t unix_address(struct sockaddr_un *a, const void *name, size_t len)
+{
+	memset(a, 0, sizeof(*a));
+	a->sun_family = AF_UNIX;
+	memcpy(a->sun_path, name, MIN(len, sizeof(a->sun_path)));
+	/* A path that fills all of sun_path has no zero behind it. */
+	if (len && a->sun_path[0])
+		len++;
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + MIN(len, sizeof(a->sun_path)));
+}
+
+/* What is changed below by calls that the tool itself never makes (chdir, chroot) is the clone's own. */
+
+struct job {
+	int (*fn)(const struct job *job);
+	pid_t parent;
+	int dir, fd;
+	const char *name;
+	size_t len;
+	struct chroot_helper_bind *binds;
+	size_t n_binds;
+	bool own_mounts;
+	int ret;
+};
+
+static int run_job(void *arg)
+{
+	struct job *job = arg;
+
+	/* Whoever dies now is followed at once: the guardian is going to clean up. */
+	if (!prctl(PR_SET_PDEATHSIG, SIGKILL) && getppid() == job->parent)
+		job->ret = job->fn(job);
+	return 0;
+}
+
+/* Runs job->fn in a clone that shares everything but root and cwd. We sleep meanwhile (CLONE_VFORK). */
+static int run_aside(struct job *job)
+{
+	int status;
+	pid_t pid;
+	char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+
+	if (stack == MAP_FAILED)
+		return -errno;
+	job->ret = -ECANCELED;
+	job->parent = getpid();
+	pid = clone(run_job, stack + STACK_SIZE, CLONE_VM | CLONE_FILES | CLONE_VFORK, job);
+	if (pid < 0)
+		job->ret = -errno;
+	while (pid > 0 && waitpid(pid, &status, __WALL) < 0 && errno == EINTR)
+		;
+	munmap(stack, STACK_SIZE);
+	return job->ret;
+}
+
+/* The folders of a path, as the dumped program saw them. */
+static int make_folders(const char *name)
+{
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
+
+	for (const char *slash = strchr(name + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		memcpy(path, name, slash - name);
+		path[slash - name] = 0;
+		if (mkdir(path, 0700) && errno != EEXIST)
+			return -errno;
+	}
+	return 0;
+}
+
+/* A relative name may go up: cwd lies as deep as it can go. */
+static int go_down(const char *name)
+{
+	for (const char *s = name; s; s = strstr(s + 1, ".."))
+		if ((mkdir("w", 0700) && errno != EEXIST) || syscall(SYS_chdir, "w"))
+			return -errno;
+	return 0;
+}
+
+static int enter(int at, const char *folder)
+{
+	_cleanup_close_ int dir = openat(at, folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	return dir < 0 || syscall(SYS_fchdir, dir) || chroot(".") ? -errno : 0;
+}
+
+static int bind_one(const struct chroot_helper_bind *b)
+{
+	char name[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
+	struct sockaddr_un a;
+	socklen_t len = unix_address(&a, b->name, b->len);
+	int err = enter(b->at, b->folder);
+
+	memcpy(name, b->name, b->len);
+	name[b->len] = 0;
+	if (!err && name[0] != '/')
+		err = go_down(name);
+	if (!err)
+		err = make_folders(name);
+	if (err)
+		return err;
+	if (bind(b->fd, (struct sockaddr *)&a, len))
+		return -errno;
+	return rename(name, "/" SOCK_FILE) ? -errno : 0;
+}
+
+static int bind_job(const struct job *job)
+{
+	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int err = root < 0 ? -errno : 0;
+
+	for (size_t i = 0; i < job->n_binds && !err; i++) {
+		job->binds[i].err = bind_one(&job->binds[i]);
+		err = enter(root, ".");
+	}
+	return err;
+}
+
+int chroot_helper_bind(struct chroot_helper_bind *binds, size_t n)
+{
+	struct job job = { .fn = bind_job, .binds = binds, .n_binds = n };
+
+	for (size_t i = 0; i < n; i++)
+		binds[i].err = -ECANCELED;
+	return n ? run_aside(&job) : 0;
+}
+
+static int connect_job(const struct job *job)
+{
+	struct sockaddr_un a;
+	socklen_t len = unix_address(&a, job->name, job->len);
+
+	if (syscall(SYS_fchdir, job->dir))
+		return -errno;
+	return connect(job->fd, (struct sockaddr *)&a, len) ? -errno : 0;
+}
+
+/* By way of /proc, or with the folder as cwd where the name is too long for that. */
+int chroot_helper_connect(int fd, int dir, const char *name, size_t len)
+{
+	struct job job = { .fn = connect_job, .dir = dir, .fd = fd, .name = name, .len = len };
+	char path[200];
+	size_t n = (size_t)snprintf(path, sizeof(path), "/proc/self/fd/%d/%.*s", dir, (int)len, name);
+	struct sockaddr_un a;
+
+	if (n >= sizeof(a.sun_path))
+		return run_aside(&job);
+	return connect(fd, (struct sockaddr *)&a, unix_address(&a, path, n)) ? -errno : 0;
+}
+
+/* A mount needs a mount namespace that is ours: in a user namespace the caller's may not be. */
+static int mount_job(const struct job *job)
+{
+	_cleanup_close_ int fs = -1;
+	int mnt;
+
+	if (job->own_mounts && unshare(CLONE_NEWNS))
+		return -errno;
+	fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
+	if (fs < 0 || syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "mode", "0755", 0) ||
+	    syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
+		return -errno;
+	mnt = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
+	return mnt < 0 ? -errno : mnt;
+}
+
+int chroot_helper_tmpfs(void)
+{
+	struct job job = { .fn = mount_job };
+	int mnt = run_aside(&job);
+
+	job.own_mounts = true;
+	return mnt == -EPERM ? run_aside(&job) : mnt;
+}

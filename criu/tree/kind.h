@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The rows: what a kind of resource tells the core about itself. A kind is one file, both directions, one constant row,
+ * and one line in kinds.h.
+ */
+#ifndef CRIU_TREE_KIND_H
+#define CRIU_TREE_KIND_H
+
+#include <sys/stat.h>
+
+#include "tree/dump.h"
+#include "tree/restore.h"
+#include "tree/task_part.h"
+#include "fdinfo.pb-c.h"
+
+/* ---- descriptors ---- */
+
+/* One descriptor of a task at dump, as the core found it. Everything is read once and handed round. */
+struct fd_info {
+	struct task *task;
+	int number;       /* in the task; -1 for a file that is no descriptor (exe, cwd, root, a mapping, in flight) */
+	const char *what; /* where number is -1, for messages: "its executable" */
+	int fd;           /* our duplicate: the same open file description (O_PATH of the same file where `by_path`) */
+	bool by_path;     /* executable, mapping, directory: no description of the task's is at hand */
+	const char *path; /* ... and the link in /proc that leads to it; NULL where `by_path` is not set */
+	uint32_t id;      /* of the description, in files.img */
+	struct stat st;
+	const char *link; /* text of /proc/PID/fd/N */
+	const char *info; /* text of /proc/PID/fdinfo/N, "" where number is -1 */
+	uint32_t flags;   /* O_*, without O_CLOEXEC */
+	uint64_t pos;
+	int mnt_id;
+	FownEntry *fown;
+};
+
+/* What dump() may return beside 0 and a negative errno. */
+#define DUMP_REFUSED 1 /* after log_refusal() */
+#define DUMP_LATER   2 /* the row keeps the message and writes it itself, in collected(): files_write_entry() */
+
+struct fd_kind {
+	const char *name; /* what --verbose, errors and `check` call it */
+	FdTypes type;
+	unsigned field; /* of the message in file_entry */
+	const ProtobufCMessageDescriptor *pb;
+	/* Is it mine? First match in the order of kinds.h wins. */
+	bool (*match)(const struct fd_info *info);
+	/*
+	 * Fills msg (initialised, of type pb; the core has set id, flags, pos, fown where the message has such fields).
+	 * 0, DUMP_REFUSED, DUMP_LATER, or a negative errno (logged).
+	 */
+	int (*dump)(struct dump *d, const struct fd_info *info, void *msg);
+	/*
+	 * Dump: all descriptors of all tasks are known (files_at()), no page is written yet: the place to find partners
+	 * and to refuse what only now can be told. Or NULL.
+	 */
+	int (*all_collected)(struct dump *d);
+	/*
+	 * Restore, before anything is started: whether open() will find what it needs. 0, or a negative errno (not
+	 * logged) with *why in the arena ("/tmp/x does not exist"); the core says who wants it. NULL: nothing can be
+	 * missing.
+	 */
+	int (*check)(struct restore *r, const void *msg, const char **why);
+	/*
+	 * Restore: the name under which --inherit-fd can hand it in ("pipe:[823441]", a path), written into buf;
+	 * *marked: the dump was told that it would be. NULL: it cannot be.
+	 */
+	void (*resource)(struct restore *r, const void *msg, char *buf, size_t size, bool *marked);
+	/* Restore: whether a descriptor of ours can take its place. NULL: match() tells. */
+	bool (*takes)(struct restore *r, const void *msg, const struct fd_info *ours);
+	/* Restore: the row looks for what is handed in by itself (inherited_fd()), and checks it. */
+	bool takes_itself;
+	/*
+	 * Restore: all processes exist, with agents in them, none has its descriptors: for what is made before anything
+	 * is opened (sockets that refer to each other). files_set() hands in what it made. Or NULL.
+	 */
+	int (*prepare)(struct restore *r);
+	/* Its message -> a descriptor of ours, or a negative errno (logged). */
+	int (*open)(struct restore *r, const void *msg);
+	/*
+	 * After all tasks have their descriptors, with ours: what needs others (files_borrow()). Kind by kind, in the
+	 * order of kinds.h. NULL where nothing does.
+	 */
+	int (*post_open)(struct restore *r, const void *msg, int fd);
+	bool (*has_post_open)(const void *msg); /* whether there is anything to do for this one. NULL: always */
+	/*
+	 * Reads images of its own before anything is checked or opened; says with files_hold() which files it wants
+	 * beside those in descriptor tables. Dump: writes them at the end. NULL where there are none.
+	 */
+	int (*read_images)(struct restore *r);
+	int (*write_images)(struct dump *d);
+	/* Restore: every file has been handed out, or the restore fails: gives back what the row has kept open. */
+	void (*release)(struct restore *r);
+};
+
+/* The tables, in the order of kinds.h; NULL-terminated. */
+extern const struct fd_kind *const fd_kinds[];
+extern const struct task_part *const task_parts[];
+
+/* The row for a type in an image, or NULL. */
+const struct fd_kind *fd_kind_of(FdTypes type);
+
+#endif

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Which kernel objects tasks share: numbers in task_kobj_ids_entry, equal where an object is shared. */
+#ifndef CRIU_TREE_KOBJ_IDS_H
+#define CRIU_TREE_KOBJ_IDS_H
+
+#include "tree/dump.h"
+
+/*
+ * Fills t->ids of all live tasks (memory, descriptors, fs, signal actions by kcmp; namespaces by their inodes) and
+ * writes ids-<vpid>.img. The tool's own objects are number 1 of each kind. A task in other namespaces than the tool's
+ * is refused by name. 0 or a negative errno (logged); refusals are only counted.
+ */
+int kobj_ids_dump(struct dump *d);
+
+#endif

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The guardian's process. It shares the tool's descriptors, so it never closes one. */
+#include <linux/sched.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "undo/guardian.h"
+#include "lib/log.h"
+#include "undo/undo.h"
+
+struct guardian {
+	struct undo_log *log;
+	pthread_mutex_t lock; /* the tool's threads among themselves */
+	pid_t pid;
+	int pidfd;       /* of the guardian */
+	int tool;        /* pidfd of the tool, for the guardian */
+	pid_t thread;    /* the tool's thread that traces tasks */
+	bool block_chld; /* guardian_start() blocked it */
+};
+
+static int open_pidfd(pid_t pid)
+{
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* A stop of the tool that is none of our business: it goes on as if nobody watched. */
+static void go_on(pid_t thread, int status)
+{
+	int sig = WSTOPSIG(status), event = status >> 16;
+
+	if (event == PTRACE_EVENT_STOP && (sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU))
+		ptrace(PTRACE_LISTEN, thread, 0, 0);
+	else
+		ptrace(PTRACE_CONT, thread, 0, event ? 0 : sig);
+}
+
+/*
+ * Tasks that a dead tool has traced run on at once; one that finds its socket in repair meanwhile fails. So the tool is
+ * stopped where its end begins, when it still has them, until that is taken back (while_stopped). Where that cannot be
+ * (somebody else traces the tool, ptrace_scope) its end is seen a moment later.
+ */
+static void wait_for_end(struct guardian *g)
+{
+	struct pollfd p = { .fd = g->tool, .events = POLLIN };
+	pid_t pid = 0;
+	int status = 0;
+	bool traces = ptrace(PTRACE_SEIZE, g->thread, 0, PTRACE_O_TRACEEXIT) == 0;
+
+	undo_log_watch(g->log);
+	if (traces) {
+		while ((pid = waitpid(g->thread, &status, __WALL)) == g->thread || (pid < 0 && errno == EINTR)) {
+			if (pid < 0)
+				continue;
+			if (!WIFSTOPPED(status) || status >> 16 == PTRACE_EVENT_EXIT)
+				break;
+			go_on(g->thread, status);
+		}
+		if (pid == g->thread && WIFSTOPPED(status))
+			undo_log_run(g->log, true);
+		ptrace(PTRACE_DETACH, g->thread, 0, 0);
+	}
+	while (poll(&p, 1, -1) <= 0)
+		;
+}
+
+/* Opened before the fork: there is no moment in which the tool could die unseen. */
+static _Noreturn void watch(struct guardian *g)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	prctl(PR_SET_NAME, "criu-guardian");
+	setsid();
+	/* lint: allow: its own process; it is not to keep the tool's directory busy */
+	if (chdir("/"))
+		log_warn("the guardian stays in the tool's directory");
+	wait_for_end(g);
+	undo_log_run(g->log, false);
+	_exit(0);
+}
+
+/*
+ * fork() with the descriptors shared and without an exit signal, so that waits of the tool for any child do not see it
+ * (clone(2)).
+ */
+static int fork_watcher(struct guardian *g)
+{
+	struct clone_args args = { .flags = CLONE_FILES };
+	sigset_t all, old;
+	long pid;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &old);
+	pid = syscall(SYS_clone3, &args, sizeof(args));
+	if (pid == 0)
+		watch(g);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	if (pid < 0)
+		return log_errno(-errno, "starting the guardian");
+	g->pid = (pid_t)pid;
+	return 0;
+}
+
+/* Whoever is traced stops for every signal, ignored ones too; that of its tracees would come again and again. */
+static bool block_chld(int how)
+{
+	sigset_t chld, old;
+
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	pthread_sigmask(how, &chld, &old);
+	return !sigismember(&old, SIGCHLD);
+}
+
+static void free_guardian(struct guardian *g)
+{
+	if (g->block_chld)
+		block_chld(SIG_UNBLOCK);
+	if (g->pidfd >= 0)
+		close(g->pidfd);
+	if (g->tool >= 0)
+		close(g->tool);
+	if (g->log)
+		undo_log_free(g->log);
+	pthread_mutex_destroy(&g->lock);
+	free(g);
+}
+
+static int start(struct guardian *g)
+{
+	int err;
+
+	g->log = undo_log_new();
+	if (!g->log)
+		return log_errno(-errno, "memory for the undo log");
+	g->tool = open_pidfd(getpid());
+	if (g->tool < 0)
+		return log_errno(g->tool, "opening the tool's own pidfd");
+	g->thread = gettid();
+	g->block_chld = block_chld(SIG_BLOCK);
+	err = fork_watcher(g);
+	if (err)
+		return err;
+	g->pidfd = open_pidfd(g->pid);
+	return g->pidfd < 0 ? log_errno(g->pidfd, "opening the guardian's pidfd") : 0;
+}
+
+int guardian_start(struct guardian **gp)
+{
+	struct guardian *g = calloc(1, sizeof(*g));
+	int err;
+
+	if (!g)
+		return log_errno(-ENOMEM, "starting the guardian");
+	g->pidfd = g->tool = -1;
+	pthread_mutex_init(&g->lock, NULL);
+	err = start(g);
+	if (err) {
+		if (g->pid)
+			guardian_stop(g, false);
+		else
+			free_guardian(g);
+		return err;
+	}
+	*gp = g;
+	return 0;
+}
+
+int guardian_check(const struct guardian *g)
+{
+	struct pollfd p = { .fd = g->pidfd, .events = POLLIN };
+
+	if (poll(&p, 1, 0) > 0)
+		return log_errno(-ESRCH, "the guardian (pid %d) was killed; nothing is changed without it", g->pid);
+	return 0;
+}
+
+/* A busy machine may let it wait before it begins. */
+static int wait_until_watched(const struct guardian *g)
+{
+	const struct timespec pause = { .tv_nsec = 50000 };
+	int err = guardian_check(g);
+
+	while (!err && !undo_log_is_watched(g->log)) {
+		nanosleep(&pause, NULL);
+		err = guardian_check(g);
+	}
+	return err;
+}
+
+int guardian_note(struct guardian *g, const struct undo *u)
+{
+	int err = u->while_stopped ? wait_until_watched(g) : guardian_check(g), number;
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&g->lock);
+	number = undo_log_add(g->log, u);
+	pthread_mutex_unlock(&g->lock);
+	return number < 0 ? log_errno(number, "the undo log is full") : number;
+}
+
+void guardian_drop(struct guardian *g, int number)
+{
+	pthread_mutex_lock(&g->lock);
+	undo_log_forget(g->log, number);
+	pthread_mutex_unlock(&g->lock);
+}
+
+void guardian_commit(struct guardian *g)
+{
+	undo_log_commit(g->log);
+}
+
+void guardian_stop(struct guardian *g, bool rollback)
+{
+	if (rollback)
+		undo_log_run(g->log, false);
+	undo_log_end(g->log);
+	kill(g->pid, SIGKILL); /* it is ours until it is waited for: nobody else's pid */
+	while (waitpid(g->pid, NULL, __WALL) < 0 && errno == EINTR)
+		;
+	free_guardian(g);
+}

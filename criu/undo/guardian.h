@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The guardian: a process forked before the first change, which shares the tool's descriptors (CLONE_FILES), watches it
+ * by pidfd, and holds an undo log in shared memory. If the tool dies before the commit it rolls back; after it,
+ * forward.
+ *
+ * Nothing reversible is done before its undo entry stands: guardian_note() first, then the change, then, when the
+ * change has been taken back or made for good, guardian_drop().
+ */
+#ifndef CRIU_UNDO_GUARDIAN_H
+#define CRIU_UNDO_GUARDIAN_H
+
+#include "common.h"
+
+struct guardian;
+
+enum undo_type {
+	UNDO_NONE,
+	UNDO_UNLINK,      /* path: remove the file (unlinkat of an absolute path) */
+	UNDO_CGROUP_THAW, /* path: the freezer's file; text: what to write */
+	UNDO_CALL,        /* call: a function of the tool's, with this entry (the guardian has the same text) */
+	UNDO_KILL,        /* pid (and its start time): a half-made task of a restore */
+	UNDO_IMAGES,  /* fd: an image directory; path: a name in it to remove, the integrity file and partial images */
+	FORWARD_CALL, /* as UNDO_CALL, after the commit */
+	FORWARD_KILL, /* pid and start time: after the commit, a task that must not run on */
+};
+
+struct undo;
+typedef int (*undo_fn)(const struct undo *u);
+
+struct undo {
+	enum undo_type type;
+	bool while_stopped; /* before the tasks of a dead tool run on; not for what traces them. UNDO_CALL, FORWARD_CALL
+	                     */
+	undo_fn call; /* 0 or a negative errno; -ESRCH, -ENOENT: what it would undo is gone. Nothing may wait in it */
+	int fd;       /* stays open in the tool until the entry is dropped: the guardian shares the table */
+	pid_t pid;
+	uint64_t start_time; /* of pid, field 22 of /proc/PID/stat: a reused pid is left alone */
+	uint64_t addr, size;
+	const char *path, *text; /* copied into the log */
+	const void *data;        /* copied too: bytes that a call needs */
+	size_t data_len;
+};
+
+/*
+ * Forks the guardian. It ignores terminal signals, has a session of its own, closes nothing, and ends when told, or
+ * after its work when the tool dies. It traces the calling thread, which has to be the one that traces the tasks:
+ * should that be killed, its tasks stay stopped until what is to be taken back meanwhile is. SIGCHLD is blocked
+ * meanwhile. Called before any thread exists. The tool must never wait for it with waitpid(-1).
+ */
+int guardian_start(struct guardian **gp);
+
+/* Enters an undo; returns its number (>= 0) or -ENOSPC (logged) when the log is full. Newest entries are undone first.
+ */
+int guardian_note(struct guardian *g, const struct undo *u);
+
+/* The change was taken back, or is for good: forget the entry. */
+void guardian_drop(struct guardian *g, int number);
+
+/* From here on the guardian rolls forward: undo entries are void, FORWARD_ entries are carried out. One atomic store.
+ */
+void guardian_commit(struct guardian *g);
+
+/* Whether it still watches: 0, or -ESRCH (logged) when somebody killed it. guardian_note() asks the same. */
+int guardian_check(const struct guardian *g);
+
+/* Ends the guardian: entries still noted are undone by the caller first (in the tool itself) when rollback is set. */
+void guardian_stop(struct guardian *g, bool rollback);
+
+#endif
