@@ -11,11 +11,3 @@ TASK_PARTS(DECLARE_PART)
 
 const struct fd_kind *const fd_kinds[] = { FD_KINDS(ROW) NULL };
 const struct task_part *const task_parts[] = { TASK_PARTS(ROW) NULL };
-
-const struct fd_kind *fd_kind_of(FdTypes type)
-{
-	for (const struct fd_kind *const *k = fd_kinds; *k; k++)
-		if ((*k)->type == type)
-			return *k;
-	return NULL;
-}

@@ -31,7 +31,7 @@
 	X(mm_part)                                                                                                     \
 	X(attrs_part)                                                                                                  \
 	X(policy_part)                                                                                                 \
-	X(locks_part) /* nothing closes a descriptor of a task after it, which would drop its POSIX locks */           \
+	X(lock_part) /* nothing closes a descriptor of a task after it, which would drop its POSIX locks */            \
 	X(sched_part)                                                                                                  \
 	X(rlimit_part) /* after descriptors and mappings are in place, which may lie above the limits */               \
 	X(sigaction_part)                                                                                              \

@@ -47,6 +47,9 @@ struct agent {
 struct agent *agent_new(struct arena *arena, const struct thread *th, void *local, raddr_t at, size_t size,
                         raddr_t death, unsigned on_death);
 
+/* Whose agent that is, for messages. */
+const char *agent_name(const struct agent *a);
+
 /* Waits until the agent stands in its loop. 0; -ESRCH (logged) if its task died or stopped with a fault. */
 int agent_wait(struct agent *a);
 

@@ -9,7 +9,7 @@
 #define WINDOW  (256UL << 10)
 #define OVERLAP 32UL
 
-int task_read(pid_t pid, raddr_t at, void *buf, size_t len)
+int agent_read_task(pid_t pid, raddr_t at, void *buf, size_t len)
 {
 	struct iovec local = { buf, len }, remote = { (void *)(uintptr_t)at, len };
 	ssize_t n = process_vm_readv(pid, &local, 1, &remote, 1, 0);
@@ -17,7 +17,7 @@ int task_read(pid_t pid, raddr_t at, void *buf, size_t len)
 	return n < 0 ? -errno : (size_t)n < len ? -EFAULT : 0;
 }
 
-int task_write(pid_t pid, raddr_t at, const void *buf, size_t len)
+int agent_write_task(pid_t pid, raddr_t at, const void *buf, size_t len)
 {
 	struct iovec local = { (void *)(uintptr_t)buf, len }, remote = { (void *)(uintptr_t)at, len };
 	ssize_t n = process_vm_writev(pid, &local, 1, &remote, 1, 0);
@@ -39,7 +39,7 @@ static raddr_t search(pid_t pid, raddr_t start, uint64_t len, ssize_t (*find)(co
 
 	for (uint64_t off = 0; buf && off < len; off += WINDOW - OVERLAP) {
 		size_t n = MIN(WINDOW, len - off);
-		ssize_t at = task_read(pid, start + off, buf, n) ? -ENOENT : find(buf, n);
+		ssize_t at = agent_read_task(pid, start + off, buf, n) ? -ENOENT : find(buf, n);
 
 		if (at >= 0)
 			return start + off + (uint64_t)at;

@@ -12,7 +12,7 @@ raddr_t code_find_syscall(pid_t pid, raddr_t start, uint64_t len);
 raddr_t code_find_sigreturn(pid_t pid, raddr_t start, uint64_t len);
 
 /* Reads and writes a task's memory: 0, or a negative errno (-EFAULT when only a part of it was there). Not logged. */
-int task_read(pid_t pid, raddr_t at, void *buf, size_t len);
-int task_write(pid_t pid, raddr_t at, const void *buf, size_t len);
+int agent_read_task(pid_t pid, raddr_t at, void *buf, size_t len);
+int agent_write_task(pid_t pid, raddr_t at, const void *buf, size_t len);
 
 #endif

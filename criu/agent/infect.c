@@ -67,11 +67,11 @@ static int put_frame(struct dump *d, struct task *t, struct entered *e)
 	e->below_len = len;
 	e->below_at = at;
 	e->note_at = at + frame_len;
-	err = task_read(t->pid, at, e->below, len);
+	err = agent_read_task(t->pid, at, e->below, len);
 	if (err)
 		return log_errno(err, "%s: reading the end of its stack", task_name(t));
 	arch_sigframe_make(regs, t->threads[0].dump->sigmask, at, e->layout.sigreturn, e->frame);
-	err = task_write(t->pid, at, e->frame, len);
+	err = agent_write_task(t->pid, at, e->frame, len);
 	if (err)
 		return log_errno(err, "%s: writing a frame to the end of its stack", task_name(t));
 	e->in.stack = at;
@@ -80,7 +80,7 @@ static int put_frame(struct dump *d, struct task *t, struct entered *e)
 
 static int take_frame(struct task *t, struct entered *e)
 {
-	int err = e->below_len ? task_write(t->pid, e->below_at, e->below, e->below_len) : 0;
+	int err = e->below_len ? agent_write_task(t->pid, e->below_at, e->below, e->below_len) : 0;
 
 	e->below_len = 0;
 	return err ? log_errno(err, "%s: putting the end of its stack back", task_name(t)) : 0;
@@ -93,14 +93,14 @@ static int take_frame(struct task *t, struct entered *e)
 static int inject_limit(struct task *t, struct entered *e, const struct rlimit *new)
 {
 	int64_t ret = 0;
-	int err = new ? task_write(t->pid, e->note_at, new, sizeof(*new)) : 0;
+	int err = new ? agent_write_task(t->pid, e->note_at, new, sizeof(*new)) : 0;
 
 	if (!err)
 		err = inject_syscall(&e->in, e->scratch, SYS_prlimit64,
 		                     (const uint64_t[6]) { 0, RLIMIT_AS, new ? e->note_at : 0, new ? 0 : e->note_at },
 		                     &ret);
 	if (!err && !ret && !new)
-		err = task_read(t->pid, e->note_at, &e->space_limit, sizeof(e->space_limit));
+		err = agent_read_task(t->pid, e->note_at, &e->space_limit, sizeof(e->space_limit));
 	return err ?: (int)ret;
 }
 
@@ -226,7 +226,7 @@ static int start_thread(struct dump *d, struct thread *th, struct entered *e)
 		err = ptrace_set_sigmask(th->tid, ALL_SIGNALS);
 	if (!err)
 		err = ptrace_cont(th->tid, 0);
-	return err ? log_errno(err, "%s: entering the agent", thread_name(th)) : 0;
+	return err ? log_errno(err, "%s: entering the agent", task_thread_name(th)) : 0;
 }
 
 static int trace_options(struct dump *d, struct task *t)
@@ -309,7 +309,7 @@ int agent_infect_thread(struct dump *d, struct thread *th)
 static int stop_thread(struct thread *th, struct entered *e)
 {
 	struct agent *a = th->dump->agent;
-	int err = interrupt_and_wait(th->tid, thread_name(th), &e->in.stop_came);
+	int err = inject_stop_thread(th->tid, task_thread_name(th), &e->in.stop_came);
 
 	e->in.stop_came |= a->stop_came;
 	return err;
@@ -335,7 +335,7 @@ static int put_back(struct thread *th)
 
 	if (!err)
 		err = arch_regs_set_general(th->tid, th->dump->regs);
-	return err ? log_errno(err, "%s: putting its registers back", thread_name(th)) : 0;
+	return err ? log_errno(err, "%s: putting its registers back", task_thread_name(th)) : 0;
 }
 
 int agent_cure(struct dump *d, struct task *t)
@@ -395,7 +395,7 @@ static int seize_threads(struct dump *d, struct task *t)
 		th->dump = arena_new_of(d->arena, struct dump_thread);
 		err = ptrace_seize(th->tid, PTRACE_O_TRACESYSGOOD);
 		if (!err)
-			err = interrupt_and_wait(th->tid, "the guardian's victim", &stop_came);
+			err = inject_stop_thread(th->tid, "the guardian's victim", &stop_came);
 		th->dump->regs = err ? NULL : arch_regs_get(d->arena, th->tid);
 		if (!err)
 			err = ptrace_get_sigmask(th->tid, &th->dump->sigmask);

@@ -40,7 +40,7 @@ static int wait_for(pid_t tid, const char *who, enum wanted wanted, bool *stop_c
 	}
 }
 
-int interrupt_and_wait(pid_t tid, const char *who, bool *stop_came)
+int inject_stop_thread(pid_t tid, const char *who, bool *stop_came)
 {
 	int err = ptrace_interrupt(tid);
 

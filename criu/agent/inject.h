@@ -24,6 +24,6 @@ struct inject {
 int inject_syscall(struct inject *in, struct thread_regs *scratch, long nr, const uint64_t arg[6], int64_t *ret);
 
 /* Interrupts a running thread and waits for PTRACE_EVENT_STOP; other stops on the way are continued. Logs. */
-int interrupt_and_wait(pid_t tid, const char *who, bool *stop_came);
+int inject_stop_thread(pid_t tid, const char *who, bool *stop_came);
 
 #endif

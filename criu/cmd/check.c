@@ -18,7 +18,7 @@ struct missing {
 
 static void check_one(enum feature feature, struct missing *missing)
 {
-	const struct feature_row *row = &feature_rows[feature];
+	const struct feature_row *row = &probe_features[feature];
 	int err = probe_try(feature);
 
 	if (!err) {
@@ -57,7 +57,7 @@ static int check_named(const struct options *o)
 static void list_features(void)
 {
 	for (int i = 0; i < FEATURE_COUNT; i++)
-		log_msg("%s", feature_rows[i].name);
+		log_msg("%s", probe_features[i].name);
 }
 
 static bool wanted(const struct options *o, enum feature_class class)
@@ -77,7 +77,7 @@ int cmd_check(const struct options *o, struct stages *stages)
 	if (o->n_features)
 		return check_named(o);
 	for (int i = 0; i < FEATURE_COUNT; i++)
-		if (wanted(o, feature_rows[i].class))
+		if (wanted(o, probe_features[i].class))
 			check_one((enum feature)i, &missing);
 	if (missing.n[FEATURE_REQUIRED]) {
 		log_msg("Does not look good.");

@@ -21,6 +21,7 @@
 #include "lib/log.h"
 #include "proc/proc.h"
 #include "tree/deadlock_watch.h"
+#include "tree/inventory.h"
 #include "tree/tree_image.h"
 #include "mm/mm.h"
 #include "sock/tcp/tcp.h"
@@ -39,14 +40,14 @@ static int read_registers(struct dump *d, struct thread *th)
 	int err = proc_read_status(th->task->dump->proc_fd, th->tid, d->arena, status);
 
 	if (err)
-		return log_errno(err, "%s: reading its status", thread_name(th));
+		return log_errno(err, "%s: reading its status", task_thread_name(th));
 	th->dump->status = status;
 
 	th->dump->regs = arch_regs_get(d->arena, th->tid);
 	if (!th->dump->regs)
 		return -ESRCH;
 	err = ptrace_get_sigmask(th->tid, &th->dump->sigmask);
-	return err ? log_errno(err, "%s: reading its signal mask", thread_name(th)) : 0;
+	return err ? log_errno(err, "%s: reading its signal mask", task_thread_name(th)) : 0;
 }
 
 static bool wants(const struct task_part *p, const struct thread *th)
@@ -197,15 +198,15 @@ static int dump_inside(struct dump *d, struct task *t)
 
 static int freeze(struct dump *d)
 {
-	uint64_t start = now_us();
+	uint64_t start = clock_now_us();
 	size_t threads = 0;
 	int err = freeze_tree(d->opts, d->guardian, d->arena, d->opts->tree, &d->tree);
 
 	for (size_t i = 0; i < d->tree.n_tasks; i++)
 		threads += d->tree.tasks[i]->n_threads;
 	log_info("frozen: %zu tasks, %zu threads", d->tree.n_tasks, threads);
-	d->stats->freezing_time = now_us() - start;
-	d->stats->frozen_time = now_us();
+	d->stats->freezing_time = clock_now_us() - start;
+	d->stats->frozen_time = clock_now_us();
 	for (size_t i = 0; !err && i < d->tree.n_tasks; i++) {
 		d->tree.tasks[i]->dump = arena_new_of(d->arena, struct dump_task);
 		err = open_task(d, d->tree.tasks[i]);
@@ -373,7 +374,7 @@ static int commit(struct dump *d, struct stages *stages)
 	if (!kill_them)
 		tcp_unlock_dump(d, true);
 	files_dump_release(d);
-	d->stats->frozen_time = now_us() - d->stats->frozen_time;
+	d->stats->frozen_time = clock_now_us() - d->stats->frozen_time;
 	return thaw_tree(&d->tree, kill_them ? THAW_KILL : d->opts->leave_stopped ? THAW_STOP : THAW_RUN);
 }
 
@@ -431,7 +432,7 @@ static int check_target(const struct options *o)
 
 int cmd_dump(const struct options *o, struct stages *stages)
 {
-	struct stats stats = { .started = now_us() };
+	struct stats stats = { .started = clock_now_us() };
 	struct dump d = { .opts = o, .arena = arena_new(), .stats = &stats };
 	int err = d.arena ? check_target(o) : -ENOMEM;
 

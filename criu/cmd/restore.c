@@ -11,7 +11,7 @@
 #include "restore/build.h"
 #include "cmd/cmd.h"
 #include "restore/pids.h"
-#include "options/external.h"
+#include "options/inherited.h"
 #include "files/files.h"
 #include "options/stages.h"
 #include "tree/kind.h"
@@ -44,7 +44,7 @@ static void hang_restore_parts(struct restore *r)
 
 static int check_thread(struct restore *r, const struct thread *th)
 {
-	int err = arch_regs_check_core(th->core, thread_name(th));
+	int err = arch_regs_check_core(th->core, task_thread_name(th));
 
 	for (const struct task_part *const *p = task_parts; *p; p++) {
 		if ((*p)->check && (th == th->task->threads || (*p)->per_thread)) {
@@ -127,13 +127,13 @@ static int check(struct restore *r)
 static int build_all(struct build *b, struct stages *stages)
 {
 	struct restore *r = b->r;
-	uint64_t start = now_us();
+	uint64_t start = clock_now_us();
 	int err = build_open(r, b);
 
 	fault_point("area made");
 	if (!err)
 		err = build_processes(b);
-	r->stats->forking_time = now_us() - start;
+	r->stats->forking_time = clock_now_us() - start;
 	log_info("%zu processes made, with their memory", b->plan->n_nodes);
 	fault_point("processes built");
 	if (!err)
@@ -229,7 +229,7 @@ static int after_restore(const struct options *o, const struct stages *stages, p
 
 int cmd_restore(const struct options *o, struct stages *stages)
 {
-	struct stats stats = { .started = now_us() };
+	struct stats stats = { .started = clock_now_us() };
 	struct restore r = { .opts = o, .arena = arena_new(), .stats = &stats };
 	sigset_t all, before;
 	pid_t root = 0;
@@ -247,7 +247,7 @@ int cmd_restore(const struct options *o, struct stages *stages)
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (!err) {
 		root = r.tree.tasks[0]->pid;
-		stats.restore_time = now_us() - stats.started;
+		stats.restore_time = clock_now_us() - stats.started;
 		err = stats_finish(o, &stats, CMD_RESTORE);
 	}
 	if (!err)

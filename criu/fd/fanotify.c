@@ -156,7 +156,7 @@ static bool asks_us(const struct options *o, const FanotifyMarkEntry *e)
 /* Whether the path still leads to that mount: another may lie over it. */
 static bool is_reachable(const struct mount_at *m)
 {
-	return mount_id_of(AT_FDCWD, m->path) == m->id;
+	return mountinfo_mount_id(AT_FDCWD, m->path) == m->id;
 }
 
 static void find_mount(struct dump *d, const struct waiting *w, const struct fhandles *h, FanotifyMarkEntry *e)
@@ -190,7 +190,7 @@ static int fanotify_collected(struct dump *d)
 	int err = watched_find(d, &s->inodes);
 
 	if (!err && s->first)
-		err = fhandles_init(&mounts, d->arena);
+		err = fhandle_init(&mounts, d->arena);
 	for (struct waiting *w = s->first; w && !err; w = w->next) {
 		for (size_t i = 0; i < w->m->n_mark; i++) {
 			FanotifyMarkEntry *e = w->m->mark[i];
@@ -219,7 +219,7 @@ static struct fhandles *handles_of(struct restore *r)
 
 	if (!*h) {
 		*h = arena_new_of(r->arena, struct fhandles);
-		if (fhandles_init(*h, r->arena))
+		if (fhandle_init(*h, r->arena))
 			return NULL;
 	}
 	return *h;
@@ -273,7 +273,7 @@ static int fanotify_check(struct restore *r, const void *msg, const char **why)
 		}
 	}
 	if (h)
-		fhandles_close(h);
+		fhandle_close(h);
 	return err;
 }
 
@@ -334,7 +334,7 @@ static int fanotify_late(struct restore *r, const void *msg, int fd)
 	for (size_t i = 0; i < m->n_mark && !err; i++)
 		err = add_mark(r, h, fd, m->mark[i]);
 	if (h)
-		fhandles_close(h);
+		fhandle_close(h);
 	return err;
 }
 

@@ -124,7 +124,7 @@ static struct fhandles *handles_of(struct restore *r)
 
 	if (!*h) {
 		*h = arena_new_of(r->arena, struct fhandles);
-		if (fhandles_init(*h, r->arena))
+		if (fhandle_init(*h, r->arena))
 			return NULL;
 	}
 	return *h;
@@ -146,7 +146,7 @@ static int inotify_check(struct restore *r, const void *msg, const char **why)
 		err = watched_check(r, h, e->s_dev, e->f_handle, e->has_file_id ? e->file_id : 0, why);
 	}
 	if (h)
-		fhandles_close(h);
+		fhandle_close(h);
 	return err;
 }
 
@@ -202,7 +202,7 @@ static int inotify_late(struct restore *r, const void *msg, int fd)
 	for (size_t i = 0; i < m->n_wd && !err; i++)
 		err = add_watch(r, h, fd, sorted[i]);
 	if (h)
-		fhandles_close(h);
+		fhandle_close(h);
 	return err;
 }
 

@@ -74,7 +74,7 @@ static int pidfd_dump(struct dump *d, const struct fd_info *info, void *msg)
 	PidfdEntry *m = msg;
 	int32_t pid, nspid;
 
-	if (parse_fdinfo_pidfd(info->info, &pid, &nspid))
+	if (fdinfo_parse_pidfd(info->info, &pid, &nspid))
 		return log_errno(-EBADMSG, "%s: no Pid and NSpid in the fdinfo of a pidfd", fd_name(info));
 	m->flags = info->flags & ~(uint32_t)O_ACCMODE;
 	m->ino = (uint32_t)info->st.st_ino;

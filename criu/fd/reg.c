@@ -79,7 +79,7 @@ static int reg_dump(struct dump *d, const struct fd_info *info, void *msg)
 	pathfile_note_key(info, m);
 	if (pathfile_external(d, info, m))
 		return 0;
-	if (proc_path_parse(info->link, &p))
+	if (procfile_parse_path(info->link, &p))
 		return procfile_dump(d, info, &p, m);
 	if (is_memory_device(info->st.st_mode, info->st.st_rdev, KMSG_MINOR))
 		dump_log_position(info, m);

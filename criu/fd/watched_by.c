@@ -27,7 +27,7 @@ static bool has_it(struct arena *a, pid_t pid, dev_t dev, uint64_t ino, struct w
 	int *numbers;
 	size_t n = 0;
 
-	if (proc < 0 || read_fd_numbers(proc, a, &numbers, &n))
+	if (proc < 0 || proc_read_fd_numbers(proc, a, &numbers, &n))
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		char path[32];

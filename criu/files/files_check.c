@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Before a restore starts anything: is every file there? What is not is named with everybody who wants it. */
 #include "files/file_store.h"
+#include "format.h"
 #include "lib/log.h"
 
 /* vma_entry.status: private and shared mappings of files, whose shmid is the file's id. */
-#define VMA_OF_FILE (1u << 6 | 1u << 7)
 
 /* Asks the row once for each file. */
 static const char *problem_of(struct restore *r, struct file_desc *fd)
@@ -53,7 +53,7 @@ static int check_task(struct restore *r, const struct task *t)
 	if (mm)
 		err = check_path(r, t, mm->exe_file_id, "its executable", 0);
 	for (size_t i = 0; mm && !err && i < mm->n_vmas; i++)
-		if (mm->vmas[i]->status & VMA_OF_FILE)
+		if (mm->vmas[i]->status & (VMA_FILE_PRIVATE | VMA_FILE_SHARED))
 			err = check_path(r, t, mm->vmas[i]->shmid, "its mapping", mm->vmas[i]->start);
 	if (!err && t->fs)
 		err = check_path(r, t, t->fs->cwd_id, "its working directory", 0);

@@ -221,10 +221,10 @@ static int read_texts(struct dump *d, struct fd_info *info, int proc_fd, int num
 
 	snprintf(path, sizeof(path), "fdinfo/%d", number);
 	if (!info->info)
-		info->info = read_text(proc_fd, path, d->arena, text);
+		info->info = proc_read_text(proc_fd, path, d->arena, text);
 	if (!info->info)
 		return log_errno(-errno, "%s: reading its fdinfo", fd_name(info));
-	if (parse_fdinfo(info->info, &fi))
+	if (fdinfo_parse(info->info, &fi))
 		return log_errno(-EINVAL, "%s: no position or flags in its fdinfo", fd_name(info));
 	info->flags = fi.flags;
 	info->pos = fi.pos;
@@ -420,7 +420,7 @@ int files_dump_task(struct dump *d, struct task *t)
 	int *numbers = NULL, err;
 	size_t n = 0;
 
-	err = read_fd_numbers(t->dump->proc_fd, d->arena, &numbers, &n);
+	err = proc_read_fd_numbers(t->dump->proc_fd, d->arena, &numbers, &n);
 	if (err)
 		return log_errno(err, "%s: listing its descriptors", task_name(t));
 	err = image_create(d->dir, IMG_FDINFO, t->ids->files_id, &img);

@@ -29,7 +29,7 @@ static int add_file(struct restore *r, const FileEntry *fe)
 	fd->id = fe->id;
 	fd->type = fe->type;
 	fd->fd = fd->given = -1;
-	fd->kind = fd_kind_of(fe->type);
+	fd->kind = kind_by_fd_type(fe->type);
 	fd->msg = fd->kind ? message_of(fe, fd->kind) : NULL;
 	if (fd->kind && !fd->msg)
 		return log_errno(-EINVAL, "files.img: file %u is said to be a %s, but has no such entry", fe->id,

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "options/external.h"
+#include "options/inherited.h"
 #include "lib/fd_flags.h"
 #include "files/long_path.h"
 #include "files/file_store.h"
@@ -12,6 +12,7 @@
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "lib/message.h"
+#include "proc/fdinfo.h"
 #include "regfile.pb-c.h"
 
 #define KEY_SIZE 48
@@ -39,12 +40,12 @@ static bool same_resource(const char *a, const char *b)
 /* "/tmp/x (deleted)", as /proc shows it, is /tmp/x in the images. */
 static bool same_deleted(const char *resource, const char *name)
 {
-	size_t end = strlen(DELETED), n;
+	size_t end = strlen(PROC_DELETED), n;
 
 	resource += *resource == '/';
 	name += *name == '/';
 	n = strlen(resource);
-	return n > end && !strcmp(resource + n - end, DELETED) && strlen(name) == n - end &&
+	return n > end && !strcmp(resource + n - end, PROC_DELETED) && strlen(name) == n - end &&
 	       !strncmp(resource, name, n - end);
 }
 
@@ -192,7 +193,7 @@ static void add_root(struct restore *r, struct all_given *all, uint32_t id)
 	const struct fd_kind *kind = NULL;
 	const RegFileEntry *m = files_message(r, id, &kind);
 
-	if (!m || kind != fd_kind_of(FD_TYPES__REG) || !strcmp(m->name, "/"))
+	if (!m || kind != kind_by_fd_type(FD_TYPES__REG) || !strcmp(m->name, "/"))
 		return;
 	for (size_t i = 0; i < all->n_roots; i++)
 		if (!strcmp(all->roots[i], m->name))

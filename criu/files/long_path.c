@@ -152,7 +152,7 @@ static const char *look_around(struct dump *d, const struct fd_info *info)
 	char link[32];
 	size_t n = 0;
 
-	if (path || read_fd_numbers(info->task->dump->proc_fd, d->arena, &numbers, &n))
+	if (path || proc_read_fd_numbers(info->task->dump->proc_fd, d->arena, &numbers, &n))
 		return path;
 	for (size_t i = 0; i < n && !path; i++) {
 		snprintf(link, sizeof(link), "fd/%d", numbers[i]);
@@ -164,7 +164,7 @@ static const char *look_around(struct dump *d, const struct fd_info *info)
 static const char *mount_of(struct dump *d, int fd)
 {
 	struct mount_at *mounts = NULL;
-	int id = mount_id_of(fd, "");
+	int id = mountinfo_mount_id(fd, "");
 	size_t n = 0;
 
 	if (mountinfo_read(d->arena, &mounts, &n))
@@ -184,5 +184,5 @@ const char *long_path_link(struct dump *d, const struct fd_info *info)
 		path = dir ? climb(d->arena, info->fd) : look_around(d, info);
 	return path
 	           ?: arena_printf(d->arena, "%s/a path that is too long to be shown%s", mount_of(d, info->fd),
-	                           dir || !info->st.st_nlink ? DELETED : "");
+	                           dir || !info->st.st_nlink ? PROC_DELETED : "");
 }

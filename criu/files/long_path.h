@@ -10,9 +10,6 @@
 
 #include "tree/kind.h"
 
-/* What /proc puts behind the name of a file that has lost it (and what a file may really be called). */
-#define DELETED " (deleted)"
-
 /* As open(2) and fstatat(2) of an absolute path of any length: a descriptor or 0, or a negative errno (not logged). */
 int long_path_open(const char *path, int flags);
 int long_path_stat(const char *path, int flags, struct stat *st);

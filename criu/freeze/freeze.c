@@ -265,7 +265,7 @@ static int all_rounds(struct freezer *f)
 
 		while (!err && open) {
 			err = round_once(f, &open);
-			if (!err && open && freezer_now_ms() >= f->deadline)
+			if (!err && open && clock_now_ms() >= f->deadline)
 				return log_errno(-ETIMEDOUT,
 				                 "the tree makes new tasks faster than they are stopped, for %u s "
 				                 "(--timeout); try --freeze-cgroup",
@@ -286,7 +286,7 @@ static int seize_frozen(struct freezer *f, struct frozen *z)
 	f->frozen = true;
 	err = round_once(f, &open);
 	f->frozen = false;
-	return err ?: cgroup_thaw(z, f->deadline);
+	return err ?: freeze_cgroup_thaw(z, f->deadline);
 }
 
 static int check_root(pid_t root)
@@ -404,12 +404,12 @@ int freeze_tree(const struct options *o, struct guardian *g, struct arena *a, pi
 	int err = check_root(root);
 
 	*tree = (struct tree) { 0 };
-	f.deadline = freezer_now_ms() + f.timeout * 1000LL;
+	f.deadline = clock_now_ms() + f.timeout * 1000LL;
 	seize_watch(&f);
 	if (!err)
 		err = add_proc(&f, root, NULL);
 	if (!err && o->freeze_cgroup)
-		err = cgroup_freeze(o->freeze_cgroup, g, a, f.deadline, &tree->frozen);
+		err = freeze_cgroup_start(o->freeze_cgroup, g, a, f.deadline, &tree->frozen);
 	if (!err && tree->frozen)
 		err = seize_frozen(&f, tree->frozen);
 	if (!err)
@@ -417,9 +417,9 @@ int freeze_tree(const struct options *o, struct guardian *g, struct arena *a, pi
 	if (!err)
 		err = make_tree(&f, tree);
 	if (err) {
-		cgroup_restore(tree->frozen, false);
+		freeze_cgroup_restore(tree->frozen, false);
 		seize_release(&f);
-		cgroup_settle(tree->frozen, false);
+		freeze_cgroup_settle(tree->frozen, false);
 		*tree = (struct tree) { 0 };
 	}
 	seize_unwatch(&f);

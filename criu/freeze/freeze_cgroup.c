@@ -63,7 +63,7 @@ static void wait_change(const struct frozen *z, int fd, unsigned round, int64_t 
 {
 	struct pollfd p = { .fd = fd, .events = POLLPRI };
 	struct timespec pause = { .tv_nsec = (50L << MIN(round, 7U)) * 1000 };
-	int64_t left = deadline - freezer_now_ms();
+	int64_t left = deadline - clock_now_ms();
 
 	if (z->v2)
 		poll(&p, 1, (int)MAX(left, 0));
@@ -84,7 +84,7 @@ static int wait_state(const struct frozen *z, enum state state, int64_t deadline
 			return now;
 		if (now == (int)state)
 			return 0;
-		if (freezer_now_ms() >= deadline)
+		if (clock_now_ms() >= deadline)
 			break;
 		/* v1 looks at each task once, and one may have come out of a stop just then: it is told again. */
 		err = round && now == CHANGING && state == FROZEN ? write_state(z, state) : 0;
@@ -165,7 +165,8 @@ static void end(struct frozen *z)
 	z->undo = z->dir = -1;
 }
 
-int cgroup_freeze(const char *path, struct guardian *g, struct arena *a, int64_t deadline, struct frozen **frozenp)
+int freeze_cgroup_start(const char *path, struct guardian *g, struct arena *a, int64_t deadline,
+                        struct frozen **frozenp)
 {
 	struct frozen *z = arena_new_of(a, struct frozen);
 	int err;
@@ -184,7 +185,7 @@ int cgroup_freeze(const char *path, struct guardian *g, struct arena *a, int64_t
 	return err ?: wait_state(z, FROZEN, deadline);
 }
 
-int cgroup_thaw(struct frozen *z, int64_t deadline)
+int freeze_cgroup_thaw(struct frozen *z, int64_t deadline)
 {
 	int err = write_state(z, THAWED);
 
@@ -195,7 +196,7 @@ int cgroup_thaw(struct frozen *z, int64_t deadline)
 	return err;
 }
 
-void cgroup_restore(struct frozen *z, bool dead)
+void freeze_cgroup_restore(struct frozen *z, bool dead)
 {
 	if (!z || z->dir < 0)
 		return;
@@ -205,11 +206,11 @@ void cgroup_restore(struct frozen *z, bool dead)
 		write_state(z, FROZEN);
 }
 
-void cgroup_settle(struct frozen *z, bool dead)
+void freeze_cgroup_settle(struct frozen *z, bool dead)
 {
 	if (!z || z->dir < 0)
 		return;
 	if (z->was_frozen && !dead)
-		wait_state(z, FROZEN, freezer_now_ms() + SETTLE_MS);
+		wait_state(z, FROZEN, clock_now_ms() + SETTLE_MS);
 	end(z);
 }

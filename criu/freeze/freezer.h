@@ -3,6 +3,7 @@
 #ifndef CRIU_FREEZE_FREEZER_H
 #define CRIU_FREEZE_FREEZER_H
 
+#include "lib/clock.h"
 #include "freeze/freeze.h"
 #include "freeze/seize_call.h"
 #include "lib/arena_hash.h"
@@ -55,8 +56,6 @@ struct freezer {
 	struct seize_watch watch;
 };
 
-int64_t freezer_now_ms(void);
-
 /* ---- seize.c ---- */
 
 /*
@@ -91,16 +90,17 @@ struct frozen {
 };
 
 /* Freezes the cgroup (v1's freezer or v2). Undo entry first. Refuses one that holds the tool. Logs its errors. */
-int cgroup_freeze(const char *path, struct guardian *g, struct arena *a, int64_t deadline, struct frozen **frozenp);
+int freeze_cgroup_start(const char *path, struct guardian *g, struct arena *a, int64_t deadline,
+                        struct frozen **frozenp);
 
 /* Thaws it, to let tasks come to their stops; where it was frozen before us, cgroup_refreeze() is still to come. */
-int cgroup_thaw(struct frozen *frozen, int64_t deadline);
+int freeze_cgroup_thaw(struct frozen *frozen, int64_t deadline);
 
 /*
- * Puts the state of before back, before the tasks are let go, so that none of them runs; cgroup_settle() sees to it
- * that they are in it when they have been. `dead`: nothing lives in it any more. NULL is fine.
+ * Puts the state of before back, before the tasks are let go, so that none of them runs; freeze_cgroup_settle() sees to
+ * it that they are in it when they have been. `dead`: nothing lives in it any more. NULL is fine.
  */
-void cgroup_restore(struct frozen *frozen, bool dead);
-void cgroup_settle(struct frozen *frozen, bool dead);
+void freeze_cgroup_restore(struct frozen *frozen, bool dead);
+void freeze_cgroup_settle(struct frozen *frozen, bool dead);
 
 #endif

@@ -23,14 +23,6 @@
 
 #define PF_KTHREAD  0x00200000 /* include/linux/sched.h of the kernel, since 2.6.27 */
 
-int64_t freezer_now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /*
  * Why SEIZE was not permitted. 0: it has exited meanwhile, or is ours already. -EAGAIN: no reason is seen, which is an
  * error when it is final.
@@ -124,10 +116,10 @@ static int take_stop(struct seized *s, int status, bool *stopped)
 /* Waits for a stop at most timeout_ms, passing other stops over. -ESRCH when it has exited; not logged. */
 static int wait_stop(struct seized *s, int timeout_ms)
 {
-	int64_t deadline = freezer_now_ms() + timeout_ms;
+	int64_t deadline = clock_now_ms() + timeout_ms;
 
 	for (;;) {
-		int64_t left = deadline - freezer_now_ms();
+		int64_t left = deadline - clock_now_ms();
 		bool stopped;
 		int status, err = ptrace_wait(s->tid, (int)MAX(left, 0), &status);
 
@@ -339,7 +331,7 @@ static int urge(struct seized *s)
 	int err = ptrace_interrupt(s->tid);
 
 	s->urged = true;
-	reap_dead(s->proc);
+	seize_reap_dead(s->proc);
 	return err == -ESRCH ? 0 : err;
 }
 
@@ -357,7 +349,7 @@ static void gone(struct freezer *f, struct seized *s)
 /* 1: not yet. */
 static int wait_one(struct freezer *f, struct seized *s)
 {
-	int64_t left = f->deadline - freezer_now_ms();
+	int64_t left = f->deadline - clock_now_ms();
 	int err = wait_stop(s, (int)MIN(MAX(left, 0), SLICE_MS));
 
 	if (!err)
@@ -391,7 +383,7 @@ int seize_wait(struct freezer *f)
 				s->next_pending = left;
 				left = s;
 			}
-			if (left && freezer_now_ms() >= f->deadline)
+			if (left && clock_now_ms() >= f->deadline)
 				break;
 		}
 		/* Those that were not looked at are still in f->pending. */
@@ -400,7 +392,7 @@ int seize_wait(struct freezer *f)
 			s->next_pending = f->pending;
 			f->pending = s;
 		}
-		if (f->pending && freezer_now_ms() >= f->deadline)
+		if (f->pending && clock_now_ms() >= f->deadline)
 			return give_up(f);
 	}
 	return 0;

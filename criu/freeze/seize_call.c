@@ -27,7 +27,7 @@ static bool is_dead(pid_t tid)
 	       (info.si_code == CLD_EXITED || info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED);
 }
 
-void reap_dead(const struct proc *p)
+void seize_reap_dead(const struct proc *p)
 {
 	for (size_t i = 0; i < p->n_threads; i++) {
 		const struct seized *s = p->threads[i];
@@ -55,8 +55,8 @@ static void tick(int sig, siginfo_t *info, void *context)
 
 	if (!f || !f->watch.seizing || f->watch.ticks++ == 0)
 		return;
-	reap_dead(f->watch.seizing);
-	if (freezer_now_ms() >= f->deadline) {
+	seize_reap_dead(f->watch.seizing);
+	if (clock_now_ms() >= f->deadline) {
 		set_blocked(SIG_UNBLOCK, NULL); /* it is, in its handler, and a jump out leaves it so */
 		siglongjmp(f->watch.jump, 1);
 	}

@@ -33,6 +33,6 @@ void seize_unwatch(struct freezer *f);
 int seize_call(struct freezer *f, const struct proc *p, pid_t tid);
 
 /* Waits for threads that have exited, but the leader; their states stay. Fit for a signal's handler. */
-void reap_dead(const struct proc *p);
+void seize_reap_dead(const struct proc *p);
 
 #endif

@@ -23,7 +23,7 @@ static int detach(struct task *t)
 		int one = ptrace_let_go(t->threads[i].tid, i == 0);
 
 		if (one && !err)
-			err = log_errno(one, "%s: letting it go", thread_name(&t->threads[i]));
+			err = log_errno(one, "%s: letting it go", task_thread_name(&t->threads[i]));
 	}
 	return err;
 }
@@ -45,7 +45,7 @@ static int wait_dead(const struct task *t)
 			err = ptrace_wait(t->threads[i].tid, DEATH_MS, &status);
 		} while (!err);
 		if (err == -ETIMEDOUT)
-			return log_errno(err, "%s: it was killed but does not end", thread_name(&t->threads[i]));
+			return log_errno(err, "%s: it was killed but does not end", task_thread_name(&t->threads[i]));
 	}
 	return 0;
 }
@@ -103,14 +103,14 @@ int thaw_tree(struct tree *tree, enum thaw how)
 
 	if (how == THAW_KILL)
 		err = kill_all(tree);
-	cgroup_restore(tree->frozen, how == THAW_KILL);
+	freeze_cgroup_restore(tree->frozen, how == THAW_KILL);
 	if (how == THAW_STOP)
 		err = stop_all(tree);
 	if (how != THAW_KILL) {
 		one = detach_all(tree);
 		err = err ?: one;
 	}
-	cgroup_settle(tree->frozen, how == THAW_KILL);
+	freeze_cgroup_settle(tree->frozen, how == THAW_KILL);
 	tree->frozen = NULL;
 	return err;
 }

@@ -12,6 +12,7 @@
 #include "image/image_check.h"
 #include "image/image_file.h"
 #include "image/image_messages.h"
+#include "lib/io.h"
 #include "lib/log.h"
 
 #define MAGIC_COMMON  0x54564319U
@@ -112,7 +113,7 @@ static int fail(struct image *img, int err)
 
 static int write_through(struct image *img, const void *data, size_t len)
 {
-	int err = write_all(img->fd, data, len);
+	int err = io_write_all(img->fd, data, len);
 
 	if (err)
 		return fail(img, log_errno(err, "%s: writing", img->name));

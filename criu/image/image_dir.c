@@ -54,7 +54,7 @@ int image_dir_create(const char *path, struct image_dir **dirp)
 	if (faccessat(dir->fd, ".", W_OK | X_OK, AT_EACCESS) < 0)
 		return log_errno(-errno, "%s: writing into the image directory", path);
 	dir->writing = true;
-	dir->sums = sums_new();
+	dir->sums = integrity_new();
 	if (!dir->sums)
 		return log_errno(-ENOMEM, "%s", path);
 	*dirp = move_ptr(dir);
@@ -74,7 +74,7 @@ static int check_files(struct image_dir *dir)
 
 	for (struct sum *sum = dir->sums->all; sum; sum = sum->hh.next) {
 		char why[128];
-		int err = sums_check(sum, dir->fd, why, sizeof(why));
+		int err = integrity_check(sum, dir->fd, why, sizeof(why));
 
 		if (!err)
 			continue;
@@ -99,7 +99,7 @@ int image_dir_open(const char *path, bool allow_edited, struct image_dir **dirp)
 	if (err)
 		return err;
 	dir->allow_edited = allow_edited;
-	err = sums_read(dir->fd, IMAGE_SUMS, &dir->sums, why, sizeof(why));
+	err = integrity_read(dir->fd, IMAGE_SUMS, &dir->sums, why, sizeof(why));
 	if (err == -ENOENT) {
 		log_info("%s has no %s: not checked as a whole", path, IMAGE_SUMS);
 	} else if (err && allow_edited) {
@@ -151,7 +151,7 @@ static int create_new(struct image_dir *dir, const char *name)
 
 static int create_locked(struct image_dir *dir, const char *name, struct sum **sump)
 {
-	struct sum *sum = sums_find(dir->sums, name);
+	struct sum *sum = integrity_find(dir->sums, name);
 	int err, fd;
 
 	if (sum && sum->state == SUM_OPEN && !sum->size_only)
@@ -159,7 +159,7 @@ static int create_locked(struct image_dir *dir, const char *name, struct sum **s
 	err = forget_older(dir);
 	if (err)
 		return err;
-	sum = sums_add(dir->sums, name);
+	sum = integrity_add(dir->sums, name);
 	if (!sum)
 		return log_errno(-ENOMEM, "%s/%s", dir->path, name);
 	sum->state = SUM_FAILED;
@@ -195,7 +195,7 @@ int image_dir_open_file(struct image_dir *dir, const char *name)
 		return errno == ENOENT ? -ENOENT : log_errno(-errno, "%s/%s: opening", dir->path, name);
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return log_errno(-EBADMSG, "%s/%s is no regular file", dir->path, name);
-	if (!dir->writing && dir->sealed && !sums_find(dir->sums, name)) {
+	if (!dir->writing && dir->sealed && !integrity_find(dir->sums, name)) {
 		log_warn("%s/%s is not in %s%s", dir->path, name, IMAGE_SUMS,
 		         dir->allow_edited ? "" : ": left over from another checkpoint, not used");
 		if (!dir->allow_edited)
@@ -242,7 +242,7 @@ static int seal_locked(struct image_dir *dir)
 	if (!err)
 		err = tell_created(dir, IMAGE_SUMS);
 	if (!err)
-		err = sums_write(dir->sums, dir->fd, SUMS_TEMP, IMAGE_SUMS);
+		err = integrity_write(dir->sums, dir->fd, SUMS_TEMP, IMAGE_SUMS);
 	return err;
 }
 
@@ -285,7 +285,7 @@ void image_dir_close(struct image_dir *dir)
 		return;
 	if (dir->fd >= 0)
 		close(dir->fd);
-	sums_free(dir->sums);
+	integrity_free(dir->sums);
 	pthread_mutex_destroy(&dir->lock);
 	free(dir->path);
 	free(dir);

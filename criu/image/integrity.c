@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
+#include "lib/io.h"
 #include "lib/log.h"
 
 #define FIRST_LINE "checkpoint-sums 1\n"
@@ -32,12 +33,12 @@ static int PRINTF(4, 5) because(int err, char *why, size_t why_size, const char 
 	return err;
 }
 
-struct sums *sums_new(void)
+struct sums *integrity_new(void)
 {
 	return calloc(1, sizeof(struct sums));
 }
 
-void sums_free(struct sums *sums)
+void integrity_free(struct sums *sums)
 {
 	struct sum *sum, *next;
 
@@ -54,10 +55,10 @@ void sums_free(struct sums *sums)
 
 static void cleanup_sums(struct sums **sums)
 {
-	sums_free(*sums);
+	integrity_free(*sums);
 }
 
-struct sum *sums_find(const struct sums *sums, const char *name)
+struct sum *integrity_find(const struct sums *sums, const char *name)
 {
 	struct sum *sum;
 
@@ -65,9 +66,9 @@ struct sum *sums_find(const struct sums *sums, const char *name)
 	return sum;
 }
 
-struct sum *sums_add(struct sums *sums, const char *name)
+struct sum *integrity_add(struct sums *sums, const char *name)
 {
-	struct sum *sum = sums_find(sums, name);
+	struct sum *sum = integrity_find(sums, name);
 
 	if (!sum) {
 		sum = calloc(1, sizeof(*sum));
@@ -87,29 +88,12 @@ struct sum *sums_add(struct sums *sums, const char *name)
 	return sum;
 }
 
-int write_all(int fd, const void *data, size_t len)
-{
-	const char *at = data;
-
-	while (len) {
-		ssize_t n = write(fd, at, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EIO;
-		at += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 static int end_line(char *line, size_t size, unsigned count, const char *text, size_t len)
 {
 	return snprintf(line, size, "end %u %08lx\n", count, crc32_z(0, (const unsigned char *)text, len));
 }
 
-int sums_write(const struct sums *sums, int dirfd, const char *temp, const char *name)
+int integrity_write(const struct sums *sums, int dirfd, const char *temp, const char *name)
 {
 	_cleanup_close_ int fd = openat(dirfd, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	_cleanup_free_ char *text = NULL;
@@ -137,7 +121,7 @@ int sums_write(const struct sums *sums, int dirfd, const char *temp, const char 
 	end_line(line, sizeof(line), HASH_COUNT(sums->all), text, len);
 	if (fputs(line, f) < 0 || fflush(f))
 		return log_errno(-ENOMEM, "%s", name);
-	err = write_all(fd, text, len);
+	err = io_write_all(fd, text, len);
 	if (err)
 		return log_errno(err, "%s: writing", temp);
 	if (renameat(dirfd, temp, dirfd, name) < 0)
@@ -186,9 +170,9 @@ static bool parse_line(struct sums *sums, char *line)
 
 	if (!crc || strtok_r(NULL, " ", &save) || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
 		return false;
-	if (sums_find(sums, name))
+	if (integrity_find(sums, name))
 		return false;
-	sum = sums_add(sums, name);
+	sum = integrity_add(sums, name);
 	if (!sum)
 		return false;
 	errno = 0;
@@ -224,9 +208,9 @@ static char *find_end(char *text, size_t len)
 	return strcmp(end, line) ? NULL : end;
 }
 
-int sums_read(int dirfd, const char *name, struct sums **sumsp, char *why, size_t why_size)
+int integrity_read(int dirfd, const char *name, struct sums **sumsp, char *why, size_t why_size)
 {
-	__attribute__((cleanup(cleanup_sums))) struct sums *sums = sums_new();
+	__attribute__((cleanup(cleanup_sums))) struct sums *sums = integrity_new();
 	_cleanup_free_ char *text = NULL;
 	char *end, *at;
 	size_t len = 0;
@@ -277,7 +261,7 @@ static int sum_file(int fd, uint32_t *crc, uint64_t *size)
 	return 0;
 }
 
-int sums_check(const struct sum *sum, int dirfd, char *why, size_t why_size)
+int integrity_check(const struct sum *sum, int dirfd, char *why, size_t why_size)
 {
 	_cleanup_close_ int fd = openat(dirfd, sum->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	uint64_t size;

@@ -26,28 +26,25 @@ struct sums {
 };
 
 /* An empty table; NULL without memory. Freeing NULL is fine. */
-struct sums *sums_new(void);
-void sums_free(struct sums *sums);
+struct sums *integrity_new(void);
+void integrity_free(struct sums *sums);
 
 /* The entry of that name, or NULL. */
-struct sum *sums_find(const struct sums *sums, const char *name);
+struct sum *integrity_find(const struct sums *sums, const char *name);
 
 /* A new entry, SUM_OPEN; one of that name that was there is reset. NULL without memory. */
-struct sum *sums_add(struct sums *sums, const char *name);
+struct sum *integrity_add(struct sums *sums, const char *name);
 
 /* Writes the file as `temp` and renames it to `name`, both in dirfd. Every entry is SUM_DONE. Logs its errors. */
-int sums_write(const struct sums *sums, int dirfd, const char *temp, const char *name);
+int integrity_write(const struct sums *sums, int dirfd, const char *temp, const char *name);
 
 /*
  * Reads it. 0: *sumsp is set; -ENOENT, -EBADMSG (cut short or changed) or what reading gave, not logged, with the
  * reason in why.
  */
-int sums_read(int dirfd, const char *name, struct sums **sumsp, char *why, size_t why_size);
+int integrity_read(int dirfd, const char *name, struct sums **sumsp, char *why, size_t why_size);
 
 /* Compares a file with its entry: 0, or a negative errno (-EBADMSG where it differs), not logged, the reason in why. */
-int sums_check(const struct sum *sum, int dirfd, char *why, size_t why_size);
-
-/* Writes all of data at the descriptor's position. 0 or a negative errno, not logged. */
-int write_all(int fd, const void *data, size_t len);
+int integrity_check(const struct sum *sum, int dirfd, char *why, size_t why_size);
 
 #endif

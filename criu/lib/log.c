@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "lib/io.h"
 #include "lib/log.h"
 
 /* The state: the only global of the tool that functions write. Descriptors are -1 where standard error stands in. */
@@ -149,32 +150,18 @@ static void blank_controls(char *text)
 			*text = '?';
 }
 
-static void write_all(int fd, const char *buf, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, buf, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return; /* nowhere to complain */
-		buf += n;
-		len -= (size_t)n;
-	}
-}
-
 static void write_line(enum log_level level, const char *line, size_t len)
 {
 	if (level == LOG_MSG) {
-		write_all(STDOUT_FILENO, line, len);
+		io_write_all(STDOUT_FILENO, line, len);
 		return;
 	}
 	if (task_fd >= 0)
-		write_all(task_fd, line, len);
+		io_write_all(task_fd, line, len);
 	else
-		write_all(state.fd >= 0 ? state.fd : STDERR_FILENO, line, len);
+		io_write_all(state.fd >= 0 ? state.fd : STDERR_FILENO, line, len);
 	if (level == LOG_ERROR && (state.copy_errors || (task_fd >= 0 && state.fd < 0)))
-		write_all(STDERR_FILENO, line, len);
+		io_write_all(STDERR_FILENO, line, len);
 }
 
 static void keep_first(int err, const char *text)

@@ -18,11 +18,11 @@
 #include "memfd.pb-c.h"
 #include "mm/shmem_restore.h"
 #include "mm/vma.h"
+#include "proc/fdinfo.h"
 #include "uapi/memfd_bits.h"
 
-#define PREFIX  "/memfd:"
-#define DELETED " (deleted)"
-#define ALL_X   (S_IXUSR | S_IXGRP | S_IXOTH)
+#define PREFIX "/memfd:"
+#define ALL_X  (S_IXUSR | S_IXGRP | S_IXOTH)
 
 extern const struct fd_kind memfd_kind;
 
@@ -81,10 +81,10 @@ static int get_seals(const struct fd_info *info, uint32_t *seals)
 
 static char *name_of(struct arena *a, const char *link)
 {
-	size_t len = strlen(link + strlen(PREFIX)), end = strlen(DELETED);
+	size_t len = strlen(link + strlen(PREFIX)), end = strlen(PROC_DELETED);
 	char *name = arena_memdup(a, link + strlen(PREFIX), len + 1);
 
-	if (len >= end && !strcmp(name + len - end, DELETED))
+	if (len >= end && !strcmp(name + len - end, PROC_DELETED))
 		name[len - end] = 0;
 	return name;
 }

@@ -14,8 +14,6 @@
 #include "mm/vdso.h"
 #include "pagemap.pb-c.h"
 
-enum { PE_PARENT = 1, PE_LAZY = 2, PE_PRESENT = 4 };
-
 struct mm_restore *mm_of(struct restore *r)
 {
 	if (!r->mm)

@@ -6,7 +6,7 @@
 #include "tree/restore.h"
 #include "lib/arena_hash.h"
 #include "mm.pb-c.h"
-#include "mm/vma_status.h"
+#include "format.h"
 
 /* Pages that follow one another, in memory and in the pages file. */
 struct page_run {

@@ -9,8 +9,7 @@
 #include "pagemap.pb-c.h"
 
 /* Streams that are open at once: each may have three descriptors, and their lists are in memory. */
-#define WINDOW     64
-#define PE_PRESENT 4
+#define WINDOW 64
 
 struct pages_dump {
 	struct dump *d;
@@ -162,7 +161,7 @@ static void count(struct pages_dump *pd, const struct page_stream *s)
 /* Copies the pages of the streams that have been found, and forgets them. */
 static int flush_streams(struct pages_dump *pd, int err)
 {
-	uint64_t start = now_us();
+	uint64_t start = clock_now_us();
 
 	for (size_t i = 0; i < pd->n; i++)
 		pd->refused |= pd->streams[i].refused;
@@ -179,7 +178,7 @@ static int flush_streams(struct pages_dump *pd, int err)
 		stream_free(s);
 	}
 	pd->n = 0;
-	pd->d->stats->memwrite_time += now_us() - start;
+	pd->d->stats->memwrite_time += clock_now_us() - start;
 	return err;
 }
 
@@ -217,7 +216,7 @@ static int dump_tasks(struct pages_dump *pd)
 int mm_dump_pages(struct dump *d)
 {
 	_cleanup_free_ struct pages_dump *pd = calloc(1, sizeof(*pd));
-	uint64_t start = now_us();
+	uint64_t start = clock_now_us();
 	int err;
 
 	if (!pd)
@@ -228,6 +227,6 @@ int mm_dump_pages(struct dump *d)
 	if (!err)
 		err = dump_objects(pd);
 	err = flush_streams(pd, err);
-	d->stats->memdump_time = now_us() - start;
+	d->stats->memdump_time = clock_now_us() - start;
 	return !err && pd->refused ? -ENOTSUP : err;
 }

@@ -309,7 +309,7 @@ static int look(const struct task *t, raddr_t at, const struct vdso_block *own)
 {
 	_cleanup_free_ uint8_t *now = malloc(own->vdso_size);
 	raddr_t code = at + (own->vdso - own->start);
-	int err = now ? task_read(t->pid, code, now, own->vdso_size) : -ENOMEM;
+	int err = now ? agent_read_task(t->pid, code, now, own->vdso_size) : -ENOMEM;
 
 	if (!err && memcmp(now, own_code(own), own->vdso_size))
 		err = -EEXIST;
@@ -343,7 +343,7 @@ int vdso_fill(struct restore *r, struct task *t, const struct task_mm *m)
 	const struct vdso_block *own = mm_of(r)->own_vdso;
 	int n = vdso_redirect(m->old_vdso, m->vdso_code_size, own_code(own), own->vdso_size,
 	                      m->new_vdso + (own->vdso - own->start));
-	int err = n < 0 ? n : task_write(t->pid, m->vdso_code, m->old_vdso, m->vdso_code_size);
+	int err = n < 0 ? n : agent_write_task(t->pid, m->vdso_code, m->old_vdso, m->vdso_code_size);
 
 	return err ? log_errno(err, "%s: redirecting its vdso", task_name(t)) : 0;
 }

@@ -7,7 +7,7 @@
 #include "proc/proc_maps.h"
 #include "lib/arena_hash.h"
 #include "mm.pb-c.h"
-#include "mm/vma_status.h"
+#include "format.h"
 
 /* Whose pages of a mapping go into the task's own pages file. */
 enum vma_pages {

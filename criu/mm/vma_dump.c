@@ -208,7 +208,7 @@ static void fill_flags(const struct proc_map *m, VmaEntry *e)
 	e->flags |= (m->flags & VMF_gd ? MAP_GROWSDOWN : 0) | (m->flags & VMF_nr ? MAP_NORESERVE : 0) |
 	            (m->flags & VMF_lo ? MAP_LOCKED : 0);
 	e->has_locked = m->flags & VMF_lo;
-	e->locked = m->flags & VMF_lf ? 2 : 1;
+	e->locked = m->flags & VMF_lf ? VMA_LOCKED_ON_FAULT : VMA_LOCKED_ALL;
 	/* What can be written counts anyway, and shared memory does with its object. */
 	e->has_accounted = m->flags & VMF_ac && !m->shared && !(m->prot & PROT_WRITE);
 	e->accounted = e->has_accounted;

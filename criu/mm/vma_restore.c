@@ -20,9 +20,7 @@
 #include "mm/shmem_restore.h"
 #include "mm/vdso.h"
 
-#define LOWEST (64UL << 10) /* vm.mmap_min_addr, as it is set nearly everywhere */
-
-enum { LOCKED_ALL = 1, LOCKED_ON_FAULT = 2 }; /* vma_entry.locked */
+#define LOWEST    (64UL << 10) /* vm.mmap_min_addr, as it is set nearly everywhere */
 
 #define GROUP_MAX 200 /* descriptors that are in the task at a time */
 
@@ -383,7 +381,7 @@ static uint32_t locked(const VmaEntry *v)
 {
 	if (v->has_locked)
 		return v->locked;
-	return v->flags & MAP_LOCKED ? LOCKED_ALL : 0;
+	return v->flags & MAP_LOCKED ? VMA_LOCKED_ALL : 0;
 }
 
 /*
@@ -401,7 +399,7 @@ static int lock_mappings(struct task *t)
 			continue;
 		batch_add(b, SYS_mlock2, v->prot ? AGENT_OP_STOP : 0,
 		          (const uint64_t[6]) { v->start, v->end - v->start,
-		                                locked(v) == LOCKED_ON_FAULT ? MLOCK_ONFAULT : 0 });
+		                                locked(v) == VMA_LOCKED_ON_FAULT ? MLOCK_ONFAULT : 0 });
 	}
 	return batch_run(b);
 }

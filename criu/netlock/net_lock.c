@@ -189,7 +189,7 @@ static int add_all(struct nft_batch *b, const struct net_lock_spec *spec, const 
 	if (!err && spec->kind == NET_LOCK_RESTORE)
 		err = add_chain(b, spec->name, "own", NF_INET_LOCAL_OUT, PRIORITY_OWN);
 	for (int which = 0; !err && which < 2; which++)
-		err = lock_rules_add(b, set_names[which], which, spec);
+		err = net_lock_rules_add(b, set_names[which], which, spec);
 	return err;
 }
 

@@ -71,12 +71,12 @@ static int look(const struct net_tuple *tuples, size_t n, bool remove)
 	return ipt_look("filter", find, &w, remove, "CRIU's network lock");
 }
 
-int criu_rules_there(const struct net_tuple *tuples, size_t n)
+int net_lock_criu_exists(const struct net_tuple *tuples, size_t n)
 {
 	return look(tuples, n, false);
 }
 
-int criu_rules_remove(const struct net_tuple *tuples, size_t n)
+int net_lock_criu_remove(const struct net_tuple *tuples, size_t n)
 {
 	int found = look(tuples, n, true);
 

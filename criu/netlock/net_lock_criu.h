@@ -9,9 +9,9 @@
 #include "netlock/net_lock.h"
 
 /* Whether there is one of these connections: 1, 0, or a negative errno (logged). Without iptables there is none. */
-int criu_rules_there(const struct net_tuple *tuples, size_t n);
+int net_lock_criu_exists(const struct net_tuple *tuples, size_t n);
 
 /* 0, -ENOENT where there are none, or a negative errno (logged). */
-int criu_rules_remove(const struct net_tuple *tuples, size_t n);
+int net_lock_criu_remove(const struct net_tuple *tuples, size_t n);
 
 #endif

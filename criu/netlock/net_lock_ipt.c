@@ -105,7 +105,8 @@ static int take(int which, const char *key, struct marks marks, const struct net
 	return 0;
 }
 
-int ipt_lock_take(const char *name, uint32_t mark, uint32_t behind, const struct net_tuple *tuples, size_t n, int held)
+int net_lock_ipt_take(const char *name, uint32_t mark, uint32_t behind, const struct net_tuple *tuples, size_t n,
+                      int held)
 {
 	char key[KEY_ROOM + 1];
 	int err = key_of(name, key);
@@ -115,7 +116,7 @@ int ipt_lock_take(const char *name, uint32_t mark, uint32_t behind, const struct
 	for (int which = 0; !err && which < 2; which++)
 		err = take(which, key, (struct marks) { mark, behind }, tuples, n, held);
 	if (err)
-		ipt_lock_remove(name);
+		net_lock_ipt_remove(name);
 	return err;
 }
 
@@ -205,14 +206,14 @@ static int look(const char *name, bool remove)
 	return key_of(name, key) ? 0 : ipt_look(NULL, find, key, remove, "the network lock");
 }
 
-int ipt_lock_remove(const char *name)
+int net_lock_ipt_remove(const char *name)
 {
 	int found = look(name, true);
 
 	return found > 0 ? 0 : found ?: -ENOENT;
 }
 
-int ipt_lock_there(const char *name)
+int net_lock_ipt_exists(const char *name)
 {
 	return look(name, false);
 }

@@ -14,10 +14,11 @@
  * have the mark `behind` then. As long as iptables works, it and what it starts have `held` (a descriptor) too. 0 or a
  * negative errno (logged, with what iptables said).
  */
-int ipt_lock_take(const char *name, uint32_t mark, uint32_t behind, const struct net_tuple *tuples, size_t n, int held);
+int net_lock_ipt_take(const char *name, uint32_t mark, uint32_t behind, const struct net_tuple *tuples, size_t n,
+                      int held);
 
 /* As net_lock_remove() and net_lock_there(), for both families. Where iptables is not installed there is none. */
-int ipt_lock_remove(const char *name);
-int ipt_lock_there(const char *name);
+int net_lock_ipt_remove(const char *name);
+int net_lock_ipt_exists(const char *name);
 
 #endif

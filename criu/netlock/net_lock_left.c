@@ -34,7 +34,7 @@ int net_lock_left_find(const InventoryEntry *inventory, vpid_t root, struct net_
 	             : inventory->tool_version        ? NETWORK_LOCK_MARK
 	                                              : CRIU_MARK;
 	name_of(inventory, root, left->name);
-	there = by_iptables ? ipt_lock_there(left->name) : net_lock_there(left->name);
+	there = by_iptables ? net_lock_ipt_exists(left->name) : net_lock_there(left->name);
 	if (there > 0)
 		left->method = by_iptables ? NETWORK_LOCK_IPTABLES : NETWORK_LOCK_NFTABLES;
 	return MIN(there, 0);
@@ -53,7 +53,7 @@ int net_lock_left_find_crius(const InventoryEntry *inventory, const struct net_t
 	if (inventory->tool_version || !inventory->has_network_lock_method ||
 	    inventory->network_lock_method != NETWORK_LOCK_IPTABLES)
 		return 0;
-	there = criu_rules_there(tuples, n);
+	there = net_lock_criu_exists(tuples, n);
 	if (there <= 0)
 		return there;
 	left->method = NETWORK_LOCK_IPTABLES;
@@ -65,6 +65,6 @@ int net_lock_left_find_crius(const InventoryEntry *inventory, const struct net_t
 int net_lock_left_remove(const struct net_lock_left *left)
 {
 	if (left->crius)
-		return criu_rules_remove(left->crius, left->n_crius);
-	return left->method == NETWORK_LOCK_IPTABLES ? ipt_lock_remove(left->name) : net_lock_remove(left->name);
+		return net_lock_criu_remove(left->crius, left->n_crius);
+	return left->method == NETWORK_LOCK_IPTABLES ? net_lock_ipt_remove(left->name) : net_lock_remove(left->name);
 }

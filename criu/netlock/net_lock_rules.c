@@ -157,7 +157,7 @@ static int add_drop(struct nft_batch *b, const char *chain, const char *set, int
 	return send_rule(b, r, whole && verdict(r, NF_DROP));
 }
 
-int lock_rules_add(struct nft_batch *b, const char *set, int which, const struct net_lock_spec *spec)
+int net_lock_rules_add(struct nft_batch *b, const char *set, int which, const struct net_lock_spec *spec)
 {
 	uint32_t mark = spec->before ?: spec->mark;
 	int err = 0;

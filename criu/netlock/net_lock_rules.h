@@ -14,6 +14,6 @@
  * Adds them for one family (which: 0 IPv4, 1 IPv6) and its set, whose id in the transaction is which + 1. spec->before
  * needs the chain "pre" as well. 0 or -ENOMEM.
  */
-int lock_rules_add(struct nft_batch *b, const char *set, int which, const struct net_lock_spec *spec);
+int net_lock_rules_add(struct nft_batch *b, const char *set, int which, const struct net_lock_spec *spec);
 
 #endif

@@ -7,9 +7,9 @@
 #include "lib/log.h"
 #include "options/option_table.h"
 
-const char *command_name(enum command command)
+const char *options_command_name(enum command command)
 {
-	for (const struct command_row *row = command_rows; row->name; row++)
+	for (const struct command_row *row = option_commands; row->name; row++)
 		if (row->command == command && command != CMD_NONE)
 			return row->name;
 	return "no command";
@@ -241,7 +241,7 @@ int option_apply(struct options *o, const struct option_row *row, const char *va
 		return -EOPNOTSUPP;
 	}
 	if (!applies && !*from) {
-		log_errno(0, "--%s does not apply to criu %s", row->name, command_name(o->command));
+		log_errno(0, "--%s does not apply to criu %s", row->name, options_command_name(o->command));
 		return -EINVAL;
 	}
 	if (option_takes_value(row) && (!value || !*value)) {

@@ -66,7 +66,7 @@ static void print_later(void)
 
 	log_msg("%s", "");
 	log_msg("Of CRIU %s, not there yet and refused:", CRIU_LEVEL);
-	for (const struct command_row *row = command_rows; row->name; row++)
+	for (const struct command_row *row = option_commands; row->name; row++)
 		if (row->command == CMD_NONE)
 			snprintf(line + strlen(line), sizeof(line) - strlen(line), " %s", row->name);
 	log_msg("  commands:%s", line);
@@ -97,7 +97,7 @@ void options_print_help(void)
 	log_msg("  criu unlock [-D DIR]");
 	log_msg("%s", "");
 	log_msg("Commands:");
-	for (const struct command_row *row = command_rows; row->name; row++) {
+	for (const struct command_row *row = option_commands; row->name; row++) {
 		char head[64];
 
 		if (row->command == CMD_NONE)

@@ -48,7 +48,7 @@ static const struct option_word validation_words[] = {
 
 static const struct option_word close_word[] = { { "close", 1 }, { NULL, 0 } };
 
-const struct command_row command_rows[] = {
+const struct command_row option_commands[] = {
 	{ "dump", CMD_DUMP, "checkpoint the process tree that -t names" },
 	{ "restore", CMD_RESTORE, "bring a checkpointed process tree back" },
 	{ "check", CMD_CHECK, "say whether this kernel has what is needed" },

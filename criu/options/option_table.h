@@ -58,7 +58,7 @@ struct command_row {
 	const char *help;
 };
 
-extern const struct command_row command_rows[]; /* ends with a row without a name */
+extern const struct command_row option_commands[]; /* ends with a row without a name */
 
 /* The row of a long name (without dashes, len bytes) or of a letter; NULL where there is none. */
 const struct option_row *option_by_name(const char *name, size_t len);

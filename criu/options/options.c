@@ -146,7 +146,7 @@ static int find_command(const struct line *l, struct options *o)
 		log_errno(0, "no command is given; see criu --help");
 		return -EINVAL;
 	}
-	for (const struct command_row *row = command_rows; row->name; row++) {
+	for (const struct command_row *row = option_commands; row->name; row++) {
 		if (strcmp(row->name, l->words[0]))
 			continue;
 		if (row->command == CMD_NONE) {
@@ -187,7 +187,7 @@ static int apply_config_files(struct options *o, const struct line *l)
 static int check_together(struct options *o, struct line *l)
 {
 	if (l->n_words > 1) {
-		log_errno(0, "criu %s: what is %s to be?", command_name(o->command), l->words[1]);
+		log_errno(0, "criu %s: what is %s to be?", options_command_name(o->command), l->words[1]);
 		fail(l, -EINVAL);
 	}
 	if (o->command == CMD_DUMP && !o->tree) {
@@ -207,8 +207,8 @@ static int check_together(struct options *o, struct line *l)
 		fail(l, -EINVAL);
 	}
 	if (!o->exec_cmd && l->rest && l->rest[0]) {
-		log_errno(0, "criu %s: what is %s after -- to be? (--exec-cmd is not given)", command_name(o->command),
-		          l->rest[0]);
+		log_errno(0, "criu %s: what is %s after -- to be? (--exec-cmd is not given)",
+		          options_command_name(o->command), l->rest[0]);
 		fail(l, -EINVAL);
 	}
 	o->exec_argv = o->exec_cmd ? l->rest : NULL;

@@ -73,7 +73,7 @@ int options_parse(struct options *o, int argc, char **argv);
 void options_free(struct options *o);
 
 /* The name of a command, for messages. */
-const char *command_name(enum command command);
+const char *options_command_name(enum command command);
 
 /*
  * The work directory, where logs, pid files and statistics go: its descriptor (O_PATH), and a file in it, created or

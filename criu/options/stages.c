@@ -22,7 +22,7 @@ static const char *const names[STAGE_COUNT] = {
 	[STAGE_ORPHAN_PTS_MASTER] = "orphan-pts-master",
 };
 
-const char *stage_name(enum stage stage)
+const char *stages_name(enum stage stage)
 {
 	return stage < STAGE_COUNT ? names[stage] : "?";
 }
@@ -116,21 +116,21 @@ static int run_script(const struct stages *e, const char *script, enum stage sta
 	int status, err;
 	pid_t pid;
 
-	log_debug("running %s for %s", script, stage_name(stage));
+	log_debug("running %s for %s", script, stages_name(stage));
 	err = spawn_limited(&pid, e, script, env);
 	if (err)
-		return log_errno(err, "action script %s (%s): starting it in %s", script, stage_name(stage),
+		return log_errno(err, "action script %s (%s): starting it in %s", script, stages_name(stage),
 		                 o->work_dir);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
-			return log_errno(-errno, "action script %s (%s): waiting for it", script, stage_name(stage));
+			return log_errno(-errno, "action script %s (%s): waiting for it", script, stages_name(stage));
 	if (WIFSIGNALED(status)) {
-		log_errno(0, "action script %s (%s) was killed by signal %d", script, stage_name(stage),
+		log_errno(0, "action script %s (%s) was killed by signal %d", script, stages_name(stage),
 		          WTERMSIG(status));
 		return -EPERM;
 	}
 	if (WEXITSTATUS(status)) {
-		log_errno(0, "action script %s (%s) ended with status %d", script, stage_name(stage),
+		log_errno(0, "action script %s (%s) ended with status %d", script, stages_name(stage),
 		          WEXITSTATUS(status));
 		return -EPERM;
 	}
@@ -150,7 +150,7 @@ static int run_scripts(const struct stages *e, enum stage stage, pid_t root_pid)
 		return 0;
 	if (!realpath(o->images_dir, real))
 		return log_errno(-errno, "the absolute path of %s", o->images_dir);
-	snprintf(action, sizeof(action), "%s%s", prefixes[0], stage_name(stage));
+	snprintf(action, sizeof(action), "%s%s", prefixes[0], stages_name(stage));
 	snprintf(dir, sizeof(dir), "%s%s", prefixes[1], real);
 	if (root_pid > 0)
 		snprintf(init, sizeof(init), "%s%d", prefixes[2], root_pid);

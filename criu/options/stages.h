@@ -26,7 +26,7 @@ enum stage {
 };
 
 /* CRIU's name of a stage: "pre-dump". */
-const char *stage_name(enum stage stage);
+const char *stages_name(enum stage stage);
 
 /* A hook: returns 0, or a negative errno (logged) to fail the stage. root_pid is 0 where there is none yet. */
 struct hook {

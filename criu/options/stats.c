@@ -7,14 +7,6 @@
 #include "options/stats.h"
 #include "stats.pb-c.h"
 
-uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 /* The format has 32 bits for a time: an hour and eleven minutes. */
 static uint32_t time32(uint64_t us)
 {

@@ -3,6 +3,7 @@
 #ifndef CRIU_OPTIONS_STATS_H
 #define CRIU_OPTIONS_STATS_H
 
+#include "lib/clock.h"
 #include "options/options.h"
 
 struct stats {
@@ -11,9 +12,6 @@ struct stats {
 	uint64_t pages_scanned, pages_written, shpages_scanned, shpages_written;
 	uint64_t forking_time, restore_time, pages_restored, pages_compared, pages_skipped_cow;
 };
-
-/* CLOCK_MONOTONIC in microseconds. */
-uint64_t now_us(void);
 
 /*
  * The end of a dump or a restore: writes stats-dump or stats-restore into the work directory, and prints the figures

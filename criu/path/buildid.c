@@ -72,7 +72,7 @@ static size_t find_note(const uint8_t *notes, size_t size, uint32_t words[BUILDI
 	return 0;
 }
 
-size_t elf_build_id(int fd, uint32_t words[BUILDID_WORDS])
+size_t buildid_of_elf(int fd, uint32_t words[BUILDID_WORDS])
 {
 	struct segment segs[MAX_PHDRS];
 	uint8_t head[sizeof(Elf64_Ehdr)] = { 0 }, notes[MAX_NOTES];

@@ -11,6 +11,6 @@
  * Reads it from an open file, by pread(), as little-endian words (the last one padded with zeros), at most
  * BUILDID_WORDS. Returns how many there are: 0 where the file is no ELF or has none.
  */
-size_t elf_build_id(int fd, uint32_t words[BUILDID_WORDS]);
+size_t buildid_of_elf(int fd, uint32_t words[BUILDID_WORDS]);
 
 #endif

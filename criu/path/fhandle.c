@@ -9,14 +9,14 @@
 /* As many words as other readers of this format expect to find. */
 #define WORDS FH_ENTRY_SIZES__min_entries
 
-int fhandles_init(struct fhandles *h, struct arena *a)
+int fhandle_init(struct fhandles *h, struct arena *a)
 {
 	int err = mountinfo_read(a, &h->mounts, &h->n);
 
 	return err ? log_errno(err, "reading /proc/self/mountinfo") : 0;
 }
 
-void fhandles_close(struct fhandles *h)
+void fhandle_close(struct fhandles *h)
 {
 	for (size_t i = 0; i < h->n; i++) {
 		if (h->mounts[i].fd >= 0)
@@ -68,7 +68,7 @@ static int open_mount(struct mount_at *m)
 		m->fd = open(m->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
 	if (m->fd < 0)
 		return -errno;
-	return mount_id_of(m->fd, "") == m->id ? 0 : -EXDEV; /* another mount lies over it */
+	return mountinfo_mount_id(m->fd, "") == m->id ? 0 : -EXDEV; /* another mount lies over it */
 }
 
 int fhandle_open(struct fhandles *h, uint32_t s_dev, const FhEntry *fh, size_t *from)

@@ -13,10 +13,10 @@ struct fhandles {
 };
 
 /* Reads the mounts. 0 or a negative errno (logged). */
-int fhandles_init(struct fhandles *h, struct arena *a);
+int fhandle_init(struct fhandles *h, struct arena *a);
 
 /* Closes what fhandle_open() kept open. */
-void fhandles_close(struct fhandles *h);
+void fhandle_close(struct fhandles *h);
 
 /*
  * "fhandle-bytes:8 fhandle-type:1 f_handle:5d03000000000000" inside of a line of len bytes; a message of no bytes where

@@ -16,6 +16,7 @@
 #include "lib/log.h"
 #include "files/long_path.h"
 #include "lib/arena_hash.h"
+#include "proc/fdinfo.h"
 
 /* Entries that are read in all, beside those of the directories in which the old names were. */
 #define LIMIT 50000
@@ -54,12 +55,12 @@ struct file_names {
 	size_t seen;
 };
 
-const char *name_without_mark(struct arena *a, const char *link)
+const char *file_names_unmark(struct arena *a, const char *link)
 {
-	size_t n = strlen(link), end = strlen(DELETED);
+	size_t n = strlen(link), end = strlen(PROC_DELETED);
 	char *name = arena_strdup(a, link);
 
-	if (n > end && !strcmp(name + n - end, DELETED))
+	if (n > end && !strcmp(name + n - end, PROC_DELETED))
 		name[n - end] = 0;
 	return name;
 }
@@ -180,7 +181,7 @@ static struct dir_seen *dir_of(struct dump *d, const char *path, int mnt_id)
 	fd = open_dir(path);
 	if (fd < 0)
 		return NULL;
-	mount = mount_id_of(fd, "");
+	mount = mountinfo_mount_id(fd, "");
 	if (mnt_id >= 0 && mount != mnt_id) {
 		close(fd);
 		return NULL;
@@ -251,7 +252,7 @@ static const char *search(struct dump *d, const struct stat *st, const char *dir
 		if (!slash || !slash[1] || mnt_id < 0)
 			break;
 		slash[slash == top] = 0;
-		if (mount_id_of(AT_FDCWD, top) != mnt_id)
+		if (mountinfo_mount_id(AT_FDCWD, top) != mnt_id)
 			break;
 	}
 	return path;
@@ -266,12 +267,12 @@ static const char *by_handle(struct dump *d, const struct fd_info *info)
 	} u = { .fh.handle_bytes = MAX_HANDLE_SZ };
 	FhEntry fh = FH_ENTRY__INIT;
 	uint64_t words[MAX_HANDLE_SZ / sizeof(uint64_t)] = { 0 };
-	int mnt_id, own = mount_id_of(info->fd, "");
+	int mnt_id, own = mountinfo_mount_id(info->fd, "");
 	struct fhandles h = { 0 };
 	const char *path = NULL;
 	size_t from = 0, i = 0;
 
-	if (name_to_handle_at(info->fd, "", &u.fh, &mnt_id, AT_EMPTY_PATH) || fhandles_init(&h, d->arena))
+	if (name_to_handle_at(info->fd, "", &u.fh, &mnt_id, AT_EMPTY_PATH) || fhandle_init(&h, d->arena))
 		return NULL;
 	while (i < h.n && h.mounts[i].id != own)
 		i++;
@@ -293,7 +294,7 @@ static const char *by_handle(struct dump *d, const struct fd_info *info)
 		if (n > 0 && !strstr(text, "/" OUR_LINK) && long_path_leads_to(text, &info->st))
 			path = arena_strdup(d->arena, text);
 	}
-	fhandles_close(&h);
+	fhandle_close(&h);
 	return path;
 }
 

@@ -10,7 +10,7 @@
 #define OUR_LINK ".criu."
 
 /* The text of the link without " (deleted)". */
-const char *name_without_mark(struct arena *a, const char *link);
+const char *file_names_unmark(struct arena *a, const char *link);
 
 /*
  * Another name of a file whose old one (an absolute path) does not lead to it: one in the same directory, one that its

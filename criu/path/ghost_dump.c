@@ -148,7 +148,7 @@ int ghost_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 {
 	struct ghosts *all = ghosts_of(d);
 	struct ghost *g, key = { .key.dev = info->st.st_dev, .key.ino = info->st.st_ino };
-	const char *name = name_without_mark(d->arena, info->link);
+	const char *name = file_names_unmark(d->arena, info->link);
 	int err = 0;
 
 	HASH_FIND(hh, all->by_inode, &key.key, sizeof(key.key), g);

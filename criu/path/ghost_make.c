@@ -289,7 +289,7 @@ static int open_link(struct restore *r, struct ghost *g)
 		return log_errno(-errno, "%s: opening the link to it, %s", g->name, g->link->name);
 	if (g->link->has_mode && (st.st_mode & S_IFMT) != (g->link->mode & S_IFMT))
 		return log_errno(-ESTALE, "%s: the link to it, %s, is %s now", g->name, g->link->name,
-		                 type_name(st.st_mode));
+		                 pathfile_type_name(st.st_mode));
 	/* Not if somebody gave it its name back: that would be taken away. */
 	if (!lstat(g->name, &named) && named.st_dev == st.st_dev && named.st_ino == st.st_ino)
 		g->base = open(g->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);

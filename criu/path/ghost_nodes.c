@@ -27,7 +27,9 @@ static int make(const struct ghost *g, const char *path)
 		err = mkdir(path, 0700);
 	else
 		err = mknod(path, (e->mode & S_IFMT) | 0600, e->has_rdev ? e->rdev : 0);
-	return err ? log_errno(-errno, "%s (deleted): making %s again, as %s", g->name, type_name(e->mode), path) : 0;
+	return err ? log_errno(-errno, "%s (deleted): making %s again, as %s", g->name, pathfile_type_name(e->mode),
+	                       path)
+	           : 0;
 }
 
 int ghost_make_node(struct restore *r, struct ghost *g)

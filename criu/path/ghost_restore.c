@@ -78,7 +78,7 @@ static int read_link(struct restore *r, uint32_t id, struct ghost **gp)
 	*gp = g;
 	if (g)
 		return 0;
-	if (!link || kind != fd_kind_of(FD_TYPES__REG) || link->name[0] != '/')
+	if (!link || kind != kind_by_fd_type(FD_TYPES__REG) || link->name[0] != '/')
 		return log_errno(-EINVAL, "remap-fpath.img: file %u, another name of a file, is no path", id);
 	g = *gp = arena_new_of(r->arena, struct ghost);
 	g->id = id;
@@ -98,7 +98,7 @@ static int add_user(struct restore *r, const RemapFilePathEntry *e)
 
 	if (e->has_remap_type && e->remap_type == REMAP_TYPE__PROCFS)
 		return 0; /* path/procfile.c */
-	if (!m || kind != fd_kind_of(FD_TYPES__REG) || ghost_of(r, e->orig_id))
+	if (!m || kind != kind_by_fd_type(FD_TYPES__REG) || ghost_of(r, e->orig_id))
 		return log_errno(-EINVAL, "remap-fpath.img: file %u is no regular file, or is there twice", e->orig_id);
 	if (e->has_remap_type && e->remap_type == REMAP_TYPE__GHOST)
 		err = read_ghost(r, e->remap_id, &g);
@@ -165,7 +165,7 @@ int ghost_check(struct restore *r, const struct ghost *g, const char **why)
 		return pathfile_check_name(r, g->link, why);
 	if (S_ISSOCK(g->entry->mode) || !(g->entry->mode & S_IFMT)) {
 		*why = arena_printf(r->arena, "%s was deleted; %s cannot be made again", g->name,
-		                    type_name(g->entry->mode));
+		                    pathfile_type_name(g->entry->mode));
 		return -ENOTSUP;
 	}
 	if (S_ISLNK(g->entry->mode) && !g->entry->symlnk_target) {

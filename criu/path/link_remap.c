@@ -79,7 +79,7 @@ static int write_entry(struct dump *d, const struct fd_info *info, char *path, u
 	link->has_size = S_ISREG(link->mode);
 	link->size = (uint64_t)info->st.st_size;
 	link->fown = arena_msg(d->arena, FownEntry, fown_entry);
-	return files_write_entry(d, fd_kind_of(FD_TYPES__REG), link->id, link);
+	return files_write_entry(d, kind_by_fd_type(FD_TYPES__REG), link->id, link);
 }
 
 static int new_link(struct dump *d, const struct fd_info *info, const char *old, uint32_t *id)

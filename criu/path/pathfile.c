@@ -9,7 +9,7 @@
 #include "path/pathfile.h"
 #include "path/validate.h"
 
-const char *type_name(uint32_t mode)
+const char *pathfile_type_name(uint32_t mode)
 {
 	switch (mode & S_IFMT) {
 	case S_IFREG:
@@ -43,7 +43,7 @@ const RegFileEntry *pathfile_message(struct restore *r, uint32_t id)
 	const struct fd_kind *kind = NULL;
 	const void *m = files_message(r, id, &kind);
 
-	if (m && kind == fd_kind_of(FD_TYPES__REG))
+	if (m && kind == kind_by_fd_type(FD_TYPES__REG))
 		return m;
 	log_errno(-EINVAL, "files.img has no regular file %u, which another file names as its path", id);
 	return NULL;
@@ -89,7 +89,8 @@ int pathfile_check_name(struct restore *r, const RegFileEntry *m, const char **w
 		return err;
 	}
 	if (mode && (st.st_mode & S_IFMT) != (mode & S_IFMT)) {
-		*why = arena_printf(r->arena, "%s is %s, but was %s", m->name, type_name(st.st_mode), type_name(mode));
+		*why = arena_printf(r->arena, "%s is %s, but was %s", m->name, pathfile_type_name(st.st_mode),
+		                    pathfile_type_name(mode));
 		return -ESTALE;
 	}
 	return validate_check(r, m, &st, why);
@@ -110,7 +111,8 @@ int pathfile_open(struct restore *r, const RegFileEntry *m, uint32_t flags)
 		how &= ~(uint32_t)O_DIRECTORY;
 	/* What stands there is looked at first: to open a device or a FIFO by mistake has effects of its own. */
 	if (m->has_mode && !stat_path(m->name, m->mode, &st) && (st.st_mode & S_IFMT) != (m->mode & S_IFMT))
-		return log_errno(-ESTALE, "%s is %s, but was %s", m->name, type_name(st.st_mode), type_name(m->mode));
+		return log_errno(-ESTALE, "%s is %s, but was %s", m->name, pathfile_type_name(st.st_mode),
+		                 pathfile_type_name(m->mode));
 	fd = long_path_open(m->name, (int)how);
 	if (fd < 0)
 		return log_errno(fd, "opening %s (flags 0%o)", m->name, flags);

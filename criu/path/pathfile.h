@@ -10,7 +10,7 @@
 #include "regfile.pb-c.h"
 
 /* "a regular file", "a directory", of a mode. */
-const char *type_name(uint32_t mode);
+const char *pathfile_type_name(uint32_t mode);
 
 /*
  * Fills name, size, mode and build id of a file from what the core found. Refuses (1) what its path does not lead to: a

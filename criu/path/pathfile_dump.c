@@ -16,6 +16,7 @@
 #include "proc/mountinfo.h"
 #include "path/pathfile.h"
 #include "path/validate.h"
+#include "proc/fdinfo.h"
 
 static bool ends_with(const char *s, const char *end)
 {
@@ -42,7 +43,7 @@ static bool is_cgroup(long magic)
 /* The first directory on the way, from its end on, that another mount than the file's begins with; NULL: none. */
 static const char *mount_over(struct dump *d, const struct fd_info *info)
 {
-	int own = info->mnt_id >= 0 ? info->mnt_id : mount_id_of(info->fd, "");
+	int own = info->mnt_id >= 0 ? info->mnt_id : mountinfo_mount_id(info->fd, "");
 	struct mount_at *mounts = NULL;
 	const char *over = NULL;
 	size_t n = 0, len = 0;
@@ -58,7 +59,7 @@ static const char *mount_over(struct dump *d, const struct fd_info *info)
 			over = mounts[i].path;
 		}
 	}
-	return over && mount_id_of(AT_FDCWD, over) != own ? over : NULL;
+	return over && mountinfo_mount_id(AT_FDCWD, over) != own ? over : NULL;
 }
 
 static void refuse_other(struct dump *d, const struct fd_info *info)
@@ -84,8 +85,9 @@ static void refuse_other(struct dump *d, const struct fd_info *info)
 		    -ENOTSUP,
 		    "%s: %s: another file is in the way there (%s, inode %lu on %u:%u instead of %lu on %u:%u), "
 		    "and no other name of it is known; move that away for the dump",
-		    fd_name(info), info->link, type_name(now.st_mode), (unsigned long)now.st_ino, major(now.st_dev),
-		    minor(now.st_dev), (unsigned long)st->st_ino, major(st->st_dev), minor(st->st_dev));
+		    fd_name(info), info->link, pathfile_type_name(now.st_mode), (unsigned long)now.st_ino,
+		    major(now.st_dev), minor(now.st_dev), (unsigned long)st->st_ino, major(st->st_dev),
+		    minor(st->st_dev));
 }
 
 /* ---- where it is ---- */
@@ -97,7 +99,7 @@ static enum place without_name(struct dump *d, const struct fd_info *info, long 
 {
 	unsigned long left = info->st.st_nlink;
 
-	if (!ends_with(info->link, DELETED)) {
+	if (!ends_with(info->link, PROC_DELETED)) {
 		refuse_other(d, info);
 		return REFUSED;
 	}
@@ -137,13 +139,13 @@ static bool is_hidden(const char *name, long magic)
  */
 static bool is_denied(const struct fd_info *info, const char *name)
 {
-	int own = info->mnt_id >= 0 ? info->mnt_id : mount_id_of(info->fd, ""), err, mount;
+	int own = info->mnt_id >= 0 ? info->mnt_id : mountinfo_mount_id(info->fd, ""), err, mount;
 	struct stat st;
 
 	if (info->st.st_mode && !info->st.st_nlink)
 		return false;
 	err = -long_path_stat(name, AT_SYMLINK_NOFOLLOW, &st);
-	mount = err ? own : mount_id_of(AT_FDCWD, name);
+	mount = err ? own : mountinfo_mount_id(AT_FDCWD, name);
 	if (mount != own || (!err && info->st.st_mode && (st.st_mode ^ info->st.st_mode) & S_IFMT))
 		return false;
 	log_warn("%s: %s: its file system (FUSE) %s%s: it is taken for there, and opened by its path at restore",
@@ -155,7 +157,7 @@ static bool is_denied(const struct fd_info *info, const char *name)
 /* The path does not lead to it. */
 static enum place elsewhere(struct dump *d, const struct fd_info *info, const char **name)
 {
-	bool marked = ends_with(info->link, DELETED);
+	bool marked = ends_with(info->link, PROC_DELETED);
 	long magic = magic_of(info);
 	const char *other;
 
@@ -166,7 +168,7 @@ static enum place elsewhere(struct dump *d, const struct fd_info *info, const ch
 		            fd_name(info), info->link);
 		return REFUSED;
 	}
-	*name = name_without_mark(d->arena, info->link);
+	*name = file_names_unmark(d->arena, info->link);
 	if (magic == FUSE_SUPER_MAGIC && info->st.st_nlink && marked) {
 		other = file_name_beside(d, info, *name);
 		if (other && is_hidden(other, magic))
@@ -194,9 +196,9 @@ static enum place find_place(struct dump *d, const struct fd_info *info, const c
 	}
 	if (long_path_leads_to(*name, &info->st))
 		return is_hidden(*name, magic_of(info)) ? IS_GHOST : AT_NAME;
-	if (!ends_with(info->link, DELETED))
+	if (!ends_with(info->link, PROC_DELETED))
 		return elsewhere(d, info, name);
-	*name = name_without_mark(d->arena, info->link);
+	*name = file_names_unmark(d->arena, info->link);
 	if (!long_path_leads_to(*name, &info->st))
 		return elsewhere(d, info, name);
 	log_info("%s: %s: only looks deleted: the file is there", fd_name(info), info->link);
@@ -272,7 +274,7 @@ bool pathfile_external(struct dump *d, const struct fd_info *info, RegFileEntry 
 	} else if (name[0] == '/') {
 		bool shown = path_named(d, name); /* with its mark, as /proc shows it */
 
-		name = info->st.st_nlink ? name : name_without_mark(d->arena, name);
+		name = info->st.st_nlink ? name : file_names_unmark(d->arena, name);
 		seen = in_its_root(info, name);
 		if (!shown && !path_named(d, name) && !(seen && path_named(d, seen)))
 			return false;
@@ -299,6 +301,6 @@ int pathfile_dump_extra(struct dump *d, const struct fd_info *info, uint32_t *id
 		return err;
 	m->flags = info->flags;
 	m->fown = info->fown ?: arena_msg(d->arena, FownEntry, fown_entry);
-	err = files_write_entry(d, fd_kind_of(FD_TYPES__REG), m->id, m);
+	err = files_write_entry(d, kind_by_fd_type(FD_TYPES__REG), m->id, m);
 	return !err && external ? PATHFILE_EXTERNAL : err;
 }

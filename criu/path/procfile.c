@@ -12,8 +12,8 @@
 #include "path/remap.h"
 #include "path/stand_in.h"
 #include "lib/arena_hash.h"
+#include "proc/fdinfo.h"
 
-#define DELETED       " (deleted)"
 #define PROC_ROOT_INO 1
 
 /* ---- paths ---- */
@@ -27,7 +27,7 @@ static pid_t parse_component(const char *at, const char **end)
 	if (*at != '/' || at[1] < '1' || at[1] > '9')
 		return 0;
 	n = strtoul(at + 1, &stop, 10);
-	if ((*stop && *stop != '/' && strcmp(stop, DELETED)) || n > INT32_MAX)
+	if ((*stop && *stop != '/' && strcmp(stop, PROC_DELETED)) || n > INT32_MAX)
 		return 0;
 	*end = stop;
 	return (pid_t)n;
@@ -43,7 +43,7 @@ static bool is_proc_root(const char *path, size_t len)
 	       st.st_ino == PROC_ROOT_INO;
 }
 
-bool proc_path_parse(const char *path, struct proc_path *p)
+bool procfile_parse_path(const char *path, struct proc_path *p)
 {
 	static const char task[] = "/task";
 	const char *end = NULL, *after;
@@ -70,10 +70,10 @@ bool proc_path_parse(const char *path, struct proc_path *p)
 /* The link's text where the name is gone: the kernel says so of directories, and of files not even that. */
 static char *clean_name(struct arena *a, const char *link)
 {
-	size_t len = strlen(link), end = strlen(DELETED);
+	size_t len = strlen(link), end = strlen(PROC_DELETED);
 	char *name = arena_memdup(a, link, len + 1);
 
-	if (len > end && !strcmp(name + len - end, DELETED))
+	if (len > end && !strcmp(name + len - end, PROC_DELETED))
 		name[len - end] = 0;
 	return name;
 }
@@ -150,7 +150,7 @@ int procfile_dump(struct dump *d, const struct fd_info *info, const struct proc_
 	const char *why;
 
 	m->name = clean_name(d->arena, info->link);
-	proc_path_parse(m->name, &p);
+	procfile_parse_path(m->name, &p);
 	why = why_not(&p);
 	if (why)
 		return refuse(info, why);
@@ -193,7 +193,7 @@ struct procfiles {
 
 static struct procfiles *procfiles_of(struct restore *r)
 {
-	struct procfiles **p = (struct procfiles **)restore_kind_state(r, fd_kind_of(FD_TYPES__REG));
+	struct procfiles **p = (struct procfiles **)restore_kind_state(r, kind_by_fd_type(FD_TYPES__REG));
 
 	if (!*p)
 		*p = arena_new_of(r->arena, struct procfiles);
@@ -258,7 +258,7 @@ int procfile_check(struct restore *r, const RegFileEntry *m, const char **why)
 {
 	struct proc_path p;
 
-	if (!proc_path_parse(m->name, &p)) {
+	if (!procfile_parse_path(m->name, &p)) {
 		if (!gone_of(r, m->id))
 			return 1;
 		*why = arena_printf(r->arena, "%s is said to be a file of a process that is gone", m->name);
@@ -276,7 +276,7 @@ static int open_renumbered(struct restore *r, const RegFileEntry *m, pid_t pid,
 	RegFileEntry copy = *m;
 	struct proc_path p;
 
-	if (!proc_path_parse(m->name, &p))
+	if (!procfile_parse_path(m->name, &p))
 		return log_errno(-EBADMSG, "%s is not below /proc/PID", m->name);
 	if (p.pid != pid) {
 		copy.name =
@@ -293,7 +293,7 @@ static void list_threads(struct restore *r, const struct gone *g, struct stand_i
 		struct proc_path p;
 		size_t k = 0;
 
-		if (!proc_path_parse(g->files[i]->name, &p) || !p.tid || p.tid == g->pid)
+		if (!procfile_parse_path(g->files[i]->name, &p) || !p.tid || p.tid == g->pid)
 			continue;
 		while (k < s->n_tids && s->tids[k] != p.tid)
 			k++;
@@ -335,7 +335,7 @@ int procfile_open(struct restore *r, const RegFileEntry *m, int (*open_one)(stru
 	/* Not earlier: by now all rows have said which files are in flight. */
 	if (g && !procfiles_of(r)->listed) {
 		procfiles_of(r)->listed = true;
-		files_each(r, fd_kind_of(FD_TYPES__REG), note_wanted, NULL);
+		files_each(r, kind_by_fd_type(FD_TYPES__REG), note_wanted, NULL);
 	}
 	return g ? open_gone(r, g, m, open_one) : open_one(r, m);
 }

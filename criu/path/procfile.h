@@ -18,7 +18,7 @@ struct proc_path {
 };
 
 /* Whether a path leads below /proc/PID: false for all others. */
-bool proc_path_parse(const char *path, struct proc_path *p);
+bool procfile_parse_path(const char *path, struct proc_path *p);
 
 /* Fills the message of a file whose link is such a path. 0, DUMP_REFUSED, or a negative errno (logged). */
 int procfile_dump(struct dump *d, const struct fd_info *info, const struct proc_path *p, RegFileEntry *m);

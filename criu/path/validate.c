@@ -76,7 +76,7 @@ int validate_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 	fd = reader(info, &opened);
 	if (fd < 0)
 		return 0;
-	m->n_build_id = elf_build_id(fd, words);
+	m->n_build_id = buildid_of_elf(fd, words);
 	if (m->n_build_id)
 		m->build_id = arena_memdup(d->arena, words, m->n_build_id * sizeof(*words));
 	if (how != VALIDATE_CHECKSUM)
@@ -125,7 +125,7 @@ static bool is_written(struct restore *r, const RegFileEntry *m)
 
 	if (!r->written) {
 		r->written = arena_new_of(r->arena, struct written_files);
-		files_all(r, fd_kind_of(FD_TYPES__REG), note_written, r->written);
+		files_all(r, kind_by_fd_type(FD_TYPES__REG), note_written, r->written);
 	}
 	HASH_FIND(hh, r->written->by_name, m->name, strlen(m->name), w);
 	return w;
@@ -165,7 +165,7 @@ static const char *hex(struct restore *r, const uint32_t *words, size_t n)
 static int check_build_id(struct restore *r, const RegFileEntry *m, int fd, const char **why)
 {
 	uint32_t words[BUILDID_WORDS];
-	size_t n = elf_build_id(fd, words);
+	size_t n = buildid_of_elf(fd, words);
 
 	if (n == m->n_build_id && !memcmp(words, m->build_id, n * sizeof(*words)))
 		return 0;

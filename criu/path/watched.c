@@ -89,7 +89,7 @@ int watched_find(struct dump *d, struct watched_inodes *all)
 {
 	struct watched_inode **lost = NULL;
 	size_t n_lost = 0;
-	int err = all->first ? fhandles_init(&all->handles, d->arena) : 0;
+	int err = all->first ? fhandle_init(&all->handles, d->arena) : 0;
 
 	for (struct watched_inode *w = all->first; w && !err; w = w->next) {
 		struct stat st = { .st_dev = makedev(w->s_dev >> 20, w->s_dev & 0xfffff), .st_nlink = 1 };
@@ -104,7 +104,7 @@ int watched_find(struct dump *d, struct watched_inodes *all)
 		else
 			arena_push(d->arena, &lost, &n_lost, w);
 	}
-	fhandles_close(&all->handles);
+	fhandle_close(&all->handles);
 	if (!err && n_lost)
 		inode_scan(d, lost, n_lost);
 	for (size_t i = 0; i < n_lost && !err; i++)

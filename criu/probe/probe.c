@@ -4,7 +4,7 @@
 
 #include "probe/probe_fns.h"
 
-const struct feature_row feature_rows[FEATURE_COUNT] = {
+const struct feature_row probe_features[FEATURE_COUNT] = {
 #define FEATURE_ROW(id, name, class, purpose) [FEATURE_##id] = { name, FEATURE_##class, purpose, probe_##id },
 	FEATURES(FEATURE_ROW)
 #undef FEATURE_ROW
@@ -12,13 +12,13 @@ const struct feature_row feature_rows[FEATURE_COUNT] = {
 
 int probe_try(enum feature feature)
 {
-	return feature_rows[feature].probe();
+	return probe_features[feature].probe();
 }
 
 int probe_by_name(const char *name)
 {
 	for (int i = 0; i < FEATURE_COUNT; i++)
-		if (strcmp(feature_rows[i].name, name) == 0)
+		if (strcmp(probe_features[i].name, name) == 0)
 			return i;
 	return -ENOENT;
 }

@@ -64,7 +64,7 @@ struct feature_row {
 	int (*probe)(void); /* 0: there; a negative errno: why not */
 };
 
-extern const struct feature_row feature_rows[FEATURE_COUNT];
+extern const struct feature_row probe_features[FEATURE_COUNT];
 
 /* Tries one feature now; 0 or a negative errno (not logged). Forks for some; leaves nothing behind. */
 int probe_try(enum feature feature);

@@ -20,7 +20,7 @@ static const char *value_of(const char *line, const char *key)
 	return isdigit((unsigned char)*line) || *line == '-' ? line : NULL;
 }
 
-int parse_fdinfo(const char *text, struct fdinfo *out)
+int fdinfo_parse(const char *text, struct fdinfo *out)
 {
 	bool pos = false, flags = false;
 	const char *v;
@@ -67,7 +67,7 @@ static int last_number(const char *text, const char *key, int32_t *n)
 	return any ? 0 : -EINVAL;
 }
 
-int parse_fdinfo_pidfd(const char *text, int32_t *pid, int32_t *inner)
+int fdinfo_parse_pidfd(const char *text, int32_t *pid, int32_t *inner)
 {
 	return last_number(text, "Pid", pid) ?: last_number(text, "NSpid", inner);
 }
@@ -79,7 +79,7 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-int read_fd_numbers(int proc_fd, struct arena *a, int **numbersp, size_t *np)
+int proc_read_fd_numbers(int proc_fd, struct arena *a, int **numbersp, size_t *np)
 {
 	int fd = openat(proc_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -109,7 +109,7 @@ int read_fd_numbers(int proc_fd, struct arena *a, int **numbersp, size_t *np)
 	return err;
 }
 
-const char *read_text(int dir_fd, const char *path, struct arena *a, struct text_buf *buf)
+const char *proc_read_text(int dir_fd, const char *path, struct arena *a, struct text_buf *buf)
 {
 	_cleanup_close_ int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC);
 	size_t have = 0;

@@ -59,7 +59,7 @@ static int parse_range(const char *start, const char *end, struct lock_line *out
 	return 0;
 }
 
-int parse_lock_line(const char *line, struct lock_line *out)
+int lockline_parse(const char *line, struct lock_line *out)
 {
 	char text[160], kind[16], state[16], type[16], start[24], end[24];
 	size_t len = strcspn(line, "\n");
@@ -84,7 +84,7 @@ int parse_lock_line(const char *line, struct lock_line *out)
 	return err ?: parse_range(start, end, out);
 }
 
-const char *next_line(const char *line)
+const char *proc_next_line(const char *line)
 {
 	line = strchr(line, '\n');
 	return line && line[1] ? line + 1 : NULL;

@@ -19,9 +19,9 @@ struct lock_line {
 };
 
 /* One line (it ends at a newline or a zero). -EBADMSG: it is no such line; -ENOTSUP: a kind that is not known. */
-int parse_lock_line(const char *line, struct lock_line *out);
+int lockline_parse(const char *line, struct lock_line *out);
 
 /* The line after this one, or NULL. */
-const char *next_line(const char *line);
+const char *proc_next_line(const char *line);
 
 #endif

@@ -24,7 +24,7 @@ static void unescape(char *s)
 }
 
 /* "30 23 0:27 / /dev/shm rw,relatime - tmpfs tmpfs rw,size=24684084k" */
-int parse_mountinfo_line(const char *line, size_t len, struct arena *a, struct mount_at *m)
+int mountinfo_parse_line(const char *line, size_t len, struct arena *a, struct mount_at *m)
 {
 	char *copy = arena_alloc(a, len + 1), *path, *end;
 	unsigned major, minor;
@@ -55,13 +55,13 @@ int mountinfo_read(struct arena *a, struct mount_at **mounts, size_t *n)
 		struct mount_at m;
 
 		end = strchrnul(line, '\n');
-		if (!parse_mountinfo_line(line, (size_t)(end - line), a, &m))
+		if (!mountinfo_parse_line(line, (size_t)(end - line), a, &m))
 			arena_push(a, mounts, n, m);
 	}
 	return err;
 }
 
-int mount_id_of(int dir_fd, const char *path)
+int mountinfo_mount_id(int dir_fd, const char *path)
 {
 	struct statx st;
 

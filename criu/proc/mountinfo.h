@@ -13,12 +13,12 @@ struct mount_at {
 };
 
 /* A line: 0, or -EBADMSG. */
-int parse_mountinfo_line(const char *line, size_t len, struct arena *a, struct mount_at *m);
+int mountinfo_parse_line(const char *line, size_t len, struct arena *a, struct mount_at *m);
 
 /* All of them, in the order of mounting. 0 or a negative errno (not logged). */
 int mountinfo_read(struct arena *a, struct mount_at **mounts, size_t *n);
 
 /* The id of the mount that a path leads to, or of a descriptor (path ""); negative where the kernel does not say. */
-int mount_id_of(int dir_fd, const char *path);
+int mountinfo_mount_id(int dir_fd, const char *path);
 
 #endif

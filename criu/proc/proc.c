@@ -102,7 +102,7 @@ int proc_read_children(int proc_fd, pid_t tid, struct arena *a, pid_t **pids, si
 	size_t len;
 	int err = read_of_thread(proc_fd, tid, "children", &text, &len);
 
-	return err ?: parse_pid_list(text, len, a, pids, n);
+	return err ?: proc_parse_pid_list(text, len, a, pids, n);
 }
 
 static int parse_tid(const char *name)

@@ -45,7 +45,7 @@ int proc_parse_stat(const char *text, size_t len, struct proc_stat *out);
 int proc_parse_status(const char *text, size_t len, struct arena *a, struct proc_status *out);
 
 /* Numbers between blanks (a children file), each above 0, appended to *pids in the arena. */
-int parse_pid_list(const char *text, size_t len, struct arena *a, pid_t **pids, size_t *n);
+int proc_parse_pid_list(const char *text, size_t len, struct arena *a, pid_t **pids, size_t *n);
 
 /* A descriptor of /proc/PID, for the openat() of the readers below. */
 int proc_open(pid_t pid);

@@ -305,7 +305,7 @@ int proc_parse_status(const char *text, size_t len, struct arena *a, struct proc
 	return out->tgid > 0 && out->pid > 0 ? 0 : -EBADMSG;
 }
 
-int parse_pid_list(const char *text, size_t len, struct arena *a, pid_t **pids, size_t *n)
+int proc_parse_pid_list(const char *text, size_t len, struct arena *a, pid_t **pids, size_t *n)
 {
 	struct span s = { text, text + len };
 

@@ -16,6 +16,7 @@
 #include "arch/arch.h"
 #include "restore/build.h"
 #include "files/files.h"
+#include "format.h"
 #include "tree/kind.h"
 #include "lib/fault.h"
 #include "lib/log.h"
@@ -24,8 +25,7 @@
 #include "task/fs.h"
 #include "tty/tty.h"
 
-#define VMA_VDSO (1U << 3)
-#define ALL      (~0ULL)
+#define ALL (~0ULL)
 
 static bool lives(const struct task *t)
 {
@@ -99,7 +99,7 @@ static int seize(struct thread *th)
 		options |= PTRACE_O_SUSPEND_SECCOMP;
 	err = ptrace_seize(th->tid, options);
 	if (err)
-		return log_errno(err, "%s: seizing it", thread_name(th));
+		return log_errno(err, "%s: seizing it", task_thread_name(th));
 	th->restore->agent->traced = true;
 	return 0;
 }
@@ -162,7 +162,7 @@ int build_tasks(struct build *b)
 
 static int stop_one(struct build *b, struct thread *th)
 {
-	return interrupt_and_wait(th->tid, thread_name(th), &th->restore->agent->stop_came);
+	return inject_stop_thread(th->tid, task_thread_name(th), &th->restore->agent->stop_came);
 }
 
 static uint64_t final_mask(const struct thread *th)
@@ -219,7 +219,7 @@ static int finish_one(struct build *b, struct thread *th)
 	if (!err)
 		err = ptrace_set_sigmask(th->tid, final_mask(th));
 	if (err)
-		return log_errno(err, "%s: setting its registers", thread_name(th));
+		return log_errno(err, "%s: setting its registers", task_thread_name(th));
 	for (const struct task_part *const *p = task_parts; !err && *p; p++)
 		if ((*p)->finish && (th == th->task->threads || (*p)->per_thread))
 			err = (*p)->finish(b->r, th);
@@ -305,14 +305,14 @@ static int clear_exitkill(struct build *b, struct thread *th)
 {
 	int err = ptrace_set_options(th->tid, 0);
 
-	return err ? log_errno(err, "%s: it is gone before it was let go", thread_name(th)) : 0;
+	return err ? log_errno(err, "%s: it is gone before it was let go", task_thread_name(th)) : 0;
 }
 
 static int let_go(struct build *b, struct thread *th)
 {
 	int err = ptrace_detach(th->tid, 0);
 
-	return err && err != -ESRCH ? log_errno(err, "%s: letting it go", thread_name(th)) : 0;
+	return err && err != -ESRCH ? log_errno(err, "%s: letting it go", task_thread_name(th)) : 0;
 }
 
 int build_release(struct build *b, bool stop)

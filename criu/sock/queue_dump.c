@@ -169,7 +169,7 @@ static int write_packet(struct dump *d, struct queue_walk *w, struct peeked *p, 
 		e.sender.data = (uint8_t *)&p->sender;
 		e.sender.len = p->sender_len;
 	}
-	if (peeked_has_cred(w, p)) {
+	if (queue_peek_has_cred(w, p)) {
 		e.has_pid = e.has_uid = e.has_gid = true;
 		e.pid = pid_in_tree(d, w, p->cred.pid);
 		e.uid = p->cred.uid;
@@ -197,8 +197,8 @@ static int look_for_hidden(struct queue_walk *w, bool first_empty)
 
 	w->at_head = true;
 	err = queue_peek(w, w->size, &p);
-	peeked_close(&p);
-	if (err == -EAGAIN || (!err && (first_empty || p.length || !peeked_is_message(w, &p))))
+	queue_peek_close(&p);
+	if (err == -EAGAIN || (!err && (first_empty || p.length || !queue_peek_is_message(w, &p))))
 		return 0;
 	if (err)
 		return log_errno(err, "%s: looking into its queue", fd_name(w->info));
@@ -218,14 +218,14 @@ static int walk_datagrams(struct dump *d, struct queue_walk *w)
 		struct peeked p = { 0 };
 
 		err = queue_peek_whole(w, &p);
-		if (err == -EAGAIN || (!err && !peeked_is_message(w, &p)))
+		if (err == -EAGAIN || (!err && !queue_peek_is_message(w, &p)))
 			break;
 		if (err)
 			return peek_failed(w, err, "message", n);
 		first_empty |= !n && !p.length;
 		empty |= !p.length;
 		err = write_packet(d, w, &p, p.n, false);
-		peeked_close(&p);
+		queue_peek_close(&p);
 		if (err)
 			return err;
 		w->at += p.n;
@@ -250,7 +250,7 @@ static int bytes_before_rights(struct queue_walk *w, size_t n, size_t *before)
 	int err = queue_peek(w, n - 1, &p);
 
 	*before = err || p.n_fds ? 0 : p.n;
-	peeked_close(&p);
+	queue_peek_close(&p);
 	return err == -EFAULT ? 0 : err;
 }
 
@@ -263,7 +263,7 @@ static bool at_mark(const struct queue_walk *w, const struct peeked *p, const st
 		return false;
 	if (!w->at)
 		return !ioctl(w->info->fd, SIOCATMARK, &mark) && mark;
-	return last->cut_short && peeked_same_cred(p, &last->cred);
+	return last->cut_short && queue_peek_same_cred(p, &last->cred);
 }
 
 /* One piece of a stream: all its bytes have the same credentials, and its descriptors came with the first. */
@@ -278,14 +278,14 @@ static int dump_piece(struct dump *d, struct queue_walk *w, struct piece *last)
 		err = -EAGAIN;
 	oob = !err && at_mark(w, &p, last);
 	if (!err && oob) {
-		peeked_close(&p);
+		queue_peek_close(&p);
 		n = 1;
 		err = queue_peek(w, n, &p);
 	} else if (!err && p.n_fds) {
 		err = bytes_before_rights(w, n, &before);
 	}
 	if (before) {
-		peeked_close(&p);
+		queue_peek_close(&p);
 		n = before;
 	}
 	*last = (struct piece) { .cred = p.cred, .cut_short = !oob && !before && !p.n_fds && n < w->size };
@@ -293,7 +293,7 @@ static int dump_piece(struct dump *d, struct queue_walk *w, struct piece *last)
 		err = write_packet(d, w, &p, n, oob);
 	else
 		peek_failed(w, err, "byte", w->at);
-	peeked_close(&p);
+	queue_peek_close(&p);
 	w->oob_found |= oob;
 	w->at += n;
 	return err;

@@ -73,7 +73,7 @@ int queue_peek(struct queue_walk *w, size_t want, struct peeked *p)
 	p->n = MIN(p->length, want);
 	/* Descriptors for which we had no number left. */
 	if (mh.msg_flags & MSG_CTRUNC) {
-		peeked_close(p);
+		queue_peek_close(p);
 		return -EMFILE;
 	}
 	return 0;
@@ -86,7 +86,7 @@ int queue_peek_whole(struct queue_walk *w, struct peeked *p)
 
 	if (err || p->length <= w->size)
 		return err;
-	peeked_close(p);
+	queue_peek_close(p);
 	larger = realloc(w->buf, p->length);
 	if (!larger)
 		return -ENOMEM;
@@ -94,13 +94,13 @@ int queue_peek_whole(struct queue_walk *w, struct peeked *p)
 	w->size = p->length;
 	err = queue_peek(w, w->size, p);
 	if (!err && p->length > w->size) {
-		peeked_close(p);
+		queue_peek_close(p);
 		err = -EMSGSIZE;
 	}
 	return err;
 }
 
-void peeked_close(struct peeked *p)
+void queue_peek_close(struct peeked *p)
 {
 	for (size_t i = 0; i < p->n_fds; i++)
 		if (p->fds[i] >= 0)
@@ -108,7 +108,7 @@ void peeked_close(struct peeked *p)
 	p->n_fds = 0;
 }
 
-bool peeked_is_message(const struct queue_walk *w, const struct peeked *p)
+bool queue_peek_is_message(const struct queue_walk *w, const struct peeked *p)
 {
 	return !w->is_unix || p->said_cred;
 }
@@ -126,12 +126,12 @@ void queue_overflow_ids(struct queue_walk *w)
 	w->no_gid = read_id("/proc/sys/kernel/overflowgid");
 }
 
-bool peeked_has_cred(const struct queue_walk *w, const struct peeked *p)
+bool queue_peek_has_cred(const struct queue_walk *w, const struct peeked *p)
 {
 	return p->said_cred && (p->cred.pid || p->cred.uid != w->no_uid || p->cred.gid != w->no_gid);
 }
 
-bool peeked_same_cred(const struct peeked *p, const struct ucred *cred)
+bool queue_peek_same_cred(const struct peeked *p, const struct ucred *cred)
 {
 	return p->cred.pid == cred->pid && p->cred.uid == cred->uid && p->cred.gid == cred->gid;
 }

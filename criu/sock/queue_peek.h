@@ -46,7 +46,7 @@ struct piece {
 
 /*
  * Peeks at w->at, `want` bytes at most. 0; -EAGAIN where nothing is there; another negative errno. Not logged. The
- * descriptors are the caller's: peeked_close().
+ * descriptors are the caller's: queue_peek_close().
  *
  * Of a stream only what was sent in whole buffers of the kernel (less than 40 KiB) and fits; -EFAULT where the first
  * does not. For that there is a byte behind `want` that cannot be written: the kernel stops before the buffer that runs
@@ -57,14 +57,14 @@ int queue_peek(struct queue_walk *w, size_t want, struct peeked *p);
 /* The same for the whole next datagram: the buffer grows as needed. */
 int queue_peek_whole(struct queue_walk *w, struct peeked *p);
 
-void peeked_close(struct peeked *p);
+void queue_peek_close(struct peeked *p);
 
 /* Not the end of a socket that was shut down, which reads as an empty message. */
-bool peeked_is_message(const struct queue_walk *w, const struct peeked *p);
+bool queue_peek_is_message(const struct queue_walk *w, const struct peeked *p);
 
 /* Whether it was sent with credentials: without, the kernel says pid 0 and the overflow ids. */
 void queue_overflow_ids(struct queue_walk *w);
-bool peeked_has_cred(const struct queue_walk *w, const struct peeked *p);
-bool peeked_same_cred(const struct peeked *p, const struct ucred *cred);
+bool queue_peek_has_cred(const struct queue_walk *w, const struct peeked *p);
+bool queue_peek_same_cred(const struct peeked *p, const struct ucred *cred);
 
 #endif

@@ -44,21 +44,21 @@ static int settle_section(struct thread *th, const struct rseq_config *conf, Rse
 	struct rseq_cs cs;
 	uint32_t signature = 0;
 
-	if (task_read(th->tid, conf->addr + offsetof(struct rseq, rseq_cs), &at, sizeof(at)) || !at)
+	if (agent_read_task(th->tid, conf->addr + offsetof(struct rseq, rseq_cs), &at, sizeof(at)) || !at)
 		return 0;
-	if (task_read(th->tid, at, &cs, sizeof(cs)) || cs.version || ip - cs.start_ip >= cs.post_commit_offset)
+	if (agent_read_task(th->tid, at, &cs, sizeof(cs)) || cs.version || ip - cs.start_ip >= cs.post_commit_offset)
 		return 0;
 	if (cs.flags) {
 		e->has_rseq_cs_pointer = true;
 		e->rseq_cs_pointer = at;
 		return 0;
 	}
-	if (task_read(th->tid, cs.abort_ip - sizeof(signature), &signature, sizeof(signature)) ||
+	if (agent_read_task(th->tid, cs.abort_ip - sizeof(signature), &signature, sizeof(signature)) ||
 	    signature != conf->signature)
 		return log_refusal(-EINVAL,
 		                   "%s: is in a restartable sequence whose abort handler (%llx) lacks its signature",
-		                   thread_name(th), (unsigned long long)cs.abort_ip);
-	log_debug("%s: from %llx in a restartable sequence to its abort handler %llx", thread_name(th),
+		                   task_thread_name(th), (unsigned long long)cs.abort_ip);
+	log_debug("%s: from %llx in a restartable sequence to its abort handler %llx", task_thread_name(th),
 	          (unsigned long long)ip, (unsigned long long)cs.abort_ip);
 	arch_regs_set_ip(th->dump->regs, cs.abort_ip);
 	return 0;
@@ -106,9 +106,9 @@ static int thread_dump(struct dump *d, struct thread *th, const struct answers *
 		return log_errno(
 		    (int)(answer_ret(ans, 0) ?: answer_ret(ans, 1)),
 		    "%s: reading its alternate stack and tid address (a kernel without CONFIG_CHECKPOINT_RESTORE?)",
-		    thread_name(th));
+		    task_thread_name(th));
 	if (syscall(SYS_get_robust_list, th->tid, &head, &len))
-		return log_errno(-errno, "%s: reading its robust futex list", thread_name(th));
+		return log_errno(-errno, "%s: reading its robust futex list", task_thread_name(th));
 	core->futex_rla = head;
 	core->futex_rla_len = (uint32_t)len;
 	core->sas = arena_msg(d->arena, ThreadSasEntry, thread_sas_entry);
@@ -126,7 +126,7 @@ static int thread_check(struct restore *r, const struct thread *th)
 	const ThreadCoreEntry *core = th->core->thread_core;
 
 	if (core->futex_rla && core->futex_rla_len != ROBUST_HEAD_SIZE)
-		return log_errno(-EINVAL, "%s: its image has a robust futex list of %u bytes", thread_name(th),
+		return log_errno(-EINVAL, "%s: its image has a robust futex list of %u bytes", task_thread_name(th),
 		                 core->futex_rla_len);
 	return 0;
 }
@@ -163,9 +163,9 @@ static int thread_finish(struct restore *r, struct thread *th)
 
 	if (!rseq || !rseq->has_rseq_cs_pointer || !rseq->rseq_cs_pointer)
 		return 0;
-	err = task_write(th->tid, rseq->rseq_abi_pointer + offsetof(struct rseq, rseq_cs), &rseq->rseq_cs_pointer,
-	                 sizeof(uint64_t));
-	return err ? log_errno(err, "%s: setting the sequence that it was in", thread_name(th)) : 0;
+	err = agent_write_task(th->tid, rseq->rseq_abi_pointer + offsetof(struct rseq, rseq_cs), &rseq->rseq_cs_pointer,
+	                       sizeof(uint64_t));
+	return err ? log_errno(err, "%s: setting the sequence that it was in", task_thread_name(th)) : 0;
 }
 
 const struct task_part altstack_rseq_part = {

@@ -114,7 +114,7 @@ static int misc_dump(struct dump *d, struct thread *th, const struct answers *an
 	int64_t slack = answer_ret(ans, ASK_SLACK);
 
 	if (answer_ret(ans, ASK_NAME))
-		return log_errno(-EPROTO, "%s: its name could not be read", thread_name(th));
+		return log_errno(-EPROTO, "%s: its name could not be read", task_thread_name(th));
 	asked.name[NAME_LEN - 1] = 0;
 	core->comm = arena_strdup(d->arena, asked.name);
 	/* 0: a real-time thread, which has none. */

@@ -43,7 +43,7 @@ static int creds_dump(struct dump *d, struct thread *th, const struct answers *a
 	int64_t bits = answer_ret(ans, 0);
 
 	if (bits < 0)
-		return log_errno((int)bits, "%s: reading its securebits", thread_name(th));
+		return log_errno((int)bits, "%s: reading its securebits", task_thread_name(th));
 	e->uid = st->uid[REAL];
 	e->euid = st->uid[EFFECTIVE];
 	e->suid = st->uid[SAVED];
@@ -82,7 +82,7 @@ static const struct proc_status *born(struct restore *r, struct thread *th)
 	proc_fd = proc_open(th->tid);
 	err = proc_fd < 0 ? proc_fd : proc_read_status(proc_fd, 0, r->arena, st);
 	if (err) {
-		log_errno(err, "%s: reading its credentials", thread_name(th));
+		log_errno(err, "%s: reading its credentials", task_thread_name(th));
 		return NULL;
 	}
 	return rt->born = st;
@@ -116,7 +116,7 @@ static int set_fs_id(struct thread *th, struct batch *b, unsigned nr, uint32_t i
 	op = batch_ask(b, nr, NOT_CHANGED);
 	err = batch_run(b);
 	if (!err && (uint32_t)batch_ret(b, op) != id)
-		err = log_errno(-EPERM, "%s: setting its %s to %u", thread_name(th),
+		err = log_errno(-EPERM, "%s: setting its %s to %u", task_thread_name(th),
 		                nr == SYS_setfsuid ? "fsuid" : "fsgid", id);
 	return err;
 }
@@ -200,8 +200,8 @@ static int creds_restore(struct restore *r, struct thread *th, struct batch *b)
 	if (!now)
 		return -ESRCH;
 	if (creds_caps(e).prm & ~now->cap_prm)
-		return log_errno(-EPERM, "%s: it has to have capabilities that it is born without: %s", thread_name(th),
-		                 creds_cap_names(r->arena, creds_caps(e).prm & ~now->cap_prm));
+		return log_errno(-EPERM, "%s: it has to have capabilities that it is born without: %s",
+		                 task_thread_name(th), creds_cap_names(r->arena, creds_caps(e).prm & ~now->cap_prm));
 	if (is_leader(th) && now->no_new_privs && !e->no_new_privs)
 		log_warn("%s: gets no_new_privs, which this tool has", task_name(th->task));
 	return change(th, b, e, now);

@@ -105,7 +105,7 @@ static int check_map(const struct thread *th, int proc_fd, const char *map, cons
 	return log_refusal(-EINVAL,
 	                   "%s: its %s id %u does not exist in this user namespace (/proc/self/%s); restore it in one "
 	                   "that has it",
-	                   thread_name(th), what, missing, map);
+	                   task_thread_name(th), what, missing, map);
 }
 
 static int check_ids(const struct thread *th, int proc_fd, const CredsEntry *e, const struct proc_status *own)
@@ -123,7 +123,7 @@ static int check_ids(const struct thread *th, int proc_fd, const CredsEntry *e, 
 		    -EPERM,
 		    "%s: it is in %zu supplementary groups, this tool in %zu, and setgroups(2) is denied in "
 		    "this user namespace",
-		    thread_name(th), e->n_groups, own->n_groups);
+		    task_thread_name(th), e->n_groups, own->n_groups);
 	return check_map(th, proc_fd, "gid_map", "group", e->groups, e->n_groups);
 }
 
@@ -139,9 +139,9 @@ static int check_caps(struct restore *r, const struct thread *th, const CredsEnt
 		return log_refusal(-EPERM,
 		                   "%s: it had capabilities that this tool cannot give: %s; restore it with them, or "
 		                   "dump it without",
-		                   thread_name(th), creds_cap_names(r->arena, want.prm & ~have));
+		                   task_thread_name(th), creds_cap_names(r->arena, want.prm & ~have));
 	if (is_leader(th) && !th->task->parent && (want.bnd & ~own->cap_bnd))
-		log_warn("%s: its bounding set had more than this tool's, and loses %s", thread_name(th),
+		log_warn("%s: its bounding set had more than this tool's, and loses %s", task_thread_name(th),
 		         creds_cap_names(r->arena, want.bnd & ~own->cap_bnd));
 	return 0;
 }
@@ -181,13 +181,13 @@ int creds_check(struct restore *r, const struct thread *th)
 	const CredsEntry *e = th->core->thread_core->creds;
 
 	if (!e)
-		return log_errno(-EINVAL, "%s: its image has no credentials", thread_name(th));
+		return log_errno(-EINVAL, "%s: its image has no credentials", task_thread_name(th));
 	if (e->n_cap_inh > 2 || e->n_cap_prm > 2 || e->n_cap_eff > 2 || e->n_cap_bnd > 2 || e->n_cap_amb > 2)
-		return log_errno(-EINVAL, "%s: its image has capabilities of more than 64 bits", thread_name(th));
+		return log_errno(-EINVAL, "%s: its image has capabilities of more than 64 bits", task_thread_name(th));
 	if (e->n_groups > CREDS_GROUPS_MAX)
-		return log_refusal(-EOPNOTSUPP, "%s: it is in %zu groups; this tool can restore %d", thread_name(th),
-		                   e->n_groups, CREDS_GROUPS_MAX);
+		return log_refusal(-EOPNOTSUPP, "%s: it is in %zu groups; this tool can restore %d",
+		                   task_thread_name(th), e->n_groups, CREDS_GROUPS_MAX);
 	if (e->lsm_profile && *e->lsm_profile)
-		log_warn("%s: its security label %s is not restored", thread_name(th), e->lsm_profile);
+		log_warn("%s: its security label %s is not restored", task_thread_name(th), e->lsm_profile);
 	return like_leader(th) ? 0 : check_here(r, th, e);
 }

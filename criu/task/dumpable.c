@@ -27,7 +27,7 @@ static int after_creds_dump(struct dump *d, struct thread *th, const struct answ
 	int32_t sig = *(const int32_t *)ans->data;
 
 	if (answer_ret(ans, 0) || sig < 0 || sig >= NSIG)
-		return log_errno(-EPROTO, "%s: its parent-death signal could not be read", thread_name(th));
+		return log_errno(-EPROTO, "%s: its parent-death signal could not be read", task_thread_name(th));
 	core->has_pdeath_sig = sig != 0;
 	core->pdeath_sig = (uint32_t)sig;
 	return 0;
@@ -36,7 +36,7 @@ static int after_creds_dump(struct dump *d, struct thread *th, const struct answ
 static int after_creds_check(struct restore *r, const struct thread *th)
 {
 	if (th->core->thread_core->pdeath_sig >= NSIG)
-		return log_errno(-EINVAL, "%s: its image names the parent-death signal %u", thread_name(th),
+		return log_errno(-EINVAL, "%s: its image names the parent-death signal %u", task_thread_name(th),
 		                 th->core->thread_core->pdeath_sig);
 	return 0;
 }

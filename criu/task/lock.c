@@ -18,7 +18,7 @@
 #include "task/answer.h"
 #include "task/lock.h"
 
-extern const struct task_part locks_part;
+extern const struct task_part lock_part;
 
 /* ---- dump ---- */
 
@@ -108,7 +108,7 @@ static bool lease_is_over(const struct file_locked *l, const struct lock_line *l
 
 	if (line->kind != LOCK_LEASE || (!line->breaking && line->type != F_UNLCK))
 		return false;
-	over = line->type != F_RDLCK || parse_fdinfo(l->info, &fi) || (fi.flags & O_ACCMODE) != O_RDONLY;
+	over = line->type != F_RDLCK || fdinfo_parse(l->info, &fi) || (fi.flags & O_ACCMODE) != O_RDONLY;
 	log_warn("%s: fd %d: %s: its lease is being broken by somebody who opens the file: after a restore %s",
 	         task_name(l->task), l->number, l->link, over ? "there is none" : "it is a read lease");
 	return over;
@@ -148,12 +148,12 @@ static int dump_descriptor(struct lock_dump *ld, const struct file_locked *l)
 		return 0;
 	own = is_first(ld, l, fd->id, true);
 	common = is_first(ld, l, fd->id, false);
-	for (const char *text = l->info; !err && text; text = next_line(text)) {
+	for (const char *text = l->info; !err && text; text = proc_next_line(text)) {
 		struct lock_line line;
 
 		if (strncmp(text, "lock:", 5))
 			continue;
-		if (parse_lock_line(text, &line)) {
+		if (lockline_parse(text, &line)) {
 			log_refusal(-ENOTSUP, "%s: fd %d: %s: a kind of lock that is not known is held on it (%.*s)",
 			            task_name(l->task), l->number, l->link, (int)strcspn(text, "\n"), text);
 			break;
@@ -281,7 +281,7 @@ static int locks_check(struct restore *r, const struct thread *th)
 			                   "that is not known",
 			                   task_name(th->task), e->fd, e->flag, e->type);
 		/* The flags of other kinds stand elsewhere, or are not all: then the kernel tells. */
-		if (!msg || (kind == fd_kind_of(FD_TYPES__REG) && !is_fit(e, message_get_u32(msg, "flags"))))
+		if (!msg || (kind == kind_by_fd_type(FD_TYPES__REG) && !is_fit(e, message_get_u32(msg, "flags"))))
 			return log_refusal(-EBADF, "%s: fd %d %s to take %s", task_name(th->task), e->fd,
 			                   fd ? "is not open in a way" : "is not there",
 			                   lock_text(e, text, sizeof(text)));
@@ -332,7 +332,7 @@ static int locks_restore(struct restore *r, struct thread *th, struct batch *b)
 	return err;
 }
 
-const struct task_part locks_part = {
+const struct task_part lock_part = {
 	.name = "file locks",
 	.all_collected = locks_collected,
 	.read_images = locks_read_images,

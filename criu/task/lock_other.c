@@ -37,7 +37,7 @@ static void read_theirs(struct arena *a, struct outsider *o)
 	int *numbers = NULL;
 	size_t n = 0;
 
-	if (proc_fd < 0 || read_fd_numbers(proc_fd, a, &numbers, &n))
+	if (proc_fd < 0 || proc_read_fd_numbers(proc_fd, a, &numbers, &n))
 		return; /* gone, or not ours to look at */
 	for (size_t i = 0; i < n; i++) {
 		struct their_fd *fd = arena_new_of(a, struct their_fd), *same;
@@ -141,10 +141,10 @@ static pid_t flock_holder(const struct stat *st)
 
 	if (proc_read(AT_FDCWD, "/proc/locks", &text, NULL))
 		return 0;
-	for (const char *at = text; at && *at; at = next_line(at)) {
+	for (const char *at = text; at && *at; at = proc_next_line(at)) {
 		struct lock_line line;
 
-		if (!parse_lock_line(at, &line) && line.kind == LOCK_FLOCK && line.ino == st->st_ino &&
+		if (!lockline_parse(at, &line) && line.kind == LOCK_FLOCK && line.ino == st->st_ino &&
 		    makedev(line.dev_major, line.dev_minor) == st->st_dev)
 			return line.pid;
 	}

@@ -48,12 +48,12 @@ static int sched_dump(struct dump *d, struct thread *th, const struct answers *a
 	if (!err)
 		err = read_mask(th->tid, mask, &len);
 	if (err)
-		return log_errno(err, "%s: reading how it is scheduled", thread_name(th));
+		return log_errno(err, "%s: reading how it is scheduled", task_thread_name(th));
 	if (attr.policy == SCHED_DEADLINE)
 		return log_refusal(-EOPNOTSUPP,
 		                   "%s: its scheduling policy SCHED_DEADLINE is not supported; give it another "
 		                   "one with chrt(1)",
-		                   thread_name(th));
+		                   task_thread_name(th));
 	core->has_sched_policy = core->has_sched_nice = true;
 	core->sched_policy = attr.policy;
 	core->sched_nice = attr.nice;
@@ -73,11 +73,11 @@ static int sched_check(struct restore *r, const struct thread *th)
 
 	if (core->sched_policy == SCHED_DEADLINE)
 		return log_refusal(-EOPNOTSUPP, "%s: the scheduling policy SCHED_DEADLINE is not supported",
-		                   thread_name(th));
+		                   task_thread_name(th));
 	if (core->sched_nice < -20 || core->sched_nice > 19 || core->sched_prio > 99 ||
 	    core->cpu_affinity.len > MASK_MAX)
 		return log_errno(-EINVAL, "%s: its image has nice %d, priority %u, a processor mask of %zu bytes",
-		                 thread_name(th), core->sched_nice, core->sched_prio, core->cpu_affinity.len);
+		                 task_thread_name(th), core->sched_nice, core->sched_prio, core->cpu_affinity.len);
 	return 0;
 }
 
@@ -102,8 +102,9 @@ static int restore_policy(struct thread *th, struct batch *b, const struct kerne
 	op = batch_ask(b, SYS_sched_setattr, 0, batch_data(b, &want, sizeof(want)), 0);
 	err = batch_run(b);
 	if (!err && batch_ret(b, op) < 0)
-		log_warn("%s: its scheduling policy stays %u with priority %u, it was %u with %u: %s", thread_name(th),
-		         now->policy, now->priority, want.policy, want.priority, strerror((int)-batch_ret(b, op)));
+		log_warn("%s: its scheduling policy stays %u with priority %u, it was %u with %u: %s",
+		         task_thread_name(th), now->policy, now->priority, want.policy, want.priority,
+		         strerror((int)-batch_ret(b, op)));
 	return err;
 }
 
@@ -118,8 +119,8 @@ static int restore_nice(struct thread *th, struct batch *b, const struct kernel_
 	op = batch_ask(b, SYS_setpriority, PRIO_PROCESS, 0, (uint64_t)core->sched_nice);
 	err = batch_run(b);
 	if (!err && batch_ret(b, op) < 0)
-		log_warn("%s: its nice value stays %d, it was %d: %s", thread_name(th), now->nice, core->sched_nice,
-		         strerror((int)-batch_ret(b, op)));
+		log_warn("%s: its nice value stays %d, it was %d: %s", task_thread_name(th), now->nice,
+		         core->sched_nice, strerror((int)-batch_ret(b, op)));
 	return err;
 }
 
@@ -140,7 +141,7 @@ static int restore_mask(struct thread *th, struct batch *b)
 	int op, err = read_mask(th->tid, now, &len);
 
 	if (err)
-		return log_errno(err, "%s: reading its affinity", thread_name(th));
+		return log_errno(err, "%s: reading its affinity", task_thread_name(th));
 	if (same_mask(want->data, want->len, now, len))
 		return 0;
 	batch_reserve(b, 1, want->len);
@@ -150,7 +151,7 @@ static int restore_mask(struct thread *th, struct batch *b)
 		return err;
 	if (batch_ret(b, op) < 0 || read_mask(th->tid, now, &len) || !same_mask(want->data, want->len, now, len))
 		log_warn("%s: it ran on processors that are not here, or not allowed; it runs on %s now",
-		         thread_name(th), batch_ret(b, op) < 0 ? "all that are" : "those that are left");
+		         task_thread_name(th), batch_ret(b, op) < 0 ? "all that are" : "those that are left");
 	return 0;
 }
 
@@ -161,7 +162,7 @@ static int sched_restore(struct restore *r, struct thread *th, struct batch *b)
 	int err = read_attr(th->tid, &now);
 
 	if (err)
-		return log_errno(err, "%s: reading how it is scheduled", thread_name(th));
+		return log_errno(err, "%s: reading how it is scheduled", task_thread_name(th));
 	if (core->has_sched_policy)
 		err = restore_policy(th, b, &now);
 	if (!err)

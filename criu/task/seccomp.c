@@ -84,14 +84,14 @@ enum { NO_SUCH = 1, REFUSED = 2 };
 static int filter_error(struct thread *th, unsigned i, int err)
 {
 	if (err == -EMEDIUMTYPE || err == -EACCES || err == -EINVAL || err == -EIO) {
-		log_refusal(err, "%s: its seccomp filter %u cannot be read: %s", thread_name(th), i,
+		log_refusal(err, "%s: its seccomp filter %u cannot be read: %s", task_thread_name(th), i,
 		            err == -EACCES        ? "that takes CAP_SYS_ADMIN in the first user namespace, and a tool "
 		                                    "without filters of its own"
 		            : err == -EMEDIUMTYPE ? "the kernel has not kept its program"
 		                                  : "the kernel was built without CONFIG_CHECKPOINT_RESTORE");
 		return REFUSED;
 	}
-	return log_errno(err, "%s: reading its seccomp filter %u", thread_name(th), i);
+	return log_errno(err, "%s: reading its seccomp filter %u", task_thread_name(th), i);
 }
 
 /* Filter number i from the oldest on; index of the one below in, its own out. NO_SUCH: there is none of that number. */
@@ -106,7 +106,7 @@ static int dump_filter(struct dump *d, struct thread *th, unsigned i, uint32_t *
 	if (n < 0)
 		return errno == ENOENT ? NO_SUCH : filter_error(th, i, -errno);
 	if (n == 0 || n > BPF_MAXINSNS)
-		return log_errno(-EPROTO, "%s: its seccomp filter %u has %ld instructions", thread_name(th), i, n);
+		return log_errno(-EPROTO, "%s: its seccomp filter %u has %ld instructions", task_thread_name(th), i, n);
 	if (ptrace(PTRACE_SECCOMP_GET_FILTER, th->tid, (void *)(uintptr_t)i, prog) != n)
 		return filter_error(th, i, -errno);
 	if (ptrace(PTRACE_SECCOMP_GET_METADATA, th->tid, (void *)sizeof(meta), &meta) < 0)
@@ -133,8 +133,9 @@ static int seccomp_peek(struct dump *d, struct thread *th)
 	if (err != NO_SUCH)
 		return err < 0 ? err : 0;
 	core->has_seccomp_filter = core->seccomp_filter != NO_FILTER;
-	return core->has_seccomp_filter ? 0
-	                                : log_errno(-EPROTO, "%s: has a seccomp filter and has none", thread_name(th));
+	return core->has_seccomp_filter
+	           ? 0
+	           : log_errno(-EPROTO, "%s: has a seccomp filter and has none", task_thread_name(th));
 }
 
 static int seccomp_write(struct dump *d)
@@ -213,19 +214,19 @@ static int seccomp_check(struct restore *r, const struct thread *th)
 		    -EPERM,
 		    "%s: has a seccomp filter, which can only be put back with CAP_SYS_ADMIN in the first "
 		    "user namespace",
-		    thread_name(th));
+		    task_thread_name(th));
 	if (!told && prctl(PR_GET_SECCOMP) > 0)
 		return log_refusal(-EPERM,
 		                   "%s: has a seccomp filter, and this tool too, under which it can suspend none: "
 		                   "restore it from outside of the sandbox",
-		                   thread_name(th));
+		                   task_thread_name(th));
 	if (core->seccomp_mode != SECCOMP_MODE__filter)
 		return 0;
 	if (!r->filters || !core->has_seccomp_filter || core->seccomp_filter >= r->filters->n_seccomp_filters ||
 	    depth(r, newest(r, th)) > r->filters->n_seccomp_filters)
 		return log_errno(-EINVAL,
 		                 "%s: its seccomp filter is not in seccomp.img, or its filters stand on each other",
-		                 thread_name(th));
+		                 task_thread_name(th));
 	return 0;
 }
 

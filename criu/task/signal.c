@@ -35,7 +35,7 @@ static int peek_queue(struct dump *d, struct thread *th, uint32_t flags, SignalQ
 
 		n = ptrace(PTRACE_PEEKSIGINFO, th->tid, &args, infos);
 		if (n < 0)
-			return log_errno(-errno, "%s: reading its pending signals", thread_name(th));
+			return log_errno(-errno, "%s: reading its pending signals", task_thread_name(th));
 		for (long i = 0; i < n; i++) {
 			SiginfoEntry *e = arena_msg(d->arena, SiginfoEntry, siginfo_entry);
 
@@ -81,11 +81,11 @@ static int check_queue(const struct thread *th, const SignalQueueEntry *q)
 		int32_t sig;
 
 		if (bytes->len != INFO_SIZE)
-			return log_errno(-EINVAL, "%s: its image has a pending signal of %zu bytes", thread_name(th),
-			                 bytes->len);
+			return log_errno(-EINVAL, "%s: its image has a pending signal of %zu bytes",
+			                 task_thread_name(th), bytes->len);
 		memcpy(&sig, bytes->data, sizeof(sig));
 		if (sig < 1 || sig >= NSIG || sig == SIGKILL)
-			return log_errno(-EINVAL, "%s: its image has a pending signal %d", thread_name(th), sig);
+			return log_errno(-EINVAL, "%s: its image has a pending signal %d", task_thread_name(th), sig);
 	}
 	return 0;
 }
@@ -155,7 +155,7 @@ static int signal_finish(struct restore *r, struct thread *th)
 	bool stop = has_stop(th->core->thread_core->signals_p) || (is_leader(th) && has_stop(th->core->tc->signals_s));
 
 	if (stop && syscall(SYS_tgkill, th->task->pid, th->tid, SIGSTOP))
-		return log_errno(-errno, "%s: sending it the SIGSTOP that was pending", thread_name(th));
+		return log_errno(-errno, "%s: sending it the SIGSTOP that was pending", task_thread_name(th));
 	return 0;
 }
 

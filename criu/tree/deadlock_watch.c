@@ -95,7 +95,7 @@ static bool has_group(struct arena *a, pid_t pid, int *number)
 	int *numbers;
 	size_t n = 0;
 
-	if (proc < 0 || read_fd_numbers(proc, a, &numbers, &n))
+	if (proc < 0 || proc_read_fd_numbers(proc, a, &numbers, &n))
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		char path[32], link[32] = "";
@@ -105,7 +105,7 @@ static bool has_group(struct arena *a, pid_t pid, int *number)
 		if (readlinkat(proc, path, link, sizeof(link) - 1) < 0 || strcmp(link, "anon_inode:[fanotify]"))
 			continue;
 		snprintf(path, sizeof(path), "fdinfo/%d", numbers[i]);
-		info = read_text(proc, path, a, &buf);
+		info = proc_read_text(proc, path, a, &buf);
 		*number = numbers[i];
 		if (info && gives_permission(info))
 			return true;

@@ -97,6 +97,6 @@ extern const struct fd_kind *const fd_kinds[];
 extern const struct task_part *const task_parts[];
 
 /* The row for a type in an image, or NULL. */
-const struct fd_kind *fd_kind_of(FdTypes type);
+const struct fd_kind *kind_by_fd_type(FdTypes type);
 
 #endif

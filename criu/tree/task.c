@@ -29,7 +29,7 @@ const char *task_name(const struct task *t)
 	return name;
 }
 
-const char *thread_name(const struct thread *th)
+const char *task_thread_name(const struct thread *th)
 {
 	const struct task *t = th->task;
 	char *name;

@@ -11,11 +11,9 @@
 #include "core.pb-c.h"
 #include "fs.pb-c.h"
 #include "fdinfo.pb-c.h"
+#include "format.h"
 #include "mm.pb-c.h"
 #include "pstree.pb-c.h"
-
-/* task_core_entry.task_state */
-enum task_state { TASK_ALIVE = 1, TASK_DEAD = 2, TASK_STOPPED = 3 };
 
 struct task;
 
@@ -59,7 +57,7 @@ struct tree {
 /* "pid 812 (redis)" for messages; for a thread other than the leader "pid 812 (redis) thread 815". From the arena-free
  * ring of 8 buffers, so that several can stand in one call. */
 const char *task_name(const struct task *t);
-const char *thread_name(const struct thread *th);
+const char *task_thread_name(const struct thread *th);
 
 /*
  * Makes the lookups below cheap: pids of all tasks and threads, and shared objects where ids are there. Called again

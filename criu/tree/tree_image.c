@@ -2,47 +2,10 @@
 #include <linux/types.h>
 #include <string.h>
 
+#include "format.h"
 #include "lib/log.h"
 #include "tree/tree_image.h"
-#include "lib/version.h"
 #include "inventory.pb-c.h"
-
-#define IMG_VERSION_1_1 2
-
-int inventory_new_run(struct dump *d)
-{
-	FILE *f = fopen("/proc/sys/kernel/random/uuid", "re");
-	bool read = f && fscanf(f, "%39s", d->run_id) == 1;
-
-	if (f)
-		fclose(f);
-	return read ? 0 : log_errno(-EIO, "reading /proc/sys/kernel/random/uuid");
-}
-
-int inventory_write(struct dump *d)
-{
-	InventoryEntry *inv = arena_msg(d->arena, InventoryEntry, inventory_entry);
-	TaskKobjIdsEntry *root = arena_new_of(d->arena, TaskKobjIdsEntry);
-	/* The tool's own objects are number 1 of each kind; namespaces are the root task's (all tasks share them). */
-	*root = *d->tree.tasks[0]->ids;
-	root->vm_id = root->files_id = root->fs_id = root->sighand_id = 1;
-	inv->img_version = IMG_VERSION_1_1;
-	inv->has_fdinfo_per_id = inv->fdinfo_per_id = true;
-	inv->root_ids = root;
-	inv->has_ns_per_id = inv->ns_per_id = true;
-	inv->has_lsmtype = true;
-	inv->lsmtype = LSMTYPE__NO_LSM;
-	inv->has_dump_uptime = true;
-	inv->dump_uptime = d->stats->started;
-	inv->plugins_entry = arena_msg(d->arena, PluginsEntry, plugins_entry);
-	inv->has_network_lock_method = true;
-	inv->network_lock_method = (uint32_t)(d->opts->network_lock ?: NETWORK_LOCK_NFTABLES);
-	inv->has_network_lock_mark = d->lock_mark;
-	inv->network_lock_mark = d->lock_mark;
-	inv->dump_criu_run_id = arena_strdup(d->arena, d->run_id);
-	inv->tool_version = arena_strdup(d->arena, TOOL_VERSION);
-	return image_write_one(d->dir, IMG_INVENTORY, 0, inv);
-}
 
 static int write_task(struct dump *d, struct image *img, const struct task *t)
 {
@@ -223,9 +186,9 @@ int tree_read(struct restore *r)
 
 	if (err == -ENOENT)
 		return log_errno(err, "inventory.img is missing: there is no checkpoint in this directory (see -D)");
-	if (!err && r->inventory->img_version != IMG_VERSION_1_1)
+	if (!err && r->inventory->img_version != FORMAT_VERSION_1_1)
 		err = log_errno(-EINVAL, "inventory.img: image version %u; this tool reads %d",
-		                r->inventory->img_version, IMG_VERSION_1_1);
+		                r->inventory->img_version, FORMAT_VERSION_1_1);
 	if (!err)
 		err = read_pstree(r);
 	if (!err)

@@ -9,12 +9,6 @@
 /* Writes pstree.img and core-<tid>.img of every thread, from what the rows have filled in. Logs its errors. */
 int tree_write(struct dump *d);
 
-/* Writes inventory.img. */
-int inventory_write(struct dump *d);
-
-/* Gives the run its id (d->run_id). At the start of a dump. */
-int inventory_new_run(struct dump *d);
-
 /*
  * Reads the inventory and the tree: r->inventory, r->tree with parents, children, threads, core, ids, mm, fs. Checks
  * all of it: the version, one root, no pid twice, no cycle, what must be there. Nothing is started by it. Logs its

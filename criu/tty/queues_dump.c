@@ -172,7 +172,7 @@ static int check_job(struct dump *d, struct term *master, const struct job *j)
  */
 static int take(struct term *master, struct job *j)
 {
-	struct pollfd p = { .fd = term_open(master), .events = POLLIN };
+	struct pollfd p = { .fd = tty_open_peer(master), .events = POLLIN };
 
 	j->master = p.fd;
 	if (p.fd < 0)

@@ -205,7 +205,7 @@ static int dump_path(struct dump *d, const struct fd_info *info, uint32_t *id)
 	m->has_mode = true;
 	m->mode = info->st.st_mode;
 	m->fown = arena_msg(d->arena, FownEntry, fown_entry);
-	return files_write_entry(d, fd_kind_of(FD_TYPES__REG), m->id, m);
+	return files_write_entry(d, kind_by_fd_type(FD_TYPES__REG), m->id, m);
 }
 
 int tty_dump(struct dump *d, const struct fd_info *info, void *msg)
@@ -221,7 +221,7 @@ int tty_dump(struct dump *d, const struct fd_info *info, void *msg)
 	return t->device ? pathfile_dump_extra(d, info, &m->regf_id) : dump_path(d, info, &m->regf_id);
 }
 
-int term_open(const struct term *t)
+int tty_open_peer(const struct term *t)
 {
 	int fd = t->held >= 0 ? fcntl(t->held, F_DUPFD_CLOEXEC, 3)
 	                      : (int)syscall(SYS_pidfd_getfd, t->task->dump->pidfd, t->number, 0);
@@ -252,7 +252,7 @@ static int find_slave(struct tty_dump *td, struct term *master)
 	HASH_FIND(by_index, td->slaves, &master->index, sizeof(master->index), s);
 	if (!s)
 		return 0;
-	fd = term_open(master);
+	fd = tty_open_peer(master);
 	if (fd < 0)
 		return fd;
 	peer = ioctl(fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);

@@ -52,7 +52,7 @@ int tty_collected(struct dump *d);
 int tty_session_of(struct dump *d, struct tty_dump *td, uint32_t dev, const struct tty_session **sp);
 
 /* Another duplicate of a terminal's descriptor, to be closed. Negative errno (logged). */
-int term_open(const struct term *t);
+int tty_open_peer(const struct term *t);
 
 /* Reads the queues of all pairs and puts them back: fills data, and what of entry is known with them. */
 int tty_dump_queues(struct dump *d, struct tty_dump *td);

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "options/external.h"
+#include "options/inherited.h"
 #include "files/files.h"
 #include "lib/fault.h"
 #include "lib/log.h"

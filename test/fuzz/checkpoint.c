@@ -34,7 +34,7 @@ static int read_images(struct restore *r)
 
 static int check_thread(struct restore *r, const struct thread *th)
 {
-	int err = arch_regs_check_core(th->core, thread_name(th));
+	int err = arch_regs_check_core(th->core, task_thread_name(th));
 
 	for (const struct task_part *const *p = task_parts; *p; p++)
 		if ((*p)->check && (th == th->task->threads || (*p)->per_thread))

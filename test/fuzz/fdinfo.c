@@ -29,24 +29,24 @@ static void try_shared(const char *text, size_t len)
 	const char *v;
 	uint64_t n;
 
-	parse_fdinfo(text, &info);
+	fdinfo_parse(text, &info);
 	v = fdinfo_value(text, "it_value");
 	if (v && (v < text || v > text + len))
 		abort();
 	fdinfo_number(text, "ticks", 10, &n);
-	if (!parse_fdinfo_pidfd(text, &pid, &inner) && (pid < -1 || inner < -1))
+	if (!fdinfo_parse_pidfd(text, &pid, &inner) && (pid < -1 || inner < -1))
 		abort();
-	if (proc_path_parse(text, &path) &&
+	if (procfile_parse_path(text, &path) &&
 	    (path.pid <= 0 || path.tid < 0 || path.mount_len >= len || path.rest < text || path.rest > text + len))
 		abort();
 }
 
 static void try_locks(const char *text)
 {
-	for (const char *at = text; at; at = next_line(at)) {
+	for (const char *at = text; at; at = proc_next_line(at)) {
 		struct lock_line l;
 
-		if (!parse_lock_line(at, &l) && (l.start < 0 || l.len < 0 || l.start > INT64_MAX - l.len))
+		if (!lockline_parse(at, &l) && (l.start < 0 || l.len < 0 || l.start > INT64_MAX - l.len))
 			abort();
 	}
 }
@@ -54,7 +54,7 @@ static void try_locks(const char *text)
 /* A row's dump(), with a descriptor that is of its kind and a text that may be anything. */
 static void try_kind(struct arena *a, FdTypes type, int fd, const char *link, const char *text)
 {
-	const struct fd_kind *kind = fd_kind_of(type);
+	const struct fd_kind *kind = kind_by_fd_type(type);
 	struct options o = { .arena = a };
 	struct stats stats = { 0 };
 	struct dump d = { .opts = &o, .arena = a, .stats = &stats };

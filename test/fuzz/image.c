@@ -43,10 +43,10 @@ static void read_sums(struct arena *a)
 	struct sums *sums;
 	char why[256];
 
-	if (sums_read(dirfd, IMAGE_SUMS, &sums, why, sizeof(why)) == 0) {
+	if (integrity_read(dirfd, IMAGE_SUMS, &sums, why, sizeof(why)) == 0) {
 		for (struct sum *s = sums->all; s; s = s->hh.next)
-			sums_check(s, dirfd, why, sizeof(why));
-		sums_free(sums);
+			integrity_check(s, dirfd, why, sizeof(why));
+		integrity_free(sums);
 	}
 	close(dirfd);
 }

@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		const char *end = memchr(text + at, '\n', size - at);
 		size_t len = end ? (size_t)(end - text) - at : size - at;
 
-		if (!parse_mountinfo_line(text + at, len, a, &m) && (m.id < 0 || !m.path || !*m.path))
+		if (!mountinfo_parse_line(text + at, len, a, &m) && (m.id < 0 || !m.path || !*m.path))
 			abort();
 		at += len + 1;
 	}

@@ -12,7 +12,7 @@ static void try_pids(struct arena *a, const char *text, size_t len)
 	pid_t *pids = NULL;
 	size_t n = 0;
 
-	if (parse_pid_list(text, len, a, &pids, &n) == 0)
+	if (proc_parse_pid_list(text, len, a, &pids, &n) == 0)
 		for (size_t i = 0; i < n; i++)
 			if (pids[i] <= 0)
 				abort();

@@ -70,7 +70,7 @@ static void start_victim(struct world *w, int sock_number)
 	w->t.ids = &w->ids;
 	w->th = (struct thread) { .task = &w->t, .tid = w->t.pid, .vtid = w->t.vpid, .dump = &w->dth };
 	assert_int_equal(ptrace_seize(w->t.pid, 0), 0);
-	assert_int_equal(interrupt_and_wait(w->t.pid, "victim", &stop_came), 0);
+	assert_int_equal(inject_stop_thread(w->t.pid, "victim", &stop_came), 0);
 	w->dth.regs = arch_regs_get(w->d.arena, w->t.pid);
 	assert_int_equal(ptrace_get_sigmask(w->t.pid, &w->dth.sigmask), 0);
 	assert_int_equal(agent_infect(&w->d, &w->t), 0);
@@ -122,12 +122,12 @@ static void look(struct world *w, const int *wanted, size_t n)
 
 	snprintf(path, sizeof(path), "/proc/%d", w->t.pid);
 	proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	assert_int_equal(read_fd_numbers(proc, a, &numbers, &there), 0);
+	assert_int_equal(proc_read_fd_numbers(proc, a, &numbers, &there), 0);
 	assert_int_equal(there, n);
 	for (size_t i = 0; i < n; i++) {
 		assert_int_equal(numbers[i], wanted[i]);
 		snprintf(path, sizeof(path), "fdinfo/%d", wanted[i]);
-		assert_int_equal(parse_fdinfo(read_text(proc, path, a, &buf), &fi), 0);
+		assert_int_equal(fdinfo_parse(proc_read_text(proc, path, a, &buf), &fi), 0);
 		assert_int_equal(fi.pos, i);
 		assert_int_equal(fi.cloexec, i % 3 == 0);
 	}

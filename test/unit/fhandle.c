@@ -45,7 +45,7 @@ static void handles(void **state)
 
 static int mount(struct arena *a, const char *line, struct mount_at *m)
 {
-	return parse_mountinfo_line(line, strlen(line), a, m);
+	return mountinfo_parse_line(line, strlen(line), a, m);
 }
 
 static void mounts(void **state)

@@ -27,17 +27,17 @@ static void fdinfo_text(void **state)
 {
 	struct fdinfo fi;
 
-	assert_int_equal(parse_fdinfo("pos:\t4294967296\nflags:\t02102001\nmnt_id:\t27\nino:\t5\n", &fi), 0);
+	assert_int_equal(fdinfo_parse("pos:\t4294967296\nflags:\t02102001\nmnt_id:\t27\nino:\t5\n", &fi), 0);
 	assert_int_equal(fi.pos, 4294967296);
 	assert_int_equal(fi.flags, O_WRONLY | O_APPEND | 0100000);
 	assert_true(fi.cloexec);
 	assert_int_equal(fi.mnt_id, 27);
-	assert_int_equal(parse_fdinfo("new-key:\t1\npos:\t0\nflags:\t02\n", &fi), 0);
+	assert_int_equal(fdinfo_parse("new-key:\t1\npos:\t0\nflags:\t02\n", &fi), 0);
 	assert_false(fi.cloexec);
 	assert_int_equal(fi.mnt_id, -1);
-	assert_int_equal(parse_fdinfo("pos:\t0\n", &fi), -EINVAL);
-	assert_int_equal(parse_fdinfo("xpos:\t0\nflags\t02\n", &fi), -EINVAL);
-	assert_int_equal(parse_fdinfo("", &fi), -EINVAL);
+	assert_int_equal(fdinfo_parse("pos:\t0\n", &fi), -EINVAL);
+	assert_int_equal(fdinfo_parse("xpos:\t0\nflags\t02\n", &fi), -EINVAL);
+	assert_int_equal(fdinfo_parse("", &fi), -EINVAL);
 }
 
 /* A descriptor table: which file (0: none) has which number. */
@@ -127,8 +127,8 @@ static void build_ids(void **state)
 	uint32_t words[BUILDID_WORDS];
 	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), text = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
 
-	assert_int_equal(elf_build_id(fd, words), 5);
-	assert_int_equal(elf_build_id(text, words), 0);
+	assert_int_equal(buildid_of_elf(fd, words), 5);
+	assert_int_equal(buildid_of_elf(text, words), 0);
 	close(fd);
 	close(text);
 }
@@ -302,12 +302,12 @@ static void compare(pid_t pid, int number, int fd)
 	struct stat s1, s2;
 
 	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, number);
-	assert_int_equal(parse_fdinfo(read_text(AT_FDCWD, path, a, &b1), &f1), 0);
+	assert_int_equal(fdinfo_parse(proc_read_text(AT_FDCWD, path, a, &b1), &f1), 0);
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, number);
 	assert_true(readlink(path, link1, sizeof(link1) - 1) > 0);
 	assert_int_equal(stat(path, &s1), 0);
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	assert_int_equal(parse_fdinfo(read_text(AT_FDCWD, path, a, &b2), &f2), 0);
+	assert_int_equal(fdinfo_parse(proc_read_text(AT_FDCWD, path, a, &b2), &f2), 0);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	assert_true(readlink(path, link2, sizeof(link2) - 1) > 0);
 	assert_int_equal(fstat(fd, &s2), 0);

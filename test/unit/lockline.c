@@ -13,7 +13,7 @@ static void kinds(void **state)
 {
 	struct lock_line l;
 
-	assert_int_equal(parse_lock_line("lock:\t1: POSIX  ADVISORY  WRITE 812 fe:00:10969432 10 14\nlock:\t2: x", &l),
+	assert_int_equal(lockline_parse("lock:\t1: POSIX  ADVISORY  WRITE 812 fe:00:10969432 10 14\nlock:\t2: x", &l),
 	                 0);
 	assert_int_equal(l.kind, LOCK_POSIX);
 	assert_int_equal(l.type, F_WRLCK);
@@ -22,13 +22,13 @@ static void kinds(void **state)
 	assert_int_equal(l.ino, 10969432);
 	assert_int_equal(l.start, 10);
 	assert_int_equal(l.len, 5);
-	assert_int_equal(parse_lock_line("7: OFDLCK ADVISORY  READ -1 fe:00:1 4611686018427387904 EOF", &l), 0);
+	assert_int_equal(lockline_parse("7: OFDLCK ADVISORY  READ -1 fe:00:1 4611686018427387904 EOF", &l), 0);
 	assert_true(l.kind == LOCK_OFD && l.type == F_RDLCK && l.pid == -1 && l.start == 1LL << 62 && !l.len);
-	assert_int_equal(parse_lock_line("1: FLOCK  ADVISORY  WRITE 0 fe:00:1 0 EOF", &l), 0);
+	assert_int_equal(lockline_parse("1: FLOCK  ADVISORY  WRITE 0 fe:00:1 0 EOF", &l), 0);
 	assert_true(l.kind == LOCK_FLOCK && !l.pid && !l.breaking);
-	assert_int_equal(parse_lock_line("1: LEASE  BREAKING  UNLCK 5 fe:00:1 0 EOF", &l), 0);
+	assert_int_equal(lockline_parse("1: LEASE  BREAKING  UNLCK 5 fe:00:1 0 EOF", &l), 0);
 	assert_true(l.kind == LOCK_LEASE && l.breaking && l.type == F_UNLCK);
-	assert_int_equal(parse_lock_line("lock:\t1: POSIX  ADVISORY  READ 1 fe:00:1 0 9223372036854775806", &l), 0);
+	assert_int_equal(lockline_parse("lock:\t1: POSIX  ADVISORY  READ 1 fe:00:1 0 9223372036854775806", &l), 0);
 	assert_int_equal(l.len, INT64_MAX);
 }
 
@@ -54,10 +54,10 @@ static void odd(void **state)
 	struct lock_line l;
 
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
-		assert_true(parse_lock_line(lines[i], &l) < 0);
-	assert_null(next_line("one"));
-	assert_null(next_line("one\n"));
-	assert_string_equal(next_line("one\ntwo"), "two");
+		assert_true(lockline_parse(lines[i], &l) < 0);
+	assert_null(proc_next_line("one"));
+	assert_null(proc_next_line("one\n"));
+	assert_string_equal(proc_next_line("one\ntwo"), "two");
 }
 
 int main(void)

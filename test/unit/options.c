@@ -362,7 +362,7 @@ static void hooks(void **state)
 	assert_int_equal(a[STAGE_PRE_RESUME], 2);
 	assert_int_equal(b[STAGE_PRE_RESUME], 2);
 	for (enum stage s = 0; s < STAGE_COUNT; s++)
-		assert_non_null(stage_name(s));
+		assert_non_null(stages_name(s));
 }
 
 static void faults(void **state)

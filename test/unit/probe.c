@@ -37,12 +37,13 @@ static void test_try(void **state)
 		double start = seconds();
 		int err = probe_try((enum feature)i);
 
-		print_message("%-28s %5.0f us  %s\n", feature_rows[i].name, (seconds() - start) * 1e6,
+		print_message("%-28s %5.0f us  %s\n", probe_features[i].name, (seconds() - start) * 1e6,
 		              err ? strerror(-err) : "there");
 		assert_true(err <= 0);
 		assert_int_equal(probe_try((enum feature)i), err);
-		assert_int_equal(probe_by_name(feature_rows[i].name), i);
-		assert_true(feature_rows[i].class >= FEATURE_REQUIRED && feature_rows[i].class <= FEATURE_EXPERIMENTAL);
+		assert_int_equal(probe_by_name(probe_features[i].name), i);
+		assert_true(probe_features[i].class >= FEATURE_REQUIRED &&
+		            probe_features[i].class <= FEATURE_EXPERIMENTAL);
 	}
 	assert_int_equal(probe_by_name("nonsense"), -ENOENT);
 	assert_int_equal(count_fds(), fds);

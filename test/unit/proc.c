@@ -170,13 +170,13 @@ static void test_pid_list(void **state)
 	pid_t *pids = NULL;
 	size_t n = 0;
 
-	assert_int_equal(parse_pid_list("12 13 4194303 ", 14, *state, &pids, &n), 0);
+	assert_int_equal(proc_parse_pid_list("12 13 4194303 ", 14, *state, &pids, &n), 0);
 	assert_int_equal(n, 3);
 	assert_int_equal(pids[2], 4194303);
-	assert_int_equal(parse_pid_list("", 0, *state, &pids, &n), 0);
+	assert_int_equal(proc_parse_pid_list("", 0, *state, &pids, &n), 0);
 	assert_int_equal(n, 3);
-	assert_int_equal(parse_pid_list("0", 1, *state, &pids, &n), -EBADMSG);
-	assert_int_equal(parse_pid_list("7 -7", 4, *state, &pids, &n), -EBADMSG);
+	assert_int_equal(proc_parse_pid_list("0", 1, *state, &pids, &n), -EBADMSG);
+	assert_int_equal(proc_parse_pid_list("7 -7", 4, *state, &pids, &n), -EBADMSG);
 }
 
 static void *wait_forever(void *arg)
@@ -269,8 +269,8 @@ static void test_lookups(void **state)
 		tree_index(&tree, *state);
 	}
 	assert_string_equal(task_name(&tasks[1]), "pid 20 (fifteen bytes !)");
-	assert_string_equal(thread_name(&threads[1][0]), "pid 20 (fifteen bytes !)");
-	assert_string_equal(thread_name(&threads[1][1]), "pid 20 (fifteen bytes !) thread 21");
+	assert_string_equal(task_thread_name(&threads[1][0]), "pid 20 (fifteen bytes !)");
+	assert_string_equal(task_thread_name(&threads[1][1]), "pid 20 (fifteen bytes !) thread 21");
 }
 
 int main(void)

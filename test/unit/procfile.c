@@ -15,23 +15,23 @@ static void paths(void **state)
 {
 	struct proc_path p;
 
-	assert_true(proc_path_parse("/proc/812/stat", &p));
+	assert_true(procfile_parse_path("/proc/812/stat", &p));
 	assert_int_equal(p.pid, 812);
 	assert_int_equal(p.tid, 0);
 	assert_int_equal(p.mount_len, 5);
 	assert_string_equal(p.rest, "/stat");
-	assert_true(proc_path_parse("/proc/812", &p));
+	assert_true(procfile_parse_path("/proc/812", &p));
 	assert_string_equal(p.rest, "");
-	assert_true(proc_path_parse("/proc/812 (deleted)", &p));
+	assert_true(procfile_parse_path("/proc/812 (deleted)", &p));
 	assert_int_equal(p.pid, 812);
-	assert_true(proc_path_parse("/proc/1/task/815/fd/3", &p));
+	assert_true(procfile_parse_path("/proc/1/task/815/fd/3", &p));
 	assert_int_equal(p.pid, 1);
 	assert_int_equal(p.tid, 815);
 	assert_string_equal(p.rest, "/fd/3");
-	assert_true(proc_path_parse("/proc/1/task", &p));
+	assert_true(procfile_parse_path("/proc/1/task", &p));
 	assert_int_equal(p.tid, 0);
 	assert_string_equal(p.rest, "/task");
-	assert_true(proc_path_parse("/proc/1/tasks/3", &p));
+	assert_true(procfile_parse_path("/proc/1/tasks/3", &p));
 	assert_int_equal(p.tid, 0);
 }
 
@@ -50,24 +50,24 @@ static void others(void **state)
 	struct proc_path p;
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		assert_false(proc_path_parse(names[i], &p));
+		assert_false(procfile_parse_path(names[i], &p));
 }
 
 static void pidfds(void **state)
 {
 	int32_t pid = 0, inner = 0;
 
-	assert_int_equal(parse_fdinfo_pidfd("pos:\t0\nPid:\t812\nNSpid:\t812\t7\t1\n", &pid, &inner), 0);
+	assert_int_equal(fdinfo_parse_pidfd("pos:\t0\nPid:\t812\nNSpid:\t812\t7\t1\n", &pid, &inner), 0);
 	assert_int_equal(pid, 812);
 	assert_int_equal(inner, 1);
-	assert_int_equal(parse_fdinfo_pidfd("Pid:\t-1\nNSpid:\t-1\n", &pid, &inner), 0);
+	assert_int_equal(fdinfo_parse_pidfd("Pid:\t-1\nNSpid:\t-1\n", &pid, &inner), 0);
 	assert_int_equal(pid, -1);
 	assert_int_equal(inner, -1);
-	assert_int_equal(parse_fdinfo_pidfd("Pid:\t1\n", &pid, &inner), -EINVAL);
-	assert_int_equal(parse_fdinfo_pidfd("Pid:\n12\nNSpid:\t1\n", &pid, &inner), -EINVAL);
-	assert_int_equal(parse_fdinfo_pidfd("Pid:\t1\nNSpid:\t1 x\n", &pid, &inner), -EINVAL);
-	assert_int_equal(parse_fdinfo_pidfd("Pid:\t4294967296\nNSpid:\t1\n", &pid, &inner), -EINVAL);
-	assert_int_equal(parse_fdinfo_pidfd("Pid:\t-2\nNSpid:\t1\n", &pid, &inner), -EINVAL);
+	assert_int_equal(fdinfo_parse_pidfd("Pid:\t1\n", &pid, &inner), -EINVAL);
+	assert_int_equal(fdinfo_parse_pidfd("Pid:\n12\nNSpid:\t1\n", &pid, &inner), -EINVAL);
+	assert_int_equal(fdinfo_parse_pidfd("Pid:\t1\nNSpid:\t1 x\n", &pid, &inner), -EINVAL);
+	assert_int_equal(fdinfo_parse_pidfd("Pid:\t4294967296\nNSpid:\t1\n", &pid, &inner), -EINVAL);
+	assert_int_equal(fdinfo_parse_pidfd("Pid:\t-2\nNSpid:\t1\n", &pid, &inner), -EINVAL);
 }
 
 int main(void)

@@ -29,12 +29,12 @@ static int undo_rules(const struct undo *u)
 		if (poll(&p, 1, LONGEST) == 0)
 			log_warn("iptables of the tool does not end");
 	}
-	return ipt_lock_remove(u->path);
+	return net_lock_ipt_remove(u->path);
 }
 
 static int undo_crius(const struct undo *u)
 {
-	return criu_rules_remove(u->data, u->size);
+	return net_lock_criu_remove(u->data, u->size);
 }
 
 static int note_crius(struct guardian *g, const struct net_lock_left *left)
@@ -94,7 +94,7 @@ static int lock_by_rules(struct dump *d, struct tcp_lock *lock)
 	if (!err && !is_left(d))
 		err = note_rules(d->guardian, FORWARD_CALL, lock, lock->left.name);
 	if (!err)
-		err = ipt_lock_take(lock->left.name, lock->mark, 0, lock->tuples, lock->n, lock->at_work[1]);
+		err = net_lock_ipt_take(lock->left.name, lock->mark, 0, lock->tuples, lock->n, lock->at_work[1]);
 	if (!err)
 		lock->left.method = NETWORK_LOCK_IPTABLES;
 	return err;
@@ -250,7 +250,7 @@ static int lock_by_own_rules(struct restore *r, struct tcp_lock *lock)
 		behind = lock->left.mark;
 	lock->rules = own_name(r);
 	err = open_at_work(lock) ?: note_rules(r->guardian, UNDO_CALL, lock, lock->rules);
-	return err ?: ipt_lock_take(lock->rules, lock->mark, behind, lock->tuples, lock->n, lock->at_work[1]);
+	return err ?: net_lock_ipt_take(lock->rules, lock->mark, behind, lock->tuples, lock->n, lock->at_work[1]);
 }
 
 int tcp_lock_restore(struct restore *r, struct tcp_lock *lock, const struct net_tuple *tuples, size_t n, bool own)
@@ -306,6 +306,6 @@ void tcp_unlock_after_restore(struct tcp_lock *lock, bool all)
 {
 	lift(lock, all);
 	if (lock->rules)
-		ipt_lock_remove(lock->rules);
+		net_lock_ipt_remove(lock->rules);
 	lock->rules = NULL;
 }

@@ -7,7 +7,7 @@
 #include <time.h>
 #include <sys/stat.h>
 
-#include "options/external.h"
+#include "options/inherited.h"
 #include "lib/log.h"
 #include "sock/queue.h"
 #include "sock/unix/unix.h"

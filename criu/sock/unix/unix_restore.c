@@ -6,7 +6,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 
-#include "options/external.h"
+#include "options/inherited.h"
 #include "files/inherit.h"
 #include "lib/fault.h"
 #include "lib/log.h"

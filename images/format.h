@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* Numbers of the image format that the .proto files hold without a name: see Documentation/IMAGES.md. */
+#ifndef IMAGES_FORMAT_H
+#define IMAGES_FORMAT_H
+
+/* inventory_entry.img_version */
+#define FORMAT_VERSION_1_1 2
+
+/* vma_entry.status, by bit */
+enum vma_status {
+	VMA_REGULAR = 1 << 0,
+	VMA_STACK = 1 << 1,
+	VMA_VSYSCALL = 1 << 2,
+	VMA_VDSO = 1 << 3,
+	VMA_HEAP = 1 << 5,
+	VMA_FILE_PRIVATE = 1 << 6,
+	VMA_FILE_SHARED = 1 << 7,
+	VMA_ANON_SHARED = 1 << 8,
+	VMA_ANON_PRIVATE = 1 << 9,
+	VMA_SYSVIPC = 1 << 10,
+	VMA_SOCKET = 1 << 11,
+	VMA_VVAR = 1 << 12,
+	VMA_AIORING = 1 << 13,
+	VMA_MEMFD = 1 << 14,
+	VMA_SHSTK = 1 << 15,
+	VMA_GUARD = 1 << 16,
+	VMA_UPROBES = 1 << 17,
+};
+
+/* vma_entry.locked: how MAP_LOCKED was meant (mlock2(2)) */
+enum vma_locked { VMA_LOCKED_ALL = 1, VMA_LOCKED_ON_FAULT = 2 };
+
+/* pagemap_entry.flags, by bit */
+enum pagemap_flags { PE_PARENT = 1 << 0, PE_LAZY = 1 << 1, PE_PRESENT = 1 << 2 };
+
+/* task_core_entry.task_state */
+enum task_state { TASK_ALIVE = 1, TASK_DEAD = 2, TASK_STOPPED = 3 };
+
+#endif
