@@ -41,3 +41,27 @@
 	X(creds_part)                                                                                                  \
 	X(dumpable_part) /* what a change of credentials resets: dumpable, parent-death signal */                      \
 	X(signal_part)   /* last: pending signals, queued while all are blocked */
+
+/* What a tree has as a whole, in the order of work at each stage; then engines, for what they keep. */
+#define SUBSYSTEMS(X)                                                                                                  \
+	X(tcp_dump_subsys) /* connections are silenced through descriptors that the next row closes */                 \
+	X(files_dump_subsys)                                                                                           \
+	X(fs_subsys) /* roots and working directories, before descriptor tables are filled */                          \
+	X(memory_subsys)                                                                                               \
+	X(tty_subsys)         /* foreground groups, before anything is done late to descriptors */                     \
+	X(tcp_restore_subsys) /* connections leave repair before their descriptors are closed here */                  \
+	X(files_restore_subsys)                                                                                        \
+	X(code_subsys)                                                                                                 \
+	X(inherit_subsys)                                                                                              \
+	X(file_names_subsys)                                                                                           \
+	X(link_remap_subsys)                                                                                           \
+	X(remap_subsys)                                                                                                \
+	X(ghost_dump_subsys)                                                                                           \
+	X(ghost_restore_subsys)                                                                                        \
+	X(procfile_subsys)                                                                                             \
+	X(validate_subsys)                                                                                             \
+	X(diag_subsys)                                                                                                 \
+	X(queue_dump_subsys)                                                                                           \
+	X(queue_restore_subsys)                                                                                        \
+	X(tcp_stream_subsys)                                                                                           \
+	X(inet_mcast_subsys)

@@ -44,13 +44,6 @@ static uint64_t address(const void *p)
 	return (uint64_t)(uintptr_t)p;
 }
 
-static struct map_table *table_of(void **place, struct arena *a)
-{
-	if (!*place)
-		*place = arena_new_of(a, struct map_table);
-	return *place;
-}
-
 static struct map *map_of(struct map_table *t, struct arena *a, uint32_t id, bool *is_new)
 {
 	struct map *m;
@@ -174,7 +167,7 @@ static int write_contents(struct map_table *t, const struct fd_info *info, const
 
 static int dump_contents(struct dump *d, const struct fd_info *info, const struct bpf_map_info *mi)
 {
-	struct map_table *t = table_of(dump_kind_state(d, &bpfmap_kind), d->arena);
+	struct map_table *t = dump_state(d, &bpfmap_kind);
 	_cleanup_close_ int reader = -1;
 	bool is_new;
 	int err = 0;
@@ -223,9 +216,9 @@ static int bpfmap_dump(struct dump *d, const struct fd_info *info, void *msg)
 
 static int bpfmap_write_images(struct dump *d)
 {
-	struct map_table *t = *dump_kind_state(d, &bpfmap_kind);
+	struct map_table *t = dump_state(d, &bpfmap_kind);
 
-	return t && t->img ? image_close(move_ptr(t->img)) : 0;
+	return t->img ? image_close(move_ptr(t->img)) : 0;
 }
 
 /* ---- restore ---- */
@@ -257,7 +250,7 @@ static int read_one(struct restore *r, struct image *img, struct map_table *t, c
 
 static int bpfmap_read_images(struct restore *r)
 {
-	struct map_table *t = table_of(restore_kind_state(r, &bpfmap_kind), r->arena);
+	struct map_table *t = restore_state(r, &bpfmap_kind);
 	_cleanup_image_ struct image *img = NULL;
 	BpfmapDataEntry *e;
 	int err = image_open(r->dir, IMG_BPFMAP_DATA, 0, &img);
@@ -291,7 +284,7 @@ static int create(const BpfmapFileEntry *m)
 
 static int bpfmap_check(struct restore *r, const void *msg, const char **why)
 {
-	struct map_table *t = *restore_kind_state(r, &bpfmap_kind);
+	struct map_table *t = restore_state(r, &bpfmap_kind);
 	const BpfmapFileEntry *m = msg;
 	const struct map *map = map_of(t, r->arena, m->map_id, NULL);
 	uint64_t count = map->data ? map->data->count : 0;
@@ -369,7 +362,7 @@ static int make(const BpfmapFileEntry *m, struct map *map)
 
 static int bpfmap_open(struct restore *r, const void *msg)
 {
-	struct map_table *t = *restore_kind_state(r, &bpfmap_kind);
+	struct map_table *t = restore_state(r, &bpfmap_kind);
 	const BpfmapFileEntry *m = msg;
 	struct map *map = map_of(t, r->arena, m->map_id, NULL);
 	_cleanup_close_ int fd = -1;
@@ -394,6 +387,7 @@ static int bpfmap_open(struct restore *r, const void *msg)
 
 const struct fd_kind bpfmap_kind = {
 	.name = "BPF map",
+	.state = { .dump = sizeof(struct map_table), .restore = sizeof(struct map_table) },
 	.type = FD_TYPES__BPFMAP,
 	.field = 21,
 	.pb = &bpfmap_file_entry__descriptor,

@@ -89,20 +89,17 @@ static int parse_targets(struct dump *d, const struct fd_info *info, EventpollFi
 	return 0;
 }
 
-static struct epoll_dump *dump_state(struct dump *d)
+static struct epoll_dump *epoll_dump_of(struct dump *d)
 {
-	struct epoll_dump **s = (struct epoll_dump **)dump_kind_state(d, &epoll_kind);
+	struct epoll_dump *s = dump_state(d, &epoll_kind);
 
-	if (!*s) {
-		*s = arena_new_of(d->arena, struct epoll_dump);
-		(*s)->last = &(*s)->first;
-	}
-	return *s;
+	s->last = s->last ?: &s->first;
+	return s;
 }
 
 static int epoll_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
-	struct epoll_dump *s = dump_state(d);
+	struct epoll_dump *s = epoll_dump_of(d);
 	struct waiting *w = arena_new_of(d->arena, struct waiting);
 	struct pollfd p = { .fd = info->fd, .events = POLLIN };
 	struct epoll_params params = { 0 };
@@ -189,7 +186,7 @@ static int find_file(struct dump *d, const struct waiting *w, const struct targe
 {
 	struct kcmp_epoll_slot slot = { .efd = (uint32_t)w->efd, .tfd = t->e->tfd, .toff = t->nth };
 	dev_t dev = makedev(t->e->dev >> 20, t->e->dev & 0xfffff);
-	const struct file_at *at = dev == dump_state(d)->sockets ? files_at(d, dev, t->e->inode) : NULL;
+	const struct file_at *at = dev == epoll_dump_of(d)->sockets ? files_at(d, dev, t->e->inode) : NULL;
 	long order = 1;
 	int err = 0;
 
@@ -257,7 +254,7 @@ static int find_target(struct dump *d, const struct waiting *w, const struct tar
 /* Those whose number is theirs alone, and which can be asked for at once. */
 static void guess_targets(struct dump *d, const struct waiting *w, struct target *t, size_t n)
 {
-	dev_t sockets = dump_state(d)->sockets;
+	dev_t sockets = epoll_dump_of(d)->sockets;
 	struct epoll_guess *g = arena_array(d->arena, struct epoll_guess, n + 1);
 	struct target **of = arena_array(d->arena, struct target *, n + 1);
 	_cleanup_close_ int efd = -1;
@@ -293,7 +290,7 @@ static dev_t device_of_sockets(void)
 
 static int epoll_collected(struct dump *d)
 {
-	struct epoll_dump *s = dump_state(d);
+	struct epoll_dump *s = epoll_dump_of(d);
 	int err = 0;
 
 	s->sockets = device_of_sockets();
@@ -443,6 +440,7 @@ static int epoll_late(struct restore *r, const void *msg, int fd)
 
 const struct fd_kind epoll_kind = {
 	.name = "epoll",
+	.state = { .dump = sizeof(struct epoll_dump) },
 	.type = FD_TYPES__EVENTPOLL,
 	.field = 9,
 	.pb = &eventpoll_file_entry__descriptor,

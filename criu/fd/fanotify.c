@@ -29,15 +29,6 @@ struct fanotify_dump {
 	struct watched_inodes inodes;
 };
 
-static struct fanotify_dump *dump_state(struct dump *d)
-{
-	struct fanotify_dump **s = (struct fanotify_dump **)dump_kind_state(d, &fanotify_kind);
-
-	if (!*s)
-		*s = arena_new_of(d->arena, struct fanotify_dump);
-	return *s;
-}
-
 static bool fanotify_match(const struct fd_info *info)
 {
 	return !strcmp(info->link, "anon_inode:[fanotify]");
@@ -103,14 +94,14 @@ static int parse_line(struct dump *d, const struct fd_info *info, FanotifyFileEn
 		};
 
 		w.name = arena_printf(d->arena, "%s: fanotify: a mark", fd_name(info));
-		watched_add(d, &dump_state(d)->inodes, &w);
+		watched_add(d, &((struct fanotify_dump *)dump_state(d, &fanotify_kind))->inodes, &w);
 	}
 	return 0;
 }
 
 static int fanotify_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
-	struct fanotify_dump *s = dump_state(d);
+	struct fanotify_dump *s = dump_state(d, &fanotify_kind);
 	struct waiting *w = arena_new_of(d->arena, struct waiting);
 	FanotifyFileEntry *m = msg;
 	int bytes = 0, err = 0;
@@ -185,7 +176,7 @@ static void find_mount(struct dump *d, const struct waiting *w, const struct fha
 
 static int fanotify_collected(struct dump *d)
 {
-	struct fanotify_dump *s = dump_state(d);
+	struct fanotify_dump *s = dump_state(d, &fanotify_kind);
 	struct fhandles mounts = { 0 };
 	int err = watched_find(d, &s->inodes);
 
@@ -215,7 +206,7 @@ static int fanotify_collected(struct dump *d)
 
 static struct fhandles *handles_of(struct restore *r)
 {
-	struct fhandles **h = (struct fhandles **)restore_kind_state(r, &fanotify_kind);
+	struct fhandles **h = restore_state(r, &fanotify_kind);
 
 	if (!*h) {
 		*h = arena_new_of(r->arena, struct fhandles);
@@ -340,6 +331,7 @@ static int fanotify_late(struct restore *r, const void *msg, int fd)
 
 const struct fd_kind fanotify_kind = {
 	.name = "fanotify",
+	.state = { .dump = sizeof(struct fanotify_dump), .restore = sizeof(struct fhandles *) },
 	.type = FD_TYPES__FANOTIFY,
 	.field = 14,
 	.pb = &fanotify_file_entry__descriptor,

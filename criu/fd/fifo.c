@@ -18,7 +18,7 @@ static bool fifo_match(const struct fd_info *info)
 
 static int fifo_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
-	struct pipe_table **table = (struct pipe_table **)dump_kind_state(d, &fifo_kind);
+	struct pipe_table **table = dump_state(d, &fifo_kind);
 	FifoEntry *m = msg;
 	int err = pathfile_dump_extra(d, info, &m->regf_id);
 
@@ -32,12 +32,14 @@ static int fifo_dump(struct dump *d, const struct fd_info *info, void *msg)
 
 static int fifo_write_images(struct dump *d)
 {
-	return pipe_dump_finish(*dump_kind_state(d, &fifo_kind));
+	struct pipe_table **table = dump_state(d, &fifo_kind);
+
+	return pipe_dump_finish(*table);
 }
 
 static struct pipe_queue **queues_of(struct restore *r)
 {
-	return (struct pipe_queue **)restore_kind_state(r, &fifo_kind);
+	return restore_state(r, &fifo_kind);
 }
 
 static int fifo_read_images(struct restore *r)
@@ -130,6 +132,7 @@ static int fifo_late(struct restore *r, const void *msg, int fd)
 
 const struct fd_kind fifo_kind = {
 	.name = "FIFO",
+	.state = { .dump = sizeof(struct pipe_table *), .restore = sizeof(struct pipe_queue *) },
 	.type = FD_TYPES__FIFO,
 	.field = 17,
 	.pb = &fifo_entry__descriptor,

@@ -27,15 +27,6 @@ struct inotify_dump {
 	struct watched_inodes inodes;
 };
 
-static struct inotify_dump *dump_state(struct dump *d)
-{
-	struct inotify_dump **s = (struct inotify_dump **)dump_kind_state(d, &inotify_kind);
-
-	if (!*s)
-		*s = arena_new_of(d->arena, struct inotify_dump);
-	return *s;
-}
-
 static bool inotify_match(const struct fd_info *info)
 {
 	return !strcmp(info->link, "anon_inode:inotify");
@@ -70,12 +61,12 @@ static void add_watched(struct dump *d, const struct fd_info *info, InotifyWdEnt
 	};
 
 	w.name = arena_printf(d->arena, "%s: inotify: watch %u", fd_name(info), e->wd);
-	watched_add(d, &dump_state(d)->inodes, &w);
+	watched_add(d, &((struct inotify_dump *)dump_state(d, &inotify_kind))->inodes, &w);
 }
 
 static int inotify_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
-	struct inotify_dump *s = dump_state(d);
+	struct inotify_dump *s = dump_state(d, &inotify_kind);
 	struct waiting *w = arena_new_of(d->arena, struct waiting);
 	InotifyFileEntry *m = msg;
 	int bytes = 0;
@@ -105,7 +96,7 @@ static int inotify_dump(struct dump *d, const struct fd_info *info, void *msg)
 
 static int inotify_collected(struct dump *d)
 {
-	struct inotify_dump *s = dump_state(d);
+	struct inotify_dump *s = dump_state(d, &inotify_kind);
 	int err = watched_find(d, &s->inodes);
 
 	for (struct waiting *w = s->first; w && !err; w = w->next) {
@@ -120,7 +111,7 @@ static int inotify_collected(struct dump *d)
 
 static struct fhandles *handles_of(struct restore *r)
 {
-	struct fhandles **h = (struct fhandles **)restore_kind_state(r, &inotify_kind);
+	struct fhandles **h = restore_state(r, &inotify_kind);
 
 	if (!*h) {
 		*h = arena_new_of(r->arena, struct fhandles);
@@ -208,6 +199,7 @@ static int inotify_late(struct restore *r, const void *msg, int fd)
 
 const struct fd_kind inotify_kind = {
 	.name = "inotify",
+	.state = { .dump = sizeof(struct inotify_dump), .restore = sizeof(struct fhandles *) },
 	.type = FD_TYPES__INOTIFY,
 	.field = 13,
 	.pb = &inotify_file_entry__descriptor,

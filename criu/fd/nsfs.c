@@ -66,7 +66,7 @@ struct met {
 
 static const struct task *who_is_in(struct dump *d, const struct fd_info *info, const struct ns_type *type)
 {
-	struct met **table = (struct met **)dump_kind_state(d, &nsfs_kind), *m;
+	struct met **table = dump_state(d, &nsfs_kind), *m;
 	uint64_t ino = info->st.st_ino;
 
 	HASH_FIND(hh, *table, &ino, sizeof(ino), m);
@@ -152,6 +152,7 @@ static int ns_open(struct restore *r, const void *msg)
 
 const struct fd_kind nsfs_kind = {
 	.name = "namespace",
+	.state = { .dump = sizeof(struct met *) },
 	.type = FD_TYPES__NS,
 	.field = 5,
 	.pb = &ns_file_entry__descriptor,

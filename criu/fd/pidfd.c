@@ -98,6 +98,7 @@ struct gone {
 };
 
 struct all_gone {
+	bool listed;
 	struct gone *by_ino;
 };
 
@@ -122,14 +123,13 @@ static int note_gone(struct restore *r, const void *msg, void *arg)
 /* Listed when the first is opened: by then all rows have said which files are in flight. */
 static const struct gone *gone_of(struct restore *r, const PidfdEntry *m)
 {
-	struct all_gone **all = (struct all_gone **)restore_kind_state(r, &pidfd_kind);
+	struct all_gone *all = restore_state(r, &pidfd_kind);
 	const struct gone *g;
 
-	if (!*all) {
-		*all = arena_new_of(r->arena, struct all_gone);
-		files_each(r, &pidfd_kind, note_gone, *all);
-	}
-	HASH_FIND(hh, (*all)->by_ino, &m->ino, sizeof(m->ino), g);
+	if (!all->listed)
+		files_each(r, &pidfd_kind, note_gone, all);
+	all->listed = true;
+	HASH_FIND(hh, all->by_ino, &m->ino, sizeof(m->ino), g);
 	return g;
 }
 
@@ -227,6 +227,7 @@ static int pidfd_open(struct restore *r, const void *msg)
 
 const struct fd_kind pidfd_kind = {
 	.name = "pidfd",
+	.state = { .restore = sizeof(struct all_gone) },
 	.type = FD_TYPES__PIDFD,
 	.field = 22,
 	.pb = &pidfd_entry__descriptor,

@@ -25,11 +25,7 @@ struct pipes {
 
 static struct pipes *pipes_of(struct dump *d)
 {
-	struct pipes **state = (struct pipes **)dump_kind_state(d, &pipe_kind);
-
-	if (!*state)
-		*state = arena_new_of(d->arena, struct pipes);
-	return *state;
+	return dump_state(d, &pipe_kind);
 }
 
 /* By an O_PATH descriptor (of /proc/PID/fd/N) the queue cannot be looked at; that is an end of neither sort. */
@@ -84,7 +80,7 @@ static int pipe_write_images(struct dump *d)
 
 static struct pipe_queue **queues_of(struct restore *r)
 {
-	return (struct pipe_queue **)restore_kind_state(r, &pipe_kind);
+	return restore_state(r, &pipe_kind);
 }
 
 static int count_one(struct restore *r, const void *msg, void *arg)
@@ -181,6 +177,7 @@ static bool pipe_takes(struct restore *r, const void *msg, const struct fd_info 
 
 const struct fd_kind pipe_kind = {
 	.name = "pipe",
+	.state = { .dump = sizeof(struct pipes), .restore = sizeof(struct pipe_queue *) },
 	.type = FD_TYPES__PIPE,
 	.field = 18,
 	.pb = &pipe_entry__descriptor,

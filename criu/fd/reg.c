@@ -172,5 +172,4 @@ const struct fd_kind reg_kind = {
 	.all_collected = ghost_collected,
 	.read_images = reg_read_images,
 	.write_images = reg_write_images,
-	.release = ghost_close,
 };

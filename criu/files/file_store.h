@@ -39,6 +39,9 @@ struct file_store {
 	int crowded; /* descriptors of ours from this number on are closed when some task has what they are */
 };
 
+/* That of this restore. */
+struct file_store *file_store_of(const struct restore *r);
+
 struct file_desc *file_desc_of(struct restore *r, uint32_t id);
 
 #endif

@@ -70,7 +70,7 @@ int files_check(struct restore *r)
 	for (size_t i = 0; !err && i < r->tree.n_tasks; i++)
 		if (r->tree.tasks[i]->state != TASK_DEAD)
 			err = check_task(r, r->tree.tasks[i]);
-	for (struct file_desc *fd = r->files->by_id; fd; fd = fd->hh.next)
+	for (struct file_desc *fd = file_store_of(r)->by_id; fd; fd = fd->hh.next)
 		if (fd->held && problem_of(r, fd))
 			log_refusal(0, "file %u, in flight in a socket's queue: %s", fd->id, fd->why);
 	return err ?: log_refusals() > before ? -ENOENT : 0;

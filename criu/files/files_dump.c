@@ -54,6 +54,8 @@ struct place {
 #define MAX_DEPTH 100
 
 struct file_table {
+	struct image *img;          /* files.img, from the first file to the end */
+	struct file_locked *locked; /* newest first */
 	uint32_t last_id;
 	struct bucket *buckets;
 	struct path_file *paths;
@@ -64,11 +66,11 @@ struct file_table {
 	struct text_buf text, held_text[MAX_DEPTH]; /* fdinfo, of what is being looked at */
 };
 
+extern const struct subsys files_dump_subsys;
+
 static struct file_table *table_of(struct dump *d)
 {
-	if (!d->files)
-		d->files = arena_new_of(d->arena, struct file_table);
-	return d->files;
+	return dump_state(d, &files_dump_subsys);
 }
 
 void files_raise_limit(void)
@@ -93,45 +95,25 @@ uint32_t files_new_id(struct dump *d)
 	return ++table_of(d)->last_id;
 }
 
-static size_t row_of(const struct fd_kind *kind, size_t max)
-{
-	size_t i = 0;
-
-	while (fd_kinds[i] && fd_kinds[i] != kind)
-		i++;
-	if (!fd_kinds[i] || i >= max)
-		abort(); /* a row that is not in kinds.h, or more rows than kind_state has places */
-	return i;
-}
-
-void **dump_kind_state(struct dump *d, const struct fd_kind *kind)
-{
-	return &d->kind_state[row_of(kind, ARRAY_SIZE(d->kind_state))];
-}
-
-void **restore_kind_state(struct restore *r, const struct fd_kind *kind)
-{
-	return &r->kind_state[row_of(kind, ARRAY_SIZE(r->kind_state))];
-}
-
 int files_write_entry(struct dump *d, const struct fd_kind *kind, uint32_t id, void *msg)
 {
 	const ProtobufCFieldDescriptor *f =
 	    protobuf_c_message_descriptor_get_field(&file_entry__descriptor, kind->field);
+	struct file_table *table = table_of(d);
 	FileEntry fe = FILE_ENTRY__INIT;
 	int err = 0;
 
 	if (!f || f->descriptor != kind->pb)
 		return log_errno(-EINVAL, "the row of %s names field %u, which is none of its type", kind->name,
 		                 kind->field);
-	if (!d->files_img)
-		err = image_create(d->dir, IMG_FILES, 0, &d->files_img);
+	if (!table->img)
+		err = image_create(d->dir, IMG_FILES, 0, &table->img);
 	if (err)
 		return err;
 	fe.type = kind->type;
 	fe.id = id;
 	*(void **)((char *)&fe + f->offset) = msg;
-	return image_write(d->files_img, &fe);
+	return image_write(table->img, &fe);
 }
 
 static const struct fd_kind *find_kind(const struct fd_info *info)
@@ -304,6 +286,7 @@ int files_find_watched(struct dump *d, dev_t dev, uint64_t ino, pid_t pid, const
 
 static void note_locks(struct dump *d, const struct fd_info *info, uint32_t id)
 {
+	struct file_table *table = table_of(d);
 	struct file_locked *l;
 
 	if (!d->opts->file_locks) {
@@ -313,10 +296,10 @@ static void note_locks(struct dump *d, const struct fd_info *info, uint32_t id)
 		return;
 	}
 	l = arena_new_of(d->arena, struct file_locked);
-	*l = (struct file_locked) { .task = info->task, .number = info->number, .id = id, .next = d->locked };
+	*l = (struct file_locked) { .task = info->task, .number = info->number, .id = id, .next = table->locked };
 	l->link = arena_strdup(d->arena, info->link);
 	l->info = arena_strdup(d->arena, info->info);
-	d->locked = l;
+	table->locked = l;
 }
 
 /* The description of a descriptor: known already, or dumped now. node->data is NULL after a refusal. */
@@ -403,7 +386,7 @@ int files_dump_held(struct dump *d, struct task *t, int fd, const char *what, ui
 	return node->data ? 0 : DUMP_REFUSED;
 }
 
-void files_dump_release(struct dump *d)
+static void release_held(struct dump *d)
 {
 	struct file_table *table = table_of(d);
 
@@ -413,7 +396,7 @@ void files_dump_release(struct dump *d)
 
 /* ---- a task ---- */
 
-int files_dump_task(struct dump *d, struct task *t)
+static int dump_table(struct dump *d, struct task *t)
 {
 	_cleanup_image_ struct image *img = NULL;
 	struct files_ahead *ahead;
@@ -506,7 +489,7 @@ int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t f
 	return 0;
 }
 
-int files_dump_collected(struct dump *d)
+static int collect_kinds(struct dump *d)
 {
 	int err = 0;
 
@@ -516,14 +499,35 @@ int files_dump_collected(struct dump *d)
 	return err;
 }
 
-int files_dump_finish(struct dump *d)
+static int write_images(struct dump *d)
 {
+	struct file_table *table = table_of(d);
 	int err = 0;
 
 	for (const struct fd_kind *const *k = fd_kinds; *k && !err; k++)
 		if ((*k)->write_images)
 			err = (*k)->write_images(d);
-	if (!err && !d->files_img) /* no file at all: CRIU's reader wants the image nevertheless */
-		err = image_create(d->dir, IMG_FILES, 0, &d->files_img);
-	return err ?: image_close(move_ptr(d->files_img));
+	if (!err && !table->img) /* no file at all: CRIU's reader wants the image nevertheless */
+		err = image_create(d->dir, IMG_FILES, 0, &table->img);
+	return err ?: image_close(move_ptr(table->img));
 }
+
+static int dump_task(struct dump *d, struct task *t)
+{
+	return tree_first_files(&d->tree, t) == t ? dump_table(d, t) : 0;
+}
+
+const struct file_locked *files_locked(struct dump *d)
+{
+	return table_of(d)->locked;
+}
+
+const struct subsys files_dump_subsys = {
+	.name = "descriptors",
+	.state = { .dump = sizeof(struct file_table) },
+	.dump_task = dump_task,
+	.collect = collect_kinds,
+	.write_images = write_images,
+	.after_commit = release_held,
+	.rollback = release_held,
+};

@@ -6,12 +6,6 @@
 #include "tree/kind.h"
 
 /*
- * Dumps all descriptors of a task into fdinfo-<files_id>.img and the descriptions that are new into files.img. Called
- * once for each files_id. Descriptors of unknown kinds are refused by name, each of them.
- */
-int files_dump_task(struct dump *d, struct task *t);
-
-/*
  * A file that is no descriptor: an executable, a mapping, cwd, root. `path` is one of our /proc/PID/{exe,cwd,root} or
  * /proc/PID/map_files/A-B links; flags: how it is to be opened at restore (O_RDONLY or O_RDWR). Equal files (device,
  * inode, name, flags) get one id. Returns 0 and *id, or a refusal naming `what` ("its executable", "mapping 7f12...").
@@ -20,9 +14,9 @@ int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t f
 
 /*
  * A description that may be in nobody's table: one that came out of a queue (in flight), or the other end of something.
- * fd is ours and is taken over, whatever is returned: it stays open until files_dump_release(), so that the same
- * description is known again when it is met elsewhere. t and what: who has it, for messages ("in flight to its fd 7").
- * Returns 0 and *id, DUMP_REFUSED, or a negative errno (logged).
+ * fd is ours and is taken over, whatever is returned: it stays open until the tree runs on or is killed, so that the
+ * same description is known again when it is met elsewhere. t and what: who has it, for messages ("in flight to its fd
+ * 7"). Returns 0 and *id, DUMP_REFUSED, or a negative errno (logged).
  */
 int files_dump_held(struct dump *d, struct task *t, int fd, const char *what, uint32_t *id);
 
@@ -45,12 +39,6 @@ struct kcmp_epoll_slot;
 int files_find_watched(struct dump *d, dev_t dev, uint64_t ino, pid_t pid, const struct kcmp_epoll_slot *slot,
                        uint32_t *id);
 
-/* Calls collected() of all rows. */
-int files_dump_collected(struct dump *d);
-
-/* Closes what files_dump_held() kept: before the tree runs on or is killed. */
-void files_dump_release(struct dump *d);
-
 /* Descriptors with file locks, as met (with --file-locks): task/lock.c dumps them. */
 struct file_locked {
 	struct task *task;
@@ -61,18 +49,13 @@ struct file_locked {
 	struct file_locked *next;
 };
 
-/* Writes what kinds kept for the end (write_images) and closes files.img. */
-int files_dump_finish(struct dump *d);
+const struct file_locked *files_locked(struct dump *d); /* newest first */
 
 /* Adds a message to files.img: type and id are set, the message goes into the row's field of a file_entry. */
 int files_write_entry(struct dump *d, const struct fd_kind *kind, uint32_t id, void *msg);
 
 /* A new id for a description. */
 uint32_t files_new_id(struct dump *d);
-
-/* A kind's own pointer for the whole dump or restore, NULL at first. */
-void **dump_kind_state(struct dump *d, const struct fd_kind *kind);
-void **restore_kind_state(struct restore *r, const struct fd_kind *kind);
 
 /* "pid 812 (redis): fd 7", or "pid 812 (redis): its executable", for messages. From a ring of 4 buffers. */
 const char *fd_name(const struct fd_info *info);

@@ -34,7 +34,7 @@ static int add_file(struct restore *r, const FileEntry *fe)
 	if (fd->kind && !fd->msg)
 		return log_errno(-EINVAL, "files.img: file %u is said to be a %s, but has no such entry", fe->id,
 		                 fd->kind->name);
-	HASH_ADD_IN(r->arena, hh, r->files->by_id, id, sizeof(fd->id), fd);
+	HASH_ADD_IN(r->arena, hh, file_store_of(r)->by_id, id, sizeof(fd->id), fd);
 	return 0;
 }
 
@@ -46,7 +46,6 @@ static int read_files(struct restore *r)
 
 	if (err)
 		return err == -ENOENT ? log_errno(err, "files.img is missing: the checkpoint is not whole") : err;
-	r->files = arena_new_of(r->arena, struct file_store);
 	while ((err = image_read(img, &file_entry__descriptor, r->arena, &fe)) > 0) {
 		err = add_file(r, fe);
 		if (err)
@@ -119,7 +118,7 @@ static uint32_t highest_needed(const struct task *t)
 /* More than one task's worth may be open at once (ends of pairs, sockets with names): wanted, not needed. */
 static void raise_for_all(struct restore *r)
 {
-	rlim_t want = (rlim_t)HASH_COUNT(r->files->by_id) + SPARE_FILES;
+	rlim_t want = (rlim_t)HASH_COUNT(file_store_of(r)->by_id) + SPARE_FILES;
 	struct rlimit lim, more = { .rlim_cur = want, .rlim_max = want };
 
 	if (getrlimit(RLIMIT_NOFILE, &lim))
@@ -129,7 +128,7 @@ static void raise_for_all(struct restore *r)
 		          strerror(errno));
 	else
 		lim.rlim_cur = MAX(lim.rlim_cur, want);
-	r->files->crowded = (int)MIN(lim.rlim_cur / 2, (rlim_t)INT32_MAX);
+	file_store_of(r)->crowded = (int)MIN(lim.rlim_cur / 2, (rlim_t)INT32_MAX);
 }
 
 /* Our own limit is the highest that a task can have, unless we may raise it. */

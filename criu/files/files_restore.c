@@ -3,19 +3,25 @@
 #include <fcntl.h>
 #include <sys/syscall.h>
 
+#include "files/fdpass.h"
 #include "files/file_store.h"
 #include "files/fown.h"
 #include "files/inherit.h"
 #include "lib/log.h"
 #include "lib/message.h"
 
+extern const struct subsys files_restore_subsys;
+
+struct file_store *file_store_of(const struct restore *r)
+{
+	return restore_state(r, &files_restore_subsys);
+}
+
 struct file_desc *file_desc_of(struct restore *r, uint32_t id)
 {
 	struct file_desc *fd;
 
-	if (!r->files)
-		return NULL;
-	HASH_FIND(hh, r->files->by_id, &id, sizeof(id), fd);
+	HASH_FIND(hh, file_store_of(r)->by_id, &id, sizeof(id), fd);
 	return fd;
 }
 
@@ -47,7 +53,7 @@ static void opened(struct restore *r, struct file_desc *fd)
 	fd->post_open = ours && fd->kind->post_open && (!fd->kind->has_post_open || fd->kind->has_post_open(fd->msg));
 	fd->owned = ours && fown_is_set(fown_of(fd), message_get_u32(fd->msg, "flags"));
 	if (!wanted)
-		keep_loose(r->files, fd);
+		keep_loose(file_store_of(r), fd);
 }
 
 static void forget_lender(struct file_store *s)
@@ -59,7 +65,7 @@ static void forget_lender(struct file_store *s)
 
 static int borrow_from_task(struct restore *r, const struct file_desc *fd)
 {
-	struct file_store *s = r->files;
+	struct file_store *s = file_store_of(r);
 	int ours;
 
 	if (s->lender != fd->holder) {
@@ -163,7 +169,7 @@ void files_release(struct restore *r, uint32_t id, struct task *t, int number)
 		return;
 	fd->holder = t;
 	fd->number = number;
-	if ((--fd->tables == 0 || fd->fd >= r->files->crowded) && !fd->held)
+	if ((--fd->tables == 0 || fd->fd >= file_store_of(r)->crowded) && !fd->held)
 		close_desc(fd);
 }
 
@@ -172,7 +178,7 @@ int files_each(struct restore *r, const struct fd_kind *kind, int (*fn)(struct r
 {
 	int err = 0;
 
-	for (struct file_desc *fd = r->files->by_id; fd && !err; fd = fd->hh.next)
+	for (struct file_desc *fd = file_store_of(r)->by_id; fd && !err; fd = fd->hh.next)
 		if (fd->kind == kind && (fd->tables || fd->held) && fd->given < 0)
 			err = fn(r, fd->msg, arg);
 	return err;
@@ -183,7 +189,7 @@ int files_all(struct restore *r, const struct fd_kind *kind, int (*fn)(struct re
 {
 	int err = 0;
 
-	for (struct file_desc *fd = r->files->by_id; fd && !err; fd = fd->hh.next)
+	for (struct file_desc *fd = file_store_of(r)->by_id; fd && !err; fd = fd->hh.next)
 		if (fd->kind == kind)
 			err = fn(r, fd->msg, arg);
 	return err;
@@ -206,7 +212,7 @@ static int each_late(struct restore *r, const struct fd_kind *kind,
 {
 	int err = 0;
 
-	for (struct file_desc *fd = r->files->by_id; fd && !err; fd = fd->hh.next) {
+	for (struct file_desc *fd = file_store_of(r)->by_id; fd && !err; fd = fd->hh.next) {
 		_cleanup_close_ int ours = -1;
 
 		if (kind ? fd->kind != kind || !fd->post_open : !fd->owned)
@@ -228,7 +234,7 @@ int files_post_open(struct restore *r)
 	return err ?: each_late(r, NULL, late_owner);
 }
 
-int files_prepare(struct restore *r)
+static int prepare_kinds(struct restore *r)
 {
 	int err = 0;
 
@@ -238,14 +244,52 @@ int files_prepare(struct restore *r)
 	return err;
 }
 
-void files_close(struct restore *r)
+static void close_all(struct restore *r)
 {
-	if (!r->files)
-		return;
-	for (struct file_desc *fd = r->files->by_id; fd; fd = fd->hh.next)
+	for (struct file_desc *fd = file_store_of(r)->by_id; fd; fd = fd->hh.next)
 		close_desc(fd);
-	forget_lender(r->files);
-	for (const struct fd_kind *const *k = fd_kinds; *k; k++)
-		if ((*k)->release)
-			(*k)->release(r);
+	forget_lender(file_store_of(r));
 }
+
+static bool has_table(const struct restore *r, const struct task *t)
+{
+	return t->state != TASK_DEAD && tree_first_files(&r->tree, t) == t;
+}
+
+static int each_table(struct restore *r, int (*fn)(struct restore *r, struct task *t))
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < r->tree.n_tasks; i++)
+		if (has_table(r, r->tree.tasks[i]))
+			err = fn(r, r->tree.tasks[i]);
+	return err;
+}
+
+static int create(struct restore *r)
+{
+	return each_table(r, files_install);
+}
+
+static int settle(struct restore *r)
+{
+	return files_post_open(r) ?: each_table(r, files_finish);
+}
+
+static int all_standing(struct restore *r)
+{
+	close_all(r);
+	return 0;
+}
+
+const struct subsys files_restore_subsys = {
+	.name = "descriptors",
+	.state = { .restore = sizeof(struct file_store) },
+	.read_images = files_read,
+	.check = files_check,
+	.prepare = prepare_kinds,
+	.create = create,
+	.settle = settle,
+	.all_standing = all_standing,
+	.undo = close_all,
+};

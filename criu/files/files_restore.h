@@ -46,9 +46,6 @@ struct task *files_holder(struct restore *r, uint32_t id, int *number);
 /* Whether some descriptor table wants it still (and not only a queue). */
 bool files_tabled(struct restore *r, uint32_t id);
 
-/* Calls prepare() of all rows. */
-int files_prepare(struct restore *r);
-
 /* One of the descriptor tables that want it has it, under the number: ours is closed with the last. */
 void files_release(struct restore *r, uint32_t id, struct task *t, int number);
 
@@ -62,12 +59,7 @@ int files_each(struct restore *r, const struct fd_kind *kind, int (*fn)(struct r
 int files_all(struct restore *r, const struct fd_kind *kind, int (*fn)(struct restore *r, const void *msg, void *arg),
               void *arg);
 
-/* (files_send and files_install, which need an agent, are in files/fdpass.h.) */
-
 /* Runs post_open() of all that were opened, once all tasks have their descriptors. */
 int files_post_open(struct restore *r);
-
-/* Closes all of our own. */
-void files_close(struct restore *r);
 
 #endif

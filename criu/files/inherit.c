@@ -14,6 +14,7 @@
 #include "lib/message.h"
 #include "proc/fdinfo.h"
 #include "regfile.pb-c.h"
+#include "tree/subsys.h"
 
 #define KEY_SIZE 48
 
@@ -30,6 +31,9 @@ struct all_given {
 	const char **roots; /* of tasks that have another root than ours */
 	size_t n_roots;
 };
+
+const struct subsys inherit_subsys = { .name = "inherited descriptors",
+	                               .state = { .restore = sizeof(struct all_given) } };
 
 /* Paths may be told with or without the slash of the root. */
 static bool same_resource(const char *a, const char *b)
@@ -236,24 +240,24 @@ static void find_paths(struct restore *r, struct all_given *all)
 {
 	char name[PATH_MAX];
 
-	for (struct file_desc *fd = r->files->by_id; fd && all->n; fd = fd->hh.next)
+	for (struct file_desc *fd = file_store_of(r)->by_id; fd && all->n; fd = fd->hh.next)
 		for (size_t i = 0; name_of(r, fd, false, name) && i < all->n; i++)
 			all->list[i].path = all->list[i].path || same_resource(all->list[i].resource, name);
 }
 
 int inherit_check(struct restore *r)
 {
-	struct all_given *all = r->given = arena_new_of(r->arena, struct all_given);
+	struct all_given *all = restore_state(r, &inherit_subsys);
 	char name[PATH_MAX];
 	int err = collect(r, all);
 
 	if (err)
 		return err;
 	find_paths(r, all);
-	for (struct file_desc *fd = r->files->by_id; fd; fd = fd->hh.next)
+	for (struct file_desc *fd = file_store_of(r)->by_id; fd; fd = fd->hh.next)
 		if (wanted(fd) && !fd->kind->takes_itself)
 			check_one(r, all, fd);
-	for (struct file_desc *fd = r->files->by_id; fd && all->n; fd = fd->hh.next)
+	for (struct file_desc *fd = file_store_of(r)->by_id; fd && all->n; fd = fd->hh.next)
 		if (fd->given < 0 && name_of(r, fd, false, name))
 			find_other_end(r, all, fd, name);
 	return 0;
@@ -297,9 +301,9 @@ static const char *hint(struct restore *r)
 	const char *text = "";
 	unsigned n = 0;
 
-	for (struct file_desc *fd = r->files->by_id; fd && n <= HINTS; fd = fd->hh.next) {
+	for (struct file_desc *fd = file_store_of(r)->by_id; fd && n <= HINTS; fd = fd->hh.next) {
 		if (fd->given >= 0 || !wanted(fd) || path_of(r, fd) || !name_of(r, fd, fd->kind->takes_itself, name) ||
-		    !strcmp(name, last) || is_taken(r->given, name))
+		    !strcmp(name, last) || is_taken(restore_state(r, &inherit_subsys), name))
 			continue;
 		text = n == HINTS ? arena_printf(r->arena, "%s, ...", text)
 		                  : arena_printf(r->arena, "%s%s%s", text, n ? ", " : "; there are ", name);
@@ -311,11 +315,11 @@ static const char *hint(struct restore *r)
 
 void inherit_tell(struct restore *r)
 {
-	struct all_given *all = r->given;
+	struct all_given *all = restore_state(r, &inherit_subsys);
 	const char *others = NULL;
 	char name[PATH_MAX];
 
-	for (struct file_desc *fd = r->files->by_id; fd && all->n; fd = fd->hh.next)
+	for (struct file_desc *fd = file_store_of(r)->by_id; fd && all->n; fd = fd->hh.next)
 		if (name_of(r, fd, true, name))
 			note_taken(all, name);
 	for (size_t i = 0; i < all->n; i++) {

@@ -56,7 +56,7 @@ struct memfd {
 
 static struct memfd **memfds_of(struct dump *d)
 {
-	return (struct memfd **)dump_kind_state(d, &memfd_kind);
+	return dump_state(d, &memfd_kind);
 }
 
 static int open_anew(int fd, int flags)
@@ -191,11 +191,7 @@ struct inodes {
 
 static struct inodes *inodes_of(struct restore *r)
 {
-	struct inodes **p = (struct inodes **)restore_kind_state(r, &memfd_kind);
-
-	if (!*p)
-		*p = arena_new_of(r->arena, struct inodes);
-	return *p;
+	return restore_state(r, &memfd_kind);
 }
 
 static struct inode *inode_of(struct restore *r, uint32_t inode_id)
@@ -423,6 +419,7 @@ static int memfd_open(struct restore *r, const void *msg)
 
 const struct fd_kind memfd_kind = {
 	.name = "memfd",
+	.state = { .dump = sizeof(struct memfd *), .restore = sizeof(struct inodes) },
 	.type = FD_TYPES__MEMFD,
 	.field = 20,
 	.pb = &memfd_file_entry__descriptor,

@@ -22,8 +22,9 @@ int mm_dump_pages(struct dump *d);
 
 /* ---- restore ---- */
 
-/* Checks t->mm and its pagemap: order, overlap, limits, sizes against the pages file; before anything is started. */
-int mm_check(struct restore *r, struct task *t);
+/* Checks the mappings and pagemaps of all tasks: order, overlap, limits, sizes against the pages file; before anything
+ * is started. */
+int mm_check(struct restore *r);
 
 /* Whether child is to start as a copy of its parent: it shares pages with it copy-on-write. */
 bool mm_inherits(const struct restore *r, const struct task *child);

@@ -14,13 +14,6 @@
 #include "mm/vdso.h"
 #include "pagemap.pb-c.h"
 
-struct mm_restore *mm_of(struct restore *r)
-{
-	if (!r->mm)
-		r->mm = arena_new_of(r->arena, struct mm_restore);
-	return r->mm;
-}
-
 struct task_mm *task_mm(const struct restore *r, const struct task *t)
 {
 	const struct task *first = t->mm ? tree_first_vm(&r->tree, t) : NULL;
@@ -236,7 +229,7 @@ static int check_limits(struct restore *r, const struct task *t)
 	return 0;
 }
 
-int mm_check(struct restore *r, struct task *t)
+static int check_task(struct restore *r, struct task *t)
 {
 	struct task_mm *m = arena_new_of(r->arena, struct task_mm);
 	int err = check_limits(r, t), part;
@@ -258,5 +251,18 @@ int mm_check(struct restore *r, struct task *t)
 		return err ?: part;
 	mm_of(r)->knows_cow |= m->pages->knows_cow;
 	t->restore->mm = m;
+	return err;
+}
+
+int mm_check(struct restore *r)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < r->tree.n_tasks; i++) {
+		struct task *t = r->tree.tasks[i];
+		int part = t->state != TASK_DEAD && tree_first_vm(&r->tree, t) == t ? check_task(r, t) : 0;
+
+		err = err ?: part;
+	}
 	return err;
 }

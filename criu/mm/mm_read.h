@@ -58,7 +58,7 @@ struct task_mm {
 	uint64_t new_vdso_size;
 };
 
-/* Of the whole restore: r->mm. */
+/* Of the whole restore. */
 struct mm_restore {
 	struct shmem *shmem;         /* mm/shmem_restore.h, by id */
 	struct vdso_block *own_vdso; /* mm/vdso.h */
@@ -66,8 +66,7 @@ struct mm_restore {
 	bool no_map_files;           /* EPERM: shared memory is made of memfds */
 };
 
-/* Made at the first call. */
-struct mm_restore *mm_of(struct restore *r);
+struct mm_restore *mm_of(const struct restore *r);
 
 /* The memory of a task that shares it with an earlier one is that one's; NULL before mm_check() and for a zombie. */
 struct task_mm *task_mm(const struct restore *r, const struct task *t);

@@ -27,7 +27,7 @@ bool mm_inherits(const struct restore *r, const struct task *child)
 
 	if (!m || !p || m == p)
 		return false;
-	if (!r->mm->knows_cow)
+	if (!mm_of(r)->knows_cow)
 		return looks_forked(child, parent);
 	for (size_t i = 0; i < m->pages->n_runs; i++)
 		if (m->pages->runs[i].cow)

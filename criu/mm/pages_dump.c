@@ -222,7 +222,7 @@ int mm_dump_pages(struct dump *d)
 	if (!pd)
 		return log_errno(-ENOMEM, "the pages of the tree");
 	pd->d = d;
-	pd->shared = d->tree.tasks[0]->dump->vmas->shared;
+	pd->shared = mm_shared_of(d);
 	err = dump_tasks(pd);
 	if (!err)
 		err = dump_objects(pd);

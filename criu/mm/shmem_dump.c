@@ -28,15 +28,6 @@ static int add_data(struct page_stream *s, uint64_t size)
 	return err;
 }
 
-struct mm_shared *mm_shared_of(struct dump *d)
-{
-	struct dump_task *root = d->tree.tasks[0]->dump;
-
-	if (root->vmas && root->vmas->shared)
-		return root->vmas->shared;
-	return arena_new_of(d->arena, struct mm_shared);
-}
-
 bool shmem_is_noted(struct dump *d, uint64_t ino)
 {
 	struct shmem_object *o;

@@ -27,7 +27,6 @@ struct vma {
 struct vma_list {
 	struct vma *v;
 	size_t n;
-	struct mm_shared *shared; /* the same for all tasks of a dump */
 };
 
 /* A shared object of the kernel's own tmpfs whose data has to be stored: anonymous memory, or a memfd. */
@@ -47,7 +46,7 @@ struct mm_shared {
 	bool warned_special;
 };
 
-/* That of this dump: there once the first task's mappings are known. */
+/* That of this dump. */
 struct mm_shared *mm_shared_of(struct dump *d);
 
 /* Its data goes into pagemap-shmem-<ino>. path: copied; only that of the first call counts. */

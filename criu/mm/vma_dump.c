@@ -290,20 +290,21 @@ static bool is_passed_over(struct mm_shared *shared, const struct task *t, const
 
 static int collect_one(struct dump *d, struct task *t, const struct proc_map *m)
 {
+	struct mm_shared *shared = mm_shared_of(d);
 	struct vma_list *list = t->dump->vmas;
 	struct vma v = { 0 };
 	const char *why;
 	int err;
 
-	if (is_passed_over(list->shared, t, m))
+	if (is_passed_over(shared, t, m))
 		return 0;
-	why = why_not(list->shared, m);
+	why = why_not(shared, m);
 	if (why) {
 		refuse(t, m, why);
 		return 0;
 	}
 	v.entry = new_entry(d, m);
-	err = fill_vma(d, t, list->shared, m, &v);
+	err = fill_vma(d, t, shared, m, &v);
 	if (err)
 		return err;
 	arena_push(d->arena, &list->v, &list->n, v);
@@ -314,13 +315,11 @@ static int collect_one(struct dump *d, struct task *t, const struct proc_map *m)
 int mm_collect(struct dump *d, struct task *t)
 {
 	struct proc_map *maps = NULL;
-	struct mm_shared *shared = mm_shared_of(d);
 	size_t n = 0;
 	int err;
 
 	t->mm = arena_msg(d->arena, MmEntry, mm_entry);
 	t->dump->vmas = arena_new_of(d->arena, struct vma_list);
-	t->dump->vmas->shared = shared;
 	err = proc_read_maps(t->dump->proc_fd, "smaps", d->arena, &maps, &n);
 	if (err)
 		return log_errno(err, "%s: reading /proc/%d/smaps", task_name(t), t->pid);

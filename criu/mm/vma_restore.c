@@ -414,7 +414,7 @@ int mm_restore_map(struct restore *r, struct task *t, raddr_t keep, uint64_t kee
 	int err;
 
 	if (t->restore->copied)
-		plan_copy(r->arena, t, m, t->parent, task_mm(r, t->parent), r->mm->knows_cow, &plan);
+		plan_copy(r->arena, t, m, t->parent, task_mm(r, t->parent), mm_of(r)->knows_cow, &plan);
 	else
 		plan_fresh(r->arena, t, m, &plan);
 	if (room && !m->vdso_kept) {

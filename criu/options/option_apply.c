@@ -112,23 +112,21 @@ static int set_size(const struct option_row *row, const char *text, const char *
 /* One of the words of a row, as its number. */
 static int set_word(const struct option_row *row, const char *text, const char *from, int *value)
 {
-	const struct option_word *w = row->words;
+	const char *before = "";
 	char all[128] = "";
 
-	for (; w->word; w++) {
+	for (const struct option_word *w = row->words; w->word; w++) {
 		size_t len = strlen(all);
 
 		if (strcmp(w->word, text) == 0) {
 			*value = w->value;
 			return 0;
 		}
-		snprintf(all + len, sizeof(all) - len, "%s%s",
-		         w == row->words ? ""
-		         : w[1].word     ? ", "
-		                         : " or ",
-		         w->word);
+		snprintf(all + len, sizeof(all) - len, "%s'%s'", before, w->word);
+		before = w[1].word && w[2].word ? ", " : " or ";
 	}
-	return log_errno(-EINVAL, "%s--%s: '%s' is not valid (only %s)", from, row->name, text, all);
+	log_errno(0, "%s--%s: '%s' is not valid (only %s)", from, row->name, text, all);
+	return -EINVAL;
 }
 
 /* -v, -vv: one and two more; -v4, --verbosity=4: that level. */

@@ -17,6 +17,7 @@
 #include "files/long_path.h"
 #include "lib/arena_hash.h"
 #include "proc/fdinfo.h"
+#include "tree/subsys.h"
 
 /* Entries that are read in all, beside those of the directories in which the old names were. */
 #define LIMIT 50000
@@ -54,6 +55,8 @@ struct file_names {
 	struct found *found;
 	size_t seen;
 };
+
+const struct subsys file_names_subsys = { .name = "names of files", .state = { .dump = sizeof(struct file_names) } };
 
 const char *file_names_unmark(struct arena *a, const char *link)
 {
@@ -103,17 +106,18 @@ static const char *join(struct arena *a, const char *dir, const char *name)
 
 static void note_name(struct dump *d, const struct dir_seen *dir, const char *name, uint64_t ino)
 {
+	struct file_names *names = dump_state(d, &file_names_subsys);
 	struct name_seen *n = arena_new_of(d->arena, struct name_seen), *first;
 
 	n->ino = ino;
 	n->dir = dir;
 	n->name = arena_strdup(d->arena, name);
-	HASH_FIND(hh, d->names->names, &n->ino, sizeof(n->ino), first);
+	HASH_FIND(hh, names->names, &n->ino, sizeof(n->ino), first);
 	if (first) {
 		n->next = first->next;
 		first->next = n;
 	} else {
-		HASH_ADD_IN(d->arena, hh, d->names->names, ino, sizeof(n->ino), n);
+		HASH_ADD_IN(d->arena, hh, names->names, ino, sizeof(n->ino), n);
 	}
 }
 
@@ -155,13 +159,14 @@ static int open_dir(const char *path)
 
 static void read_dir(struct dump *d, struct dir_seen *dir, int fd)
 {
+	struct file_names *names = dump_state(d, &file_names_subsys);
 	bool ask = needs_stat(fd);
 	DIR *all = fdopendir(fd);
 	struct dirent *e;
 
 	while (all && (e = readdir(all))) {
 		note_entry(d, dir, fd, e, ask);
-		d->names->seen++;
+		names->seen++;
 	}
 	if (all)
 		closedir(all);
@@ -172,10 +177,11 @@ static void read_dir(struct dump *d, struct dir_seen *dir, int fd)
 /* A directory of this mount (-1: of any), read now or before; NULL where it is of another, or cannot be read. */
 static struct dir_seen *dir_of(struct dump *d, const char *path, int mnt_id)
 {
+	struct file_names *names = dump_state(d, &file_names_subsys);
 	struct dir_seen *dir;
 	int fd, mount;
 
-	HASH_FIND(hh, d->names->dirs, path, strlen(path), dir);
+	HASH_FIND(hh, names->dirs, path, strlen(path), dir);
 	if (dir)
 		return mnt_id < 0 || dir->mnt_id == mnt_id ? dir : NULL;
 	fd = open_dir(path);
@@ -189,7 +195,7 @@ static struct dir_seen *dir_of(struct dump *d, const char *path, int mnt_id)
 	dir = arena_new_of(d->arena, struct dir_seen);
 	dir->path = path;
 	dir->mnt_id = mount;
-	HASH_ADD_KEYPTR_IN(d->arena, hh, d->names->dirs, dir->path, strlen(dir->path), dir);
+	HASH_ADD_KEYPTR_IN(d->arena, hh, names->dirs, dir->path, strlen(dir->path), dir);
 	read_dir(d, dir, fd);
 	return dir;
 }
@@ -198,10 +204,11 @@ static struct dir_seen *dir_of(struct dump *d, const char *path, int mnt_id)
 
 static const char *look(struct dump *d, const struct stat *st)
 {
+	struct file_names *names = dump_state(d, &file_names_subsys);
 	uint64_t ino = st->st_ino;
 	struct name_seen *n;
 
-	HASH_FIND(hh, d->names->names, &ino, sizeof(ino), n);
+	HASH_FIND(hh, names->names, &ino, sizeof(ino), n);
 	for (; n; n = n->next) {
 		const char *path = join(d->arena, n->dir->path, n->name);
 
@@ -214,6 +221,7 @@ static const char *look(struct dump *d, const struct stat *st)
 /* All below a directory, those that are near first, until the file is found or the limit is reached. */
 static const char *look_below(struct dump *d, const char *top, int *mnt_id, const struct stat *st)
 {
+	struct file_names *names = dump_state(d, &file_names_subsys);
 	struct dir_seen *first = dir_of(d, top, *mnt_id), **queue = NULL;
 	size_t n = 0;
 
@@ -224,12 +232,12 @@ static const char *look_below(struct dump *d, const char *top, int *mnt_id, cons
 	for (size_t i = 0; i < n; i++) {
 		const char *path = look(d, st);
 
-		if (path || d->names->seen >= LIMIT)
+		if (path || names->seen >= LIMIT)
 			return path;
 		for (size_t k = 0; k < queue[i]->n_below && !queue[i]->whole; k++) {
 			struct dir_seen *dir = dir_of(d, queue[i]->below[k]->path, *mnt_id);
 
-			if (d->names->seen >= LIMIT)
+			if (names->seen >= LIMIT)
 				return look(d, st);
 			if (dir && !dir->whole)
 				arena_push(d->arena, &queue, &n, dir);
@@ -241,11 +249,12 @@ static const char *look_below(struct dump *d, const char *top, int *mnt_id, cons
 
 static const char *search(struct dump *d, const struct stat *st, const char *dir)
 {
+	struct file_names *names = dump_state(d, &file_names_subsys);
 	char *top = arena_strdup(d->arena, dir);
 	const char *path = NULL;
 	int mnt_id = -1;
 
-	while (!path && d->names->seen < LIMIT) {
+	while (!path && names->seen < LIMIT) {
 		char *slash = strrchr(top, '/');
 
 		path = look_below(d, arena_strdup(d->arena, top), &mnt_id, st);
@@ -302,23 +311,20 @@ const char *file_name_beside(struct dump *d, const struct fd_info *info, const c
 {
 	const char *dir = file_near_dir(d, info, old);
 
-	if (!d->names)
-		d->names = arena_new_of(d->arena, struct file_names);
 	return dir && dir_of(d, dir, -1) ? look(d, &info->st) : NULL;
 }
 
 const char *file_other_name(struct dump *d, const struct fd_info *info, const char *old)
 {
+	struct file_names *names = dump_state(d, &file_names_subsys);
 	struct found *f, key = { .key = { info->st.st_dev, info->st.st_ino } };
 	const char *dir = file_near_dir(d, info, old);
 
-	if (!d->names)
-		d->names = arena_new_of(d->arena, struct file_names);
-	HASH_FIND(hh, d->names->found, &key.key, sizeof(key.key), f);
+	HASH_FIND(hh, names->found, &key.key, sizeof(key.key), f);
 	if (!f) {
 		f = arena_new_of(d->arena, struct found);
 		f->key = key.key;
-		HASH_ADD_IN(d->arena, hh, d->names->found, key, sizeof(f->key), f);
+		HASH_ADD_IN(d->arena, hh, names->found, key, sizeof(f->key), f);
 	}
 	if (!f->name && dir && dir_of(d, dir, -1))
 		f->name = look(d, &info->st);
@@ -329,6 +335,6 @@ const char *file_other_name(struct dump *d, const struct fd_info *info, const ch
 	if (!f->name && dir)
 		f->name = search(d, &info->st, dir);
 	log_debug("%s: %s: another name of it: %s (%zu directory entries were read)", fd_name(info), info->link,
-	          f->name ?: "none found", d->names->seen);
+	          f->name ?: "none found", names->seen);
 	return f->name;
 }

@@ -40,7 +40,4 @@ int ghost_check(struct restore *r, const struct ghost *g, const char **why);
  */
 int ghost_open(struct restore *r, struct ghost *g, const RegFileEntry *m, uint32_t flags);
 
-/* Closes what keeps them there: when all who want them have them, or at the end of a restore that failed. */
-void ghost_close(struct restore *r);
-
 #endif

@@ -18,6 +18,7 @@
 #include "path/remap.h"
 #include "lib/arena_hash.h"
 #include "ghost-file.pb-c.h"
+#include "tree/subsys.h"
 
 #define PIECE (1UL << 20)
 
@@ -38,11 +39,11 @@ struct ghosts {
 	char *buffer;
 };
 
+const struct subsys ghost_dump_subsys = { .name = "ghosts", .state = { .dump = sizeof(struct ghosts) } };
+
 static struct ghosts *ghosts_of(struct dump *d)
 {
-	if (!d->ghosts)
-		d->ghosts = arena_new_of(d->arena, struct ghosts);
-	return d->ghosts;
+	return dump_state(d, &ghost_dump_subsys);
 }
 
 /* ---- which ones ---- */

@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "path/pathfile.h"
 #include "remap-file-path.pb-c.h"
+#include "tree/subsys.h"
 
 /* A file of files.img that is a ghost. */
 struct ghost_user {
@@ -25,9 +26,11 @@ struct ghosts {
 	struct ghost_user *users;
 };
 
+extern const struct subsys ghost_restore_subsys;
+
 static struct ghosts *ghosts_of(struct restore *r)
 {
-	return r->ghosts;
+	return restore_state(r, &ghost_restore_subsys);
 }
 
 struct ghost *ghost_of(struct restore *r, uint32_t id)
@@ -130,7 +133,6 @@ int ghost_read_images(struct restore *r)
 
 	if (err)
 		return err == -ENOENT ? 0 : err;
-	r->ghosts = arena_new_of(r->arena, struct ghosts);
 	while ((err = image_read(img, &remap_file_path_entry__descriptor, r->arena, &e)) > 0) {
 		err = add_user(r, e);
 		if (err)
@@ -239,10 +241,24 @@ static void close_all(struct ghost *list)
 	}
 }
 
-void ghost_close(struct restore *r)
+/* Closes what keeps ghosts there: every file that is one has been handed out, or the restore has failed. */
+static void close_ghosts(struct restore *r)
 {
 	struct ghosts *all = ghosts_of(r);
 
 	close_all(all ? all->by_id : NULL);
 	close_all(all ? all->by_link : NULL);
 }
+
+static int ghosts_handed_out(struct restore *r)
+{
+	close_ghosts(r);
+	return 0;
+}
+
+const struct subsys ghost_restore_subsys = {
+	.name = "ghosts",
+	.state = { .restore = sizeof(struct ghosts) },
+	.all_standing = ghosts_handed_out,
+	.undo = close_ghosts,
+};

@@ -8,6 +8,7 @@
 #include "lib/log.h"
 #include "path/remap.h"
 #include "lib/arena_hash.h"
+#include "tree/subsys.h"
 
 struct linked {
 	struct {
@@ -30,11 +31,14 @@ struct link_remaps {
 	unsigned n;
 };
 
+const struct subsys link_remap_subsys = { .name = "link remaps", .state = { .dump = sizeof(struct link_remaps) } };
+
 static struct link_dir *open_dir(struct dump *d, const char *path)
 {
+	struct link_remaps *links = dump_state(d, &link_remap_subsys);
 	struct link_dir *dir;
 
-	HASH_FIND(hh, d->links->dirs, path, strlen(path), dir);
+	HASH_FIND(hh, links->dirs, path, strlen(path), dir);
 	if (dir)
 		return dir;
 	dir = arena_new_of(d->arena, struct link_dir);
@@ -42,7 +46,7 @@ static struct link_dir *open_dir(struct dump *d, const char *path)
 	dir->fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir->fd < 0)
 		return NULL;
-	HASH_ADD_KEYPTR_IN(d->arena, hh, d->links->dirs, dir->path, strlen(dir->path), dir);
+	HASH_ADD_KEYPTR_IN(d->arena, hh, links->dirs, dir->path, strlen(dir->path), dir);
 	return dir;
 }
 
@@ -84,6 +88,7 @@ static int write_entry(struct dump *d, const struct fd_info *info, char *path, u
 
 static int new_link(struct dump *d, const struct fd_info *info, const char *old, uint32_t *id)
 {
+	struct link_remaps *links = dump_state(d, &link_remap_subsys);
 	const char *near = file_near_dir(d, info, old);
 	struct link_dir *dir = near ? open_dir(d, near) : NULL;
 	char *name;
@@ -96,7 +101,7 @@ static int new_link(struct dump *d, const struct fd_info *info, const char *old,
 		            fd_name(info), info->link);
 		return DUMP_REFUSED;
 	}
-	name = arena_printf(d->arena, OUR_LINK "%s.%u", d->run_id, ++d->links->n);
+	name = arena_printf(d->arena, OUR_LINK "%s.%u", d->run_id, ++links->n);
 	err = make_link(d, info, dir->fd, name);
 	if (err == -ENOENT)
 		return LINK_NO_NAME;
@@ -113,13 +118,12 @@ static int new_link(struct dump *d, const struct fd_info *info, const char *old,
 
 int link_remap_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 {
+	struct link_remaps *links = dump_state(d, &link_remap_subsys);
 	struct linked *l, key = { .key = { info->st.st_dev, info->st.st_ino } };
 	uint32_t id;
 	int err;
 
-	if (!d->links)
-		d->links = arena_new_of(d->arena, struct link_remaps);
-	HASH_FIND(hh, d->links->by_inode, &key.key, sizeof(key.key), l);
+	HASH_FIND(hh, links->by_inode, &key.key, sizeof(key.key), l);
 	if (!l) {
 		err = new_link(d, info, m->name, &id);
 		if (err)
@@ -127,7 +131,7 @@ int link_remap_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 		l = arena_new_of(d->arena, struct linked);
 		l->key = key.key;
 		l->id = id;
-		HASH_ADD_IN(d->arena, hh, d->links->by_inode, key, sizeof(l->key), l);
+		HASH_ADD_IN(d->arena, hh, links->by_inode, key, sizeof(l->key), l);
 	}
 	remap_note(d, m->id, l->id, REMAP_TYPE__LINKED);
 	return 0;

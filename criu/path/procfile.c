@@ -13,6 +13,7 @@
 #include "path/stand_in.h"
 #include "lib/arena_hash.h"
 #include "proc/fdinfo.h"
+#include "tree/subsys.h"
 
 #define PROC_ROOT_INO 1
 
@@ -191,13 +192,11 @@ struct procfiles {
 	bool listed; /* files of each */
 };
 
+const struct subsys procfile_subsys = { .name = "files of /proc", .state = { .restore = sizeof(struct procfiles) } };
+
 static struct procfiles *procfiles_of(struct restore *r)
 {
-	struct procfiles **p = (struct procfiles **)restore_kind_state(r, kind_by_fd_type(FD_TYPES__REG));
-
-	if (!*p)
-		*p = arena_new_of(r->arena, struct procfiles);
-	return *p;
+	return restore_state(r, &procfile_subsys);
 }
 
 static struct gone *gone_of(struct restore *r, uint32_t id)

@@ -9,6 +9,7 @@
 #include "path/pathfile.h"
 #include "lib/arena_hash.h"
 #include "path/validate.h"
+#include "tree/subsys.h"
 
 #define PIECE            (1UL << 18)
 
@@ -98,8 +99,12 @@ struct written {
 };
 
 struct written_files {
+	bool read;
 	struct written *by_name;
 };
+
+const struct subsys validate_subsys = { .name = "files that are written",
+	                                .state = { .restore = sizeof(struct written_files) } };
 
 static int note_written(struct restore *r, const void *msg, void *arg)
 {
@@ -121,13 +126,14 @@ static int note_written(struct restore *r, const void *msg, void *arg)
 /* By this descriptor or another: who only reads a log that the tree itself writes is no reason against it. */
 static bool is_written(struct restore *r, const RegFileEntry *m)
 {
+	struct written_files *all = restore_state(r, &validate_subsys);
 	struct written *w;
 
-	if (!r->written) {
-		r->written = arena_new_of(r->arena, struct written_files);
-		files_all(r, kind_by_fd_type(FD_TYPES__REG), note_written, r->written);
+	if (!all->read) {
+		all->read = true;
+		files_all(r, kind_by_fd_type(FD_TYPES__REG), note_written, all);
 	}
-	HASH_FIND(hh, r->written->by_name, m->name, strlen(m->name), w);
+	HASH_FIND(hh, all->by_name, m->name, strlen(m->name), w);
 	return w;
 }
 

@@ -21,8 +21,7 @@
 #include "lib/log.h"
 #include "lib/memfd_exec.h"
 #include "proc/proc.h"
-#include "mm/mm.h"
-#include "tty/tty.h"
+#include "tree/subsys.h"
 
 int build_open(struct restore *r, struct build *b)
 {
@@ -395,7 +394,7 @@ static int populate(struct build *b, struct node *n)
 	int err = 0;
 
 	if (own_mm)
-		err = mm_restore_map(b->r, n->task, f->at, b->plan->common + f->size);
+		err = subsys_space()->map(b->r, n->task, f->at, b->plan->common + f->size);
 	if (!err)
 		err = create_those(b, n, true);
 	if (!err && n->sid.v && n->sid.v == n->pid.v) {
@@ -405,14 +404,14 @@ static int populate(struct build *b, struct node *n)
 		err = batch_run(batch);
 		/* Children of the session inherit its terminal. */
 		if (!err && n->task && n->task->state != TASK_DEAD)
-			err = tty_take_terminal(b->r, n->task);
+			err = subsys_run(at_birth, b->r, n->task);
 	}
 	if (!err)
 		err = create_those(b, n, false);
 	if (!err)
 		err = leave_orphans(n);
 	if (!err && own_mm)
-		err = mm_restore_seal(b->r, n->task);
+		err = subsys_space()->seal(b->r, n->task);
 	return err;
 }
 

@@ -10,20 +10,15 @@
 
 #include "agent/code.h"
 #include "agent/liveness.h"
-#include "files/fdpass.h"
 #include "agent/inject.h"
 #include "freeze/ptrace.h"
 #include "arch/arch.h"
 #include "restore/build.h"
-#include "files/files.h"
 #include "format.h"
 #include "tree/kind.h"
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "proc/proc.h"
-#include "sock/tcp/tcp.h"
-#include "task/fs.h"
-#include "tty/tty.h"
 
 #define ALL (~0ULL)
 
@@ -32,28 +27,7 @@ static bool lives(const struct task *t)
 	return t->state != TASK_DEAD;
 }
 
-/* ---- descriptors and threads ---- */
-
-static int install_files(struct build *b)
-{
-	const struct tree *tree = &b->r->tree;
-	int err = files_prepare(b->r);
-
-	for (size_t i = 0; !err && i < tree->n_tasks; i++) {
-		struct task *t = tree->tasks[i];
-
-		if (!lives(t))
-			continue;
-		if (tree_first_fs(tree, t) == t)
-			err = fs_restore(b->r, t);
-		if (!err && tree_first_files(tree, t) == t)
-			err = files_install(b->r, t);
-	}
-	for (size_t i = 0; !err && i < tree->n_tasks; i++)
-		if (lives(tree->tasks[i]) && tree->tasks[i]->vsid.v == tree->tasks[i]->vpid.v)
-			err = tty_restore_sessions(b->r, tree->tasks[i]);
-	return err ?: files_post_open(b->r);
-}
+/* ---- threads ---- */
 
 static int create_threads(struct build *b, struct task *t)
 {
@@ -148,11 +122,11 @@ int build_tasks(struct build *b)
 		if (lives(b->r->tree.tasks[i]))
 			err = create_threads(b, b->r->tree.tasks[i]);
 	if (!err)
-		err = install_files(b);
-	for (size_t i = 0; !err && i < b->r->tree.n_tasks; i++)
-		if (lives(b->r->tree.tasks[i]) &&
-		    tree_first_files(&b->r->tree, b->r->tree.tasks[i]) == b->r->tree.tasks[i])
-			err = files_finish(b->r, b->r->tree.tasks[i]);
+		err = subsys_run(prepare, b->r);
+	if (!err)
+		err = subsys_run(create, b->r);
+	if (!err)
+		err = subsys_run(settle, b->r);
 	if (!err)
 		err = each_thread(b, seize_one);
 	return err ?: each_thread(b, restore_parts);
@@ -335,7 +309,7 @@ int build_release(struct build *b, bool stop)
 		return err;
 	guardian_commit(b->r->guardian);
 	fault_point("restore committed");
-	tcp_done(b->r);
+	subsys_tell(committed, b->r);
 	liveness_forget(b->death);
 	return each_thread(b, let_go);
 }

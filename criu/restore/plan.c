@@ -9,7 +9,7 @@
 #include "arch_page.h"
 #include "restore/plan.h"
 #include "lib/log.h"
-#include "mm/mm.h"
+#include "tree/subsys.h"
 
 struct by_pid {
 	pid_t pid;
@@ -167,7 +167,7 @@ static int choose_birth(struct planner *pl, struct node *n)
 		                   t->vpid.v, t->comm, first->vpid.v);
 	if (p && p->task && p->task->ids &&
 	    (t->ids->files_id == p->task->ids->files_id || t->ids->fs_id == p->task->ids->fs_id ||
-	     mm_inherits(pl->r, t)))
+	     subsys_space()->starts_as_copy(pl->r, t)))
 		n->birth = BIRTH_COPY;
 	first = tree_first_files(&pl->r->tree, t);
 	if (first != t && (!p || n->birth != BIRTH_COPY || first->ids->files_id != p->task->ids->files_id))
@@ -271,7 +271,7 @@ int plan_make(struct restore *r, size_t common, struct plan **planp)
 		struct family *f = p->families[i];
 
 		/* One page more in front, for the ELF. */
-		f->at = mm_find_hole(r, f->root->task, PAGE_SIZE + common + f->size);
+		f->at = subsys_space()->find_hole(r, f->root->task, PAGE_SIZE + common + f->size);
 		if (!f->at)
 			err = log_errno(-ENOMEM, "%s: no room for the agent between its mappings",
 			                task_name(f->root->task));

@@ -15,6 +15,7 @@
 #include "lib/arena_hash.h"
 #include "sock/diag.h"
 #include "sock/inet_addr.h"
+#include "tree/subsys.h"
 #include "uapi/sock_bits.h"
 
 /*
@@ -54,16 +55,17 @@ struct diag {
 	uint64_t net_cookie; /* of our network namespace; 0: not known */
 };
 
+const struct subsys diag_subsys = { .name = "socket diagnostics", .state = { .dump = sizeof(struct diag) } };
+
 /* Takes one answer apart and keeps it. */
 typedef int (*take_fn)(struct diag *g, struct asked *q, const void *answer, size_t len);
 
 static struct diag *diag_of(struct dump *d)
 {
-	if (!d->diag) {
-		d->diag = arena_new_of(d->arena, struct diag);
-		d->diag->arena = d->arena;
-	}
-	return d->diag;
+	struct diag *g = dump_state(d, &diag_subsys);
+
+	g->arena = d->arena;
+	return g;
 }
 
 static void keep(struct diag *g, struct asked *q, uint64_t cookie, const void *socket)
@@ -285,8 +287,7 @@ const struct diag_unix *diag_unix_by_ino(struct dump *d, uint32_t ino)
 {
 	struct found_unix *f = NULL;
 
-	if (d->diag)
-		HASH_FIND(hh, d->diag->unix_by_ino, &ino, sizeof(ino), f);
+	HASH_FIND(hh, diag_of(d)->unix_by_ino, &ino, sizeof(ino), f);
 	return f ? f->socket : NULL;
 }
 
@@ -330,9 +331,9 @@ int diag_find_inet(struct dump *d, int fd, int family, int protocol, const struc
 
 int diag_each_inet(struct dump *d, int family, int protocol, int (*fn)(const struct diag_inet *s, void *arg), void *arg)
 {
-	for (size_t i = 0; d->diag && i < N_INET_PROTOCOLS; i++)
+	for (size_t i = 0; i < N_INET_PROTOCOLS; i++)
 		if (inet_protocols[i].protocol == protocol)
-			for (struct found *f = d->diag->inet[family == AF_INET6 ? V6 : V4][i].found; f;
+			for (struct found *f = diag_of(d)->inet[family == AF_INET6 ? V6 : V4][i].found; f;
 			     f = f->hh.next) {
 				int ret = fn(f->socket, arg);
 

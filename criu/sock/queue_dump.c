@@ -15,6 +15,7 @@
 #include "sock/queue.h"
 #include "sock/queue_peek.h"
 #include "sk-packet.pb-c.h"
+#include "tree/subsys.h"
 
 /* ---- what is changed on the socket meanwhile ---- */
 
@@ -95,9 +96,14 @@ static int change_switches(struct dump *d, const struct queue_walk *w, struct sw
 
 /* ---- writing ---- */
 
+/* What it keeps is sk-queues.img; NULL before the first message. */
+const struct subsys queue_dump_subsys = { .name = "receive queues", .state = { .dump = sizeof(struct image *) } };
+
 static int open_image(struct dump *d)
 {
-	return d->queues ? 0 : image_create(d->dir, IMG_SK_QUEUES, 0, &d->queues);
+	struct image **img = dump_state(d, &queue_dump_subsys);
+
+	return *img ? 0 : image_create(d->dir, IMG_SK_QUEUES, 0, img);
 }
 
 /* A pid as the receiver's pid namespace has it: 0 where it has none. */
@@ -156,6 +162,7 @@ static int dump_rights(struct dump *d, struct queue_walk *w, struct peeked *p, S
 /* Writes the first n bytes of what was peeked as one packet. The descriptors are used up. */
 static int write_packet(struct dump *d, struct queue_walk *w, struct peeked *p, size_t n, bool oob)
 {
+	struct image **img = dump_state(d, &queue_dump_subsys);
 	SkPacketEntry e = SK_PACKET_ENTRY__INIT;
 	int err = dump_rights(d, w, p, &e);
 
@@ -180,8 +187,8 @@ static int write_packet(struct dump *d, struct queue_walk *w, struct peeked *p, 
 			         fd_name(w->info), e.uid);
 	}
 	e.has_oob = e.oob = oob;
-	err = open_image(d) ?: image_write(d->queues, &e);
-	return err ?: n ? image_write_raw(d->queues, w->buf, n) : 0;
+	err = open_image(d) ?: image_write(*img, &e);
+	return err ?: n ? image_write_raw(*img, w->buf, n) : 0;
 }
 
 /* ---- datagrams ---- */
@@ -381,5 +388,6 @@ int queue_dump(struct dump *d, const struct fd_info *info, uint32_t id, int type
 
 int queue_write_images(struct dump *d)
 {
-	return image_close(move_ptr(d->queues));
+	struct image **img = dump_state(d, &queue_dump_subsys);
+	return image_close(move_ptr(*img));
 }

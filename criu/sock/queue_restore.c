@@ -10,6 +10,7 @@
 #include "uapi/scm.h"
 #include "uapi/sock_bits.h"
 #include "sk-packet.pb-c.h"
+#include "tree/subsys.h"
 
 struct message {
 	const SkPacketEntry *e;
@@ -24,29 +25,34 @@ struct queue {
 };
 
 struct sk_queues {
+	bool read;
 	struct queue *by_id;
 };
+
+const struct subsys queue_restore_subsys = { .name = "receive queues",
+	                                     .state = { .restore = sizeof(struct sk_queues) } };
 
 /* ---- reading ---- */
 
 static struct queue *find_queue(struct restore *r, uint32_t id)
 {
+	struct sk_queues *all = restore_state(r, &queue_restore_subsys);
 	struct queue *q = NULL;
 
-	if (r->queues)
-		HASH_FIND(hh, r->queues->by_id, &id, sizeof(id), q);
+	HASH_FIND(hh, all->by_id, &id, sizeof(id), q);
 	return q;
 }
 
 static struct queue *queue_of(struct restore *r, uint32_t id)
 {
+	struct sk_queues *all = restore_state(r, &queue_restore_subsys);
 	struct queue *q = find_queue(r, id);
 
 	if (q)
 		return q;
 	q = arena_new_of(r->arena, struct queue);
 	q->id = id;
-	HASH_ADD_IN(r->arena, hh, r->queues->by_id, id, sizeof(q->id), q);
+	HASH_ADD_IN(r->arena, hh, all->by_id, id, sizeof(q->id), q);
 	return q;
 }
 
@@ -91,13 +97,14 @@ static int check_entry(struct restore *r, const struct image *img, const SkPacke
 
 int queue_read_images(struct restore *r)
 {
+	struct sk_queues *all = restore_state(r, &queue_restore_subsys);
 	_cleanup_image_ struct image *img = NULL;
 	SkPacketEntry *e;
 	int err;
 
-	if (r->queues)
+	if (all->read)
 		return 0;
-	r->queues = arena_new_of(r->arena, struct sk_queues);
+	all->read = true;
 	err = image_open(r->dir, IMG_SK_QUEUES, 0, &img);
 	if (err)
 		return err == -ENOENT ? 0 : err;

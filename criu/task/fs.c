@@ -7,7 +7,7 @@
 #include "files/files.h"
 #include "lib/log.h"
 #include "proc/proc.h"
-#include "task/fs.h"
+#include "tree/subsys.h"
 
 static int read_umask(const struct task *t, uint32_t *umask)
 {
@@ -22,7 +22,7 @@ static int read_umask(const struct task *t, uint32_t *umask)
 	return 0;
 }
 
-int fs_dump(struct dump *d, struct task *t)
+static int fs_dump(struct dump *d, struct task *t)
 {
 	FsEntry *fs = t->fs = arena_msg(d->arena, FsEntry, fs_entry);
 	const struct task *first = tree_first_fs(&d->tree, t);
@@ -55,7 +55,7 @@ static int same_as_our_root(int fd, bool *same)
 	return 0;
 }
 
-int fs_restore(struct restore *r, struct task *t)
+static int fs_restore(struct restore *r, struct task *t)
 {
 	int fds[2], numbers[2], n = 2, err;
 	bool same_root = false;
@@ -85,3 +85,22 @@ int fs_restore(struct restore *r, struct task *t)
 		batch_call(b, SYS_close, (uint64_t)numbers[i]);
 	return batch_run(b);
 }
+
+static int fs_create(struct restore *r)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < r->tree.n_tasks; i++) {
+		struct task *t = r->tree.tasks[i];
+
+		if (t->state != TASK_DEAD && tree_first_fs(&r->tree, t) == t)
+			err = fs_restore(r, t);
+	}
+	return err;
+}
+
+const struct subsys fs_subsys = {
+	.name = "root, working directory and umask",
+	.dump_task = fs_dump,
+	.create = fs_create,
+};

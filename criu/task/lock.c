@@ -182,10 +182,10 @@ static int locks_collected(struct dump *d)
 	size_t n = 0;
 	int err = 0;
 
-	if (!d->locked)
+	if (!files_locked(d))
 		return 0;
 	index_tasks(&ld);
-	for (const struct file_locked *l = d->locked; l; l = l->next)
+	for (const struct file_locked *l = files_locked(d); l; l = l->next)
 		arena_push(d->arena, &all, &n, l);
 	for (size_t i = n; !err && i > 0; i--) /* they were met in the other order */
 		if (all[i - 1]->number >= 0)
@@ -205,7 +205,9 @@ static struct task_locks *locks_of(const struct restore *r, const struct task *t
 {
 	struct task_locks *l;
 
-	HASH_FIND_INT(r->locks, &t->vpid.v, l);
+	struct task_locks **all = restore_state(r, &lock_part);
+
+	HASH_FIND_INT(*all, &t->vpid.v, l);
 	return l;
 }
 
@@ -220,7 +222,7 @@ static int add_lock(struct restore *r, FileLockEntry *e)
 	if (!l) {
 		l = arena_new_of(r->arena, struct task_locks);
 		l->pid = t->vpid.v;
-		HASH_ADD_IN(r->arena, hh, r->locks, pid, sizeof(l->pid), l);
+		HASH_ADD_IN(r->arena, hh, *(struct task_locks **)restore_state(r, &lock_part), pid, sizeof(l->pid), l);
 	}
 	arena_push(r->arena, &l->locks, &l->n, e);
 	return 0;
@@ -334,6 +336,7 @@ static int locks_restore(struct restore *r, struct thread *th, struct batch *b)
 
 const struct task_part lock_part = {
 	.name = "file locks",
+	.state = { .restore = sizeof(struct task_locks *) },
 	.all_collected = locks_collected,
 	.read_images = locks_read_images,
 	.check = locks_check,

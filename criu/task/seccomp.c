@@ -25,6 +25,8 @@
 
 /* ---- dump ---- */
 
+extern const struct task_part seccomp_part;
+
 /* What makes two filters the same: what they stand on, their flags, their program. The key is all of it. */
 struct filter {
 	uint32_t index;
@@ -39,11 +41,11 @@ struct filters {
 
 static struct filters *filters_of(struct dump *d)
 {
-	if (!d->filters) {
-		d->filters = arena_new_of(d->arena, struct filters);
-		d->filters->image = arena_msg(d->arena, SeccompEntry, seccomp_entry);
-	}
-	return d->filters;
+	struct filters *f = dump_state(d, &seccomp_part);
+
+	if (!f->image)
+		f->image = arena_msg(d->arena, SeccompEntry, seccomp_entry);
+	return f;
 }
 
 /* The index of a filter, which is added if it is new. */
@@ -145,17 +147,25 @@ static int seccomp_write(struct dump *d)
 
 /* ---- restore ---- */
 
+/* seccomp.img, or NULL. */
+static const SeccompEntry *filters_in(const struct restore *r)
+{
+	SeccompEntry *const *e = restore_state(r, &seccomp_part);
+
+	return *e;
+}
+
 static int seccomp_read(struct restore *r)
 {
-	int err = image_read_one(r->dir, IMG_SECCOMP, 0, r->arena, &r->filters);
+	int err = image_read_one(r->dir, IMG_SECCOMP, 0, r->arena, restore_state(r, &seccomp_part));
 
-	for (size_t i = 0; !err && i < r->filters->n_seccomp_filters; i++) {
-		const SeccompFilter *f = r->filters->seccomp_filters[i];
+	for (size_t i = 0; !err && i < filters_in(r)->n_seccomp_filters; i++) {
+		const SeccompFilter *f = filters_in(r)->seccomp_filters[i];
 
 		/* CRIU writes a filter before the one that it stands on, or behind: only a circle is an error. */
 		if (!f->filter.len || f->filter.len % sizeof(struct sock_filter) ||
 		    f->filter.len / sizeof(struct sock_filter) > BPF_MAXINSNS ||
-		    (f->has_prev && f->prev >= r->filters->n_seccomp_filters) || (f->flags & ~KEPT_FLAGS))
+		    (f->has_prev && f->prev >= filters_in(r)->n_seccomp_filters) || (f->flags & ~KEPT_FLAGS))
 			return log_errno(-EINVAL, "seccomp.img: filter %zu makes no sense", i);
 	}
 	return err == -ENOENT ? 0 : err;
@@ -163,7 +173,7 @@ static int seccomp_read(struct restore *r)
 
 static const SeccompFilter *below(const struct restore *r, const SeccompFilter *f)
 {
-	return f->has_prev ? r->filters->seccomp_filters[f->prev] : NULL;
+	return f->has_prev ? filters_in(r)->seccomp_filters[f->prev] : NULL;
 }
 
 /* The filter that a thread installed last; NULL: none. */
@@ -173,14 +183,14 @@ static const SeccompFilter *newest(const struct restore *r, const struct thread 
 
 	if (!core->has_seccomp_mode || core->seccomp_mode != SECCOMP_MODE__filter || !core->has_seccomp_filter)
 		return NULL;
-	return r->filters->seccomp_filters[core->seccomp_filter];
+	return filters_in(r)->seccomp_filters[core->seccomp_filter];
 }
 
 static size_t depth(const struct restore *r, const SeccompFilter *f)
 {
 	size_t n = 0;
 
-	for (; f && n <= r->filters->n_seccomp_filters; f = below(r, f))
+	for (; f && n <= filters_in(r)->n_seccomp_filters; f = below(r, f))
 		n++;
 	return n;
 }
@@ -222,8 +232,8 @@ static int seccomp_check(struct restore *r, const struct thread *th)
 		                   task_thread_name(th));
 	if (core->seccomp_mode != SECCOMP_MODE__filter)
 		return 0;
-	if (!r->filters || !core->has_seccomp_filter || core->seccomp_filter >= r->filters->n_seccomp_filters ||
-	    depth(r, newest(r, th)) > r->filters->n_seccomp_filters)
+	if (!filters_in(r) || !core->has_seccomp_filter || core->seccomp_filter >= filters_in(r)->n_seccomp_filters ||
+	    depth(r, newest(r, th)) > filters_in(r)->n_seccomp_filters)
 		return log_errno(-EINVAL,
 		                 "%s: its seccomp filter is not in seccomp.img, or its filters stand on each other",
 		                 task_thread_name(th));
@@ -327,6 +337,7 @@ static int seccomp_restore(struct restore *r, struct thread *th, struct batch *b
 
 const struct task_part seccomp_part = {
 	.name = "seccomp",
+	.state = { .dump = sizeof(struct filters), .restore = sizeof(SeccompEntry *) },
 	.per_thread = true,
 	.peek = seccomp_peek,
 	.check = seccomp_check,

@@ -7,9 +7,10 @@
 #include "image/image.h"
 #include "options/options.h"
 #include "options/stats.h"
+#include "tree/state.h"
 #include "tree/task.h"
 
-struct file_table; /* core/filetab.c: open file descriptions already seen, and their ids */
+struct InventoryEntry;
 
 struct dump {
 	const struct options *opts;
@@ -17,23 +18,17 @@ struct dump {
 	struct image_dir *dir;
 	struct guardian *guardian;
 	struct tree tree;
-	struct file_table *files;
-	struct image *files_img; /* files.img, open for the whole dump */
 	struct stats *stats;
-	struct code_cache *code_cache; /* agent/layout.h */
-	struct filters *filters;       /* task/seccomp.c */
-	char run_id[40];               /* a new one each run: inventory, and what is left in the kernel */
-	struct tcp_dump *tcp;          /* sock/tcp/tcp_dump.c */
-	uint32_t lock_mark;   /* that the network lock will let through which this dump leaves; 0: it leaves none */
-	struct diag *diag;    /* sock/diag.c */
-	struct image *queues; /* sk-queues.img, sock/queue_dump.c; NULL before there is one */
-	struct file_locked *locked; /* files/files.h; newest first */
-	struct ghosts *ghosts;      /* path/ghost.h */
-	struct remaps *remaps;      /* path/remap.h */
-	struct file_names *names;   /* path/file_names.h */
-	struct link_remaps *links;  /* path/link_remap.h */
-	void *kind_state[32];       /* for kinds with something to keep for the whole dump: see kind_state() */
+	struct InventoryEntry *inventory; /* written last; rows fill in what they have to say */
+	char run_id[40];                  /* a new one each run: inventory, and what is left in the kernel */
+	struct states states;             /* of the rows of kinds.h: dump_state() */
 };
+
+/* Whether the dump ends the tree, rather than letting it run on or stand. */
+static inline bool dump_kills_tree(const struct dump *d)
+{
+	return !d->opts->leave_running && !d->opts->leave_stopped;
+}
 
 /* A dump's view of a task, hung off task->dump. */
 struct dump_task {

@@ -14,14 +14,16 @@ int inventory_new_run(struct dump *d)
 
 	if (f)
 		fclose(f);
+	d->inventory = arena_msg(d->arena, InventoryEntry, inventory_entry);
 	return read ? 0 : log_errno(-EIO, "reading /proc/sys/kernel/random/uuid");
 }
 
 int inventory_write(struct dump *d)
 {
-	InventoryEntry *inv = arena_msg(d->arena, InventoryEntry, inventory_entry);
+	InventoryEntry *inv = d->inventory;
 	TaskKobjIdsEntry *root = arena_new_of(d->arena, TaskKobjIdsEntry);
-	/* The tool's own objects are number 1 of each kind; namespaces are the root task's (all tasks share them). */
+
+	/* criu's own objects are number 1 of each kind; namespaces are the root task's (all tasks share them). */
 	*root = *d->tree.tasks[0]->ids;
 	root->vm_id = root->files_id = root->fs_id = root->sighand_id = 1;
 	inv->img_version = FORMAT_VERSION_1_1;
@@ -35,8 +37,7 @@ int inventory_write(struct dump *d)
 	inv->plugins_entry = arena_msg(d->arena, PluginsEntry, plugins_entry);
 	inv->has_network_lock_method = true;
 	inv->network_lock_method = (uint32_t)(d->opts->network_lock ?: NETWORK_LOCK_NFTABLES);
-	inv->has_network_lock_mark = d->lock_mark;
-	inv->network_lock_mark = d->lock_mark;
+	inv->has_network_lock_mark = inv->network_lock_mark;
 	inv->dump_criu_run_id = arena_strdup(d->arena, d->run_id);
 	inv->tool_version = arena_strdup(d->arena, TOOL_VERSION);
 	return image_write_one(d->dir, IMG_INVENTORY, 0, inv);

@@ -10,6 +10,7 @@
 
 #include "tree/dump.h"
 #include "tree/restore.h"
+#include "tree/subsys.h"
 #include "tree/task_part.h"
 #include "fdinfo.pb-c.h"
 
@@ -38,7 +39,8 @@ struct fd_info {
 #define DUMP_LATER   2 /* the row keeps the message and writes it itself, in collected(): files_write_entry() */
 
 struct fd_kind {
-	const char *name; /* what --verbose, errors and `check` call it */
+	const char *name;       /* what --verbose, errors and `check` call it */
+	struct row_state state; /* what it keeps during a dump, during a restore */
 	FdTypes type;
 	unsigned field; /* of the message in file_entry */
 	const ProtobufCMessageDescriptor *pb;
@@ -88,8 +90,6 @@ struct fd_kind {
 	 */
 	int (*read_images)(struct restore *r);
 	int (*write_images)(struct dump *d);
-	/* Restore: every file has been handed out, or the restore fails: gives back what the row has kept open. */
-	void (*release)(struct restore *r);
 };
 
 /* The tables, in the order of kinds.h; NULL-terminated. */

@@ -7,10 +7,9 @@
 #include "image/image.h"
 #include "options/options.h"
 #include "options/stats.h"
+#include "tree/state.h"
 #include "tree/task.h"
 #include "inventory.pb-c.h"
-
-struct file_store; /* core/filestore.c: file_entry messages by id, and the descriptors opened for them */
 
 struct restore {
 	const struct options *opts;
@@ -18,19 +17,9 @@ struct restore {
 	struct image_dir *dir;
 	struct guardian *guardian;
 	struct tree tree;
-	InventoryEntry *inventory;
-	struct file_store *files;
 	struct stats *stats;
-	struct SeccompEntry *filters;    /* seccomp.img, or NULL */
-	struct tcp_restore *tcp;         /* sock/tcp/tcp_restore.c */
-	struct tcp_streams *tcp_streams; /* sock/tcp/tcp_stream.c */
-	struct mm_restore *mm;           /* mm/mm_read.h */
-	struct task_locks *locks;        /* task/lock.h */
-	struct sk_queues *queues;        /* sock/queue_restore.c */
-	struct ghosts *ghosts;           /* path/ghost.h */
-	struct written_files *written;   /* path/validate.c */
-	struct all_given *given;         /* files/inherit.c */
-	void *kind_state[32];
+	InventoryEntry *inventory;
+	struct states states; /* of the rows of kinds.h: restore_state() */
 };
 
 /* A restore's view of a task, hung off task->restore. */

@@ -21,6 +21,7 @@ struct answers {
  */
 struct task_part {
 	const char *name;
+	struct row_state state;
 	bool per_thread;
 	/* Dump: fills its fields of th->core with what only a tracer can read: the thread stands in a ptrace stop. */
 	int (*peek)(struct dump *d, struct thread *th);

@@ -45,6 +45,7 @@ struct tty_of_session {
 };
 
 struct tty_state {
+	bool used;
 	struct tty_info *infos;
 	struct pty *ptys;
 	struct tty_of_session *sessions;

@@ -7,7 +7,7 @@
 #include "agent/send_fds.h"
 #include "lib/log.h"
 #include "tty/pty.h"
-#include "tty/tty.h"
+#include "tree/subsys.h"
 
 /*
  * The terminal of a session: a pair whose master is in the tree, a device, or one that was handed in. NULL: none, or
@@ -42,8 +42,14 @@ static int send_terminal(struct restore *r, struct tty_info *ti, struct task *le
 	return err;
 }
 
-/* A terminal from outside may be another session's; then it stays so. */
-int tty_take_terminal(struct restore *r, struct task *leader)
+/*
+ * Right after a session leader has made its session, before it has children in it (they inherit the terminal; later on
+ * the kernel lets nobody but the leader have it): makes the session's pseudo terminal, if its master is in the tree,
+ * and has the leader take it (TIOCSCTTY, ioctl_tty(2)). Nothing happens where there is none. 0 or a negative errno
+ * (logged). A terminal from
+ * outside may be another session's; then it stays so.
+ */
+static int take_terminal(struct restore *r, struct task *leader)
 {
 	struct tty_info *ti = terminal_of(r, leader);
 	int number, err, op;
@@ -72,7 +78,11 @@ int tty_take_terminal(struct restore *r, struct task *leader)
 	return 0;
 }
 
-int tty_restore_sessions(struct restore *r, struct task *leader)
+/*
+ * For the same task when all tasks have their descriptors and process groups, before files_post_open(): puts the
+ * process group that was the foreground one there again.
+ */
+static int set_foreground(struct restore *r, struct task *leader)
 {
 	struct tty_info *ti = terminal_of(r, leader);
 	int number, pgrp = ti ? (int)ti->entry->pgrp : 0, op, err;
@@ -94,3 +104,27 @@ int tty_restore_sessions(struct restore *r, struct task *leader)
 		         task_name(leader), pgrp, (int)-batch_ret(b, op));
 	return err;
 }
+
+static int set_all_foreground(struct restore *r)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < r->tree.n_tasks; i++) {
+		struct task *t = r->tree.tasks[i];
+
+		if (t->state != TASK_DEAD && t->vsid.v == t->vpid.v)
+			err = set_foreground(r, t);
+	}
+	return err;
+}
+
+static int tty_at_birth(struct restore *r, struct task *t)
+{
+	return t->vsid.v == t->vpid.v ? take_terminal(r, t) : 0;
+}
+
+const struct subsys tty_subsys = {
+	.name = "controlling terminals",
+	.at_birth = tty_at_birth,
+	.settle = set_all_foreground,
+};

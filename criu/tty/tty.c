@@ -116,6 +116,7 @@ static void tty_resource(struct restore *r, const void *msg, char *buf, size_t s
 
 const struct fd_kind tty_kind = {
 	.name = "terminal",
+	.state = { .dump = sizeof(struct tty_dump), .restore = sizeof(struct tty_state) },
 	.type = FD_TYPES__TTY,
 	.field = 19,
 	.pb = &tty_file_entry__descriptor,

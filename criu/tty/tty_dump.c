@@ -47,11 +47,7 @@ static TtyType type_of(const struct stat *st)
 
 static struct tty_dump *state_of(struct dump *d)
 {
-	void **state = dump_kind_state(d, &tty_kind);
-
-	if (!*state)
-		*state = arena_new_of(d->arena, struct tty_dump);
-	return *state;
+	return dump_state(d, &tty_kind);
 }
 
 /* ---- one terminal ---- */

@@ -6,14 +6,12 @@
 
 struct tty_state *tty_state_of(struct restore *r)
 {
-	void **state = restore_kind_state(r, &tty_kind);
+	struct tty_state *s = restore_state(r, &tty_kind);
 
-	if (!*state) {
-		struct tty_state *s = *state = arena_new_of(r->arena, struct tty_state);
-
+	if (!s->used)
 		s->own = -1;
-	}
-	return *state;
+	s->used = true;
+	return s;
 }
 
 struct tty_info *tty_info_of(struct restore *r, uint32_t id)

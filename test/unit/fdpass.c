@@ -166,6 +166,8 @@ static int tear_down(void **state)
 	return system(cmd);
 }
 
+extern const struct subsys files_restore_subsys;
+
 static void through(struct world *w, const int *wanted, size_t n, int sock_number)
 {
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), number = -1;
@@ -176,10 +178,9 @@ static void through(struct world *w, const int *wanted, size_t n, int sock_numbe
 	assert_int_equal(files_read(&w->r), 0);
 	assert_int_equal(agent_send_fds(&w->t, &null, 1, &number), 0);
 	assert_true(number >= 0);
-	assert_int_equal(files_install(&w->r, &w->t), 0);
-	assert_int_equal(files_post_open(&w->r), 0);
-	assert_int_equal(files_finish(&w->r, &w->t), 0);
-	files_close(&w->r);
+	assert_int_equal(files_restore_subsys.create(&w->r), 0);
+	assert_int_equal(files_restore_subsys.settle(&w->r), 0);
+	files_restore_subsys.undo(&w->r);
 	close(null);
 	look(w, wanted, n);
 }

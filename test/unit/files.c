@@ -19,7 +19,9 @@
 #include "files/files.h"
 #include "tree/kobj_ids.h"
 #include "lib/log.h"
-#include "task/fs.h"
+#include "tree/subsys.h"
+
+extern const struct subsys files_dump_subsys, files_restore_subsys, fs_subsys;
 
 /* ---- pure parts ---- */
 
@@ -376,13 +378,13 @@ static void dump_both(struct world *w, const pid_t pids[2])
 		make_task(w, i, pids[i], true);
 	assert_int_equal(kobj_ids_dump(&w->d), 0);
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(files_dump_task(&w->d, &w->tasks[i]), 0);
-		assert_int_equal(fs_dump(&w->d, &w->tasks[i]), 0);
+		assert_int_equal(files_dump_subsys.dump_task(&w->d, &w->tasks[i]), 0);
+		assert_int_equal(fs_subsys.dump_task(&w->d, &w->tasks[i]), 0);
 		assert_int_equal(w->tasks[i].fs->umask, 027);
 	}
 	assert_int_equal(log_refusals(), 0);
-	assert_int_equal(files_dump_collected(&w->d), 0);
-	assert_int_equal(files_dump_finish(&w->d), 0);
+	assert_int_equal(files_dump_subsys.collect(&w->d), 0);
+	assert_int_equal(files_dump_subsys.write_images(&w->d), 0);
 	/* Nothing was taken out. */
 	pending = (int)syscall(SYS_pidfd_getfd, w->dt[0].pidfd, PIPE_R, 0);
 	assert_int_equal(ioctl(pending, FIONREAD, &(int) { 0 }), 0);
@@ -431,7 +433,7 @@ static void round_trip(void **state)
 	assert_int_equal(fcntl(fd, F_GETSIG), SIGUSR2);
 	assert_true(fcntl(fd, F_GETFL) & O_ASYNC);
 	close(fd);
-	files_close(&w->r);
+	files_restore_subsys.undo(&w->r);
 	image_dir_close(w->r.dir);
 	for (int i = 1; i >= 0; i--)
 		kill(pids[i], SIGKILL);
@@ -454,8 +456,7 @@ static void missing_and_grown(void **state)
 	assert_int_equal(truncate(path, 100), 0); /* only a warning */
 	assert_int_equal(files_check(&w->r), 0);
 	assert_int_equal(truncate(path, 1), 0);
-	w->r.files = NULL;
-	memset(w->r.kind_state, 0, sizeof(w->r.kind_state));
+	memset(&w->r.states, 0, sizeof(w->r.states));
 	log_init(open("/dev/null", O_WRONLY | O_CLOEXEC), LOG_WARN);
 	assert_int_equal(files_read(&w->r), 0);
 	assert_int_equal(files_check(&w->r), -ENOENT);

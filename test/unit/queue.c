@@ -24,6 +24,8 @@
 #include "uapi/sock_bits.h"
 #include "sk-packet.pb-c.h"
 
+extern const struct subsys files_dump_subsys, files_restore_subsys, queue_dump_subsys;
+
 #define WHAT "the test"
 
 struct world {
@@ -63,8 +65,7 @@ static int tear_down(void **state)
 	char cmd[100];
 
 	guardian_stop(w->d.guardian, false);
-	if (w->r.files)
-		files_close(&w->r);
+	files_restore_subsys.undo(&w->r);
 	arena_free(w->d.arena);
 	arena_free(w->r.arena);
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", w->dir);
@@ -85,8 +86,8 @@ static int turn(struct world *w)
 	int err;
 
 	assert_int_equal(queue_write_images(&w->d), 0);
-	assert_int_equal(files_dump_finish(&w->d), 0);
-	files_dump_release(&w->d);
+	assert_int_equal(files_dump_subsys.write_images(&w->d), 0);
+	files_dump_subsys.rollback(&w->d);
 	image_dir_close(w->d.dir);
 	assert_int_equal(image_dir_open(w->dir, true, &w->r.dir), 0);
 	err = files_read(&w->r);
@@ -557,6 +558,7 @@ static void killed(void **state)
 
 static int read_damaged(void **state, SkPacketEntry *e)
 {
+	struct image **img;
 	struct world *w;
 	int err;
 
@@ -565,9 +567,10 @@ static int read_damaged(void **state, SkPacketEntry *e)
 	log_init(open("/dev/null", O_WRONLY | O_CLOEXEC), LOG_WARN);
 	if (!e->id_for)
 		e->id_for = w->file;
-	assert_int_equal(image_create(w->d.dir, IMG_SK_QUEUES, 0, &w->d.queues), 0);
-	assert_int_equal(image_write(w->d.queues, e), 0);
-	assert_int_equal(image_write_raw(w->d.queues, "1234", 4), 0);
+	img = dump_state(&w->d, &queue_dump_subsys);
+	assert_int_equal(image_create(w->d.dir, IMG_SK_QUEUES, 0, img), 0);
+	assert_int_equal(image_write(*img, e), 0);
+	assert_int_equal(image_write_raw(*img, "1234", 4), 0);
 	err = turn(w);
 	tear_down(state);
 	return err;

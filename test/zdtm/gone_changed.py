@@ -196,7 +196,7 @@ open('seen', 'w').close()
 @scenario
 def a_word_that_is_none(s):
     check(s.tool("dump", "-t", os.getpid(), "--file-validation", "colour"), "it was taken")
-    check("--file-validation colour: it is filesize, buildid or checksum" in s.out, s.out)
+    check("--file-validation: 'colour' is not valid (only 'filesize', 'buildid' or 'checksum')" in s.out, s.out)
 
 
 run_all()

@@ -75,7 +75,7 @@ def closed(s):
     log = text(s.path("imgs/dump.log"))
     for fd in e.fds[:2]:
         check("fd %d: a unix socket connected to" % fd in log and "--external-lost close" in log, log[-900:])
-    check(s.tool("dump", "-t", s.pid, "--external-lost", "open") and "close is all that there is" in s.out, s.out)
+    check(s.tool("dump", "-t", s.pid, "--external-lost", "open") and "--external-lost: 'open' is not valid (only 'close')" in s.out, s.out)
     s.dump("--external-lost", "close")
     warned(s, "dump.log", *["fd %d: a unix socket connected to" % fd for fd in e.fds[:2]],
            "fd %d: the reading end of this pipe" % e.fds[2], "fd %d: the writing end of this pipe" % e.fds[3])

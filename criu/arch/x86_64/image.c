@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "arch_core.h"
 #include "lib/log.h"
 #include "regs.h"
 
@@ -196,7 +197,7 @@ int arch_regs_to_core(struct arena *a, const struct thread_regs *regs, CoreEntry
 {
 	ThreadInfoX86 *ti = info_of(a, core);
 
-	core->mtype = CORE_ENTRY__MARCH__X86_64;
+	core->mtype = ARCH_CORE_MTYPE;
 	ti->gpregs = general_to_core(a, &regs->g);
 	ti->fpregs = state_to_core(a, regs);
 	ti->n_tls = TLS_SLOTS;
@@ -305,7 +306,7 @@ int arch_regs_check_core(const CoreEntry *core, const char *who)
 {
 	const ThreadInfoX86 *ti = core->thread_info;
 
-	if (core->mtype != CORE_ENTRY__MARCH__X86_64 || !ti)
+	if (core->mtype != ARCH_CORE_MTYPE || !ti)
 		return log_refusal(-EOPNOTSUPP, "%s: is of another kind of processor (mtype %d)", who, core->mtype);
 	if (!ti->gpregs || !ti->fpregs)
 		return log_errno(-EINVAL, "%s: its image has no registers", who);

@@ -62,18 +62,9 @@ struct inet_restore {
 	const InetSkEntry *address; /* the last that this host was found to have */
 };
 
-static struct inet_restore *state_of(struct restore *r)
-{
-	struct inet_restore **state = (struct inet_restore **)restore_kind_state(r, &inet_kind);
-
-	if (!*state)
-		*state = arena_new_of(r->arena, struct inet_restore);
-	return *state;
-}
-
 static struct port *port_of(struct restore *r, const InetSkEntry *m, bool add)
 {
-	struct inet_restore *state = state_of(r);
+	struct inet_restore *state = restore_state(r, &inet_kind);
 	struct port *p, key = { .key = { m->proto, m->src_port } };
 
 	HASH_FIND(hh, state->ports, &key.key, sizeof(key.key), p);
@@ -227,7 +218,7 @@ static bool same_address(const InetSkEntry *a, const InetSkEntry *b)
 /* Thousands of connections have one address: it is tried once. */
 static int check_address(struct restore *r, const InetSkEntry *m, union inet_addr *n, const char **why)
 {
-	const InetSkEntry **last = &state_of(r)->address;
+	const InetSkEntry **last = &((struct inet_restore *)restore_state(r, &inet_kind))->address;
 	_cleanup_close_ int fd = -1;
 	int err;
 
@@ -544,6 +535,7 @@ static bool inet_takes(struct restore *r, const void *msg, const struct fd_info 
 
 const struct fd_kind inet_kind = {
 	.name = "IPv4 and IPv6 sockets",
+	.state = { .restore = sizeof(struct inet_restore) },
 	.type = FD_TYPES__INETSK,
 	.field = 4,
 	.pb = &inet_sk_entry__descriptor,

@@ -10,6 +10,7 @@
 #include "files/files.h"
 #include "lib/log.h"
 #include "sock/inet/inet.h"
+#include "tree/subsys.h"
 
 extern const struct fd_kind inet_kind;
 
@@ -21,9 +22,12 @@ struct group {
 };
 
 struct groups {
+	bool read;
 	struct group *of;
 	size_t n;
 };
+
+const struct subsys inet_mcast_subsys = { .name = "multicast groups", .state = { .dump = sizeof(struct groups) } };
 
 static void read_igmp(struct arena *a, struct groups *g)
 {
@@ -61,14 +65,14 @@ static void read_igmp6(struct arena *a, struct groups *g)
 
 static const struct groups *groups_of(struct dump *d)
 {
-	struct groups **g = (struct groups **)dump_kind_state(d, &inet_kind);
+	struct groups *g = dump_state(d, &inet_mcast_subsys);
 
-	if (!*g) {
-		*g = arena_new_of(d->arena, struct groups);
-		read_igmp(d->arena, *g);
-		read_igmp6(d->arena, *g);
+	if (!g->read) {
+		read_igmp(d->arena, g);
+		read_igmp6(d->arena, g);
 	}
-	return *g;
+	g->read = true;
+	return g;
 }
 
 static int level_of(const union inet_addr *n)

@@ -31,17 +31,6 @@ int tcp_dump_ended(struct dump *d, const struct fd_info *info, InetSkEntry *m, b
 typedef int (*tcp_dump_options_fn)(struct arena *a, const struct fd_info *info, InetSkEntry *m);
 int tcp_collected(struct dump *d, const struct fd_kind *kind, tcp_dump_options_fn dump_options);
 
-/* The commit: the lock that outlives the tool, before it; sockets into repair for good, when nobody can run any more.
- */
-int tcp_hand_over(struct dump *d);
-int tcp_silence(struct dump *d);
-
-/* Unlocks, before the tree runs on (all); our own part only, when it is gone. */
-void tcp_unlock_dump(struct dump *d, bool all);
-
-/* At the very end: the kernel takes its time. */
-void tcp_close_dump(struct dump *d);
-
 /* ---- restore ---- */
 
 /* Before anything is started: the option, the image and what is in it. */
@@ -54,7 +43,7 @@ void tcp_give_up(struct restore *r, const InetSkEntry *m);
 bool tcp_given_up(struct restore *r, const InetSkEntry *m);
 
 /*
- * Locks all connections of the checkpoint. Before the first is opened. set_options: for tcp_finish(), what has to wait
+ * Locks all connections of the checkpoint. Before the first is opened. set_options: what has to wait
  * until the queues are full (buffer sizes, TCP_CORK).
  */
 typedef int (*tcp_options_fn)(struct restore *r, int fd, const InetSkEntry *m);
@@ -62,20 +51,5 @@ int tcp_prepare(struct restore *r, const struct fd_kind *kind, tcp_options_fn se
 
 /* Builds the connection in a new socket, which stays in repair. who: for messages. 0 or a negative errno (logged). */
 int tcp_open(struct restore *r, const InetSkEntry *m, int fd, const char *who);
-
-/*
- * When every thread stands at its last instruction: all out of repair. A restore that fails or is killed after that is
- * silent, too. 0 or a negative errno (logged).
- */
-int tcp_finish(struct restore *r);
-
-/* After the commit, before the tree is let go: unlocks, and removes the lock that the dump left. */
-void tcp_done(struct restore *r);
-
-/* After a failure: our own lock goes, the dump's stays. */
-void tcp_abort(struct restore *r);
-
-/* At the very end: the kernel takes its time. */
-void tcp_close_restore(struct restore *r);
 
 #endif

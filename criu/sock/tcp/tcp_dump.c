@@ -53,16 +53,11 @@ struct tcp_dump {
 	uint64_t start_time;
 };
 
+extern const struct subsys tcp_dump_subsys;
+
 bool tcp_is_connection(const InetSkEntry *m)
 {
 	return m->proto == IPPROTO_TCP && m->type == SOCK_STREAM && m->state != TCP_LISTEN && m->state != TCP_CLOSE;
-}
-
-static struct tcp_dump *state_of(struct dump *d)
-{
-	if (!d->tcp)
-		d->tcp = arena_new_of(d->arena, struct tcp_dump);
-	return d->tcp;
 }
 
 /* Of the task whose connections are looked at, read once. */
@@ -76,7 +71,7 @@ static uint64_t start_time(struct tcp_dump *t, pid_t pid)
 
 static int read_later(struct dump *d, const struct fd_info *info, struct conn c)
 {
-	struct tcp_dump *t = state_of(d);
+	struct tcp_dump *t = dump_state(d, &tcp_dump_subsys);
 
 	c.task = info->task;
 	c.start_time = start_time(t, info->task->pid);
@@ -111,7 +106,7 @@ static bool lists_bound(struct dump *d, int family)
 {
 	_cleanup_close_ int fd = -1;
 	struct sockaddr_storage any = { .ss_family = (sa_family_t)family };
-	struct tcp_dump *t = state_of(d);
+	struct tcp_dump *t = dump_state(d, &tcp_dump_subsys);
 	const struct diag_inet *s;
 
 	if (t->lists_bound != TCP_BOUND_UNKNOWN)
@@ -275,6 +270,7 @@ static int read_state(struct dump *d, struct conn *k)
 /* By any thread: all that it writes is the connection's. */
 static int read_one(struct dump *d, struct arena *a, struct conn *k)
 {
+	const struct tcp_dump *t = dump_state(d, &tcp_dump_subsys);
 	struct fd_info info = { .task = k->task, .number = k->number, .what = k->what };
 	int err;
 
@@ -286,7 +282,7 @@ static int read_one(struct dump *d, struct arena *a, struct conn *k)
 		return err;
 	k->m->state = k->c.state; /* it may have changed between the first look and the lock */
 	err = sock_opts_dump(a, &info, &k->m->opts);
-	return err ?: d->tcp->dump_options(a, &info, k->m);
+	return err ?: t->dump_options(a, &info, k->m);
 }
 
 static void close_conn(struct conn *k)
@@ -320,7 +316,7 @@ static size_t jobs_of(const struct tcp_dump *t)
 static void read_job(void *arg, size_t job)
 {
 	struct dump *d = arg;
-	struct tcp_dump *t = d->tcp;
+	struct tcp_dump *t = dump_state(d, &tcp_dump_subsys);
 	struct arena *a = t->arenas[job] = arena_new();
 
 	for (size_t i = job * PER_JOB; i < MIN(t->n, (job + 1) * PER_JOB); i++)
@@ -330,7 +326,7 @@ static void read_job(void *arg, size_t job)
 /* What came out of a job, written or not. */
 static int end_job(struct dump *d, size_t job, const struct fd_kind *kind, int err)
 {
-	struct tcp_dump *t = d->tcp;
+	struct tcp_dump *t = dump_state(d, &tcp_dump_subsys);
 
 	for (size_t i = job * PER_JOB; i < MIN(t->n, (job + 1) * PER_JOB); i++) {
 		struct conn *k = &t->conns[i];
@@ -349,7 +345,7 @@ static int end_job(struct dump *d, size_t job, const struct fd_kind *kind, int e
 
 static int read_all(struct dump *d, const struct fd_kind *kind)
 {
-	struct tcp_dump *t = d->tcp;
+	struct tcp_dump *t = dump_state(d, &tcp_dump_subsys);
 	size_t n = jobs_of(t), done = 0, begun;
 	struct workers *team;
 	int err = 0;
@@ -368,38 +364,35 @@ static int read_all(struct dump *d, const struct fd_kind *kind)
 
 static int lock(struct dump *d)
 {
-	struct net_tuple *tuples = arena_array(d->arena, struct net_tuple, d->tcp->n);
+	struct tcp_dump *t = dump_state(d, &tcp_dump_subsys);
+	struct net_tuple *tuples = arena_array(d->arena, struct net_tuple, t->n);
 	size_t n = 0;
 	int err = 0;
 
-	for (size_t i = 0; i < d->tcp->n; i++)
-		if (!d->tcp->conns[i].ended)
-			tuples[n++] = tcp_tuple_of(d->tcp->conns[i].m);
+	for (size_t i = 0; i < t->n; i++)
+		if (!t->conns[i].ended)
+			tuples[n++] = tcp_tuple_of(t->conns[i].m);
 	if (n)
-		err = tcp_lock_dump(d, &d->tcp->lock, tuples, n);
-	if (n && !err && d->tcp->lock.method != NETWORK_LOCK_SKIP)
+		err = tcp_lock_dump(d, &t->lock, tuples, n);
+	if (n && !err && t->lock.method != NETWORK_LOCK_SKIP)
 		log_info("%zu TCP connections are locked", n);
 	return err;
 }
 
 int tcp_collected(struct dump *d, const struct fd_kind *kind, tcp_dump_options_fn dump_options)
 {
+	struct tcp_dump *t = dump_state(d, &tcp_dump_subsys);
 	int err;
 
-	if (!d->tcp || log_refusals())
+	if (!t->n || log_refusals())
 		return 0;
-	d->tcp->dump_options = dump_options;
+	t->dump_options = dump_options;
 	err = lock(d);
 	fault_point("network locked");
 	return err ?: read_all(d, kind);
 }
 
 /* ---- the commit ---- */
-
-int tcp_hand_over(struct dump *d)
-{
-	return d->tcp ? tcp_lock_hand_over(d, &d->tcp->lock) : 0;
-}
 
 static void silence_job(void *arg, size_t job)
 {
@@ -417,25 +410,60 @@ static void silence_job(void *arg, size_t job)
 	}
 }
 
-int tcp_silence(struct dump *d)
+static void silence(struct dump *d)
 {
-	size_t n = d->tcp ? jobs_of(d->tcp) : 0;
-	struct workers *team = n ? workers_start(n, n, silence_job, d->tcp) : NULL;
+	struct tcp_dump *t = dump_state(d, &tcp_dump_subsys);
+	size_t n = jobs_of(t);
+	struct workers *team = n ? workers_start(n, n, silence_job, t) : NULL;
 
 	for (size_t i = 0; i < n; i++)
 		workers_wait(team, i);
 	workers_end(team);
-	return 0;
 }
 
-void tcp_unlock_dump(struct dump *d, bool all)
+/* ---- stages ---- */
+
+static int before_commit(struct dump *d)
 {
-	if (d->tcp)
-		tcp_unlock_after_dump(&d->tcp->lock, all);
+	struct tcp_dump *t = dump_state(d, &tcp_dump_subsys);
+	int err = dump_kills_tree(d) ? tcp_lock_hand_over(d, &t->lock) : 0;
+
+	fault_point("lock handed over");
+	return err;
 }
 
-void tcp_close_dump(struct dump *d)
+/* The tree's sockets must not say anything when it is killed; where it runs on, they are to be heard again. */
+static void after_commit(struct dump *d)
 {
-	if (d->tcp)
-		tcp_lock_close(&d->tcp->lock);
+	struct tcp_dump *t = dump_state(d, &tcp_dump_subsys);
+
+	if (dump_kills_tree(d))
+		silence(d);
+	else
+		tcp_unlock_after_dump(&t->lock, true);
 }
+
+static void unlock_all(struct dump *d)
+{
+	struct tcp_dump *t = dump_state(d, &tcp_dump_subsys);
+
+	tcp_unlock_after_dump(&t->lock, true);
+}
+
+/* Our own part only; closing it takes the kernel its time. */
+static void unlock_own(struct dump *d)
+{
+	struct tcp_dump *t = dump_state(d, &tcp_dump_subsys);
+
+	tcp_unlock_after_dump(&t->lock, false);
+	tcp_lock_close(&t->lock);
+}
+
+const struct subsys tcp_dump_subsys = {
+	.name = "TCP connections",
+	.state = { .dump = sizeof(struct tcp_dump) },
+	.before_commit = before_commit,
+	.after_commit = after_commit,
+	.rollback = unlock_all,
+	.end = unlock_own,
+};

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "inventory.pb-c.h"
 #include "lib/log.h"
 #include "netlock/net_lock_explain.h"
 #include "netlock/net_lock_criu.h"
@@ -81,17 +82,12 @@ static int open_at_work(struct tcp_lock *lock)
 
 /* ---- dump ---- */
 
-static bool is_left(const struct dump *d)
-{
-	return !d->opts->leave_running && !d->opts->leave_stopped;
-}
-
 /* Rules belong to nobody: the ones that lock now are the ones that stay. */
 static int lock_by_rules(struct dump *d, struct tcp_lock *lock)
 {
 	int err = open_at_work(lock) ?: note_rules(d->guardian, UNDO_CALL, lock, lock->left.name);
 
-	if (!err && !is_left(d))
+	if (!err && !dump_kills_tree(d))
 		err = note_rules(d->guardian, FORWARD_CALL, lock, lock->left.name);
 	if (!err)
 		err = net_lock_ipt_take(lock->left.name, lock->mark, 0, lock->tuples, lock->n, lock->at_work[1]);
@@ -114,8 +110,8 @@ int tcp_lock_dump(struct dump *d, struct tcp_lock *lock, const struct net_tuple 
 	spec.name = arena_printf(d->arena, "CRIU-dump-%s", d->run_id);
 	err = lock->method == NETWORK_LOCK_IPTABLES ? lock_by_rules(d, lock)
 	                                            : net_lock_take(d->arena, &spec, tuples, n, &lock->own);
-	if (!err && is_left(d))
-		d->lock_mark = lock->mark;
+	if (!err && dump_kills_tree(d))
+		d->inventory->network_lock_mark = lock->mark;
 	return err;
 }
 

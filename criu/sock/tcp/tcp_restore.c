@@ -16,17 +16,18 @@
 #include "sock/tcp/tcp_stream.h"
 #include "sock/tcp/tcp_table.h"
 #include "sock/tcp/tcp_tuple.h"
+#include "tree/subsys.h"
 #include "soccr.h"
 
 #define SHUT_RD_BIT 1 /* of SkShutdown */
 
-/* Of one connection, from tcp_open() to tcp_finish(). */
+/* Of one connection, from tcp_open() to release_all(). */
 struct conn {
 	uint32_t id;
 	const InetSkEntry *m;
 	struct soccr_conn c;
 	const char *who;
-	int fd, undo; /* from tcp_finish() on: ours, so that the socket outlives its task */
+	int fd, undo; /* from release_all() on: ours, so that the socket outlives its task */
 };
 
 /* A connection that comes back closed: --tcp-fallback close. */
@@ -47,11 +48,11 @@ struct tcp_restore {
 	tcp_options_fn set_options;
 };
 
-static struct tcp_restore *state_of(struct restore *r)
+extern const struct subsys tcp_restore_subsys;
+
+static struct tcp_restore *tcp_restore_of(struct restore *r)
 {
-	if (!r->tcp)
-		r->tcp = arena_new_of(r->arena, struct tcp_restore);
-	return r->tcp;
+	return restore_state(r, &tcp_restore_subsys);
 }
 
 /* hold() needs one for each; the tool has some of its own, and a pidfd for each task. Said once. */
@@ -95,12 +96,12 @@ int tcp_check(struct restore *r, const InetSkEntry *m, const char **why)
 	if (err)
 		*why = arena_printf(r->arena, "the connection %s: tcp-stream-%x.img is missing or damaged",
 		                    tcp_tuple_text(m), m->ino);
-	return err ?: check_descriptors(r, state_of(r), why);
+	return err ?: check_descriptors(r, tcp_restore_of(r), why);
 }
 
 int tcp_check_free(struct restore *r, const InetSkEntry *m, const char **why)
 {
-	struct tcp_restore *t = state_of(r);
+	struct tcp_restore *t = tcp_restore_of(r);
 	struct net_tuple tuple = tcp_tuple_of(m);
 	uint32_t ino;
 	const char *holder;
@@ -119,7 +120,7 @@ int tcp_check_free(struct restore *r, const InetSkEntry *m, const char **why)
 
 void tcp_give_up(struct restore *r, const InetSkEntry *m)
 {
-	struct tcp_restore *t = state_of(r);
+	struct tcp_restore *t = tcp_restore_of(r);
 	struct given_up *g = arena_new_of(r->arena, struct given_up);
 
 	g->id = m->id;
@@ -130,8 +131,7 @@ bool tcp_given_up(struct restore *r, const InetSkEntry *m)
 {
 	struct given_up *g = NULL;
 
-	if (r->tcp)
-		HASH_FIND(hh, r->tcp->given_up, &m->id, sizeof(m->id), g);
+	HASH_FIND(hh, tcp_restore_of(r)->given_up, &m->id, sizeof(m->id), g);
 	return g;
 }
 
@@ -149,7 +149,7 @@ int tcp_check_ended(struct restore *r, const InetSkEntry *m, const char **why)
 
 static int note_tuple(struct restore *r, const void *msg, void *arg)
 {
-	struct tcp_restore *t = state_of(r);
+	struct tcp_restore *t = tcp_restore_of(r);
 	const InetSkEntry *m = msg;
 
 	if (tcp_is_connection(m) && !m->external && !tcp_given_up(r, m))
@@ -166,7 +166,7 @@ static bool may_be_locked(struct restore *r, const struct tcp_restore *t)
 int tcp_prepare(struct restore *r, const struct fd_kind *kind, tcp_options_fn set_options)
 {
 	bool own;
-	struct tcp_restore *t = state_of(r);
+	struct tcp_restore *t = tcp_restore_of(r);
 	int err;
 
 	t->set_options = set_options;
@@ -213,7 +213,7 @@ static int connect_it(int fd, struct soccr_conn *c, const InetSkEntry *m)
 
 int tcp_open(struct restore *r, const InetSkEntry *m, int fd, const char *who)
 {
-	struct tcp_restore *t = state_of(r);
+	struct tcp_restore *t = tcp_restore_of(r);
 	struct conn k = { .id = m->id, .m = m, .fd = -1, .undo = -1 };
 	int err = tcp_stream_read(r, m, &k.c);
 
@@ -269,7 +269,7 @@ static const char *why_refused(struct restore *r, const struct conn *k, int err)
 		       "--network-lock-mark with the mark that the rule asks for (ip rule)";
 	if (err != -EPERM && err != -ETIMEDOUT)
 		return "";
-	return tcp_lock_blame(r, &r->tcp->lock, &t, err == -ETIMEDOUT);
+	return tcp_lock_blame(r, &tcp_restore_of(r)->lock, &t, err == -ETIMEDOUT);
 }
 
 static int fail(struct restore *r, const struct conn *k, int err)
@@ -283,13 +283,13 @@ static int before_release(struct restore *r, struct conn *k)
 
 	if (err)
 		return err;
-	err = soccr_close_sides(k->fd, &k->c, r->tcp->lock.mark);
+	err = soccr_close_sides(k->fd, &k->c, tcp_restore_of(r)->lock.mark);
 	return err ? fail(r, k, err) : 0;
 }
 
 static int after_release(struct restore *r, struct conn *k)
 {
-	int err = soccr_go_on(k->fd, &k->c, r->tcp->lock.mark);
+	int err = soccr_go_on(k->fd, &k->c, tcp_restore_of(r)->lock.mark);
 
 	soccr_free(&k->c);
 	if (err)
@@ -297,7 +297,7 @@ static int after_release(struct restore *r, struct conn *k)
 	/* By the task itself; no packet says it. */
 	if (k->m->shutdown & SHUT_RD_BIT && !soccr_fin_received(k->c.state) && shutdown(k->fd, SHUT_RD))
 		return log_errno(-errno, "%s: shutting it down for reading", k->who);
-	return r->tcp->set_options(r, k->fd, k->m);
+	return tcp_restore_of(r)->set_options(r, k->fd, k->m);
 }
 
 /*
@@ -337,20 +337,20 @@ static int finish(struct restore *r, struct conn *conns, size_t n)
 	return err;
 }
 
-int tcp_finish(struct restore *r)
+static int release_all(struct restore *r)
 {
-	struct tcp_restore *t = r->tcp;
+	struct tcp_restore *t = tcp_restore_of(r);
 	int err = 0;
 
-	for (size_t i = 0; t && !err && i < t->n; i += RELEASED_AT_ONCE)
+	for (size_t i = 0; !err && i < t->n; i += RELEASED_AT_ONCE)
 		err = finish(r, &t->conns[i], MIN(t->n - i, (size_t)RELEASED_AT_ONCE));
-	return err ?: t ? tcp_lock_note_unlock(r, &t->lock) : 0;
+	return err ?: tcp_lock_note_unlock(r, &t->lock);
 }
 
 static void let_go(struct restore *r)
 {
-	for (size_t i = 0; i < r->tcp->n; i++) {
-		struct conn *k = &r->tcp->conns[i];
+	for (size_t i = 0; i < tcp_restore_of(r)->n; i++) {
+		struct conn *k = &tcp_restore_of(r)->conns[i];
 
 		soccr_free(&k->c);
 		if (k->undo >= 0)
@@ -361,34 +361,39 @@ static void let_go(struct restore *r)
 	}
 }
 
-void tcp_done(struct restore *r)
+static void unlock_all(struct restore *r)
 {
-	if (!r->tcp)
-		return;
-	tcp_unlock_after_restore(&r->tcp->lock, true);
-	for (size_t i = 0; i < r->tcp->n; i++)
-		if (r->tcp->conns[i].fd >= 0)
-			soccr_push(r->tcp->conns[i].fd, &r->tcp->conns[i].c);
+	tcp_unlock_after_restore(&tcp_restore_of(r)->lock, true);
+	for (size_t i = 0; i < tcp_restore_of(r)->n; i++)
+		if (tcp_restore_of(r)->conns[i].fd >= 0)
+			soccr_push(tcp_restore_of(r)->conns[i].fd, &tcp_restore_of(r)->conns[i].c);
 	let_go(r);
 }
 
-void tcp_abort(struct restore *r)
+static void silence_all(struct restore *r)
 {
-	if (!r->tcp)
-		return;
-	for (size_t i = 0; i < r->tcp->n; i++) {
-		struct conn *k = &r->tcp->conns[i];
+	for (size_t i = 0; i < tcp_restore_of(r)->n; i++) {
+		struct conn *k = &tcp_restore_of(r)->conns[i];
 		struct undo u = { .fd = k->fd };
 
 		if (k->fd >= 0 && undo_release(&u))
 			log_warn("%s: it could not be silenced: %s", k->who, strerror(errno));
 	}
 	let_go(r);
-	tcp_unlock_after_restore(&r->tcp->lock, false);
+	tcp_unlock_after_restore(&tcp_restore_of(r)->lock, false);
 }
 
-void tcp_close_restore(struct restore *r)
+/* The kernel takes its time for it. */
+static void close_lock(struct restore *r)
 {
-	if (r->tcp)
-		tcp_lock_close(&r->tcp->lock);
+	tcp_lock_close(&tcp_restore_of(r)->lock);
 }
+
+const struct subsys tcp_restore_subsys = {
+	.name = "TCP connections",
+	.state = { .restore = sizeof(struct tcp_restore) },
+	.all_standing = release_all,
+	.committed = unlock_all,
+	.undo = silence_all,
+	.done = close_lock,
+};

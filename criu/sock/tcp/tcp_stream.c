@@ -6,6 +6,7 @@
 #include "sock/tcp/tcp_stream.h"
 #include "sock/tcp/tcp_tuple.h"
 #include "tcp-stream.pb-c.h"
+#include "tree/subsys.h"
 
 static int open_stream(struct restore *r, const InetSkEntry *m, struct image **img, TcpStreamEntry **ep)
 {
@@ -41,12 +42,19 @@ struct tcp_streams {
 	size_t kept; /* bytes */
 };
 
+const struct subsys tcp_stream_subsys = { .name = "queues of TCP connections",
+	                                  .state = { .restore = sizeof(struct tcp_streams) } };
+
+static struct tcp_streams *tcp_streams_of(struct restore *r)
+{
+	return restore_state(r, &tcp_stream_subsys);
+}
+
 static const struct stream *find(struct restore *r, uint32_t ino)
 {
 	struct stream *s = NULL;
 
-	if (r->tcp_streams)
-		HASH_FIND(hh, r->tcp_streams->by_ino, &ino, sizeof(ino), s);
+	HASH_FIND(hh, tcp_streams_of(r)->by_ino, &ino, sizeof(ino), s);
 	return s;
 }
 
@@ -57,9 +65,7 @@ static int keep(struct restore *r, uint32_t ino, struct image *img, const TcpStr
 	char *bytes;
 	int err;
 
-	if (!r->tcp_streams)
-		r->tcp_streams = arena_new_of(r->arena, struct tcp_streams);
-	if (len > KEEP_EACH || r->tcp_streams->kept + len > KEEP_ALL || find(r, ino))
+	if (len > KEEP_EACH || tcp_streams_of(r)->kept + len > KEEP_ALL || find(r, ino))
 		return 0;
 	s = arena_new_of(r->arena, struct stream);
 	bytes = arena_alloc(r->arena, len);
@@ -67,8 +73,8 @@ static int keep(struct restore *r, uint32_t ino, struct image *img, const TcpStr
 	err = image_read_raw(img, bytes, len);
 	if (err)
 		return err;
-	r->tcp_streams->kept += len;
-	HASH_ADD_IN(r->arena, hh, r->tcp_streams->by_ino, ino, sizeof(s->ino), s);
+	tcp_streams_of(r)->kept += len;
+	HASH_ADD_IN(r->arena, hh, tcp_streams_of(r)->by_ino, ino, sizeof(s->ino), s);
 	return 0;
 }
 

@@ -28,6 +28,7 @@ static void unix_resource(struct restore *r, const void *msg, char *buf, size_t 
 
 const struct fd_kind unix_kind = {
 	.name = "unix socket",
+	.state = { .dump = sizeof(struct unix_dump), .restore = sizeof(struct unix_restore) },
 	.type = FD_TYPES__UNIXSK,
 	.field = 16,
 	.pb = &unix_sk_entry__descriptor,

@@ -17,11 +17,7 @@
 
 struct unix_dump *unix_dump_of(struct dump *d)
 {
-	void **state = dump_kind_state(d, &unix_kind);
-
-	if (!*state)
-		*state = arena_new_of(d->arena, struct unix_dump);
-	return *state;
+	return dump_state(d, &unix_kind);
 }
 
 /*

@@ -18,13 +18,12 @@
 
 struct unix_restore *unix_restore_of(struct restore *r)
 {
-	struct unix_restore **state = (struct unix_restore **)restore_kind_state(r, &unix_kind);
+	struct unix_restore *all = restore_state(r, &unix_kind);
 
-	if (!*state) {
-		*state = arena_new_of(r->arena, struct unix_restore);
-		(*state)->scratch = -1;
-	}
-	return *state;
+	if (!all->used)
+		all->scratch = -1;
+	all->used = true;
+	return all;
 }
 
 struct usk *usk_find(struct unix_restore *all, uint32_t ino)

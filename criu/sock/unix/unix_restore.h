@@ -50,6 +50,7 @@ struct usk {
 struct unix_listener; /* unix_pair.c */
 
 struct unix_restore {
+	bool used;
 	struct usk *by_ino;
 	struct usk *by_name;             /* bound ones */
 	struct unix_listener *listeners; /* temporary ones */
@@ -108,7 +109,6 @@ bool unix_place(struct arena *a, const UnixSkEntry *m, const char *name, const c
 int unix_taken(int dir, const char *base);
 
 /* ---- unix_pair.c ---- */
-
 /* Who stamped this end. */
 struct identity unix_as(const UnixSkEntry *m);
 

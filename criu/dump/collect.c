@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* From a running tree to messages in memory, and to refusals: everything but what takes long to write. */
+#include <fcntl.h>
+#include <sys/syscall.h>
+
+#include "arch/arch.h"
+#include "arch_core.h"
+#include "dump/dump.h"
+#include "dump/inside.h"
+#include "freeze/freeze.h"
+#include "lib/log.h"
+#include "tree/kind.h"
+#include "tree/kobj_ids.h"
+
+static bool is_alive(const struct task *t)
+{
+	return t->state != TASK_DEAD;
+}
+
+static int open_task(struct dump *d, struct task *t)
+{
+	char path[32];
+
+	t->dump->pidfd = t->dump->proc_fd = -1;
+	for (size_t i = 0; i < t->n_threads; i++) {
+		struct thread *th = &t->threads[i];
+
+		th->dump = arena_new_of(d->arena, struct dump_thread);
+		th->core = arena_msg(d->arena, CoreEntry, core_entry);
+	}
+	t->threads[0].core->tc = arena_msg(d->arena, TaskCoreEntry, task_core_entry);
+	t->threads[0].core->tc->task_state = t->state;
+	t->threads[0].core->tc->comm = arena_strdup(d->arena, t->comm);
+	t->threads[0].core->mtype = ARCH_CORE_MTYPE;
+	if (!is_alive(t))
+		return task_read_zombie(t->pid, t->threads[0].core->tc);
+	snprintf(path, sizeof(path), "/proc/%d", t->pid);
+	t->dump->pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
+	t->dump->proc_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (t->dump->pidfd < 0 || t->dump->proc_fd < 0)
+		return log_errno(-errno, "%s: opening its pidfd and %s", task_name(t), path);
+	for (size_t i = 0; i < t->n_threads; i++) {
+		int err = dump_peek(d, &t->threads[i]);
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+void dump_close_tasks(struct dump *d)
+{
+	for (size_t i = 0; i < d->tree.n_tasks; i++) {
+		struct dump_task *dt = d->tree.tasks[i]->dump;
+
+		if (!dt)
+			continue;
+		if (dt->pidfd > 0)
+			close(dt->pidfd);
+		if (dt->proc_fd > 0)
+			close(dt->proc_fd);
+		dt->pidfd = dt->proc_fd = -1;
+	}
+}
+
+int dump_freeze(struct dump *d)
+{
+	uint64_t start = clock_now_us();
+	size_t threads = 0;
+	int err = freeze_tree(d->opts, d->guardian, d->arena, d->opts->tree, &d->tree);
+
+	for (size_t i = 0; i < d->tree.n_tasks; i++)
+		threads += d->tree.tasks[i]->n_threads;
+	log_info("frozen: %zu tasks, %zu threads", d->tree.n_tasks, threads);
+	d->stats->freezing_time = clock_now_us() - start;
+	d->stats->frozen_time = clock_now_us();
+	for (size_t i = 0; !err && i < d->tree.n_tasks; i++) {
+		d->tree.tasks[i]->dump = arena_new_of(d->arena, struct dump_task);
+		err = open_task(d, d->tree.tasks[i]);
+	}
+	return err;
+}
+
+/* A tree whose session or process group comes from outside can only come back with the tool's own. */
+static int check_job(struct dump *d)
+{
+	const struct task *root = d->tree.tasks[0];
+
+	if (d->opts->shell_job || (tree_find(&d->tree, root->vsid) == root && tree_find(&d->tree, root->vpgid)))
+		return 0;
+	return log_refusal(
+	    -EINVAL,
+	    "%s: its session (leader %d) or process group (%d) is outside of the tree: it is a shell's job; "
+	    "give --shell-job (-j), here and at restore, or dump from the session's leader on",
+	    task_name(root), root->vsid.v, root->vpgid.v);
+}
+
+/* Rows that had to wait until everything was known. */
+static int collect_tree(struct dump *d)
+{
+	int err = subsys_run_all(collect, d), part;
+
+	for (const struct task_part *const *p = task_parts; *p; p++) {
+		part = (*p)->all_collected ? (*p)->all_collected(d) : 0;
+		err = err ?: part;
+	}
+	return err;
+}
+
+/* Reads everything but pages. Refusals are collected; only what makes going on pointless ends it early. */
+int dump_collect(struct dump *d)
+{
+	int err = kobj_ids_dump(d), part;
+
+	tree_index(&d->tree, d->arena);
+	part = check_job(d);
+	for (size_t i = 0; i < d->tree.n_tasks; i++) {
+		struct task *t = d->tree.tasks[i];
+
+		if (!is_alive(t))
+			continue;
+		part = subsys_run(look, d, t);
+		if (part && !log_refusals())
+			return part;
+		if (!part)
+			part = dump_inside(d, t);
+		if (part && !log_refusals())
+			return part;
+		log_debug("%s: descriptors, directories, mappings", task_name(t));
+		part = subsys_run_all(dump_task, d, t);
+		if (part && !log_refusals())
+			return part;
+	}
+	part = collect_tree(d);
+	err = err ?: part;
+	if (log_refusals()) {
+		log_errno(0, "%u reason%s against this dump, see above; nothing was changed", log_refusals(),
+		          log_refusals() > 1 ? "s" : "");
+		err = err ?: -EOPNOTSUPP;
+	}
+	return err;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* From messages to a whole checkpoint, and the one place after which there is no way back. */
+#include <sys/ptrace.h>
+
+#include "dump/dump.h"
+#include "freeze/freeze.h"
+#include "freeze/ptrace.h"
+#include "image/image_dir.h"
+#include "lib/fault.h"
+#include "lib/log.h"
+#include "proc/proc.h"
+#include "tree/inventory.h"
+#include "tree/kind.h"
+#include "tree/tree_image.h"
+
+int dump_write(struct dump *d)
+{
+	int err = 0;
+
+	log_info("everything can be dumped; writing images");
+	for (const struct task_part *const *p = task_parts; !err && *p; p++)
+		if ((*p)->write_images)
+			err = (*p)->write_images(d);
+	if (!err)
+		err = subsys_run(write_images, d);
+	if (!err)
+		err = tree_write(d);
+	if (!err)
+		err = inventory_write(d);
+	fault_point("images written");
+	return err ?: image_dir_seal(d->dir);
+}
+
+static int exitkill_all(struct dump *d)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < d->tree.n_tasks; i++) {
+		struct task *t = d->tree.tasks[i];
+
+		for (size_t k = 0; !err && t->state != TASK_DEAD && k < t->n_threads; k++)
+			err = ptrace_set_options(t->threads[k].tid, PTRACE_O_EXITKILL);
+		if (err)
+			return log_errno(err, "%s: it was killed from outside while it was dumped", task_name(t));
+	}
+	return 0;
+}
+
+/* While the tool still has them: they would run on until the guardian gets to them, beyond what the images say. */
+static int note_kills(struct dump *d)
+{
+	for (size_t i = 0; i < d->tree.n_tasks; i++) {
+		const struct task *t = d->tree.tasks[i];
+		struct undo u = {
+			.type = FORWARD_KILL,
+			.while_stopped = true,
+			.fd = -1,
+			.pid = t->pid,
+			.start_time = proc_start_time(t->pid),
+		};
+		int number = guardian_note(d->guardian, &u);
+
+		if (number < 0)
+			return number;
+	}
+	return 0;
+}
+
+int dump_commit(struct dump *d, struct stages *stages)
+{
+	bool kill_them = dump_kills_tree(d);
+	int err = stages_run(stages, STAGE_POST_DUMP, d->opts->tree);
+
+	if (!err)
+		err = subsys_run(before_commit, d);
+	if (!err && kill_them)
+		err = note_kills(d);
+	fault_point("about to commit");
+	if (!err)
+		err = guardian_check(d->guardian);
+	if (err)
+		return err;
+	guardian_commit(d->guardian);
+	fault_point("committed");
+	log_info("committed: the tasks %s", kill_them                ? "are killed"
+	                                    : d->opts->leave_stopped ? "stay stopped"
+	                                                             : "run on");
+	if (kill_them)
+		exitkill_all(d);
+	fault_point("exitkill set");
+	subsys_tell(after_commit, d);
+	d->stats->frozen_time = clock_now_us() - d->stats->frozen_time;
+	return thaw_tree(&d->tree, kill_them ? THAW_KILL : d->opts->leave_stopped ? THAW_STOP : THAW_RUN);
+}
+
+int dump_rollback(struct dump *d)
+{
+	int err;
+
+	log_info("rolling back: resuming the tree and removing the images");
+	subsys_tell(rollback, d);
+	err = d->tree.n_tasks ? thaw_tree(&d->tree, THAW_RUN) : 0;
+	image_dir_discard(d->dir);
+	return err;
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What is read of each thread: by ptrace, and by the agent while it is inside the task. */
+#include <string.h>
+
+#include "agent/agent.h"
+#include "agent/infect.h"
+#include "arch/arch.h"
+#include "dump/inside.h"
+#include "freeze/ptrace.h"
+#include "lib/fault.h"
+#include "lib/log.h"
+#include "proc/proc.h"
+#include "tree/kind.h"
+
+static int read_registers(struct dump *d, struct thread *th)
+{
+	struct proc_status *status = arena_new_of(d->arena, struct proc_status);
+	int err = proc_read_status(th->task->dump->proc_fd, th->tid, d->arena, status);
+
+	if (err)
+		return log_errno(err, "%s: reading its status", task_thread_name(th));
+	th->dump->status = status;
+
+	th->dump->regs = arch_regs_get(d->arena, th->tid);
+	if (!th->dump->regs)
+		return -ESRCH;
+	err = ptrace_get_sigmask(th->tid, &th->dump->sigmask);
+	return err ? log_errno(err, "%s: reading its signal mask", task_thread_name(th)) : 0;
+}
+
+static bool wants(const struct task_part *p, const struct thread *th)
+{
+	return th == th->task->threads || p->per_thread;
+}
+
+int dump_peek(struct dump *d, struct thread *th)
+{
+	int err = read_registers(d, th);
+
+	th->core->thread_core = arena_msg(d->arena, ThreadCoreEntry, thread_core_entry);
+	for (const struct task_part *const *p = task_parts; !err && *p; p++)
+		if ((*p)->peek && wants(*p, th))
+			err = (*p)->peek(d, th);
+	return err;
+}
+
+#define PARTS_MAX 32
+
+/* What a thread was asked: the first operation and the data of each row. */
+struct asked {
+	int first[PARTS_MAX];
+	void *data[PARTS_MAX];
+};
+
+/* Asks all rows, and sets the thread's agent to work without waiting for it. */
+static int ask_thread(struct dump *d, struct thread *th, struct asked *asked)
+{
+	struct batch *b = agent_batch(th->dump->agent, "asking for its state");
+	int err = agent_wait(th->dump->agent);
+
+	for (size_t i = 0; !err && task_parts[i]; i++) {
+		if (!task_parts[i]->ask || !wants(task_parts[i], th))
+			continue;
+		asked->first[i] = (int)b->n;
+		batch_what(b, task_parts[i]->name);
+		err = task_parts[i]->ask(d, th, b, &asked->data[i]);
+	}
+	if (!err)
+		batch_start(b);
+	return err;
+}
+
+/* Hands the answers round. */
+static int dump_thread(struct dump *d, struct thread *th, const struct asked *asked)
+{
+	struct agent *a = th->dump->agent;
+	int err = batch_finish(&a->batch);
+
+	for (size_t i = 0; !err && task_parts[i]; i++) {
+		struct answers answers = { a->ops + asked->first[i], asked->data[i] };
+
+		if (task_parts[i]->dump && wants(task_parts[i], th))
+			err = task_parts[i]->dump(d, th, &answers);
+	}
+	return err;
+}
+
+static int dump_registers(struct dump *d, struct thread *th)
+{
+	struct thread_regs *regs = arch_regs_dup(d->arena, th->dump->regs);
+
+	arch_regs_settle_restart(regs);
+	return arch_regs_to_core(d->arena, regs, th->core);
+}
+
+/* All threads work side by side; what they answer stays in their slots until it is read. */
+static int ask_inside(struct dump *d, struct task *t)
+{
+	struct asked *asked = arena_array(d->arena, struct asked, t->n_threads);
+	int err = 0;
+
+	for (size_t i = 1; !err && i < t->n_threads; i++)
+		err = agent_infect_thread(d, &t->threads[i]);
+	for (size_t i = 0; !err && i < t->n_threads; i++)
+		err = ask_thread(d, &t->threads[i], &asked[i]);
+	for (size_t i = 0; !err && i < t->n_threads; i++) {
+		err = dump_thread(d, &t->threads[i], &asked[i]);
+		if (!err)
+			err = dump_registers(d, &t->threads[i]);
+	}
+	return err;
+}
+
+int dump_inside(struct dump *d, struct task *t)
+{
+	int err = agent_infect(d, t), left;
+
+	log_debug("%s: asking %zu threads from inside", task_name(t), t->n_threads);
+
+	fault_point("agent entered");
+	if (!err)
+		err = ask_inside(d, t);
+	fault_point("agent asked");
+	left = agent_cure(d, t);
+	fault_point("agent left");
+	return err ?: left;
+}

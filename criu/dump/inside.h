@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Inside of dump/: one task's state, by ptrace and by its agents. */
+#ifndef CRIU_DUMP_INSIDE_H
+#define CRIU_DUMP_INSIDE_H
+
+#include "tree/dump.h"
+
+/* Reads what only a tracer can: registers, signal mask, the rows' peek(). The thread is frozen. */
+int dump_peek(struct dump *d, struct thread *th);
+
+/* Infects the task, asks all rows of all its threads, hands the answers round, and cures the task. */
+int dump_inside(struct dump *d, struct task *t);
+
+#endif

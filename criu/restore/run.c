@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The tree is built, all threads come to their last instruction, and are let go at once. */
+#include "agent/liveness.h"
+#include "lib/fault.h"
+#include "lib/log.h"
+#include "restore/build.h"
+#include "restore/restore.h"
+#include "tree/deadlock_watch.h"
+#include "tree/subsys.h"
+
+static int build_all(struct build *b, struct stages *stages)
+{
+	struct restore *r = b->r;
+	uint64_t start = clock_now_us();
+	int err = build_open(r, b);
+
+	fault_point("area made");
+	if (!err)
+		err = build_processes(b);
+	r->stats->forking_time = clock_now_us() - start;
+	log_info("%zu processes made, with their memory", b->plan->n_nodes);
+	fault_point("processes built");
+	if (!err)
+		err = stages_run(stages, STAGE_SETUP_NAMESPACES, r->tree.tasks[0]->pid)
+		          ?: stages_run(stages, STAGE_POST_SETUP_NAMESPACES, r->tree.tasks[0]->pid);
+	if (!err)
+		err = build_groups(b);
+	fault_point("groups built");
+	if (!err)
+		err = build_tasks(b);
+	fault_point("tasks built");
+	if (!err)
+		err = build_finish(b);
+	fault_point("at the last instruction");
+	if (!err)
+		log_info("all threads stand at their last instruction");
+	return err;
+}
+
+int restore_build(struct restore *r, struct stages *stages)
+{
+	struct build b = { .r = r, .area_fd = -1 };
+	struct deadlock_watch *watch = NULL;
+	pid_t root;
+	int err = plan_make(r, liveness_common_size(), &b.plan);
+
+	if (!err)
+		err = deadlock_watch_begin(&r->tree, &watch) ?: build_all(&b, stages);
+	root = r->tree.tasks[0]->pid;
+	if (!err)
+		err = work_dir_write_pidfile(r->opts, root);
+	if (!err)
+		err = stages_run(stages, STAGE_POST_RESTORE, root);
+	if (!err)
+		err = stages_run(stages, STAGE_PRE_RESUME, root);
+	if (!err)
+		err = subsys_run(all_standing, r);
+	if (err)
+		subsys_tell(undo, r);
+	deadlock_watch_end(watch);
+	fault_point("about to let go");
+	if (!err)
+		err = build_release(&b, r->opts->leave_stopped);
+	if (err) {
+		build_abort(&b);
+	} else {
+		log_info("restored: pid %d runs", root);
+	}
+	build_close(&b);
+	subsys_tell(done, r);
+	return err;
+}
