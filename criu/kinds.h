@@ -44,6 +44,7 @@
 
 /* What a tree has as a whole, in the order of work at each stage; then engines, for what they keep. */
 #define SUBSYSTEMS(X)                                                                                                  \
+	X(pages_subsys)    /* before descriptors, through which some pages are read, are closed */                     \
 	X(tcp_dump_subsys) /* connections are silenced through descriptors that the next row closes */                 \
 	X(files_dump_subsys)                                                                                           \
 	X(fs_subsys) /* roots and working directories, before descriptor tables are filled */                          \

@@ -52,7 +52,12 @@ const struct subsys memory_subsys = {
 	.state = { .dump = sizeof(struct mm_shared), .restore = sizeof(struct mm_restore) },
 	.look = memory_look,
 	.dump_task = memory_dump_task,
-	.write_images = memory_write_images,
 	.check = mm_check,
 	.space = &memory_space,
+};
+
+/* A row of its own: pages are written before the row of descriptors closes the files through which some are read. */
+const struct subsys pages_subsys = {
+	.name = "pages",
+	.write_images = memory_write_images,
 };
