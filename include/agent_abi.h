@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The protocol between the tool and the agent, the freestanding loop that runs inside a task. The agent is told system
- * calls and nothing else; this header is all that both sides know. See agent/batch.h for the tool's side.
+ * The protocol between criu and the agent, the freestanding loop that runs inside a task. The agent is told system
+ * calls and nothing else; this header is all that both sides know. See agent/batch.h for criu's side.
  */
 #ifndef CRIU_AGENT_ABI_H
 #define CRIU_AGENT_ABI_H
@@ -27,22 +27,22 @@ struct agent_op {
 /* agent_slot.cmd */
 enum { AGENT_IDLE = 0, AGENT_RUN = 1 };
 
-/* agent_slot.on_death: what an agent does when the tool is gone. */
+/* agent_slot.on_death: what an agent does when criu is gone. */
 enum { AGENT_DIE_EXIT = 0, AGENT_DIE_RESUME = 1 };
 
 #define AGENT_REGS 18
 
 /*
- * One agent's place in the area. `cmd` is the futex on which the agent waits and `done` the one on which the tool
- * waits. Everything in here may be overwritten by a hostile task; the tool keeps its own copy of what it relies on.
+ * One agent's place in the area. `cmd` is the futex on which the agent waits and `done` the one on which criu
+ * waits. Everything in here may be overwritten by a hostile task; criu keeps its own copy of what it relies on.
  */
 struct agent_slot {
-	uint32_t cmd;  /* AGENT_*; set by the tool, back to IDLE by the agent */
+	uint32_t cmd;  /* AGENT_*; set by criu, back to IDLE by the agent */
 	uint32_t done; /* 1 when the agent stands in its loop and the last batch has ended */
 	uint32_t n_ops;
 	uint32_t on_death; /* AGENT_DIE_* */
 	uint64_t ops;      /* address of the first agent_op, in the task */
-	uint64_t death;    /* address of the futex word in which the kernel sets FUTEX_OWNER_DIED when the tool dies */
+	uint64_t death;    /* address of the futex word in which the kernel sets FUTEX_OWNER_DIED when criu dies */
 	uint64_t sigmask;  /* for AGENT_DIE_RESUME */
 	uint64_t regs[AGENT_REGS]; /* for AGENT_DIE_RESUME, in the order in which agent_entry.S loads them */
 };

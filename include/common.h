@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What every folder shares: the types that keep two worlds apart (the tool's and the task's), ownership by cleanup
+ * What every folder shares: the types that keep two worlds apart (criu's and the task's), ownership by cleanup
  * attribute, and a handful of helpers that are too small for a file of their own.
  */
 #ifndef CRIU_COMMON_H
@@ -18,7 +18,7 @@
 /* An address in a task. Never a pointer: it cannot be dereferenced by accident. */
 typedef uint64_t raddr_t;
 
-/* A pid or tid as the task's own pid namespace knows it, and as the images hold it. Plain pid_t is the tool's view. */
+/* A pid or tid as the task's own pid namespace knows it, and as the images hold it. Plain pid_t is criu's view. */
 typedef struct {
 	pid_t v;
 } vpid_t;

@@ -53,11 +53,11 @@ const char *agent_name(const struct agent *a)
 	return a->th ? task_thread_name(a->th) : "a helper task";
 }
 
-/* A stop of a traced agent that nobody asked for: 0 when it goes on, -ESRCH when it will not. */
+/* An unexpected stop of a traced agent: 0 when it goes on, -ESRCH when it will not. */
 static int unexpected_stop(struct agent *a, int status)
 {
 	if (!WIFSTOPPED(status))
-		return log_errno(-ESRCH, "%s: it died while the agent was inside", agent_name(a));
+		return log_errno(-ESRCH, "%s: died while the agent was inside", agent_name(a));
 	if (WSTOPSIG(status) == SIGSTOP && !stop_event(status)) {
 		a->stop_came = true;
 		return ptrace_cont(a->tid, 0);
@@ -76,10 +76,11 @@ static int check_alive(struct agent *a)
 
 		if (pid == a->tid)
 			return unexpected_stop(a, status);
-		return pid < 0 ? log_errno(-ESRCH, "%s: it is gone", agent_name(a)) : 0;
+		return pid < 0 ? log_errno(-ESRCH, "%s: process disappeared while the agent was inside", agent_name(a))
+		               : 0;
 	}
 	if (!proc_alive(a->tid))
-		return log_errno(-ESRCH, "%s: it died while it was being restored", agent_name(a));
+		return log_errno(-ESRCH, "%s: died while being restored", agent_name(a));
 	return 0;
 }
 

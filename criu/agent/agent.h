@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* One agent, as the tool sees it, and where its things lie in the area. Batches are in agent/batch.h. */
+/* One agent, as criu sees it, and where its things lie in the area. Batches are in agent/batch.h. */
 #ifndef CRIU_AGENT_AGENT_H
 #define CRIU_AGENT_AGENT_H
 

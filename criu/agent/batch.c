@@ -22,8 +22,9 @@ unsigned batch_capacity(const struct batch *b)
 	return agent_of(b)->max_ops;
 }
 
-/* Runs what is there. Space stays taken: the operation that is about to be added may have its data in it already. */
-static void flush(struct batch *b)
+/* Runs the operations added so far. Space stays taken: the operation that is about to be added may have its data in it
+ * already. */
+static void flush_batch(struct batch *b)
 {
 	int err = batch_run(b);
 
@@ -32,7 +33,7 @@ static void flush(struct batch *b)
 	b->ran = false;
 }
 
-static void renew(struct batch *b)
+static void renew_batch(struct batch *b)
 {
 	if (b->ran) {
 		b->n = 0;
@@ -46,9 +47,9 @@ int batch_add(struct batch *b, unsigned nr, unsigned flags, const uint64_t arg[6
 	struct agent *a = agent_of(b);
 	struct agent_op *op;
 
-	renew(b);
+	renew_batch(b);
 	if (b->n == a->max_ops)
-		flush(b);
+		flush_batch(b);
 	op = &a->ops[b->n];
 	memset(op, 0, sizeof(*op));
 	op->nr = nr;
@@ -67,9 +68,9 @@ void batch_reserve(struct batch *b, unsigned n, size_t size)
 {
 	struct agent *a = agent_of(b);
 
-	renew(b);
+	renew_batch(b);
 	if (b->n + n > a->max_ops || b->used + round_up(size, 16) > a->space_size) {
-		flush(b);
+		flush_batch(b);
 		b->used = 0;
 	}
 }
@@ -79,7 +80,7 @@ raddr_t batch_space(struct batch *b, size_t size, void *localp)
 	struct agent *a = agent_of(b);
 	raddr_t at;
 
-	renew(b);
+	renew_batch(b);
 	size = round_up(size ? size : 1, 16);
 	if (size > a->space_size) {
 		/* The caller gets some place to write to; the batch will not run. */
@@ -87,7 +88,7 @@ raddr_t batch_space(struct batch *b, size_t size, void *localp)
 		size = a->space_size;
 		b->used = 0;
 	} else if (b->used + size > a->space_size) {
-		flush(b);
+		flush_batch(b);
 		b->used = 0;
 	}
 	at = a->space_at + b->used;

@@ -25,8 +25,9 @@ void batch_what(struct batch *b, const char *what);
 
 /*
  * Adds a call whose failure is an error of the batch (it stops there). Up to 6 arguments of any integer type; the rest
- * is 0. Runs what is there first when the batch is full, so results of calls added so may be gone: use batch_ask() for
- * those. Returns the index of the operation in the batch (for batch_ref). Errors stick and are returned by batch_run().
+ * is 0. Runs the earlier operations first when the batch is full, so results of calls added so may be gone: use
+ * batch_ask() for those. Returns the index of the operation in the batch (for batch_ref). Errors stick and are returned
+ * by batch_run().
  */
 #define batch_call(b, nr, ...) batch_add((b), (nr), AGENT_OP_STOP, (const uint64_t[6]) { __VA_ARGS__ })
 
@@ -54,7 +55,7 @@ raddr_t batch_string(struct batch *b, const char *s);
 
 /*
  * Runs everything. 0, or the negative errno of the first batch_call() that failed (logged, with the task, the text and
- * the call). -ESRCH when the task died meanwhile. Afterwards results can be read until the next operation is added.
+ * the call). -ESRCH when the task died. Afterwards results can be read until the next operation is added.
  */
 int batch_run(struct batch *b);
 

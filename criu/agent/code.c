@@ -25,7 +25,7 @@ int agent_write_task(pid_t pid, raddr_t at, const void *buf, size_t len)
 	return n < 0 ? -errno : (size_t)n < len ? -EFAULT : 0;
 }
 
-static ssize_t find_sigreturn(const uint8_t *code, size_t len)
+static ssize_t match_sigreturn(const uint8_t *code, size_t len)
 {
 	size_t n;
 	const uint8_t *wanted = arch_sigreturn_code(&n), *at = memmem(code, len, wanted, n);
@@ -33,7 +33,7 @@ static ssize_t find_sigreturn(const uint8_t *code, size_t len)
 	return at ? at - code : -ENOENT;
 }
 
-static raddr_t search(pid_t pid, raddr_t start, uint64_t len, ssize_t (*find)(const uint8_t *, size_t))
+static raddr_t search_code(pid_t pid, raddr_t start, uint64_t len, ssize_t (*find)(const uint8_t *, size_t))
 {
 	_cleanup_free_ uint8_t *buf = malloc(WINDOW);
 
@@ -51,10 +51,10 @@ static raddr_t search(pid_t pid, raddr_t start, uint64_t len, ssize_t (*find)(co
 
 raddr_t code_find_syscall(pid_t pid, raddr_t start, uint64_t len)
 {
-	return search(pid, start, len, arch_find_syscall);
+	return search_code(pid, start, len, arch_find_syscall);
 }
 
 raddr_t code_find_sigreturn(pid_t pid, raddr_t start, uint64_t len)
 {
-	return search(pid, start, len, find_sigreturn);
+	return search_code(pid, start, len, match_sigreturn);
 }

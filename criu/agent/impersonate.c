@@ -14,7 +14,7 @@ static int ids_of(struct restore *r, const struct identity *as, struct ids *ids)
 	ids->n_own_groups = getgroups(0, NULL);
 	ids->own_groups = arena_array(r->arena, gid_t, (size_t)MAX(ids->n_own_groups, 0) + 1);
 	if (ids->n_own_groups < 0 || getgroups(ids->n_own_groups, ids->own_groups) != ids->n_own_groups)
-		return log_errno(-errno, "reading our own supplementary groups");
+		return log_errno(-errno, "getgroups");
 	ids->groups = as->groups && ((size_t)ids->n_own_groups != as->n_groups ||
 	                             memcmp(as->groups, ids->own_groups, as->n_groups * sizeof(gid_t)));
 	ids->change = as->uid != ids->uid || as->gid != ids->gid || ids->groups;
@@ -25,14 +25,14 @@ static int ids_of(struct restore *r, const struct identity *as, struct ids *ids)
 void impersonate_note_groups(const struct identity *as, int err, const char *what)
 {
 	log_info(
-	    "%s: it was made with %zu supplementary groups, which cannot be taken on here (%s): its peer sees ours",
+	    "%s: was created with %zu supplementary groups, which setgroups refuses here (%s): the peer sees criu's",
 	    what, as->n_groups, strerror(-err));
 }
 
 void impersonate_warn_ids(const struct identity *as, int err, const char *what)
 {
-	log_warn("%s: it was made by pid %d with uid %u and gid %u, which cannot be taken on here (%s): its peer sees "
-	         "ours instead",
+	log_warn("%s: was created by pid %d with uid %u and gid %u, which cannot be assumed here (%s): the peer sees "
+	         "criu's instead",
 	         what, as->pid.v, as->uid, as->gid, strerror(-err));
 }
 
@@ -55,10 +55,9 @@ static void warn_taken(const struct identity *as, const char *what)
 
 	if (proc >= 0)
 		proc_read_stat(proc, 0, &st);
-	log_warn(
-	    "%s: it was made by pid %d, which is gone from the tree and which %.15s has now: its peer sees our pid "
-	    "instead",
-	    what, as->pid.v, st.comm);
+	log_warn("%s: was created by pid %d, which has left the tree and is %.15s now: the peer sees criu's pid "
+	         "instead",
+	         what, as->pid.v, st.comm);
 }
 
 static struct task *living_task(struct restore *r, const struct identity *as)
@@ -97,7 +96,8 @@ static int64_t call_as(struct restore *r, const struct identity *as, const struc
 	if (err == -EEXIST)
 		warn_taken(as, what);
 	else
-		log_warn("%s: it was made by pid %d, with which no task can be made here (%s): its peer sees our pid "
+		log_warn("%s: was created by pid %d, but clone3 cannot create a task with that pid here (%s): the peer "
+		         "sees criu's pid "
 		         "instead",
 		         what, as->pid.v, strerror(-err));
 	return call_ourselves(c);
@@ -170,8 +170,8 @@ int impersonate_socketpair(struct restore *r, const struct identity *as, int typ
 }
 
 /*
- * The kernel lets a privileged sender name any pid that somebody has, and any ids: only what nobody has takes more. (It
- * would add real ids by itself.)
+ * The kernel lets a privileged sender name any pid that exists, and any ids: only a pid that does not exist takes more.
+ * (It would add real ids by itself.)
  */
 int impersonate_sendmsg(struct restore *r, const struct identity *as, int fd, const struct msghdr *mh, int flags,
                         const char *what)

@@ -2,7 +2,7 @@
 /*
  * Calls that the kernel stamps with the caller (SO_PEERCRED at socketpair(2), listen(2), connect(2); SCM_CREDENTIALS):
  * made by the task with that pid where it is in the tree, by its agent; by a short-lived task with that pid, which
- * shares our memory and descriptors, where it is gone; with the effective ids given. A pid that somebody else has by
+ * shares our memory and descriptors, where it is gone; with the effective ids given. A pid that another process has by
  * now is a warning, and the call is made by ourselves.
  */
 #ifndef CRIU_AGENT_IMPERSONATE_H
@@ -14,7 +14,7 @@
 
 /* From prepare() on, until the threads of the tasks are made. */
 struct identity {
-	vpid_t pid; /* 0: nobody's (the tool itself) */
+	vpid_t pid; /* 0: criu itself */
 	uint32_t uid, gid;
 	const uint32_t *groups; /* supplementary ones, as SO_PEERGROUPS shows them; not set where NULL */
 	size_t n_groups;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the files of agent/impersonate.h share: as.c (who makes it), as_task.c (a task of the tree), as_child.c (one
- * that is gone). */
+/* What the files of agent/impersonate.h share: impersonate.c (which process makes the call), impersonate_task.c (a task
+ * of the tree), impersonate_child.c (one that is gone). */
 #ifndef CRIU_AGENT_IMPERSONATE_CALL_H
 #define CRIU_AGENT_IMPERSONATE_CALL_H
 
 #include "agent/impersonate.h"
 
-/* A call that is made by somebody: in a task of the tree with the descriptor's number there and the data's address. */
+/* A call that another process makes: in a task of the tree with the descriptor's number there and the data's address.
+ */
 struct call {
 	long nr;
 	int fd; /* of ours, the first argument; -1: it has none */
@@ -16,7 +17,7 @@ struct call {
 	size_t data_len;
 	bool comes_back;  /* data is filled by the call */
 	int dir;          /* where a path begins, a second descriptor of ours */
-	const char *path; /* from there; NULL: there is none */
+	const char *path; /* from there; NULL: no path */
 };
 
 /* Effective ids to put on and to go back to. */
@@ -48,7 +49,7 @@ int impersonate_fetch(struct task *t, const int numbers[2], int fds[2]);
 
 /*
  * The same by a task that is made for it; its result in *ret. ids: NULL where the call tells them itself. 0 or a
- * negative errno where there could be no such task: -EEXIST: somebody has the pid.
+ * negative errno where there could be no such task: -EEXIST: the pid is taken.
  */
 int impersonate_call_in_child(const struct identity *as, const struct ids *ids, const struct call *c, const char *what,
                               int64_t *ret);

@@ -20,7 +20,7 @@ struct child {
 
 /*
  * Runs in our memory, while we wait: nothing but system calls. Those of the C library would change the ids of all of
- * the tool's threads; these are this task's alone.
+ * criu's threads; these are this task's alone.
  */
 static void child_main(void *arg)
 {

@@ -37,7 +37,7 @@ static void add_return(struct batch *b, const struct ids *ids)
 	if (ids->groups)
 		batch_ask(b, SYS_setgroups, (uint64_t)ids->n_own_groups,
 		          batch_data(b, ids->own_groups, (size_t)ids->n_own_groups * sizeof(gid_t)));
-	/* A change of ids took it away; without it nobody could look at the task (proc(5), pidfd_getfd). */
+	/* A change of ids cleared the attribute; without it the task could not be inspected (proc(5), pidfd_getfd). */
 	batch_call(b, SYS_prctl, PR_SET_DUMPABLE, 1);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * In: two mappings are made by calls injected at a syscall instruction of the task's vDSO; the registers then enter the
- * agent. From the first changed register on there is a way back that needs nobody: during an injected call a signal
- * frame lies below the task's stack, and once the agent runs it goes back by itself when the death word tells it so.
+ * agent. From the first changed register on there is a way back that works without criu: during an injected call a
+ * signal frame lies below the task's stack, and once the agent runs it goes back by itself when the death word tells it
+ * so.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -39,7 +40,7 @@ struct entered {
 	void *common_local, *region_local;
 	struct liveness *death;
 	int undo;
-	uint8_t *below, *frame; /* what was below the stack, and what is there now */
+	uint8_t *below, *frame; /* what was below the stack, and what we put there */
 	size_t below_len;
 	raddr_t below_at, note_at; /* note: room for a struct rlimit */
 	struct rlimit space_limit; /* RLIMIT_AS as it was, when it is in the way */
@@ -61,7 +62,7 @@ static int put_frame(struct dump *d, struct task *t, struct entered *e)
 
 	if (!e->layout.stack_start || !e->layout.sigreturn || at + len > e->layout.stack_end ||
 	    (on_stack && sp - e->layout.stack_start < STACK_ROOM + PAGE_SIZE) || len > STACK_ROOM) {
-		log_debug("%s: no place for a frame below its stack: it would not survive the tool's death in the next "
+		log_debug("%s: no place for a frame below its stack: it would not survive criu's death in the next "
 		          "microseconds",
 		          task_name(t));
 		return 0;
@@ -155,11 +156,11 @@ static int map_here(struct task *t, raddr_t at, uint64_t len, void **localp)
 	         (unsigned long long)(at + len));
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
-		return log_errno(-errno, "%s: opening %s (CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN is needed)",
+		return log_errno(-errno, "%s: open of %s (CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN is needed)",
 		                 task_name(t), path);
 	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED)
-		return log_errno(-errno, "%s: mapping the agent's area here", task_name(t));
+		return log_errno(-errno, "%s: mmap of the agent's area in criu", task_name(t));
 	*localp = p;
 	return 0;
 }
@@ -216,7 +217,7 @@ static struct agent *thread_agent(struct dump *d, struct thread *th, struct ente
 	return a;
 }
 
-static int start_thread(struct dump *d, struct thread *th, struct entered *e)
+static int start_thread_agent(struct dump *d, struct thread *th, struct entered *e)
 {
 	struct agent *a = thread_agent(d, th, e);
 	int err;
@@ -238,7 +239,7 @@ static int trace_options(struct dump *d, struct task *t)
 	unsigned long options = PTRACE_O_TRACESYSGOOD;
 	int err = 0;
 
-	/* Only where it is needed: it is refused to a tool that is filtered itself, as in many containers. */
+	/* Only where it is needed: it is refused to a criu that is filtered itself, as in many containers. */
 	if (proc_seccomp_mode(t->pid) > 0)
 		options |= PTRACE_O_SUSPEND_SECCOMP;
 	for (size_t i = 0; !err && i < t->n_threads; i++)
@@ -246,7 +247,7 @@ static int trace_options(struct dump *d, struct task *t)
 	return err ? log_errno(err, "%s: setting the options of ptrace", task_name(t)) : 0;
 }
 
-static int prepare(struct dump *d, struct task *t, struct entered *e)
+static int prepare_injection(struct dump *d, struct task *t, struct entered *e)
 {
 	struct thread *leader = &t->threads[0];
 	int err;
@@ -282,7 +283,7 @@ static int stand_before_call(struct task *t, struct entered *e)
 int agent_infect(struct dump *d, struct task *t)
 {
 	struct entered *e = arena_new_of(d->arena, struct entered);
-	int err = prepare(d, t, e);
+	int err = prepare_injection(d, t, e);
 
 	t->dump->entered = e;
 	if (!err)
@@ -299,13 +300,13 @@ int agent_infect(struct dump *d, struct task *t)
 		err = make_area(d, t, e);
 	fault_point("area mapped");
 	if (!err)
-		err = start_thread(d, &t->threads[0], e);
+		err = start_thread_agent(d, &t->threads[0], e);
 	return err;
 }
 
 int agent_infect_thread(struct dump *d, struct thread *th)
 {
-	return start_thread(d, th, th->task->dump->entered);
+	return start_thread_agent(d, th, th->task->dump->entered);
 }
 
 /* ---- out ---- */
@@ -332,8 +333,8 @@ static int unmap_area(struct task *t, struct entered *e)
 	return err;
 }
 
-/* Mask first, then registers: the other way round left signals blocked when the tool died in between. */
-static int put_back(struct thread *th)
+/* Mask first, then registers: the other way round left signals blocked when criu died in between. */
+static int restore_registers(struct thread *th)
 {
 	int err = ptrace_set_sigmask(th->tid, th->dump->sigmask);
 
@@ -354,9 +355,9 @@ int agent_cure(struct dump *d, struct task *t)
 		err = err ?: part;
 	}
 	fault_point("agents stopped");
-	/* The leader unmaps what the others must have left before: nobody may stand in the area when the tool dies. */
+	/* The leader unmaps what the others must have left before: no thread may be in the area when criu dies. */
 	for (size_t i = 1; i < t->n_threads; i++) {
-		part = put_back(&t->threads[i]);
+		part = restore_registers(&t->threads[i]);
 		err = err ?: part;
 		t->threads[i].dump->agent = NULL;
 	}
@@ -365,7 +366,7 @@ int agent_cure(struct dump *d, struct task *t)
 	fault_point("area unmapped");
 	if (e->death)
 		liveness_forget(e->death);
-	part = put_back(&t->threads[0]);
+	part = restore_registers(&t->threads[0]);
 	err = err ?: part;
 	t->threads[0].dump->agent = NULL;
 	part = take_frame(t, e);
@@ -382,7 +383,7 @@ int agent_cure(struct dump *d, struct task *t)
 	return err;
 }
 
-/* ---- after the tool's death, in the guardian ---- */
+/* ---- after criu's death, in the guardian ---- */
 
 #define REMOVE_TRIES 2000
 
@@ -407,7 +408,7 @@ static int seize_threads(struct dump *d, struct task *t)
 	return err;
 }
 
-static bool inside(const struct task *t, raddr_t addr, uint64_t size)
+static bool is_inside_area(const struct task *t, raddr_t addr, uint64_t size)
 {
 	for (size_t i = 0; i < t->n_threads; i++) {
 		raddr_t ip = t->threads[i].dump->regs ? arch_regs_ip(t->threads[i].dump->regs) : 0;
@@ -418,7 +419,7 @@ static bool inside(const struct task *t, raddr_t addr, uint64_t size)
 	return false;
 }
 
-/* Its registers are set for a call of the tool's, and it has not made it yet: the area may come any moment. */
+/* Its registers are set for a call of criu's, and it has not made it yet: the area may come any moment. */
 static bool about_to_call(struct dump *d, const struct task *t, uint64_t size)
 {
 	struct layout l = {};
@@ -430,7 +431,7 @@ static bool about_to_call(struct dump *d, const struct task *t, uint64_t size)
 static int remove_now(struct dump *d, struct task *t, raddr_t addr, uint64_t size)
 {
 	struct entered *e = arena_new_of(d->arena, struct entered);
-	int err = prepare(d, t, e), part;
+	int err = prepare_injection(d, t, e), part;
 
 	e->layout.hole = addr;
 	e->size = size;
@@ -440,7 +441,7 @@ static int remove_now(struct dump *d, struct task *t, raddr_t addr, uint64_t siz
 		err = ptrace_set_sigmask(t->pid, ALL_SIGNALS);
 	if (!err)
 		err = unmap_area(t, e);
-	part = put_back(&t->threads[0]);
+	part = restore_registers(&t->threads[0]);
 	err = err ?: part;
 	part = take_frame(t, e);
 	return err ?: part;
@@ -464,7 +465,7 @@ int agent_remove_area(pid_t pid, raddr_t addr, uint64_t size)
 		if (!err && !layout_has_area(pid, addr))
 			err = -ENOENT;
 		if (!err)
-			err = inside(&t, addr, size) ? -EAGAIN : remove_now(&d, &t, addr, size);
+			err = is_inside_area(&t, addr, size) ? -EAGAIN : remove_now(&d, &t, addr, size);
 		for (size_t k = 0; k < t.n_threads; k++)
 			ptrace_detach(t.threads[k].tid, 0);
 		arena_free(d.arena);

@@ -15,7 +15,7 @@ enum wanted { SYSCALL_STOP, EVENT_STOP };
  * All signals but SIGKILL and SIGSTOP are blocked here. A SIGSTOP is taken out and noted; a group stop that another
  * thread entered is passed over.
  */
-static int wait_for(pid_t tid, const char *who, enum wanted wanted, bool *stop_came)
+static int wait_for_stop(pid_t tid, const char *who, enum wanted wanted, bool *stop_came)
 {
 	for (;;) {
 		int status, sig, err = ptrace_wait(tid, INJECT_TIMEOUT_MS, &status);
@@ -46,7 +46,7 @@ int inject_stop_thread(pid_t tid, const char *who, bool *stop_came)
 
 	if (err)
 		return log_errno(err, "%s: interrupting it", who);
-	return wait_for(tid, who, EVENT_STOP, stop_came);
+	return wait_for_stop(tid, who, EVENT_STOP, stop_came);
 }
 
 static int step_to_syscall(struct inject *in)
@@ -55,7 +55,7 @@ static int step_to_syscall(struct inject *in)
 
 	if (err)
 		return log_errno(err, "%s: letting it make a system call", in->who);
-	return wait_for(in->tid, in->who, SYSCALL_STOP, &in->stop_came);
+	return wait_for_stop(in->tid, in->who, SYSCALL_STOP, &in->stop_came);
 }
 
 int inject_syscall(struct inject *in, struct thread_regs *scratch, long nr, const uint64_t arg[6], int64_t *ret)
@@ -79,5 +79,5 @@ int inject_syscall(struct inject *in, struct thread_regs *scratch, long nr, cons
 		err = ptrace_cont(in->tid, 0);
 	if (err)
 		return log_errno(err, "%s: stopping it again", in->who);
-	return wait_for(in->tid, in->who, EVENT_STOP, &in->stop_came);
+	return wait_for_stop(in->tid, in->who, EVENT_STOP, &in->stop_came);
 }

@@ -11,8 +11,8 @@ struct inject {
 	pid_t tid;
 
 	raddr_t syscall_ip; /* a syscall instruction, see arch_find_syscall() */
-	raddr_t stack;      /* where a `ret` leads back to the task's own registers if the tool is gone; 0: nowhere */
-	bool stop_came;     /* a SIGSTOP arrived meanwhile and has to be sent again */
+	raddr_t stack;      /* where a `ret` leads back to the task's own registers if criu is gone; 0: nowhere */
+	bool stop_came;     /* a SIGSTOP arrived during the call and has to be sent again */
 };
 
 /*

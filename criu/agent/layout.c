@@ -21,7 +21,7 @@ struct code_cache {
 	struct code_cache *next;
 	unsigned major, minor;
 	unsigned long long ino;
-	uint64_t off; /* of the code in the file; 0: there is none in it */
+	uint64_t off; /* of the code in the file; 0: the file has no such code */
 };
 
 struct search {
@@ -34,7 +34,7 @@ struct search {
 };
 
 /* One line of /proc/PID/maps, see proc_pid_maps(5). False for what does not look like one. */
-static bool parse_line(char *text, struct line *m)
+static bool parse_layout_line(char *text, struct line *m)
 {
 	unsigned long long start, end;
 	int name = 0;
@@ -50,7 +50,7 @@ static bool parse_line(char *text, struct line *m)
 	return true;
 }
 
-static void find_hole(struct search *s, const struct line *m)
+static void find_area_hole(struct search *s, const struct line *m)
 {
 	/* A page is left free on both sides: a stack below which there is a mapping cannot grow (stack_guard_gap). */
 	raddr_t from = s->free_from + PAGE_SIZE;
@@ -60,7 +60,7 @@ static void find_hole(struct search *s, const struct line *m)
 	s->free_from = m->end;
 }
 
-static void find_sigreturn(struct search *s, const struct line *m)
+static void find_sigreturn_code(struct search *s, const struct line *m)
 {
 	struct code_cache *c;
 	uint64_t len = m->end - m->start;
@@ -86,7 +86,7 @@ static void take_line(struct search *s, const struct line *m)
 {
 	bool code = m->perms[0] == 'r' && m->perms[2] == 'x';
 
-	find_hole(s, m);
+	find_area_hole(s, m);
 	if (!strcmp(m->name, "[stack]")) {
 		s->l->stack_start = m->start;
 		s->l->stack_end = m->end;
@@ -96,7 +96,7 @@ static void take_line(struct search *s, const struct line *m)
 		s->l->syscall_ip = at ?: s->l->syscall_ip;
 	} else if (code && m->ino && !s->l->sigreturn) {
 		/* Of files only: to read what a program made itself, and shares by fork, would undo the sharing. */
-		find_sigreturn(s, m);
+		find_sigreturn_code(s, m);
 	}
 }
 
@@ -109,7 +109,7 @@ static void find_other_syscall(struct search *s, FILE *f)
 
 	rewind(f);
 	while (!s->l->syscall_ip && getline(&text, &room, f) > 0)
-		if (parse_line(text, &m) && m.perms[0] == 'r' && m.perms[2] == 'x' && m.name[0] != '[')
+		if (parse_layout_line(text, &m) && m.perms[0] == 'r' && m.perms[2] == 'x' && m.name[0] != '[')
 			s->l->syscall_ip = code_find_syscall(s->pid, m.start, m.end - m.start);
 }
 
@@ -126,9 +126,9 @@ int layout_read(struct arena *a, pid_t pid, const char *who, uint64_t size, stru
 	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
 	f = fopen(path, "re");
 	if (!f)
-		return log_errno(-errno, "%s: opening %s", who, path);
+		return log_errno(-errno, "%s: open of %s", who, path);
 	while (getline(&text, &room, f) > 0)
-		if (parse_line(text, &m))
+		if (parse_layout_line(text, &m))
 			take_line(&s, &m);
 	if (!l->syscall_ip)
 		find_other_syscall(&s, f);
@@ -149,7 +149,7 @@ bool layout_has_area(pid_t pid, raddr_t at)
 	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
 	f = fopen(path, "re");
 	while (f && getline(&text, &room, f) > 0)
-		if (parse_line(text, &m) && m.start == at)
+		if (parse_layout_line(text, &m) && m.start == at)
 			return m.perms[3] == 's' && !strncmp(m.name, "/dev/zero", 9);
 	return false;
 }

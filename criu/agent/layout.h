@@ -7,7 +7,7 @@
 
 struct layout {
 	raddr_t hole;                   /* where the area goes */
-	raddr_t stack_start, stack_end; /* the [stack] mapping; 0 where there is none */
+	raddr_t stack_start, stack_end; /* the [stack] mapping; 0 where the task has no such mapping */
 	raddr_t syscall_ip;             /* see code_find_syscall(); 0: none */
 	raddr_t sigreturn;              /* see code_find_sigreturn(); 0: none */
 };
@@ -17,7 +17,7 @@ struct code_cache;
 
 /*
  * Reads /proc/PID/maps and looks for the code. size: what the hole has to hold. *cache starts as NULL. 0 or a negative
- * errno (logged, with who).
+ * errno (logged, with `who` in front).
  */
 int layout_read(struct arena *a, pid_t pid, const char *who, uint64_t size, struct code_cache **cache,
                 struct layout *l);

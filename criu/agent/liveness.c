@@ -24,7 +24,7 @@ struct liveness *liveness_register(struct arena *a, void *common)
 	uint32_t *word = common;
 
 	memcpy((char *)common + COMMON_ENTRY, agent_blob, (size_t)(agent_blob_end - agent_blob));
-	/* FUTEX_WAITERS, or the kernel would wake nobody. */
+	/* FUTEX_WAITERS, or the kernel would not wake any agent. */
 	__atomic_store_n(word, (uint32_t)gettid() | FUTEX_WAITERS, __ATOMIC_RELEASE);
 	d->head.list.next = &d->head.list;
 	d->head.list_op_pending = (struct robust_list *)word;

@@ -43,12 +43,12 @@ static int send_chunk(const struct task *t, const int *fds, size_t n)
 	c->cmsg_len = CMSG_LEN(n * sizeof(int));
 	memcpy(CMSG_DATA(c), fds, n * sizeof(int));
 	if (sendmsg(t->restore->sock, &mh, MSG_NOSIGNAL) != 1)
-		return log_errno(-errno, "%s: passing %zu descriptors to it", task_name(t), n);
+		return log_errno(-errno, "%s: sendmsg of %zu descriptors to the agent", task_name(t), n);
 	return 0;
 }
 
 /* The control data lies in the agent's area: anything may stand there. */
-static int read_control(const struct task *t, const void *data, size_t n, int *numbers)
+static int read_numbers(const struct task *t, const void *data, size_t n, int *numbers)
 {
 	union {
 		char bytes[CONTROL_SIZE];
@@ -94,8 +94,8 @@ static int pass_chunk(struct task *t, const int *fds, size_t n, int *numbers)
 		return err;
 	if (batch_ret(b, op) != 1)
 		return log_errno(batch_ret(b, op) < 0 ? (int)batch_ret(b, op) : -EBADMSG,
-		                 "%s: receiving %zu descriptors", task_name(t), n);
-	return read_control(t, control, n, numbers);
+		                 "%s: recvmsg of %zu descriptors in the agent", task_name(t), n);
+	return read_numbers(t, control, n, numbers);
 }
 
 int agent_send_fds(struct task *t, const int *fds, size_t n, int *numbers)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * criu check: what the kernel and this sandbox let the tool do, found out by doing it, never from a version. What is
+ * criu check: what the kernel and this sandbox let criu do, found out by doing it, never from a version. What is
  * asked for and how it ends are as in CRIU's manual: category 1 alone, or those that --extra, --experimental, --all and
  * --feature name.
  */
@@ -16,13 +16,13 @@ struct missing {
 	int err; /* the first */
 };
 
-static void check_one(enum feature feature, struct missing *missing)
+static void check_feature(enum feature feature, struct missing *missing)
 {
 	const struct feature_row *row = &probe_features[feature];
 	int err = probe_try(feature);
 
 	if (!err) {
-		log_info("%s: there", row->name);
+		log_info("%s: available", row->name);
 		return;
 	}
 	missing->n[row->class]++;
@@ -33,9 +33,9 @@ static void check_one(enum feature feature, struct missing *missing)
 		log_warn("%s is missing: %s: %s", row->name, row->purpose, strerrordesc_np(-err));
 }
 
-static int unknown(const char *name)
+static int unknown_feature(const char *name)
 {
-	return log_errno(-EINVAL, "there is no feature %s; --feature list names those that there are", name);
+	return log_errno(-EINVAL, "unknown feature %s; --feature list names the known ones", name);
 }
 
 /* Only what --feature names; what is missing then is missing, whatever its class. */
@@ -47,8 +47,8 @@ static int check_named(const struct options *o)
 		int feature = probe_by_name(o->features[i]);
 
 		if (feature < 0)
-			return unknown(o->features[i]);
-		check_one((enum feature)feature, &missing);
+			return unknown_feature(o->features[i]);
+		check_feature((enum feature)feature, &missing);
 	}
 	log_msg("%s", missing.err ? "Does not look good." : "Looks good.");
 	return missing.err;
@@ -60,7 +60,7 @@ static void list_features(void)
 		log_msg("%s", probe_features[i].name);
 }
 
-static bool wanted(const struct options *o, enum feature_class class)
+static bool is_class_wanted(const struct options *o, enum feature_class class)
 {
 	return class == FEATURE_REQUIRED || o->check_all || (class == FEATURE_EXTRA && o->check_extra) ||
 	       (class == FEATURE_EXPERIMENTAL && o->check_experimental);
@@ -77,8 +77,8 @@ int cmd_check(const struct options *o, struct stages *stages)
 	if (o->n_features)
 		return check_named(o);
 	for (int i = 0; i < FEATURE_COUNT; i++)
-		if (wanted(o, probe_features[i].class))
-			check_one((enum feature)i, &missing);
+		if (is_class_wanted(o, probe_features[i].class))
+			check_feature((enum feature)i, &missing);
 	if (missing.n[FEATURE_REQUIRED]) {
 		log_msg("Does not look good.");
 	} else if (missing.err) {

@@ -39,9 +39,9 @@ static int after_restore(const struct options *o, const struct stages *stages, p
 
 	if (o->exec_cmd) {
 		if (setrlimit(RLIMIT_NOFILE, &stages->files))
-			return log_errno(-errno, "the limit of open files that %s is to have", o->exec_argv[0]);
+			return log_errno(-errno, "setrlimit(RLIMIT_NOFILE) for %s", o->exec_argv[0]);
 		execvp(o->exec_argv[0], o->exec_argv);
-		return log_errno(-errno, "executing %s", o->exec_argv[0]);
+		return log_errno(-errno, "execvp of %s", o->exec_argv[0]);
 	}
 	if (o->restore_detached || o->restore_sibling)
 		return 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* criu unlock: takes away the network lock that a dump left, for a checkpoint that nobody will restore. */
+/* criu unlock: takes away the network lock that a dump left, for a checkpoint that will never be restored. */
 #include <string.h>
 
 #include "cmd/cmd.h"
@@ -23,7 +23,7 @@ static int read_root(struct image_dir *dir, struct arena *a, vpid_t *root)
 	return err > 0 ? 0 : err ?: -ENODATA;
 }
 
-static int unlock(const struct options *o, struct image_dir *dir, struct arena *a)
+static int unlock_checkpoint(const struct options *o, struct image_dir *dir, struct arena *a)
 {
 	struct net_lock_left left;
 	InventoryEntry *inventory;
@@ -59,7 +59,7 @@ int cmd_unlock(const struct options *o, struct stages *stages)
 	int err = a ? image_dir_open(o->images_dir, true, &dir) : -ENOMEM;
 
 	if (!err)
-		err = unlock(o, dir, a);
+		err = unlock_checkpoint(o, dir, a);
 	image_dir_close(dir);
 	arena_free(a);
 	return err;

@@ -38,7 +38,7 @@ static int open_task(struct dump *d, struct task *t)
 	t->dump->pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
 	t->dump->proc_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (t->dump->pidfd < 0 || t->dump->proc_fd < 0)
-		return log_errno(-errno, "%s: opening its pidfd and %s", task_name(t), path);
+		return log_errno(-errno, "%s: pidfd_open, or open of %s", task_name(t), path);
 	for (size_t i = 0; i < t->n_threads; i++) {
 		int err = dump_peek(d, &t->threads[i]);
 
@@ -81,8 +81,8 @@ int dump_freeze(struct dump *d)
 	return err;
 }
 
-/* A tree whose session or process group comes from outside can only come back with the tool's own. */
-static int check_job(struct dump *d)
+/* A tree whose session or process group comes from outside can only come back with criu's own. */
+static int check_job_of_shell(struct dump *d)
 {
 	const struct task *root = d->tree.tasks[0];
 
@@ -113,7 +113,7 @@ int dump_collect(struct dump *d)
 	int err = kobj_ids_dump(d), part;
 
 	tree_index(&d->tree, d->arena);
-	part = check_job(d);
+	part = check_job_of_shell(d);
 	for (size_t i = 0; i < d->tree.n_tasks; i++) {
 		struct task *t = d->tree.tasks[i];
 

@@ -41,12 +41,12 @@ static int exitkill_all(struct dump *d)
 		for (size_t k = 0; !err && t->state != TASK_DEAD && k < t->n_threads; k++)
 			err = ptrace_set_options(t->threads[k].tid, PTRACE_O_EXITKILL);
 		if (err)
-			return log_errno(err, "%s: it was killed from outside while it was dumped", task_name(t));
+			return log_errno(err, "%s: was killed from outside during the dump", task_name(t));
 	}
 	return 0;
 }
 
-/* While the tool still has them: they would run on until the guardian gets to them, beyond what the images say. */
+/* While criu still has them: they would run on until the guardian gets to them, beyond what the images say. */
 static int note_kills(struct dump *d)
 {
 	for (size_t i = 0; i < d->tree.n_tasks; i++) {

@@ -28,7 +28,7 @@ static int read_registers(struct dump *d, struct thread *th)
 	return err ? log_errno(err, "%s: reading its signal mask", task_thread_name(th)) : 0;
 }
 
-static bool wants(const struct task_part *p, const struct thread *th)
+static bool part_applies(const struct task_part *p, const struct thread *th)
 {
 	return th == th->task->threads || p->per_thread;
 }
@@ -39,7 +39,7 @@ int dump_peek(struct dump *d, struct thread *th)
 
 	th->core->thread_core = arena_msg(d->arena, ThreadCoreEntry, thread_core_entry);
 	for (const struct task_part *const *p = task_parts; !err && *p; p++)
-		if ((*p)->peek && wants(*p, th))
+		if ((*p)->peek && part_applies(*p, th))
 			err = (*p)->peek(d, th);
 	return err;
 }
@@ -59,7 +59,7 @@ static int ask_thread(struct dump *d, struct thread *th, struct asked *asked)
 	int err = agent_wait(th->dump->agent);
 
 	for (size_t i = 0; !err && task_parts[i]; i++) {
-		if (!task_parts[i]->ask || !wants(task_parts[i], th))
+		if (!task_parts[i]->ask || !part_applies(task_parts[i], th))
 			continue;
 		asked->first[i] = (int)b->n;
 		batch_what(b, task_parts[i]->name);
@@ -79,7 +79,7 @@ static int dump_thread(struct dump *d, struct thread *th, const struct asked *as
 	for (size_t i = 0; !err && task_parts[i]; i++) {
 		struct answers answers = { a->ops + asked->first[i], asked->data[i] };
 
-		if (task_parts[i]->dump && wants(task_parts[i], th))
+		if (task_parts[i]->dump && part_applies(task_parts[i], th))
 			err = task_parts[i]->dump(d, th, &answers);
 	}
 	return err;

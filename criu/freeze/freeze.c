@@ -26,7 +26,7 @@ static int add_proc(struct freezer *f, pid_t pid, struct proc *parent)
 	if (p && !p->gone)
 		return 0;
 	if (pid == getpid())
-		return log_errno(-EDEADLK, "pid %d is this tool; it cannot be below the tree that it freezes", pid);
+		return log_errno(-EDEADLK, "pid %d is criu itself; it cannot be below the tree that it freezes", pid);
 	if (p)
 		HASH_DEL(f->by_pid, p); /* the pid was used again */
 	p = arena_new_of(f->arena, struct proc);
@@ -72,7 +72,7 @@ static bool must_wait(const struct freezer *f, const struct proc *p, int fd, pid
  * Opens /proc/PID and reads the state of its leader. -ESRCH when there is nothing any more: while a thread takes over
  * the leader's id, /proc may show the old one on its way out (no threads), or nothing, once.
  */
-static int look_at(pid_t pid, int *fdp, struct proc_stat *st)
+static int look_at_process(pid_t pid, int *fdp, struct proc_stat *st)
 {
 	int err = -ESRCH;
 
@@ -190,7 +190,7 @@ static int scan_proc(struct freezer *f, struct proc *p, size_t *fresh)
 	_cleanup_close_ int fd = -1;
 	struct proc_stat st;
 	size_t mine = 0;
-	int err = look_at(p->pid, &fd, &st);
+	int err = look_at_process(p->pid, &fd, &st);
 
 	if (err == -ESRCH) {
 		p->gone = true;
@@ -215,7 +215,8 @@ static bool open_still(const struct proc *p)
 	return !p->gone && !p->closed;
 }
 
-/* Goes through what is not closed, and what is found meanwhile. *open counts what still is not. */
+/* Goes through the processes that are not closed, also those found on the way. *open counts what still is not closed.
+ */
 static int round_once(struct freezer *f, size_t *open)
 {
 	static const struct timespec pause = { .tv_nsec = 200000 };
@@ -294,7 +295,7 @@ static int check_root(pid_t root)
 	_cleanup_close_ int fd = -1;
 	struct proc_status status = { 0 };
 	struct proc_stat st;
-	int err = look_at(root, &fd, &st);
+	int err = look_at_process(root, &fd, &st);
 
 	for (int tries = 0; !err && !status.tgid && tries < GONE_TRIES; tries++)
 		proc_read_status(fd, 0, NULL, &status);
@@ -313,7 +314,7 @@ static int check_root(pid_t root)
 
 /* ---- the result ---- */
 
-static int set_ids(struct freezer *f, struct proc *p, struct task *t)
+static int set_task_ids(struct freezer *f, struct proc *p, struct task *t)
 {
 	_cleanup_close_ int fd = proc_open(p->pid);
 	struct proc_status status;
@@ -369,7 +370,7 @@ static int make_task(struct freezer *f, struct proc *p, struct task **taskp)
 	t->state = p->zombie ? TASK_DEAD : TASK_ALIVE;
 	set_threads(f, p, t);
 	*taskp = t;
-	return set_ids(f, p, t);
+	return set_task_ids(f, p, t);
 }
 
 static int make_tree(struct freezer *f, struct tree *tree)

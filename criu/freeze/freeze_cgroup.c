@@ -22,7 +22,7 @@
 /* What the kernel says; CHANGING: v1 while some task is not frozen yet. */
 enum state { THAWED, FROZEN, CHANGING };
 
-static const char *file_of(const struct frozen *z)
+static const char *state_file_of(const struct frozen *z)
 {
 	return z->v2 ? V2_FILE : V1_FILE;
 }
@@ -36,22 +36,22 @@ static const char *word_of(const struct frozen *z, enum state state)
 
 static int write_state(const struct frozen *z, enum state state)
 {
-	_cleanup_close_ int fd = openat(z->dir, file_of(z), O_WRONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = openat(z->dir, state_file_of(z), O_WRONLY | O_CLOEXEC);
 	const char *word = word_of(z, state);
 
 	if (fd < 0 || write(fd, word, strlen(word)) < 0)
-		return log_errno(-errno, "writing %s into %s", word, z->path);
+		return log_errno(-errno, "write of %s into %s", word, z->path);
 	return 0;
 }
 
 /* fd: cgroup.events or freezer.state. Reading v1's makes the kernel look at the tasks again. */
-static int read_state(const struct frozen *z, int fd)
+static int read_freezer_state(const struct frozen *z, int fd)
 {
 	char text[256];
 	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
 
 	if (n < 0)
-		return log_errno(-errno, "reading whether the cgroup of %s is frozen", z->path);
+		return log_errno(-errno, "read of the state of %s", z->path);
 	text[n] = '\0';
 	if (z->v2)
 		return strstr(text, "frozen 1") ? FROZEN : THAWED;
@@ -76,9 +76,9 @@ static int wait_state(const struct frozen *z, enum state state, int64_t deadline
 	_cleanup_close_ int fd = openat(z->dir, z->v2 ? "cgroup.events" : V1_FILE, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
-		return log_errno(-errno, "opening the state of %s", z->path);
+		return log_errno(-errno, "open of the state of %s", z->path);
 	for (unsigned round = 0;; round++) {
-		int now = read_state(z, fd), err;
+		int now = read_freezer_state(z, fd), err;
 
 		if (now < 0)
 			return now;
@@ -94,11 +94,12 @@ static int wait_state(const struct frozen *z, enum state state, int64_t deadline
 	}
 	if (state == FROZEN)
 		return log_errno(-ETIMEDOUT, "%s: its tasks do not freeze within the time limit (--timeout)", z->path);
-	return log_errno(-EBUSY, "%s: it stays frozen; if a cgroup above it is frozen, thaw that first", z->path);
+	return log_errno(-EBUSY, "%s: the cgroup stays frozen; if a cgroup above this one is frozen, thaw that first",
+	                 z->path);
 }
 
 /* Whether a pid stands in a cgroup.procs file. Those of other namespaces are 0 there. */
-static bool lists(const char *path, pid_t pid)
+static bool file_lists(const char *path, pid_t pid)
 {
 	_cleanup_fclose_ FILE *file = fopen(path, "re");
 	int listed;
@@ -110,7 +111,7 @@ static bool lists(const char *path, pid_t pid)
 }
 
 /* Whether a process is in the cgroup or one below it: we would freeze ourselves. */
-static bool holds(struct arena *a, const char *path, pid_t pid)
+static bool cgroup_holds(struct arena *a, const char *path, pid_t pid)
 {
 	char *const roots[] = { arena_strdup(a, path), NULL };
 	FTS *fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_NOSTAT, NULL);
@@ -119,7 +120,7 @@ static bool holds(struct arena *a, const char *path, pid_t pid)
 
 	while (fts && !found && (e = fts_read(fts)))
 		if (e->fts_info == FTS_D)
-			found = lists(arena_printf(a, "%s/cgroup.procs", e->fts_path), pid);
+			found = file_lists(arena_printf(a, "%s/cgroup.procs", e->fts_path), pid);
 	if (fts)
 		fts_close(fts);
 	return found;
@@ -132,23 +133,23 @@ static int open_cgroup(struct frozen *z, struct arena *a, const char *path)
 
 	z->dir = full ? open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	if (z->dir < 0)
-		return log_errno(-errno, "the cgroup %s", path);
+		return log_errno(-errno, "open of the cgroup %s", path);
 	z->v2 = faccessat(z->dir, V1_FILE, F_OK, 0) != 0;
-	z->path = arena_printf(a, "%s/%s", full, file_of(z));
-	err = proc_read(z->dir, file_of(z), &text, NULL);
+	z->path = arena_printf(a, "%s/%s", full, state_file_of(z));
+	err = proc_read(z->dir, state_file_of(z), &text, NULL);
 	if (err == -ENOENT)
 		return log_errno(
 		    err, "%s has neither " V1_FILE " nor " V2_FILE ": it is no cgroup of a freezer, or the root", full);
 	if (err)
 		return log_errno(err, "reading %s", z->path);
 	z->was_frozen = z->v2 ? *text == '1' : strncmp(text, "THAWED", 6) != 0;
-	if (holds(a, full, getpid()))
+	if (cgroup_holds(a, full, getpid()))
 		return log_errno(-EDEADLK, "%s: criu itself is in it; move it out of the cgroup that it is to freeze",
 		                 full);
 	return 0;
 }
 
-static int note(struct frozen *z, enum state back)
+static int note_thaw(struct frozen *z, enum state back)
 {
 	struct undo u = { .type = UNDO_CGROUP_THAW, .fd = -1, .path = z->path, .text = word_of(z, back) };
 
@@ -156,7 +157,7 @@ static int note(struct frozen *z, enum state back)
 	return MIN(z->undo, 0);
 }
 
-static void end(struct frozen *z)
+static void unfreeze_and_drop(struct frozen *z)
 {
 	if (z->guardian && z->undo >= 0)
 		guardian_drop(z->guardian, z->undo);
@@ -174,9 +175,9 @@ int freeze_cgroup_start(const char *path, struct guardian *g, struct arena *a, i
 	*z = (struct frozen) { .dir = -1, .undo = -1, .guardian = g };
 	err = open_cgroup(z, a, path);
 	if (!err)
-		err = note(z, z->was_frozen ? FROZEN : THAWED);
+		err = note_thaw(z, z->was_frozen ? FROZEN : THAWED);
 	if (err) {
-		end(z);
+		unfreeze_and_drop(z);
 		return err;
 	}
 	*frozenp = z;
@@ -192,7 +193,7 @@ int freeze_cgroup_thaw(struct frozen *z, int64_t deadline)
 	if (!err)
 		err = wait_state(z, THAWED, deadline);
 	if (!err && !z->was_frozen)
-		end(z);
+		unfreeze_and_drop(z);
 	return err;
 }
 
@@ -212,5 +213,5 @@ void freeze_cgroup_settle(struct frozen *z, bool dead)
 		return;
 	if (z->was_frozen && !dead)
 		wait_state(z, FROZEN, clock_now_ms() + SETTLE_MS);
-	end(z);
+	unfreeze_and_drop(z);
 }

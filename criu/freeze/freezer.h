@@ -89,7 +89,7 @@ struct frozen {
 	int undo;
 };
 
-/* Freezes the cgroup (v1's freezer or v2). Undo entry first. Refuses one that holds the tool. Logs its errors. */
+/* Freezes the cgroup (v1's freezer or v2). Undo entry first. Refuses one that holds criu. Logs its errors. */
 int freeze_cgroup_start(const char *path, struct guardian *g, struct arena *a, int64_t deadline,
                         struct frozen **frozenp);
 

@@ -11,7 +11,7 @@
 #define KERNEL_SIGSET_SIZE 8UL
 
 /*
- * A stop is told by SIGCHLD. Where that is lost (ignored by whoever started the tool, or taken by another thread) the
+ * A stop is told by SIGCHLD. Where that is lost (ignored by the parent of criu, or taken by another thread) the
  * wait looks again after this time.
  */
 #define WAIT_SLICE_MS      10
@@ -19,67 +19,67 @@
 /* How long one that has been killed may take to end. */
 #define DYING_MS           1000
 
-static int request(long what, pid_t tid, unsigned long addr, unsigned long data)
+static int ptrace_request(long what, pid_t tid, unsigned long addr, unsigned long data)
 {
 	return ptrace((enum __ptrace_request)what, tid, addr, data) < 0 ? -errno : 0;
 }
 
 int ptrace_seize(pid_t tid, unsigned long options)
 {
-	return request(PTRACE_SEIZE, tid, 0, options);
+	return ptrace_request(PTRACE_SEIZE, tid, 0, options);
 }
 
 int ptrace_interrupt(pid_t tid)
 {
-	return request(PTRACE_INTERRUPT, tid, 0, 0);
+	return ptrace_request(PTRACE_INTERRUPT, tid, 0, 0);
 }
 
 int ptrace_set_options(pid_t tid, unsigned long options)
 {
-	return request(PTRACE_SETOPTIONS, tid, 0, options);
+	return ptrace_request(PTRACE_SETOPTIONS, tid, 0, options);
 }
 
 int ptrace_cont(pid_t tid, int sig)
 {
-	return request(PTRACE_CONT, tid, 0, (unsigned long)sig);
+	return ptrace_request(PTRACE_CONT, tid, 0, (unsigned long)sig);
 }
 
 int ptrace_to_syscall(pid_t tid)
 {
-	return request(PTRACE_SYSCALL, tid, 0, 0);
+	return ptrace_request(PTRACE_SYSCALL, tid, 0, 0);
 }
 
 int ptrace_listen(pid_t tid)
 {
-	return request(PTRACE_LISTEN, tid, 0, 0);
+	return ptrace_request(PTRACE_LISTEN, tid, 0, 0);
 }
 
 int ptrace_detach(pid_t tid, int sig)
 {
-	return request(PTRACE_DETACH, tid, 0, (unsigned long)sig);
+	return ptrace_request(PTRACE_DETACH, tid, 0, (unsigned long)sig);
 }
 
 bool ptrace_is_stopped(pid_t tid)
 {
 	unsigned long message;
 
-	return request(PTRACE_GETEVENTMSG, tid, 0, (unsigned long)&message) == 0;
+	return ptrace_request(PTRACE_GETEVENTMSG, tid, 0, (unsigned long)&message) == 0;
 }
 
 int ptrace_get_sigmask(pid_t tid, uint64_t *mask)
 {
-	return request(PTRACE_GETSIGMASK, tid, KERNEL_SIGSET_SIZE, (unsigned long)mask);
+	return ptrace_request(PTRACE_GETSIGMASK, tid, KERNEL_SIGSET_SIZE, (unsigned long)mask);
 }
 
 int ptrace_set_sigmask(pid_t tid, uint64_t mask)
 {
-	return request(PTRACE_SETSIGMASK, tid, KERNEL_SIGSET_SIZE, (unsigned long)&mask);
+	return ptrace_request(PTRACE_SETSIGMASK, tid, KERNEL_SIGSET_SIZE, (unsigned long)&mask);
 }
 
 int ptrace_get_regset(pid_t tid, int note, void *buf, size_t *len)
 {
 	struct iovec iov = { .iov_base = buf, .iov_len = *len };
-	int err = request(PTRACE_GETREGSET, tid, (unsigned long)note, (unsigned long)&iov);
+	int err = ptrace_request(PTRACE_GETREGSET, tid, (unsigned long)note, (unsigned long)&iov);
 
 	if (!err)
 		*len = iov.iov_len;
@@ -90,10 +90,10 @@ int ptrace_set_regset(pid_t tid, int note, const void *buf, size_t len)
 {
 	struct iovec iov = { .iov_base = (void *)(uintptr_t)buf, .iov_len = len };
 
-	return request(PTRACE_SETREGSET, tid, (unsigned long)note, (unsigned long)&iov);
+	return ptrace_request(PTRACE_SETREGSET, tid, (unsigned long)note, (unsigned long)&iov);
 }
 
-/* 1: a status is there; 0: nothing yet; or a negative errno. */
+/* 1: a status was read; 0: no status yet; or a negative errno. */
 static int try_wait(pid_t tid, int flags, int *status)
 {
 	pid_t pid;

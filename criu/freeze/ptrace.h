@@ -31,7 +31,7 @@ int ptrace_set_regset(pid_t tid, int note, const void *buf, size_t len);
 int ptrace_wait(pid_t tid, int timeout_ms, int *status);
 
 /*
- * Detaches one that is stopped. Where it has been killed meanwhile, its end is waited for (a second at most): a thread
+ * Detaches one that is stopped. Where it has been killed before, its end is waited for (a second at most): a thread
  * of its process that was let go before may be in execve(), which waits until its tracer has. A leader's end is
  * nobody's concern. 0 also when it was killed; a negative errno.
  */

@@ -24,7 +24,7 @@
 #define PF_KTHREAD  0x00200000 /* include/linux/sched.h of the kernel, since 2.6.27 */
 
 /*
- * Why SEIZE was not permitted. 0: it has exited meanwhile, or is ours already. -EAGAIN: no reason is seen, which is an
+ * Why SEIZE was not permitted. 0: it has exited, or is traced by us already. -EAGAIN: no reason is seen, which is an
  * error when it is final.
  */
 static int not_permitted(struct freezer *f, const struct proc *p, pid_t tid, bool final, bool *ours)
@@ -64,7 +64,7 @@ static void push_pending(struct freezer *f, struct seized *s)
 	f->pending = s;
 }
 
-/* It is there again: a thread that called execve() has taken over the id of its leader. */
+/* The pid exists again: a thread that called execve() has taken over the id of its leader. */
 static struct seized *entry_of(struct freezer *f, struct proc *p, pid_t tid)
 {
 	struct seized *s;
@@ -85,7 +85,7 @@ static struct seized *entry_of(struct freezer *f, struct proc *p, pid_t tid)
  * A signal that was on its way to its handler goes on: the interrupt, which any stop takes back and which is asked for
  * once more, stops the thread behind it.
  */
-static int go_on(pid_t tid, int sig)
+static int continue_seized(pid_t tid, int sig)
 {
 	int err = ptrace_interrupt(tid);
 
@@ -110,7 +110,7 @@ static int take_stop(struct seized *s, int status, bool *stopped)
 		s->stop_signo = sig == SIGTRAP ? 0 : sig;
 		return 0;
 	}
-	return go_on(s->tid, stop_event(status) ? 0 : sig);
+	return continue_seized(s->tid, stop_event(status) ? 0 : sig);
 }
 
 /* Waits for a stop at most timeout_ms, passing other stops over. -ESRCH when it has exited; not logged. */
@@ -148,7 +148,7 @@ static int stopped_already(struct freezer *f, struct seized *s, int status)
  * A task under job control stop comes to its ptrace stop by SEIZE alone, and before SEIZE returns; an interrupt would
  * queue a second stop.
  */
-static int interrupt(struct freezer *f, struct seized *s)
+static int interrupt_seized(struct freezer *f, struct seized *s)
 {
 	int status, err = ptrace_wait(s->tid, 0, &status);
 
@@ -200,7 +200,7 @@ int seize_thread(struct freezer *f, struct proc *p, pid_t tid, bool *fresh)
 		return err;
 	s->stop_signo = 0;
 	*fresh = true;
-	err = interrupt(f, s);
+	err = interrupt_seized(f, s);
 	return err ? log_errno(err, "pid %d (%s): interrupting thread %d", p->pid, p->comm, tid) : 0;
 }
 
@@ -305,7 +305,7 @@ static int give_up(struct freezer *f)
 	return -ETIMEDOUT;
 }
 
-/* A leader that ends before its other threads is told to nobody. */
+/* No tracer is told of a leader that ends before its other threads. */
 static bool is_dead_leader(const struct seized *s)
 {
 	struct proc_stat st;
@@ -314,7 +314,7 @@ static bool is_dead_leader(const struct seized *s)
 }
 
 /* Its id may have passed to one that we have not seized. */
-static bool is_ours(const struct freezer *f, const struct seized *s)
+static bool is_traced_by_us(const struct freezer *f, const struct seized *s)
 {
 	_cleanup_close_ int fd = proc_open(s->proc->pid);
 	struct proc_status status;
@@ -326,7 +326,7 @@ static bool is_ours(const struct freezer *f, const struct seized *s)
  * execve() waits until the threads that it has killed are gone, and forgets an interrupt of before (zap_other_threads()
  * in kernel/signal.c).
  */
-static int urge(struct seized *s)
+static int interrupt_again(struct seized *s)
 {
 	int err = ptrace_interrupt(s->tid);
 
@@ -336,7 +336,7 @@ static int urge(struct seized *s)
 }
 
 /* One of the process is gone, or has the leader's id now, and may have been interrupted twice. */
-static void gone(struct freezer *f, struct seized *s)
+static void has_gone(struct freezer *f, struct seized *s)
 {
 	struct seized *leader;
 
@@ -355,16 +355,16 @@ static int wait_one(struct freezer *f, struct seized *s)
 	if (!err)
 		s->state = SEIZED_STOPPED;
 	else if (err == -ESRCH)
-		gone(f, s);
+		has_gone(f, s);
 	else if (err == -ETIMEDOUT && is_dead_leader(s))
 		s->state = SEIZED_DEAD_LEADER;
 	else if (err != -ETIMEDOUT)
 		return log_errno(err, "pid %d (%s): waiting for thread %d to stop", s->proc->pid, s->proc->comm,
 		                 s->tid);
-	else if (!is_ours(f, s))
+	else if (!is_traced_by_us(f, s))
 		s->state = SEIZED_GONE;
 	else
-		return urge(s) ?: 1;
+		return interrupt_again(s) ?: 1;
 	return 0;
 }
 
@@ -398,7 +398,7 @@ int seize_wait(struct freezer *f)
 	return 0;
 }
 
-/* One that has not stopped cannot be detached; it is let go when the tool ends, or stops now. */
+/* One that has not stopped cannot be detached; it is let go when criu ends, or stops now. */
 void seize_release(struct freezer *f)
 {
 	struct seized *s, *tmp;

@@ -15,7 +15,7 @@
 
 #define TICK_MS     5
 
-/* Not SIGALRM: the alarm(2) of who executed the tool is to end it. */
+/* Not SIGALRM: an alarm(2) set before criu was executed is to end criu. */
 #define TICK_SIGNAL SIGRTMIN
 
 /* A tracer is given stops, too, whatever it asks for; those are left for others (WNOWAIT). */
@@ -47,8 +47,8 @@ static void set_blocked(int how, sigset_t *old)
 	pthread_sigmask(how, &set, old);
 }
 
-/* A call that it meets for the first time is none that waits. */
-static void tick(int sig, siginfo_t *info, void *context)
+/* A call that the timer meets for the first time is not known to wait. */
+static void seize_tick(int sig, siginfo_t *info, void *context)
 {
 	struct freezer *f = info->si_code == SI_TIMER ? info->si_value.sival_ptr : NULL;
 	int saved = errno;
@@ -83,14 +83,14 @@ int seize_call(struct freezer *f, const struct proc *p, pid_t tid)
 
 void seize_watch(struct freezer *f)
 {
-	struct sigaction sa = { .sa_sigaction = tick, .sa_flags = SA_SIGINFO | SA_RESTART };
+	struct sigaction sa = { .sa_sigaction = seize_tick, .sa_flags = SA_SIGINFO | SA_RESTART };
 	struct itimerspec every = { .it_interval.tv_nsec = TICK_MS * 1000000L, .it_value.tv_nsec = TICK_MS * 1000000L };
 	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID,
 		               .sigev_signo = TICK_SIGNAL,
 		               .sigev_value.sival_ptr = f };
 
 	ev.sigev_notify_thread_id = f->self;
-	/* RLIMIT_SIGPENDING counts timers, and who has no other to spare can do without. */
+	/* RLIMIT_SIGPENDING counts timers; where no timer is allowed, criu goes on without one. */
 	if (timer_create(CLOCK_MONOTONIC, &ev, &f->watch.timer)) {
 		log_debug("no timer for seizing threads: %s", strerror(errno));
 		return;

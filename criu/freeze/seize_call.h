@@ -23,7 +23,7 @@ struct seize_watch {
 };
 
 /*
- * Around all calls of seize_call(): a timer, by SIGRTMIN, of this thread alone. Where there is none to be had, a call
+ * Around all calls of seize_call(): a timer, by SIGRTMIN, of this thread alone. Where no timer can be had, a call
  * may wait for longer.
  */
 void seize_watch(struct freezer *f);

@@ -9,13 +9,13 @@
 /* How long one killed thread may take to end: much memory, a slow file system below a mapping. */
 #define DEATH_MS 60000
 
-static bool lives(const struct task *t)
+static bool is_living(const struct task *t)
 {
 	return t->state != TASK_DEAD;
 }
 
-/* Killed by somebody else meanwhile is no error of ours: it is not there to be let go. */
-static int detach(struct task *t)
+/* A task that was killed from outside is no error here: it needs no detaching. */
+static int detach_thread(struct task *t)
 {
 	int err = 0;
 
@@ -23,7 +23,7 @@ static int detach(struct task *t)
 		int one = ptrace_let_go(t->threads[i].tid, i == 0);
 
 		if (one && !err)
-			err = log_errno(one, "%s: letting it go", task_thread_name(&t->threads[i]));
+			err = log_errno(one, "%s: ptrace(PTRACE_DETACH)", task_thread_name(&t->threads[i]));
 	}
 	return err;
 }
@@ -32,7 +32,7 @@ static int send_to(const struct task *t, int sig)
 {
 	if (kill(t->pid, sig) == 0 || errno == ESRCH)
 		return 0;
-	return log_errno(-errno, "%s: sending it signal %d", task_name(t), sig);
+	return log_errno(-errno, "%s: kill with signal %d", task_name(t), sig);
 }
 
 /* The leader's end is told when all others have ended and been waited for. */
@@ -45,7 +45,8 @@ static int wait_dead(const struct task *t)
 			err = ptrace_wait(t->threads[i].tid, DEATH_MS, &status);
 		} while (!err);
 		if (err == -ETIMEDOUT)
-			return log_errno(err, "%s: it was killed but does not end", task_thread_name(&t->threads[i]));
+			return log_errno(err, "%s: the task was killed but does not exit",
+			                 task_thread_name(&t->threads[i]));
 	}
 	return 0;
 }
@@ -55,14 +56,14 @@ static int kill_all(struct tree *tree)
 	int err = 0;
 
 	for (size_t i = 0; i < tree->n_tasks; i++)
-		if (lives(tree->tasks[i])) {
+		if (is_living(tree->tasks[i])) {
 			int one = send_to(tree->tasks[i], SIGKILL);
 
 			err = err ?: one;
 		}
 	/* Children first: the init of a pid namespace ends when all others in it have ended. */
 	for (size_t i = tree->n_tasks; i-- > 0;)
-		if (lives(tree->tasks[i])) {
+		if (is_living(tree->tasks[i])) {
 			int one = wait_dead(tree->tasks[i]);
 
 			err = err ?: one;
@@ -89,8 +90,8 @@ static int detach_all(struct tree *tree)
 	int err = 0;
 
 	for (size_t i = 0; i < tree->n_tasks; i++)
-		if (lives(tree->tasks[i])) {
-			int one = detach(tree->tasks[i]);
+		if (is_living(tree->tasks[i])) {
+			int one = detach_thread(tree->tasks[i]);
 
 			err = err ?: one;
 		}

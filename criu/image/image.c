@@ -104,7 +104,7 @@ static int want_buffer(struct image *img, size_t size)
 
 /* ---- writing ---- */
 
-static int fail(struct image *img, int err)
+static int mark_failed(struct image *img, int err)
 {
 	if (!img->err)
 		img->err = err;
@@ -116,13 +116,13 @@ static int write_through(struct image *img, const void *data, size_t len)
 	int err = io_write_all(img->fd, data, len);
 
 	if (err)
-		return fail(img, log_errno(err, "%s: writing", img->name));
+		return mark_failed(img, log_errno(err, "%s: write", img->name));
 	img->crc = (uint32_t)crc32_z(img->crc, data, len);
 	img->length += len;
 	return 0;
 }
 
-static int flush(struct image *img)
+static int flush_buffer(struct image *img)
 {
 	size_t len = img->fill;
 
@@ -131,15 +131,15 @@ static int flush(struct image *img)
 }
 
 /* Room for `len` bytes behind what is in the buffer. */
-static int reserve(struct image *img, size_t len)
+static int reserve_buffer(struct image *img, size_t len)
 {
 	int err = 0;
 
 	if (img->err)
 		return img->err;
 	if (img->fill + len > img->size && img->fill)
-		err = flush(img);
-	return err ?: fail(img, want_buffer(img, MAX(len, BUFFER)));
+		err = flush_buffer(img);
+	return err ?: mark_failed(img, want_buffer(img, MAX(len, BUFFER)));
 }
 
 static void put_u32(struct image *img, uint32_t v)
@@ -151,7 +151,7 @@ static void put_u32(struct image *img, uint32_t v)
 
 static int put_header(struct image *img, enum image_type type)
 {
-	int err = reserve(img, 2 * sizeof(uint32_t));
+	int err = reserve_buffer(img, 2 * sizeof(uint32_t));
 
 	if (err || rows[type].header == RAW)
 		return err;
@@ -172,7 +172,7 @@ int image_create(struct image_dir *dir, enum image_type type, uint64_t id, struc
 		return log_errno(-ENOMEM, "%s", rows[type].name);
 	img->fd = image_dir_create_file(dir, img->name, &img->sum);
 	if (img->fd < 0)
-		return fail(img, img->fd);
+		return mark_failed(img, img->fd);
 	err = put_header(img, type);
 	if (err)
 		return err;
@@ -186,8 +186,8 @@ int image_write(struct image *img, const void *msg)
 	int err;
 
 	if (len > IMAGE_MESSAGE_MAX)
-		return fail(img, log_errno(-EFBIG, "%s: a message of %zu bytes", img->name, len));
-	err = reserve(img, sizeof(uint32_t) + len);
+		return mark_failed(img, log_errno(-EFBIG, "%s: a message of %zu bytes", img->name, len));
+	err = reserve_buffer(img, sizeof(uint32_t) + len);
 	if (err)
 		return err;
 	put_u32(img, (uint32_t)len);
@@ -202,10 +202,10 @@ int image_write_raw(struct image *img, const void *data, size_t len)
 	if (img->err)
 		return img->err;
 	if (len > BUFFER) {
-		err = flush(img);
+		err = flush_buffer(img);
 		return err ?: write_through(img, data, len);
 	}
-	err = reserve(img, len);
+	err = reserve_buffer(img, len);
 	if (err || !len)
 		return err;
 	memcpy(img->buf + img->fill, data, len);
@@ -220,7 +220,7 @@ int image_close(struct image *img)
 	if (!img)
 		return 0;
 	if (img->writing && !img->err)
-		flush(img);
+		flush_buffer(img);
 	if (img->fd >= 0)
 		close(img->fd);
 	if (img->sum)
@@ -255,7 +255,7 @@ int image_write_at(int dirfd, enum image_type type, uint64_t id, const void *msg
 		return log_errno(-ENOMEM, "%s", rows[type].name);
 	img->fd = openat(dirfd, img->name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (img->fd < 0)
-		fail(img, log_errno(-errno, "%s: creating", img->name));
+		mark_failed(img, log_errno(-errno, "%s: openat", img->name));
 	else if (!put_header(img, type))
 		image_write(img, msg);
 	return image_close(img);
@@ -278,12 +278,12 @@ static int read_some(struct image *img, void *buf, size_t len)
 		if (!n)
 			return log_errno(-EBADMSG, "%s ended while it was read", img->name);
 		if (errno != EINTR)
-			return log_errno(-errno, "%s: reading", img->name);
+			return log_errno(-errno, "%s: read", img->name);
 	}
 }
 
 /* Makes `len` bytes, which the file has left, stand in the buffer from img->at. */
-static int ensure(struct image *img, size_t len)
+static int fill_buffer(struct image *img, size_t len)
 {
 	uint64_t behind = img->length - img->pos - (img->fill - img->at);
 	int err;
@@ -306,7 +306,7 @@ static int ensure(struct image *img, size_t len)
 	return err;
 }
 
-static void skip(struct image *img, size_t len)
+static void skip_bytes(struct image *img, size_t len)
 {
 	img->at += len;
 	img->pos += len;
@@ -319,7 +319,7 @@ static int peek_u32(struct image *img, uint32_t *v, const char *what)
 
 	if (image_left(img) < sizeof(*v))
 		return log_errno(-EBADMSG, "%s is cut short in %s at offset %" PRIu64, img->name, what, img->pos);
-	err = ensure(img, sizeof(*v));
+	err = fill_buffer(img, sizeof(*v));
 	if (err)
 		return err;
 	memcpy(v, img->buf + img->at, sizeof(*v));
@@ -336,7 +336,7 @@ static int expect_magic(struct image *img, uint32_t magic)
 		return err;
 	if (v != magic)
 		return log_errno(-EBADMSG, "%s: its header says 0x%08x, not 0x%08x", img->name, v, magic);
-	skip(img, sizeof(v));
+	skip_bytes(img, sizeof(v));
 	return 0;
 }
 
@@ -365,7 +365,7 @@ int image_open(struct image_dir *dir, enum image_type type, uint64_t id, struct 
 	if (img->fd < 0)
 		return img->fd;
 	if (fstat(img->fd, &st) < 0)
-		return log_errno(-errno, "%s: looking at its size", img->name);
+		return log_errno(-errno, "%s: fstat", img->name);
 	img->length = (uint64_t)st.st_size;
 	err = check_header(img, type);
 	if (err)
@@ -389,7 +389,7 @@ int image_read(struct image *img, const ProtobufCMessageDescriptor *pb, struct a
 		return log_errno(-EBADMSG,
 		                 "%s: the entry at offset %" PRIu64 " has %u bytes, the file %" PRIu64 " more",
 		                 img->name, img->pos, len, image_left(img) - sizeof(len));
-	err = ensure(img, sizeof(len) + len);
+	err = fill_buffer(img, sizeof(len) + len);
 	if (err)
 		return err;
 	err = image_check_message(pb, img->buf + img->at + sizeof(len), len, why, sizeof(why));
@@ -397,9 +397,9 @@ int image_read(struct image *img, const ProtobufCMessageDescriptor *pb, struct a
 		return log_errno(err, "%s: the entry at offset %" PRIu64 ": %s", img->name, img->pos, why);
 	*(void **)msgp = protobuf_c_message_unpack(pb, arena_pb(a), len, img->buf + img->at + sizeof(len));
 	if (!*(void **)msgp)
-		return log_errno(-EBADMSG, "%s: the entry at offset %" PRIu64 " is no %s", img->name, img->pos,
+		return log_errno(-EBADMSG, "%s: the entry at offset %" PRIu64 " is not a %s", img->name, img->pos,
 		                 pb->name);
-	skip(img, sizeof(len) + len);
+	skip_bytes(img, sizeof(len) + len);
 	return 1;
 }
 
@@ -410,11 +410,11 @@ int image_read_raw(struct image *img, void *data, size_t len)
 
 	if (len > image_left(img))
 		return log_errno(-EBADMSG,
-		                 "%s is cut short: %zu bytes expected at offset %" PRIu64 ", %" PRIu64 " are there",
+		                 "%s is cut short: %zu bytes expected at offset %" PRIu64 ", %" PRIu64 " found",
 		                 img->name, len, img->pos, image_left(img));
 	if (n)
 		memcpy(to, img->buf + img->at, n);
-	skip(img, n);
+	skip_bytes(img, n);
 	while (n < len) {
 		int got = read_some(img, to + n, len - n);
 

@@ -65,7 +65,7 @@ static bool take_bytes(struct span *s, uint64_t len, struct span *bytes)
 	return true;
 }
 
-static bool take_value(struct span *s, struct value *v)
+static bool read_wire_value(struct span *s, struct value *v)
 {
 	switch (v->wire) {
 	case WIRE_VARINT:
@@ -80,7 +80,7 @@ static bool take_value(struct span *s, struct value *v)
 	return false;
 }
 
-static int check_message(const struct check *c, const ProtobufCMessageDescriptor *pb, struct span s, unsigned depth);
+static int check_fields(const struct check *c, const ProtobufCMessageDescriptor *pb, struct span s, unsigned depth);
 
 static int check_enum(const struct check *c, const ProtobufCMessageDescriptor *pb,
                       const ProtobufCFieldDescriptor *field, uint64_t value)
@@ -113,7 +113,7 @@ static int check_field(const struct check *c, const ProtobufCMessageDescriptor *
 			return bad(c, "%s.%s holds a zero byte", pb->name, field->name);
 		return 0;
 	case PROTOBUF_C_TYPE_MESSAGE:
-		return check_message(c, field->descriptor, v.bytes, depth + 1);
+		return check_fields(c, field->descriptor, v.bytes, depth + 1);
 	default:
 		return 0;
 	}
@@ -130,7 +130,7 @@ static int check_required(const struct check *c, const ProtobufCMessageDescripto
 	return 0;
 }
 
-static int check_message(const struct check *c, const ProtobufCMessageDescriptor *pb, struct span s, unsigned depth)
+static int check_fields(const struct check *c, const ProtobufCMessageDescriptor *pb, struct span s, unsigned depth)
 {
 	uint64_t seen[FIELDS_MAX / 64] = { 0 };
 
@@ -148,7 +148,7 @@ static int check_message(const struct check *c, const ProtobufCMessageDescriptor
 		if (!take_varint(&s, &tag) || !(tag >> 3) || tag > UINT32_MAX)
 			return bad(c, "%s has a damaged field number", pb->name);
 		v.wire = tag & 7;
-		if (!take_value(&s, &v))
+		if (!read_wire_value(&s, &v))
 			return bad(c, "%s is cut short or damaged in field %u", pb->name, (unsigned)(tag >> 3));
 		field = protobuf_c_message_descriptor_get_field(pb, (unsigned)(tag >> 3));
 		if (!field)
@@ -167,5 +167,5 @@ int image_check_message(const ProtobufCMessageDescriptor *pb, const uint8_t *dat
 {
 	struct check c = { .why = why, .why_size = why_size };
 
-	return check_message(&c, pb, (struct span) { data, data + len }, 0);
+	return check_fields(&c, pb, (struct span) { data, data + len }, 0);
 }

@@ -9,7 +9,7 @@
 
 /*
  * Looks through the bytes of a message of type pb before they are unpacked: that they are well-formed, nested no deeper
- * than 100 (unpacking recurses), that every required field is there, that enums have values that we know, and that
+ * than 100 (unpacking recurses), that every required field exists, that enums have values that we know, and that
  * strings hold no zero byte. Unknown fields are fine. Returns 0, or -EBADMSG with the reason in why (not logged).
  */
 int image_check_message(const ProtobufCMessageDescriptor *pb, const uint8_t *data, size_t len, char *why,

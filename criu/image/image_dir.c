@@ -27,7 +27,7 @@ static void cleanup_dir(struct image_dir **dir)
 	image_dir_close(*dir);
 }
 
-static int open_dir(const char *path, struct image_dir **dirp)
+static int open_image_dir(const char *path, struct image_dir **dirp)
 {
 	__attribute__((cleanup(cleanup_dir))) struct image_dir *dir = calloc(1, sizeof(*dir));
 
@@ -36,7 +36,7 @@ static int open_dir(const char *path, struct image_dir **dirp)
 	pthread_mutex_init(&dir->lock, NULL);
 	dir->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir->fd < 0)
-		return log_errno(-errno, "%s: opening the image directory", path);
+		return log_errno(-errno, "%s: open of the image directory", path);
 	dir->path = strdup(path);
 	if (!dir->path)
 		return log_errno(-ENOMEM, "%s", path);
@@ -47,12 +47,12 @@ static int open_dir(const char *path, struct image_dir **dirp)
 int image_dir_create(const char *path, struct image_dir **dirp)
 {
 	__attribute__((cleanup(cleanup_dir))) struct image_dir *dir = NULL;
-	int err = open_dir(path, &dir);
+	int err = open_image_dir(path, &dir);
 
 	if (err)
 		return err;
 	if (faccessat(dir->fd, ".", W_OK | X_OK, AT_EACCESS) < 0)
-		return log_errno(-errno, "%s: writing into the image directory", path);
+		return log_errno(-errno, "%s: access to the image directory for writing", path);
 	dir->writing = true;
 	dir->sums = integrity_new();
 	if (!dir->sums)
@@ -94,7 +94,7 @@ int image_dir_open(const char *path, bool allow_edited, struct image_dir **dirp)
 {
 	__attribute__((cleanup(cleanup_dir))) struct image_dir *dir = NULL;
 	char why[128];
-	int err = open_dir(path, &dir);
+	int err = open_image_dir(path, &dir);
 
 	if (err)
 		return err;
@@ -122,9 +122,9 @@ static int forget_older(struct image_dir *dir)
 	if (dir->touched)
 		return 0;
 	if (unlinkat(dir->fd, IMAGE_SUMS, 0) < 0 && errno != ENOENT)
-		return log_errno(-errno, "%s/%s: removing it", dir->path, IMAGE_SUMS);
+		return log_errno(-errno, "%s/%s: unlink", dir->path, IMAGE_SUMS);
 	if (unlinkat(dir->fd, SUMS_TEMP, 0) < 0 && errno != ENOENT)
-		return log_errno(-errno, "%s/%s: removing it", dir->path, SUMS_TEMP);
+		return log_errno(-errno, "%s/%s: unlink", dir->path, SUMS_TEMP);
 	dir->touched = true;
 	return 0;
 }
@@ -168,7 +168,7 @@ static int create_locked(struct image_dir *dir, const char *name, struct sum **s
 		return err;
 	fd = create_new(dir, name);
 	if (fd < 0)
-		return log_errno(fd, "%s/%s: creating", dir->path, name);
+		return log_errno(fd, "%s/%s: openat for writing", dir->path, name);
 	sum->state = SUM_OPEN;
 	*sump = sum;
 	return fd;
@@ -192,9 +192,9 @@ int image_dir_open_file(struct image_dir *dir, const char *name)
 	struct stat st;
 
 	if (fd < 0)
-		return errno == ENOENT ? -ENOENT : log_errno(-errno, "%s/%s: opening", dir->path, name);
+		return errno == ENOENT ? -ENOENT : log_errno(-errno, "%s/%s: openat", dir->path, name);
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return log_errno(-EBADMSG, "%s/%s is no regular file", dir->path, name);
+		return log_errno(-EBADMSG, "%s/%s is not a regular file", dir->path, name);
 	if (!dir->writing && dir->sealed && !integrity_find(dir->sums, name)) {
 		log_warn("%s/%s is not in %s%s", dir->path, name, IMAGE_SUMS,
 		         dir->allow_edited ? "" : ": left over from another checkpoint, not used");
@@ -235,7 +235,7 @@ static int seal_locked(struct image_dir *dir)
 		if (!sum->size_only)
 			continue;
 		if (fstatat(dir->fd, sum->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			return log_errno(-errno, "%s/%s: looking at its size", dir->path, sum->name);
+			return log_errno(-errno, "%s/%s: fstat", dir->path, sum->name);
 		sum->size = (uint64_t)st.st_size;
 	}
 	err = tell_created(dir, SUMS_TEMP);
@@ -262,7 +262,7 @@ int image_dir_seal(struct image_dir *dir)
 static void discard_file(struct image_dir *dir, const char *name)
 {
 	if (unlinkat(dir->fd, name, 0) < 0 && errno != ENOENT)
-		log_warn("%s/%s: removing: %s", dir->path, name, strerror(errno));
+		log_warn("%s/%s: unlink: %s", dir->path, name, strerror(errno));
 }
 
 void image_dir_discard(struct image_dir *dir)
@@ -270,7 +270,7 @@ void image_dir_discard(struct image_dir *dir)
 	if (!dir->writing || !dir->touched)
 		return;
 	pthread_mutex_lock(&dir->lock);
-	/* The integrity file first: nobody should take the rest for whole. */
+	/* The integrity file first: without it no reader takes the rest for a whole checkpoint. */
 	discard_file(dir, IMAGE_SUMS);
 	discard_file(dir, SUMS_TEMP);
 	for (struct sum *sum = dir->sums->all; sum; sum = sum->hh.next)

@@ -9,9 +9,9 @@
 struct image_dir;
 
 /*
- * Opens path for writing (a dump). Before the first file is made, an integrity file that is there is removed, so that
+ * Opens path for writing (a dump). Before the first file is made, an existing integrity file is removed, so that
  * an older checkpoint in the same place can no longer be taken for whole. Files are made anew, with mode 0600: one of
- * that name that is there is unlinked, not written into. Every file that is made is noted for image_dir_discard(). Logs
+ * that name that exists is unlinked, not written into. Every file that is made is noted for image_dir_discard(). Logs
  * its errors. A directory may be used by several threads, an image by one at a time.
  */
 int image_dir_create(const char *path, struct image_dir **dirp);
@@ -26,9 +26,10 @@ void image_dir_on_create(struct image_dir *dir, image_created_fn fn, void *arg);
 
 /*
  * Opens path for reading (a restore) and checks every metadata file against the integrity file: size and checksum;
- * pages files by size. Where there is none, nothing is checked here. allow_edited (--allow-edited-images) takes files
- * that differ, with a warning each. A file that is missing, short or damaged is an error that names it and that option.
- * With an integrity file, an image that it does not name is as good as missing (left over from an older checkpoint).
+ * pages files by size. Where that file does not exist, nothing is checked here. allow_edited (--allow-edited-images)
+ * takes files that differ, with a warning each. A file that is missing, short or damaged is an error that names it and
+ * that option. With an integrity file, an image that it does not name is as good as missing (left over from an older
+ * checkpoint).
  */
 int image_dir_open(const char *path, bool allow_edited, struct image_dir **dirp);
 

@@ -7,8 +7,8 @@
 #include "image/integrity.h"
 
 /*
- * Creates a file of a dump, empty, open for writing: the hook is asked, what is there is unlinked. *sump is its entry,
- * SUM_OPEN. Returns the descriptor or a negative errno (logged).
+ * Creates a file of a dump, empty, open for writing: the hook is asked, an existing file is unlinked. *sump is its
+ * entry, SUM_OPEN. Returns the descriptor or a negative errno (logged).
  */
 int image_dir_create_file(struct image_dir *dir, const char *name, struct sum **sump);
 

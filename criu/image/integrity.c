@@ -104,7 +104,7 @@ int integrity_write(const struct sums *sums, int dirfd, const char *temp, const 
 	int err;
 
 	if (fd < 0)
-		return log_errno(-errno, "%s: creating", temp);
+		return log_errno(-errno, "%s: openat", temp);
 	f = open_memstream(&text, &len);
 	if (!f)
 		return log_errno(-ENOMEM, "%s", name);
@@ -123,9 +123,9 @@ int integrity_write(const struct sums *sums, int dirfd, const char *temp, const 
 		return log_errno(-ENOMEM, "%s", name);
 	err = io_write_all(fd, text, len);
 	if (err)
-		return log_errno(err, "%s: writing", temp);
+		return log_errno(err, "%s: write", temp);
 	if (renameat(dirfd, temp, dirfd, name) < 0)
-		return log_errno(-errno, "%s: renaming it to %s", temp, name);
+		return log_errno(-errno, "%s: rename to %s", temp, name);
 	return 0;
 }
 
@@ -162,7 +162,7 @@ static int read_text(int dirfd, const char *name, char **textp, size_t *lenp, ch
 }
 
 /* One "name size checksum" line, its newline already replaced by a zero byte. */
-static bool parse_line(struct sums *sums, char *line)
+static bool parse_sum_line(struct sums *sums, char *line)
 {
 	char *save = NULL, *name = strtok_r(line, " ", &save), *size = strtok_r(NULL, " ", &save);
 	char *crc = strtok_r(NULL, " ", &save), *end;
@@ -228,7 +228,7 @@ int integrity_read(int dirfd, const char *name, struct sums **sumsp, char *why, 
 		char *next = strchr(at, '\n');
 
 		*next++ = '\0';
-		if (!parse_line(sums, at))
+		if (!parse_sum_line(sums, at))
 			return because(-EBADMSG, why, why_size, "has a line that cannot be understood");
 		at = next;
 	}

@@ -35,7 +35,7 @@ struct arena {
 /* There is nothing sensible to go on with; abort() lets the guardian roll back. */
 static _Noreturn void out_of_memory(size_t size)
 {
-	log_errno(-ENOMEM, "the tool's own tables: %zu more bytes", size);
+	log_errno(-ENOMEM, "out of memory (allocating %zu bytes)", size);
 	abort();
 }
 

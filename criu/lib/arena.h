@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Memory that lives as long as one dump or one restore. Messages of the images, names and the tree come from it, so
- * that nobody has to free them one by one.
+ * that nothing has to be freed one by one.
  */
 #ifndef CRIU_LIB_ARENA_H
 #define CRIU_LIB_ARENA_H
@@ -19,7 +19,7 @@ struct arena *arena_new(void);
 void arena_free(struct arena *a);
 
 /*
- * size zeroed bytes, aligned to 16. Never NULL: a tool without memory for its own tables ends here, with a message, by
+ * size zeroed bytes, aligned to 16. Never NULL: a criu without memory for its own tables ends here, with a message, by
  * abort(); the guardian then rolls back. Not thread-safe.
  */
 void *arena_alloc(struct arena *a, size_t size);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Fault points, for tests alone: with --test-kill-at N the tool kills itself when it comes to the N-th. What is kept
+ * Fault points, for tests alone: with --test-kill-at N criu kills itself when it comes to the N-th. What is kept
  * here is, beside the log's, the one state that functions write.
  */
 #include <signal.h>
@@ -12,7 +12,7 @@
 #include "lib/log.h"
 
 static struct {
-	pid_t pid; /* forks of the tool (its guardian above all) do not count */
+	pid_t pid; /* forks of criu (its guardian above all) do not count */
 	unsigned kill_at;
 	atomic_uint count;
 } fault;

@@ -12,11 +12,11 @@ int fd_flags_restore(int fd, uint32_t flags)
 	int now = fcntl(fd, F_GETFL);
 
 	if (now < 0)
-		return log_errno(-errno, "reading the flags of a descriptor");
+		return log_errno(-errno, "fcntl(F_GETFL) of descriptor %d", fd);
 	if (!(((uint32_t)now ^ flags) & SETTABLE))
 		return 0;
 	if (fcntl(fd, F_SETFL, ((uint32_t)now & ~SETTABLE) | (flags & SETTABLE)))
-		return log_errno(-errno, "setting the flags 0%o of a descriptor", flags);
+		return log_errno(-errno, "fcntl(F_SETFL, 0%o) of descriptor %d", flags, fd);
 	return 0;
 }
 

@@ -13,7 +13,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 
-/* The state: the only global of the tool that functions write. Descriptors are -1 where standard error stands in. */
+/* The state: the only global of criu that functions write. Descriptors are -1 where standard error stands in. */
 static struct {
 	int fd;
 	enum log_level level;
@@ -31,7 +31,7 @@ static struct {
 /* The file of the task that this thread works on, with --log-pid. */
 static __thread int task_fd = -1;
 
-static bool same_file(int a, int b)
+static bool is_same_log(int a, int b)
 {
 	struct stat sa, sb;
 
@@ -45,13 +45,13 @@ int log_init(int fd, enum log_level level)
 	if (fd >= 0) {
 		copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 		if (copy < 0)
-			return log_errno(-errno, "duplicating the log's descriptor");
+			return log_errno(-errno, "dup of the log's descriptor");
 	}
 	if (state.fd >= 0)
 		close(state.fd);
 	state.fd = copy;
 	state.level = level;
-	state.copy_errors = copy >= 0 && !same_file(copy, STDERR_FILENO);
+	state.copy_errors = copy >= 0 && !is_same_log(copy, STDERR_FILENO);
 	clock_gettime(CLOCK_MONOTONIC, &state.started);
 	atomic_store(&state.refusals, 0);
 	atomic_store(&state.first_said, false);
@@ -65,7 +65,7 @@ int log_per_task(int dir_fd, const char *name)
 	int copy = fcntl(dir_fd, F_DUPFD_CLOEXEC, 3);
 
 	if (copy < 0)
-		return log_errno(-errno, "duplicating the log directory's descriptor");
+		return log_errno(-errno, "dup of the log directory's descriptor");
 	if (state.task_dir >= 0)
 		close(state.task_dir);
 	state.task_dir = copy;
@@ -86,7 +86,7 @@ int log_task(pid_t pid)
 		return log_errno(-ENAMETOOLONG, "the log file of task %d", pid);
 	task_fd = openat(state.task_dir, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	if (task_fd < 0)
-		return log_errno(-errno, "opening the log file %s", name);
+		return log_errno(-errno, "open of the log file %s", name);
 	return 0;
 }
 
@@ -182,7 +182,7 @@ static size_t put_errno(char *buf, size_t size, int err)
 }
 
 /* Prefix, text, the text of err where there is one, newline: in one buffer, on the heap only when it is long. */
-static void emit(enum log_level level, int err, const char *file, int line, const char *fmt, va_list ap)
+static void write_message(enum log_level level, int err, const char *file, int line, const char *fmt, va_list ap)
 {
 	char stack[2048];
 	_cleanup_free_ char *heap = NULL;
@@ -225,7 +225,7 @@ void log_line(enum log_level level, const char *file, int line, const char *fmt,
 	if (!log_enabled(level) && level != LOG_ERROR)
 		return;
 	va_start(ap, fmt);
-	emit(level, 0, file, line, fmt, ap);
+	write_message(level, 0, file, line, fmt, ap);
 	va_end(ap);
 	errno = saved;
 }
@@ -236,7 +236,7 @@ int log_error_line(int err, const char *file, int line, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	emit(LOG_ERROR, err, file, line, fmt, ap);
+	write_message(LOG_ERROR, err, file, line, fmt, ap);
 	va_end(ap);
 	errno = saved;
 	return err;
@@ -249,7 +249,7 @@ int log_refusal_line(int err, const char *file, int line, const char *fmt, ...)
 
 	atomic_fetch_add(&state.refusals, 1);
 	va_start(ap, fmt);
-	emit(LOG_ERROR, err, file, line, fmt, ap);
+	write_message(LOG_ERROR, err, file, line, fmt, ap);
 	va_end(ap);
 	errno = saved;
 	return err;

@@ -36,7 +36,8 @@ int log_task(pid_t pid);
 /* Whether a line of this level would be written, for output that is expensive to make. */
 bool log_enabled(enum log_level level);
 
-/* The first error since log_init(): its negative errno (0: none) and its text ("" if none), for whoever asked. */
+/* The first error since log_init(): its negative errno (0: none) and its text ("" if none), for the caller of the
+ * command. */
 int log_first_errno(void);
 const char *log_first_text(void);
 

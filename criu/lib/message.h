@@ -12,7 +12,7 @@ void message_set_u32(void *msg, const char *name, uint32_t v);
 void message_set_u64(void *msg, const char *name, uint64_t v);
 void message_set_message(void *msg, const char *name, void *sub);
 
-/* The value of a field, or 0 (NULL) where there is none of that name and type. */
+/* The value of a field, or 0 (NULL) where the message has no field of that name and type. */
 uint32_t message_get_u32(const void *msg, const char *name);
 const void *message_get_message(const void *msg, const char *name, const ProtobufCMessageDescriptor *pb);
 

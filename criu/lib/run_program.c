@@ -10,7 +10,8 @@
 #define NOT_THERE 127
 
 /* After fork(), perhaps of one thread of many: only what is safe in a signal handler. */
-static _Noreturn void become(const char *const *argv, const char *const *paths, int in, int out, int held, pid_t parent)
+static _Noreturn void exec_program(const char *const *argv, const char *const *paths, int in, int out, int held,
+                                   pid_t parent)
 {
 	sigset_t none;
 
@@ -65,7 +66,7 @@ int run_program(const char *const *argv, int in, int out, int held)
 		return -ENOMEM;
 	pid = fork();
 	if (pid == 0)
-		become(argv, (const char *const *)places, in, out, held, parent);
+		exec_program(argv, (const char *const *)places, in, out, held, parent);
 	if (pid < 0)
 		return -errno;
 	while (waitpid(pid, &status, 0) < 0)

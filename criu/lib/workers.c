@@ -14,14 +14,14 @@ struct workers {
 	size_t n, ahead;
 	pthread_mutex_t lock;
 	pthread_cond_t moved; /* done, taken or ended have changed */
-	size_t next, taken;   /* the next one to be begun; so many were waited for */
+	size_t next, taken;   /* the next job to be begun; how many were waited for */
 	bool *done;
 	bool ended;
 	pthread_t threads[MAX_THREADS];
 	size_t n_threads;
 };
 
-/* With the lock held, which is given up meanwhile. */
+/* Called with the lock held; the lock is released while the job runs. */
 static void do_next(struct workers *t)
 {
 	size_t i = t->next++;
@@ -38,7 +38,7 @@ static bool may_begin(const struct workers *t)
 	return t->next < t->n && t->next < t->taken + t->ahead;
 }
 
-static void *work(void *arg)
+static void *worker_main(void *arg)
 {
 	struct workers *t = arg;
 
@@ -71,13 +71,13 @@ struct workers *workers_start(size_t n, size_t ahead, workers_job job, void *arg
 	if (t)
 		t->done = calloc(n ?: 1, sizeof(*t->done));
 	if (!t || !t->done) {
-		log_errno(-ENOMEM, "memory for %zu jobs", n);
+		log_errno(-ENOMEM, "out of memory for %zu worker jobs", n);
 		abort();
 	}
 	*t = (struct workers) { .job = job, .arg = arg, .n = n, .ahead = MAX(ahead, (size_t)1), .done = t->done };
 	pthread_mutex_init(&t->lock, NULL);
 	pthread_cond_init(&t->moved, NULL);
-	while (t->n_threads < wanted && !pthread_create(&t->threads[t->n_threads], NULL, work, t))
+	while (t->n_threads < wanted && !pthread_create(&t->threads[t->n_threads], NULL, worker_main, t))
 		t->n_threads++;
 	return t;
 }

@@ -11,7 +11,7 @@
 
 #define LINE_MAX_BYTES 65536
 
-static char *skip_blanks(char *s)
+static char *skip_config_blanks(char *s)
 {
 	return s + strspn(s, " \t\r\n");
 }
@@ -22,7 +22,7 @@ static bool at_end(const char *s)
 }
 
 /* Takes the value that starts at s, in place; *after is what follows it. NULL: a quote is not closed. */
-static char *take_value(char *s, char **after)
+static char *take_config_value(char *s, char **after)
 {
 	char *out = s + 1, *in;
 
@@ -46,7 +46,7 @@ static char *take_value(char *s, char **after)
  */
 static int split_line(char *line, const char *from, char **name, size_t *len, char **value)
 {
-	char *s = skip_blanks(line), *after;
+	char *s = skip_config_blanks(line), *after;
 	bool equals;
 
 	*value = NULL;
@@ -62,10 +62,10 @@ static int split_line(char *line, const char *from, char **name, size_t *len, ch
 		log_errno(0, "%s%.*s: options stand without dashes here", from, (int)*len, s);
 		return -EINVAL;
 	}
-	s = skip_blanks(s + *len);
+	s = skip_config_blanks(s + *len);
 	equals = *s == '=';
 	if (equals)
-		s = skip_blanks(s + 1);
+		s = skip_config_blanks(s + 1);
 	if (at_end(s)) {
 		if (equals) {
 			log_errno(0, "%s%.*s: no value after =", from, (int)*len, *name);
@@ -73,12 +73,12 @@ static int split_line(char *line, const char *from, char **name, size_t *len, ch
 		}
 		return 1;
 	}
-	*value = take_value(s, &after);
+	*value = take_config_value(s, &after);
 	if (!*value) {
 		log_errno(0, "%s%.*s: the quotes are not closed", from, (int)*len, *name);
 		return -EINVAL;
 	}
-	s = skip_blanks(after);
+	s = skip_config_blanks(after);
 	if (!at_end(s)) {
 		log_errno(0, "%s%.*s: more than one value; put it in double quotes if it has blanks", from, (int)*len,
 		          *name);
@@ -115,13 +115,13 @@ int config_file_apply(struct options *o, const char *path, bool required)
 	if (!f && errno == ENOENT && !required)
 		return 0;
 	if (!f)
-		return log_errno(-errno, "opening the configuration file %s", path);
+		return log_errno(-errno, "open of the configuration file %s", path);
 	for (unsigned number = 1; (n = getline(&line, &room, f)) >= 0; number++) {
 		const char *from = arena_printf(o->arena, "%s:%u: ", path, number);
 		int err;
 
 		if (n > LINE_MAX_BYTES || (size_t)n != strlen(line)) {
-			log_errno(0, "%sthis is not a line of text", from);
+			log_errno(0, "%sthe line contains a zero byte or is too long", from);
 			return -EINVAL;
 		}
 		err = apply_line(o, line, from);
@@ -129,6 +129,6 @@ int config_file_apply(struct options *o, const char *path, bool required)
 			first = err;
 	}
 	if (ferror(f))
-		return log_errno(-errno, "reading the configuration file %s", path);
+		return log_errno(-errno, "read of the configuration file %s", path);
 	return first;
 }

@@ -40,7 +40,7 @@ int inherited_fd(const struct options *o, const char *resource)
 	return -ENOENT;
 }
 
-static int check_one(const char *text)
+static int check_entry(const char *text)
 {
 	const char *named;
 	int fd;
@@ -48,7 +48,7 @@ static int check_one(const char *text)
 	named = parse_entry(text, "debug", &fd);
 	if (named) {
 		if (dprintf(fd, "%s\n", named) < 0)
-			return log_errno(-errno, "--inherit-fd %s: writing to descriptor %d", text, fd);
+			return log_errno(-errno, "--inherit-fd %s: write to descriptor %d", text, fd);
 		return 0;
 	}
 	named = parse_entry(text, "fd", &fd);
@@ -57,7 +57,8 @@ static int check_one(const char *text)
 		    -EINVAL,
 		    "--inherit-fd %s: fd[N]:RESOURCE is expected, like 'fd[3]:pipe:[823441]', or debug[N]:TEXT", text);
 	if (fcntl(fd, F_GETFD) < 0)
-		return log_errno(-errno, "--inherit-fd %s: descriptor %d is not open here", text, fd);
+		return log_errno(-errno, "--inherit-fd %s: descriptor %d is not open in criu: fcntl(F_GETFD)", text,
+		                 fd);
 	return 0;
 }
 
@@ -66,6 +67,6 @@ int inherited_check(const struct options *o)
 	int err = 0;
 
 	for (size_t i = 0; i < o->n_inherit_fd; i++)
-		err = check_one(o->inherit_fd[i]) ?: err;
+		err = check_entry(o->inherit_fd[i]) ?: err;
 	return err;
 }

@@ -5,7 +5,7 @@
 
 #include "options/options.h"
 
-/* The descriptor of the tool's that was handed in for a resource at restore, or -ENOENT (not logged). The caller does
+/* The descriptor of criu's that was handed in for a resource at restore, or -ENOENT (not logged). The caller does
  * not close it. */
 int inherited_fd(const struct options *o, const char *resource);
 

@@ -32,7 +32,7 @@ const struct option_row *option_by_letter(char letter)
 }
 
 /* A name that begins with the given text, for a hint. */
-static const char *nearest(const char *name, size_t len)
+static const char *nearest_option(const char *name, size_t len)
 {
 	for (const struct option_row *row = option_rows; len && row->name; row++)
 		if (row->help && strncmp(row->name, name, len) == 0)
@@ -58,7 +58,7 @@ const struct option_row *option_lookup(const char *name, size_t len, bool *negat
 			return NULL;
 		}
 	}
-	hint = nearest(name, len);
+	hint = nearest_option(name, len);
 	log_errno(0, "%sunknown option --%.*s%s%s%s", from, (int)len, name, hint ? " (is --" : "; see criu --help",
 	          hint ? hint : "", hint ? " meant?)" : "");
 	return NULL;
@@ -78,8 +78,8 @@ static int parse_number(const char *text, unsigned long min, unsigned long max, 
 	return *value < min || *value > max ? -ERANGE : 0;
 }
 
-static int set_number(const struct option_row *row, const char *text, const char *from, unsigned long min,
-                      unsigned long max, unsigned long *value)
+static int set_option_number(const struct option_row *row, const char *text, const char *from, unsigned long min,
+                             unsigned long max, unsigned long *value)
 {
 	int err = parse_number(text, min, max, value);
 
@@ -102,7 +102,8 @@ static int set_size(const struct option_row *row, const char *text, const char *
 	unit = end && *end && !end[1] ? strchr(units, toupper((unsigned char)*end)) : NULL;
 	shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
 	if (!end || errno || (*end && !unit) || v > UINT64_MAX >> shift) {
-		log_errno(0, "%s--%s: %s is no size: a number, and K, M or G if need be", from, row->name, text);
+		log_errno(0, "%s--%s: '%s' is not a size (use a number with an optional K, M or G)", from, row->name,
+		          text);
 		return -EINVAL;
 	}
 	*size = v << shift;
@@ -140,7 +141,7 @@ static int set_verbosity(const struct option_row *row, int *level, const char *t
 		*level += 1 + (int)more;
 		return 0;
 	}
-	err = set_number(row, text, from, 0, 99, &value);
+	err = set_option_number(row, text, from, 0, 99, &value);
 	if (!err)
 		*level = (int)value;
 	return err;
@@ -176,11 +177,11 @@ static int set_field(struct options *o, const struct option_row *row, const char
 		add_to_list(o, field, value ?: "");
 		break;
 	case OPT_PID:
-		err = set_number(row, value, from, 1, 1UL << 22, &number);
+		err = set_option_number(row, value, from, 1, 1UL << 22, &number);
 		*(pid_t *)field = (pid_t)number;
 		break;
 	case OPT_UINT:
-		err = set_number(row, value, from, row->min, row->max, &number);
+		err = set_option_number(row, value, from, row->min, row->max, &number);
 		*(unsigned *)field = (unsigned)number;
 		break;
 	case OPT_SIZE:
@@ -234,8 +235,7 @@ int option_apply(struct options *o, const struct option_row *row, const char *va
 	bool applies = row->commands & (1U << o->command);
 
 	if (row->type == LATER_FLAG || row->type == LATER_VALUE || row->type == LATER_MAYBE) {
-		log_errno(0, "%s--%s%s is an option of CRIU's that is not there yet", from, negate ? "no-" : "",
-		          row->name);
+		log_errno(0, "%soption --%s%s is not implemented yet", from, negate ? "no-" : "", row->name);
 		return -EOPNOTSUPP;
 	}
 	if (!applies && !*from) {

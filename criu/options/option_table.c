@@ -94,7 +94,8 @@ const struct option_row option_rows[] = {
 	    "tcp-fallback", OPT_WORD_FLAG, RESTORE, tcp_fallback_close, "close", close_word,
 	    "what becomes of a connection that cannot come back: close (it is closed; without this the restore fails)"),
 	WORD("network-lock", OPT_WORD, BOTH, network_lock, "METHOD", network_lock_words,
-	     "how packets of connections are held off meanwhile: nftables (default; at restore what the dump used), "
+	     "how packets of connections are held off during the command: nftables (default; at restore what the dump "
+	     "used), "
 	     "iptables, skip"),
 	{ "network-lock-mark", 0, OPT_UINT, BOTH, AT(network_lock_mark), "N",
 	  "the mark of packets that criu itself sends (default 0x3002)", 1, UINT32_MAX, NULL },
@@ -128,7 +129,7 @@ const struct option_row option_rows[] = {
 	  "look for such files below DIR first; can be given several times", 0, 0, NULL },
 	WORD("external-lost", OPT_WORD_FLAG, DUMP, external_lost_close, "close", close_word,
 	     "stream unix sockets whose peer is outside of the tree are restored with that end closed"),
-	FLAG("skip-in-flight", 0, DUMP, skip_in_flight, "drop TCP connections that nobody has accepted yet"),
+	FLAG("skip-in-flight", 0, DUMP, skip_in_flight, "drop TCP connections that have not been accepted yet"),
 
 	/* restore */
 	FLAG("restore-detached", 'd', RESTORE, restore_detached,

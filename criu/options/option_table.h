@@ -51,7 +51,7 @@ struct option_row {
 
 extern const struct option_row option_rows[]; /* ends with a row without a name */
 
-/* What follows the tool's name. */
+/* What follows criu's name. */
 struct command_row {
 	const char *name;
 	enum command command; /* CMD_NONE: one of CRIU's that is not there yet */
@@ -60,7 +60,7 @@ struct command_row {
 
 extern const struct command_row option_commands[]; /* ends with a row without a name */
 
-/* The row of a long name (without dashes, len bytes) or of a letter; NULL where there is none. */
+/* The row of a long name (without dashes, len bytes) or of a letter; NULL where the table has no such row. */
 const struct option_row *option_by_name(const char *name, size_t len);
 const struct option_row *option_by_letter(char letter);
 

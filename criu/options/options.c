@@ -51,7 +51,7 @@ static void add_use(struct line *l, const struct option_row *row, const char *va
 	}
 }
 
-static void fail(struct line *l, int err)
+static void note_error(struct line *l, int err)
 {
 	if (!l->err)
 		l->err = err;
@@ -67,7 +67,7 @@ static int take_next(struct line *l, int i, const struct option_row *row, const 
 		return 1;
 	log_errno(0, "--%s needs a value%s%s%s", row->name, row->arg ? " (" : "", row->arg ? row->arg : "",
 	          row->arg ? ")" : "");
-	fail(l, -EINVAL);
+	note_error(l, -EINVAL);
 	return 0;
 }
 
@@ -82,13 +82,13 @@ static int take_long(struct line *l, int i)
 
 	row = option_lookup(name, len, &negate, "");
 	if (!row) {
-		fail(l, -EINVAL);
+		note_error(l, -EINVAL);
 		return 0;
 	}
 	taken = take_next(l, i, row, &value);
 	if (value && !option_may_take_value(row)) {
 		log_errno(0, "--%s%s takes no value (%s)", negate ? "no-" : "", row->name, value);
-		fail(l, -EINVAL);
+		note_error(l, -EINVAL);
 	} else if (value || !option_takes_value(row)) {
 		add_use(l, row, value, negate);
 	}
@@ -105,7 +105,7 @@ static int take_short(struct line *l, int i)
 
 		if (!row) {
 			log_errno(0, "unknown option -%c in %s; see criu --help", *s, l->argv[i]);
-			fail(l, -EINVAL);
+			note_error(l, -EINVAL);
 			return 0;
 		}
 		if (!option_may_take_value(row)) {
@@ -150,13 +150,13 @@ static int find_command(const struct line *l, struct options *o)
 		if (strcmp(row->name, l->words[0]))
 			continue;
 		if (row->command == CMD_NONE) {
-			log_errno(0, "criu %s is a command of CRIU's that is not there yet", row->name);
+			log_errno(0, "command '%s' is not implemented yet", row->name);
 			return -EOPNOTSUPP;
 		}
 		o->command = row->command;
 		return 0;
 	}
-	log_errno(0, "%s is not a command; see criu --help", l->words[0]);
+	log_errno(0, "'%s' is not a command; see criu --help", l->words[0]);
 	return -EINVAL;
 }
 
@@ -187,29 +187,29 @@ static int apply_config_files(struct options *o, const struct line *l)
 static int check_together(struct options *o, struct line *l)
 {
 	if (l->n_words > 1) {
-		log_errno(0, "criu %s: what is %s to be?", options_command_name(o->command), l->words[1]);
-		fail(l, -EINVAL);
+		log_errno(0, "criu %s: unexpected argument '%s'", options_command_name(o->command), l->words[1]);
+		note_error(l, -EINVAL);
 	}
 	if (o->command == CMD_DUMP && !o->tree) {
 		log_errno(0, "criu dump needs --tree PID");
-		fail(l, -EINVAL);
+		note_error(l, -EINVAL);
 	}
 	if (o->leave_running && o->leave_stopped) {
 		log_errno(0, "--leave-running and --leave-stopped exclude each other");
-		fail(l, -EINVAL);
+		note_error(l, -EINVAL);
 	}
 	if (o->restore_sibling && !o->restore_detached) {
 		log_errno(0, "--restore-sibling makes sense only with --restore-detached");
-		fail(l, -EINVAL);
+		note_error(l, -EINVAL);
 	}
 	if (o->exec_cmd && (!l->rest || !l->rest[0])) {
 		log_errno(0, "--exec-cmd needs a command after --");
-		fail(l, -EINVAL);
+		note_error(l, -EINVAL);
 	}
 	if (!o->exec_cmd && l->rest && l->rest[0]) {
-		log_errno(0, "criu %s: what is %s after -- to be? (--exec-cmd is not given)",
-		          options_command_name(o->command), l->rest[0]);
-		fail(l, -EINVAL);
+		log_errno(0, "criu %s: arguments after -- ('%s') need --exec-cmd", options_command_name(o->command),
+		          l->rest[0]);
+		note_error(l, -EINVAL);
 	}
 	o->exec_argv = o->exec_cmd ? l->rest : NULL;
 	return l->err;
@@ -234,7 +234,7 @@ int options_parse(struct options *o, int argc, char **argv)
 		.verbosity = LOG_WARN, .timeout = 10, .network_lock_mark = NETWORK_LOCK_MARK, .arena = arena_new()
 	};
 	if (!o->arena)
-		return log_errno(-ENOMEM, "options");
+		return log_errno(-ENOMEM, "parsing options: out of memory");
 	l.arena = o->arena;
 	if (argc > 0)
 		take_apart(&l);
@@ -248,9 +248,9 @@ int options_parse(struct options *o, int argc, char **argv)
 	err = find_command(&l, o);
 	if (err)
 		return err;
-	fail(&l, apply_config_files(o, &l));
+	note_error(&l, apply_config_files(o, &l));
 	for (size_t i = 0; i < l.n_uses; i++)
-		fail(&l, option_apply(o, l.uses[i].row, l.uses[i].value, l.uses[i].negate, ""));
+		note_error(&l, option_apply(o, l.uses[i].row, l.uses[i].value, l.uses[i].negate, ""));
 	set_defaults(o);
 	return check_together(o, &l);
 }

@@ -39,7 +39,7 @@ struct options {
 	bool tcp_established, tcp_close;
 	bool tcp_fallback_close; /* --tcp-fallback close; without the option such a restore fails */
 	enum network_lock network_lock;
-	unsigned network_lock_mark;    /* of the tool's own packets */
+	unsigned network_lock_mark;    /* of criu's own packets */
 	bool force_irmap;              /* path/watched.h, with the next */
 	const char **irmap_scan_paths; /* NULL-terminated */
 	size_t n_irmap_scan_paths;
@@ -59,7 +59,7 @@ struct options {
 	const char **features; /* --feature of check; NULL-terminated */
 	size_t n_features;
 	char **exec_argv;    /* after --, for --exec-cmd; NULL-terminated */
-	unsigned kill_at;    /* test only, --test-kill-at N: the tool kills itself at the N-th fault point; 0: never */
+	unsigned kill_at;    /* test only, --test-kill-at N: criu kills itself at the N-th fault point; 0: never */
 	struct arena *arena; /* where its strings come from, those of argv aside */
 };
 

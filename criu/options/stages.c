@@ -70,7 +70,7 @@ static char **make_environment(char *const *own, const char *const *prefixes, si
 }
 
 /* In the child: the work directory, no descriptors but the first three, signals as at the start of a program. */
-static int spawn(pid_t *pid, const struct options *o, const char *script, char **env)
+static int spawn_script(pid_t *pid, const struct options *o, const char *script, char **env)
 {
 	const char *argv[] = { "sh", "-c", script, NULL };
 	posix_spawn_file_actions_t files;
@@ -106,7 +106,7 @@ static int spawn_limited(pid_t *pid, const struct stages *e, const char *script,
 	theirs = (struct rlimit) { MIN(e->files.rlim_cur, ours.rlim_max), ours.rlim_max };
 	if (setrlimit(RLIMIT_NOFILE, &theirs))
 		return -errno;
-	err = spawn(pid, e->opts, script, env);
+	err = spawn_script(pid, e->opts, script, env);
 	return setrlimit(RLIMIT_NOFILE, &ours) ? -errno : err;
 }
 
@@ -123,7 +123,7 @@ static int run_script(const struct stages *e, const char *script, enum stage sta
 		                 o->work_dir);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
-			return log_errno(-errno, "action script %s (%s): waiting for it", script, stages_name(stage));
+			return log_errno(-errno, "action script %s (%s): waitpid", script, stages_name(stage));
 	if (WIFSIGNALED(status)) {
 		log_errno(0, "action script %s (%s) was killed by signal %d", script, stages_name(stage),
 		          WTERMSIG(status));
@@ -149,14 +149,14 @@ static int run_scripts(const struct stages *e, enum stage stage, pid_t root_pid)
 	if (!o->n_action_scripts)
 		return 0;
 	if (!realpath(o->images_dir, real))
-		return log_errno(-errno, "the absolute path of %s", o->images_dir);
+		return log_errno(-errno, "realpath of %s", o->images_dir);
 	snprintf(action, sizeof(action), "%s%s", prefixes[0], stages_name(stage));
 	snprintf(dir, sizeof(dir), "%s%s", prefixes[1], real);
 	if (root_pid > 0)
 		snprintf(init, sizeof(init), "%s%d", prefixes[2], root_pid);
 	env = make_environment(own, prefixes, ARRAY_SIZE(own));
 	if (!env)
-		return log_errno(-ENOMEM, "the environment of action scripts");
+		return log_errno(-ENOMEM, "out of memory for the environment of action scripts");
 	for (size_t i = 0; i < o->n_action_scripts; i++) {
 		int err = run_script(e, o->action_scripts[i], stage, env);
 

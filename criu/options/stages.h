@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Stages of a command, and who wants to know of them: the action scripts of --action-script, and functions (the
+ * Stages of a command, and what is called at them: the action scripts of --action-script, and functions (the
  * service's notifications). One list; in the order of their entry.
  */
 #ifndef CRIU_OPTIONS_STAGES_H
@@ -28,7 +28,7 @@ enum stage {
 /* CRIU's name of a stage: "pre-dump". */
 const char *stages_name(enum stage stage);
 
-/* A hook: returns 0, or a negative errno (logged) to fail the stage. root_pid is 0 where there is none yet. */
+/* A hook: returns 0, or a negative errno (logged) to fail the stage. root_pid is 0 before the root task exists. */
 struct hook {
 	int (*run)(void *arg, enum stage stage, pid_t root_pid);
 	void *arg;
@@ -37,14 +37,14 @@ struct hook {
 
 struct stages {
 	const struct options *opts;
-	struct rlimit files; /* RLIMIT_NOFILE as the tool was started with: what it executes gets that */
+	struct rlimit files; /* RLIMIT_NOFILE as criu was started with: what it executes gets that */
 	struct hook *hooks;
 };
 
-/* No hooks but the action scripts of o, which must outlive *e. Before the tool raises its limit of open files. */
+/* No hooks but the action scripts of o, which must outlive *e. Before criu raises its limit of open files. */
 void stages_init(struct stages *e, const struct options *o);
 
-/* Adds a hook behind those that are there; it belongs to the caller and must outlive *e. */
+/* Adds a hook behind the earlier ones; it belongs to the caller and must outlive *e. */
 void stages_add(struct stages *e, struct hook *hook);
 
 /*

@@ -8,7 +8,7 @@
 #include "stats.pb-c.h"
 
 /* The format has 32 bits for a time: an hour and eleven minutes. */
-static uint32_t time32(uint64_t us)
+static uint32_t saturated_time(uint64_t us)
 {
 	return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
 }
@@ -29,10 +29,10 @@ static int finish_dump(int dir, const struct options *o, const struct stats *s)
 	StatsEntry entry = STATS_ENTRY__INIT;
 
 	entry.dump = &dump;
-	dump.freezing_time = time32(s->freezing_time);
-	dump.frozen_time = time32(s->frozen_time);
-	dump.memdump_time = time32(s->memdump_time);
-	dump.memwrite_time = time32(s->memwrite_time);
+	dump.freezing_time = saturated_time(s->freezing_time);
+	dump.frozen_time = saturated_time(s->frozen_time);
+	dump.memdump_time = saturated_time(s->memdump_time);
+	dump.memwrite_time = saturated_time(s->memwrite_time);
 	dump.pages_scanned = s->pages_scanned;
 	dump.pages_written = s->pages_written;
 	dump.has_shpages_scanned = dump.has_shpages_skipped_parent = dump.has_shpages_written = true;
@@ -64,8 +64,8 @@ static int finish_restore(int dir, const struct options *o, const struct stats *
 	restore.pages_skipped_cow = s->pages_skipped_cow;
 	restore.has_pages_restored = true;
 	restore.pages_restored = s->pages_restored;
-	restore.forking_time = time32(s->forking_time);
-	restore.restore_time = time32(s->restore_time);
+	restore.forking_time = saturated_time(s->forking_time);
+	restore.restore_time = saturated_time(s->restore_time);
 	if (o->display_stats) {
 		log_msg("Displaying restore stats:");
 		show_count("Pages compared", restore.pages_compared);

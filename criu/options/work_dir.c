@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The work directory: where logs, pid files and statistics go. The tool never changes into it. */
+/* The work directory: where logs, pid files and statistics go. criu never changes into it. */
 #include <fcntl.h>
 
 #include "lib/log.h"
@@ -10,7 +10,7 @@ int work_dir_open(const struct options *o)
 	int fd = open(o->work_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0)
-		return log_errno(-errno, "opening the work directory %s", o->work_dir);
+		return log_errno(-errno, "open of the work directory %s", o->work_dir);
 	return fd;
 }
 
@@ -23,7 +23,7 @@ int work_dir_create(const struct options *o, const char *name)
 		return dir;
 	fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600);
 	if (fd < 0)
-		return log_errno(-errno, "creating %s in the work directory %s", name, o->work_dir);
+		return log_errno(-errno, "open of %s in the work directory %s for writing", name, o->work_dir);
 	return fd;
 }
 
@@ -38,5 +38,5 @@ int work_dir_write_pidfile(const struct options *o, pid_t pid)
 	if (fd < 0)
 		return fd;
 	n = dprintf(fd, "%d", pid);
-	return n < 0 ? log_errno(-errno, "writing pid %d to %s", pid, o->pidfile) : 0;
+	return n < 0 ? log_errno(-errno, "write of pid %d to %s", pid, o->pidfile) : 0;
 }

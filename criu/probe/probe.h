@@ -22,12 +22,12 @@
 	X(ptrace_seize, "ptrace_seize", REQUIRED, "stopping tasks")                                                    \
 	X(ptrace_peeksiginfo, "ptrace_peeksiginfo", REQUIRED, "pending signals")                                       \
 	X(tid_address, "get_tid_address", REQUIRED, "threads")                                                         \
-	X(robust_list, "get_robust_list", REQUIRED, "threads, and the agent's watch over the tool")                    \
+	X(robust_list, "get_robust_list", REQUIRED, "threads, and the agent's watch over criu")                        \
 	X(mm_map, "set_mm_map", REQUIRED, "restoring what /proc shows of an address space")                            \
 	X(proc_timers, "proc_timers", REQUIRED, "POSIX timers")                                                        \
 	X(memfd_exec, "memfd_exec", REQUIRED, "starting restored processes")                                           \
 	X(map_vdso, "can_map_vdso", REQUIRED, "restoring a vdso at its place")                                         \
-	X(futex_waitv, "futex_waitv", EXTRA, "an agent that notices the tool's end at once, not after 50 ms")          \
+	X(futex_waitv, "futex_waitv", EXTRA, "an agent that notices criu's end at once, not after 50 ms")              \
 	X(pagemap_scan, "pagemap_scan", EXTRA, "finding pages faster")                                                 \
 	X(page_frames, "pagemap_pfn", EXTRA, "memory that a fork shares, still shared after a restore")                \
 	X(seccomp_suspend, "seccomp_suspend", EXTRA, "tasks with seccomp filters")                                     \

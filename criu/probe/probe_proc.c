@@ -18,7 +18,7 @@
 #include "uapi/prctl_new.h"
 #include "uapi/probe_bits.h"
 
-static int result(long ret)
+static int errno_if(long ret)
 {
 	return ret < 0 ? -errno : 0;
 }
@@ -27,7 +27,7 @@ static int can_open(const char *path)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	return result(fd);
+	return errno_if(fd);
 }
 
 static int has_text(const char *path, const char *text)
@@ -53,7 +53,7 @@ int probe_map_files(void)
 		return -errno;
 	snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx", (unsigned long)p, (unsigned long)p + PAGE_SIZE);
 	fd = open(path, O_RDWR | O_CLOEXEC);
-	err = result(fd);
+	err = errno_if(fd);
 	munmap(p, PAGE_SIZE);
 	return err;
 }
@@ -78,7 +78,7 @@ int probe_proc_timers(void)
 	return can_open("/proc/self/timers");
 }
 
-/* A page of ours, which is there, and its frame. */
+/* A present page of ours, and its frame. */
 int probe_page_frames(void)
 {
 	_cleanup_close_ int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
@@ -103,7 +103,7 @@ int probe_pagemap_scan(void)
 	arg.category_mask = arg.return_mask = PAGE_IS_PRESENT;
 	if (fd < 0)
 		return -errno;
-	return result(ioctl(fd, PAGEMAP_SCAN, &arg));
+	return errno_if(ioctl(fd, PAGEMAP_SCAN, &arg));
 }
 
 /* ---- memory ---- */
@@ -113,13 +113,13 @@ int probe_process_vm_readv(void)
 	char from = 1, to = 0;
 	struct iovec local = { &to, 1 }, remote = { &from, 1 };
 
-	return result(process_vm_readv(getpid(), &local, 1, &remote, 1, 0));
+	return errno_if(process_vm_readv(getpid(), &local, 1, &remote, 1, 0));
 }
 
 int probe_madv_collapse(void)
 {
 	/* Nothing to do, but the advice is looked at first. */
-	return result(madvise(NULL, 0, PROBE_MADV_COLLAPSE));
+	return errno_if(madvise(NULL, 0, PROBE_MADV_COLLAPSE));
 }
 
 int probe_anon_vma_name(void)
@@ -129,7 +129,7 @@ int probe_anon_vma_name(void)
 
 	if (p == MAP_FAILED)
 		return -errno;
-	err = result(prctl(PROBE_PR_SET_VMA, PROBE_PR_SET_VMA_ANON_NAME, p, PAGE_SIZE, "probe"));
+	err = errno_if(prctl(PROBE_PR_SET_VMA, PROBE_PR_SET_VMA_ANON_NAME, p, PAGE_SIZE, "probe"));
 	munmap(p, PAGE_SIZE);
 	return err;
 }
@@ -150,7 +150,7 @@ int probe_memfd_exec(void)
 
 int probe_kcmp(void)
 {
-	return result(syscall(SYS_kcmp, getpid(), getpid(), PROBE_KCMP_VM, 0, 0));
+	return errno_if(syscall(SYS_kcmp, getpid(), getpid(), PROBE_KCMP_VM, 0, 0));
 }
 
 int probe_pidfd_getfd(void)
@@ -161,14 +161,14 @@ int probe_pidfd_getfd(void)
 	if (pidfd < 0)
 		return -errno;
 	copy = (int)syscall(SYS_pidfd_getfd, pidfd, pidfd, 0);
-	return result(copy);
+	return errno_if(copy);
 }
 
 int probe_tid_address(void)
 {
 	int *address;
 
-	return result(prctl(PR_GET_TID_ADDRESS, &address));
+	return errno_if(prctl(PR_GET_TID_ADDRESS, &address));
 }
 
 int probe_robust_list(void)
@@ -176,10 +176,10 @@ int probe_robust_list(void)
 	void *head;
 	size_t len;
 
-	return result(syscall(SYS_get_robust_list, 0, &head, &len));
+	return errno_if(syscall(SYS_get_robust_list, 0, &head, &len));
 }
 
-/* No futex to wait for is EINVAL where the call is there. */
+/* No futex to wait for is EINVAL where the kernel has the call. */
 int probe_futex_waitv(void)
 {
 	syscall(SYS_futex_waitv, NULL, 0, 0, NULL, 0);
@@ -188,12 +188,12 @@ int probe_futex_waitv(void)
 
 int probe_timer_ids(void)
 {
-	return result(prctl(PR_TIMER_CREATE_RESTORE_IDS, PROBE_TIMER_IDS_GET, 0, 0, 0));
+	return errno_if(prctl(PR_TIMER_CREATE_RESTORE_IDS, PROBE_TIMER_IDS_GET, 0, 0, 0));
 }
 
 int probe_membarrier(void)
 {
-	return result(syscall(SYS_membarrier, MEMBARRIER_GET_REGISTRATIONS, 0, 0));
+	return errno_if(syscall(SYS_membarrier, MEMBARRIER_GET_REGISTRATIONS, 0, 0));
 }
 
 int probe_owner_uids(void)
@@ -201,5 +201,5 @@ int probe_owner_uids(void)
 	_cleanup_close_ int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	uid_t ids[2];
 
-	return fd < 0 ? -errno : result(fcntl(fd, F_GETOWNER_UIDS, ids));
+	return fd < 0 ? -errno : errno_if(fcntl(fd, F_GETOWNER_UIDS, ids));
 }

@@ -15,7 +15,7 @@
 #include "proc/proc.h"
 #include "uapi/probe_bits.h"
 
-/* Its end is of interest to nobody but us: no exit signal. */
+/* Only we wait for the child: no exit signal. */
 static pid_t fork_quietly(void)
 {
 	struct clone_args args = { 0 };
@@ -26,7 +26,7 @@ static pid_t fork_quietly(void)
 	return pid < 0 ? -errno : pid;
 }
 
-static int reap(pid_t pid)
+static int reap_child(pid_t pid)
 {
 	int status = 0;
 
@@ -44,7 +44,7 @@ int probe_in_child(int (*fn)(void))
 		return pid;
 	if (pid == 0)
 		_exit(-fn() & 0xff);
-	return reap(pid);
+	return reap_child(pid);
 }
 
 /* ---- ptrace: of a child that sleeps ---- */
@@ -73,11 +73,11 @@ static int with_stopped(int (*fn)(pid_t pid))
 		pause();
 	err = in_stop(pid, fn);
 	kill(pid, SIGKILL);
-	reap(pid);
+	reap_child(pid);
 	return err;
 }
 
-static int request(long what, pid_t pid, unsigned long addr, void *data)
+static int syscall_info_request(long what, pid_t pid, unsigned long addr, void *data)
 {
 	return ptrace((enum __ptrace_request)what, pid, addr, data) < 0 ? -errno : 0;
 }
@@ -107,7 +107,7 @@ int probe_ptrace_peeksiginfo(void)
 
 static int try_suspend(pid_t pid)
 {
-	return request(PTRACE_SETOPTIONS, pid, 0, (void *)PROBE_PTRACE_O_SUSPEND_SECCOMP);
+	return syscall_info_request(PTRACE_SETOPTIONS, pid, 0, (void *)PROBE_PTRACE_O_SUSPEND_SECCOMP);
 }
 
 int probe_seccomp_suspend(void)
@@ -118,7 +118,7 @@ int probe_seccomp_suspend(void)
 /* EINVAL: there is no filter to be shown, but it would be. */
 static int try_filters(pid_t pid)
 {
-	int err = request(PROBE_PTRACE_SECCOMP_GET_FILTER, pid, 0, NULL);
+	int err = syscall_info_request(PROBE_PTRACE_SECCOMP_GET_FILTER, pid, 0, NULL);
 
 	return err == -EINVAL || err == -ENOENT ? 0 : err;
 }
@@ -132,7 +132,7 @@ static int try_rseq(pid_t pid)
 {
 	char conf[64];
 
-	return request(PROBE_PTRACE_GET_RSEQ_CONF, pid, 24, conf);
+	return syscall_info_request(PROBE_PTRACE_GET_RSEQ_CONF, pid, 24, conf);
 }
 
 int probe_rseq_conf(void)
@@ -152,13 +152,13 @@ int probe_clone3_set_tid(void)
 		return used;
 	if (used == 0)
 		_exit(0);
-	reap(used);
+	reap_child(used);
 	pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 	if (pid == 0)
 		_exit(0);
 	if (pid < 0)
 		return errno == EEXIST ? 0 : -errno;
-	return reap(pid) ?: pid == used ? 0 : -EOPNOTSUPP;
+	return reap_child(pid) ?: pid == used ? 0 : -EOPNOTSUPP;
 }
 
 /* ---- what a task does to itself ---- */

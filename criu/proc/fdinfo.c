@@ -72,7 +72,7 @@ int fdinfo_parse_pidfd(const char *text, int32_t *pid, int32_t *inner)
 	return last_number(text, "Pid", pid) ?: last_number(text, "NSpid", inner);
 }
 
-static int compare(const void *a, const void *b)
+static int compare_numbers(const void *a, const void *b)
 {
 	int x = *(const int *)a, y = *(const int *)b;
 
@@ -103,7 +103,7 @@ int proc_read_fd_numbers(int proc_fd, struct arena *a, int **numbersp, size_t *n
 	err = -errno;
 	closedir(dir);
 	if (n)
-		qsort(numbers, n, sizeof(*numbers), compare);
+		qsort(numbers, n, sizeof(*numbers), compare_numbers);
 	*numbersp = numbers;
 	*np = n;
 	return err;

@@ -30,7 +30,7 @@ int kcmp_find(struct kcmp_tree *tree, struct arena *a, int type, pid_t pid, int 
 
 /*
  * In a tree of files: the one that the epoll instance slot->efd of pid holds (KCMP_EPOLL_TFD). 0 and *nodep, which is
- * NULL where it is none of them, or a negative errno (not logged).
+ * NULL where the object is not among them, or a negative errno (not logged).
  */
 struct kcmp_epoll_slot;
 int kcmp_find_watched(const struct kcmp_tree *tree, pid_t pid, const struct kcmp_epoll_slot *slot,

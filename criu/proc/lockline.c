@@ -25,7 +25,7 @@ static int kind_of(const char *word, enum lock_kind *kind)
 	return -ENOTSUP;
 }
 
-static int type_of(const char *word, int *type)
+static int lock_type_of(const char *word, int *type)
 {
 	if (!strcmp(word, "READ"))
 		*type = F_RDLCK;
@@ -79,7 +79,7 @@ int lockline_parse(const char *line, struct lock_line *out)
 		return -EBADMSG;
 	err = kind_of(kind, &out->kind);
 	if (!err)
-		err = type_of(type, &out->type);
+		err = lock_type_of(type, &out->type);
 	out->breaking = !strcmp(state, "BREAKING");
 	return err ?: parse_range(start, end, out);
 }

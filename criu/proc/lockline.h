@@ -12,8 +12,8 @@ enum lock_kind { LOCK_FLOCK = 1, LOCK_POSIX = 2, LOCK_OFD = 4, LOCK_LEASE = 8 };
 struct lock_line {
 	enum lock_kind kind;
 	int type;      /* F_RDLCK, F_WRLCK, F_UNLCK; of a lease that is being broken: what it is to become */
-	bool breaking; /* a lease that somebody waits for */
-	pid_t pid;     /* who took it, in the reader's namespace; -1: of nobody (OFD); 0: not to be seen from here */
+	bool breaking; /* a lease that another opener waits for */
+	pid_t pid;     /* the owner, in the reader's namespace; -1: no process (OFD); 0: not visible from here */
 	uint64_t dev_major, dev_minor, ino;
 	int64_t start, len; /* len 0: to the end of the file, however far that is */
 };

@@ -7,7 +7,7 @@
 #include "proc/proc.h"
 
 /* Blanks and the like are written as \040. */
-static void unescape(char *s)
+static void unescape_octal(char *s)
 {
 	char *to = s;
 
@@ -39,7 +39,7 @@ int mountinfo_parse_line(const char *line, size_t len, struct arena *a, struct m
 	if (!end || path[1] != '/')
 		return -EBADMSG;
 	*end = 0;
-	unescape(++path);
+	unescape_octal(++path);
 	*m = (struct mount_at) { .id = id, .s_dev = major << 20 | minor, .path = path, .fd = -1 };
 	return 0;
 }

@@ -11,7 +11,7 @@
 
 #include "proc/proc.h"
 
-/* The largest status has 65,536 groups; nobody can make one of these files larger. */
+/* The largest status has 65,536 groups; no task can make one of these files larger. */
 #define PROC_TEXT_MAX (16UL << 20)
 
 int proc_open(pid_t pid)
@@ -25,7 +25,7 @@ int proc_open(pid_t pid)
 }
 
 /* 1 at the end of the file, 0 when the buffer is full. */
-static int fill(int fd, char *buf, size_t size, size_t *used)
+static int read_whole_file(int fd, char *buf, size_t size, size_t *used)
 {
 	while (*used < size) {
 		ssize_t n = read(fd, buf + *used, size - *used);
@@ -56,7 +56,7 @@ int proc_read(int dir_fd, const char *path, char **textp, size_t *len)
 		if (!larger)
 			return -ENOMEM;
 		text = larger;
-		err = fill(fd, text, size, &used);
+		err = read_whole_file(fd, text, size, &used);
 	}
 	if (err < 0)
 		return err;

@@ -20,7 +20,7 @@ struct proc_stat {
 	int32_t exit_signal;
 	uint32_t rt_priority, policy;
 	uint64_t start_data, end_data, start_brk, arg_start, arg_end, env_start, env_end;
-	int32_t exit_code; /* as wait(2) gives it; 0 to those who may not ptrace the task */
+	int32_t exit_code; /* as wait(2) gives it; 0 to a reader that may not ptrace the task */
 };
 
 /* A pid as each namespace from the reader's down to the task's own sees it: ours, and the innermost. */
@@ -63,7 +63,7 @@ int proc_read_children(int proc_fd, pid_t tid, struct arena *a, pid_t **pids, si
 
 /* ---- one fact of a task by its pid ---- */
 
-/* Its stat, as proc_read_stat(); -ENOENT or -ESRCH when there is none. Threads are found too. */
+/* Its stat, as proc_read_stat(); -ENOENT or -ESRCH when the process does not exist. Threads are found too. */
 int proc_stat_of(pid_t pid, struct proc_stat *out);
 
 /* Exists and has not exited (a zombie has). */

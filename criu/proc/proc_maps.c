@@ -19,7 +19,7 @@ static const char flag_names[VMF_BITS][3] = {
 #undef X
 };
 
-static bool take(struct cursor *c, char wanted)
+static bool take_prefix(struct cursor *c, char wanted)
 {
 	if (c->at == c->end || *c->at != wanted)
 		return false;
@@ -27,14 +27,14 @@ static bool take(struct cursor *c, char wanted)
 	return true;
 }
 
-static void skip_blanks(struct cursor *c)
+static void skip_map_blanks(struct cursor *c)
 {
 	while (c->at < c->end && (*c->at == ' ' || *c->at == '\t'))
 		c->at++;
 }
 
-/* A number without sign or prefix; false where there is none or it does not fit. */
-static bool take_number(struct cursor *c, unsigned base, uint64_t max, uint64_t *value)
+/* A number without sign or prefix; false where no number stands there or it does not fit. */
+static bool take_map_number(struct cursor *c, unsigned base, uint64_t max, uint64_t *value)
 {
 	const char *first = c->at;
 
@@ -62,13 +62,13 @@ static bool take_perms(struct cursor *c, struct proc_map *m)
 	} bits[] = { { 'r', PROT_READ }, { 'w', PROT_WRITE }, { 'x', PROT_EXEC } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(bits); i++) {
-		if (take(c, bits[i].on))
+		if (take_prefix(c, bits[i].on))
 			m->prot |= bits[i].prot;
-		else if (!take(c, '-'))
+		else if (!take_prefix(c, '-'))
 			return false;
 	}
-	m->shared = take(c, 's');
-	return m->shared || take(c, 'p');
+	m->shared = take_prefix(c, 's');
+	return m->shared || take_prefix(c, 'p');
 }
 
 /* The kernel writes a newline in a name as \012, and nothing else so. */
@@ -91,17 +91,18 @@ static int parse_head(struct cursor c, struct arena *a, uint64_t floor, struct p
 {
 	uint64_t major, minor;
 
-	if (!take_number(&c, 16, UINT64_MAX, &m->start) || !take(&c, '-') ||
-	    !take_number(&c, 16, UINT64_MAX, &m->end) || !take(&c, ' ') || !take_perms(&c, m) || !take(&c, ' ') ||
-	    !take_number(&c, 16, UINT64_MAX, &m->pgoff) || !take(&c, ' ') || !take_number(&c, 16, UINT32_MAX, &major) ||
-	    !take(&c, ':') || !take_number(&c, 16, UINT32_MAX, &minor) || !take(&c, ' ') ||
-	    !take_number(&c, 10, UINT64_MAX, &m->ino))
+	if (!take_map_number(&c, 16, UINT64_MAX, &m->start) || !take_prefix(&c, '-') ||
+	    !take_map_number(&c, 16, UINT64_MAX, &m->end) || !take_prefix(&c, ' ') || !take_perms(&c, m) ||
+	    !take_prefix(&c, ' ') || !take_map_number(&c, 16, UINT64_MAX, &m->pgoff) || !take_prefix(&c, ' ') ||
+	    !take_map_number(&c, 16, UINT32_MAX, &major) || !take_prefix(&c, ':') ||
+	    !take_map_number(&c, 16, UINT32_MAX, &minor) || !take_prefix(&c, ' ') ||
+	    !take_map_number(&c, 10, UINT64_MAX, &m->ino))
 		return -EBADMSG;
 	if (m->start < floor || m->start >= m->end || (m->start | m->end | m->pgoff) % PAGE_SIZE)
 		return -EBADMSG;
-	if (c.at < c.end && !take(&c, ' '))
+	if (c.at < c.end && !take_prefix(&c, ' '))
 		return -EBADMSG;
-	skip_blanks(&c);
+	skip_map_blanks(&c);
 	if (memchr(c.at, 0, (size_t)(c.end - c.at)))
 		return -EBADMSG;
 	m->major = (uint32_t)major;
@@ -113,7 +114,7 @@ static int parse_head(struct cursor c, struct arena *a, uint64_t floor, struct p
 static void parse_flags(struct cursor c, struct proc_map *m)
 {
 	m->has_flags = true;
-	for (skip_blanks(&c); c.end - c.at >= 2; skip_blanks(&c)) {
+	for (skip_map_blanks(&c); c.end - c.at >= 2; skip_map_blanks(&c)) {
 		for (unsigned i = 0; i < VMF_BITS; i++)
 			if (!memcmp(c.at, flag_names[i], 2))
 				m->flags |= 1U << i;
@@ -121,7 +122,7 @@ static void parse_flags(struct cursor c, struct proc_map *m)
 	}
 }
 
-/* "Key:   value"; keys that nobody asks for are passed over. */
+/* "Key:   value"; keys that are not used are passed over. */
 static int parse_attribute(struct cursor c, struct proc_map *m)
 {
 	const char *colon = memchr(c.at, ':', (size_t)(c.end - c.at));
@@ -135,13 +136,13 @@ static int parse_attribute(struct cursor c, struct proc_map *m)
 	if (len == 7 && !memcmp(key, "VmFlags", len)) {
 		parse_flags(c, m);
 	} else if (len == 13 && !memcmp(key, "AnonHugePages", len)) {
-		skip_blanks(&c);
-		if (!take_number(&c, 10, UINT64_MAX >> 10, &value))
+		skip_map_blanks(&c);
+		if (!take_map_number(&c, 10, UINT64_MAX >> 10, &value))
 			return -EBADMSG;
 		m->anon_huge = value << 10;
 	} else if (len == 13 && !memcmp(key, "ProtectionKey", len)) {
-		skip_blanks(&c);
-		if (!take_number(&c, 10, UINT32_MAX, &value))
+		skip_map_blanks(&c);
+		if (!take_map_number(&c, 10, UINT32_MAX, &value))
 			return -EBADMSG;
 		m->pkey = (uint32_t)value;
 	}

@@ -6,7 +6,7 @@
 #include "common.h"
 #include "lib/arena.h"
 
-/* VmFlags of smaps that somebody asks for, by the kernel's two letters (show_smap_vma_flags() in fs/proc/task_mmu.c).
+/* VmFlags of smaps that are used, by the kernel's two letters (show_smap_vma_flags() in fs/proc/task_mmu.c).
  */
 #define PROC_MAP_FLAGS(X)                                                                                              \
 	X(mw) /* may be written to */                                                                                  \
@@ -59,12 +59,12 @@ struct proc_map {
 	uint32_t flags; /* VMF_* */
 	uint32_t pkey;
 	uint64_t anon_huge; /* AnonHugePages, bytes */
-	const char *name;   /* "" where there is none; " (deleted)" is kept, \012 is a newline again */
+	const char *name;   /* "" for a mapping without a name; " (deleted)" is kept, \012 is a newline again */
 };
 
 /*
  * Appends the mappings in a text of len bytes to *maps in the arena; a text that begins with attributes goes on with
- * the last mapping that is there, so that a file can be given in pieces of whole lines. The text is foreign and need
+ * the last mapping so far, so that a file can be given in pieces of whole lines. The text is foreign and need
  * not end with a zero. -EBADMSG where a line is odd: no such line, addresses that are not ascending or not of whole
  * pages, a name with a zero in it.
  */

@@ -11,28 +11,28 @@ struct span {
 	const char *at, *end;
 };
 
-static bool blank(char c)
+static bool is_blank(char c)
 {
 	return c == ' ' || c == '\t' || c == '\n';
 }
 
-static void skip_blanks(struct span *s)
+static void skip_status_blanks(struct span *s)
 {
-	while (s->at < s->end && blank(*s->at))
+	while (s->at < s->end && is_blank(*s->at))
 		s->at++;
 }
 
 /* A number of at most 64 bits: sign and magnitude, as far as a blank or the end. */
-static int take_number(struct span *s, int base, bool *negative, uint64_t *v)
+static int take_status_number(struct span *s, int base, bool *negative, uint64_t *v)
 {
 	const char *start;
 
-	skip_blanks(s);
+	skip_status_blanks(s);
 	*negative = s->at < s->end && *s->at == '-';
 	if (*negative)
 		s->at++;
 	start = s->at;
-	for (*v = 0; s->at < s->end && !blank(*s->at); s->at++) {
+	for (*v = 0; s->at < s->end && !is_blank(*s->at); s->at++) {
 		int digit = isdigit((unsigned char)*s->at) ? *s->at - '0' : (*s->at | 32) - 'a' + 10;
 
 		if (digit < 0 || digit >= base || __builtin_mul_overflow(*v, (uint64_t)base, v) ||
@@ -46,7 +46,7 @@ static int take_signed(struct span *s, int64_t min, int64_t max, int64_t *v)
 {
 	bool negative;
 	uint64_t u;
-	int err = take_number(s, 10, &negative, &u);
+	int err = take_status_number(s, 10, &negative, &u);
 
 	if (err || u > (uint64_t)INT64_MAX)
 		return -EBADMSG;
@@ -57,7 +57,7 @@ static int take_signed(struct span *s, int64_t min, int64_t max, int64_t *v)
 static int take_unsigned(struct span *s, int base, uint64_t max, uint64_t *v)
 {
 	bool negative;
-	int err = take_number(s, base, &negative, v);
+	int err = take_status_number(s, base, &negative, v);
 
 	return err || negative || *v > max ? -EBADMSG : 0;
 }
@@ -113,7 +113,7 @@ static int take_comm(struct span *s, struct proc_stat *out)
 	const char *close = memrchr(s->at, ')', (size_t)(s->end - s->at));
 	size_t len;
 
-	skip_blanks(s);
+	skip_status_blanks(s);
 	if (!close || s->at >= close || *s->at != '(')
 		return -EBADMSG;
 	len = (size_t)(close - s->at - 1);
@@ -134,18 +134,18 @@ int proc_parse_stat(const char *text, size_t len, struct proc_stat *out)
 		err = take_comm(&s, out);
 	if (err)
 		return err;
-	skip_blanks(&s);
+	skip_status_blanks(&s);
 	if (s.at == s.end || !isalpha((unsigned char)*s.at))
 		return -EBADMSG;
 	out->state = *s.at++;
-	if (s.at == s.end || !blank(*s.at))
+	if (s.at == s.end || !is_blank(*s.at))
 		return -EBADMSG;
 	for (size_t i = 0; i < ARRAY_SIZE(stat_fields); i++) {
 		const struct stat_field *f = &stat_fields[i];
 
 		for (; number < f->number; number++) {
-			skip_blanks(&s);
-			while (s.at < s.end && !blank(*s.at))
+			skip_status_blanks(&s);
+			while (s.at < s.end && !is_blank(*s.at))
 				s.at++;
 		}
 		err = take_into(&s, f->width, (char *)out + f->offset);
@@ -169,7 +169,7 @@ static int take_ids(struct span *s, uint32_t ids[4])
 
 static int take_groups(struct span *s, struct arena *a, struct proc_status *out)
 {
-	for (skip_blanks(s); a && s->at < s->end; skip_blanks(s)) {
+	for (skip_status_blanks(s); a && s->at < s->end; skip_status_blanks(s)) {
 		uint32_t group;
 		int err = take_into(s, U32, &group);
 
@@ -183,7 +183,7 @@ static int take_groups(struct span *s, struct arena *a, struct proc_status *out)
 static int take_pids(struct span *s, struct proc_pids *out)
 {
 	*out = (struct proc_pids) { 0 };
-	for (skip_blanks(s); s->at < s->end; skip_blanks(s)) {
+	for (skip_status_blanks(s); s->at < s->end; skip_status_blanks(s)) {
 		int err = take_into(s, I32, &out->inner);
 
 		if (err || out->inner < 0)
@@ -236,7 +236,7 @@ static const struct status_key status_keys[] = {
 	KEY("Seccomp_filters", COUNT, seccomp_filters),
 };
 
-static int take_value(struct span *s, const struct status_key *k, struct arena *a, struct proc_status *out)
+static int take_status_value(struct span *s, const struct status_key *k, struct arena *a, struct proc_status *out)
 {
 	void *to = (char *)out + k->offset;
 	uint64_t v;
@@ -265,7 +265,7 @@ static int take_value(struct span *s, const struct status_key *k, struct arena *
 	return err;
 }
 
-static int parse_line(struct span line, struct arena *a, struct proc_status *out, uint64_t *seen)
+static int parse_status_line(struct span line, struct arena *a, struct proc_status *out, uint64_t *seen)
 {
 	const char *colon = memchr(line.at, ':', (size_t)(line.end - line.at));
 
@@ -281,7 +281,7 @@ static int parse_line(struct span line, struct arena *a, struct proc_status *out
 		if (*seen & (1ULL << i))
 			return -EBADMSG;
 		*seen |= 1ULL << i;
-		return take_value(&value, &status_keys[i], a, out);
+		return take_status_value(&value, &status_keys[i], a, out);
 	}
 	return 0;
 }
@@ -295,7 +295,7 @@ int proc_parse_status(const char *text, size_t len, struct arena *a, struct proc
 	memset(out, 0, sizeof(*out));
 	while (text < end) {
 		const char *stop = memchr(text, '\n', (size_t)(end - text)) ?: end;
-		int err = parse_line((struct span) { text, stop }, a, out, &seen);
+		int err = parse_status_line((struct span) { text, stop }, a, out, &seen);
 
 		if (err)
 			return err;
@@ -309,7 +309,7 @@ int proc_parse_pid_list(const char *text, size_t len, struct arena *a, pid_t **p
 {
 	struct span s = { text, text + len };
 
-	for (skip_blanks(&s); s.at < s.end; skip_blanks(&s)) {
+	for (skip_status_blanks(&s); s.at < s.end; skip_status_blanks(&s)) {
 		int32_t pid;
 		int err = take_into(&s, I32, &pid);
 

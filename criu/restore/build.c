@@ -28,11 +28,11 @@ int build_open(struct restore *r, struct build *b)
 	b->r = r;
 	b->area_fd = memfd_create("criu-area", MFD_CLOEXEC);
 	if (b->area_fd < 0 || ftruncate(b->area_fd, (off_t)b->plan->file_size))
-		return log_errno(-errno, "making %zu bytes of shared memory for the agents", b->plan->file_size);
+		return log_errno(-errno, "memfd_create of %zu bytes for the agents", b->plan->file_size);
 	b->area = mmap(NULL, b->plan->file_size, PROT_READ | PROT_WRITE, MAP_SHARED, b->area_fd, 0);
 	if (b->area == MAP_FAILED) {
 		b->area = NULL;
-		return log_errno(-errno, "mapping the agents' area");
+		return log_errno(-errno, "mmap of the agents' area");
 	}
 	b->death = liveness_register(r->arena, b->area);
 	return 0;
@@ -47,7 +47,7 @@ static struct agent *make_agent(struct build *b, const struct node *n, struct fa
 }
 
 /* The descriptor table that a node's creator has: a helper's is that of the task it came from. */
-static struct task *table_of(const struct node *n)
+static struct task *table_of_node(const struct node *n)
 {
 	while (!n->task || n->ephemeral)
 		n = n->creator;
@@ -73,10 +73,10 @@ static int start_elf_file(struct build *b, struct node *n)
 	size_t len = arch_start_elf(f->at - PAGE_SIZE, &params, elf);
 
 	if (fd < 0)
-		return log_errno(fd, "making the ELF that a process starts from, in a memfd%s",
+		return log_errno(fd, "memfd_create of the ELF that a process starts from%s",
 		                 fd == -EACCES ? " (vm.memfd_noexec is 2)" : "");
 	if (write(fd, elf, len) != (ssize_t)len)
-		return log_errno(-errno, "writing the ELF that a process starts from");
+		return log_errno(-errno, "write of the ELF that a process starts from");
 	return move_fd(&fd);
 }
 
@@ -121,7 +121,7 @@ static void exec_root(void *arg)
 static int socket_pair(struct node *n, int pair[2])
 {
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
-		return log_errno(-errno, "pid %d: a socket pair to pass descriptors", n->pid.v);
+		return log_errno(-errno, "pid %d: socketpair for passing descriptors", n->pid.v);
 	n->task->restore->sock = pair[0];
 	return 0;
 }
@@ -162,7 +162,7 @@ static int create_root(struct build *b, struct node *n)
 	while (pid == -EEXIST && !pids_wait_free(n->pid, &tries))
 		pid = arch_clone3(&args, exec_root, &start);
 	if (pid < 0)
-		return log_errno((int)pid, "pid %d (%s): creating it with this pid", n->pid.v, n->task->comm);
+		return log_errno((int)pid, "pid %d (%s): clone3 with this pid", n->pid.v, n->task->comm);
 	set_alive(b, n, (pid_t)pid);
 	err = note_task(b, n);
 	fault_point("root created");
@@ -227,7 +227,7 @@ static int clone_by_creator(struct build *b, struct node *n, const struct agent 
 	while (pid == -EEXIST && !pids_wait_free(n->pid, &tries))
 		pid = clone_once(n, first);
 	if (pid <= 0 || pid > INT32_MAX)
-		return log_errno(pid < 0 ? (int)pid : -EPROTO, "pid %d (%s): creating it", n->pid.v,
+		return log_errno(pid < 0 ? (int)pid : -EPROTO, "pid %d (%s): clone3", n->pid.v,
 		                 n->task ? n->task->comm : "helper");
 	n->tid = (pid_t)pid;
 	return note_task(b, n);
@@ -237,7 +237,7 @@ static int clone_by_creator(struct build *b, struct node *n, const struct agent 
 static int give_socket(struct build *b, struct node *n, int extra, int *extra_number)
 {
 	struct restore_task *rt = n->task->restore;
-	struct task *from = table_of(n->creator);
+	struct task *from = table_of_node(n->creator);
 	int pair[2], fds[2], numbers[2], err;
 	_cleanup_close_ int theirs = -1;
 
@@ -259,9 +259,9 @@ static int give_socket(struct build *b, struct node *n, int extra, int *extra_nu
 }
 
 /* What the creator has no use for once the child has its copies. */
-static int take_back(struct build *b, struct node *n, int sock, int extra)
+static int close_in_creator(struct build *b, struct node *n, int sock, int extra)
 {
-	struct batch *batch = agent_batch(table_of(n->creator)->restore->agent, "closing a child's descriptors");
+	struct batch *batch = agent_batch(table_of_node(n->creator)->restore->agent, "closing a child's descriptors");
 
 	batch_call(batch, SYS_close, (uint64_t)sock);
 	if (extra >= 0)
@@ -311,7 +311,7 @@ static int create_exec(struct build *b, struct node *n)
 	if (!err)
 		err = agent_wait(first);
 	if (!err)
-		err = take_back(b, n, n->task->restore->task_sock, elf_number);
+		err = close_in_creator(b, n, n->task->restore->task_sock, elf_number);
 	return err ?: exec_child(b, n, first, elf_number);
 }
 
@@ -332,11 +332,11 @@ static int create_fork(struct build *b, struct node *n)
 	set_alive(b, n, n->tid);
 	err = agent_wait(n->agent);
 	if (!err && own_table)
-		err = take_back(b, n, n->task->restore->task_sock, -1);
+		err = close_in_creator(b, n, n->task->restore->task_sock, -1);
 	return err;
 }
 
-static int create(struct build *b, struct node *n)
+static int create_process(struct build *b, struct node *n)
 {
 	int err;
 
@@ -362,7 +362,7 @@ static int create_those(struct build *b, struct node *n, bool early)
 
 	for (size_t i = 0; !err && i < n->n_created; i++)
 		if (n->created[i]->early == early)
-			err = create(b, n->created[i]);
+			err = create_process(b, n->created[i]);
 	return err;
 }
 
@@ -387,7 +387,7 @@ static int leave_orphans(struct node *n)
 	return batch_run(batch);
 }
 
-static int populate(struct build *b, struct node *n)
+static int populate_node(struct build *b, struct node *n)
 {
 	bool own_mm = n->birth != BIRTH_SHARE;
 	const struct family *f = n->family;
@@ -421,7 +421,7 @@ static int in_its_log(struct build *b, struct node *n)
 	int err;
 
 	log_task(n->pid.v);
-	err = populate(b, n);
+	err = populate_node(b, n);
 	log_task(0);
 	return err;
 }

@@ -22,7 +22,7 @@
 
 #define ALL (~0ULL)
 
-static bool lives(const struct task *t)
+static bool is_not_zombie(const struct task *t)
 {
 	return t->state != TASK_DEAD;
 }
@@ -54,7 +54,7 @@ static int create_threads(struct build *b, struct task *t)
 	}
 	err = batch_run(batch);
 	if (err == -EEXIST)
-		log_errno(err, "%s: the number of one of its threads is taken", task_name(t));
+		log_errno(err, "%s: clone3: the tid of one of its threads is taken", task_name(t));
 	for (size_t i = 1; !err && i < t->n_threads; i++)
 		err = agent_wait(t->threads[i].restore->agent);
 	return err;
@@ -62,7 +62,7 @@ static int create_threads(struct build *b, struct task *t)
 
 /* ---- rows ---- */
 
-static int seize(struct thread *th)
+static int seize_thread(struct thread *th)
 {
 	unsigned long options = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD;
 	const ThreadCoreEntry *tc = th->core->thread_core;
@@ -73,7 +73,7 @@ static int seize(struct thread *th)
 		options |= PTRACE_O_SUSPEND_SECCOMP;
 	err = ptrace_seize(th->tid, options);
 	if (err)
-		return log_errno(err, "%s: seizing it", task_thread_name(th));
+		return log_errno(err, "%s: ptrace(PTRACE_SEIZE)", task_thread_name(th));
 	th->restore->agent->traced = true;
 	return 0;
 }
@@ -101,7 +101,7 @@ static int each_thread(struct build *b, int (*fn)(struct build *, struct thread 
 		struct task *t = b->r->tree.tasks[i];
 
 		log_task(t->vpid.v);
-		for (size_t k = 0; !err && lives(t) && k < t->n_threads; k++)
+		for (size_t k = 0; !err && is_not_zombie(t) && k < t->n_threads; k++)
 			err = fn(b, &t->threads[k]);
 		log_task(0);
 	}
@@ -110,7 +110,7 @@ static int each_thread(struct build *b, int (*fn)(struct build *, struct thread 
 
 static int seize_one(struct build *b, struct thread *th)
 {
-	return seize(th);
+	return seize_thread(th);
 }
 
 int build_tasks(struct build *b)
@@ -119,7 +119,7 @@ int build_tasks(struct build *b)
 
 	/* Before descriptors: a pidfd or a file in /proc may be a thread's. */
 	for (size_t i = 0; !err && i < b->r->tree.n_tasks; i++)
-		if (lives(b->r->tree.tasks[i]))
+		if (is_not_zombie(b->r->tree.tasks[i]))
 			err = create_threads(b, b->r->tree.tasks[i]);
 	if (!err)
 		err = subsys_run(prepare, b->r);
@@ -163,7 +163,7 @@ static raddr_t find_syscall(const struct task *t)
 	return ip;
 }
 
-/* All of the address space's threads stand in their last stop: nobody needs the area any more. */
+/* All of the address space's threads stand in their last stop: the area is not needed any more. */
 static int drop_area(struct build *b, struct task *t)
 {
 	const struct family *f = t->restore->node->family;
@@ -182,7 +182,7 @@ static int drop_area(struct build *b, struct task *t)
 	return err;
 }
 
-static int finish_one(struct build *b, struct thread *th)
+static int finish_thread(struct build *b, struct thread *th)
 {
 	struct thread_regs *regs = arch_regs_from_core(b->r->arena, th->core);
 	int err;
@@ -206,9 +206,9 @@ int build_finish(struct build *b)
 	int err = each_thread(b, stop_one);
 
 	for (size_t i = 0; !err && i < tree->n_tasks; i++)
-		if (lives(tree->tasks[i]) && tree_first_vm(tree, tree->tasks[i]) == tree->tasks[i])
+		if (is_not_zombie(tree->tasks[i]) && tree_first_vm(tree, tree->tasks[i]) == tree->tasks[i])
 			err = drop_area(b, tree->tasks[i]);
-	return err ?: each_thread(b, finish_one);
+	return err ?: each_thread(b, finish_thread);
 }
 
 /* ---- letting go ---- */
@@ -272,21 +272,21 @@ static int stop_again(struct task *t, bool by_us)
 	}
 	if (!err)
 		err = ptrace_set_sigmask(t->pid, mask);
-	return err ? log_errno(err, "%s: stopping it again", task_name(t)) : 0;
+	return err ? log_errno(err, "%s: cannot be stopped again", task_name(t)) : 0;
 }
 
 static int clear_exitkill(struct build *b, struct thread *th)
 {
 	int err = ptrace_set_options(th->tid, 0);
 
-	return err ? log_errno(err, "%s: it is gone before it was let go", task_thread_name(th)) : 0;
+	return err ? log_errno(err, "%s: died before it could be resumed", task_thread_name(th)) : 0;
 }
 
-static int let_go(struct build *b, struct thread *th)
+static int detach_thread_again(struct build *b, struct thread *th)
 {
 	int err = ptrace_detach(th->tid, 0);
 
-	return err && err != -ESRCH ? log_errno(err, "%s: letting it go", task_thread_name(th)) : 0;
+	return err && err != -ESRCH ? log_errno(err, "%s: ptrace(PTRACE_DETACH)", task_thread_name(th)) : 0;
 }
 
 int build_release(struct build *b, bool stop)
@@ -296,7 +296,7 @@ int build_release(struct build *b, bool stop)
 	for (size_t i = 0; !err && i < b->r->tree.n_tasks; i++) {
 		struct task *t = b->r->tree.tasks[i];
 
-		if (lives(t) && (stop || t->state == TASK_STOPPED))
+		if (is_not_zombie(t) && (stop || t->state == TASK_STOPPED))
 			err = stop_again(t, stop && t->state != TASK_STOPPED);
 	}
 	if (!err)
@@ -311,7 +311,7 @@ int build_release(struct build *b, bool stop)
 	fault_point("restore committed");
 	subsys_tell(committed, b->r);
 	liveness_forget(b->death);
-	return each_thread(b, let_go);
+	return each_thread(b, detach_thread_again);
 }
 
 void build_abort(struct build *b)

@@ -32,7 +32,7 @@ static int make_groups(struct build *b)
 	return err;
 }
 
-static int join_groups(struct build *b)
+static int join_process_groups(struct build *b)
 {
 	const struct node *root = b->plan->nodes[0];
 	int err = 0;
@@ -47,15 +47,15 @@ static int join_groups(struct build *b)
 	return err;
 }
 
-static int wait_for_end(const struct node *n)
+static int wait_until_zombie(const struct node *n)
 {
 	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, n->tid, 0);
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 
 	if (fd < 0)
-		return log_errno(-errno, "pid %d: waiting for it to become a zombie", n->pid.v);
+		return log_errno(-errno, "pid %d: pidfd_open, to wait for it to become a zombie", n->pid.v);
 	if (poll(&p, 1, 10000) != 1)
-		return log_errno(-ETIMEDOUT, "pid %d: it does not exit", n->pid.v);
+		return log_errno(-ETIMEDOUT, "pid %d does not exit", n->pid.v);
 	return 0;
 }
 
@@ -90,12 +90,12 @@ static int end_zombie(struct node *n)
 	batch_ask(batch, SYS_exit_group, (code >> 8) & 0xff);
 	batch_start(batch);
 	n->gone = true;
-	return wait_for_end(n);
+	return wait_until_zombie(n);
 }
 
 int build_groups(struct build *b)
 {
-	int err = make_groups(b) ?: join_groups(b);
+	int err = make_groups(b) ?: join_process_groups(b);
 
 	for (size_t i = b->plan->n_nodes; !err && i-- > 0;)
 		if (!b->plan->nodes[i]->task && !b->plan->nodes[i]->gone)

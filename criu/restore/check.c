@@ -49,7 +49,7 @@ static int check_threads(struct restore *r)
 	return err;
 }
 
-static int check_job(struct restore *r)
+static int check_shell_job(struct restore *r)
 {
 	const struct task *root = r->tree.tasks[0];
 
@@ -80,7 +80,7 @@ int restore_check(struct restore *r)
 	int err, part;
 
 	log_info("%zu tasks in the checkpoint; checking", r->tree.n_tasks);
-	err = check_job(r);
+	err = check_shell_job(r);
 
 	part = check_threads(r);
 	err = err ?: part;

@@ -17,7 +17,7 @@ struct holder {
 	char comm[32];
 };
 
-static void tick(void)
+static void wait_a_tick(void)
 {
 	struct timespec t = { .tv_nsec = 5 * 1000 * 1000 };
 
@@ -29,7 +29,7 @@ static bool is_zombie(const struct proc_stat *st)
 	return st->state == 'Z' || st->state == 'X';
 }
 
-static enum holding note(struct holder *h, pid_t pid, const struct proc_stat *st, const char *as)
+static enum holding note_taken_pid(struct holder *h, pid_t pid, const struct proc_stat *st, const char *as)
 {
 	h->pid = pid;
 	h->as = as;
@@ -53,9 +53,9 @@ static enum holding find_in_proc(pid_t wanted, struct holder *h)
 		if (pid <= 0 || proc_stat_of(pid, &st))
 			continue;
 		if (st.pgrp == wanted)
-			found = note(h, pid, &st, "its process group");
+			found = note_taken_pid(h, pid, &st, "its process group");
 		else if (st.session == wanted)
-			found = note(h, pid, &st, "its session");
+			found = note_taken_pid(h, pid, &st, "its session");
 	}
 	if (dir)
 		closedir(dir);
@@ -67,7 +67,7 @@ static enum holding find_holder(pid_t pid, bool everywhere, struct holder *h)
 	struct proc_stat st;
 
 	if (proc_stat_of(pid, &st) == 0)
-		return note(h, pid, &st, "its pid");
+		return note_taken_pid(h, pid, &st, "its pid");
 	if (everywhere || kill(-pid, 0) == 0 || errno == EPERM)
 		return find_in_proc(pid, h);
 	return HELD_NOT;
@@ -78,7 +78,7 @@ static enum holding wait_holder(pid_t pid, bool everywhere, struct holder *h)
 	enum holding found = find_holder(pid, everywhere, h);
 
 	for (int i = 0; found == HELD_BY_ZOMBIES && i < REAP_TRIES; i++) {
-		tick();
+		wait_a_tick();
 		found = find_holder(pid, everywhere, h);
 	}
 	return found;
@@ -154,9 +154,9 @@ int pids_wait_free(vpid_t pid, unsigned *tries)
 	 * looked at.
 	 */
 	if (*tries)
-		tick();
+		wait_a_tick();
 	if ((*tries)++ >= REAP_TRIES)
-		return log_errno(-EEXIST, "pid %d is taken, by nobody that /proc shows", pid.v);
+		return log_errno(-EEXIST, "pid %d is taken by a process that /proc does not show", pid.v);
 	if (wait_holder(pid.v, true, &h) == HELD_NOT)
 		return 0;
 	return log_errno(-EEXIST, "pid %d is taken: pid %d (%s) has it as %s", pid.v, h.pid, h.comm, h.as);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The numbers that a restore needs, and who has them now. */
+/* The pids that a restore needs, and which processes have them now. */
 #ifndef CRIU_RESTORE_PIDS_H
 #define CRIU_RESTORE_PIDS_H
 

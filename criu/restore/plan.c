@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A session cannot be joined, only be born into. So a task whose session is not its parent's was created by somebody
- * who was in it: by its parent before that made a session of its own, by a sibling in that session (CLONE_PARENT), or
- * by a descendant of its parent that has exited since. A helper plays whoever is gone.
+ * A session cannot be joined, only be born into. So a task whose session is not its parent's was created by a
+ * member of that session: by its parent before the parent made a session of its own, by a sibling in that session
+ * (CLONE_PARENT), or by a descendant of its parent that has exited since. A helper stands for a member that is gone.
  */
 #include <uthash.h>
 
@@ -23,7 +23,7 @@ struct planner {
 	struct by_pid *by_pid;
 };
 
-static struct node *find(const struct planner *pl, vpid_t pid)
+static struct node *find_node(const struct planner *pl, vpid_t pid)
 {
 	struct by_pid *e;
 
@@ -61,12 +61,12 @@ static void make_nodes(struct planner *pl)
 		struct task *t = tree->tasks[i];
 		struct node *n = new_node(pl, t, t->vpid);
 
-		n->parent = t->parent ? find(pl, t->parent->vpid) : NULL;
+		n->parent = t->parent ? find_node(pl, t->parent->vpid) : NULL;
 		arena_push(pl->r->arena, &pl->p->nodes, &pl->p->n_nodes, n);
 	}
 }
 
-static void place(struct planner *pl, struct node *n, struct node *creator)
+static void place_node(struct planner *pl, struct node *n, struct node *creator)
 {
 	n->creator = creator;
 	n->born_sid = n->early ? creator->born_sid : creator->sid;
@@ -81,7 +81,7 @@ static struct node *new_helper(struct planner *pl, struct node *parent, vpid_t p
 	h->sid = sid;
 	h->birth = BIRTH_SHARE;
 	arena_push(pl->r->arena, &pl->p->nodes, &pl->p->n_nodes, h);
-	place(pl, h, parent);
+	place_node(pl, h, parent);
 	return h;
 }
 
@@ -92,7 +92,7 @@ static void place_by_dead_leader(struct planner *pl, struct node *n)
 
 	h->pgid = n->sid;
 	n->clone_parent = true;
-	place(pl, n, h);
+	place_node(pl, n, h);
 }
 
 static bool is_ancestor(const struct node *a, const struct node *n)
@@ -116,7 +116,7 @@ static int place_by_orphaning(struct planner *pl, struct node *n, struct node *l
 		    n->pid.v, n->task->comm, n->sid.v, n->parent->pid.v);
 	h = new_helper(pl, leader, VPID(0), leader->sid);
 	n->orphaned = true;
-	place(pl, n, h);
+	place_node(pl, n, h);
 	return 0;
 }
 
@@ -125,15 +125,15 @@ static int place_in_session(struct planner *pl, struct node *n)
 	struct node *p = n->parent, *leader;
 
 	if (n->sid.v == n->pid.v || n->sid.v == p->sid.v) {
-		place(pl, n, p);
+		place_node(pl, n, p);
 		return 0;
 	}
 	if (n->sid.v == p->born_sid.v) {
 		n->early = true;
-		place(pl, n, p);
+		place_node(pl, n, p);
 		return 0;
 	}
-	leader = find(pl, n->sid);
+	leader = find_node(pl, n->sid);
 	if (!leader) {
 		place_by_dead_leader(pl, n);
 		return 0;
@@ -141,7 +141,7 @@ static int place_in_session(struct planner *pl, struct node *n)
 	if (leader->parent != p)
 		return place_by_orphaning(pl, n, leader);
 	n->clone_parent = true;
-	place(pl, n, leader);
+	place_node(pl, n, leader);
 	return 0;
 }
 
@@ -182,7 +182,7 @@ static size_t region_size(const struct node *n)
 	return n->ephemeral ? AGENT_SMALL : AGENT_LARGE + (n->task->n_threads - 1) * AGENT_SMALL;
 }
 
-static void take_region(struct planner *pl, struct node *n)
+static void assign_region(struct planner *pl, struct node *n)
 {
 	struct arena *a = pl->r->arena;
 
@@ -218,7 +218,7 @@ static int order_nodes(struct planner *pl)
 		struct node *n = order[i];
 
 		err = n->creator ? choose_birth(pl, n) : 0;
-		take_region(pl, n);
+		assign_region(pl, n);
 		for (size_t k = 0; k < n->n_created; k++)
 			arena_push(pl->r->arena, &order, &n_order, n->created[k]);
 	}
@@ -239,7 +239,7 @@ static int place_group_leaders(struct planner *pl)
 	for (size_t i = 1; i < n; i++) {
 		struct node *m = pl->p->nodes[i], *h;
 
-		if (!m->task || !m->pgid.v || find(pl, m->pgid) || m->pgid.v == pl->p->nodes[0]->pgid.v)
+		if (!m->task || !m->pgid.v || find_node(pl, m->pgid) || m->pgid.v == pl->p->nodes[0]->pgid.v)
 			continue;
 		h = new_helper(pl, m, m->pgid, m->sid);
 		h->pgid = m->pgid;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The plan of a restore: who creates whom, how, and where each agent's region lies. Made from the tree alone, before
- * anything is started.
+ * The plan of a restore: which task creates which, how, and where each agent's region lies. Made from the tree alone,
+ * before anything is started.
  */
 #ifndef CRIU_RESTORE_PLAN_H
 #define CRIU_RESTORE_PLAN_H
@@ -28,7 +28,7 @@ struct family {
 };
 
 struct node {
-	struct task *task; /* NULL: a helper, which holds a session or a process group until its members are there */
+	struct task *task; /* NULL: a helper, which holds a session or a process group until its members exist */
 	vpid_t pid;        /* 0: any */
 	vpid_t sid;        /* its session once it has made its own */
 	vpid_t born_sid;   /* the session that it is created in */

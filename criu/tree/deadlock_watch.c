@@ -19,7 +19,7 @@
 #define PERMISSION_EVENTS (FAN_OPEN_PERM | FAN_ACCESS_PERM | FAN_OPEN_EXEC_PERM | FAN_PRE_ACCESS)
 
 #define LOOK_EVERY_MS     250
-#define LOOKS             8 /* so many in a row: somebody else's answer may just be slow */
+#define LOOKS             8 /* this many in a row: the answer of a task outside of the tree may just be slow */
 
 struct deadlock_watch {
 	const struct tree *tree;
@@ -29,7 +29,7 @@ struct deadlock_watch {
 
 /* ---- what a thread of ours waits for ---- */
 
-static char *text_of(pid_t tid, const char *file)
+static char *text_of_file(pid_t tid, const char *file)
 {
 	char path[64], *text;
 
@@ -40,7 +40,7 @@ static char *text_of(pid_t tid, const char *file)
 /* The kernel names the function that it sleeps in: fanotify_handle_event, fanotify_get_response. */
 static bool asks_fanotify(pid_t tid)
 {
-	_cleanup_free_ char *where = text_of(tid, "wchan");
+	_cleanup_free_ char *where = text_of_file(tid, "wchan");
 
 	return where && !strncmp(where, "fanotify_", 9);
 }
@@ -48,7 +48,7 @@ static bool asks_fanotify(pid_t tid)
 /* It changes with every sleep: the same number means the same wait. */
 static unsigned long long sleeps_of(pid_t tid)
 {
-	_cleanup_free_ char *status = text_of(tid, "status");
+	_cleanup_free_ char *status = text_of_file(tid, "status");
 	const char *at = status ? strstr(status, "\nvoluntary_ctxt_switches:") : NULL;
 
 	return at ? strtoull(at + strlen("\nvoluntary_ctxt_switches:"), NULL, 10) : 0;
@@ -57,7 +57,7 @@ static unsigned long long sleeps_of(pid_t tid)
 /* The path that it gave to openat(2), as far as that can be read. */
 static void what_it_opens(pid_t tid, char *buf, size_t size)
 {
-	_cleanup_free_ char *call = text_of(tid, "syscall");
+	_cleanup_free_ char *call = text_of_file(tid, "syscall");
 	unsigned long long path;
 	struct iovec to = { buf, size - 1 }, from;
 	char link[200];
@@ -113,8 +113,8 @@ static bool has_group(struct arena *a, pid_t pid, int *number)
 	return false;
 }
 
-/* Ends the tool where it waits for a group of the tree. */
-static void judge(const struct deadlock_watch *s, pid_t tid)
+/* Ends criu where it waits for a group of the tree. */
+static void judge_wait(const struct deadlock_watch *s, pid_t tid)
 {
 	struct arena *a = arena_new();
 	int number = -1;
@@ -148,7 +148,7 @@ struct waiter {
 	unsigned looks;
 };
 
-static void look(const struct deadlock_watch *s, struct waiter *w)
+static void look_at_threads(const struct deadlock_watch *s, struct waiter *w)
 {
 	struct arena *a = arena_new();
 	_cleanup_close_ int proc = proc_open(getpid());
@@ -167,7 +167,7 @@ static void look(const struct deadlock_watch *s, struct waiter *w)
 		now.looks = w->looks + 1;
 	*w = now;
 	if (w->looks && w->looks % LOOKS == 0)
-		judge(s, w->tid);
+		judge_wait(s, w->tid);
 }
 
 static void *look_on(void *arg)
@@ -177,7 +177,7 @@ static void *look_on(void *arg)
 	struct waiter w = { 0 };
 
 	while (poll(&p, 1, LOOK_EVERY_MS) <= 0)
-		look(s, &w);
+		look_at_threads(s, &w);
 	return NULL;
 }
 

@@ -11,7 +11,7 @@
 struct deadlock_watch;
 
 /*
- * From here on the tasks of the tree stand still, until deadlock_watch_end(). When the tool is found to wait for one of
+ * From here on the tasks of the tree stand still, until deadlock_watch_end(). When criu is found to wait for one of
  * them meanwhile, that is an error which ends it on the spot, as a kill would: the guardian, which has to be there,
  * takes all back. 0 or a negative errno (logged).
  */

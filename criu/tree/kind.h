@@ -58,8 +58,8 @@ struct fd_kind {
 	int (*all_collected)(struct dump *d);
 	/*
 	 * Restore, before anything is started: whether open() will find what it needs. 0, or a negative errno (not
-	 * logged) with *why in the arena ("/tmp/x does not exist"); the core says who wants it. NULL: nothing can be
-	 * missing.
+	 * logged) with *why in the arena ("/tmp/x does not exist"); the caller says which task wants the file. NULL:
+	 * nothing can be missing.
 	 */
 	int (*check)(struct restore *r, const void *msg, const char **why);
 	/*

@@ -36,7 +36,7 @@ struct kobj_state {
 	ino_t own_ns[NS_COUNT]; /* 0: this kernel has no such namespace */
 };
 
-static int number_of(struct dump *d, struct kobj_state *s, size_t type, pid_t pid, uint32_t *id)
+static int number_of_object(struct dump *d, struct kobj_state *s, size_t type, pid_t pid, uint32_t *id)
 {
 	struct kcmp_node *node;
 	int err = kcmp_find(&s->trees[type], d->arena, types[type], pid, 0, &node);
@@ -49,7 +49,7 @@ static int number_of(struct dump *d, struct kobj_state *s, size_t type, pid_t pi
 	return 0;
 }
 
-static int read_own(struct dump *d, struct kobj_state *s)
+static int read_own_namespaces(struct dump *d, struct kobj_state *s)
 {
 	char path[64];
 	struct stat st;
@@ -57,7 +57,7 @@ static int read_own(struct dump *d, struct kobj_state *s)
 	int err = 0;
 
 	for (size_t i = 0; !err && i < ARRAY_SIZE(types); i++)
-		err = number_of(d, s, i, getpid(), &id);
+		err = number_of_object(d, s, i, getpid(), &id);
 	if (err)
 		return log_errno(err, "kcmp: is CONFIG_KCMP missing in this kernel?");
 	for (size_t i = 0; i < ARRAY_SIZE(ns_files); i++) {
@@ -65,12 +65,12 @@ static int read_own(struct dump *d, struct kobj_state *s)
 		if (!stat(path, &st))
 			s->own_ns[ns_files[i].is] = st.st_ino;
 		else if (errno != ENOENT)
-			return log_errno(-errno, "looking at %s", path);
+			return log_errno(-errno, "stat of %s", path);
 	}
 	return 0;
 }
 
-/* All tasks are in the tool's namespaces, or the dump is refused: so the numbers are the same for all. */
+/* All tasks are in criu's namespaces, or the dump is refused: so the numbers are the same for all. */
 static void set_ns_ids(TaskKobjIdsEntry *ids)
 {
 	ids->has_pid_ns_id = ids->has_net_ns_id = ids->has_ipc_ns_id = ids->has_uts_ns_id = true;
@@ -99,10 +99,10 @@ static int check_namespaces(const struct kobj_state *s, const struct task *t)
 		snprintf(path, sizeof(path), "ns/%s", ns_files[i].file);
 		if (fstatat(t->dump->proc_fd, path, &st, 0)) {
 			if (errno ==
-			    ENOENT) /* pid_for_children before a first child of a new namespace: there is none */
+			    ENOENT) /* pid_for_children of a new pid namespace does not exist before its first child */
 				st.st_ino = strchr(ns_files[i].file, '_') ? 0 : own;
 			else
-				return log_errno(-errno, "%s: looking at its %s", task_name(t), path);
+				return log_errno(-errno, "%s: stat of its %s", task_name(t), path);
 		}
 		if (st.st_ino != own && len < sizeof(names))
 			len += snprintf(names + len, sizeof(names) - len, "%s%s", len ? ", " : "", ns_files[i].name);
@@ -110,20 +110,20 @@ static int check_namespaces(const struct kobj_state *s, const struct task *t)
 	if (len)
 		log_refusal(
 		    -ENOTSUP,
-		    "%s: lives in namespaces that are not the tool's: %s; namespaces come with a later release; until "
-		    "then run the tool inside of them (nsenter)",
+		    "%s: lives in namespaces that are not criu's: %s; namespaces come with a later release; until "
+		    "then run criu inside of them (nsenter)",
 		    task_name(t), names);
 	return 0;
 }
 
-static int dump_task(struct dump *d, struct kobj_state *s, struct task *t)
+static int dump_task_ids(struct dump *d, struct kobj_state *s, struct task *t)
 {
 	TaskKobjIdsEntry *ids = t->ids = arena_msg(d->arena, TaskKobjIdsEntry, task_kobj_ids_entry);
 	uint32_t *const fields[] = { &ids->vm_id, &ids->files_id, &ids->fs_id, &ids->sighand_id };
 	int err = 0;
 
 	for (size_t i = 0; !err && i < ARRAY_SIZE(types); i++)
-		err = number_of(d, s, i, t->pid, fields[i]);
+		err = number_of_object(d, s, i, t->pid, fields[i]);
 	if (err)
 		return log_errno(err, "%s: comparing what it shares with others (kcmp)", task_name(t));
 	set_ns_ids(ids);
@@ -134,10 +134,10 @@ static int dump_task(struct dump *d, struct kobj_state *s, struct task *t)
 int kobj_ids_dump(struct dump *d)
 {
 	struct kobj_state *s = arena_new_of(d->arena, struct kobj_state);
-	int err = read_own(d, s);
+	int err = read_own_namespaces(d, s);
 
 	for (size_t i = 0; !err && i < d->tree.n_tasks; i++)
 		if (d->tree.tasks[i]->state != TASK_DEAD)
-			err = dump_task(d, s, d->tree.tasks[i]);
+			err = dump_task_ids(d, s, d->tree.tasks[i]);
 	return err;
 }

@@ -19,7 +19,7 @@ struct address_space {
 	bool (*starts_as_copy)(const struct restore *r, const struct task *child);
 	/*
 	 * A hole of `size` bytes that no mapping of t, nor of its descendants that start as its copies, uses;
-	 * page-aligned and as low as possible (not below 64 KiB); 0 when there is none.
+	 * page-aligned and as low as possible (not below 64 KiB); 0 when no hole is large enough.
 	 */
 	raddr_t (*find_hole)(const struct restore *r, const struct task *t, uint64_t size);
 	/*

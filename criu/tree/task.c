@@ -59,7 +59,7 @@ struct tree_index {
 	struct slot *slots;
 };
 
-static uint32_t id_of(const struct task *t, enum object object)
+static uint32_t object_id_of(const struct task *t, enum object object)
 {
 	switch (object) {
 	case OBJECT_VM:
@@ -75,7 +75,7 @@ static uint32_t id_of(const struct task *t, enum object object)
 	}
 }
 
-static uint64_t key_of(enum object object, uint32_t number)
+static uint64_t index_key(enum object object, uint32_t number)
 {
 	return (uint64_t)object << 32 | number;
 }
@@ -93,10 +93,10 @@ static struct slot *slot_of(const struct tree_index *index, uint64_t key)
 /* The first with a key keeps it. */
 static void index_add(struct tree_index *index, enum object object, uint32_t number, struct task *t)
 {
-	struct slot *s = slot_of(index, key_of(object, number));
+	struct slot *s = slot_of(index, index_key(object, number));
 
 	if (!s->task)
-		*s = (struct slot) { key_of(object, number), t };
+		*s = (struct slot) { index_key(object, number), t };
 }
 
 void tree_index(struct tree *tree, struct arena *a)
@@ -122,7 +122,7 @@ void tree_index(struct tree *tree, struct arena *a)
 			index->ids &= t->state == TASK_DEAD;
 		else
 			for (enum object o = OBJECT_VM; o < OBJECT_COUNT; o++)
-				index_add(index, o, id_of(t, o), t);
+				index_add(index, o, object_id_of(t, o), t);
 	}
 	tree->index = index;
 }
@@ -132,16 +132,16 @@ static struct task *tree_first(const struct tree *tree, const struct task *t, en
 	const struct tree_index *index = tree->index;
 
 	if (t->ids && index && index->ids && index->n_tasks == tree->n_tasks) {
-		struct task *first = slot_of(index, key_of(object, id_of(t, object)))->task;
+		struct task *first = slot_of(index, index_key(object, object_id_of(t, object)))->task;
 
-		/* An id that was changed since, which nobody should do, is looked for below. */
-		if (first && first->ids && id_of(first, object) == id_of(t, object))
+		/* An id that was changed after the index was made is looked for below. */
+		if (first && first->ids && object_id_of(first, object) == object_id_of(t, object))
 			return first;
 	}
 	for (size_t i = 0; t->ids && i < tree->n_tasks; i++) {
 		struct task *other = tree->tasks[i];
 
-		if (other->ids && id_of(other, object) == id_of(t, object))
+		if (other->ids && object_id_of(other, object) == object_id_of(t, object))
 			return other;
 	}
 	return (struct task *)(uintptr_t)t;
@@ -184,7 +184,7 @@ struct task *tree_find(const struct tree *tree, vpid_t pid)
 	if (pid.v <= 0)
 		return NULL;
 	if (index && index->n_tasks == tree->n_tasks)
-		return slot_of(index, key_of(OBJECT_PID, (uint32_t)pid.v))->task;
+		return slot_of(index, index_key(OBJECT_PID, (uint32_t)pid.v))->task;
 	for (size_t i = 0; i < tree->n_tasks; i++)
 		if (has_pid(tree->tasks[i], pid))
 			return tree->tasks[i];

@@ -60,7 +60,7 @@ const char *task_name(const struct task *t);
 const char *task_thread_name(const struct thread *th);
 
 /*
- * Makes the lookups below cheap: pids of all tasks and threads, and shared objects where ids are there. Called again
+ * Makes the lookups below cheap: pids of all tasks and threads, and shared objects where ids are known. Called again
  * when more ids are known; without it, and for tasks added since, lookups go through the whole tree.
  */
 void tree_index(struct tree *tree, struct arena *a);

@@ -119,7 +119,7 @@ static int add_task(struct restore *r, size_t *room, const PstreeEntry *e)
 		if (r->tree.tasks[i]->vpid.v == (pid_t)e->ppid)
 			parent = r->tree.tasks[i];
 	if (!parent != !r->tree.n_tasks)
-		return log_errno(-EINVAL, "pstree.img: pid %u: its parent %u is not before it", e->pid, e->ppid);
+		return log_errno(-EINVAL, "pstree.img: pid %u stands before its parent %u", e->pid, e->ppid);
 	t->parent = parent;
 	t->n_threads = n;
 	t->threads = arena_array(r->arena, struct thread, n);
@@ -157,7 +157,7 @@ static int check_unique(struct restore *r)
 	qsort(ids, n, sizeof(*ids), compare_ids);
 	for (size_t i = 0; i < n; i++)
 		if (ids[i] <= 0 || (i && ids[i] == ids[i - 1]))
-			return log_errno(-EINVAL, "pstree.img: pid %d is there twice, or is none", ids[i]);
+			return log_errno(-EINVAL, "pstree.img: duplicate or invalid pid %d", ids[i]);
 	return 0;
 }
 
@@ -176,7 +176,7 @@ static int read_pstree(struct restore *r)
 			return err;
 	}
 	if (!err && !r->tree.n_tasks)
-		err = log_errno(-EINVAL, "pstree.img: no task in it");
+		err = log_errno(-EINVAL, "pstree.img contains no task");
 	return err;
 }
 
@@ -187,7 +187,7 @@ int tree_read(struct restore *r)
 	if (err == -ENOENT)
 		return log_errno(err, "inventory.img is missing: there is no checkpoint in this directory (see -D)");
 	if (!err && r->inventory->img_version != FORMAT_VERSION_1_1)
-		err = log_errno(-EINVAL, "inventory.img: image version %u; this tool reads %d",
+		err = log_errno(-EINVAL, "inventory.img: image version %u is not supported (only %d)",
 		                r->inventory->img_version, FORMAT_VERSION_1_1);
 	if (!err)
 		err = read_pstree(r);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The guardian's process. It shares the tool's descriptors, so it never closes one. */
+/* The guardian's process. It shares criu's descriptors, so it never closes one. */
 #include <linux/sched.h>
 #include <poll.h>
 #include <pthread.h>
@@ -16,23 +16,23 @@
 
 struct guardian {
 	struct undo_log *log;
-	pthread_mutex_t lock; /* the tool's threads among themselves */
+	pthread_mutex_t lock; /* criu's threads among themselves */
 	pid_t pid;
 	int pidfd;       /* of the guardian */
-	int tool;        /* pidfd of the tool, for the guardian */
-	pid_t thread;    /* the tool's thread that traces tasks */
+	int tool;        /* pidfd of criu, for the guardian */
+	pid_t thread;    /* criu's thread that traces tasks */
 	bool block_chld; /* guardian_start() blocked it */
 };
 
-static int open_pidfd(pid_t pid)
+static int open_own_pidfd(pid_t pid)
 {
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 
 	return fd < 0 ? -errno : fd;
 }
 
-/* A stop of the tool that is none of our business: it goes on as if nobody watched. */
-static void go_on(pid_t thread, int status)
+/* A stop of criu that is not its end: criu goes on as if it were not traced. */
+static void let_stop_pass(pid_t thread, int status)
 {
 	int sig = WSTOPSIG(status), event = status >> 16;
 
@@ -43,11 +43,11 @@ static void go_on(pid_t thread, int status)
 }
 
 /*
- * Tasks that a dead tool has traced run on at once; one that finds its socket in repair meanwhile fails. So the tool is
+ * Tasks that a dead criu has traced run on at once; a task that finds its socket in repair then fails. So criu is
  * stopped where its end begins, when it still has them, until that is taken back (while_stopped). Where that cannot be
- * (somebody else traces the tool, ptrace_scope) its end is seen a moment later.
+ * (another tracer has criu, or ptrace_scope forbids it) its end is seen a moment later.
  */
-static void wait_for_end(struct guardian *g)
+static void wait_for_criu_end(struct guardian *g)
 {
 	struct pollfd p = { .fd = g->tool, .events = POLLIN };
 	pid_t pid = 0;
@@ -61,7 +61,7 @@ static void wait_for_end(struct guardian *g)
 				continue;
 			if (!WIFSTOPPED(status) || status >> 16 == PTRACE_EVENT_EXIT)
 				break;
-			go_on(g->thread, status);
+			let_stop_pass(g->thread, status);
 		}
 		if (pid == g->thread && WIFSTOPPED(status))
 			undo_log_run(g->log, true);
@@ -71,8 +71,8 @@ static void wait_for_end(struct guardian *g)
 		;
 }
 
-/* Opened before the fork: there is no moment in which the tool could die unseen. */
-static _Noreturn void watch(struct guardian *g)
+/* Opened before the fork: there is no moment in which criu could die unseen. */
+static _Noreturn void guardian_main(struct guardian *g)
 {
 	sigset_t all;
 
@@ -80,16 +80,16 @@ static _Noreturn void watch(struct guardian *g)
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_NAME, "criu-guardian");
 	setsid();
-	/* lint: allow: its own process; it is not to keep the tool's directory busy */
+	/* lint: allow: its own process; it is not to keep criu's directory busy */
 	if (chdir("/"))
-		log_warn("the guardian stays in the tool's directory");
-	wait_for_end(g);
+		log_warn("the guardian stays in criu's directory");
+	wait_for_criu_end(g);
 	undo_log_run(g->log, false);
 	_exit(0);
 }
 
 /*
- * fork() with the descriptors shared and without an exit signal, so that waits of the tool for any child do not see it
+ * fork() with the descriptors shared and without an exit signal, so that waits of criu for any child do not see it
  * (clone(2)).
  */
 static int fork_watcher(struct guardian *g)
@@ -102,10 +102,10 @@ static int fork_watcher(struct guardian *g)
 	sigprocmask(SIG_SETMASK, &all, &old);
 	pid = syscall(SYS_clone3, &args, sizeof(args));
 	if (pid == 0)
-		watch(g);
+		guardian_main(g);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	if (pid < 0)
-		return log_errno(-errno, "starting the guardian");
+		return log_errno(-errno, "clone3 of the guardian");
 	g->pid = (pid_t)pid;
 	return 0;
 }
@@ -135,22 +135,22 @@ static void free_guardian(struct guardian *g)
 	free(g);
 }
 
-static int start(struct guardian *g)
+static int fork_guardian(struct guardian *g)
 {
 	int err;
 
 	g->log = undo_log_new();
 	if (!g->log)
-		return log_errno(-errno, "memory for the undo log");
-	g->tool = open_pidfd(getpid());
+		return log_errno(-errno, "mmap of the undo log");
+	g->tool = open_own_pidfd(getpid());
 	if (g->tool < 0)
-		return log_errno(g->tool, "opening the tool's own pidfd");
+		return log_errno(g->tool, "pidfd_open of criu itself");
 	g->thread = gettid();
 	g->block_chld = block_chld(SIG_BLOCK);
 	err = fork_watcher(g);
 	if (err)
 		return err;
-	g->pidfd = open_pidfd(g->pid);
+	g->pidfd = open_own_pidfd(g->pid);
 	return g->pidfd < 0 ? log_errno(g->pidfd, "opening the guardian's pidfd") : 0;
 }
 
@@ -160,10 +160,10 @@ int guardian_start(struct guardian **gp)
 	int err;
 
 	if (!g)
-		return log_errno(-ENOMEM, "starting the guardian");
+		return log_errno(-ENOMEM, "clone3 of the guardian");
 	g->pidfd = g->tool = -1;
 	pthread_mutex_init(&g->lock, NULL);
-	err = start(g);
+	err = fork_guardian(g);
 	if (err) {
 		if (g->pid)
 			guardian_stop(g, false);
@@ -226,7 +226,7 @@ void guardian_stop(struct guardian *g, bool rollback)
 	if (rollback)
 		undo_log_run(g->log, false);
 	undo_log_end(g->log);
-	kill(g->pid, SIGKILL); /* it is ours until it is waited for: nobody else's pid */
+	kill(g->pid, SIGKILL); /* the pid stays ours until it is waited for */
 	while (waitpid(g->pid, NULL, __WALL) < 0 && errno == EINTR)
 		;
 	free_guardian(g);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The guardian: a process forked before the first change, which shares the tool's descriptors (CLONE_FILES), watches it
- * by pidfd, and holds an undo log in shared memory. If the tool dies before the commit it rolls back; after it,
+ * The guardian: a process forked before the first change, which shares criu's descriptors (CLONE_FILES), watches it
+ * by pidfd, and holds an undo log in shared memory. If criu dies before the commit it rolls back; after it,
  * forward.
  *
  * Nothing reversible is done before its undo entry stands: guardian_note() first, then the change, then, when the
@@ -18,7 +18,7 @@ enum undo_type {
 	UNDO_NONE,
 	UNDO_UNLINK,      /* path: remove the file (unlinkat of an absolute path) */
 	UNDO_CGROUP_THAW, /* path: the freezer's file; text: what to write */
-	UNDO_CALL,        /* call: a function of the tool's, with this entry (the guardian has the same text) */
+	UNDO_CALL,        /* call: a function of criu's, with this entry (the guardian has the same text) */
 	UNDO_KILL,        /* pid (and its start time): a half-made task of a restore */
 	UNDO_IMAGES,  /* fd: an image directory; path: a name in it to remove, the integrity file and partial images */
 	FORWARD_CALL, /* as UNDO_CALL, after the commit */
@@ -30,10 +30,10 @@ typedef int (*undo_fn)(const struct undo *u);
 
 struct undo {
 	enum undo_type type;
-	bool while_stopped; /* before the tasks of a dead tool run on; not for what traces them. UNDO_CALL, FORWARD_CALL
+	bool while_stopped; /* before the tasks of a dead criu run on; not for what traces them. UNDO_CALL, FORWARD_CALL
 	                     */
 	undo_fn call; /* 0 or a negative errno; -ESRCH, -ENOENT: what it would undo is gone. Nothing may wait in it */
-	int fd;       /* stays open in the tool until the entry is dropped: the guardian shares the table */
+	int fd;       /* stays open in criu until the entry is dropped: the guardian shares the table */
 	pid_t pid;
 	uint64_t start_time; /* of pid, field 22 of /proc/PID/stat: a reused pid is left alone */
 	uint64_t addr, size;
@@ -44,9 +44,9 @@ struct undo {
 
 /*
  * Forks the guardian. It ignores terminal signals, has a session of its own, closes nothing, and ends when told, or
- * after its work when the tool dies. It traces the calling thread, which has to be the one that traces the tasks:
- * should that be killed, its tasks stay stopped until what is to be taken back meanwhile is. SIGCHLD is blocked
- * meanwhile. Called before any thread exists. The tool must never wait for it with waitpid(-1).
+ * after its work when criu dies. It traces the calling thread, which has to be the one that traces the tasks:
+ * should that be killed, its tasks stay stopped until the entries marked while_stopped have been undone. SIGCHLD is
+ * blocked meanwhile. Called before any thread exists. criu must never wait for it with waitpid(-1).
  */
 int guardian_start(struct guardian **gp);
 
@@ -61,10 +61,10 @@ void guardian_drop(struct guardian *g, int number);
  */
 void guardian_commit(struct guardian *g);
 
-/* Whether it still watches: 0, or -ESRCH (logged) when somebody killed it. guardian_note() asks the same. */
+/* Whether it still watches: 0, or -ESRCH (logged) when the guardian was killed. guardian_note() asks the same. */
 int guardian_check(const struct guardian *g);
 
-/* Ends the guardian: entries still noted are undone by the caller first (in the tool itself) when rollback is set. */
+/* Ends the guardian: entries still noted are undone by the caller first (in criu itself) when rollback is set. */
 void guardian_stop(struct guardian *g, bool rollback);
 
 #endif

@@ -56,7 +56,7 @@ static size_t size_of(const char *s)
 	return s ? strlen(s) + 1 : 0;
 }
 
-static uint32_t put(struct undo_log *log, const void *s, size_t len)
+static uint32_t append_bytes(struct undo_log *log, const void *s, size_t len)
 {
 	if (!s)
 		return 0;
@@ -78,9 +78,9 @@ int undo_log_add(struct undo_log *log, const struct undo *u)
 	e->size = u->size;
 	e->strings = log->strings;
 	e->call = u->call;
-	e->path = put(log, u->path, size_of(u->path));
-	e->text = put(log, u->text, size_of(u->text));
-	e->data = put(log, u->data, u->data_len);
+	e->path = append_bytes(log, u->path, size_of(u->path));
+	e->text = append_bytes(log, u->text, size_of(u->text));
+	e->data = append_bytes(log, u->data, u->data_len);
 	e->data_len = (uint32_t)u->data_len;
 	__atomic_store_n(&e->type, u->type, __ATOMIC_RELEASE);
 	__atomic_store_n(&log->n, log->n + 1, __ATOMIC_RELEASE);
@@ -177,7 +177,7 @@ static int kill_same(pid_t pid, uint64_t start_time)
 	return syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) ? -errno : 0;
 }
 
-/* The guardian is a fork of the tool: what was a function there is one here. */
+/* The guardian is a fork of criu: what was a function there is one here. */
 static int run_call(const struct undo_log *log, const struct entry *e)
 {
 	struct undo u = {
@@ -194,7 +194,7 @@ static int run_call(const struct undo_log *log, const struct entry *e)
 	};
 
 	if (e->pid && proc_start_time(e->pid) != e->start_time)
-		return 0; /* the task is gone, its pid is somebody else's */
+		return 0; /* the task is gone, its pid belongs to another process */
 	return e->call(&u);
 }
 
@@ -226,7 +226,7 @@ static bool is_forward(const struct entry *e)
 	return e->type == FORWARD_KILL || e->type == FORWARD_CALL;
 }
 
-/* What is gone already needs no undoing: the change may not have been made when the tool was killed. */
+/* What is gone already needs no undoing: the change may not have been made when criu was killed. */
 static bool is_gone(int err)
 {
 	return err == -ENOENT || err == -ESRCH || err == -EIDRM;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The undo log, in memory that tool and guardian share, and carrying it out. Written by the tool alone, at any point of
- * which it may be killed; read by the guardian when the tool is dead. Used by undo/guardian.c alone.
+ * The undo log, in memory that tool and guardian share, and carrying it out. Written by criu alone, at any point of
+ * which it may be killed; read by the guardian when criu is dead. Used by undo/guardian.c alone.
  */
 #ifndef CRIU_UNDO_UNDO_H
 #define CRIU_UNDO_UNDO_H

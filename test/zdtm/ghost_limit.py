@@ -56,7 +56,7 @@ def limits(s):
         check(not s.images(), "images are left")
     for limit in ("K", "1T", "-1", "1KK", "99999999999999999999", "18014398509481984K"):
         s.tool("dump", "-t", s.pid, "-D", s.imgs, "--ghost-limit=" + limit)
-        check(s.rc != 0 and "is no size" in s.out, "%s: %d %s" % (limit, s.rc, s.out))
+        check(s.rc != 0 and "is not a size" in s.out, "%s: %d %s" % (limit, s.rc, s.out))
     s.dump("--ghost-limit", "1M")
     s.restore()
     s.verify()

@@ -28,7 +28,7 @@ static int tool_died(const struct agent_slot *slot)
 	return load(death_word(slot)) & FUTEX_OWNER_DIED;
 }
 
-/* The kernel wakes one waiter of a robust futex; whoever wakes passes it on to the agents of the other tasks. */
+/* The kernel wakes one waiter of a robust futex; the one that wakes passes it on to the agents of the other tasks. */
 static void __attribute__((noreturn)) die(struct agent_slot *slot)
 {
 	agent_syscall(AGENT_NR_FUTEX, (long)death_word(slot), FUTEX_WAKE, 0x7fffffff, 0, 0, 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the agent needs of its architecture (arch/<name>/agent_entry.S, agent_arch.h), and where the tool finds it. */
+/* What the agent needs of its architecture (arch/<name>/agent_entry.S, agent_arch.h), and where criu finds it. */
 #ifndef CRIU_AGENT_BLOB_BLOB_H
 #define CRIU_AGENT_BLOB_BLOB_H
 
@@ -24,7 +24,7 @@ void __attribute__((noreturn)) agent_loop(struct agent_slot *slot);
 #define AGENT_CLOCK_MONOTONIC 1
 #define AGENT_ENOSYS          38
 
-/* The flat binary, in the tool (blob.S). Its entry is at its start: slot in the first argument register. */
+/* The flat binary, in criu (blob.S). Its entry is at its start: slot in the first argument register. */
 extern const uint8_t agent_blob[], agent_blob_end[];
 
 #endif
