@@ -89,7 +89,7 @@ $(B)/criu.8: Documentation/criu.8.adoc
 $(B)/test/unit/soccr: test/unit/soccr.c $(B)/libsoccr.a
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -Isoccr $(WARN) $(CFLAGS) -o $@ $^ -lnet -lpthread -lcmocka
-$(B)/test/unit/%: test/unit/%.c $(ALL)
+$(B)/test/unit/%: test/unit/%.c $(wildcard test/unit/*.h) $(ALL)
 	@mkdir -p $(@D)
 	$(CC) $(ALLC) -o $@ $< $(ALL) $(LIBS) -lcmocka
 $(B)/test/zdtm/%: test/zdtm/%.c test/zdtm/zdtm.h test/zdtm/zdtm_say.h
@@ -116,7 +116,7 @@ unit: $(UNIT)
 zdtm: tests-build
 	@test/zdtm/run --criu $(B)/criu/criu --tests $(B)/test/zdtm $(ZDTM_ARGS)
 test:
-	@scripts/install-deps
+	@scripts/install-deps --test
 	@$(MAKE) --no-print-directory tests-build
 	@scripts/run-tests $(B)
 lint:

@@ -14,6 +14,7 @@
 
 #include "agent/impersonate.h"
 #include "lib/log.h"
+#include "unit_skip.h"
 
 #define WHAT "the test"
 
@@ -43,7 +44,7 @@ static struct identity somebody(void)
 	static const uint32_t groups[] = { 7, 8, 9 };
 
 	if (geteuid())
-		skip();
+		unit_skip("needs root");
 	return (struct identity) { .pid = VPID(free_pid()), .uid = 1234, .gid = 5678, .groups = groups, .n_groups = 3 };
 }
 

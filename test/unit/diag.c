@@ -20,6 +20,7 @@
 #include "lib/arena.h"
 #include "sock/diag.h"
 #include "sock/inet/inet.h"
+#include "unit_skip.h"
 
 #define TCP_LISTEN_STATE 10
 
@@ -260,7 +261,7 @@ static void test_live_inet(void **state)
 	int udp = socket(AF_INET6, SOCK_DGRAM, 0), tcp = socket(AF_INET6, SOCK_STREAM, 0), again;
 
 	if (udp < 0 || tcp < 0)
-		skip();
+		unit_skip("no IPv6 sockets: %s", strerror(errno));
 	assert_int_equal(diag_find_inet(d, udp, AF_INET6, IPPROTO_UDP, &s), -ENOENT);
 	assert_int_equal(bind(udp, (struct sockaddr *)&a, len), 0);
 	assert_int_equal(getsockname(udp, (struct sockaddr *)&a, &len), 0);
@@ -299,7 +300,7 @@ static void test_live_packet(void **state)
 	int fd = socket(AF_PACKET, SOCK_DGRAM, htons(ETH_P_ARP));
 
 	if (fd < 0)
-		skip();
+		unit_skip("no packet sockets: %s", strerror(errno));
 	assert_int_equal(diag_find_packet(d, fd, &s), 0);
 	assert_true(s->num == ETH_P_ARP && s->type == SOCK_DGRAM && !s->rx_ring);
 	close(fd);

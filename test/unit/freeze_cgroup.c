@@ -7,6 +7,7 @@
 
 #include "undo/guardian.h"
 #include "freeze_util.h"
+#include "unit_skip.h"
 
 struct cgroup {
 	const char *parent, *file, *frozen, *thawed;
@@ -209,10 +210,8 @@ static void run_killed(struct arena *a, struct cgroup *c, bool frozen_before)
 static void test_version(void **state, struct cgroup *c)
 {
 	make_cgroup(c);
-	if (!c->there) {
-		print_message("%s is not to be used here\n", c->parent);
-		skip();
-	}
+	if (!c->there)
+		unit_skip("%s is not to be used here", c->parent);
 	run(*state, c, false);
 	run(*state, c, true);
 	run_own(*state, c);

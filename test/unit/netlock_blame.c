@@ -13,6 +13,7 @@
 
 #include "options/options.h"
 #include "netlock/net_lock_explain.h"
+#include "unit_skip.h"
 
 static struct arena *arena;
 
@@ -186,7 +187,7 @@ static void by_iptables(void **state)
 	struct dropped_packet p = packet(false);
 
 	if (system("command -v iptables-nft >/dev/null"))
-		skip();
+		unit_skip("needs iptables-nft");
 	rules("");
 	assert_int_equal(
 	    system("iptables-nft -N KUBE-FIREWALL && iptables-nft -A OUTPUT -j KUBE-FIREWALL && "

@@ -193,7 +193,7 @@ static void refusals(void **state)
 	refused("restore --exec-cmd", "--exec-cmd needs a command");
 	refused("restore -- sh", "need --exec-cmd");
 	refused("dump -t 1 --lazy-pages", "option --lazy-pages is not implemented yet");
-	refused("dump -t 1 --track-mem", "--track-mem is an option of CRIU's");
+	refused("dump -t 1 --track-mem", "option --track-mem is not implemented yet");
 	refused("dump -t 1 --veth-pair a=b", "--veth-pair is an option");
 	assert_null(strstr(said, "what is mnt"));
 	refused("dump -t 1 --manage-cgroups=soft", "--manage-cgroups is an option");

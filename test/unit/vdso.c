@@ -19,6 +19,7 @@
 #include "arch_page.h"
 #include "proc/proc_maps.h"
 #include "mm/vdso.h"
+#include "unit_skip.h"
 
 #define MAX_FUNCTIONS 64
 
@@ -158,7 +159,7 @@ static void redirects(void **statep)
 	struct state *s = *statep;
 
 	if (!s->own)
-		skip();
+		unit_skip("this process has no vdso");
 	rotate(&s->old);
 	assert_true(vdso_redirect(s->old.bytes, s->size, s->own, s->size, (uintptr_t)s->own) >= (int)s->old.n);
 	assert_memory_equal(s->old.bytes, ELFMAG, SELFMAG);
@@ -174,7 +175,7 @@ static void missing_in_new(void **statep)
 	struct image im = { .bytes = new, .size = s->size };
 
 	if (!s->own)
-		skip();
+		unit_skip("this process has no vdso");
 	memcpy(new, s->own, s->size);
 	read_symbols(&im);
 	for (size_t i = 0; i < im.n; i++)
@@ -192,7 +193,7 @@ static void damaged(void **statep)
 	unsigned seed = 1;
 
 	if (!s->own)
-		skip();
+		unit_skip("this process has no vdso");
 	assert_int_equal(vdso_redirect(s->old.bytes, 16, s->own, s->size, 0x10000), -EBADMSG);
 	memset(before, 0, s->size);
 	assert_int_equal(vdso_redirect(before, s->size, s->own, s->size, 0x10000), -EBADMSG);
