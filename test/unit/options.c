@@ -194,7 +194,7 @@ static void refusals(void **state)
 	refused("restore -- sh", "need --exec-cmd");
 	refused("dump -t 1 --lazy-pages", "option --lazy-pages is not implemented yet");
 	refused("dump -t 1 --track-mem", "option --track-mem is not implemented yet");
-	refused("dump -t 1 --veth-pair a=b", "--veth-pair is an option");
+	refused("dump -t 1 --veth-pair a=b", "option --veth-pair is not implemented yet");
 	assert_null(strstr(said, "what is mnt"));
 	refused("dump -t 1 --manage-cgroups=soft", "--manage-cgroups is an option");
 }
