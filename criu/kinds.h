@@ -52,7 +52,7 @@
 	X(tty_subsys)         /* foreground groups, before anything is done late to descriptors */                     \
 	X(tcp_restore_subsys) /* connections leave repair before their descriptors are closed here */                  \
 	X(files_restore_subsys)                                                                                        \
-	X(code_subsys)                                                                                                 \
+	X(infect_subsys)                                                                                               \
 	X(inherit_subsys)                                                                                              \
 	X(file_names_subsys)                                                                                           \
 	X(link_remap_subsys)                                                                                           \

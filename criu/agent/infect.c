@@ -50,7 +50,7 @@ struct entered {
 /* ---- the way back of an injected call ---- */
 
 /* Code that was found in files that tasks have mapped. */
-const struct subsys code_subsys = { .name = "code", .state = { .dump = sizeof(struct code_cache *) } };
+const struct subsys infect_subsys = { .name = "code", .state = { .dump = sizeof(struct code_cache *) } };
 
 static int put_frame(struct dump *d, struct task *t, struct entered *e)
 {
@@ -258,7 +258,7 @@ static int prepare_injection(struct dump *d, struct task *t, struct entered *e)
 	e->size = e->common + e->region;
 	e->scratch = arch_regs_dup(d->arena, leader->dump->regs);
 	e->in = (struct inject) { .who = arena_strdup(d->arena, task_name(t)), .tid = t->pid };
-	err = layout_read(d->arena, t->pid, e->in.who, e->size, dump_state(d, &code_subsys), &e->layout);
+	err = layout_read(d->arena, t->pid, e->in.who, e->size, dump_state(d, &infect_subsys), &e->layout);
 	if (err)
 		return err;
 	e->in.syscall_ip = e->layout.syscall_ip;
@@ -424,7 +424,7 @@ static bool about_to_call(struct dump *d, const struct task *t, uint64_t size)
 {
 	struct layout l = {};
 
-	return !layout_read(d->arena, t->pid, "it", size, dump_state(d, &code_subsys), &l) && l.syscall_ip &&
+	return !layout_read(d->arena, t->pid, "it", size, dump_state(d, &infect_subsys), &l) && l.syscall_ip &&
 	       arch_regs_ip(t->threads[0].dump->regs) == l.syscall_ip;
 }
 

@@ -196,7 +196,7 @@ static void refusals(void **state)
 	refused("dump -t 1 --track-mem", "option --track-mem is not implemented yet");
 	refused("dump -t 1 --veth-pair a=b", "option --veth-pair is not implemented yet");
 	assert_null(strstr(said, "what is mnt"));
-	refused("dump -t 1 --manage-cgroups=soft", "--manage-cgroups is an option");
+	refused("dump -t 1 --manage-cgroups=soft", "option --manage-cgroups is not implemented yet");
 }
 
 static void all_errors_are_said(void **state)

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The kernel features that `criu check` looks for, each found out by trying (probe/). They are named here, below
+ * everything, so that any folder can name one.
+ */
+#ifndef CRIU_KERNEL_FEATURES_H
+#define CRIU_KERNEL_FEATURES_H
+
+/* The categories of `criu check`, see criu(8). */
+enum feature_class { FEATURE_REQUIRED = 1, FEATURE_EXTRA, FEATURE_EXPERIMENTAL };
+
+/* Rows: X(id, name, class, what it is for); the function that tries is probe_<id>(). Names are CRIU's where it has one.
+ */
+#define FEATURES(X)                                                                                                    \
+	X(map_files, "map_files", REQUIRED, "the agent's memory, shared memory")                                       \
+	X(children, "proc_children", REQUIRED, "finding the tree")                                                     \
+	X(ns_pids, "ns_pid", REQUIRED, "pids as a namespace sees them")                                                \
+	X(vm_flags, "vma_flags", REQUIRED, "mappings")                                                                 \
+	X(kcmp, "kcmp", REQUIRED, "what tasks share")                                                                  \
+	X(pidfd_getfd, "pidfd_getfd", REQUIRED, "descriptors of a task")                                               \
+	X(clone3_set_tid, "clone3_set_tid", REQUIRED, "restoring pids")                                                \
+	X(process_vm_readv, "process_vm_readv", REQUIRED, "reading memory")                                            \
+	X(ptrace_seize, "ptrace_seize", REQUIRED, "stopping tasks")                                                    \
+	X(ptrace_peeksiginfo, "ptrace_peeksiginfo", REQUIRED, "pending signals")                                       \
+	X(tid_address, "get_tid_address", REQUIRED, "threads")                                                         \
+	X(robust_list, "get_robust_list", REQUIRED, "threads, and the agent's watch over criu")                        \
+	X(mm_map, "set_mm_map", REQUIRED, "restoring what /proc shows of an address space")                            \
+	X(proc_timers, "proc_timers", REQUIRED, "POSIX timers")                                                        \
+	X(memfd_exec, "memfd_exec", REQUIRED, "starting restored processes")                                           \
+	X(map_vdso, "can_map_vdso", REQUIRED, "restoring a vdso at its place")                                         \
+	X(futex_waitv, "futex_waitv", EXTRA, "an agent that notices criu's end at once, not after 50 ms")              \
+	X(pagemap_scan, "pagemap_scan", EXTRA, "finding pages faster")                                                 \
+	X(page_frames, "pagemap_pfn", EXTRA, "memory that a fork shares, still shared after a restore")                \
+	X(seccomp_suspend, "seccomp_suspend", EXTRA, "tasks with seccomp filters")                                     \
+	X(seccomp_filters, "seccomp_filters", EXTRA, "tasks with seccomp filters")                                     \
+	X(rseq_conf, "get_rseq_conf", EXTRA, "tasks with restartable sequences")                                       \
+	X(timer_ids, "timer_cr_ids", EXTRA, "POSIX timers with large numbers, quickly")                                \
+	X(membarrier, "membarrier_get_registrations", EXTRA, "tasks that use membarrier()")                            \
+	X(anon_vma_name, "anon_vma_name", EXTRA, "named anonymous mappings")                                           \
+	X(owner_uids, "fcntl_owner_uids", EXTRA, "files that send signals to an owner")                                \
+	X(epoll_targets, "kcmp_epoll_tfd", EXTRA, "what epoll instances watch")                                        \
+	X(inotify_wd, "inotify_setnextwd", EXTRA, "inotify watches")                                                   \
+	X(fhandles, "fhandles", EXTRA, "files that inotify and fanotify watch")                                        \
+	X(timerfd_ticks, "timerfd", EXTRA, "timerfds that have expired")                                               \
+	X(tun, "tun", EXTRA, "descriptors of /dev/net/tun")                                                            \
+	X(bpf_maps, "bpf_maps", EXTRA, "BPF maps")                                                                     \
+	X(tcp_repair, "tcp_repair", EXTRA, "TCP connections")                                                          \
+	X(network_lock_nft, "network_lock_nft", EXTRA, "TCP connections: --network-lock nftables")                     \
+	X(madv_collapse, "madv_collapse", EXPERIMENTAL, "huge pages put together at restore")
+
+enum feature {
+#define FEATURE_ID(id, ...) FEATURE_##id,
+	FEATURES(FEATURE_ID)
+#undef FEATURE_ID
+	    FEATURE_COUNT
+};
+
+#endif
