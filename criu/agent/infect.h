@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The agent's way into a frozen task and out again: dump's half. Restored tasks are born with one (agent/start.h). */
+/* The agent's way into a frozen task and out again: dump's half. Restored tasks are born with one (restore/build.c). */
 #ifndef CRIU_AGENT_INFECT_H
 #define CRIU_AGENT_INFECT_H
 

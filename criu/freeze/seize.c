@@ -21,7 +21,7 @@
 /* This many threads are named one by one. */
 #define NAMES_MAX   16
 
-#define PF_KTHREAD  0x00200000 /* include/linux/sched.h of the kernel, since 2.6.27 */
+#define PF_KTHREAD  0x00200000 /* linux/include/linux/sched.h of the kernel, since 2.6.27 */
 
 /*
  * Why SEIZE was not permitted. 0: it has exited, or is traced by us already. -EAGAIN: no reason is seen, which is an

@@ -13,7 +13,7 @@ struct proc_stat {
 	char comm[16]; /* any bytes */
 	char state;
 	int32_t pid, ppid, pgrp, session, tty_nr, tpgid;
-	uint32_t flags; /* PF_*, include/linux/sched.h of the kernel */
+	uint32_t flags; /* PF_*, linux/include/linux/sched.h of the kernel */
 	int64_t priority, nice, num_threads;
 	uint64_t start_time; /* clock ticks since boot */
 	uint64_t start_code, end_code, start_stack;

@@ -40,7 +40,7 @@ struct dump_task {
 
 struct dump_thread {
 	struct agent *agent;
-	struct thread_regs *regs; /* arch/regs.h */
+	struct thread_regs *regs; /* arch/arch.h */
 	uint64_t sigmask;
 	const struct proc_status *status; /* /proc/PID/task/TID/status, proc/proc.h */
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What glibc's fcntl.h leaves out of include/uapi/asm-generic/fcntl.h and the architectures' own. */
+/* What glibc's fcntl.h leaves out of linux/include/uapi/asm-generic/fcntl.h and the architectures' own. */
 #ifndef UAPI_FCNTL_BITS_H
 #define UAPI_FCNTL_BITS_H
 

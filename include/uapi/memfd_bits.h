@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* include/uapi/linux/memfd.h and fcntl.h: Linux 6.3. */
+/* linux/include/uapi/linux/memfd.h and fcntl.h: Linux 6.3. */
 #ifndef CRIU_UAPI_MEMFD_BITS_H
 #define CRIU_UAPI_MEMFD_BITS_H
 

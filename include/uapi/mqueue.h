@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The type of the file system of message queues, which ipc/mqueue.c keeps to itself. */
+/* The type of the file system of message queues, which linux/ipc/mqueue.c keeps to itself. */
 #ifndef UAPI_MQUEUE_H
 #define UAPI_MQUEUE_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* PAGEMAP_SCAN of /proc/PID/pagemap: include/uapi/linux/fs.h, Linux 6.7 (PAGE_IS_GUARD: 6.16). */
+/* PAGEMAP_SCAN of /proc/PID/pagemap: linux/include/uapi/linux/fs.h, Linux 6.7 (PAGE_IS_GUARD: 6.16). */
 #ifndef CRIU_UAPI_PAGEMAP_H
 #define CRIU_UAPI_PAGEMAP_H
 

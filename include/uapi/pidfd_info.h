@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* include/uapi/linux/pidfd.h of Linux 6.15: what a pidfd says of its process. */
+/* linux/include/uapi/linux/pidfd.h of Linux 6.15: what a pidfd says of its process. */
 #ifndef CRIU_UAPI_PIDFD_INFO_H
 #define CRIU_UAPI_PIDFD_INFO_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Numbers that are only probed for (criu/core/probe_proc.c), under names of our own, since headers have some of them as
+ * Numbers that are only probed for (criu/probe/probe_proc.c), under names of our own, since headers have some of them as
  * enums. From the kernel's include/uapi: linux/kcmp.h, linux/prctl.h (PR_SET_VMA: 5.17; timer ids: 6.16),
  * asm-generic/mman-common.h (MADV_COLLAPSE: 6.1), linux/ptrace.h (rseq: 5.13, filters: 4.4).
  */

@@ -7,7 +7,7 @@
 #define SCM_PIDFD 0x04
 #endif
 #ifndef SCM_MAX_FD
-#define SCM_MAX_FD 253 /* descriptors in one message (include/net/scm.h) */
+#define SCM_MAX_FD 253 /* descriptors in one message (linux/include/net/scm.h) */
 #endif
 
 #endif

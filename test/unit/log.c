@@ -62,8 +62,8 @@ static const char *content(int fd)
 static void error_line(void **state)
 {
 	assert_int_equal(log_init(-1, LOG_WARN), 0);
-	assert_int_equal(log_error_line(-EACCES, "criu/core/file.c", 12, "pid %d: opening", 812), -EACCES);
-	assert_string_equal(content(place.err), "Error (core/file.c:12): pid 812: opening: Permission denied\n");
+	assert_int_equal(log_error_line(-EACCES, "criu/tree/task.c", 12, "pid %d: opening", 812), -EACCES);
+	assert_string_equal(content(place.err), "Error (tree/task.c:12): pid 812: opening: Permission denied\n");
 	assert_int_equal(log_first_errno(), -EACCES);
 	assert_string_equal(log_first_text(), "pid 812: opening: Permission denied");
 }
