@@ -7,12 +7,9 @@
 #include "lib/log.h"
 #include "options/options.h"
 
-static int (*const commands[CMD_COUNT])(const struct options *, struct stages *) = {
-	[CMD_DUMP] = cmd_dump,
-	[CMD_RESTORE] = cmd_restore,
-	[CMD_CHECK] = cmd_check,
-	[CMD_UNLOCK] = cmd_unlock,
-};
+#define COMMAND_FUNCTION(id, function, ...) [CMD_##id] = cmd_##function,
+static int (*const commands[CMD_COUNT])(const struct options *, struct stages *) = { COMMANDS(COMMAND_FUNCTION) };
+#undef COMMAND_FUNCTION
 
 /* An image must not become descriptor 2 by accident, and take the errors. */
 static int open_standard(void)

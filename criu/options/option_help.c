@@ -65,7 +65,7 @@ static void print_later(void)
 	char line[HELP_WIDTH + 64] = "";
 
 	log_msg("%s", "");
-	log_msg("Of CRIU %s, not there yet and refused:", CRIU_LEVEL);
+	log_msg("Of CRIU %s, not implemented yet and refused:", CRIU_LEVEL);
 	for (const struct command_row *row = option_commands; row->name; row++)
 		if (row->command == CMD_NONE)
 			snprintf(line + strlen(line), sizeof(line) - strlen(line), " %s", row->name);
@@ -85,16 +85,15 @@ static void print_later(void)
 
 void options_print_help(void)
 {
-	const unsigned dump = 1U << CMD_DUMP, restore = 1U << CMD_RESTORE, check = 1U << CMD_CHECK,
-	               unlock = 1U << CMD_UNLOCK;
+	const unsigned every = (1U << CMD_COUNT) - (1U << (CMD_NONE + 1));
+	char title[64];
 
 	log_msg("criu saves a tree of running processes to image files and brings it back from them.");
 	log_msg("%s", "");
 	log_msg("Usage:");
 	log_msg("  criu dump -t PID [-D DIR] [option...]");
 	log_msg("  criu restore [-D DIR] [option...] [--exec-cmd -- COMMAND [ARG...]]");
-	log_msg("  criu check [option...]");
-	log_msg("  criu unlock [-D DIR]");
+	log_msg("  criu COMMAND [option...]");
 	log_msg("%s", "");
 	log_msg("Commands:");
 	for (const struct command_row *row = option_commands; row->name; row++) {
@@ -105,11 +104,13 @@ void options_print_help(void)
 		snprintf(head, sizeof(head), "  %s", row->name);
 		print_wrapped(head, row->help);
 	}
-	print_group("Options of every command", dump | restore | check | unlock);
-	print_group("Options of dump and restore", dump | restore);
-	print_group("Options of dump", dump);
-	print_group("Options of restore", restore);
-	print_group("Options of check", check);
+	print_group("Options of every command", every);
+	print_group("Options of dump and restore", 1U << CMD_DUMP | 1U << CMD_RESTORE);
+	for (const struct command_row *row = option_commands; row->name; row++) {
+		snprintf(title, sizeof(title), "Options of %s", row->name);
+		if (row->command != CMD_NONE)
+			print_group(title, 1U << row->command);
+	}
 	log_msg("%s", "");
 	log_msg("Options without a value can be prefixed with no- (--no-shell-job). All can stand in configuration");
 	log_msg("files: /etc/criu/default.conf, ~/.criu/default.conf. The manual is criu(8).");

@@ -11,7 +11,7 @@
 #define CHECK        BIT(CMD_CHECK)
 #define UNLOCK       BIT(CMD_UNLOCK)
 #define BOTH         (DUMP | RESTORE)
-#define ALL          (DUMP | RESTORE | CHECK | UNLOCK)
+#define ALL          (BIT(CMD_COUNT) - BIT(CMD_NONE + 1))
 
 #define AT(member)   offsetof(struct options, member)
 
@@ -49,11 +49,10 @@ static const struct option_word validation_words[] = {
 static const struct option_word close_word[] = { { "close", 1 }, { NULL, 0 } };
 
 const struct command_row option_commands[] = {
-	{ "dump", CMD_DUMP, "checkpoint the process tree that -t names" },
-	{ "restore", CMD_RESTORE, "bring a checkpointed process tree back" },
-	{ "check", CMD_CHECK, "say whether this kernel has what is needed" },
-	{ "unlock", CMD_UNLOCK, "remove the network lock of a checkpoint that will never be restored" },
-	{ "pre-dump", CMD_NONE, NULL },
+#define COMMAND_ROW(id, function, name, help) { name, CMD_##id, help },
+	COMMANDS(COMMAND_ROW)
+#undef COMMAND_ROW
+	    { "pre-dump", CMD_NONE, NULL },
 	{ "page-server", CMD_NONE, NULL },
 	{ "service", CMD_NONE, NULL },
 	{ "swrk", CMD_NONE, NULL },

@@ -7,10 +7,9 @@
 #define CRIU_OPTIONS_OPTIONS_H
 
 #include "common.h"
+#include "options/commands.h"
 
 struct arena;
-
-enum command { CMD_NONE, CMD_DUMP, CMD_RESTORE, CMD_CHECK, CMD_UNLOCK, CMD_COUNT };
 
 /* The default of --network-lock-mark, the mark of packets that criu itself makes; criu(8) says why this one. */
 #define NETWORK_LOCK_MARK 0x3002U

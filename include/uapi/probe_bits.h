@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Numbers that are only probed for (criu/probe/probe_proc.c), under names of our own, since headers have some of them as
- * enums. From the kernel's include/uapi: linux/kcmp.h, linux/prctl.h (PR_SET_VMA: 5.17; timer ids: 6.16),
+ * Numbers that are only probed for (criu/probe/probe_proc.c), under names of our own, since headers have some of them
+ * as enums. From the kernel's include/uapi: linux/kcmp.h, linux/prctl.h (PR_SET_VMA: 5.17; timer ids: 6.16),
  * asm-generic/mman-common.h (MADV_COLLAPSE: 6.1), linux/ptrace.h (rseq: 5.13, filters: 4.4).
  */
 #ifndef CRIU_UAPI_PROBE_BITS_H

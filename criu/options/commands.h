@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The one list of commands: X(ID, function, name, help). A line here makes CMD_ID, the line of --help, and calls
+ * cmd_<function>() (declared by cmd/cmd.h) for `criu name`. The order is that of --help.
+ */
+#ifndef CRIU_OPTIONS_COMMANDS_H
+#define CRIU_OPTIONS_COMMANDS_H
+
+#define COMMANDS(X)                                                                                                    \
+	X(DUMP, dump, "dump", "checkpoint the process tree that -t names")                                             \
+	X(RESTORE, restore, "restore", "bring a checkpointed process tree back")                                       \
+	X(CHECK, check, "check", "say whether this kernel has what is needed")                                         \
+	X(UNLOCK, unlock, "unlock", "remove the network lock of a checkpoint that will never be restored")
+
+#define COMMAND_ID(id, ...) CMD_##id,
+enum command { CMD_NONE, COMMANDS(COMMAND_ID) CMD_COUNT };
+#undef COMMAND_ID
+
+#endif
