@@ -96,7 +96,7 @@ def unlock_where_nothing_was_locked(s):
 def words(s):
     start(s)
     s.tool("dump", "-t", s.pid, "-D", s.imgs, "--network-lock", "pf")
-    check(s.rc != 0 and "nftables, iptables or skip" in s.out, s.out)
+    check(s.rc != 0 and "only 'nftables', 'iptables' or 'skip'" in s.out, s.out)
     check(not os.listdir(s.imgs), "%s" % os.listdir(s.imgs))
     s.kill()
 
