@@ -30,17 +30,24 @@
 #define TASK_PARTS(X)                                                                                                  \
 	X(mm_part)                                                                                                     \
 	X(attrs_part)                                                                                                  \
-	X(policy_part)                                                                                                 \
+	X(membarrier_part)                                                                                             \
+	X(loginuid_part)                                                                                               \
+	X(oom_score_adj_part)                                                                                          \
+	X(register_perm_part)                                                                                          \
+	X(coredump_filter_part)                                                                                        \
+	X(mdwe_part)                                                                                                   \
 	X(lock_part) /* nothing closes a descriptor of a task after it, which would drop its POSIX locks */            \
 	X(sched_part)                                                                                                  \
 	X(rlimit_part) /* after descriptors and mappings are in place, which may lie above the limits */               \
 	X(sigaction_part)                                                                                              \
 	X(timer_part)                                                                                                  \
-	X(altstack_rseq_part) /* alternate stack, robust list, tid address, rseq */                                    \
+	X(altstack_part)                                                                                               \
+	X(robust_list_part)                                                                                            \
+	X(rseq_part)                                                                                                   \
 	X(seccomp_part) /* before credentials: to install a filter takes privilege; it bites only after the release */ \
 	X(creds_part)                                                                                                  \
 	X(dumpable_part) /* what a change of credentials resets: dumpable, parent-death signal */                      \
-	X(signal_part)   /* last: pending signals, queued while all are blocked */
+	X(signal_part)   /* last: pending signals are queued while all are blocked */
 
 /* What a tree has as a whole, in the order of work at each stage; then engines, for what they keep. */
 #define SUBSYSTEMS(X)                                                                                                  \

@@ -5,25 +5,10 @@
 
 #include "agent/batch.h"
 #include "agent/send_fds.h"
+#include "arch/arch_abi.h"
 #include "lib/log.h"
 
 #define CONTROL_SIZE CMSG_SPACE(AGENT_SEND_FDS_MAX * sizeof(int))
-
-/* struct user_msghdr and struct iovec of the kernel, with addresses in a task. */
-struct remote_iovec {
-	raddr_t base;
-	uint64_t len;
-};
-
-struct remote_msghdr {
-	raddr_t name;
-	uint32_t namelen, pad;
-	raddr_t iov;
-	uint64_t iovlen;
-	raddr_t control;
-	uint64_t controllen;
-	uint32_t flags, pad2;
-};
 
 static int send_chunk(const struct task *t, const int *fds, size_t n)
 {
@@ -71,8 +56,8 @@ static int read_numbers(const struct task *t, const void *data, size_t n, int *n
 static int pass_chunk(struct task *t, const int *fds, size_t n, int *numbers)
 {
 	struct batch *b = agent_batch(t->restore->agent, "receiving descriptors");
-	struct remote_msghdr *mh;
-	struct remote_iovec *iov;
+	struct arch_msghdr *mh;
+	struct arch_iovec *iov;
 	void *control, *byte;
 	raddr_t mh_at;
 	int err, op;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What an architecture gives: one folder below arch/ each, chosen by the Makefile (-Icriu/arch/<name> for its own
- * headers). Nothing else in the tool knows registers.
+ * What an architecture implements: one folder below arch/ each, chosen by the Makefile (-Icriu/arch/<name> for its own
+ * headers). Nothing else in criu knows registers.
  */
 #ifndef CRIU_ARCH_ARCH_H
 #define CRIU_ARCH_ARCH_H
@@ -29,9 +29,9 @@ raddr_t arch_regs_sp(const struct thread_regs *regs);
 long arch_regs_syscall(const struct thread_regs *regs);
 
 /*
- * What a restored thread must start with: a pending restart is carried out by hand (the kernel will not do it for a
- * task that was not in the call): instruction pointer back on the call, number in its register; a call that only its
- * restart block could continue returns -EINTR. In place. Used before regs go into an image.
+ * Changes regs to what a restored thread must start with, before they go into an image: a pending restart is carried
+ * out by hand, since the kernel will not do it for a task that was not in the call: instruction pointer back on the
+ * call, number in its register; a call that only its restart block could continue returns -EINTR.
  */
 void arch_regs_settle_restart(struct thread_regs *regs);
 
@@ -51,11 +51,10 @@ void arch_regs_copy_general(struct thread_regs *dst, const struct thread_regs *s
 /* A copy from the arena. */
 struct thread_regs *arch_regs_dup(struct arena *a, const struct thread_regs *regs);
 
-/* slot->regs for AGENT_DIE_RESUME, with a pending restart settled in place (the restart block of the task still
- * stands). */
+/* slot->regs for AGENT_DIE_RESUME. A pending restart is carried out by the task, which still has its restart block. */
 void arch_regs_to_resume(const struct thread_regs *regs, uint64_t out[AGENT_REGS]);
 
-/* Sets rip to an rseq abort handler. */
+/* Sets the instruction pointer (to an rseq abort handler). */
 void arch_regs_set_ip(struct thread_regs *regs, raddr_t ip);
 
 /*
@@ -73,7 +72,7 @@ const uint8_t *arch_sigreturn_code(size_t *len);
 /* The bytes of a syscall instruction; their length. */
 const uint8_t *arch_syscall_code(size_t *len);
 
-/* Registers -> core->thread_info (and mtype); back. The image's state that this processor lacks is refused by name. */
+/* Registers -> core->thread_info (and mtype); back. State in an image that this processor lacks is refused by name. */
 int arch_regs_to_core(struct arena *a, const struct thread_regs *regs, CoreEntry *core);
 int arch_regs_check_core(const CoreEntry *core, const char *who);
 struct thread_regs *arch_regs_from_core(struct arena *a, const CoreEntry *core);
@@ -83,10 +82,11 @@ void arch_core_set_clear_tid(struct arena *a, CoreEntry *core, raddr_t addr);
 raddr_t arch_core_clear_tid(const CoreEntry *core);
 
 /*
- * Register state that a task has to ask the kernel for before it may use it (AMX). A call that a task can make.
- * arch_perm_ask: one that writes 8 bytes at out, which go to arch_perm_to_core(); false: nothing to ask for here.
- * arch_perm_request: one that brings back what the image's task may use; false: nothing.
- * arch_state_is_large: the thread's registers only find room after it has used them (AGENT_OP_TOUCH).
+ * Register state that a task may use only after it has asked the kernel (AMX). Both functions give a call that the task
+ * is to make.
+ * arch_perm_ask: a call that writes 8 bytes at out, for arch_perm_to_core(); false: there is no such state here.
+ * arch_perm_request: a call that gets the permission that the image's task had; false: it had none.
+ * arch_state_is_large: ptrace can set the thread's registers only after the thread has used them (AGENT_OP_TOUCH).
  */
 struct arch_call {
 	long nr;

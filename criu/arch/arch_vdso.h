@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The address space that tasks have, and the vdso: what of them differs by architecture. */
+/* What differs by architecture of an address space and of its vdso. */
 #ifndef CRIU_ARCH_VDSO_H
 #define CRIU_ARCH_VDSO_H
 
@@ -8,15 +8,14 @@
 /* The end of what a task can map. */
 raddr_t arch_task_size(void);
 
-/* A call of the task's that maps its vdso and vvar from `at` on, if nothing is there; where another vdso is, it fails.
- */
+/* A call with which a task maps vdso and vvar from `at` on, where nothing may be mapped. A task with a vdso fails. */
 struct arch_vdso_call {
 	long nr;
 	uint64_t arg[2];
 };
 void arch_vdso_map(raddr_t at, struct arch_vdso_call *call);
 
-/* The bytes of the jump that takes the place of a function's beginning. */
+/* The most bytes that the functions below write. */
 #define VDSO_JUMP_MAX 16
 
 /* Writes a jump to `to` into buf; its length. It may use registers that a function call destroys, but no stack. */

@@ -5,19 +5,17 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "arch/arch_abi.h"
 #include "freeze/ptrace.h"
-
-/* The kernel's signal mask has 64 bits on every architecture; PTRACE_GETSIGMASK wants that size as its address. */
-#define KERNEL_SIGSET_SIZE 8UL
 
 /*
  * A stop is told by SIGCHLD. Where that is lost (ignored by the parent of criu, or taken by another thread) the
  * wait looks again after this time.
  */
-#define WAIT_SLICE_MS      10
+#define WAIT_SLICE_MS 10
 
 /* How long one that has been killed may take to end. */
-#define DYING_MS           1000
+#define DYING_MS      1000
 
 static int ptrace_request(long what, pid_t tid, unsigned long addr, unsigned long data)
 {
@@ -68,12 +66,13 @@ bool ptrace_is_stopped(pid_t tid)
 
 int ptrace_get_sigmask(pid_t tid, uint64_t *mask)
 {
-	return ptrace_request(PTRACE_GETSIGMASK, tid, KERNEL_SIGSET_SIZE, (unsigned long)mask);
+	/* The size of the mask is passed as the address. */
+	return ptrace_request(PTRACE_GETSIGMASK, tid, ARCH_SIGSET_SIZE, (unsigned long)mask);
 }
 
 int ptrace_set_sigmask(pid_t tid, uint64_t mask)
 {
-	return ptrace_request(PTRACE_SETSIGMASK, tid, KERNEL_SIGSET_SIZE, (unsigned long)&mask);
+	return ptrace_request(PTRACE_SETSIGMASK, tid, ARCH_SIGSET_SIZE, (unsigned long)&mask);
 }
 
 int ptrace_get_regset(pid_t tid, int note, void *buf, size_t *len)

@@ -67,6 +67,19 @@ int proc_read(int dir_fd, const char *path, char **textp, size_t *len)
 	return 0;
 }
 
+int proc_read_number(int dir_fd, const char *path, int64_t *value)
+{
+	_cleanup_free_ char *text = NULL;
+	char *end;
+	int err = proc_read(dir_fd, path, &text, NULL);
+
+	if (err)
+		return err;
+	errno = 0;
+	*value = strtoll(text, &end, 10);
+	return errno || end == text ? -EBADMSG : 0;
+}
+
 static int read_of_thread(int proc_fd, pid_t tid, const char *name, char **textp, size_t *len)
 {
 	char path[64];

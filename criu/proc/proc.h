@@ -53,6 +53,9 @@ int proc_open(pid_t pid);
 /* A whole file, followed by a zero that *len (may be NULL) does not count; to be freed. Path relative to dir_fd. */
 int proc_read(int dir_fd, const char *path, char **textp, size_t *len);
 
+/* The decimal number that is all of a file's text (oom_score_adj, loginuid). */
+int proc_read_number(int dir_fd, const char *path, int64_t *value);
+
 /* proc_fd is a /proc/PID; tid: that thread's own file, 0: the process's. a may be NULL where groups do not matter. */
 int proc_read_stat(int proc_fd, pid_t tid, struct proc_stat *out);
 int proc_read_status(int proc_fd, pid_t tid, struct arena *a, struct proc_status *out);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+/* Root, working directory and umask: fs_struct of the kernel, which tasks share with CLONE_FS. */
 #include <fcntl.h>
 #include <sys/syscall.h>
 
@@ -17,7 +18,7 @@ static int read_umask(const struct task *t, uint32_t *umask)
 	if (!err && !st.has_umask)
 		err = -ENODATA;
 	if (err)
-		return log_errno(err, "%s: reading its umask", task_name(t));
+		return log_errno(err, "%s: reading its umask from /proc", task_name(t));
 	*umask = st.umask;
 	return 0;
 }
@@ -44,13 +45,13 @@ static int fs_dump(struct dump *d, struct task *t)
 	return err ?: image_write_one(d->dir, IMG_FS, t->vpid.v, fs);
 }
 
-/* A root other than ours takes a chroot; without it a task needs no privilege here. */
+/* Only a root other than ours needs a chroot, which takes privileges. */
 static int same_as_our_root(int fd, bool *same)
 {
 	struct stat theirs, ours;
 
 	if (fstat(fd, &theirs) || stat("/", &ours))
-		return log_errno(-errno, "comparing a task's root with ours");
+		return log_errno(-errno, "fstat of a task's root and stat of ours");
 	*same = theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino;
 	return 0;
 }
@@ -64,7 +65,7 @@ static int fs_restore(struct restore *r, struct task *t)
 	fds[0] = files_open(r, t->fs->cwd_id);
 	fds[1] = files_open(r, t->fs->root_id);
 	if (fds[0] < 0 || fds[1] < 0)
-		return log_errno(MIN(fds[0], fds[1]), "%s: its working directory or root", task_name(t));
+		return log_errno(MIN(fds[0], fds[1]), "%s: opening its working directory or root", task_name(t));
 	err = same_as_our_root(fds[1], &same_root);
 	if (err)
 		return err;

@@ -3,8 +3,8 @@
  * File locks and leases (--file-locks), as /proc/PID/fdinfo shows them. A lock is shown with the open file through
  * which it was taken, and with that alone: flock(2), OFD locks and leases belong to it, so it is shown by all
  * descriptors of it, in all tasks; a POSIX lock belongs to the descriptor table, and is shown by that table's
- * descriptors of the file. (It cannot outlive them: to close any descriptor of the file drops it.) So whoever shows a
- * lock can take it again.
+ * descriptors of the file. (It cannot outlive them: to close any descriptor of the file drops it.) So a task that shows
+ * a lock can take it again.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -16,24 +16,24 @@
 #include "lib/log.h"
 #include "lib/message.h"
 #include "task/answer.h"
-#include "task/lock.h"
+#include "task/lock_holders.h"
 
 extern const struct task_part lock_part;
 
 /* ---- dump ---- */
 
 /* Locks of one open file (posix false), or POSIX locks of one descriptor table through it. */
-struct seen {
+struct locks_seen {
 	struct {
 		uint32_t id, files_id;
 		uint64_t posix;
 	} key;
-	const struct file_locked *from; /* who showed them first; the others show the same */
+	const struct file_locked *from; /* the descriptor met first; the others show the same locks */
 	UT_hash_handle hh;
 };
 
-/* Tasks by our pid, for who took a lock. */
-struct by_pid {
+/* Tasks by our pid, as /proc names the taker of a lock. */
+struct lock_task {
 	pid_t pid;
 	const struct task *task;
 	UT_hash_handle hh;
@@ -41,8 +41,8 @@ struct by_pid {
 
 struct lock_dump {
 	struct dump *d;
-	struct seen *seen;
-	struct by_pid *tasks;
+	struct locks_seen *seen;
+	struct lock_task *tasks;
 	struct outsiders outsiders;
 	struct image *img;
 };
@@ -50,7 +50,7 @@ struct lock_dump {
 static void index_tasks(struct lock_dump *ld)
 {
 	for (size_t i = 0; i < ld->d->tree.n_tasks; i++) {
-		struct by_pid *p = arena_new_of(ld->d->arena, struct by_pid);
+		struct lock_task *p = arena_new_of(ld->d->arena, struct lock_task);
 
 		p->task = ld->d->tree.tasks[i];
 		p->pid = p->task->pid;
@@ -58,9 +58,9 @@ static void index_tasks(struct lock_dump *ld)
 	}
 }
 
-static const struct task *task_of(const struct lock_dump *ld, pid_t pid)
+static const struct task *find_taker(const struct lock_dump *ld, pid_t pid)
 {
-	struct by_pid *p;
+	struct lock_task *p;
 
 	HASH_FIND_INT(ld->tasks, &pid, p);
 	return p ? p->task : NULL;
@@ -80,16 +80,16 @@ static const FdinfoEntry *find_fd(const struct task *t, uint32_t number)
 	return e ? *e : NULL;
 }
 
-/* Whether this descriptor is the first that shows these locks. */
+/* Whether this descriptor is the first one met that shows these locks. */
 static bool is_first(struct lock_dump *ld, const struct file_locked *l, uint32_t id, bool posix)
 {
-	struct seen *s, key = { .key.id = id, .key.posix = posix };
+	struct locks_seen *s, key = { .key.id = id, .key.posix = posix };
 
 	if (posix)
 		key.key.files_id = l->task->ids->files_id;
 	HASH_FIND(hh, ld->seen, &key.key, sizeof(key.key), s);
 	if (!s) {
-		s = arena_new_of(ld->d->arena, struct seen);
+		s = arena_new_of(ld->d->arena, struct locks_seen);
 		s->key = key.key;
 		s->from = l;
 		HASH_ADD_IN(ld->d->arena, hh, ld->seen, key, sizeof(s->key), s);
@@ -98,8 +98,9 @@ static bool is_first(struct lock_dump *ld, const struct file_locked *l, uint32_t
 }
 
 /*
- * A lease that is being broken is as good as what it is to become: the signal that says so has been sent. (That is no
- * read lease where the file is open for writing: only the kernel makes such a one, when it lost patience.)
+ * A lease that is being broken is dumped as what it is to become: the signal that says so has been sent. (Where the
+ * file is open for writing, a read lease cannot be taken: only the kernel leaves one there, after its
+ * lease-break-time.)
  */
 static bool lease_is_over(const struct file_locked *l, const struct lock_line *line)
 {
@@ -109,24 +110,25 @@ static bool lease_is_over(const struct file_locked *l, const struct lock_line *l
 	if (line->kind != LOCK_LEASE || (!line->breaking && line->type != F_UNLCK))
 		return false;
 	over = line->type != F_RDLCK || fdinfo_parse(l->info, &fi) || (fi.flags & O_ACCMODE) != O_RDONLY;
-	log_warn("%s: fd %d: %s: its lease is being broken by somebody who opens the file: after a restore %s",
-	         task_name(l->task), l->number, l->link, over ? "there is none" : "it is a read lease");
+	log_warn("%s: fd %d: %s: its lease is being broken by a process that opens the file: after a restore %s",
+	         task_name(l->task), l->number, l->link, over ? "the lease is gone" : "it is a read lease");
 	return over;
 }
 
 static int dump_lock(struct lock_dump *ld, const struct file_locked *l, const struct lock_line *line)
 {
 	FileLockEntry e = FILE_LOCK_ENTRY__INIT;
-	const struct task *taker = task_of(ld, line->pid);
+	const struct task *taker = find_taker(ld, line->pid);
 	int err = 0;
 
 	if (lease_is_over(l, line))
 		return 0;
-	/* Tasks may share a table: then the one who took it, whose pid others are told (F_GETLK), takes it again. */
+	/* Of tasks that share a table, the one that took the lock takes it again: F_GETLK tells its pid to others. */
 	if (!taker || !taker->ids || taker->ids->files_id != l->task->ids->files_id)
 		taker = l->task;
 	if (line->kind == LOCK_FLOCK || line->kind == LOCK_OFD)
-		lock_warn_outside(ld->d, &ld->outsiders, l, line->pid > 0 && !task_of(ld, line->pid) ? line->pid : 0);
+		lock_holders_warn(ld->d, &ld->outsiders, l,
+		                  line->pid > 0 && !find_taker(ld, line->pid) ? line->pid : 0);
 	e.flag = line->kind;
 	e.type = (uint32_t)line->type;
 	e.pid = taker->vpid.v;
@@ -144,7 +146,7 @@ static int dump_descriptor(struct lock_dump *ld, const struct file_locked *l)
 	bool own, common;
 	int err = 0;
 
-	if (!fd) /* it was refused */
+	if (!fd) /* the descriptor was refused */
 		return 0;
 	own = is_first(ld, l, fd->id, true);
 	common = is_first(ld, l, fd->id, false);
@@ -154,7 +156,7 @@ static int dump_descriptor(struct lock_dump *ld, const struct file_locked *l)
 		if (strncmp(text, "lock:", 5))
 			continue;
 		if (lockline_parse(text, &line)) {
-			log_refusal(-ENOTSUP, "%s: fd %d: %s: a kind of lock that is not known is held on it (%.*s)",
+			log_refusal(-ENOTSUP, "%s: fd %d: %s: a lock of unknown kind is held on it (%.*s)",
 			            task_name(l->task), l->number, l->link, (int)strcspn(text, "\n"), text);
 			break;
 		}
@@ -164,8 +166,7 @@ static int dump_descriptor(struct lock_dump *ld, const struct file_locked *l)
 	return err;
 }
 
-/* In flight alone, so that no task can take it again: there the locks of the open file are to be seen, no POSIX ones.
- */
+/* Of a file that is only in flight, so that no task can take its locks again. (POSIX locks are not shown there.) */
 static void refuse_in_flight(struct lock_dump *ld, const struct file_locked *l)
 {
 	if (l->number < 0 && is_first(ld, l, l->id, false))
@@ -187,7 +188,7 @@ static int locks_collected(struct dump *d)
 	index_tasks(&ld);
 	for (const struct file_locked *l = files_locked(d); l; l = l->next)
 		arena_push(d->arena, &all, &n, l);
-	for (size_t i = n; !err && i > 0; i--) /* they were met in the other order */
+	for (size_t i = n; !err && i > 0; i--) /* the list has the last one first */
 		if (all[i - 1]->number >= 0)
 			err = dump_descriptor(&ld, all[i - 1]);
 	for (size_t i = 0; !err && i < n; i++)
@@ -201,11 +202,17 @@ static int locks_collected(struct dump *d)
 
 /* ---- restore ---- */
 
+/* The locks of one task, by its pid in the images. */
+struct task_locks {
+	int32_t pid;
+	FileLockEntry **locks;
+	size_t n;
+	UT_hash_handle hh;
+};
+
 static struct task_locks *locks_of(const struct restore *r, const struct task *t)
 {
-	struct task_locks *l;
-
-	struct task_locks **all = restore_state(r, &lock_part);
+	struct task_locks *l, **all = restore_state(r, &lock_part);
 
 	HASH_FIND_INT(*all, &t->vpid.v, l);
 	return l;
@@ -244,7 +251,7 @@ static int locks_read_images(struct restore *r)
 	return err;
 }
 
-static bool is_known(const FileLockEntry *e)
+static bool is_known_lock(const FileLockEntry *e)
 {
 	bool range = e->flag == LOCK_POSIX || e->flag == LOCK_OFD;
 
@@ -254,8 +261,8 @@ static bool is_known(const FileLockEntry *e)
 	       (!e->len || e->start <= INT64_MAX - e->len);
 }
 
-/* Whether the descriptor can take it: locks of ranges want it open for reading or writing, as they are. */
-static bool is_fit(const FileLockEntry *e, uint32_t flags)
+/* Whether a descriptor can take a lock: locks of ranges need one open for reading or writing, as they are. */
+static bool can_take(const FileLockEntry *e, uint32_t flags)
 {
 	uint32_t mode = flags & O_ACCMODE;
 
@@ -277,22 +284,21 @@ static int locks_check(struct restore *r, const struct thread *th)
 		const struct fd_kind *kind = NULL;
 		const void *msg = fd ? files_message(r, fd->id, &kind) : NULL;
 
-		if (!is_known(e))
-			return log_refusal(-ENOTSUP,
-			                   "%s: filelocks.img: a lock on fd %d of a kind (%u), type (%u) or range "
-			                   "that is not known",
-			                   task_name(th->task), e->fd, e->flag, e->type);
-		/* The flags of other kinds stand elsewhere, or are not all: then the kernel tells. */
-		if (!msg || (kind == kind_by_fd_type(FD_TYPES__REG) && !is_fit(e, message_get_u32(msg, "flags"))))
+		if (!is_known_lock(e))
+			return log_refusal(
+			    -ENOTSUP, "%s: filelocks.img: a lock on fd %d of unknown kind (%u), type (%u) or range",
+			    task_name(th->task), e->fd, e->flag, e->type);
+		/* The messages of other kinds do not have all flags: then the kernel will tell. */
+		if (!msg || (kind == kind_by_fd_type(FD_TYPES__REG) && !can_take(e, message_get_u32(msg, "flags"))))
 			return log_refusal(-EBADF, "%s: fd %d %s to take %s", task_name(th->task), e->fd,
-			                   fd ? "is not open in a way" : "is not there",
-			                   lock_text(e, text, sizeof(text)));
+			                   fd ? "is not open in a way" : "is not open",
+			                   lock_holders_text(e, text, sizeof(text)));
 	}
 	return 0;
 }
 
-/* Adds the call that takes it. */
-static int ask(struct batch *b, const FileLockEntry *e)
+/* Adds the call that takes a lock. */
+static int ask_lock(struct batch *b, const FileLockEntry *e)
 {
 	struct flock range = { .l_type = (short)e->type, .l_start = e->start, .l_len = e->len };
 
@@ -307,30 +313,30 @@ static int ask(struct batch *b, const FileLockEntry *e)
 	}
 }
 
-#define CHUNK 64
+#define LOCKS_A_BATCH 64
 
-static int take(const struct task *t, struct batch *b, FileLockEntry *const *locks, size_t n)
+static int take_locks(const struct task *t, struct batch *b, FileLockEntry *const *locks, size_t n)
 {
-	int op[CHUNK], err;
+	int op[LOCKS_A_BATCH], err;
 
 	batch_reserve(b, (unsigned)n, n * sizeof(struct flock));
 	for (size_t i = 0; i < n; i++)
-		op[i] = ask(b, locks[i]);
+		op[i] = ask_lock(b, locks[i]);
 	err = batch_run(b);
 	for (size_t i = 0; !err && i < n; i++)
 		if (batch_ret(b, op[i]) < 0)
-			err = lock_refused(t, locks[i], (int)batch_ret(b, op[i]));
+			err = lock_holders_refused(t, locks[i], (int)batch_ret(b, op[i]));
 	return err;
 }
 
 static int locks_restore(struct restore *r, struct thread *th, struct batch *b)
 {
 	const struct task_locks *l = locks_of(r, th->task);
-	size_t chunk = MIN(CHUNK, batch_capacity(b));
+	size_t chunk = MIN(LOCKS_A_BATCH, batch_capacity(b));
 	int err = 0;
 
 	for (size_t i = 0; l && !err && i < l->n; i += chunk)
-		err = take(th->task, b, l->locks + i, MIN(l->n - i, chunk));
+		err = take_locks(th->task, b, l->locks + i, MIN(l->n - i, chunk));
 	return err;
 }
 

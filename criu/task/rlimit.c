@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Resource limits: prlimit(2), by the task itself, which may read and lower its own without CAP_SYS_RESOURCE. */
+/*
+ * Resource limits: prlimit(2), by the task itself, which may read and lower its own without CAP_SYS_RESOURCE.
+ * RLIM_INFINITY is all ones, for the kernel and in the images.
+ */
 #include <inttypes.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -7,10 +10,6 @@
 
 #include "lib/log.h"
 #include "task/answer.h"
-
-struct limit {
-	uint64_t cur, max; /* RLIM_INFINITY is all ones, here and in the images */
-};
 
 static const char *const names[RLIM_NLIMITS] = {
 	[RLIMIT_CPU] = "RLIMIT_CPU",           [RLIMIT_FSIZE] = "RLIMIT_FSIZE",
@@ -25,25 +24,25 @@ static const char *const names[RLIM_NLIMITS] = {
 
 static int rlimit_ask(struct dump *d, struct thread *th, struct batch *b, void **datap)
 {
-	raddr_t at = batch_space(b, sizeof(struct limit) * RLIM_NLIMITS, datap);
+	raddr_t at = batch_space(b, sizeof(struct rlimit64) * RLIM_NLIMITS, datap);
 
 	for (unsigned i = 0; i < RLIM_NLIMITS; i++)
-		batch_ask(b, SYS_prlimit64, 0, i, 0, at + i * sizeof(struct limit));
+		batch_ask(b, SYS_prlimit64, 0, i, 0, at + i * sizeof(struct rlimit64));
 	return 0;
 }
 
 static int rlimit_dump(struct dump *d, struct thread *th, const struct answers *ans)
 {
-	const struct limit *limits = ans->data;
+	const struct rlimit64 *limits = ans->data;
 	TaskRlimitsEntry *all = arena_msg(d->arena, TaskRlimitsEntry, task_rlimits_entry);
 
 	for (unsigned i = 0; i < RLIM_NLIMITS; i++) {
 		RlimitEntry *e = arena_msg(d->arena, RlimitEntry, rlimit_entry);
 
 		if (answer_ret(ans, i))
-			return log_errno((int)answer_ret(ans, i), "%s: reading its %s", task_name(th->task), names[i]);
-		e->cur = limits[i].cur;
-		e->max = limits[i].max;
+			return log_errno((int)answer_ret(ans, i), "%s: prlimit of %s", task_name(th->task), names[i]);
+		e->cur = limits[i].rlim_cur;
+		e->max = limits[i].rlim_max;
 		arena_push(d->arena, &all->rlimits, &all->n_rlimits, e);
 	}
 	th->core->tc->rlimits = all;
@@ -59,15 +58,15 @@ static int rlimit_check(struct restore *r, const struct thread *th)
 			return log_errno(-EINVAL, "%s: its image has a limit (number %zu) above its maximum",
 			                 task_name(th->task), i);
 	if (all && all->n_rlimits > RLIM_NLIMITS)
-		return log_refusal(-EOPNOTSUPP, "%s: it has %zu kinds of limits, this tool knows %d",
-		                   task_name(th->task), all->n_rlimits, RLIM_NLIMITS);
+		return log_refusal(-EOPNOTSUPP, "%s: has %zu kinds of limits, criu knows %d", task_name(th->task),
+		                   all->n_rlimits, RLIM_NLIMITS);
 	return 0;
 }
 
-/* What cannot be had: the maximum stays, and the limit goes as near as it can. */
-static int clamp(struct thread *th, struct batch *b, unsigned what, const RlimitEntry *want)
+/* Without CAP_SYS_RESOURCE: the maximum stays, and the limit goes as near to the old one as it can. */
+static int set_clamped(struct thread *th, struct batch *b, unsigned what, const RlimitEntry *want)
 {
-	struct limit *now, set;
+	struct rlimit64 *now, set;
 	raddr_t at;
 	int err;
 
@@ -79,8 +78,8 @@ static int clamp(struct thread *th, struct batch *b, unsigned what, const Rlimit
 		return err;
 	set = *now;
 	log_warn("%s: %s: the maximum stays %" PRIu64 ", it was %" PRIu64 " (CAP_SYS_RESOURCE is needed to raise it)",
-	         task_name(th->task), names[what], set.max, want->max);
-	set.cur = MIN(want->cur, set.max);
+	         task_name(th->task), names[what], set.rlim_max, want->max);
+	set.rlim_cur = MIN(want->cur, set.rlim_max);
 	batch_call(b, SYS_prlimit64, 0, what, batch_data(b, &set, sizeof(set)), 0);
 	return batch_run(b);
 }
@@ -93,9 +92,9 @@ static int rlimit_restore(struct restore *r, struct thread *th, struct batch *b)
 
 	if (!all)
 		return 0;
-	batch_reserve(b, RLIM_NLIMITS, RLIM_NLIMITS * sizeof(struct limit));
+	batch_reserve(b, RLIM_NLIMITS, RLIM_NLIMITS * sizeof(struct rlimit64));
 	for (unsigned i = 0; i < all->n_rlimits; i++) {
-		struct limit want = { .cur = all->rlimits[i]->cur, .max = all->rlimits[i]->max };
+		struct rlimit64 want = { .rlim_cur = all->rlimits[i]->cur, .rlim_max = all->rlimits[i]->max };
 
 		op[i] = batch_ask(b, SYS_prlimit64, 0, i, batch_data(b, &want, sizeof(want)), 0);
 	}
@@ -105,11 +104,11 @@ static int rlimit_restore(struct restore *r, struct thread *th, struct batch *b)
 
 		denied[i] = ret == -EPERM;
 		if (ret && !denied[i])
-			return log_errno((int)ret, "%s: setting its %s", task_name(th->task), names[i]);
+			return log_errno((int)ret, "%s: prlimit of %s", task_name(th->task), names[i]);
 	}
 	for (unsigned i = 0; !err && i < all->n_rlimits; i++)
 		if (denied[i])
-			err = clamp(th, b, i, all->rlimits[i]);
+			err = set_clamped(th, b, i, all->rlimits[i]);
 	return err;
 }
 

@@ -11,7 +11,7 @@
 
 #define MASK_MAX 1024 /* bytes: 8192 processors, the most that a kernel is built for */
 
-static bool real_time(uint32_t policy)
+static bool is_real_time(uint32_t policy)
 {
 	return policy == SCHED_FIFO || policy == SCHED_RR;
 }
@@ -21,7 +21,7 @@ static int read_attr(pid_t tid, struct kernel_sched_attr *attr)
 	*attr = (struct kernel_sched_attr) { .size = sizeof(*attr) };
 	if (syscall(SYS_sched_getattr, tid, attr, sizeof(*attr), 0))
 		return -errno;
-	/* Not said for policies other than the normal ones, but there. */
+	/* sched_getattr tells it of normal policies only, but a thread of any policy has one. */
 	errno = 0;
 	attr->nice = getpriority(PRIO_PROCESS, (id_t)tid);
 	return errno ? -errno : 0;
@@ -48,7 +48,7 @@ static int sched_dump(struct dump *d, struct thread *th, const struct answers *a
 	if (!err)
 		err = read_mask(th->tid, mask, &len);
 	if (err)
-		return log_errno(err, "%s: reading how it is scheduled", task_thread_name(th));
+		return log_errno(err, "%s: sched_getattr, getpriority or sched_getaffinity", task_thread_name(th));
 	if (attr.policy == SCHED_DEADLINE)
 		return log_refusal(-EOPNOTSUPP,
 		                   "%s: its scheduling policy SCHED_DEADLINE is not supported; give it another "
@@ -57,7 +57,7 @@ static int sched_dump(struct dump *d, struct thread *th, const struct answers *a
 	core->has_sched_policy = core->has_sched_nice = true;
 	core->sched_policy = attr.policy;
 	core->sched_nice = attr.nice;
-	core->has_sched_prio = real_time(attr.policy);
+	core->has_sched_prio = is_real_time(attr.policy);
 	core->sched_prio = attr.priority;
 	core->has_sched_flags = attr.flags & SCHED_FLAG_RESET_ON_FORK;
 	core->sched_flags = attr.flags & SCHED_FLAG_RESET_ON_FORK;
@@ -81,7 +81,7 @@ static int sched_check(struct restore *r, const struct thread *th)
 	return 0;
 }
 
-/* ---- restore: only what differs from what the thread was born with ---- */
+/* ---- restore: only what differs from a new thread's ---- */
 
 static int restore_policy(struct thread *th, struct batch *b, const struct kernel_sched_attr *now)
 {
@@ -91,7 +91,7 @@ static int restore_policy(struct thread *th, struct batch *b, const struct kerne
 		.policy = core->sched_policy,
 		.flags = core->sched_flags & SCHED_FLAG_RESET_ON_FORK,
 		.nice = now->nice,
-		.priority = real_time(core->sched_policy) ? core->sched_prio : 0,
+		.priority = is_real_time(core->sched_policy) ? core->sched_prio : 0,
 	};
 	int op, err;
 
@@ -132,7 +132,7 @@ static bool same_mask(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b
 	return true;
 }
 
-/* The kernel leaves out processors that are not there or not allowed. */
+/* The kernel leaves out processors that do not exist or are not allowed. */
 static int restore_mask(struct thread *th, struct batch *b)
 {
 	const ProtobufCBinaryData *want = &th->core->thread_core->cpu_affinity;
@@ -141,7 +141,7 @@ static int restore_mask(struct thread *th, struct batch *b)
 	int op, err = read_mask(th->tid, now, &len);
 
 	if (err)
-		return log_errno(err, "%s: reading its affinity", task_thread_name(th));
+		return log_errno(err, "%s: sched_getaffinity", task_thread_name(th));
 	if (same_mask(want->data, want->len, now, len))
 		return 0;
 	batch_reserve(b, 1, want->len);
@@ -150,8 +150,8 @@ static int restore_mask(struct thread *th, struct batch *b)
 	if (err)
 		return err;
 	if (batch_ret(b, op) < 0 || read_mask(th->tid, now, &len) || !same_mask(want->data, want->len, now, len))
-		log_warn("%s: it ran on processors that are not here, or not allowed; it runs on %s now",
-		         task_thread_name(th), batch_ret(b, op) < 0 ? "all that are" : "those that are left");
+		log_warn("%s: ran on processors that do not exist here or are not allowed; now runs on %s",
+		         task_thread_name(th), batch_ret(b, op) < 0 ? "all that are allowed" : "the others");
 	return 0;
 }
 
@@ -162,7 +162,7 @@ static int sched_restore(struct restore *r, struct thread *th, struct batch *b)
 	int err = read_attr(th->tid, &now);
 
 	if (err)
-		return log_errno(err, "%s: reading how it is scheduled", task_thread_name(th));
+		return log_errno(err, "%s: sched_getattr, getpriority or sched_getaffinity", task_thread_name(th));
 	if (core->has_sched_policy)
 		err = restore_policy(th, b, &now);
 	if (!err)

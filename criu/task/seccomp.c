@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Seccomp: strict mode and filters, seccomp(2). Filters are asked by ptrace, oldest first, and stand once each in
- * seccomp.img with the index of the one below them, so that threads and tasks with the same chain share its entries.
- * While the tool holds the tasks they are suspended (PTRACE_O_SUSPEND_SECCOMP).
+ * Seccomp: strict mode and filters, seccomp(2). Filters are read with ptrace, oldest first, and stand once each in
+ * seccomp.img with the index of the filter below, so that threads and tasks with the same chain share its entries.
+ * While criu holds the tasks, filters are suspended (PTRACE_O_SUSPEND_SECCOMP).
  */
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 
 #include "agent/agent.h"
+#include "arch/arch_abi.h"
 #include "lib/log.h"
 #include "proc/proc.h"
 #include "lib/arena_hash.h"
@@ -27,15 +28,15 @@
 
 extern const struct task_part seccomp_part;
 
-/* What makes two filters the same: what they stand on, their flags, their program. The key is all of it. */
-struct filter {
+/* Two filters are the same if the filter below, their flags and their program are. The key is all of it. */
+struct seen_filter {
 	uint32_t index;
 	uint32_t *key;
 	UT_hash_handle hh;
 };
 
 struct filters {
-	struct filter *by_key;
+	struct seen_filter *by_key;
 	SeccompEntry *image;
 };
 
@@ -48,13 +49,13 @@ static struct filters *filters_of(struct dump *d)
 	return f;
 }
 
-/* The index of a filter, which is added if it is new. */
+/* The index of a filter, which is added if it is not there yet. */
 static uint32_t add_filter(struct dump *d, uint32_t prev, uint32_t flags, const struct sock_filter *prog, size_t n)
 {
 	struct filters *all = filters_of(d);
 	size_t size = n * sizeof(*prog), key_size = size + 2 * sizeof(uint32_t);
 	_cleanup_free_ uint32_t *key = malloc(key_size);
-	struct filter *f = NULL;
+	struct seen_filter *f = NULL;
 	SeccompFilter *e;
 
 	if (!key)
@@ -65,7 +66,7 @@ static uint32_t add_filter(struct dump *d, uint32_t prev, uint32_t flags, const 
 	HASH_FIND(hh, all->by_key, key, key_size, f);
 	if (f)
 		return f->index;
-	f = arena_new_of(d->arena, struct filter);
+	f = arena_new_of(d->arena, struct seen_filter);
 	f->key = arena_memdup(d->arena, key, key_size);
 	f->index = (uint32_t)all->image->n_seccomp_filters;
 	HASH_ADD_KEYPTR_IN(d->arena, hh, all->by_key, f->key, key_size, f);
@@ -86,29 +87,28 @@ enum { NO_SUCH = 1, REFUSED = 2 };
 static int filter_error(struct thread *th, unsigned i, int err)
 {
 	if (err == -EMEDIUMTYPE || err == -EACCES || err == -EINVAL || err == -EIO) {
-		log_refusal(err, "%s: its seccomp filter %u cannot be read: %s", task_thread_name(th), i,
-		            err == -EACCES        ? "that takes CAP_SYS_ADMIN in the first user namespace, and a tool "
-		                                    "without filters of its own"
+		log_refusal(err, "%s: seccomp filter %u: ptrace(PTRACE_SECCOMP_GET_FILTER): %s", task_thread_name(th),
+		            i,
+		            err == -EACCES        ? "it takes CAP_SYS_ADMIN in the first user namespace, and "
+		                                    "criu itself must have no filter"
 		            : err == -EMEDIUMTYPE ? "the kernel has not kept its program"
 		                                  : "the kernel was built without CONFIG_CHECKPOINT_RESTORE");
 		return REFUSED;
 	}
-	return log_errno(err, "%s: reading its seccomp filter %u", task_thread_name(th), i);
+	return log_errno(err, "%s: seccomp filter %u: ptrace(PTRACE_SECCOMP_GET_FILTER)", task_thread_name(th), i);
 }
 
-/* Filter number i from the oldest on; index of the one below in, its own out. NO_SUCH: there is none of that number. */
-static int dump_filter(struct dump *d, struct thread *th, unsigned i, uint32_t *index)
+/* Filter number i from the oldest on. *index: of the filter below; then its own. NO_SUCH: there are fewer filters. */
+static int dump_seccomp_filter(struct dump *d, struct thread *th, unsigned i, uint32_t *index)
 {
 	struct sock_filter prog[BPF_MAXINSNS];
-	struct seccomp_metadata {
-		uint64_t off, flags;
-	} meta = { .off = i };
+	struct __ptrace_seccomp_metadata meta = { .filter_off = i };
 	long n = ptrace(PTRACE_SECCOMP_GET_FILTER, th->tid, (void *)(uintptr_t)i, NULL);
 
 	if (n < 0)
 		return errno == ENOENT ? NO_SUCH : filter_error(th, i, -errno);
 	if (n == 0 || n > BPF_MAXINSNS)
-		return log_errno(-EPROTO, "%s: its seccomp filter %u has %ld instructions", task_thread_name(th), i, n);
+		return log_errno(-EPROTO, "%s: seccomp filter %u has %ld instructions", task_thread_name(th), i, n);
 	if (ptrace(PTRACE_SECCOMP_GET_FILTER, th->tid, (void *)(uintptr_t)i, prog) != n)
 		return filter_error(th, i, -errno);
 	if (ptrace(PTRACE_SECCOMP_GET_METADATA, th->tid, (void *)sizeof(meta), &meta) < 0)
@@ -131,13 +131,14 @@ static int seccomp_peek(struct dump *d, struct thread *th)
 		return 0;
 	core->seccomp_filter = NO_FILTER;
 	for (unsigned i = 0; !err; i++)
-		err = dump_filter(d, th, i, &core->seccomp_filter);
+		err = dump_seccomp_filter(d, th, i, &core->seccomp_filter);
 	if (err != NO_SUCH)
 		return err < 0 ? err : 0;
 	core->has_seccomp_filter = core->seccomp_filter != NO_FILTER;
 	return core->has_seccomp_filter
 	           ? 0
-	           : log_errno(-EPROTO, "%s: has a seccomp filter and has none", task_thread_name(th));
+	           : log_errno(-EPROTO, "%s: /proc reports a seccomp filter, but ptrace returned none",
+	                       task_thread_name(th));
 }
 
 static int seccomp_write(struct dump *d)
@@ -162,22 +163,22 @@ static int seccomp_read(struct restore *r)
 	for (size_t i = 0; !err && i < filters_in(r)->n_seccomp_filters; i++) {
 		const SeccompFilter *f = filters_in(r)->seccomp_filters[i];
 
-		/* CRIU writes a filter before the one that it stands on, or behind: only a circle is an error. */
+		/* CRIU writes a filter before the filter below it, or after: only a circle is an error. */
 		if (!f->filter.len || f->filter.len % sizeof(struct sock_filter) ||
 		    f->filter.len / sizeof(struct sock_filter) > BPF_MAXINSNS ||
 		    (f->has_prev && f->prev >= filters_in(r)->n_seccomp_filters) || (f->flags & ~KEPT_FLAGS))
-			return log_errno(-EINVAL, "seccomp.img: filter %zu makes no sense", i);
+			return log_errno(-EINVAL, "seccomp.img: filter %zu is invalid", i);
 	}
 	return err == -ENOENT ? 0 : err;
 }
 
-static const SeccompFilter *below(const struct restore *r, const SeccompFilter *f)
+static const SeccompFilter *filter_below(const struct restore *r, const SeccompFilter *f)
 {
 	return f->has_prev ? filters_in(r)->seccomp_filters[f->prev] : NULL;
 }
 
 /* The filter that a thread installed last; NULL: none. */
-static const SeccompFilter *newest(const struct restore *r, const struct thread *th)
+static const SeccompFilter *newest_filter(const struct restore *r, const struct thread *th)
 {
 	const ThreadCoreEntry *core = th->core->thread_core;
 
@@ -186,11 +187,11 @@ static const SeccompFilter *newest(const struct restore *r, const struct thread 
 	return filters_in(r)->seccomp_filters[core->seccomp_filter];
 }
 
-static size_t depth(const struct restore *r, const SeccompFilter *f)
+static size_t chain_depth(const struct restore *r, const SeccompFilter *f)
 {
 	size_t n = 0;
 
-	for (; f && n <= filters_in(r)->n_seccomp_filters; f = below(r, f))
+	for (; f && n <= filters_in(r)->n_seccomp_filters; f = filter_below(r, f))
 		n++;
 	return n;
 }
@@ -205,7 +206,7 @@ static bool in_first_namespace(void)
 	       (sscanf(map, "%u %u %u", &from, &to, &count) == 3 && !from && !to && count == UINT32_MAX);
 }
 
-static bool filtered(const struct thread *th)
+static bool has_seccomp(const struct thread *th)
 {
 	const ThreadCoreEntry *core = th->core->thread_core;
 
@@ -215,9 +216,9 @@ static bool filtered(const struct thread *th)
 static int seccomp_check(struct restore *r, const struct thread *th)
 {
 	const ThreadCoreEntry *core = th->core->thread_core;
-	bool told = !is_leader(th) && filtered(&th->task->threads[0]);
+	bool told = !is_leader(th) && has_seccomp(&th->task->threads[0]);
 
-	if (!filtered(th))
+	if (!has_seccomp(th))
 		return 0;
 	if (!told && !in_first_namespace())
 		return log_refusal(
@@ -226,56 +227,54 @@ static int seccomp_check(struct restore *r, const struct thread *th)
 		    "user namespace",
 		    task_thread_name(th));
 	if (!told && prctl(PR_GET_SECCOMP) > 0)
-		return log_refusal(-EPERM,
-		                   "%s: has a seccomp filter, and this tool too, under which it can suspend none: "
-		                   "restore it from outside of the sandbox",
-		                   task_thread_name(th));
+		return log_refusal(
+		    -EPERM,
+		    "%s: has a seccomp filter, and criu has one too, under which it cannot suspend others: "
+		    "restore from outside of the sandbox",
+		    task_thread_name(th));
 	if (core->seccomp_mode != SECCOMP_MODE__filter)
 		return 0;
 	if (!filters_in(r) || !core->has_seccomp_filter || core->seccomp_filter >= filters_in(r)->n_seccomp_filters ||
-	    depth(r, newest(r, th)) > filters_in(r)->n_seccomp_filters)
+	    chain_depth(r, newest_filter(r, th)) > filters_in(r)->n_seccomp_filters)
 		return log_errno(-EINVAL,
 		                 "%s: its seccomp filter is not in seccomp.img, or its filters stand on each other",
 		                 task_thread_name(th));
 	return 0;
 }
 
-/* The newest filter that all threads of a task have in common: one for all is one copy in the kernel. */
+/* The newest filter that all threads of a task have in common: installed for all at once, the kernel keeps one copy. */
 static const SeccompFilter *common_filter(const struct restore *r, const struct task *t)
 {
-	const SeccompFilter *common = newest(r, &t->threads[0]);
+	const SeccompFilter *common = newest_filter(r, &t->threads[0]);
 
 	for (size_t i = 1; common && i < t->n_threads; i++) {
-		const SeccompFilter *f = newest(r, &t->threads[i]);
+		const SeccompFilter *f = newest_filter(r, &t->threads[i]);
 		size_t n, m;
 
 		if (f == common)
 			continue;
-		n = depth(r, f);
-		m = depth(r, common);
+		n = chain_depth(r, f);
+		m = chain_depth(r, common);
 		for (; n > m; n--)
-			f = below(r, f);
+			f = filter_below(r, f);
 		for (; m > n; m--)
-			common = below(r, common);
+			common = filter_below(r, common);
 		while (f != common) {
-			f = below(r, f);
-			common = below(r, common);
+			f = filter_below(r, f);
+			common = filter_below(r, common);
 		}
 	}
 	return common;
 }
 
 /*
- * Installs one. A thread's area is too small for most programs: it takes the leader's, which is idle then (and this
- * thread's batch runs before anybody else uses it).
+ * A thread's area is too small for most programs, so the leader's is used, which is idle then (and this thread's batch
+ * runs before the leader's area is used again).
  */
-static int install(struct thread *th, struct batch *b, const SeccompFilter *f, uint32_t flags)
+static int install_filter(struct thread *th, struct batch *b, const SeccompFilter *f, uint32_t flags)
 {
 	struct batch *space = is_leader(th) ? b : agent_batch(th->task->threads[0].restore->agent, "seccomp filters");
-	struct sock_fprog_64 {
-		uint16_t len;
-		uint64_t filter;
-	} prog = { .len = (uint16_t)(f->filter.len / sizeof(struct sock_filter)) };
+	struct arch_sock_fprog prog = { .len = (uint16_t)(f->filter.len / sizeof(struct sock_filter)) };
 	raddr_t at;
 
 	batch_reserve(space, 1, f->filter.len + 16 + sizeof(prog));
@@ -285,25 +284,25 @@ static int install(struct thread *th, struct batch *b, const SeccompFilter *f, u
 	return batch_run(b);
 }
 
-/* Those above `from` up to `to`, oldest first. */
+/* The filters above `from` up to `to`, oldest first. */
 static int install_chain(struct restore *r, struct thread *th, struct batch *b, const SeccompFilter *from,
                          const SeccompFilter *to, uint32_t flags)
 {
-	size_t n = depth(r, to) - depth(r, from);
+	size_t n = chain_depth(r, to) - chain_depth(r, from);
 	_cleanup_free_ const SeccompFilter **chain = calloc(n + 1, sizeof(*chain));
 	int err = 0;
 
 	if (!chain)
 		return -ENOMEM;
-	for (size_t i = n; i-- > 0; to = below(r, to))
+	for (size_t i = n; i-- > 0; to = filter_below(r, to))
 		chain[i] = to;
 	for (size_t i = 0; !err && i < n; i++)
-		err = install(th, b, chain[i], flags);
+		err = install_filter(th, b, chain[i], flags);
 	return err;
 }
 
-/* Where privileges do not allow it, no_new_privs does; and installing one for all threads sets it in all. */
-static void allow(struct thread *th, struct batch *b)
+/* Without privileges, no_new_privs allows filters; and installing a filter for all threads sets it in all of them. */
+static void allow_filters(struct thread *th, struct batch *b)
 {
 	for (size_t i = 0; i < th->task->n_threads; i++) {
 		const CredsEntry *creds = th->task->threads[i].core->thread_core->creds;
@@ -321,7 +320,7 @@ static int seccomp_restore(struct restore *r, struct thread *th, struct batch *b
 	uint32_t all = SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_TSYNC_ESRCH;
 	int err = 0;
 
-	if (!filtered(th))
+	if (!has_seccomp(th))
 		return 0;
 	if (core->seccomp_mode == SECCOMP_MODE__strict) {
 		batch_call(b, SYS_seccomp, SECCOMP_SET_MODE_STRICT, 0, 0);
@@ -329,10 +328,10 @@ static int seccomp_restore(struct restore *r, struct thread *th, struct batch *b
 	}
 	if (is_leader(th)) {
 		th->task->restore->common_filter = common_filter(r, th->task);
-		allow(th, b);
+		allow_filters(th, b);
 		err = install_chain(r, th, b, NULL, rt->common_filter, th->task->n_threads > 1 ? all : 0);
 	}
-	return err ?: install_chain(r, th, b, rt->common_filter, newest(r, th), 0);
+	return err ?: install_chain(r, th, b, rt->common_filter, newest_filter(r, th), 0);
 }
 
 const struct task_part seccomp_part = {

@@ -1,26 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Pending signals of a process and of each thread, with all that is known of them: ptrace(2), rt_sigqueueinfo(2). */
+/*
+ * Signals that a process and each of its threads block, and those that are pending, with all that is known of them:
+ * ptrace(2), rt_sigqueueinfo(2). (Masks come back with the registers: rt_sigreturn(2) sets both.)
+ */
 #include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 
+#include "arch/arch_abi.h"
 #include "lib/log.h"
 #include "task/answer.h"
 
-#define INFO_SIZE    128
 #define INFOS_A_CALL 128
 
-/* linux/ptrace.h, which does not go with sys/ptrace.h. */
-struct peek_args {
-	uint64_t off;
-	uint32_t flags;
-	int32_t nr;
-};
-
-#define PEEK_SHARED 1U
-
-_Static_assert(sizeof(siginfo_t) == INFO_SIZE, "siginfo_t as the kernel has it");
+_Static_assert(sizeof(siginfo_t) == ARCH_SIGINFO_SIZE, "siginfo_t as the kernel has it");
 
 /* ---- dump ---- */
 
@@ -31,23 +25,23 @@ static int peek_queue(struct dump *d, struct thread *th, uint32_t flags, SignalQ
 	long n;
 
 	do {
-		struct peek_args args = { .off = q->n_signals, .flags = flags, .nr = INFOS_A_CALL };
+		struct __ptrace_peeksiginfo_args args = { .off = q->n_signals, .flags = flags, .nr = INFOS_A_CALL };
 
 		n = ptrace(PTRACE_PEEKSIGINFO, th->tid, &args, infos);
 		if (n < 0)
-			return log_errno(-errno, "%s: reading its pending signals", task_thread_name(th));
+			return log_errno(-errno, "%s: ptrace(PTRACE_PEEKSIGINFO)", task_thread_name(th));
 		for (long i = 0; i < n; i++) {
 			SiginfoEntry *e = arena_msg(d->arena, SiginfoEntry, siginfo_entry);
 
-			e->siginfo.data = arena_memdup(d->arena, &infos[i], INFO_SIZE);
-			e->siginfo.len = INFO_SIZE;
+			e->siginfo.data = arena_memdup(d->arena, &infos[i], ARCH_SIGINFO_SIZE);
+			e->siginfo.len = ARCH_SIGINFO_SIZE;
 			arena_push(d->arena, &q->signals, &q->n_signals, e);
 		}
 	} while (n == INFOS_A_CALL);
 	return 0;
 }
 
-/* Which signal stopped it, where it is stopped: the kernel makes one up for a tracer that seized it so. */
+/* Which signal stopped a stopped task: to a tracer that has seized it so, the kernel shows that signal. */
 static void peek_stop(struct thread *th)
 {
 	TaskCoreEntry *tc = th->core->tc;
@@ -69,7 +63,18 @@ static int signal_peek(struct dump *d, struct thread *th)
 	if (err || !is_leader(th))
 		return err;
 	peek_stop(th);
-	return peek_queue(d, th, PEEK_SHARED, &th->core->tc->signals_s);
+	return peek_queue(d, th, PTRACE_PEEKSIGINFO_SHARED, &th->core->tc->signals_s);
+}
+
+static int signal_dump(struct dump *d, struct thread *th, const struct answers *ans)
+{
+	if (is_leader(th)) {
+		th->core->tc->blk_sigset = th->dump->sigmask;
+		return 0;
+	}
+	th->core->thread_core->has_blk_sigset = true;
+	th->core->thread_core->blk_sigset = th->dump->sigmask;
+	return 0;
 }
 
 /* ---- restore ---- */
@@ -80,7 +85,7 @@ static int check_queue(const struct thread *th, const SignalQueueEntry *q)
 		const ProtobufCBinaryData *bytes = &q->signals[i]->siginfo;
 		int32_t sig;
 
-		if (bytes->len != INFO_SIZE)
+		if (bytes->len != ARCH_SIGINFO_SIZE)
 			return log_errno(-EINVAL, "%s: its image has a pending signal of %zu bytes",
 			                 task_thread_name(th), bytes->len);
 		memcpy(&sig, bytes->data, sizeof(sig));
@@ -97,7 +102,7 @@ static int signal_check(struct restore *r, const struct thread *th)
 	return err || !is_leader(th) ? err : check_queue(th, th->core->tc->signals_s);
 }
 
-/* The timer that sent it is another one now: the kernel must not look for it by what it kept in here. */
+/* The timer that sent a signal is a new one now: what the kernel kept in here to find the old one must not be used. */
 static void cut_timer(siginfo_t *info)
 {
 	size_t at = offsetof(siginfo_t, si_value) + sizeof(info->si_value);
@@ -107,10 +112,10 @@ static void cut_timer(siginfo_t *info)
 }
 
 /*
- * To itself a task may send any siginfo (kernel/signal.c, do_rt_sigqueueinfo). All signals are blocked. A SIGSTOP
- * cannot be: it is sent by finish().
+ * A task may send itself any siginfo (kernel/signal.c, do_rt_sigqueueinfo). All signals are blocked but SIGSTOP, which
+ * cannot be: signal_finish() sends that one.
  */
-static void queue(const struct thread *th, struct batch *b, const SignalQueueEntry *q, bool shared)
+static void send_queue(const struct thread *th, struct batch *b, const SignalQueueEntry *q, bool shared)
 {
 	for (size_t i = 0; q && i < q->n_signals; i++) {
 		siginfo_t info;
@@ -132,8 +137,8 @@ static void queue(const struct thread *th, struct batch *b, const SignalQueueEnt
 static int signal_restore(struct restore *r, struct thread *th, struct batch *b)
 {
 	if (is_leader(th))
-		queue(th, b, th->core->tc->signals_s, true);
-	queue(th, b, th->core->thread_core->signals_p, false);
+		send_queue(th, b, th->core->tc->signals_s, true);
+	send_queue(th, b, th->core->thread_core->signals_p, false);
 	return 0;
 }
 
@@ -149,20 +154,21 @@ static bool has_stop(const SignalQueueEntry *q)
 	return false;
 }
 
-/* It is in a ptrace stop, and takes the signal when it is let go. */
+/* The thread is in a ptrace stop, and takes the signal when it is resumed. */
 static int signal_finish(struct restore *r, struct thread *th)
 {
 	bool stop = has_stop(th->core->thread_core->signals_p) || (is_leader(th) && has_stop(th->core->tc->signals_s));
 
 	if (stop && syscall(SYS_tgkill, th->task->pid, th->tid, SIGSTOP))
-		return log_errno(-errno, "%s: sending it the SIGSTOP that was pending", task_thread_name(th));
+		return log_errno(-errno, "%s: sending the pending SIGSTOP: tgkill", task_thread_name(th));
 	return 0;
 }
 
 const struct task_part signal_part = {
-	.name = "pending signals",
+	.name = "blocked and pending signals",
 	.per_thread = true,
 	.peek = signal_peek,
+	.dump = signal_dump,
 	.check = signal_check,
 	.restore = signal_restore,
 	.finish = signal_finish,

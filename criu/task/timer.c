@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Interval timers and POSIX timers. Which POSIX timers there are is in /proc/PID/timers (proc_pid_timers(5)); their
- * times are asked from the task in batches of their own, since there may be any number of them.
+ * Interval timers and POSIX timers. /proc/PID/timers lists the POSIX timers (proc_pid_timers(5)); the task is asked for
+ * their times in batches of their own, since a process may have any number of them.
  */
 #include <signal.h>
 #include <string.h>
@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "agent/agent.h"
+#include "arch/arch_abi.h"
 #include "lib/log.h"
 #include "proc/proc.h"
 #include "task/answer.h"
@@ -20,19 +21,7 @@
 #define NSEC           1000000000ULL
 #define USEC           1000000ULL
 
-struct kernel_timespec {
-	int64_t sec, nsec;
-};
-
-struct kernel_itimerspec {
-	struct kernel_timespec interval, value;
-};
-
-struct kernel_itimerval {
-	uint64_t isec, iusec, vsec, vusec;
-};
-
-static int by_id(const void *a, const void *b)
+static int compare_timer_ids(const void *a, const void *b)
 {
 	const PosixTimerEntry *const *x = a, *const *y = b;
 
@@ -43,14 +32,14 @@ static int by_id(const void *a, const void *b)
 
 static int timer_ask(struct dump *d, struct thread *th, struct batch *b, void **datap)
 {
-	raddr_t at = batch_space(b, sizeof(struct kernel_itimerval) * ITIMERS, datap);
+	raddr_t at = batch_space(b, sizeof(struct arch_itimerval) * ITIMERS, datap);
 
 	for (unsigned i = 0; i < ITIMERS; i++)
-		batch_ask(b, SYS_getitimer, i, at + i * sizeof(struct kernel_itimerval));
+		batch_ask(b, SYS_getitimer, i, at + i * sizeof(struct arch_itimerval));
 	return 0;
 }
 
-/* The tid as the kernel prints it, for us, to the one that the image has. */
+/* From the tid as criu sees it, in which the kernel prints it, to the one that images have. */
 static int translate_tid(struct task *t, PosixTimerEntry *e, int32_t tid)
 {
 	for (size_t i = 0; i < t->n_threads; i++) {
@@ -60,12 +49,14 @@ static int translate_tid(struct task *t, PosixTimerEntry *e, int32_t tid)
 		e->notify_thread_id = t->threads[i].vtid.v;
 		return 0;
 	}
-	log_warn("%s: its timer %u notifies a thread that has ended; it will notify nobody", task_name(t), e->it_id);
+	log_warn("%s: its timer %u notifies a thread that has ended; after a restore it notifies none", task_name(t),
+	         e->it_id);
 	e->it_sigev_notify = SIGEV_NONE;
 	return 0;
 }
 
-/* A clock of a descriptor has no name in the image; that of "the calling thread" does not say which it was. */
+/* Images have no name for the clock of a descriptor, and that of "the calling thread" does not say which thread it is.
+ */
 static int check_clock(const struct task *t, const PosixTimerEntry *e)
 {
 	enum { CLOCK_KIND = 7, CLOCK_OF_FD = 3, CLOCK_OF_THREAD = 4 };
@@ -113,13 +104,13 @@ static int list_timers(struct dump *d, struct task *t, TaskTimersEntry *all)
 		refused = dump_timer(t, e, &line) ?: refused;
 	}
 	if (all->n_posix)
-		qsort(all->posix, all->n_posix, sizeof(*all->posix), by_id);
-	return err < 0 ? log_errno(err, "%s: /proc/%d/timers is not as expected", task_name(t), t->pid) : refused;
+		qsort(all->posix, all->n_posix, sizeof(*all->posix), compare_timer_ids);
+	return err < 0 ? log_errno(err, "%s: parsing /proc/%d/timers", task_name(t), t->pid) : refused;
 }
 
 static int read_times(struct task *t, struct batch *b, PosixTimerEntry **timers, size_t n)
 {
-	const struct kernel_itimerspec *specs;
+	const struct arch_itimerspec *specs;
 	raddr_t at = batch_space(b, n * sizeof(*specs), &specs);
 	int err;
 
@@ -130,10 +121,11 @@ static int read_times(struct task *t, struct batch *b, PosixTimerEntry **timers,
 	err = batch_run(b);
 	for (size_t i = 0; !err && i < n; i++) {
 		int64_t ret = batch_ret(b, (int)(2 * i)), overrun = batch_ret(b, (int)(2 * i + 1));
-		struct kernel_itimerspec spec = specs[i];
+		struct arch_itimerspec spec = specs[i];
 
 		if (ret < 0 || overrun < 0)
-			return log_errno((int)(ret < 0 ? ret : overrun), "%s: reading its timer %u", task_name(t),
+			return log_errno((int)(ret < 0 ? ret : overrun),
+			                 "%s: timer_gettime or timer_getoverrun of timer %u", task_name(t),
 			                 timers[i]->it_id);
 		timers[i]->overrun = (uint32_t)overrun;
 		timers[i]->isec = (uint64_t)spec.interval.sec;
@@ -144,7 +136,7 @@ static int read_times(struct task *t, struct batch *b, PosixTimerEntry **timers,
 	return err;
 }
 
-/* The answers to the other rows stand in the agent's area until all have read them, so it is saved meanwhile. */
+/* The answers to the other rows stay in the agent's area until all have read theirs: they are put back afterwards. */
 static int read_all_times(struct thread *th, TaskTimersEntry *all)
 {
 	struct agent *a = th->dump->agent;
@@ -153,7 +145,7 @@ static int read_all_times(struct thread *th, TaskTimersEntry *all)
 	int err = 0;
 
 	if (!ops || !space)
-		return log_errno(-ENOMEM, "%s: reading its timers", task_name(th->task));
+		return log_errno(-ENOMEM, "%s: out of memory for its timers", task_name(th->task));
 	memcpy(ops, a->ops, ops_size);
 	memcpy(space, a->space, a->space_size);
 	for (size_t i = 0; !err && i < all->n_posix; i += TIMERS_A_BATCH)
@@ -164,7 +156,7 @@ static int read_all_times(struct thread *th, TaskTimersEntry *all)
 	return err;
 }
 
-static ItimerEntry *itimer_entry(struct dump *d, const struct kernel_itimerval *v)
+static ItimerEntry *itimer_entry(struct dump *d, const struct arch_itimerval *v)
 {
 	ItimerEntry *e = arena_msg(d->arena, ItimerEntry, itimer_entry);
 
@@ -178,13 +170,12 @@ static ItimerEntry *itimer_entry(struct dump *d, const struct kernel_itimerval *
 static int timer_dump(struct dump *d, struct thread *th, const struct answers *ans)
 {
 	TaskTimersEntry *all = arena_msg(d->arena, TaskTimersEntry, task_timers_entry);
-	const struct kernel_itimerval *v = ans->data;
+	const struct arch_itimerval *v = ans->data;
 	int err;
 
 	for (unsigned i = 0; i < ITIMERS; i++)
 		if (answer_ret(ans, i))
-			return log_errno((int)answer_ret(ans, i), "%s: reading its interval timers",
-			                 task_name(th->task));
+			return log_errno((int)answer_ret(ans, i), "%s: getitimer", task_name(th->task));
 	all->real = itimer_entry(d, &v[ITIMER_REAL]);
 	all->virt = itimer_entry(d, &v[ITIMER_VIRTUAL]);
 	all->prof = itimer_entry(d, &v[ITIMER_PROF]);
@@ -195,7 +186,7 @@ static int timer_dump(struct dump *d, struct thread *th, const struct answers *a
 
 /* ---- restore ---- */
 
-static bool sane(const ItimerEntry *e)
+static bool is_sane_itimer(const ItimerEntry *e)
 {
 	return e->iusec < USEC && e->vusec < USEC && e->isec <= INT64_MAX && e->vsec <= INT64_MAX;
 }
@@ -209,7 +200,7 @@ static int check_posix(const struct task *t, const PosixTimerEntry *e)
 		found = t->threads[i].vtid.v == e->notify_thread_id;
 	if (e->it_id > INT32_MAX || e->insec >= NSEC || e->vnsec >= NSEC || e->isec > INT64_MAX ||
 	    e->vsec > INT64_MAX || e->si_signo >= NSIG || !found)
-		return log_errno(-EINVAL, "%s: its image has a timer %u that makes no sense", task_name(t), e->it_id);
+		return log_errno(-EINVAL, "%s: its image has an invalid timer %u", task_name(t), e->it_id);
 	return 0;
 }
 
@@ -220,14 +211,13 @@ static int timer_check(struct restore *r, const struct thread *th)
 
 	if (!all)
 		return 0;
-	if (!sane(all->real) || !sane(all->virt) || !sane(all->prof))
-		return log_errno(-EINVAL, "%s: its image has an interval timer that makes no sense",
-		                 task_name(th->task));
+	if (!is_sane_itimer(all->real) || !is_sane_itimer(all->virt) || !is_sane_itimer(all->prof))
+		return log_errno(-EINVAL, "%s: its image has an invalid interval timer", task_name(th->task));
 	for (size_t i = 0; !err && i < all->n_posix; i++)
 		err = check_posix(th->task, all->posix[i]);
 	if (err || !all->n_posix)
 		return err;
-	qsort(all->posix, all->n_posix, sizeof(*all->posix), by_id);
+	qsort(all->posix, all->n_posix, sizeof(*all->posix), compare_timer_ids);
 	for (size_t i = 1; i < all->n_posix; i++)
 		if (all->posix[i]->it_id == all->posix[i - 1]->it_id)
 			return log_errno(-EINVAL, "%s: its image has timer %u twice", task_name(th->task),
@@ -237,7 +227,7 @@ static int timer_check(struct restore *r, const struct thread *th)
 
 static void set_itimer(struct batch *b, unsigned which, const ItimerEntry *e)
 {
-	struct kernel_itimerval v = { e->isec, e->iusec, e->vsec, e->vusec };
+	struct arch_itimerval v = { e->isec, e->iusec, e->vsec, e->vusec };
 	raddr_t at;
 
 	if (!e->isec && !e->iusec && !e->vsec && !e->vusec)
@@ -248,7 +238,7 @@ static void set_itimer(struct batch *b, unsigned which, const ItimerEntry *e)
 
 static void set_timer(struct batch *b, const PosixTimerEntry *e)
 {
-	struct kernel_itimerspec spec = {
+	struct arch_itimerspec spec = {
 		.interval = { (int64_t)e->isec, (int64_t)e->insec },
 		.value = { (int64_t)e->vsec, (int64_t)e->vnsec },
 	};

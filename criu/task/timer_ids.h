@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* POSIX timers as /proc tells them, and how they get their numbers back. */
+/* POSIX timers as /proc lists them, and how they get their numbers back. */
 #ifndef CRIU_TASK_TIMER_IDS_H
 #define CRIU_TASK_TIMER_IDS_H
 
@@ -16,7 +16,7 @@ struct timer_line {
 /* Parses the next timer of a text and moves *textp behind it. 1: *out is set; 0: the end; -EBADMSG. */
 int timer_parse(const char **textp, struct timer_line *out);
 
-/* Whether timers with numbers up to max_id can be made here. 0, or a refusal with `who`. */
+/* Whether timers with numbers up to max_id can be made here. 0, or a refusal (logged, in the task's name `who`). */
 int timer_ids_check(const char *who, uint32_t max_id);
 
 /*

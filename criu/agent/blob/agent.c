@@ -9,9 +9,8 @@
 
 #include "agent_abi.h"
 #include "agent/blob/blob.h"
+#include "arch/arch_abi.h"
 #include "uapi/futex_waitv.h"
-
-#define SIGSET_SIZE 8
 
 static uint32_t load(const uint32_t *word)
 {
@@ -33,7 +32,7 @@ static void __attribute__((noreturn)) die(struct agent_slot *slot)
 {
 	agent_syscall(AGENT_NR_FUTEX, (long)death_word(slot), FUTEX_WAKE, 0x7fffffff, 0, 0, 0);
 	if (slot->on_death == AGENT_DIE_RESUME) {
-		agent_syscall(AGENT_NR_SIGPROCMASK, AGENT_SIG_SETMASK, (long)&slot->sigmask, 0, SIGSET_SIZE, 0, 0);
+		agent_syscall(AGENT_NR_SIGPROCMASK, AGENT_SIG_SETMASK, (long)&slot->sigmask, 0, ARCH_SIGSET_SIZE, 0, 0);
 		agent_resume(slot->regs);
 	}
 	for (;;)

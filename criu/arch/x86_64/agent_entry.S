@@ -22,7 +22,7 @@ agent_syscall:
 	syscall
 	ret
 
-/* The child wakes on the stack that clone_args names, where the tool has put the address of its slot. */
+/* The child wakes on the stack that clone_args names, where criu has put the address of its slot. */
 agent_clone:
 	movq	%rdi, %rax
 	movq	%rsi, %rdi

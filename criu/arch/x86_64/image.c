@@ -9,7 +9,7 @@
 #include "lib/log.h"
 #include "regs.h"
 
-struct record {
+struct xstate_record {
 	uint32_t component, len;
 };
 
@@ -51,36 +51,36 @@ static UserX86RegsEntry *general_to_core(struct arena *a, const struct user_regs
 	return e;
 }
 
-/* Where a component of the format's own fields goes; words of 4 or 8 bytes. NULL: it has no field. */
-struct field {
+/* The field of the format that holds a component: words of 4 or 8 bytes. */
+struct image_field {
 	size_t *n;
 	void **data;
 	size_t word, max;
 };
 
-static bool field_of(UserX86XsaveEntry *x, unsigned component, struct field *f)
+static bool component_field(UserX86XsaveEntry *x, unsigned component, struct image_field *f)
 {
 	switch (component) {
 	case XSTATE_YMM:
-		*f = (struct field) { &x->n_ymmh_space, (void **)&x->ymmh_space, 4, 64 };
+		*f = (struct image_field) { &x->n_ymmh_space, (void **)&x->ymmh_space, 4, 64 };
 		return true;
 	case XSTATE_BNDREGS:
-		*f = (struct field) { &x->n_bndreg_state, (void **)&x->bndreg_state, 8, 8 };
+		*f = (struct image_field) { &x->n_bndreg_state, (void **)&x->bndreg_state, 8, 8 };
 		return true;
 	case XSTATE_BNDCSR:
-		*f = (struct field) { &x->n_bndcsr_state, (void **)&x->bndcsr_state, 8, 8 };
+		*f = (struct image_field) { &x->n_bndcsr_state, (void **)&x->bndcsr_state, 8, 8 };
 		return true;
 	case XSTATE_OPMASK:
-		*f = (struct field) { &x->n_opmask_reg, (void **)&x->opmask_reg, 8, 8 };
+		*f = (struct image_field) { &x->n_opmask_reg, (void **)&x->opmask_reg, 8, 8 };
 		return true;
 	case XSTATE_ZMM_HI256:
-		*f = (struct field) { &x->n_zmm_upper, (void **)&x->zmm_upper, 8, 64 };
+		*f = (struct image_field) { &x->n_zmm_upper, (void **)&x->zmm_upper, 8, 64 };
 		return true;
 	case XSTATE_HI16_ZMM:
-		*f = (struct field) { &x->n_hi16_zmm, (void **)&x->hi16_zmm, 8, 128 };
+		*f = (struct image_field) { &x->n_hi16_zmm, (void **)&x->hi16_zmm, 8, 128 };
 		return true;
 	case XSTATE_PKRU:
-		*f = (struct field) { &x->n_pkru, (void **)&x->pkru, 4, 2 };
+		*f = (struct image_field) { &x->n_pkru, (void **)&x->pkru, 4, 2 };
 		return true;
 	default:
 		return false;
@@ -97,7 +97,7 @@ static void copy_component(const struct thread_regs *regs, size_t offset, void *
 
 static void add_record(struct arena *a, ProtobufCBinaryData *all, const struct thread_regs *regs, unsigned component)
 {
-	struct record rec = { .component = component };
+	struct xstate_record rec = { .component = component };
 	size_t offset = 0, size = 0;
 	uint8_t *data;
 
@@ -116,7 +116,7 @@ static void add_record(struct arena *a, ProtobufCBinaryData *all, const struct t
 static void components_to_core(struct arena *a, const struct thread_regs *regs, UserX86FpregsEntry *e)
 {
 	uint64_t used = xstate_header(regs->state)->bv, known = xstate_features();
-	struct field f;
+	struct image_field f;
 
 	e->xsave->xstate_bv = used;
 	for (unsigned n = XSTATE_YMM; n < XSTATE_COMPONENTS; n++) {
@@ -124,7 +124,7 @@ static void components_to_core(struct arena *a, const struct thread_regs *regs, 
 
 		if (!(known & XSTATE_BIT(n)))
 			continue;
-		if (!field_of(e->xsave, n, &f)) {
+		if (!component_field(e->xsave, n, &f)) {
 			if (used & XSTATE_BIT(n))
 				add_record(a, &e->xstate, regs, n);
 		} else if (xstate_component(n, &offset, &size)) {
@@ -176,7 +176,7 @@ static UserDescT *tls_to_core(struct arena *a, const struct user_desc *d)
 	return e;
 }
 
-static ThreadInfoX86 *info_of(struct arena *a, CoreEntry *core)
+static ThreadInfoX86 *core_info(struct arena *a, CoreEntry *core)
 {
 	if (!core->thread_info)
 		core->thread_info = arena_msg(a, ThreadInfoX86, thread_info_x86);
@@ -185,7 +185,7 @@ static ThreadInfoX86 *info_of(struct arena *a, CoreEntry *core)
 
 void arch_core_set_clear_tid(struct arena *a, CoreEntry *core, raddr_t addr)
 {
-	info_of(a, core)->clear_tid_addr = addr;
+	core_info(a, core)->clear_tid_addr = addr;
 }
 
 raddr_t arch_core_clear_tid(const CoreEntry *core)
@@ -195,7 +195,7 @@ raddr_t arch_core_clear_tid(const CoreEntry *core)
 
 int arch_regs_to_core(struct arena *a, const struct thread_regs *regs, CoreEntry *core)
 {
-	ThreadInfoX86 *ti = info_of(a, core);
+	ThreadInfoX86 *ti = core_info(a, core);
 
 	core->mtype = ARCH_CORE_MTYPE;
 	ti->gpregs = general_to_core(a, &regs->g);
@@ -213,7 +213,7 @@ void arch_perm_to_core(struct arena *a, CoreEntry *core, uint64_t answer)
 {
 	if (!(answer & XSTATE_BIT(XSTATE_TILEDATA)))
 		return;
-	info_of(a, core)->has_xcomp_perm = true;
+	core_info(a, core)->has_xcomp_perm = true;
 	core->thread_info->xcomp_perm = answer;
 }
 
@@ -226,10 +226,10 @@ bool arch_state_is_large(const CoreEntry *core)
 
 /* ---- from the image ---- */
 
-/* Protection keys that nobody has used: the kernel's default, or all allowed, as a processor without them behaves. */
+/* Protection keys that were not used: the kernel's default, or all allowed, as a processor without them behaves. */
 #define PKRU_DEFAULT 0x55555554U
 
-static bool needless(const UserX86XsaveEntry *x, unsigned component)
+static bool is_needless(const UserX86XsaveEntry *x, unsigned component)
 {
 	return component == XSTATE_PKRU && (!x->n_pkru || x->pkru[0] == 0 || x->pkru[0] == PKRU_DEFAULT);
 }
@@ -237,18 +237,18 @@ static bool needless(const UserX86XsaveEntry *x, unsigned component)
 static int check_components(const UserX86FpregsEntry *e, const char *who)
 {
 	uint64_t used = e->xsave ? e->xsave->xstate_bv : 0, known = xstate_features(), all = e->has_xstate ? used : 0;
-	struct field f;
+	struct image_field f;
 	size_t offset, size;
 
 	for (unsigned n = 0; n < 64; n++) {
 		if (!(used & XSTATE_BIT(n)))
 			continue;
-		if (!(known & XSTATE_BIT(n)) && !needless(e->xsave, n))
+		if (!(known & XSTATE_BIT(n)) && !is_needless(e->xsave, n))
 			return log_refusal(-EOPNOTSUPP,
 			                   "%s: uses a register state that this processor lacks: %s (component "
 			                   "%u); restore it on one that has it",
 			                   who, xstate_name(n), n);
-		if (n >= XSTATE_YMM && field_of(e->xsave, n, &f) && xstate_component(n, &offset, &size) &&
+		if (n >= XSTATE_YMM && component_field(e->xsave, n, &f) && xstate_component(n, &offset, &size) &&
 		    *f.n * f.word > size)
 			return log_errno(-EINVAL, "%s: its image has %zu words for %s, which has less", who, *f.n,
 			                 xstate_name(n));
@@ -259,13 +259,13 @@ static int check_components(const UserX86FpregsEntry *e, const char *who)
 	return 0;
 }
 
-/* Puts the records into a state of `size` bytes (NULL: only checks them). */
+/* Copies the records into a state (NULL: only checks them); *seen gets the bits of their components. */
 static int read_records(const ProtobufCBinaryData *all, uint8_t *state, uint64_t *seen)
 {
 	size_t at = 0;
 
 	while (at < all->len) {
-		struct record rec;
+		struct xstate_record rec;
 		size_t offset, size;
 
 		if (all->len - at < sizeof(rec))
@@ -393,10 +393,11 @@ static void fxsave_from_core(struct fxsave *fx, const UserX86FpregsEntry *e)
 static void components_from_core(struct thread_regs *regs, UserX86XsaveEntry *x)
 {
 	size_t offset, size;
-	struct field f;
+	struct image_field f;
 
 	for (unsigned n = XSTATE_YMM; n < XSTATE_COMPONENTS; n++)
-		if ((x->xstate_bv & XSTATE_BIT(n)) && field_of(x, n, &f) && xstate_component(n, &offset, &size) && *f.n)
+		if ((x->xstate_bv & XSTATE_BIT(n)) && component_field(x, n, &f) &&
+		    xstate_component(n, &offset, &size) && *f.n)
 			memcpy(regs->state + offset, *f.data, *f.n * f.word);
 }
 

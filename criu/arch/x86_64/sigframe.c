@@ -3,36 +3,31 @@
 #include <asm/sigcontext.h>
 #include <string.h>
 
+#include "arch/arch_abi.h"
 #include "regs.h"
 
 #define UC_FP_XSTATE         1UL
 #define UC_SIGCONTEXT_SS     2UL
 #define UC_STRICT_RESTORE_SS 4UL
-#define SIGINFO_SIZE         128
 
-/* Not any of SS_*: the kernel leaves the alternate stack as it is. */
+/* None of SS_*: the kernel leaves the alternate stack as it is. */
 #define NO_ALTSTACK          0x7f
 
-struct frame {
+struct rt_sigframe {
 	uint64_t restorer;
 	struct {
 		uint64_t flags, link;
-		struct {
-			uint64_t sp;
-			int32_t flags;
-			uint32_t pad;
-			uint64_t size;
-		} stack;
+		struct arch_stack stack;
 		struct sigcontext_64 mcontext;
 		uint64_t sigmask;
 	} uc;
-	uint8_t info[SIGINFO_SIZE];
+	uint8_t info[ARCH_SIGINFO_SIZE];
 };
 
-#define STATE_OFFSET round_up(sizeof(struct frame), 64)
+#define STATE_OFFSET round_up(sizeof(struct rt_sigframe), 64)
 
-_Static_assert(offsetof(struct frame, uc.mcontext) == 8 + 40, "the kernel's struct ucontext");
-_Static_assert(offsetof(struct frame, uc.sigmask) == 8 + 40 + 256, "the kernel's struct ucontext");
+_Static_assert(offsetof(struct rt_sigframe, uc.mcontext) == 8 + 40, "the kernel's struct ucontext");
+_Static_assert(offsetof(struct rt_sigframe, uc.sigmask) == 8 + 40 + 256, "the kernel's struct ucontext");
 _Static_assert(offsetof(struct fxsave, sw) == 464 && sizeof(struct fxsave) == XSTATE_FXSAVE, "FXSAVE");
 
 /* Code like that of a C library: mov $15, %rax (or %eax); syscall. */
@@ -93,7 +88,7 @@ static void fill_state(uint8_t *state, const struct thread_regs *regs)
 void arch_sigframe_make(const struct thread_regs *regs, uint64_t mask, raddr_t at, raddr_t restorer, void *buf)
 {
 	struct thread_regs settled = *regs;
-	struct frame *f = buf;
+	struct rt_sigframe *f = buf;
 
 	arch_regs_settle_restart(&settled);
 	memset(buf, 0, STATE_OFFSET);

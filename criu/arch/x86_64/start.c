@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+/* How a restored process begins: the small ELF, clone3 with a stack of its own, and syscall instructions in its code.
+ */
 #include <elf.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -9,8 +11,8 @@
 #include "arch_page.h"
 
 /*
- * The code of the small ELF. Its parameters (struct start_params) follow at start_end. It has no stack to speak of and
- * needs none until it has the agent's.
+ * The code of the small ELF. Its parameters (struct start_params) follow at start_end. It uses no stack until it
+ * switches to the agent's.
  */
 __asm__(".section .rodata\n"
         ".globl start_code, start_end\n"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+/* The vdso: mapping it, and code that takes the place of its functions. */
 #include <asm/prctl.h>
 #include <string.h>
 #include <sys/syscall.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+/* The layout of the extended state, as CPUID tells it (Intel SDM 1, chapter 13). */
 #include <cpuid.h>
 #include <pthread.h>
 
@@ -8,7 +9,7 @@
 #define CPUID_1_OSXSAVE    (1U << 27)
 #define MXCSR_MASK_DEFAULT 0xffbfU
 
-struct layout {
+struct xstate_layout {
 	uint64_t features;
 	size_t size;
 	uint32_t mxcsr_mask;
@@ -33,7 +34,7 @@ static uint32_t read_mxcsr_mask(void)
 	return fx.mxcsr_mask ? fx.mxcsr_mask : MXCSR_MASK_DEFAULT;
 }
 
-static void read_layout(struct layout *l)
+static void read_layout(struct xstate_layout *l)
 {
 	uint32_t a, b, c, d;
 
@@ -56,8 +57,8 @@ static void read_layout(struct layout *l)
 	}
 }
 
-/* lint: global: what the processor is does not change, and in a virtual machine each CPUID takes 7 us. */
-static struct layout cached;
+/* lint: global: the processor does not change, and in a virtual machine each CPUID takes 7 us. */
+static struct xstate_layout cached;
 /* lint: global: the same. */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -66,7 +67,7 @@ static void fill_cache(void)
 	read_layout(&cached);
 }
 
-static const struct layout *layout(void)
+static const struct xstate_layout *get_layout(void)
 {
 	pthread_once(&once, fill_cache);
 	return &cached;
@@ -74,22 +75,22 @@ static const struct layout *layout(void)
 
 uint64_t xstate_features(void)
 {
-	return layout()->features;
+	return get_layout()->features;
 }
 
 size_t xstate_size(void)
 {
-	return layout()->size;
+	return get_layout()->size;
 }
 
 uint32_t xstate_mxcsr_mask(void)
 {
-	return layout()->mxcsr_mask;
+	return get_layout()->mxcsr_mask;
 }
 
 bool xstate_component(unsigned n, size_t *offset, size_t *size)
 {
-	const struct layout *l = layout();
+	const struct xstate_layout *l = get_layout();
 
 	if (n >= XSTATE_COMPONENTS || !l->component[n].size)
 		return false;

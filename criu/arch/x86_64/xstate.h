@@ -31,7 +31,7 @@ enum {
 
 #define XSTATE_BIT(n) (1ULL << (n))
 
-/* What is said of FXSAVE's layout here; see struct user_fpregs_struct. */
+/* FXSAVE, as in struct user_fpregs_struct. */
 struct fxsave {
 	uint16_t cwd, swd, twd, fop;
 	uint64_t rip, rdp;

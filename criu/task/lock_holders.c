@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Who else has to do with a file lock: outside of the tree at dump, in the way at restore. */
+/* Processes outside of the tree that hold a file lock: the same one at dump, one that conflicts at restore. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -12,11 +12,11 @@
 #include "proc/fdinfo.h"
 #include "lib/log.h"
 #include "proc/proc.h"
-#include "task/lock.h"
+#include "task/lock_holders.h"
 
 /* ---- dump: the same open file outside ---- */
 
-/* Descriptors of one process by the text of their links: only equal ones can be the same open file. */
+/* Descriptors of one process by the text of their links: only with equal ones can it be the same open file. */
 struct their_fd {
 	char *link;
 	int number;
@@ -31,14 +31,14 @@ struct outsider {
 	struct outsider *next;
 };
 
-static void read_theirs(struct arena *a, struct outsider *o)
+static void read_their_fds(struct arena *a, struct outsider *o)
 {
 	_cleanup_close_ int proc_fd = proc_open(o->pid);
 	int *numbers = NULL;
 	size_t n = 0;
 
 	if (proc_fd < 0 || proc_read_fd_numbers(proc_fd, a, &numbers, &n))
-		return; /* gone, or not ours to look at */
+		return; /* the process is gone, or criu may not look at it */
 	for (size_t i = 0; i < n; i++) {
 		struct their_fd *fd = arena_new_of(a, struct their_fd), *same;
 		char path[32], link[PATH_MAX];
@@ -76,11 +76,11 @@ static const struct outsider *outsider_of(struct arena *a, struct outsiders *all
 	if (proc_comm(pid, o->comm, sizeof(o->comm)) < 0)
 		o->comm[0] = 0;
 	else
-		read_theirs(a, o);
+		read_their_fds(a, o);
 	return o;
 }
 
-static bool warn_of(const struct outsider *o, const struct file_locked *l)
+static bool warn_if_shared(const struct outsider *o, const struct file_locked *l)
 {
 	struct their_fd *fd;
 
@@ -88,27 +88,27 @@ static bool warn_of(const struct outsider *o, const struct file_locked *l)
 	for (; fd; fd = fd->next) {
 		if (syscall(SYS_kcmp, l->task->pid, o->pid, KCMP_FILE, l->number, fd->number))
 			continue;
-		log_warn("%s: fd %d: %s: its lock is also that of pid %d (%s), fd %d, outside of the tree: it stays "
-		         "taken as long as that has it open, and a restore will find it so",
+		log_warn("%s: fd %d: %s: its lock is also held through pid %d (%s), fd %d, outside of the tree: while "
+		         "that is open, the lock stays taken, also for a restore",
 		         task_name(l->task), l->number, l->link, o->pid, o->comm, fd->number);
 		return true;
 	}
 	return false;
 }
 
-void lock_warn_outside(struct dump *d, struct outsiders *o, const struct file_locked *l, pid_t taker)
+void lock_holders_warn(struct dump *d, struct outsiders *o, const struct file_locked *l, pid_t taker)
 {
 	pid_t parent = proc_ppid(d->tree.tasks[0]->pid);
 
-	if (parent > 0 && warn_of(outsider_of(d->arena, o, parent), l))
+	if (parent > 0 && warn_if_shared(outsider_of(d->arena, o, parent), l))
 		return;
 	if (taker > 0 && taker != parent)
-		warn_of(outsider_of(d->arena, o, taker), l);
+		warn_if_shared(outsider_of(d->arena, o, taker), l);
 }
 
-/* ---- restore: in the way ---- */
+/* ---- restore: holders of conflicting locks ---- */
 
-const char *lock_text(const FileLockEntry *e, char *buf, size_t size)
+const char *lock_holders_text(const FileLockEntry *e, char *buf, size_t size)
 {
 	const char *type = e->type == F_WRLCK ? "write" : "read";
 
@@ -134,7 +134,7 @@ static pid_t range_holder(int fd, const FileLockEntry *e)
 	return range.l_pid;
 }
 
-/* flock(2) has nothing to ask with: the list of all locks has it. */
+/* flock(2) has no call that asks for the holder: the list of all locks tells. */
 static pid_t flock_holder(const struct stat *st)
 {
 	_cleanup_free_ char *text = NULL;
@@ -151,7 +151,7 @@ static pid_t flock_holder(const struct stat *st)
 	return 0;
 }
 
-/* "pid 812 (redis) holds it", as far as it can be found out. */
+/* "pid 812 (redis) holds it", as far as that can be found out. */
 static void name_holder(int fd, const FileLockEntry *e, char *buf, size_t size)
 {
 	char comm[16];
@@ -159,7 +159,7 @@ static void name_holder(int fd, const FileLockEntry *e, char *buf, size_t size)
 	pid_t pid = 0;
 
 	if (e->flag == LOCK_LEASE) {
-		snprintf(buf, size, "somebody else has the file open");
+		snprintf(buf, size, "another process has the file open");
 		return;
 	}
 	if (fd >= 0 && e->flag == LOCK_FLOCK && !fstat(fd, &st))
@@ -169,12 +169,12 @@ static void name_holder(int fd, const FileLockEntry *e, char *buf, size_t size)
 	if (pid > 0 && proc_comm(pid, comm, sizeof(comm)) >= 0)
 		snprintf(buf, size, "pid %d (%s) holds it", pid, comm);
 	else if (pid > 0)
-		snprintf(buf, size, "pid %d holds it, or somebody who has the same open file", pid);
+		snprintf(buf, size, "pid %d holds it, or another process with the same open file", pid);
 	else
-		snprintf(buf, size, "%s holds it", pid < 0 ? "an open file (OFD lock)" : "somebody");
+		snprintf(buf, size, "%s holds it", pid < 0 ? "an open file (OFD lock)" : "an unknown process");
 }
 
-int lock_refused(const struct task *t, const FileLockEntry *e, int err)
+int lock_holders_refused(const struct task *t, const FileLockEntry *e, int err)
 {
 	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
 	_cleanup_close_ int fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, e->fd, 0);
@@ -184,7 +184,7 @@ int lock_refused(const struct task *t, const FileLockEntry *e, int err)
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", t->pid, e->fd);
 	n = readlink(path, link, sizeof(link) - 1);
 	link[n < 0 ? 0 : n] = 0;
-	lock_text(e, lock, sizeof(lock));
+	lock_holders_text(e, lock, sizeof(lock));
 	if (err != -EAGAIN && err != -EACCES)
 		return log_errno(err, "%s: fd %d: %s: taking %s", task_name(t), e->fd, link, lock);
 	name_holder(fd, e, holder, sizeof(holder));

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the kernel does in a thread's memory when the thread ends: it marks the robust futexes that the thread holds,
+ * get_robust_list(2), and clears a word and wakes a futex there, set_tid_address(2).
+ */
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "arch/arch.h"
+#include "arch/arch_abi.h"
+#include "lib/log.h"
+#include "task/answer.h"
+
+static int robust_list_ask(struct dump *d, struct thread *th, struct batch *b, void **datap)
+{
+	batch_ask(b, SYS_prctl, PR_GET_TID_ADDRESS, batch_space(b, sizeof(uint64_t), datap));
+	return 0;
+}
+
+static int robust_list_dump(struct dump *d, struct thread *th, const struct answers *ans)
+{
+	const uint64_t clear_tid = *(const uint64_t *)ans->data;
+	ThreadCoreEntry *core = th->core->thread_core;
+	uint64_t head = 0, len = 0;
+
+	if (answer_ret(ans, 0))
+		return log_errno((int)answer_ret(ans, 0),
+		                 "%s: prctl(PR_GET_TID_ADDRESS) (a kernel without CONFIG_CHECKPOINT_RESTORE?)",
+		                 task_thread_name(th));
+	if (syscall(SYS_get_robust_list, th->tid, &head, &len))
+		return log_errno(-errno, "%s: get_robust_list", task_thread_name(th));
+	core->futex_rla = head;
+	core->futex_rla_len = (uint32_t)len;
+	arch_core_set_clear_tid(d->arena, th->core, clear_tid);
+	return 0;
+}
+
+static int robust_list_check(struct restore *r, const struct thread *th)
+{
+	const ThreadCoreEntry *core = th->core->thread_core;
+
+	if (core->futex_rla && core->futex_rla_len != ARCH_ROBUST_HEAD_SIZE)
+		return log_errno(-EINVAL, "%s: its image has a robust futex list of %u bytes", task_thread_name(th),
+		                 core->futex_rla_len);
+	return 0;
+}
+
+static int robust_list_restore(struct restore *r, struct thread *th, struct batch *b)
+{
+	const ThreadCoreEntry *core = th->core->thread_core;
+	raddr_t clear_tid = arch_core_clear_tid(th->core);
+
+	if (core->futex_rla)
+		batch_call(b, SYS_set_robust_list, core->futex_rla, core->futex_rla_len);
+	if (clear_tid)
+		batch_call(b, SYS_set_tid_address, clear_tid);
+	return 0;
+}
+
+const struct task_part robust_list_part = {
+	.name = "robust futex list and tid address",
+	.per_thread = true,
+	.ask = robust_list_ask,
+	.dump = robust_list_dump,
+	.check = robust_list_check,
+	.restore = robust_list_restore,
+};
