@@ -72,4 +72,5 @@
 	X(queue_dump_subsys)                                                                                           \
 	X(queue_restore_subsys)                                                                                        \
 	X(tcp_stream_subsys)                                                                                           \
-	X(inet_mcast_subsys)
+	X(inet_mcast_subsys)                                                                                           \
+	X(tty_images_subsys)

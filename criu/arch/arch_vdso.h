@@ -8,7 +8,8 @@
 /* The end of what a task can map. */
 raddr_t arch_task_size(void);
 
-/* A call with which a task maps vdso and vvar from `at` on, where nothing may be mapped. A task with a vdso fails. */
+/* A call with which a task maps vdso and vvar from `at` on, if that range is free. It fails in a task that has a vdso.
+ */
 struct arch_vdso_call {
 	long nr;
 	uint64_t arg[2];

@@ -1,16 +1,42 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Descriptors of /dev/tty. They lead to the controlling terminal of whoever opens it, so somebody of that session has
- * to; from him the tool gets it, for all who had it.
+ * Descriptors of /dev/tty. It resolves to the opener's controlling terminal, so a task of that session opens it and
+ * criu takes a duplicate, for all tasks that had it.
  */
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 
 #include "agent/batch.h"
 #include "files/files.h"
 #include "lib/log.h"
-#include "tty/pty.h"
+#include "tty/ctty.h"
+#include "tty/tty_session.h"
 #include "uapi/fcntl_bits.h"
+
+/* ---- dump ---- */
+
+/* TIOCGDEV of /dev/tty gives the terminal to which it led when it was opened. */
+int ctty_dump(struct dump *d, const struct fd_info *info, struct terminal *t)
+{
+	unsigned dev = 0;
+	int err;
+
+	if (ioctl(info->fd, TIOCGDEV, &dev))
+		return log_errno(-errno, "%s: %s: ioctl(TIOCGDEV)", fd_name(info), info->link);
+	err = tty_session_dump(d, t->entry, dev);
+	if (err || t->entry->sid)
+		return err;
+	log_refusal(
+	    -ENOTSUP,
+	    "%s: %s: leads to terminal %u:%u, which is no task's controlling terminal any more, so that it could not "
+	    "be opened again; close it before the dump",
+	    fd_name(info), info->link, major((dev_t)dev), minor((dev_t)dev));
+	return DUMP_REFUSED;
+}
+
+/* ---- restore ---- */
 
 bool ctty_is_job(const struct restore *r, const TtyInfoEntry *e)
 {
@@ -25,12 +51,12 @@ int ctty_check(struct restore *r, const TtyInfoEntry *e, const char **why)
 
 	if (ctty_is_job(r, e) || (ti && (ti->entry->type != TTY_TYPE__PTY || (ti->pty && ti->pty->file[PTY_MASTER]))))
 		return 0;
-	*why = arena_printf(r->arena, "/dev/tty: its session, %u, has no controlling terminal that could be restored",
-	                    e->sid);
+	*why =
+	    arena_printf(r->arena, "/dev/tty: session %u has no controlling terminal that could be restored", e->sid);
 	return -ENXIO;
 }
 
-static struct task *member(struct restore *r, uint32_t sid)
+static struct task *find_member(struct restore *r, uint32_t sid)
 {
 	for (size_t i = 0; i < r->tree.n_tasks; i++) {
 		struct task *t = r->tree.tasks[i];
@@ -41,8 +67,8 @@ static struct task *member(struct restore *r, uint32_t sid)
 	return NULL;
 }
 
-/* The agent's descriptor is closed again: what tasks have comes to them with all others. */
-static int open_inside(struct task *t, uint32_t flags)
+/* The agent's descriptor is closed again: tasks get theirs together with all others. */
+static int open_in_task(struct task *t, uint32_t flags)
 {
 	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
 	int how = (int)(flags & ~(uint32_t)(O_ASYNC | KERNEL_O_LARGEFILE | O_CREAT | O_EXCL | O_TRUNC)) | O_NOCTTY;
@@ -55,7 +81,7 @@ static int open_inside(struct task *t, uint32_t flags)
 	number = (int)batch_ret(b, op);
 	fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
 	if (fd < 0)
-		return log_errno(-errno, "%s: getting its /dev/tty", task_name(t));
+		return log_errno(-errno, "%s: /dev/tty: pidfd_open or pidfd_getfd", task_name(t));
 	b = agent_batch(t->restore->agent, "closing /dev/tty");
 	batch_call(b, SYS_close, (uint64_t)number);
 	err = batch_run(b);
@@ -64,26 +90,21 @@ static int open_inside(struct task *t, uint32_t flags)
 	return err ?: fd;
 }
 
-static int prepare_one(struct restore *r, const void *msg, void *arg)
+int ctty_prepare(struct restore *r, const TtyFileEntry *m)
 {
-	const TtyFileEntry *m = msg;
 	const struct tty_info *ti = tty_info_of(r, m->tty_info_id);
 	struct task *t;
 	int fd;
 
 	if (!ti || ti->entry->type != TTY_TYPE__CTTY)
 		return 0;
-	t = member(r, ti->entry->sid);
+	t = find_member(r, ti->entry->sid);
 	if (!t)
-		return log_errno(-ESRCH, "/dev/tty of session %u: no task of it is in the checkpoint", ti->entry->sid);
-	fd = open_inside(t, m->flags);
+		return log_errno(-ESRCH, "/dev/tty of session %u: no task of that session is in the checkpoint",
+		                 ti->entry->sid);
+	fd = open_in_task(t, m->flags);
 	if (fd < 0)
 		return fd;
 	files_set(r, m->id, fd);
 	return 0;
-}
-
-int ctty_prepare(struct restore *r)
-{
-	return files_each(r, &tty_kind, prepare_one, NULL);
 }

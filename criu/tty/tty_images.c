@@ -1,12 +1,41 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the images say of terminals. */
+/* The terminals of a dump or a restore: tty-info.img and tty-data.img, and the state that all files here share. */
 #include "lib/log.h"
 #include "path/pathfile.h"
-#include "tty/pty.h"
+#include "tty/tty_images.h"
 
-struct tty_state *tty_state_of(struct restore *r)
+extern const struct subsys tty_images_subsys;
+
+/* ---- dump ---- */
+
+struct tty_dump *tty_dump_of(struct dump *d)
 {
-	struct tty_state *s = restore_state(r, &tty_kind);
+	return dump_state(d, &tty_images_subsys);
+}
+
+int tty_images_write(struct dump *d)
+{
+	const struct tty_dump *td = tty_dump_of(d);
+	_cleanup_image_ struct image *infos = NULL, *data = NULL;
+	int err = image_create(d->dir, IMG_TTY_INFO, 0, &infos);
+
+	for (size_t i = 0; !err && i < td->n; i++) {
+		err = image_write(infos, td->all[i]->entry);
+		if (!err && td->all[i]->data && !data)
+			err = image_create(d->dir, IMG_TTY_DATA, 0, &data);
+		if (!err && td->all[i]->data)
+			err = image_write(data, td->all[i]->data);
+	}
+	if (!err)
+		err = image_close(move_ptr(infos));
+	return err || !data ? err : image_close(move_ptr(data));
+}
+
+/* ---- restore ---- */
+
+struct tty_restore *tty_restore_of(struct restore *r)
+{
+	struct tty_restore *s = restore_state(r, &tty_images_subsys);
 
 	if (!s->used)
 		s->own = -1;
@@ -18,15 +47,15 @@ struct tty_info *tty_info_of(struct restore *r, uint32_t id)
 {
 	struct tty_info *ti;
 
-	HASH_FIND(hh, tty_state_of(r)->infos, &id, sizeof(id), ti);
+	HASH_FIND(hh, tty_restore_of(r)->infos, &id, sizeof(id), ti);
 	return ti;
 }
 
 struct tty_info *tty_of_session(struct restore *r, uint32_t sid)
 {
-	struct tty_of_session *s;
+	struct session_terminal *s;
 
-	HASH_FIND(hh, tty_state_of(r)->sessions, &sid, sizeof(sid), s);
+	HASH_FIND(hh, tty_restore_of(r)->sessions, &sid, sizeof(sid), s);
 	return s ? s->info : NULL;
 }
 
@@ -35,9 +64,9 @@ const RegFileEntry *tty_path_of(struct restore *r, const TtyFileEntry *m)
 	return m ? pathfile_message(r, m->has_regf_id ? m->regf_id : m->id) : NULL;
 }
 
-static struct pty *pty_of(struct restore *r, const TtyInfoEntry *e)
+static struct pty *add_pty(struct restore *r, const TtyInfoEntry *e)
 {
-	struct tty_state *s = tty_state_of(r);
+	struct tty_restore *s = tty_restore_of(r);
 	struct pty *p, key = { .key.by_pair = e->has_pair };
 
 	key.key.number = e->has_pair ? e->pair : e->pty->index;
@@ -52,18 +81,18 @@ static struct pty *pty_of(struct restore *r, const TtyInfoEntry *e)
 	return p;
 }
 
-/* /dev/tty only leads to one. Both ends of a pair may name their session: the slave is what it has. */
+/* (/dev/tty only leads to a terminal.) If both ends of a pair name the session, the slave is its terminal. */
 static void note_session(struct restore *r, struct tty_info *ti)
 {
-	struct tty_state *s = tty_state_of(r);
-	struct tty_of_session *ts;
+	struct tty_restore *s = tty_restore_of(r);
+	struct session_terminal *ts;
 	uint32_t sid = ti->entry->sid;
 
 	if (!sid || ti->entry->type == TTY_TYPE__CTTY)
 		return;
 	HASH_FIND(hh, s->sessions, &sid, sizeof(sid), ts);
 	if (!ts) {
-		ts = arena_new_of(r->arena, struct tty_of_session);
+		ts = arena_new_of(r->arena, struct session_terminal);
 		ts->sid = sid;
 		ts->info = ti;
 		HASH_ADD_IN(r->arena, hh, s->sessions, sid, sizeof(ts->sid), ts);
@@ -72,20 +101,21 @@ static void note_session(struct restore *r, struct tty_info *ti)
 		ts->info = ti;
 }
 
-static int add_info(struct restore *r, const TtyInfoEntry *e)
+static int add_info(struct restore *r, const void *msg)
 {
-	struct tty_state *s = tty_state_of(r);
+	const TtyInfoEntry *e = msg;
+	struct tty_restore *s = tty_restore_of(r);
 	struct tty_info *ti = tty_info_of(r, e->id);
 
 	if (ti)
-		return log_errno(-EINVAL, "tty-info.img: terminal %u is there twice", e->id);
+		return log_errno(-EINVAL, "tty-info.img: terminal %u occurs twice", e->id);
 	ti = arena_new_of(r->arena, struct tty_info);
 	ti->id = e->id;
 	ti->entry = e;
 	if (e->type == TTY_TYPE__PTY && !e->hung_up) {
 		if (!e->pty)
 			return log_errno(-EINVAL, "tty-info.img: terminal %u has no index", e->id);
-		ti->pty = pty_of(r, e);
+		ti->pty = add_pty(r, e);
 		ti->pty->info[pty_side_of(e)] = e;
 	}
 	HASH_ADD_IN(r->arena, hh, s->infos, id, sizeof(ti->id), ti);
@@ -93,22 +123,24 @@ static int add_info(struct restore *r, const TtyInfoEntry *e)
 	return 0;
 }
 
-static int add_data(struct restore *r, const TtyDataEntry *e)
+static int add_queue(struct restore *r, const void *msg)
 {
+	const TtyDataEntry *e = msg;
 	struct tty_info *ti = tty_info_of(r, e->tty_id);
 	enum pty_side side;
 
 	if (!ti || !ti->pty)
-		return log_errno(-EINVAL, "tty-data.img: terminal %u is no pseudo terminal of tty-info.img", e->tty_id);
+		return log_errno(-EINVAL, "tty-data.img: terminal %u is not a pseudo terminal of tty-info.img",
+		                 e->tty_id);
 	side = pty_side_of(ti->entry);
 	if (ti->pty->data[side])
-		return log_errno(-EINVAL, "tty-data.img: terminal %u is there twice", e->tty_id);
+		return log_errno(-EINVAL, "tty-data.img: terminal %u occurs twice", e->tty_id);
 	ti->pty->data[side] = e;
 	return 0;
 }
 
-static int read_one(struct restore *r, enum image_type type, const ProtobufCMessageDescriptor *pb,
-                    int (*add)(struct restore *r, const void *msg))
+static int read_all_messages(struct restore *r, enum image_type type, const ProtobufCMessageDescriptor *pb,
+                             int (*add)(struct restore *r, const void *msg))
 {
 	_cleanup_image_ struct image *img = NULL;
 	int err = image_open(r->dir, type, 0, &img);
@@ -124,19 +156,14 @@ static int read_one(struct restore *r, enum image_type type, const ProtobufCMess
 	return err;
 }
 
-static int take_info(struct restore *r, const void *msg)
+int tty_images_read(struct restore *r)
 {
-	return add_info(r, msg);
+	int err = read_all_messages(r, IMG_TTY_INFO, &tty_info_entry__descriptor, add_info);
+
+	return err ?: read_all_messages(r, IMG_TTY_DATA, &tty_data_entry__descriptor, add_queue);
 }
 
-static int take_data(struct restore *r, const void *msg)
-{
-	return add_data(r, msg);
-}
-
-int tty_read_infos(struct restore *r)
-{
-	int err = read_one(r, IMG_TTY_INFO, &tty_info_entry__descriptor, take_info);
-
-	return err ?: read_one(r, IMG_TTY_DATA, &tty_data_entry__descriptor, take_data);
-}
+const struct subsys tty_images_subsys = {
+	.name = "terminals in the images",
+	.state = { .dump = sizeof(struct tty_dump), .restore = sizeof(struct tty_restore) },
+};

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "tty/queue_image.h"
+#include "tty/tty_queue.h"
 
 struct twin {
 	struct tty_ends e;
@@ -213,8 +213,8 @@ static void one_round(unsigned round)
 	}
 	memset(&q, 0, sizeof(q));
 	assert_int_equal(tty_mode_read(&t[0].e, &m[0]), 0);
-	assert_int_equal(queue_drain(&t[0].e, &m[0], &q), 0);
-	assert_int_equal(queue_put(&t[0].e, &m[0], &q), 0);
+	assert_int_equal(tty_queue_drain(&t[0].e, &m[0], &q), 0);
+	assert_int_equal(tty_queue_put(&t[0].e, &m[0], &q), 0);
 	settle();
 	same_modes(&t[0], &t[1]);
 	if (!can(t[1].e.slave, POLLOUT)) {
@@ -259,9 +259,9 @@ static void full(void **state)
 			feed(&t[i], 0, "a line of sixty bytes that goes out to who has the master .\n", 60);
 	}
 	memset(&q, 0, sizeof(q));
-	assert_int_equal(queue_drain(&t[0].e, &m, &q), 0);
+	assert_int_equal(tty_queue_drain(&t[0].e, &m, &q), 0);
 	assert_true(q.n_slave == 6100 && q.n_master == 90 * 61);
-	assert_int_equal(queue_put(&t[0].e, &m, &q), 0);
+	assert_int_equal(tty_queue_put(&t[0].e, &m, &q), 0);
 	settle();
 	same_modes(&t[0], &t[1]);
 	same_reads(&t[0], &t[1], 0);
@@ -286,22 +286,22 @@ static void in_images(void **state)
 	}
 	q.n_master = q.n_slave = 500;
 	for (q.n_done = 400; q.n_done <= 500; q.n_done += 100) {
-		m = queue_to_data(a, 1, &q, true);
-		s = queue_to_data(a, 2, &q, false);
+		m = tty_queue_to_data(a, 1, &q, true);
+		s = tty_queue_to_data(a, 2, &q, false);
 		memset(&back, 0xff, sizeof(back));
-		assert_int_equal(queue_from_data(m, s, &back), 0);
+		assert_int_equal(tty_queue_from_data(m, s, &back), 0);
 		assert_true(back.n_master == 500 && back.n_slave == 500 && back.n_done == q.n_done);
 		assert_memory_equal(back.master, q.master, 500);
 		assert_memory_equal(back.slave, q.slave, 500);
 		assert_memory_equal(back.mark, q.mark, 500);
 	}
-	assert_int_equal(queue_from_data(NULL, NULL, &back), 0);
+	assert_int_equal(tty_queue_from_data(NULL, NULL, &back), 0);
 	assert_true(!back.n_master && !back.n_slave && !back.n_done);
 	s->eol = far;
 	s->n_eol = 2;
-	assert_int_equal(queue_from_data(m, s, &back), -EINVAL);
-	m->data.len = QUEUE_MAX + 1;
-	assert_int_equal(queue_from_data(m, NULL, &back), -EINVAL);
+	assert_int_equal(tty_queue_from_data(m, s, &back), -EINVAL);
+	m->data.len = TTY_QUEUE_MAX + 1;
+	assert_int_equal(tty_queue_from_data(m, NULL, &back), -EINVAL);
 	arena_free(a);
 }
 

@@ -60,7 +60,7 @@ def held_outside(s):
     s.victim(pass_fds=[fd])
     s.dump("-l")
     log = text(os.path.join(s.imgs, "dump.log"))
-    check("its lock is also that of pid %d (" % os.getpid() in log, "no warning of the lock held outside")
+    check("its lock is also held through pid %d (" % os.getpid() in log, "no warning of the lock held outside")
     s.restore(ok=False)
     check("the exclusive flock cannot be taken" in s.errors("restore.log"), s.errors("restore.log"))
     os.close(fd)

@@ -19,8 +19,8 @@
 #include "undo/guardian.h"
 #include "lib/fault.h"
 #include "lib/log.h"
-#include "tty/queue_image.h"
-#include "tty/tty_dump.h"
+#include "tty/pty.h"
+#include "tty/tty_queue.h"
 
 /* Pairs for one such process: descriptors that we hold at once. */
 #define PAIRS     64
@@ -41,8 +41,8 @@ static int work_on(struct job *j, const struct tty_ends *e)
 
 	if (err)
 		return err;
-	err = queue_drain(e, &mode, &j->queue);
-	j->put = queue_put(e, &mode, &j->queue);
+	err = tty_queue_drain(e, &mode, &j->queue);
+	j->put = tty_queue_put(e, &mode, &j->queue);
 	return err;
 }
 
@@ -137,7 +137,7 @@ static int run_worker(struct dump *d, struct job *jobs, size_t n)
 /* ---- into messages ---- */
 
 /* The slave's queue is the master's to keep where nobody has the slave. */
-static void fill(struct dump *d, struct term *master, const struct job *j)
+static void fill(struct dump *d, struct terminal *master, const struct job *j)
 {
 	const struct tty_queue *q = &j->queue;
 	TtyInfoEntry *e = master->entry;
@@ -147,15 +147,15 @@ static void fill(struct dump *d, struct term *master, const struct job *j)
 	e->has_packet_status = q->packet_status;
 	e->packet_status = q->packet_status;
 	if (q->n_master)
-		master->data = queue_to_data(d->arena, e->id, q, true);
+		master->data = tty_queue_to_data(d->arena, e->id, q, true);
 	if (q->n_slave && master->peer)
-		master->peer->data = queue_to_data(d->arena, master->peer->entry->id, q, false);
+		master->peer->data = tty_queue_to_data(d->arena, master->peer->entry->id, q, false);
 	else if (q->n_slave)
 		log_warn("%s: terminal %u: nobody has its slave; %u bytes that wait to be read there are dropped",
 		         master->who, master->index, q->n_slave);
 }
 
-static int check_job(struct dump *d, struct term *master, const struct job *j)
+static int check_job(struct dump *d, struct terminal *master, const struct job *j)
 {
 	if (j->put)
 		return log_errno(j->put, "%s: terminal %u: putting its queues back", master->who, master->index);
@@ -170,9 +170,9 @@ static int check_job(struct dump *d, struct term *master, const struct job *j)
  * Whether there is anything to look at. Of a slave that nobody has opened yet, nothing can be told without opening it,
  * which its master would notice.
  */
-static int take(struct term *master, struct job *j)
+static int take(struct terminal *master, struct job *j)
 {
-	struct pollfd p = { .fd = tty_open_peer(master), .events = POLLIN };
+	struct pollfd p = { .fd = pty_duplicate(master), .events = POLLIN };
 
 	j->master = p.fd;
 	if (p.fd < 0)
@@ -189,7 +189,7 @@ static int take(struct term *master, struct job *j)
 	return 0;
 }
 
-static int do_batch(struct dump *d, struct job *jobs, struct term **masters, size_t n)
+static int do_batch(struct dump *d, struct job *jobs, struct terminal **masters, size_t n)
 {
 	int err = n ? run_worker(d, jobs, n) : 0, one;
 
@@ -204,7 +204,7 @@ static int do_batch(struct dump *d, struct job *jobs, struct term **masters, siz
 
 static int do_all(struct dump *d, struct tty_dump *td, struct job *jobs)
 {
-	struct term *masters[PAIRS];
+	struct terminal *masters[PAIRS];
 	size_t n = 0;
 	int err = 0;
 
@@ -222,7 +222,7 @@ static int do_all(struct dump *d, struct tty_dump *td, struct job *jobs)
 	return err ?: do_batch(d, jobs, masters, n);
 }
 
-int tty_dump_queues(struct dump *d, struct tty_dump *td)
+int tty_queue_dump(struct dump *d)
 {
 	struct job *jobs = mmap(NULL, PAIRS * sizeof(*jobs), PROT_READ | PROT_WRITE,
 	                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -230,7 +230,7 @@ int tty_dump_queues(struct dump *d, struct tty_dump *td)
 
 	if (jobs == MAP_FAILED)
 		return log_errno(-errno, "memory for terminals' queues");
-	err = do_all(d, td, jobs);
+	err = do_all(d, tty_dump_of(d), jobs);
 	munmap(jobs, PAIRS * sizeof(*jobs));
 	return err;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+/* Taking out what can be read at both ends of a pseudo terminal. */
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "tty/queue.h"
+#include "tty/tty_queue.h"
 
 int tty_mode_read(const struct tty_ends *e, struct tty_mode *m)
 {
@@ -13,7 +14,7 @@ int tty_mode_read(const struct tty_ends *e, struct tty_mode *m)
 	return 0;
 }
 
-static int events(int fd, short wanted)
+static int poll_events(int fd, short wanted)
 {
 	struct pollfd p = { .fd = fd, .events = wanted };
 
@@ -27,25 +28,25 @@ static int drain_status(int fd, uint8_t *status)
 {
 	ssize_t n = 1;
 
-	if (events(fd, POLLPRI) & POLLPRI)
+	if (poll_events(fd, POLLPRI) & POLLPRI)
 		n = read(fd, status, 1);
 	return n < 0 ? -errno : 0;
 }
 
-/* poll(2) waits for what is on its way in the kernel. */
+/* poll(2) waits for bytes that are still on their way in the kernel. */
 static int drain_master(int fd, struct tty_queue *q)
 {
 	int waiting = 0;
 	ssize_t n;
 
-	while (events(fd, POLLIN) & POLLIN) {
+	while (poll_events(fd, POLLIN) & POLLIN) {
 		if (ioctl(fd, FIONREAD, &waiting))
 			return -errno;
 		if (!waiting)
 			break;
-		if (q->n_master == QUEUE_MAX)
+		if (q->n_master == TTY_QUEUE_MAX)
 			return -EOVERFLOW;
-		n = read(fd, q->master + q->n_master, MIN((size_t)waiting, QUEUE_MAX - q->n_master));
+		n = read(fd, q->master + q->n_master, MIN((size_t)waiting, TTY_QUEUE_MAX - q->n_master));
 		if (n <= 0)
 			return n ? -errno : 0;
 		q->n_master += (uint32_t)n;
@@ -55,39 +56,38 @@ static int drain_master(int fd, struct tty_queue *q)
 
 /* ---- the slave's ---- */
 
-static int add(struct tty_queue *q, uint8_t byte, enum place_mark mark)
+static int append_place(struct tty_queue *q, uint8_t byte, enum place_mark mark)
 {
-	if (q->n_slave == QUEUE_MAX)
+	if (q->n_slave == TTY_QUEUE_MAX)
 		return -EOVERFLOW;
 	q->slave[q->n_slave] = byte;
 	q->mark[q->n_slave++] = mark;
 	return 0;
 }
 
-static bool ends_lines(const struct termios2 *t, uint8_t c)
+static bool is_eol(const struct termios2 *t, uint8_t c)
 {
 	return c && (c == t->c_cc[VEOL] || (c == t->c_cc[VEOL2] && (t->c_lflag & IEXTEN)));
 }
 
 /* A line as read() gives it: without the end-of-file character that may have ended it. */
-static int add_line(struct tty_queue *q, const struct termios2 *t, const uint8_t *line, size_t n)
+static int append_line(struct tty_queue *q, const struct termios2 *t, const uint8_t *line, size_t n)
 {
 	int err = 0;
 
 	for (size_t i = 0; !err && i + 1 < n; i++)
-		err = add(q, line[i], line[i] == '\n' ? PLACE_LITERAL : PLACE_BYTE);
+		err = append_place(q, line[i], line[i] == '\n' ? PLACE_LITERAL : PLACE_BYTE);
 	if (!err && n)
-		err = add(q, line[n - 1], ends_lines(t, line[n - 1]) ? PLACE_EOL : PLACE_BYTE);
-	if (!err && (!n || (line[n - 1] != '\n' && !ends_lines(t, line[n - 1]))))
-		err = add(q, 0, PLACE_EOF);
+		err = append_place(q, line[n - 1], is_eol(t, line[n - 1]) ? PLACE_EOL : PLACE_BYTE);
+	if (!err && (!n || (line[n - 1] != '\n' && !is_eol(t, line[n - 1]))))
+		err = append_place(q, 0, PLACE_EOF);
 	return err;
 }
 
-/* What came behind a full queue has not been through the line discipline, so that a newline in it is nothing special.
- */
+/* What was behind a full queue has not been through the line discipline: a newline in it is nothing special. */
 static int drain_lines(int fd, const struct termios2 *t, struct tty_queue *q)
 {
-	uint8_t line[LINE_MAX_TTY + 1];
+	uint8_t line[TTY_LINE_MAX + 1];
 	int err = 0;
 
 	while (!err) {
@@ -95,15 +95,15 @@ static int drain_lines(int fd, const struct termios2 *t, struct tty_queue *q)
 
 		if (n < 0)
 			return errno == EAGAIN ? 0 : -errno;
-		err = add_line(q, t, line, (size_t)n);
+		err = append_line(q, t, line, (size_t)n);
 	}
 	return err;
 }
 
-/* literal: the mode that the bytes came in under is canonical, and no newline was left that ended a line. */
+/* literal: the bytes came in under canonical mode, and all newlines that end a line have been read. */
 static int drain_raw(int fd, struct tty_queue *q, bool literal)
 {
-	uint8_t buf[LINE_MAX_TTY + 1];
+	uint8_t buf[TTY_LINE_MAX + 1];
 	int err = 0;
 
 	while (!err) {
@@ -112,16 +112,16 @@ static int drain_raw(int fd, struct tty_queue *q, bool literal)
 		if (n <= 0)
 			return n && errno != EAGAIN ? -errno : 0;
 		for (ssize_t i = 0; !err && i < n; i++)
-			err = add(q, buf[i], literal && buf[i] == '\n' ? PLACE_LITERAL : PLACE_BYTE);
+			err = append_place(q, buf[i], literal && buf[i] == '\n' ? PLACE_LITERAL : PLACE_BYTE);
 	}
 	return err;
 }
 
 /*
- * What waits behind a full queue comes in while it is drained (or earlier, when only little is left in it). It must not
- * be translated or taken for signals. But it is echoed, so that it is known how much of it there was.
+ * Bytes behind a full queue come in while it is drained (or earlier, when only little is left in it). They must not be
+ * translated or taken for signals, but they are echoed, which tells how many there were.
  */
-static struct termios2 quiet(const struct termios2 *t)
+static struct termios2 quiet_termios(const struct termios2 *t)
 {
 	struct termios2 q = *t;
 
@@ -148,7 +148,7 @@ static int count_echo(const struct tty_ends *e, struct tty_queue *q)
 static int drain_slave(int fd, const struct termios2 *t, struct tty_queue *q)
 {
 	bool canon = (t->c_lflag & (ICANON | EXTPROC)) == ICANON;
-	struct termios2 now = quiet(t);
+	struct termios2 now = quiet_termios(t);
 	int err = ioctl(fd, TCSETS2, &now) ? -errno : 0;
 
 	if (!err && canon)
@@ -159,7 +159,7 @@ static int drain_slave(int fd, const struct termios2 *t, struct tty_queue *q)
 	return err ?: drain_raw(fd, q, canon);
 }
 
-/* Echoes that were held back with it come out, so that they are with the rest: nothing else would show them. */
+/* Echoes that were held back with the output come out, to be drained with the rest: nothing else would show them. */
 static int start_output(const struct tty_ends *e, struct tty_queue *q)
 {
 	if (ioctl(e->slave, TCXONC, TCOOFF) || ioctl(e->slave, TCXONC, TCOON) || write(e->slave, "", 0) < 0)
@@ -167,7 +167,7 @@ static int start_output(const struct tty_ends *e, struct tty_queue *q)
 	return drain_master(e->master, q);
 }
 
-int queue_drain(const struct tty_ends *e, const struct tty_mode *m, struct tty_queue *q)
+int tty_queue_drain(const struct tty_ends *e, const struct tty_mode *m, struct tty_queue *q)
 {
 	static const struct termios none;
 	int off = 0, err = m->packet ? drain_status(e->master, &q->packet_status) : 0;
@@ -179,8 +179,8 @@ int queue_drain(const struct tty_ends *e, const struct tty_mode *m, struct tty_q
 		err = -errno;
 	if (!err)
 		err = drain_master(e->master, q);
-	/* There is room for output now: if it is refused, it is stopped. */
-	q->stopped = !err && !(events(e->slave, POLLOUT) & POLLOUT);
+	/* There is room for output now: if the slave still takes none, output is stopped. */
+	q->stopped = !err && !(poll_events(e->slave, POLLOUT) & POLLOUT);
 	if (!err && q->stopped)
 		err = start_output(e, q);
 	if (!err)

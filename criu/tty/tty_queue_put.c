@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+/* Putting bytes back, so that they can be read at both ends of a pseudo terminal as before. */
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "tty/queue.h"
+#include "tty/tty_queue.h"
 
-/* So many bytes at once that there are values which are none of them, to be the special characters. */
+/* Bytes at once: few enough that other values are left for the special characters. */
 #define CHUNK   96
 #define WAIT_MS 5000
-
-static int nap(unsigned us)
-{
-	return usleep(us);
-}
 
 static bool has_event(int fd, short event)
 {
@@ -22,20 +18,20 @@ static bool has_event(int fd, short event)
 }
 
 /*
- * In pieces of what the kernel puts into one buffer (TTY_BUFFER_PAGE): so a terminal takes more than in any others, and
- * what it had held before fits. poll(2) says that there is no room when there still is some.
+ * Written in the size that the kernel puts into one buffer (TTY_BUFFER_PAGE): so a terminal takes the most, and all
+ * that it held before fits. poll(2) is not asked, since it denies that there is room when there still is some.
  */
-#define PIECE 1792
+#define WRITE_MAX 1792
 
-static int write_all(int fd, const uint8_t *buf, size_t n)
+static int write_tty(int fd, const uint8_t *buf, size_t n)
 {
 	for (unsigned tries = 0; n && tries < WAIT_MS * 5; tries++) {
-		ssize_t done = write(fd, buf, MIN(n, PIECE));
+		ssize_t done = write(fd, buf, MIN(n, WRITE_MAX));
 
 		if (done < 0 && errno != EAGAIN)
 			return -errno;
 		if (done <= 0)
-			nap(200);
+			usleep(200);
 		buf += MAX(done, 0);
 		n -= (size_t)MAX(done, 0);
 	}
@@ -44,15 +40,15 @@ static int write_all(int fd, const uint8_t *buf, size_t n)
 
 /* ---- the slave's ---- */
 
-struct chunk {
+struct place_chunk {
 	struct termios2 termios;
 	uint8_t stop, start, eof, quote;
 	uint8_t bytes[2 * CHUNK + 1];
 	size_t n;
 };
 
-/* Four values that are neither among the bytes nor a newline nor 0, which stands for none. */
-static void pick_specials(struct chunk *c, const uint8_t *bytes, size_t n)
+/* Four values that are neither among the bytes nor a newline nor 0, which disables a special character. */
+static void pick_specials(struct place_chunk *c, const uint8_t *bytes, size_t n)
 {
 	uint8_t *const place[] = { &c->stop, &c->start, &c->eof, &c->quote };
 	bool used[256] = { [0] = true, ['\n'] = true };
@@ -67,7 +63,7 @@ static void pick_specials(struct chunk *c, const uint8_t *bytes, size_t n)
 	}
 }
 
-static void set_termios(struct chunk *c, const struct tty_mode *m, bool canon, uint8_t eol)
+static void set_termios(struct place_chunk *c, const struct tty_mode *m, bool canon, uint8_t eol)
 {
 	c->termios = m->termios;
 	c->termios.c_iflag = IXON;
@@ -83,8 +79,8 @@ static void set_termios(struct chunk *c, const struct tty_mode *m, bool canon, u
 }
 
 /* The next places from `at` on: up to the first that needs an end-of-line character of its own. Returns how many. */
-static size_t make_chunk(struct chunk *c, const struct tty_mode *m, const struct tty_queue *q, size_t at, size_t end,
-                         bool canon)
+static size_t make_chunk(struct place_chunk *c, const struct tty_mode *m, const struct tty_queue *q, size_t at,
+                         size_t end, bool canon)
 {
 	size_t n = 0;
 	uint8_t eol = 0;
@@ -110,46 +106,46 @@ static size_t make_chunk(struct chunk *c, const struct tty_mode *m, const struct
 	return n;
 }
 
-static int wait_for(const struct tty_ends *e, bool writable)
+static int wait_writable(const struct tty_ends *e, bool writable)
 {
 	for (unsigned i = 0; i < WAIT_MS * 10; i++) {
 		if (has_event(e->slave, POLLOUT) == writable)
 			return 0;
-		nap(i < 100 ? 10 : 100);
+		usleep(i < 100 ? 10 : 100);
 	}
 	return -ETIMEDOUT;
 }
 
 /*
- * The line discipline works in a thread of the kernel. What is written last is its stop character: when the slave's
- * output is stopped, all before it has been worked on.
+ * The line discipline works in a thread of the kernel. The stop character is written last: when the slave's output is
+ * stopped, all bytes before it have been processed.
  */
-static int put_chunk(const struct tty_ends *e, struct chunk *c)
+static int put_chunk(const struct tty_ends *e, struct place_chunk *c)
 {
 	int err = ioctl(e->slave, TCSETS2, &c->termios) ? -errno : 0;
 
 	c->bytes[c->n] = c->stop;
 	if (!err)
-		err = write_all(e->master, c->bytes, c->n + 1);
+		err = write_tty(e->master, c->bytes, c->n + 1);
 	if (!err)
-		err = wait_for(e, false);
+		err = wait_writable(e, false);
 	if (!err)
-		err = write_all(e->master, &c->start, 1);
-	return err ?: wait_for(e, true);
+		err = write_tty(e->master, &c->start, 1);
+	return err ?: wait_writable(e, true);
 }
 
 /*
- * With these the queue is full, and a stop character would not be looked at any more. Nothing tells when the last byte
- * arrived in a canonical queue.
+ * The last chunk fills the queue, so that a stop character would not be processed any more. Nothing tells when the last
+ * byte has arrived in a canonical queue.
  */
-static int put_last(const struct tty_ends *e, struct chunk *c, bool canon)
+static int put_last(const struct tty_ends *e, struct place_chunk *c, bool canon)
 {
-	int err = ioctl(e->slave, TCSETS2, &c->termios) ? -errno : write_all(e->master, c->bytes, c->n), n = 0;
+	int err = ioctl(e->slave, TCSETS2, &c->termios) ? -errno : write_tty(e->master, c->bytes, c->n), n = 0;
 
 	for (unsigned i = 0; !err && i < 50; i++) {
-		if (!canon && (ioctl(e->slave, FIONREAD, &n) || n == LINE_MAX_TTY))
+		if (!canon && (ioctl(e->slave, FIONREAD, &n) || n == TTY_LINE_MAX))
 			break;
-		nap(1000);
+		usleep(1000);
 	}
 	return err;
 }
@@ -157,46 +153,46 @@ static int put_last(const struct tty_ends *e, struct chunk *c, bool canon)
 static int put_slave(const struct tty_ends *e, const struct tty_mode *m, const struct tty_queue *q)
 {
 	bool canon = (m->termios.c_lflag & (ICANON | EXTPROC)) == ICANON;
-	size_t end = MIN(q->n_done, LINE_MAX_TTY), at = 0;
-	struct chunk c;
+	size_t end = MIN(q->n_done, TTY_LINE_MAX), at = 0;
+	struct place_chunk c;
 	int err = 0;
 
 	while (!err && at < end) {
 		at += make_chunk(&c, m, q, at, end, canon);
-		err = at < LINE_MAX_TTY ? put_chunk(e, &c) : put_last(e, &c, canon);
+		err = at < TTY_LINE_MAX ? put_chunk(e, &c) : put_last(e, &c, canon);
 	}
 	return err;
 }
 
 static int put_master(const struct tty_ends *e, const struct tty_mode *m, const struct tty_queue *q)
 {
-	struct chunk c = { .n = 0 };
+	struct place_chunk c = { .n = 0 };
 
 	if (!q->n_master)
 		return 0;
 	set_termios(&c, m, (m->termios.c_lflag & (ICANON | EXTPROC)) == ICANON, 0);
 	if (ioctl(e->slave, TCSETS2, &c.termios))
 		return -errno;
-	return write_all(e->slave, q->master, q->n_master);
+	return write_tty(e->slave, q->master, q->n_master);
 }
 
-/* ---- states beside ---- */
+/* ---- stopped output, packet mode ---- */
 
-/* By the user's character where there is one, since the other way he could not start it again. */
+/* By the stop character where there is one: the user could not undo the other way with the start character. */
 static int stop_output(const struct tty_ends *e, const struct tty_mode *m, const struct tty_queue *q)
 {
 	uint8_t c = m->termios.c_cc[VSTOP];
 	int err;
 
-	if (!(m->termios.c_iflag & IXON) || !c || q->n_slave >= LINE_MAX_TTY)
+	if (!(m->termios.c_iflag & IXON) || !c || q->n_slave >= TTY_LINE_MAX)
 		return ioctl(e->slave, TCXONC, TCOOFF) ? -errno : 0;
-	err = write_all(e->master, &c, 1);
+	err = write_tty(e->master, &c, 1);
 	if (!err)
-		err = wait_for(e, false);
+		err = wait_writable(e, false);
 	return err;
 }
 
-static int note_flow(const struct tty_ends *e, const struct tty_mode *m)
+static int cause_flow_change(const struct tty_ends *e, const struct tty_mode *m)
 {
 	struct termios2 other = m->termios;
 	uint8_t *cc = other.c_cc;
@@ -214,7 +210,7 @@ static int note_flow(const struct tty_ends *e, const struct tty_mode *m)
 }
 
 /* A change from or to EXTPROC makes the kernel forget where lines end. */
-static int note_change(const struct tty_ends *e, const struct tty_mode *m, const struct tty_queue *q)
+static int cause_extproc_change(const struct tty_ends *e, const struct tty_mode *m, const struct tty_queue *q)
 {
 	struct termios2 other = m->termios;
 
@@ -226,8 +222,8 @@ static int note_change(const struct tty_ends *e, const struct tty_mode *m, const
 }
 
 /*
- * What the master of packet mode is told first when it reads, brought about again by what brings it about. A flush, and
- * a change of EXTPROC, are noted only while there is nothing that it would take away.
+ * The status that a master in packet mode reads first: each bit is caused again by what causes it. A flush and a change
+ * of EXTPROC are made only while there is nothing that would be lost with them.
  */
 static int put_status(const struct tty_ends *e, const struct tty_mode *m, const struct tty_queue *q)
 {
@@ -243,13 +239,13 @@ static int put_status(const struct tty_ends *e, const struct tty_mode *m, const 
 	if ((s & TIOCPKT_START) && !q->stopped && (ioctl(fd, TCXONC, TCOOFF) || ioctl(fd, TCXONC, TCOON)))
 		return -errno;
 	if (s & TIOCPKT_IOCTL)
-		err = note_change(e, m, q);
+		err = cause_extproc_change(e, m, q);
 	if (!err && (s & (TIOCPKT_DOSTOP | TIOCPKT_NOSTOP)))
-		err = note_flow(e, m);
+		err = cause_flow_change(e, m);
 	return err;
 }
 
-static int set_mode(const struct tty_ends *e, const struct tty_mode *m)
+static int set_tty_mode(const struct tty_ends *e, const struct tty_mode *m)
 {
 	static const struct termios none;
 
@@ -260,12 +256,13 @@ static int set_mode(const struct tty_ends *e, const struct tty_mode *m)
 	return 0;
 }
 
-/* Packet mode after the settings, whose changes it would note. STOP is noted when output is stopped with it on. */
-int queue_put(const struct tty_ends *e, const struct tty_mode *m, const struct tty_queue *q)
+/* Packet mode is set after the settings, whose changes it would report. STOP is reported when output stops after that.
+ */
+int tty_queue_put(const struct tty_ends *e, const struct tty_mode *m, const struct tty_queue *q)
 {
 	bool note_stop = q->packet_status & TIOCPKT_STOP;
 	bool refill = q->n_slave || q->n_master;
-	size_t done = MIN(q->n_done, LINE_MAX_TTY);
+	size_t done = MIN(q->n_done, TTY_LINE_MAX);
 	int err = refill && ioctl(e->slave, TCXONC, TCOON) ? -errno : 0;
 
 	if (!err)
@@ -273,9 +270,9 @@ int queue_put(const struct tty_ends *e, const struct tty_mode *m, const struct t
 	if (!err)
 		err = put_master(e, m, q);
 	if (!err)
-		err = set_mode(e, m);
+		err = set_tty_mode(e, m);
 	if (!err && q->n_slave > done)
-		err = write_all(e->master, q->slave + done, q->n_slave - done);
+		err = write_tty(e->master, q->slave + done, q->n_slave - done);
 	if (!err && q->stopped && !note_stop)
 		err = stop_output(e, m, q);
 	if (!err && m->packet && ioctl(e->master, TIOCPKT, &m->packet))

@@ -3,9 +3,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "tty/params.h"
+#include "tty/tty_settings.h"
 
-/* The format has 19 words for control characters, but CRIU fills them as bytes: four to a word, the rest unused. */
+/* The format has 19 words for control characters, but CRIU stores four bytes in a word, and leaves the rest unused. */
 #define CC_WORDS 19
 
 static TermiosEntry *termios_to_entry(struct arena *a, const struct termios2 *t)
@@ -25,7 +25,7 @@ static TermiosEntry *termios_to_entry(struct arena *a, const struct termios2 *t)
 	return e;
 }
 
-/* Speeds of 0 (CRIU's images have them): those in c_cflag count, as always but for BOTHER. */
+/* Speeds of 0, as in CRIU's images, do not matter: unless c_cflag has BOTHER, the kernel takes the speed from there. */
 static struct termios2 termios_from_entry(const TermiosEntry *e)
 {
 	struct termios2 t = {
@@ -42,7 +42,7 @@ static struct termios2 termios_from_entry(const TermiosEntry *e)
 	return t;
 }
 
-int tty_params_read(struct arena *a, int fd, bool master, TtyInfoEntry *info)
+int tty_settings_read(struct arena *a, int fd, bool master, TtyInfoEntry *info)
 {
 	struct termios2 now, locked = { 0 };
 	struct termios locked_short;
@@ -78,7 +78,7 @@ int tty_params_read(struct arena *a, int fd, bool master, TtyInfoEntry *info)
 	return 0;
 }
 
-void tty_params_mode(const TtyInfoEntry *info, struct tty_mode *m)
+void tty_settings_to_mode(const TtyInfoEntry *info, struct tty_mode *m)
 {
 	struct termios2 locked;
 
@@ -96,14 +96,14 @@ void tty_params_mode(const TtyInfoEntry *info, struct tty_mode *m)
 	memcpy(m->locked.c_cc, locked.c_cc, sizeof(locked.c_cc));
 }
 
-int tty_params_set_termios(int fd, const TtyInfoEntry *info)
+int tty_settings_set_termios(int fd, const TtyInfoEntry *info)
 {
 	static const struct termios none;
 	struct tty_mode m = { .packet = 0 };
 
 	if (!info->termios)
 		return 0;
-	tty_params_mode(info, &m);
+	tty_settings_to_mode(info, &m);
 	if (ioctl(fd, TCSETS2, &m.termios))
 		return -errno;
 	if (memcmp(&m.locked, &none, sizeof(none)) && ioctl(fd, TIOCSLCKTRMIOS, &m.locked))
@@ -111,7 +111,7 @@ int tty_params_set_termios(int fd, const TtyInfoEntry *info)
 	return 0;
 }
 
-int tty_params_set_size(int fd, const TtyInfoEntry *info)
+int tty_settings_set_size(int fd, const TtyInfoEntry *info)
 {
 	const WinsizeEntry *w = info->winsize;
 	struct winsize ws;
