@@ -30,7 +30,8 @@ def has(s, name, words):
 def two_windows(s):
     os.mkdir(s.path("dir"), 0o700)
     screen(s, "-dmS", "victim", "bash", "--norc", "--noprofile")
-    check(wait_for(lambda: ".victim" in screen(s, "-ls", ok=False)), "it does not start")
+    # Its socket exists before it listens there, and is listed as (Dead ???) until then.
+    check(wait_for(lambda: re.search(r"\.victim\b.*\(Detached\)", screen(s, "-ls", ok=False))), "it does not start")
     screen(s, "-S", "victim", "-X", "screen", "bash", "--norc", "--noprofile")
     s.pid = int(re.search(r"(\d+)\.victim", screen(s, "-ls", ok=False)).group(1))
     for window in 0, 1:
