@@ -16,7 +16,7 @@ struct timer_line {
 /* Parses the next timer of a text and moves *textp behind it. 1: *out is set; 0: the end; -EBADMSG. */
 int timer_parse(const char **textp, struct timer_line *out);
 
-/* Whether timers with numbers up to max_id can be made here. 0, or a refusal (logged, in the task's name `who`). */
+/* Whether timers with numbers up to max_id can be made here. 0, or a refusal (logged; `who` is the task's name). */
 int timer_ids_check(const char *who, uint32_t max_id);
 
 /*

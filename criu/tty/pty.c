@@ -238,7 +238,7 @@ int pty_open_slave(struct restore *r, struct pty *p, uint32_t flags)
 	return open_peer(p, p->master, flags);
 }
 
-/* A new slave belongs to the user who opens the master, with the group and mode that devpts is mounted with. */
+/* A new slave belongs to the user that opens the master, with the group and mode that devpts is mounted with. */
 static void restore_owner(struct restore *r, struct pty *p)
 {
 	const RegFileEntry *path = tty_path_of(r, p->file[PTY_SLAVE]);

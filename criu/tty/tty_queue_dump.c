@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The queues of a dump's terminals. To read one takes it out, and a tool that is killed between its read(2) and a note
- * of what it has read would lose bytes. So it is not the tool that reads: a process of its own, which nothing ends when
- * the tool dies, takes the queues out and puts them back, a pair at a time, and leaves copies for the tool. The
- * guardian waits for it. Tasks run on as soon as the tool dies: what one of them reads from or writes to its terminal
- * in the fraction of a millisecond for which it is in that process's hands comes before what was queued.
+ * Copying the receive queues of a dump's terminals. Reading a queue empties it, and if criu were killed between its
+ * read(2) and a note of what it has read, the bytes would be lost. So a process of its own, which does not end when
+ * criu dies, drains the queues and puts them back, a pair at a time, and leaves copies for criu; the guardian waits for
+ * it. Tasks run on as soon as criu dies: what a task reads or writes in the fraction of a millisecond for which its
+ * terminal is drained comes before what was queued.
  */
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -59,7 +59,7 @@ static int work_without_waiting(struct job *j, const struct tty_ends *e)
 	return err;
 }
 
-/* A terminal whose lock is closed can be opened by nobody. */
+/* The slave of a locked terminal cannot be opened: it is unlocked for that. */
 static int open_and_work(struct job *j)
 {
 	struct tty_ends e = { .master = j->master };
@@ -136,8 +136,8 @@ static int run_worker(struct dump *d, struct job *jobs, size_t n)
 
 /* ---- into messages ---- */
 
-/* The slave's queue is the master's to keep where nobody has the slave. */
-static void fill(struct dump *d, struct terminal *master, const struct job *j)
+/* The slave's queue goes into the slave's message, if the slave is open in the tree. */
+static void keep_queues(struct dump *d, struct terminal *master, const struct job *j)
 {
 	const struct tty_queue *q = &j->queue;
 	TtyInfoEntry *e = master->entry;
@@ -151,26 +151,26 @@ static void fill(struct dump *d, struct terminal *master, const struct job *j)
 	if (q->n_slave && master->peer)
 		master->peer->data = tty_queue_to_data(d->arena, master->peer->entry->id, q, false);
 	else if (q->n_slave)
-		log_warn("%s: terminal %u: nobody has its slave; %u bytes that wait to be read there are dropped",
+		log_warn("%s: terminal %u: its slave is not open; %u bytes that can be read there are lost",
 		         master->who, master->index, q->n_slave);
 }
 
-static int check_job(struct dump *d, struct terminal *master, const struct job *j)
+static int keep_pair(struct dump *d, struct terminal *master, const struct job *j)
 {
 	if (j->put)
 		return log_errno(j->put, "%s: terminal %u: putting its queues back", master->who, master->index);
 	if (!j->err)
-		fill(d, master, j);
+		keep_queues(d, master, j);
 	if (!j->err)
 		return 0;
 	return log_errno(j->err, "%s: terminal %u: reading its queues", master->who, master->index);
 }
 
 /*
- * Whether there is anything to look at. Of a slave that nobody has opened yet, nothing can be told without opening it,
- * which its master would notice.
+ * Whether a pair has queues to copy: 1, 0, or a negative errno (logged). A slave that is not open in the tree is not
+ * looked at: its master would take it for a hang-up when it is opened and closed again.
  */
-static int take(struct terminal *master, struct job *j)
+static int prepare_job(struct terminal *master, struct job *j)
 {
 	struct pollfd p = { .fd = pty_duplicate(master), .events = POLLIN };
 
@@ -181,45 +181,46 @@ static int take(struct terminal *master, struct job *j)
 	if (master->peer || j->gone)
 		return 1;
 	if (p.revents & POLLIN)
-		log_refusal(-EAGAIN,
-		            "%s: %s: bytes wait to be read from terminal %u, whose slave is not open in the tree: they "
-		            "cannot be kept; try again when they have been read",
-		            master->who, master->link, master->index);
+		log_refusal(
+		    -EAGAIN,
+		    "%s: %s: terminal %u has bytes that were not read yet, and its slave is not open in the tree: "
+		    "they cannot be kept; try again when they have been read",
+		    master->who, master->link, master->index);
 	close(p.fd);
 	return 0;
 }
 
-static int do_batch(struct dump *d, struct job *jobs, struct terminal **masters, size_t n)
+static int copy_batch(struct dump *d, struct job *jobs, struct terminal **masters, size_t n)
 {
 	int err = n ? run_worker(d, jobs, n) : 0, one;
 
 	for (size_t i = 0; i < n; i++) {
 		close(jobs[i].master);
-		one = err ? 0 : check_job(d, masters[i], &jobs[i]);
+		one = err ? 0 : keep_pair(d, masters[i], &jobs[i]);
 		err = err ?: one;
 	}
 	memset(jobs, 0, n * sizeof(*jobs));
 	return err;
 }
 
-static int do_all(struct dump *d, struct tty_dump *td, struct job *jobs)
+static int copy_all(struct dump *d, struct tty_dump *td, struct job *jobs)
 {
 	struct terminal *masters[PAIRS];
 	size_t n = 0;
 	int err = 0;
 
 	for (size_t i = 0; !err && i < td->n; i++) {
-		int wanted = td->all[i]->master ? take(td->all[i], &jobs[n]) : 0;
+		int wanted = td->all[i]->master ? prepare_job(td->all[i], &jobs[n]) : 0;
 
 		if (wanted > 0)
 			masters[n++] = td->all[i];
 		if (wanted < 0 || n == PAIRS) {
-			err = do_batch(d, jobs, masters, n);
+			err = copy_batch(d, jobs, masters, n);
 			err = err ?: MIN(wanted, 0);
 			n = 0;
 		}
 	}
-	return err ?: do_batch(d, jobs, masters, n);
+	return err ?: copy_batch(d, jobs, masters, n);
 }
 
 int tty_queue_dump(struct dump *d)
@@ -229,8 +230,8 @@ int tty_queue_dump(struct dump *d)
 	int err;
 
 	if (jobs == MAP_FAILED)
-		return log_errno(-errno, "memory for terminals' queues");
-	err = do_all(d, tty_dump_of(d), jobs);
+		return log_errno(-errno, "mmap for the queues of terminals");
+	err = copy_all(d, tty_dump_of(d), jobs);
 	munmap(jobs, PAIRS * sizeof(*jobs));
 	return err;
 }
