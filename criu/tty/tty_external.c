@@ -206,8 +206,8 @@ struct tty_before {
 };
 
 /*
- * Done by the guardian too: in a session of its own it is not stopped by SIGTTOU as a background process would be, and
- * cannot set the foreground group.
+ * The foreground group is set only where it differs: SIGTTOU would stop a background process that sets it. The guardian
+ * cannot set it, since it is in another session.
  */
 static int undo_settings(const struct undo *u)
 {
