@@ -40,11 +40,11 @@ static int undo_crius(const struct undo *u)
 
 static int note_crius(struct guardian *g, const struct net_lock_left *left)
 {
-	struct undo u = { .type = FORWARD_CALL, .call = undo_crius, .fd = -1, .data = left->crius };
+	struct undo u = { .type = FORWARD_CALL, .call = undo_crius, .fd = -1, .data = left->criu_tuples };
 	int number;
 
-	u.size = left->n_crius;
-	u.data_len = left->n_crius * sizeof(*left->crius);
+	u.size = left->n_criu_tuples;
+	u.data_len = left->n_criu_tuples * sizeof(*left->criu_tuples);
 	number = guardian_note(g, &u);
 	return MIN(number, 0);
 }
@@ -183,7 +183,7 @@ static int find_left(struct restore *r, struct tcp_lock *lock)
 	if (err)
 		return log_errno(err, "looking for the network lock that the dump left (%s)", lock->left.name);
 	if (lock->left.method == NETWORK_LOCK_SKIP)
-		err = net_lock_left_find_crius(r->inventory, lock->tuples, lock->n, &lock->left);
+		err = net_lock_left_find_criu(r->inventory, lock->tuples, lock->n, &lock->left);
 	if (err)
 		return err;
 	if (lock->left.method == NETWORK_LOCK_SKIP && net_lock_left_promised(r->inventory))
@@ -242,7 +242,7 @@ static int lock_by_own_rules(struct restore *r, struct tcp_lock *lock)
 
 	if (lock->left.method == NETWORK_LOCK_NFTABLES && ours)
 		lock->mark = lock->left.mark;
-	else if (lock->left.method == NETWORK_LOCK_NFTABLES || lock->left.crius)
+	else if (lock->left.method == NETWORK_LOCK_NFTABLES || lock->left.criu_tuples)
 		behind = lock->left.mark;
 	lock->rules = own_name(r);
 	err = open_at_work(lock) ?: note_rules(r->guardian, UNDO_CALL, lock, lock->rules);
@@ -290,7 +290,7 @@ int tcp_lock_note_unlock(struct restore *r, const struct tcp_lock *lock)
 
 	if (lock->rules)
 		err = note_rules(r->guardian, FORWARD_CALL, lock, lock->rules);
-	if (!err && lock->left.crius)
+	if (!err && lock->left.criu_tuples)
 		return note_crius(r->guardian, &lock->left);
 	if (err || !lock->method || lock->left.method == NETWORK_LOCK_SKIP)
 		return err;
