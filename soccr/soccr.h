@@ -12,8 +12,8 @@
  *					soccr_go_on(fd, &c, ...)	what was not sent yet
  *
  * The caller has to keep the peers' packets away, on all sockets that talk to each other: from before soccr_read()
- *until the original is gone or resumed, and from before soccr_open() until after soccr_go_on(). CAP_NET_ADMIN in the
- *network namespace is needed.
+ * until the original is gone or resumed, and from before soccr_open() until after soccr_go_on(). CAP_NET_ADMIN in the
+ * network namespace is needed.
  *
  * Functions return 0 or a negative errno, and leave in soccr_conn.step which call failed. They share no state.
  */
@@ -65,10 +65,7 @@ bool soccr_fin_received(uint8_t state);
 
 /* ---- reading ---- */
 
-/*
- * Reads what soccr_resume() puts back (reuseaddr, peek_off), so that the caller can keep it where another process finds
- * it if the caller dies. Changes nothing.
- */
+/* Reads what soccr_resume() puts back (reuseaddr, peek_off), to be kept in case the caller dies. Changes nothing. */
 int soccr_look(int fd, struct soccr_conn *c);
 
 /* Switches repair on and SO_PEEK_OFF off. Any state but LISTEN. soccr_look() was before. */
@@ -109,19 +106,13 @@ int soccr_fill(int fd, struct soccr_conn *c);
  */
 int soccr_close_sides(int fd, struct soccr_conn *c, uint32_t mark);
 
-/*
- * Switches repair off, which clears SO_REUSEADDR, and sets SO_REUSEADDR again by the next system call: between the two
- * no other socket can listen at the port.
- */
+/* Switches repair off, and SO_REUSEADDR on again: between these two calls no other socket can listen at the port. */
 int soccr_release(int fd, struct soccr_conn *c);
 
 /* Puts the unsent bytes (which stay unsent while packets are kept away) and the FIN behind them; SYN_SENT: connects. */
 int soccr_go_on(int fd, struct soccr_conn *c, uint32_t mark);
 
-/*
- * When packets are let through again: sends now what was not sent yet, instead of when a timer of seconds expires.
- * Queues may be freed before.
- */
+/* When packets are let through again: unsent bytes go now, not when a timer expires. Queues may be freed before. */
 void soccr_push(int fd, const struct soccr_conn *c);
 
 #endif

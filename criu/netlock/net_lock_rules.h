@@ -23,8 +23,8 @@
 #define TUPLE6_LEN                40
 
 /*
- * Adds the rules for one family (which: 0 IPv4, 1 IPv6) and its set, whose id in the transaction is which + 1. spec->before
- * needs the chain "pre" as well. 0 or -ENOMEM.
+ * Adds the rules for one family (which: 0 IPv4, 1 IPv6) and its set, whose id in the transaction is which + 1.
+ * spec->before needs the chain "pre" as well. 0 or -ENOMEM.
  */
 int net_lock_rules_add(struct nft_batch *b, const char *set, int which, const struct net_lock_spec *spec);
 
