@@ -51,13 +51,12 @@
 
 /* What a tree has as a whole, in the order of work at each stage; then engines, for what they keep. */
 #define SUBSYSTEMS(X)                                                                                                  \
-	X(pages_subsys)    /* before descriptors, through which some pages are read, are closed */                     \
-	X(tcp_dump_subsys) /* connections are silenced through descriptors that the next row closes */                 \
+	X(pages_subsys) /* before descriptors, through which some pages are read, are closed */                        \
+	X(tcp_subsys)   /* silences connections and releases them by descriptors that the files' rows close */         \
 	X(files_dump_subsys)                                                                                           \
 	X(fs_subsys) /* roots and working directories, before descriptor tables are filled */                          \
 	X(memory_subsys)                                                                                               \
-	X(tty_subsys)         /* foreground groups, before anything is done late to descriptors */                     \
-	X(tcp_restore_subsys) /* connections leave repair before their descriptors are closed here */                  \
+	X(tty_subsys) /* foreground groups, before anything is done late to descriptors */                             \
 	X(files_restore_subsys)                                                                                        \
 	X(infect_subsys)                                                                                               \
 	X(inherit_subsys)                                                                                              \
@@ -71,6 +70,8 @@
 	X(diag_subsys)                                                                                                 \
 	X(queue_dump_subsys)                                                                                           \
 	X(queue_restore_subsys)                                                                                        \
+	X(tcp_check_subsys)                                                                                            \
 	X(tcp_stream_subsys)                                                                                           \
 	X(inet_mcast_subsys)                                                                                           \
-	X(tty_images_subsys)
+	X(tty_images_subsys)                                                                                           \
+	X(inet_bind_subsys)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-only */
-/* A connection into a new socket. */
+/* Puts a connection into a new socket. */
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <string.h>
@@ -35,7 +35,7 @@ static int set_seq(int fd, int queue, uint32_t seq, struct soccr_conn *c)
 	return err ? err : SET(c, fd, IPPROTO_TCP, TCP_QUEUE_SEQ, seq);
 }
 
-/* The larger of what it has and what is needed; without privilege as far as the sysctl lets it. */
+/* Enlarges a buffer that is too small; without privilege only up to the sysctl limit. */
 static void make_room(int fd, int name, int force, uint32_t wanted)
 {
 	int now = 0, size = (int)(wanted / 2);
@@ -83,8 +83,8 @@ int soccr_open(int fd, struct soccr_conn *c)
 }
 
 /*
- * connect() computes the size of segments, for good, as long as the path stays as it is; what the peer has agreed to is
- * not known to it then. It takes what the user wants for that. Half of the peer's window is the limit.
+ * connect() computes the size of segments, which stays until the path changes, and does not yet know what was agreed
+ * with the peer. So the agreed size is set as the user's wish (TCP_MAXSEG). Half of the peer's window is the limit.
  */
 static int user_mss(const struct soccr_conn *c)
 {
@@ -111,12 +111,12 @@ int soccr_connect(int fd, struct soccr_conn *c)
 	return set_options(fd, c);
 }
 
-/* Parts as large as the kernel takes them; smaller ones when it has no memory for a large one. */
-static int put(int fd, const char *bytes, uint32_t len, uint32_t smallest, struct soccr_conn *c)
+/* In parts as large as the kernel takes; smaller ones when the kernel has no memory for a large one. */
+static int fill_queue(int fd, const char *bytes, uint32_t len, uint32_t smallest, struct soccr_conn *c)
 {
 	uint32_t part = len;
 
-	c->step = "filling a queue";
+	c->step = "send into a queue";
 	while (len) {
 		ssize_t n = send(fd, bytes, part < len ? part : len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
@@ -135,8 +135,8 @@ static int put(int fd, const char *bytes, uint32_t len, uint32_t smallest, struc
 }
 
 /*
- * The peer's FIN is not in yet: what was promised to him ends where it did, and is counted from where we are. He may
- * use all of it (RFC 9293, 3.8.6: a window is not taken back).
+ * The peer's FIN is put in later, so the window is counted from where the socket is now, and ends where it did: the
+ * peer may use all that was offered (RFC 9293, 3.8.6: a window is not taken back).
  */
 static struct soccr_window window_before_fin(const struct soccr_conn *c)
 {
@@ -147,7 +147,7 @@ static struct soccr_window window_before_fin(const struct soccr_conn *c)
 		w.rcv_wup -= ahead;
 		w.rcv_wnd += ahead;
 	}
-	/* The FIN needs a place in it. */
+	/* The FIN needs room in the window. */
 	if (soccr_fin_received(c->state) && (int32_t)(w.rcv_wup + w.rcv_wnd - c->inq_seq) < 0)
 		w.rcv_wnd = c->inq_seq - w.rcv_wup;
 	return w;
@@ -163,12 +163,12 @@ int soccr_fill(int fd, struct soccr_conn *c)
 	if (c->inq_len) {
 		err = SET_INT(c, fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
 		if (!err)
-			err = put(fd, c->inq, c->inq_len, 1024, c);
+			err = fill_queue(fd, c->inq, c->inq_len, 1024, c);
 	}
 	if (!err)
 		err = SET_INT(c, fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE);
 	if (!err)
-		err = put(fd, c->outq, c->outq_len - c->unsq_len, 1024, c);
+		err = fill_queue(fd, c->outq, c->outq_len - c->unsq_len, 1024, c);
 	if (!err && c->has_window)
 		err = SET(c, fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, window);
 	return err;
@@ -184,7 +184,7 @@ static int state_of(int fd)
 	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) ? -1 : info.tcpi_state;
 }
 
-/* What was injected goes through a softirq: it is there at once, or when that processor has time. */
+/* An injected segment goes through a softirq: it arrives at once, or when that processor has time. */
 static int wait_left(int fd, int state)
 {
 	const struct timespec pause = { .tv_nsec = 100000 };
@@ -197,8 +197,8 @@ static int wait_left(int fd, int state)
 	return -ETIMEDOUT;
 }
 
-/* A segment from the peer that acknowledges up to ack, and that the socket changes its state for. */
-static int from_peer(int fd, struct soccr_conn *c, uint8_t flags, uint32_t ack, uint32_t mark)
+/* A segment as if from the peer, which acknowledges up to ack and makes the socket change its state. */
+static int inject_from_peer(int fd, struct soccr_conn *c, uint8_t flags, uint32_t ack, uint32_t mark)
 {
 	uint32_t window =
 	    c->has_window ? c->window.snd_wnd >> (c->options & TCPI_OPT_WSCALE ? c->snd_wscale : 0) : 1024;
@@ -217,7 +217,7 @@ static int from_peer(int fd, struct soccr_conn *c, uint8_t flags, uint32_t ack, 
 	return err ? err : wait_left(fd, before);
 }
 
-static int shut(int fd, struct soccr_conn *c)
+static int shut_sending(int fd, struct soccr_conn *c)
 {
 	c->step = "shutdown";
 	return shutdown(fd, SHUT_WR) ? -errno : 0;
@@ -228,14 +228,14 @@ int soccr_close_sides(int fd, struct soccr_conn *c, uint32_t mark)
 	int err = 0;
 
 	if (c->state == TCP_CLOSE_WAIT || c->state == TCP_LAST_ACK)
-		err = from_peer(fd, c, TH_FIN | TH_ACK, first_out(c), mark);
+		err = inject_from_peer(fd, c, TH_FIN | TH_ACK, first_out(c), mark);
 	/* In repair, with the send queue chosen, a FIN counts as sent and goes nowhere. */
 	if (!err && soccr_fin_sent(c->state) && !c->unsq_len)
-		err = shut(fd, c);
+		err = shut_sending(fd, c);
 	if (!err && c->state == TCP_FIN_WAIT2)
-		err = from_peer(fd, c, TH_ACK, c->outq_seq, mark);
+		err = inject_from_peer(fd, c, TH_ACK, c->outq_seq, mark);
 	if (!err && c->state == TCP_CLOSING && !c->unsq_len)
-		err = from_peer(fd, c, TH_FIN | TH_ACK, first_out(c), mark);
+		err = inject_from_peer(fd, c, TH_FIN | TH_ACK, first_out(c), mark);
 	if (!err && c->state != TCP_SYN_SENT)
 		err = SET_INT(c, fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
 	return err;
@@ -257,7 +257,7 @@ static int connect_again(int fd, struct soccr_conn *c)
 
 int soccr_release(int fd, struct soccr_conn *c)
 {
-	c->step = "leaving repair";
+	c->step = "leaving TCP_REPAIR";
 	return soccr_resume(fd, c);
 }
 
@@ -269,11 +269,11 @@ int soccr_go_on(int fd, struct soccr_conn *c, uint32_t mark)
 	if (c->state == TCP_SYN_SENT)
 		return connect_again(fd, c);
 	if (c->unsq_len)
-		err = put(fd, unsent, c->unsq_len, 1, c);
+		err = fill_queue(fd, unsent, c->unsq_len, 1, c);
 	if (!err && c->unsq_len && soccr_fin_sent(c->state)) {
-		err = shut(fd, c);
+		err = shut_sending(fd, c);
 		if (!err && c->state == TCP_CLOSING)
-			err = from_peer(fd, c, TH_FIN | TH_ACK, first_out(c), mark);
+			err = inject_from_peer(fd, c, TH_FIN | TH_ACK, first_out(c), mark);
 	}
 	return err;
 }

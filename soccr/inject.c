@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-only */
-/* Single segments, as if from the peer. */
+/* Sends single TCP segments as if from the peer. */
 #include <libnet.h>
 #include <string.h>
 
@@ -40,7 +40,7 @@ static bool add_ip(libnet_t *l, const struct soccr_segment *s)
 	return libnet_build_ipv6(0, 0, LIBNET_TCP_H, IPPROTO_TCP, 64, from, to, NULL, 0, l, 0) != -1;
 }
 
-static int prepare(libnet_t *l, const struct soccr_segment *s, uint32_t mark)
+static int set_route(libnet_t *l, const struct soccr_segment *s, uint32_t mark)
 {
 	int fd = libnet_getfd(l), device = is_v4(s->to) ? 0 : (int)s->to->v6.sin6_scope_id;
 
@@ -59,7 +59,7 @@ int soccr_inject(const struct soccr_segment *s, uint32_t mark)
 
 	if (!l)
 		return errno ? -errno : -EIO;
-	err = prepare(l, s, mark);
+	err = set_route(l, s, mark);
 	if (!err && libnet_build_tcp(port_of(s->from), port_of(s->to), s->seq, s->ack, s->flags, s->window, 0, 0,
 	                             LIBNET_TCP_H, NULL, 0, l, 0) == -1)
 		err = -EINVAL;

@@ -13,8 +13,8 @@
 #define REPAIR_OFF       0
 #define REPAIR_OFF_NO_WP (-1)
 
-/* struct tcp_info of linux/tcp.h as far as it is needed: 4.6 has these fields, the C library's ends before them. */
-struct info {
+/* struct tcp_info of linux/tcp.h as of 4.6: the one of the C library ends before these fields. */
+struct longer_info {
 	struct tcp_info tcp;
 	uint64_t pacing_rate, max_pacing_rate, bytes_acked, bytes_received;
 	uint32_t segs_out, segs_in, notsent_bytes, min_rtt;

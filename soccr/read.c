@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-only */
-/* A connection out of its socket. */
+/* Reads a connection out of its socket. */
 #include <linux/sockios.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@ int soccr_look(int fd, struct soccr_conn *c)
 	int reuse = 0, err = GET(c, fd, SOL_SOCKET, SO_REUSEADDR, reuse);
 
 	c->reuseaddr = reuse;
-	if (GET(c, fd, SOL_SOCKET, SO_PEEK_OFF, c->peek_off)) /* before 6.9 it is not there */
+	if (GET(c, fd, SOL_SOCKET, SO_PEEK_OFF, c->peek_off)) /* no TCP socket has it before 6.9 */
 		c->peek_off = -1;
 	return err;
 }
@@ -42,7 +42,7 @@ int soccr_resume(int fd, const struct soccr_conn *c)
 	struct soccr_conn scratch = { 0 };
 	int err = SET_INT(&scratch, fd, SOL_SOCKET, SO_PEEK_OFF, c->peek_off);
 
-	if (c->peek_off < 0) /* before 6.9 it is not there */
+	if (c->peek_off < 0) /* no TCP socket has it before 6.9 */
 		err = 0;
 	if (SET_INT(&scratch, fd, IPPROTO_TCP, TCP_REPAIR, REPAIR_OFF_NO_WP)) {
 		int part = SET_INT(&scratch, fd, IPPROTO_TCP, TCP_REPAIR, REPAIR_OFF); /* before 4.20 */
@@ -57,20 +57,20 @@ int soccr_resume(int fd, const struct soccr_conn *c)
 	return err;
 }
 
-/* Any of these moves with a packet that comes in, with one that goes out, or with the socket's end. */
-static bool same_moment(const struct info *a, const struct info *b)
+/* One of these changes with each packet that arrives or leaves, and when the socket ends. */
+static bool same_counts(const struct longer_info *a, const struct longer_info *b)
 {
 	return a->tcp.tcpi_state == b->tcp.tcpi_state && a->segs_in == b->segs_in && a->segs_out == b->segs_out &&
 	       a->notsent_bytes == b->notsent_bytes;
 }
 
-static int get_info(int fd, struct soccr_conn *c, struct info *i)
+static int get_info(int fd, struct soccr_conn *c, struct longer_info *i)
 {
 	memset(i, 0, sizeof(*i));
 	return GET(c, fd, IPPROTO_TCP, TCP_INFO, *i);
 }
 
-static int read_info(int fd, struct soccr_conn *c, struct info *i)
+static int read_info(int fd, struct soccr_conn *c, struct longer_info *i)
 {
 	int mss = 0, err = get_info(fd, c, i);
 
@@ -107,13 +107,13 @@ static int read_addresses(int fd, struct soccr_conn *c)
 		return -errno;
 	len = sizeof(c->remote);
 	c->step = "getpeername";
-	/* In these states the kernel does not tell; the caller may know. */
+	/* In these states the kernel does not tell the peer; the caller may know. */
 	if (getpeername(fd, &c->remote.any, &len))
 		return errno == ENOTCONN && (c->state == TCP_CLOSE || c->state == TCP_SYN_SENT) ? 0 : -errno;
 	return 0;
 }
 
-static int read_lengths(int fd, struct soccr_conn *c, const struct info *i)
+static int read_lengths(int fd, struct soccr_conn *c, const struct longer_info *i)
 {
 	bool fin = c->state == TCP_FIN_WAIT1 || c->state == TCP_CLOSING || c->state == TCP_LAST_ACK;
 	int in = 0, out = 0;
@@ -123,10 +123,10 @@ static int read_lengths(int fd, struct soccr_conn *c, const struct info *i)
 		return -errno;
 	c->step = "SIOCOUTQ";
 	if (c->state == TCP_SYN_SENT)
-		return 0; /* all that it has out is its SYN */
+		return 0; /* all that is unacknowledged is its SYN */
 	c->inq_len = (uint32_t)in;
 	if (c->state == TCP_CLOSE)
-		return 0; /* what it had not sent is gone, and still counted */
+		return 0; /* what was not sent is gone, but still counted */
 	if (ioctl(fd, SIOCOUTQ, &out))
 		return -errno;
 	/* A FIN that waits for its acknowledgement counts as one byte, the last. */
@@ -135,7 +135,7 @@ static int read_lengths(int fd, struct soccr_conn *c, const struct info *i)
 	return 0;
 }
 
-/* From here on peeks are into this queue. */
+/* From here on recv(MSG_PEEK) reads this queue. */
 static int choose_queue(int fd, int queue, uint32_t *seq, struct soccr_conn *c)
 {
 	int err = SET_INT(c, fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, queue);
@@ -149,11 +149,11 @@ static int read_queue(int fd, int queue, uint32_t len, void **bytes, struct socc
 
 	if (!len)
 		return 0;
-	c->step = "memory for a queue";
+	c->step = "malloc for a queue";
 	*bytes = malloc(len);
 	if (!*bytes)
 		return -ENOMEM;
-	c->step = queue == TCP_RECV_QUEUE ? "peeking at the receive queue" : "peeking at the send queue";
+	c->step = queue == TCP_RECV_QUEUE ? "recv(MSG_PEEK) of the receive queue" : "recv(MSG_PEEK) of the send queue";
 	n = recv(fd, *bytes, len, MSG_PEEK | MSG_DONTWAIT);
 	if (n < 0)
 		return -errno;
@@ -161,15 +161,15 @@ static int read_queue(int fd, int queue, uint32_t len, void **bytes, struct socc
 }
 
 /*
- * What is in the stream behind an urgent byte that was read already is not counted by SIOCINQ. Where SO_PEEK_OFF is
- * not there (before 6.9) it cannot be told. The receive queue is chosen.
+ * SIOCINQ does not count what follows an urgent byte that was read already. Before 6.9, without SO_PEEK_OFF, that
+ * cannot be found out. The receive queue is chosen.
  */
 static bool has_more(int fd, struct soccr_conn *c)
 {
 	int off = (int)c->inq_len;
 	char byte;
 
-	/* Of one that has ended a read past the end would take its error away. */
+	/* On a connection that has ended, a read past the end would clear its error. */
 	if (c->state == TCP_CLOSE || setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off)))
 		return false;
 	c->peek_moved = true; /* until soccr_resume() */
@@ -183,14 +183,14 @@ static bool has_urgent(int fd)
 
 	if (recv(fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) == 1)
 		return true;
-	/* Announced, but not there; there when the connection ended. */
+	/* Announced but not received yet; or received when the connection ended. */
 	if (errno == EAGAIN || errno == ENOTCONN)
 		return true;
 	/* SO_OOBINLINE */
 	return poll(&p, 1, 0) > 0 && p.revents & POLLPRI;
 }
 
-static int read_all(int fd, struct soccr_conn *c, struct info *i)
+static int read_all(int fd, struct soccr_conn *c, struct longer_info *i)
 {
 	int err = read_info(fd, c, i);
 
@@ -221,26 +221,26 @@ static int read_all(int fd, struct soccr_conn *c, struct info *i)
 }
 
 /*
- * A packet that was on its way when others began to be kept away may have come meanwhile. What comes after this is not
- * lost either: nobody acknowledges it.
+ * A packet that was under way when the caller began to keep packets away may have arrived during the read. One that
+ * arrives later is not lost either: no acknowledgement leaves, so the peer sends it again.
  */
-static int check_unchanged(int fd, struct soccr_conn *c, const struct info *before)
+static int check_unchanged(int fd, struct soccr_conn *c, const struct longer_info *before)
 {
 	struct soccr_conn scratch = { 0 };
-	struct info now;
+	struct longer_info now;
 	int err = get_info(fd, &scratch, &now);
 
-	if (err || !same_moment(&now, before))
+	if (err || !same_counts(&now, before))
 		c->step = err ? scratch.step : "packets still come in";
-	return err ? err : same_moment(&now, before) ? 0 : -EAGAIN;
+	return err ? err : same_counts(&now, before) ? 0 : -EAGAIN;
 }
 
 int soccr_read(int fd, struct soccr_conn *c)
 {
-	struct info i;
+	struct longer_info i;
 	int err = read_all(fd, c, &i), changed;
 
-	/* What looks like something else may be that it changes under our eyes. */
+	/* These errors may only be the effect of a change during the read. */
 	if (!err || err == -ENODATA || err == -EAGAIN) {
 		changed = check_unchanged(fd, c, &i);
 		err = changed ? changed : err;

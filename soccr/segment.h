@@ -16,7 +16,7 @@ struct soccr_segment {
 	uint8_t flags;
 };
 
-/* Sends such a segment (by a raw socket with SO_MARK mark). 0 or a negative errno: -EPERM is a firewall's. */
+/* Sends such a segment (by a raw socket with SO_MARK mark). 0 or a negative errno; -EPERM: a firewall dropped it. */
 int soccr_inject(const struct soccr_segment *s, uint32_t mark);
 
 #endif

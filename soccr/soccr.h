@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-only */
 /*
  * soccr: takes an established TCP connection out of one socket and puts it into another (TCP_REPAIR, tcp(7),
- * net/ipv4/tcp.c of Linux). Nothing is sent on the wire by it but what soccr_inject() says.
+ * net/ipv4/tcp.c of Linux). It sends nothing on the wire but the segments of soccr_inject().
  *
  *	reading				building
  *	soccr_look(fd, &c)		soccr_open(fd, &c)	in repair, with an address and sequence numbers
@@ -11,10 +11,11 @@
  *	soccr_free(&c)			soccr_release(fd, &c)	leaves repair
  *					soccr_go_on(fd, &c, ...)	what was not sent yet
  *
- * The caller keeps the peers' packets away meanwhile: from before soccr_read() resp. soccr_open() until after
- * soccr_go_on(), on all sockets that talk to each other. CAP_NET_ADMIN in the network namespace is needed.
+ * The caller has to keep the peers' packets away, on all sockets that talk to each other: from before soccr_read()
+ * until the original is gone or resumed, and from before soccr_open() until after soccr_go_on(). CAP_NET_ADMIN in the
+ * network namespace is needed.
  *
- * Functions return 0 or a negative errno, and leave in soccr_conn.step which call it was. They share nothing.
+ * Functions return 0 or a negative errno, and leave in soccr_conn.step which call failed. They share no state.
  */
 #ifndef SOCCR_H
 #define SOCCR_H
@@ -54,17 +55,17 @@ struct soccr_conn {
 	struct soccr_window window;
 	bool reuseaddr;   /* SO_REUSEADDR: leaving repair clears it */
 	int peek_off;     /* SO_PEEK_OFF, off while paused; -1: it was off */
-	bool peek_moved;  /* SO_PEEK_OFF was used to look behind what is counted */
-	const char *step; /* "TCP_REPAIR_WINDOW": what failed last */
+	bool peek_moved;  /* SO_PEEK_OFF was used to read beyond what SIOCINQ counts */
+	const char *step; /* "TCP_REPAIR_WINDOW": the last call, which failed where there is an error */
 };
 
-/* Which FINs went into the sequence numbers of a state. */
+/* Which FINs the sequence numbers of a connection in this state count. */
 bool soccr_fin_sent(uint8_t state);
 bool soccr_fin_received(uint8_t state);
 
 /* ---- reading ---- */
 
-/* Notes what soccr_resume() puts back (reuseaddr, peek_off), for who keeps that in case he dies. Changes nothing. */
+/* Reads what soccr_resume() puts back (reuseaddr, peek_off), to be kept in case the caller dies. Changes nothing. */
 int soccr_look(int fd, struct soccr_conn *c);
 
 /* Switches repair on and SO_PEEK_OFF off. Any state but LISTEN. soccr_look() was before. */
@@ -72,8 +73,8 @@ int soccr_pause(int fd, struct soccr_conn *c);
 
 /*
  * Reads all of it; addresses where c has none (family 0) and the socket has. The socket stays as it is. -ENOMEM;
- * -EAGAIN: a packet came or went meanwhile, they were not kept away; -ENODATA: an urgent byte waits, which cannot be
- * put back. Needs Linux 4.6.
+ * -EAGAIN: a packet came or went during the read, packets are not kept away; -ENODATA: an urgent byte waits, which
+ * cannot be put back. Needs Linux 4.6.
  */
 int soccr_read(int fd, struct soccr_conn *c);
 
@@ -85,13 +86,13 @@ void soccr_free(struct soccr_conn *c); /* the queues */
 /* ---- building ---- */
 
 /*
- * On a new socket of the right family: repair on, buffer limits up (for as long as it is filled: sizes are the caller's
- * to set afterwards), sequence numbers, bind.
+ * On a new socket of the right family: repair on, buffers large enough to be filled (the caller sets the final sizes
+ * afterwards), sequence numbers, bind.
  */
 int soccr_open(int fd, struct soccr_conn *c);
 
 /*
- * Connect, options, timestamp; nothing is sent. -EADDRNOTAVAIL: there is a socket with these addresses; it may be
+ * Connect, options, timestamp; nothing is sent. -EADDRNOTAVAIL: another socket has these addresses; it may be
  * called again. State SYN_SENT: the connect() that sends the SYN again with its old number is left to soccr_go_on().
  */
 int soccr_connect(int fd, struct soccr_conn *c);
@@ -100,21 +101,18 @@ int soccr_connect(int fd, struct soccr_conn *c);
 int soccr_fill(int fd, struct soccr_conn *c);
 
 /*
- * Still in repair: brings the socket from ESTABLISHED into c->state as far as that needs nothing of the unsent bytes.
+ * Still in repair: brings the socket from ESTABLISHED into c->state as far as that is possible before the unsent bytes.
  * Segments carry the mark.
  */
 int soccr_close_sides(int fd, struct soccr_conn *c, uint32_t mark);
 
-/* Switches repair off, once, SO_REUSEADDR as it was: the next call sets it, and without it nobody can listen there. */
+/* Switches repair off, and SO_REUSEADDR on again: between these two calls no other socket can listen at the port. */
 int soccr_release(int fd, struct soccr_conn *c);
 
-/* Puts the unsent bytes (they stay so while packets are kept away) and the FIN behind them; SYN_SENT: connects. */
+/* Puts the unsent bytes (which stay unsent while packets are kept away) and the FIN behind them; SYN_SENT: connects. */
 int soccr_go_on(int fd, struct soccr_conn *c, uint32_t mark);
 
-/*
- * When packets are let through again: what was not sent goes now, not when a timer of seconds has run down. Queues may
- * be freed before.
- */
+/* When packets are let through again: unsent bytes go now, not when a timer expires. Queues may be freed before. */
 void soccr_push(int fd, const struct soccr_conn *c);
 
 #endif

@@ -7,7 +7,7 @@
 #include "lib/log.h"
 #include "lib/run_program.h"
 
-#define WAIT "10" /* seconds for the lock that runs of iptables have among themselves */
+#define WAIT "10" /* seconds to wait for the lock that processes of iptables share */
 
 static const char *const restore_programs[2] = { "iptables-restore", "ip6tables-restore" };
 static const char *const save_programs[2] = { "iptables-save", "ip6tables-save" };
@@ -28,8 +28,8 @@ void ipt_close_text(FILE **f)
 		fclose(*f);
 }
 
-/* in is read from its beginning, out is left there. The program's exit status or a negative errno. */
-static int run(const char *const *argv, FILE *in, FILE *out, int held)
+/* The program reads `in` from its beginning; `out` is rewound for its reader. The exit status or a negative errno. */
+static int run_iptables(const char *const *argv, FILE *in, FILE *out, int held)
 {
 	int ret;
 
@@ -51,7 +51,7 @@ int ipt_save(int which, const char *table, FILE *out)
 	const char *argv[] = { save_programs[which], table ? "-t" : NULL, table, NULL };
 	_cleanup_text_ FILE *none = ipt_text();
 
-	return none ? run(argv, none, out, -1) : -errno;
+	return none ? run_iptables(argv, none, out, -1) : -errno;
 }
 
 int ipt_feed(int which, FILE *rules, int held, char said[200])
@@ -63,13 +63,13 @@ int ipt_feed(int which, FILE *rules, int held, char said[200])
 	*said = 0;
 	if (!out)
 		return -errno;
-	ret = run(argv, rules, out, held);
+	ret = run_iptables(argv, rules, out, held);
 	if (ret && fgets(said, 200, out))
 		said[strcspn(said, "\n")] = 0;
 	return ret > 0 ? -EIO : ret;
 }
 
-static int look(int which, const char *table, ipt_find find, const void *arg, bool remove, const char *what)
+static int look_in_family(int which, const char *table, ipt_find find, const void *arg, bool remove, const char *what)
 {
 	_cleanup_text_ FILE *saved = ipt_text();
 	_cleanup_text_ FILE *rules = ipt_text();
@@ -77,10 +77,10 @@ static int look(int which, const char *table, ipt_find find, const void *arg, bo
 	int ret;
 
 	if (!saved || !rules)
-		return log_errno(-errno, "memory for what %s says", save_programs[which]);
+		return log_errno(-errno, "memfd_create for the output of %s", save_programs[which]);
 	ret = ipt_save(which, table, saved);
-	if (ret) { /* not installed, no such tables: nothing of ours in them */
-		log_debug("%s ended with %d", save_programs[which], ret);
+	if (ret) { /* not installed, or no such table: nothing of ours can be in it */
+		log_debug("%s exited with %d", save_programs[which], ret);
 		return 0;
 	}
 	if (!find(saved, which, arg, rules))
@@ -91,7 +91,8 @@ static int look(int which, const char *table, ipt_find find, const void *arg, bo
 
 int ipt_look(const char *table, ipt_find find, const void *arg, bool remove, const char *what)
 {
-	int v4 = look(0, table, find, arg, remove, what), v6 = look(1, table, find, arg, remove, what);
+	int v4 = look_in_family(0, table, find, arg, remove, what),
+	    v6 = look_in_family(1, table, find, arg, remove, what);
 
 	return v4 < 0 ? v4 : v6 < 0 ? v6 : v4 || v6;
 }

@@ -18,14 +18,8 @@
 #include "netlock/nft.h"
 #include "uapi/nft_bits.h"
 
-/* Before defragmentation (-400), raw (-300) and conntrack (-200). A restore's own table looks after the lasting one. */
-#define PRIORITY         (-450)
-#define PRIORITY_RESTORE (-445)
-#define PRIORITY_BEFORE  (-455) /* ... and before it, where that wants another mark */
-#define PRIORITY_OWN     (-444) /* here packets of ours lose their mark: all restores' tables have let them through */
-
 /* Types as nft(8) numbers them, so that it lists the sets: ipv4_addr 7, ipv6_addr 8, inet_service 13; 6 bits each. */
-#define KEY_TYPE(addr)   ((addr) << 18 | 13U << 12 | (addr) << 6 | 13U)
+#define KEY_TYPE(addr) ((addr) << 18 | 13U << 12 | (addr) << 6 | 13U)
 
 struct net_lock {
 	struct nft_batch batch;
@@ -107,7 +101,7 @@ static int add_chain(struct nft_batch *b, const char *table, const char *name, u
 
 /* ---- elements ---- */
 
-static size_t key_of(const struct net_tuple *t, uint8_t *key)
+static size_t key_of_tuple(const struct net_tuple *t, uint8_t *key)
 {
 	size_t len = t->family == AF_INET ? 4 : 16;
 
@@ -124,7 +118,7 @@ static int add_element(struct nftnl_set *s, const struct net_tuple *t)
 {
 	struct nftnl_set_elem *e = nftnl_set_elem_alloc();
 	uint8_t key[TUPLE6_LEN];
-	size_t len = key_of(t, key);
+	size_t len = key_of_tuple(t, key);
 
 	if (!e)
 		return -ENOMEM;
@@ -173,9 +167,10 @@ static int add_elements(struct nft_batch *b, const char *table, int which, const
 
 /* ---- the lock ---- */
 
-static int add_all(struct nft_batch *b, const struct net_lock_spec *spec, const struct net_tuple *tuples, size_t n)
+static int add_lock_table(struct nft_batch *b, const struct net_lock_spec *spec, const struct net_tuple *tuples,
+                          size_t n)
 {
-	int priority = spec->kind == NET_LOCK_RESTORE ? PRIORITY_RESTORE : PRIORITY, err;
+	int priority = spec->kind == NET_LOCK_RESTORE ? NET_LOCK_PRIORITY_RESTORE : NET_LOCK_PRIORITY, err;
 
 	err = add_table(b, spec->name, spec->kind != NET_LOCK_LASTING);
 	for (int which = 0; !err && which < 2; which++)
@@ -185,15 +180,15 @@ static int add_all(struct nft_batch *b, const struct net_lock_spec *spec, const 
 		          ?: add_chain(b, spec->name, "local", NF_INET_LOCAL_IN, priority)
 		          ?: add_chain(b, spec->name, "out", NF_INET_LOCAL_OUT, priority);
 	if (!err && spec->before)
-		err = add_chain(b, spec->name, "pre", NF_INET_LOCAL_OUT, PRIORITY_BEFORE);
+		err = add_chain(b, spec->name, "pre", NF_INET_LOCAL_OUT, NET_LOCK_PRIORITY_PRE);
 	if (!err && spec->kind == NET_LOCK_RESTORE)
-		err = add_chain(b, spec->name, "own", NF_INET_LOCAL_OUT, PRIORITY_OWN);
+		err = add_chain(b, spec->name, "own", NF_INET_LOCAL_OUT, NET_LOCK_PRIORITY_OWN);
 	for (int which = 0; !err && which < 2; which++)
 		err = net_lock_rules_add(b, set_names[which], which, spec);
 	return err;
 }
 
-static const char *way_out(int err)
+static const char *lock_hint(int err)
 {
 	switch (err) {
 	case -EPERM:
@@ -204,7 +199,8 @@ static const char *way_out(int err)
 	case -ENOENT:
 		return "; this kernel lacks parts of nf_tables (owned tables, sets, notrack): --network-lock iptables";
 	case -EEXIST:
-		return "; a table of this name is there: criu unlock -D removes what an earlier dump left";
+		return "; a table of this name exists already: criu unlock -D removes the lock that an earlier dump "
+		       "left";
 	default:
 		return "";
 	}
@@ -218,10 +214,10 @@ int net_lock_take(struct arena *a, const struct net_lock_spec *spec, const struc
 
 	lock->name = arena_strdup(a, spec->name);
 	if (!err) {
-		err = add_all(&lock->batch, spec, tuples, n) ?: nft_commit(&lock->batch);
+		err = add_lock_table(&lock->batch, spec, tuples, n) ?: nft_commit(&lock->batch);
 		if (err)
 			log_errno(err, "locking %zu connections (nftables, table inet %s)%s", n, spec->name,
-			          way_out(err));
+			          lock_hint(err));
 	}
 	if (err || spec->kind == NET_LOCK_LASTING)
 		nft_close(&lock->batch);
@@ -254,7 +250,7 @@ int net_lock_lift(struct net_lock *lock, const char *lasting)
 		err = put_removal(b, lasting);
 	err = err ?: nft_commit(b);
 	lock->lifted = !err;
-	if (err && lasting) /* one of them is gone already: each by itself */
+	if (err && lasting) /* one of them is gone already: remove each by itself */
 		err = net_lock_lift(lock, NULL) ?: net_lock_remove(lasting);
 	return err == -ENOENT ? 0 : err;
 }
@@ -275,7 +271,7 @@ void net_lock_settle(void)
 		nanosleep(&pause, NULL);
 }
 
-static int one_request(const char *name, uint16_t type)
+static int request_for_table(const char *name, uint16_t type)
 {
 	struct nft_batch b;
 	int err = nft_open(&b);
@@ -298,14 +294,14 @@ static int one_request(const char *name, uint16_t type)
 
 int net_lock_remove(const char *name)
 {
-	int err = one_request(name, NFT_MSG_DELTABLE);
+	int err = request_for_table(name, NFT_MSG_DELTABLE);
 
 	return err && err != -ENOENT ? log_errno(err, "removing the network lock (table inet %s)", name) : err;
 }
 
-int net_lock_there(const char *name)
+int net_lock_exists(const char *name)
 {
-	int err = one_request(name, NFT_MSG_GETTABLE);
+	int err = request_for_table(name, NFT_MSG_GETTABLE);
 
 	if (err == -ENOENT)
 		return 0;

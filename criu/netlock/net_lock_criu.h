@@ -8,10 +8,10 @@
 
 #include "netlock/net_lock.h"
 
-/* Whether there is one of these connections: 1, 0, or a negative errno (logged). Without iptables there is none. */
+/* Whether CRIU has locked any of these: 1, 0 (also where iptables is not installed), or a negative errno (logged). */
 int net_lock_criu_exists(const struct net_tuple *tuples, size_t n);
 
-/* 0, -ENOENT where there are none, or a negative errno (logged). */
+/* Removes their rules. 0, -ENOENT where there are none, or a negative errno (logged). */
 int net_lock_criu_remove(const struct net_tuple *tuples, size_t n);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Chains and rules of all tables are read; each rule of the chains that our packet comes through is tried on what is
- * known of it. What a rule asks beyond that (sets, connection tracking, xtables' matches) may be so or not.
+ * Chains and rules of all tables are read. Each rule of the chains that our packet passes is evaluated with what is
+ * known of the packet; what a rule asks beyond that (sets, connection tracking, xtables' matches) may hold or not.
  */
 #include <netinet/in.h>
 
@@ -14,20 +14,20 @@
 #include <string.h>
 
 #include "netlock/net_lock_explain.h"
+#include "netlock/net_lock_rules.h"
 #include "netlock/nft_eval.h"
 
-#define OUR_PRIORITY (-444) /* netlock/net_lock.c: from there on packets have another mark */
-#define RAW_PRIORITY (-300) /* where iptables' rules are */
+#define RAW_PRIORITY (-300) /* of the chains of iptables' table "raw" */
 
-struct chain {
+struct nft_chain {
 	uint32_t family;
 	const char *table, *name;
 	bool reached, drops; /* drops: by its policy */
-	bool left;           /* at a rule that was met already */
+	bool left;           /* the packet has left the chain at an earlier rule */
 	int32_t priority;    /* of the first base chain that leads here */
 };
 
-struct rule {
+struct nft_rule {
 	uint32_t family;
 	uint64_t handle;
 	const char *table, *chain, *target; /* target: jump or goto */
@@ -37,9 +37,9 @@ struct rule {
 struct ruleset {
 	struct arena *a;
 	const struct dropped_packet *p;
-	struct chain *chains;
+	struct nft_chain *chains;
 	size_t n_chains;
-	struct rule *rules;
+	struct nft_rule *rules;
 	size_t n_rules;
 };
 
@@ -61,7 +61,7 @@ static int keep_chain(const struct nlmsghdr *h, void *arg)
 {
 	struct nftnl_chain *c = nftnl_chain_alloc();
 	struct ruleset *s = arg;
-	struct chain k = { .priority = INT32_MAX };
+	struct nft_chain k = { .priority = INT32_MAX };
 
 	if (!c)
 		return MNL_CB_ERROR;
@@ -86,7 +86,7 @@ static int keep_rule(const struct nlmsghdr *h, void *arg)
 {
 	struct nftnl_rule *r = nftnl_rule_alloc();
 	struct ruleset *s = arg;
-	struct rule k = { .r = r };
+	struct nft_rule k = { .r = r };
 
 	if (!r)
 		return MNL_CB_ERROR;
@@ -103,7 +103,7 @@ static int keep_rule(const struct nlmsghdr *h, void *arg)
 	return MNL_CB_OK;
 }
 
-static int read_all(struct mnl_socket *nl, uint16_t type, mnl_cb_t keep, struct ruleset *s)
+static int read_objects(struct mnl_socket *nl, uint16_t type, mnl_cb_t keep, struct ruleset *s)
 {
 	char buf[32768];
 	struct nlmsghdr *h = nftnl_nlmsg_build_hdr(buf, type, NFPROTO_UNSPEC, NLM_F_DUMP, type);
@@ -127,14 +127,15 @@ static int read_ruleset(struct ruleset *s)
 		return -errno;
 	err = mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno : 0;
 	if (!err)
-		err = read_all(nl, NFT_MSG_GETCHAIN, keep_chain, s) ?: read_all(nl, NFT_MSG_GETRULE, keep_rule, s);
+		err = read_objects(nl, NFT_MSG_GETCHAIN, keep_chain, s)
+		          ?: read_objects(nl, NFT_MSG_GETRULE, keep_rule, s);
 	mnl_socket_close(nl);
 	return err;
 }
 
-/* ---- judging ---- */
+/* ---- evaluating ---- */
 
-static struct chain *find_chain(const struct ruleset *s, const struct rule *r, const char *name)
+static struct nft_chain *find_chain(const struct ruleset *s, const struct nft_rule *r, const char *name)
 {
 	for (size_t i = 0; i < s->n_chains; i++)
 		if (s->chains[i].family == r->family && !strcmp(s->chains[i].table, r->table) &&
@@ -151,9 +152,9 @@ static void follow_jumps(struct ruleset *s)
 	for (int depth = 0; changed && depth < 16; depth++) {
 		changed = false;
 		for (size_t i = 0; i < s->n_rules; i++) {
-			const struct rule *r = &s->rules[i];
-			struct chain *from = r->target ? find_chain(s, r, r->chain) : NULL;
-			struct chain *to = from && from->reached ? find_chain(s, r, r->target) : NULL;
+			const struct nft_rule *r = &s->rules[i];
+			struct nft_chain *from = r->target ? find_chain(s, r, r->chain) : NULL;
+			struct nft_chain *to = from && from->reached ? find_chain(s, r, r->target) : NULL;
 
 			if (!to || (to->reached && to->priority <= from->priority))
 				continue;
@@ -163,7 +164,7 @@ static void follow_jumps(struct ruleset *s)
 	}
 }
 
-static bool excepted(const struct ruleset *s, const char *table)
+static bool is_excepted(const struct ruleset *s, const char *table)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(s->p->except); i++)
 		if (s->p->except[i] && !strcmp(s->p->except[i], table))
@@ -176,29 +177,30 @@ static const char *family_name(uint32_t family)
 	return family == NFPROTO_INET ? "inet" : family == NFPROTO_IPV4 ? "ip" : "ip6";
 }
 
-static enum nft_eval judge_rule(const struct ruleset *s, const struct rule *r, struct chain *c)
+static enum nft_eval eval_rule_in_chain(const struct ruleset *s, const struct nft_rule *r, struct nft_chain *c)
 {
-	struct nft_packet p = { .t = &s->p->t, .mark = c->priority < OUR_PRIORITY ? s->p->mark : s->p->behind };
+	struct nft_packet p = { .t = &s->p->t,
+		                .mark = c->priority < NET_LOCK_PRIORITY_OWN ? s->p->mark : s->p->behind };
 	enum nft_eval t;
 
 	p.untracked = s->p->untracked && c->priority > RAW_PRIORITY;
 	t = nft_eval_rule(r->r, &p);
-	c->left = t == NFT_TRY_ACCEPTS || t == NFT_TRY_RETURNS;
-	c->drops = c->drops && t != NFT_TRY_ACCEPTS;
+	c->left = t == NFT_EVAL_ACCEPTS || t == NFT_EVAL_RETURNS;
+	c->drops = c->drops && t != NFT_EVAL_ACCEPTS;
 	return t;
 }
 
-static const char *judge_rules(const struct ruleset *s, enum nft_eval *best)
+static const char *find_dropping_rule(const struct ruleset *s, enum nft_eval *best)
 {
-	const struct rule *found = NULL;
+	const struct nft_rule *found = NULL;
 
 	for (size_t i = 0; i < s->n_rules; i++) {
-		const struct rule *r = &s->rules[i];
-		struct chain *c = excepted(s, r->table) ? NULL : find_chain(s, r, r->chain);
-		enum nft_eval t = NFT_TRY_NO;
+		const struct nft_rule *r = &s->rules[i];
+		struct nft_chain *c = is_excepted(s, r->table) ? NULL : find_chain(s, r, r->chain);
+		enum nft_eval t = NFT_EVAL_NO;
 
 		if (c && c->reached && !c->left)
-			t = judge_rule(s, r, c);
+			t = eval_rule_in_chain(s, r, c);
 		if (t > *best) {
 			*best = t;
 			found = r;
@@ -210,15 +212,15 @@ static const char *judge_rules(const struct ruleset *s, enum nft_eval *best)
 	                    found->chain, (unsigned long long)found->handle);
 }
 
-static const char *judge(struct ruleset *s)
+static const char *find_culprit(struct ruleset *s)
 {
-	enum nft_eval best = NFT_TRY_NO;
+	enum nft_eval best = NFT_EVAL_NO;
 	const char *text;
 
 	follow_jumps(s);
-	text = judge_rules(s, &best);
+	text = find_dropping_rule(s, &best);
 	for (size_t i = 0; !text && i < s->n_chains; i++) {
-		const struct chain *c = &s->chains[i];
+		const struct nft_chain *c = &s->chains[i];
 
 		if (c->drops)
 			return arena_printf(s->a, "table %s %s, the policy of chain %s", family_name(c->family),
@@ -230,7 +232,7 @@ static const char *judge(struct ruleset *s)
 const char *net_lock_explain_drop(struct arena *a, const struct dropped_packet *p)
 {
 	struct ruleset s = { .a = a, .p = p };
-	const char *text = read_ruleset(&s) ? NULL : judge(&s);
+	const char *text = read_ruleset(&s) ? NULL : find_culprit(&s);
 
 	for (size_t i = 0; i < s.n_rules; i++)
 		nftnl_rule_free(s.rules[i].r);

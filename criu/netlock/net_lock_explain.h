@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A packet of ours was refused: by which rule? */
+/* A packet that criu sent was dropped: the firewall rule that most likely did it. */
 #ifndef CRIU_NETLOCK_NET_LOCK_EXPLAIN_H
 #define CRIU_NETLOCK_NET_LOCK_EXPLAIN_H
 
 #include "netlock/net_lock.h"
 
 struct dropped_packet {
-	struct net_tuple t;    /* it goes from `remote` to `local` */
-	uint32_t mark, behind; /* before and behind our own table */
-	bool untracked;        /* behind our own table or rules */
-	bool sent;             /* false: refused with EPERM where it was sent; true: sent, but it did not arrive */
-	const char *except[2]; /* tables that let it pass: names or NULL */
+	struct net_tuple t;    /* the packet goes from `remote` to `local` */
+	uint32_t mark, behind; /* the packet's, before and behind our own table */
+	bool untracked;        /* by conntrack, behind our own table or rules */
+	bool sent;             /* false: refused with EPERM when it was sent; true: sent, but not received */
+	const char *except[2]; /* names of tables that let it through, or NULL */
 };
 
 /*
- * Looks through nf_tables for the rule that most likely dropped it, and says which it is, in the arena: "table ip
- * filter, chain KUBE-FIREWALL, handle 7". NULL where no rule comes into question, or nobody may look.
+ * Names the rule of nf_tables that most likely dropped the packet, in the arena: "table ip filter, chain KUBE-FIREWALL,
+ * handle 7". NULL where no rule comes into question, or the rules cannot be read.
  */
 const char *net_lock_explain_drop(struct arena *a, const struct dropped_packet *p);
 

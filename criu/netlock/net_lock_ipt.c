@@ -7,16 +7,16 @@
 #include "lib/log.h"
 #include "netlock/net_lock_ipt.h"
 
-#define KEY_ROOM 20 /* chains have names of up to 28 letters */
+#define KEY_LEN 20 /* names of chains have up to 28 letters, of which "CRIU-o-" takes 7 */
 
-/* What tells our chains from others': a name may be an image's, and goes into iptables' input. */
-static int key_of(const char *name, char key[KEY_ROOM + 1])
+/* The part of a name that our chains carry. Checked: the name may come from an image, and goes to iptables. */
+static int chain_key(const char *name, char key[KEY_LEN + 1])
 {
 	size_t n = 0;
 
 	if (strncmp(name, "CRIU-", 5))
 		return -EINVAL;
-	for (name += 5; *name && n < KEY_ROOM; name++, n++) {
+	for (name += 5; *name && n < KEY_LEN; name++, n++) {
 		if (!isalnum((unsigned char)*name) && *name != '-')
 			return -EINVAL;
 		key[n] = *name;
@@ -27,7 +27,7 @@ static int key_of(const char *name, char key[KEY_ROOM + 1])
 
 /* ---- rules ---- */
 
-static void put_rule(FILE *f, const struct net_tuple *t, bool turned, const char *chain, const char *target)
+static void print_rule(FILE *f, const struct net_tuple *t, bool turned, const char *chain, const char *target)
 {
 	char a[INET6_ADDRSTRLEN] = "", b[INET6_ADDRSTRLEN] = "";
 
@@ -38,26 +38,26 @@ static void put_rule(FILE *f, const struct net_tuple *t, bool turned, const char
 	        target);
 }
 
-/* Those to our sockets; both: and those that they send. */
-static void put_each(FILE *f, int family, const char *chain, const char *target, bool both,
-                     const struct net_tuple *tuples, size_t n)
+/* For the packets to our sockets; both: for those from them as well. */
+static void print_rule_of_each(FILE *f, int family, const char *chain, const char *target, bool both,
+                               const struct net_tuple *tuples, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (tuples[i].family != family)
 			continue;
-		put_rule(f, &tuples[i], true, chain, target);
+		print_rule(f, &tuples[i], true, chain, target);
 		if (both)
-			put_rule(f, &tuples[i], false, chain, target);
+			print_rule(f, &tuples[i], false, chain, target);
 	}
 }
 
-/* What packets of ours have, and what they have behind our rules. */
-struct marks {
+/* The mark of our packets before our rules, and behind them. */
+struct packet_marks {
 	uint32_t ours, behind;
 };
 
-static void put_rules(FILE *f, int family, const char *key, struct marks marks, const struct net_tuple *tuples,
-                      size_t n)
+static void print_lock(FILE *f, int family, const char *key, struct packet_marks marks, const struct net_tuple *tuples,
+                       size_t n)
 {
 	char in[40], out[40], pass[40];
 
@@ -67,17 +67,17 @@ static void put_rules(FILE *f, int family, const char *key, struct marks marks, 
 	fprintf(f, "*raw\n:%s - [0:0]\n:%s - [0:0]\n:%s - [0:0]\n", in, out, pass);
 	fprintf(f, "-A %s -m mark ! --mark 0x%x -j DROP\n-A %s -j CT --notrack\n", pass, marks.ours, pass);
 	fprintf(f, "-A %s -j MARK --set-xmark 0x%x/0xffffffff\n-A %s -j ACCEPT\n", pass, marks.behind, pass);
-	put_each(f, family, out, pass, true, tuples, n);
-	put_each(f, family, in, "DROP", false, tuples, n);
-	/* What comes over lo has passed OUTPUT. */
+	print_rule_of_each(f, family, out, pass, true, tuples, n);
+	print_rule_of_each(f, family, in, "DROP", false, tuples, n);
+	/* Packets over lo have passed OUTPUT. */
 	fprintf(f, "-I OUTPUT 1 -p tcp -j %s\n-I PREROUTING 1 ! -i lo -p tcp -j %s\nCOMMIT\n", out, in);
 	/* Translated packets have the socket's addresses only where they are delivered. */
 	fprintf(f, "*mangle\n:%s - [0:0]\n", in);
-	put_each(f, family, in, "DROP", false, tuples, n);
+	print_rule_of_each(f, family, in, "DROP", false, tuples, n);
 	fprintf(f, "-I INPUT 1 ! -i lo -p tcp -j %s\nCOMMIT\n", in);
 }
 
-static size_t count(int family, const struct net_tuple *tuples, size_t n)
+static size_t count_family(int family, const struct net_tuple *tuples, size_t n)
 {
 	size_t found = 0;
 
@@ -86,57 +86,58 @@ static size_t count(int family, const struct net_tuple *tuples, size_t n)
 	return found;
 }
 
-static int take(int which, const char *key, struct marks marks, const struct net_tuple *tuples, size_t n, int held)
+static int lock_family(int which, const char *key, struct packet_marks marks, const struct net_tuple *tuples, size_t n,
+                       int held)
 {
 	int family = which ? AF_INET6 : AF_INET, err;
 	_cleanup_text_ FILE *rules = ipt_text();
-	size_t wanted = count(family, tuples, n);
+	size_t wanted = count_family(family, tuples, n);
 	char said[200];
 
 	if (!wanted)
 		return 0;
 	if (!rules)
-		return log_errno(-errno, "memory for the rules of %s", ipt_restore_program(which));
-	put_rules(rules, family, key, marks, tuples, n);
+		return log_errno(-errno, "memfd_create for the rules of %s", ipt_restore_program(which));
+	print_lock(rules, family, key, marks, tuples, n);
 	err = ipt_feed(which, rules, held, said);
 	if (err)
 		return log_errno(err, "locking %zu connections by %s: %s", wanted, ipt_restore_program(which),
-		                 err == -ENOENT ? "it is not installed" : said);
+		                 err == -ENOENT ? "not installed" : said);
 	return 0;
 }
 
 int net_lock_ipt_take(const char *name, uint32_t mark, uint32_t behind, const struct net_tuple *tuples, size_t n,
                       int held)
 {
-	char key[KEY_ROOM + 1];
-	int err = key_of(name, key);
+	char key[KEY_LEN + 1];
+	int err = chain_key(name, key);
 
 	if (err)
-		return log_errno(err, "%s is no name for chains of iptables", name);
+		return log_errno(err, "'%s' cannot be used in names of iptables chains", name);
 	for (int which = 0; !err && which < 2; which++)
-		err = take(which, key, (struct marks) { mark, behind }, tuples, n, held);
+		err = lock_family(which, key, (struct packet_marks) { mark, behind }, tuples, n, held);
 	if (err)
 		net_lock_ipt_remove(name);
 	return err;
 }
 
-/* ---- taking them away ---- */
+/* ---- removing them ---- */
 
-/* What is found of ours in one table. */
-struct section {
+/* The part of one table in the output of iptables-save: what is found of ours. */
+struct saved_table {
 	char name[64]; /* "*raw" and the newline */
 	bool begun;
 	unsigned chains; /* bits, of "oim" */
 };
 
-static void begin(struct section *s, FILE *rules)
+static void begin_removal(struct saved_table *s, FILE *rules)
 {
 	if (!s->begun)
 		fputs(s->name, rules);
 	s->begun = true;
 }
 
-static void end(struct section *s, char of[3][40], FILE *rules)
+static void end_removal(struct saved_table *s, char of[3][40], FILE *rules)
 {
 	for (int what = 0; what < 2; what++)
 		for (int i = 0; i < 3; i++)
@@ -146,7 +147,7 @@ static void end(struct section *s, char of[3][40], FILE *rules)
 		fputs("COMMIT\n", rules);
 }
 
-/* A jump to one of ours, from a chain that is not. */
+/* A jump to one of our chains, from another chain. */
 static bool is_jump(const char *line, char of[3][40])
 {
 	size_t len = strcspn(line, "\n");
@@ -162,14 +163,11 @@ static bool is_jump(const char *line, char of[3][40])
 	return false;
 }
 
-/*
- * Writes what removes our chains, as they stand in the tables now: others may have changed or emptied theirs. Whether
- * there are any.
- */
-static bool find(FILE *tables, int which, const void *arg, FILE *rules)
+/* An ipt_find: only what is in the tables now is removed, since others may have changed or emptied them. */
+static bool find_our_chains(FILE *tables, int which, const void *arg, FILE *rules)
 {
 	const char *key = arg;
-	struct section s = { 0 };
+	struct saved_table s = { 0 };
 	char line[1024], of[3][40];
 	bool found = false;
 
@@ -177,7 +175,7 @@ static bool find(FILE *tables, int which, const void *arg, FILE *rules)
 		snprintf(of[i], sizeof(of[i]), "CRIU-%c-%s", "oim"[i], key);
 	while (fgets(line, sizeof(line), tables)) {
 		if (line[0] == '*')
-			s = (struct section) { 0 };
+			s = (struct saved_table) { 0 };
 		if (line[0] == '*')
 			snprintf(s.name, sizeof(s.name), "%.60s", line);
 		for (int i = 0; line[0] == ':' && i < 3; i++) {
@@ -185,35 +183,35 @@ static bool find(FILE *tables, int which, const void *arg, FILE *rules)
 
 			if (strncmp(line + 1, of[i], n) || line[1 + n] != ' ')
 				continue;
-			begin(&s, rules);
+			begin_removal(&s, rules);
 			s.chains |= 1U << i;
 			found = true;
 		}
 		if (is_jump(line, of)) {
-			begin(&s, rules);
+			begin_removal(&s, rules);
 			fprintf(rules, "-D%s", line + 2);
 		}
 		if (!strncmp(line, "COMMIT", 6))
-			end(&s, of, rules);
+			end_removal(&s, of, rules);
 	}
 	return found;
 }
 
-static int look(const char *name, bool remove)
+static int look_for_chains(const char *name, bool remove)
 {
-	char key[KEY_ROOM + 1];
+	char key[KEY_LEN + 1];
 
-	return key_of(name, key) ? 0 : ipt_look(NULL, find, key, remove, "the network lock");
+	return chain_key(name, key) ? 0 : ipt_look(NULL, find_our_chains, key, remove, "the network lock");
 }
 
 int net_lock_ipt_remove(const char *name)
 {
-	int found = look(name, true);
+	int found = look_for_chains(name, true);
 
 	return found > 0 ? 0 : found ?: -ENOENT;
 }
 
 int net_lock_ipt_exists(const char *name)
 {
-	return look(name, false);
+	return look_for_chains(name, false);
 }

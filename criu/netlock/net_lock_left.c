@@ -12,8 +12,8 @@ void net_lock_left_name(char name[64], const char *run_id)
 	snprintf(name, 64, "CRIU-%s", run_id);
 }
 
-/* Under the name that it has, or that CRIU gave it before runs had ids. */
-static void name_of(const InventoryEntry *inventory, vpid_t root, char name[64])
+/* Before runs had ids, CRIU named it after the root task. */
+static void lock_name(const InventoryEntry *inventory, vpid_t root, char name[64])
 {
 	const char *id = inventory->dump_criu_run_id;
 
@@ -27,17 +27,17 @@ int net_lock_left_find(const InventoryEntry *inventory, vpid_t root, struct net_
 {
 	bool by_iptables =
 	    inventory->has_network_lock_method && inventory->network_lock_method == NETWORK_LOCK_IPTABLES;
-	int there;
+	int found;
 
 	*left = (struct net_lock_left) { .method = NETWORK_LOCK_SKIP };
 	left->mark = inventory->has_network_lock_mark ? inventory->network_lock_mark
 	             : inventory->tool_version        ? NETWORK_LOCK_MARK
 	                                              : CRIU_MARK;
-	name_of(inventory, root, left->name);
-	there = by_iptables ? net_lock_ipt_exists(left->name) : net_lock_there(left->name);
-	if (there > 0)
+	lock_name(inventory, root, left->name);
+	found = by_iptables ? net_lock_ipt_exists(left->name) : net_lock_exists(left->name);
+	if (found > 0)
 		left->method = by_iptables ? NETWORK_LOCK_IPTABLES : NETWORK_LOCK_NFTABLES;
-	return MIN(there, 0);
+	return MIN(found, 0);
 }
 
 bool net_lock_left_promised(const InventoryEntry *inventory)
@@ -45,26 +45,26 @@ bool net_lock_left_promised(const InventoryEntry *inventory)
 	return inventory->has_network_lock_mark;
 }
 
-int net_lock_left_find_crius(const InventoryEntry *inventory, const struct net_tuple *tuples, size_t n,
-                             struct net_lock_left *left)
+int net_lock_left_find_criu(const InventoryEntry *inventory, const struct net_tuple *tuples, size_t n,
+                            struct net_lock_left *left)
 {
-	int there;
+	int found;
 
 	if (inventory->tool_version || !inventory->has_network_lock_method ||
 	    inventory->network_lock_method != NETWORK_LOCK_IPTABLES)
 		return 0;
-	there = net_lock_criu_exists(tuples, n);
-	if (there <= 0)
-		return there;
+	found = net_lock_criu_exists(tuples, n);
+	if (found <= 0)
+		return found;
 	left->method = NETWORK_LOCK_IPTABLES;
-	left->crius = tuples;
-	left->n_crius = n;
+	left->criu_tuples = tuples;
+	left->n_criu_tuples = n;
 	return 0;
 }
 
 int net_lock_left_remove(const struct net_lock_left *left)
 {
-	if (left->crius)
-		return net_lock_criu_remove(left->crius, left->n_crius);
+	if (left->criu_tuples)
+		return net_lock_criu_remove(left->criu_tuples, left->n_criu_tuples);
 	return left->method == NETWORK_LOCK_IPTABLES ? net_lock_ipt_remove(left->name) : net_lock_remove(left->name);
 }

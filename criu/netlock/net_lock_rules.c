@@ -11,7 +11,7 @@
 
 #define LO_INDEX 1U /* in every network namespace */
 
-static struct nftnl_expr *expr(struct nftnl_rule *r, const char *name)
+static struct nftnl_expr *add_expr(struct nftnl_rule *r, const char *name)
 {
 	struct nftnl_expr *e = nftnl_expr_alloc(name);
 
@@ -20,10 +20,10 @@ static struct nftnl_expr *expr(struct nftnl_rule *r, const char *name)
 	return e;
 }
 
-/* Loads a meta key and goes on only where it compares so. */
+/* The rule goes on only where the meta key compares so. */
 static bool match_meta(struct nftnl_rule *r, uint32_t key, uint32_t op, const void *value, uint32_t len)
 {
-	struct nftnl_expr *meta = expr(r, "meta"), *cmp = expr(r, "cmp");
+	struct nftnl_expr *meta = add_expr(r, "meta"), *cmp = add_expr(r, "cmp");
 
 	if (!meta || !cmp)
 		return false;
@@ -35,9 +35,9 @@ static bool match_meta(struct nftnl_rule *r, uint32_t key, uint32_t op, const vo
 	return true;
 }
 
-static bool load(struct nftnl_rule *r, uint32_t base, uint32_t offset, uint32_t len, uint32_t *reg)
+static bool load_header(struct nftnl_rule *r, uint32_t base, uint32_t offset, uint32_t len, uint32_t *reg)
 {
-	struct nftnl_expr *e = expr(r, "payload");
+	struct nftnl_expr *e = add_expr(r, "payload");
 
 	if (!e)
 		return false;
@@ -49,7 +49,7 @@ static bool load(struct nftnl_rule *r, uint32_t base, uint32_t offset, uint32_t 
 	return true;
 }
 
-/* Goes on for TCP packets of a connection in the set: sent by its socket, or (to_us) sent to it. */
+/* The rule goes on only for TCP packets of a connection in the set: from our socket, or (to_us) to it. */
 static bool match_tuple(struct nftnl_rule *r, const char *set, int which, bool to_us)
 {
 	uint32_t len = which ? 16 : 4, source = which ? 8 : 12, reg = NFT_REG32_00;
@@ -60,12 +60,12 @@ static bool match_tuple(struct nftnl_rule *r, const char *set, int which, bool t
 	if (!match_meta(r, NFT_META_NFPROTO, NFT_CMP_EQ, &family, 1) ||
 	    !match_meta(r, NFT_META_L4PROTO, NFT_CMP_EQ, &tcp, 1))
 		return false;
-	if (!load(r, NFT_PAYLOAD_NETWORK_HEADER, local, len, &reg) ||
-	    !load(r, NFT_PAYLOAD_TRANSPORT_HEADER, to_us ? 2 : 0, 2, &reg) ||
-	    !load(r, NFT_PAYLOAD_NETWORK_HEADER, remote, len, &reg) ||
-	    !load(r, NFT_PAYLOAD_TRANSPORT_HEADER, to_us ? 0 : 2, 2, &reg))
+	if (!load_header(r, NFT_PAYLOAD_NETWORK_HEADER, local, len, &reg) ||
+	    !load_header(r, NFT_PAYLOAD_TRANSPORT_HEADER, to_us ? 2 : 0, 2, &reg) ||
+	    !load_header(r, NFT_PAYLOAD_NETWORK_HEADER, remote, len, &reg) ||
+	    !load_header(r, NFT_PAYLOAD_TRANSPORT_HEADER, to_us ? 0 : 2, 2, &reg))
 		return false;
-	e = expr(r, "lookup");
+	e = add_expr(r, "lookup");
 	if (!e)
 		return false;
 	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG32_00);
@@ -74,9 +74,9 @@ static bool match_tuple(struct nftnl_rule *r, const char *set, int which, bool t
 	return true;
 }
 
-static bool verdict(struct nftnl_rule *r, uint32_t what)
+static bool set_verdict(struct nftnl_rule *r, uint32_t what)
 {
-	struct nftnl_expr *e = expr(r, "immediate");
+	struct nftnl_expr *e = add_expr(r, "immediate");
 
 	if (!e)
 		return false;
@@ -87,7 +87,7 @@ static bool verdict(struct nftnl_rule *r, uint32_t what)
 
 static bool set_mark(struct nftnl_rule *r, uint32_t mark)
 {
-	struct nftnl_expr *value = expr(r, "immediate"), *meta = expr(r, "meta");
+	struct nftnl_expr *value = add_expr(r, "immediate"), *meta = add_expr(r, "meta");
 
 	if (!value || !meta)
 		return false;
@@ -123,38 +123,42 @@ static int send_rule(struct nft_batch *b, struct nftnl_rule *r, bool whole)
 	return h ? 0 : -ENOMEM;
 }
 
-/* Packets with the mark `mark`, to our sockets or (to_us false) as if from them, go on. */
-static int add_pass(struct nft_batch *b, const char *chain, const char *set, int which,
-                    const struct net_lock_spec *spec, uint32_t mark, bool to_us)
+/* Accepts packets with the mark `mark`, to our sockets or (to_us false) as if from them. */
+static int add_accept_rule(struct nft_batch *b, const char *chain, const char *set, int which,
+                           const struct net_lock_spec *spec, uint32_t mark, bool to_us)
 {
 	struct nftnl_rule *r = new_rule(spec->name, chain);
 	bool whole = r && match_tuple(r, set, which, to_us) && match_meta(r, NFT_META_MARK, NFT_CMP_EQ, &mark, 4);
 
-	return send_rule(b, r, whole && verdict(r, NF_ACCEPT));
+	return send_rule(b, r, whole && set_verdict(r, NF_ACCEPT));
 }
 
-/* Those to our sockets get another one. No later rule is to see ours, and conntrack is not to call them invalid. */
-static int add_change(struct nft_batch *b, const char *chain, const char *set, int which,
-                      const struct net_lock_spec *spec, uint32_t mark, uint32_t then)
+/*
+ * Gives packets to our sockets with the mark `mark` another one, so that no later rule sees ours, and keeps conntrack
+ * from calling them invalid.
+ */
+static int add_mark_change(struct nft_batch *b, const char *chain, const char *set, int which,
+                           const struct net_lock_spec *spec, uint32_t mark, uint32_t then)
 {
 	struct nftnl_rule *r = new_rule(spec->name, chain);
 	bool whole = r && match_tuple(r, set, which, true) && match_meta(r, NFT_META_MARK, NFT_CMP_EQ, &mark, 4);
 
-	return send_rule(b, r, whole && set_mark(r, then) && expr(r, "notrack"));
+	return send_rule(b, r, whole && set_mark(r, then) && add_expr(r, "notrack"));
 }
 
 /*
- * What comes over lo has passed "out". Before conntrack ("in") packets that are translated (DNAT, or answers to
- * masqueraded ones) do not have the socket's addresses yet; where they are delivered ("local") they have.
+ * Drops packets to our sockets that come over other devices than lo; those over lo have passed "out". Before conntrack
+ * ("in") packets that are translated (DNAT, or answers to masqueraded ones) do not have the socket's addresses yet;
+ * where they are delivered ("local") they have.
  */
-static int add_drop(struct nft_batch *b, const char *chain, const char *set, int which,
-                    const struct net_lock_spec *spec)
+static int add_drop_rule(struct nft_batch *b, const char *chain, const char *set, int which,
+                         const struct net_lock_spec *spec)
 {
 	const uint32_t lo = LO_INDEX;
 	struct nftnl_rule *r = new_rule(spec->name, chain);
 	bool whole = r && match_meta(r, NFT_META_IIF, NFT_CMP_NEQ, &lo, 4) && match_tuple(r, set, which, true);
 
-	return send_rule(b, r, whole && verdict(r, NF_DROP));
+	return send_rule(b, r, whole && set_verdict(r, NF_DROP));
 }
 
 int net_lock_rules_add(struct nft_batch *b, const char *set, int which, const struct net_lock_spec *spec)
@@ -163,18 +167,18 @@ int net_lock_rules_add(struct nft_batch *b, const char *set, int which, const st
 	int err = 0;
 
 	if (spec->before)
-		err = add_change(b, "pre", set, which, spec, spec->mark, mark);
+		err = add_mark_change(b, "pre", set, which, spec, spec->mark, mark);
 	if (!err && spec->kind != NET_LOCK_DUMP)
-		err = add_pass(b, "out", set, which, spec, mark, true);
-	/* The peer may be another tree's, and be restored at this moment. */
+		err = add_accept_rule(b, "out", set, which, spec, mark, true);
+	/* The peer may be in another tree that is restored at this moment. */
 	if (!err)
-		err = add_pass(b, "out", set, which, spec, mark, false);
+		err = add_accept_rule(b, "out", set, which, spec, mark, false);
 	if (!err && spec->kind == NET_LOCK_RESTORE)
-		err = add_change(b, "own", set, which, spec, mark, spec->behind);
+		err = add_mark_change(b, "own", set, which, spec, mark, spec->behind);
 	for (int to_us = 0; !err && to_us < 2; to_us++) {
 		struct nftnl_rule *r = new_rule(spec->name, "out");
 
-		err = send_rule(b, r, r && match_tuple(r, set, which, to_us) && verdict(r, NF_DROP));
+		err = send_rule(b, r, r && match_tuple(r, set, which, to_us) && set_verdict(r, NF_DROP));
 	}
-	return err ?: add_drop(b, "in", set, which, spec) ?: add_drop(b, "local", set, which, spec);
+	return err ?: add_drop_rule(b, "in", set, which, spec) ?: add_drop_rule(b, "local", set, which, spec);
 }

@@ -19,7 +19,7 @@ int nft_open(struct nft_batch *b)
 	if (!b->nl)
 		return log_errno(-errno, "netlink socket for nf_tables (is CONFIG_NF_TABLES in the kernel?)");
 	if (mnl_socket_bind(b->nl, 0, MNL_SOCKET_AUTOPID) < 0)
-		return log_errno(-errno, "binding the netlink socket for nf_tables");
+		return log_errno(-errno, "bind of the netlink socket for nf_tables");
 	return 0;
 }
 
@@ -32,9 +32,9 @@ void nft_close(struct nft_batch *b)
 }
 
 /*
- * The socket into a queue of a socket that only this queue holds. The kernel's collector of such cycles
- * (net/unix/garbage.c) closes it, in a thread of its own since 6.10; before that whoever closes the other end, which is
- * returned. Or a negative errno.
+ * Sends the netlink socket into the queue of a unix socket that only this queue refers to. The kernel's collector of
+ * such cycles (net/unix/garbage.c) closes both, since 6.10 in a thread of its own; before that in the close() of the
+ * other end, which is returned. Or a negative errno.
  */
 static int leave_to_collector(int fd)
 {
@@ -60,13 +60,14 @@ void nft_close_unwaited(struct nft_batch *b)
 {
 	int last = b->nl ? leave_to_collector(mnl_socket_get_fd(b->nl)) : -1;
 
-	nft_close(b); /* before the close that wakes the collector: the last one waits */
+	nft_close(
+	    b); /* before the close() that wakes the collector: the last close of the netlink socket is the slow one */
 	if (last >= 0)
 		close(last);
 }
 
-/* The kernel wants a frame around the messages of a transaction. */
-static void frame(struct nft_batch *b, bool begin)
+/* The messages of a transaction stand between two special ones. */
+static void add_frame(struct nft_batch *b, bool begin)
 {
 	if (begin)
 		nftnl_batch_begin(b->buf + b->used, b->seq++);
@@ -75,7 +76,7 @@ static void frame(struct nft_batch *b, bool begin)
 	b->used += ((struct nlmsghdr *)(void *)(b->buf + b->used))->nlmsg_len;
 }
 
-static int make_room(struct nft_batch *b)
+static int grow_batch(struct nft_batch *b)
 {
 	char *more;
 
@@ -91,10 +92,10 @@ static int make_room(struct nft_batch *b)
 
 struct nlmsghdr *nft_begin(struct nft_batch *b, uint16_t type, uint16_t flags)
 {
-	if (make_room(b))
+	if (grow_batch(b))
 		return NULL;
 	if (!b->used && type != NFT_MSG_GETTABLE)
-		frame(b, true);
+		add_frame(b, true);
 	return nftnl_nlmsg_build_hdr(b->buf + b->used, type, NFPROTO_INET, flags, b->seq++);
 }
 
@@ -104,7 +105,7 @@ void nft_end(struct nft_batch *b, const struct nlmsghdr *nlh)
 }
 
 /* One message of 10,000 connections is 800 KB; the default limit is 208. */
-static int send_all(struct nft_batch *b)
+static int send_batch(struct nft_batch *b)
 {
 	int fd = mnl_socket_get_fd(b->nl), size = (int)MIN(b->used + (64UL << 10), 1UL << 30);
 	ssize_t n;
@@ -115,8 +116,8 @@ static int send_all(struct nft_batch *b)
 	return n < 0 ? -errno : 0;
 }
 
-/* Answers until the one to `last`; the first error counts. */
-static int receive(struct nft_batch *b, uint32_t last)
+/* Reads answers until the one to `last`; the first error counts. */
+static int read_answers(struct nft_batch *b, uint32_t last)
 {
 	char buf[8192];
 	int err = 0;
@@ -125,7 +126,7 @@ static int receive(struct nft_batch *b, uint32_t last)
 		ssize_t n = mnl_socket_recvfrom(b->nl, buf, sizeof(buf));
 		int left = (int)n;
 
-		if (n < 0 && errno == ENOBUFS) /* more errors than fit: one of them has come already */
+		if (n < 0 && errno == ENOBUFS) /* more errors than fit into the socket: one of them was read already */
 			continue;
 		if (n < 0)
 			return err ?: -errno;
@@ -143,14 +144,14 @@ static int receive(struct nft_batch *b, uint32_t last)
 	}
 }
 
-static int exchange(struct nft_batch *b, struct nlmsghdr *last)
+static int send_and_wait(struct nft_batch *b, struct nlmsghdr *last)
 {
 	int err;
 
 	last->nlmsg_flags |= NLM_F_ACK;
-	err = send_all(b);
+	err = send_batch(b);
 	b->used = 0;
-	return err ?: receive(b, last->nlmsg_seq);
+	return err ?: read_answers(b, last->nlmsg_seq);
 }
 
 /* The last message before the frame's end is the one that is acknowledged. */
@@ -171,11 +172,11 @@ int nft_commit(struct nft_batch *b)
 	if (!b->used)
 		return 0;
 	last = last_message(b);
-	frame(b, false);
-	return exchange(b, last);
+	add_frame(b, false);
+	return send_and_wait(b, last);
 }
 
 int nft_ask(struct nft_batch *b)
 {
-	return exchange(b, last_message(b));
+	return send_and_wait(b, last_message(b));
 }

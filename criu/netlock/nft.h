@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* One transaction with nf_tables: messages are gathered and sent at once. Inside of criu/core/. */
+/* One transaction with nf_tables: messages are gathered and sent at once. */
 #ifndef CRIU_NETLOCK_NFT_H
 #define CRIU_NETLOCK_NFT_H
 
@@ -18,11 +18,13 @@ struct nft_batch {
 int nft_open(struct nft_batch *b);
 void nft_close(struct nft_batch *b);
 
-/* For one that has removed a table: to close it takes the kernel 10 to 20 ms, which nobody should wait for. */
+/* After a table was removed: the close takes 10 to 20 ms in the kernel, which is left to a kernel thread. */
 void nft_close_unwaited(struct nft_batch *b);
 
-/* A message of type NFT_MSG_*, at the end of the batch; the caller adds attributes and calls nft_end(). NULL: no
- * memory. */
+/*
+ * A message of type NFT_MSG_*, at the end of the batch; the caller adds attributes and calls nft_end(). NULL: out of
+ * memory.
+ */
 struct nlmsghdr *nft_begin(struct nft_batch *b, uint16_t type, uint16_t flags);
 void nft_end(struct nft_batch *b, const struct nlmsghdr *nlh);
 

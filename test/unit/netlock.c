@@ -104,13 +104,13 @@ static void locks_and_unlocks(void **state)
 		connected(family, other);
 		t = tuple_of(locked[0]);
 		assert_int_equal(take(a, "CRIU-test", NET_LOCK_DUMP, &t, 1, &lock), 0);
-		assert_int_equal(net_lock_there("CRIU-test"), 1);
+		assert_int_equal(net_lock_exists("CRIU-test"), 1);
 		assert_false(goes_through(locked, "x", 100));
 		assert_true(goes_through(other, "x", 60000));
 		net_lock_drop(lock);
-		for (int i = 0; i < 12000 && net_lock_there("CRIU-test"); i++)
+		for (int i = 0; i < 12000 && net_lock_exists("CRIU-test"); i++)
 			usleep(5000);
-		assert_int_equal(net_lock_there("CRIU-test"), 0);
+		assert_int_equal(net_lock_exists("CRIU-test"), 0);
 		assert_true(goes_through(locked, "y", 60000)); /* what was dropped is sent again */
 		for (int i = 0; i < 2; i++) {
 			close(locked[i]);
@@ -223,7 +223,7 @@ static void closed_later(void **state)
 	for (int i = 0; i < 2000 && sockets() > before; i++)
 		usleep(5000);
 	assert_int_equal(sockets(), before);
-	assert_int_equal(net_lock_there("CRIU-soon"), 0);
+	assert_int_equal(net_lock_exists("CRIU-soon"), 0);
 	arena_free(a);
 }
 

@@ -315,7 +315,7 @@ def without_loopback(s):
     subprocess.run("ip link set lo down".split(), check=True)
     s.restore("--tcp-close")
     log = text(os.path.join(s.imgs, "restore.log"))
-    check("comes back shut" in log and "is lo up" in log, log[-500:])
+    check("restored shut down" in log and "is lo up" in log, log[-500:])
     says(s, dict(a=["HUP", "end", "EPIPE"]))
     subprocess.run("ip link set lo up".split(), check=True)
 

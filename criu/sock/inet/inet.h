@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the files of IPv4 and IPv6 sockets share: addresses, options, memberships, queues. */
+/* What the files of IPv4 and IPv6 sockets offer each other. who: the socket, for messages. */
 #ifndef CRIU_SOCK_INET_INET_H
 #define CRIU_SOCK_INET_INET_H
 
@@ -8,22 +8,68 @@
 #include "tree/kind.h"
 #include "sk-inet.pb-c.h"
 
-/* ---- reading (inet_dump.c); which they are (inet.c) ---- */
+/* ---- what an entry or a socket is (inet_entry.c) ---- */
 
-bool inet_match(const struct fd_info *info);
-int inet_int_option(int fd, int name); /* of SOL_SOCKET; -1: there is none */
-int inet_dump(struct dump *d, const struct fd_info *info, void *msg);
+bool inet_is_udp(const InetSkEntry *m);      /* or UDP-Lite */
+bool inet_is_known(const InetSkEntry *m);    /* a type and protocol that can be restored */
+const char *inet_what(const InetSkEntry *m); /* "UDP socket" */
+int inet_int_option(int fd, int name);       /* of SOL_SOCKET; -1 where the socket has no such option */
 
-/* Which directions are shut. s: what diag says, or NULL: then poll() says some of it. */
+/* "UDP socket 127.0.0.1:53", in the arena. */
+const char *inet_who(struct restore *r, const InetSkEntry *m);
+
+/* The owner of the socket's inode; a failure is a warning. */
+void inet_set_owner(int fd, const InetSkEntry *m, const char *who);
+
+/* ---- addresses and ports (inet_bind.c) ---- */
+
+/* Dump: the socket's own address and its peer's, into m as well (dst family 0: it has no peer). */
+int inet_bind_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m, union inet_addr *src,
+                   union inet_addr *dst);
+
+/* Restore, of each socket before any is checked: sockets with the same protocol and port are bound side by side. */
+void inet_bind_count_port(struct restore *r, const InetSkEntry *m);
+
+/*
+ * Before anything is started, with a socket of our own: whether m can be bound to n, or whether this host has the
+ * address n at least, where the port may be shared. 0 or a negative errno (not logged) with *why in the arena.
+ */
+int inet_bind_check(struct restore *r, const InetSkEntry *m, const union inet_addr *n, const char **why);
+int inet_bind_check_address(struct restore *r, const InetSkEntry *m, union inet_addr *n, const char **why);
+
+/* Sets only the options without which the address of m could not be bound. device: SO_BINDTODEVICE as well. */
+void inet_bind_set_options(struct restore *r, int fd, const InetSkEntry *m, bool device);
+
+/*
+ * Binds and connects. 0, a negative errno (logged), or 1: a connected socket got another address this way; a new one
+ * has to be bound with inet_bind_exactly().
+ */
+int inet_bind(struct restore *r, int fd, const InetSkEntry *m, const char *who);
+int inet_bind_exactly(int fd, const InetSkEntry *m, const char *who);
+
+/* SO_REUSEADDR as long as others with the same port are bound, and as it was when all are. */
+int inet_bind_share_port(struct restore *r, int fd, const InetSkEntry *m, const char *who);
+int inet_bind_unshare_port(struct restore *r, int fd, const InetSkEntry *m);
+
+/* Enters a socket with a queue into its SO_REUSEPORT group; returns how many of the group were bound before it. */
+uint32_t inet_bind_join_group(struct restore *r, const InetSkEntry *m);
+
+/* ---- shutdown (inet_shutdown.c) ---- */
+
+/* s: what diag says, or NULL: then poll() says some of it. */
 struct diag_inet;
-int inet_dump_shutdown(struct dump *d, const struct fd_info *info, InetSkEntry *m, const struct diag_inet *s);
+int inet_shutdown_dump(const struct fd_info *info, InetSkEntry *m, const struct diag_inet *s);
+int inet_shutdown_restore(int fd, const InetSkEntry *m, const char *who);
 
-/* inet_tcp.c */
-int inet_dump_tcp(struct dump *d, const struct fd_info *info, InetSkEntry *m, const union inet_addr *src);
+/* ---- TCP (inet_tcp.c): listening sockets, connections and ended ones, each in sock/tcp/ ---- */
 
-bool inet_is_udp(const InetSkEntry *m);   /* or UDP-Lite */
-bool inet_is_known(const InetSkEntry *m); /* a type and protocol that can come back */
-const char *inet_what(const InetSkEntry *m);
+int inet_tcp_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m, const union inet_addr *src);
+int inet_tcp_check_connection(struct restore *r, const InetSkEntry *m, union inet_addr *n, const char **why);
+
+/* Whether it is restored as a connection or as what is left of one, by inet_tcp_open(); else as a plain socket. */
+bool inet_tcp_has_peer(const InetSkEntry *m);
+int inet_tcp_open(struct restore *r, const InetSkEntry *m, const char *who);
+int inet_tcp_set_options(struct restore *r, int fd, const InetSkEntry *m); /* see tcp_options_fn */
 
 /* ---- options (inet_opts.c) ---- */
 
@@ -40,6 +86,9 @@ int inet_mcast_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m);
 int inet_mcast_restore(struct restore *r, int fd, const InetSkEntry *m, const char *who);
 
 /* ---- queues of UDP (inet_queue.c) ---- */
+
+/* Refuses data that was not sent yet. 0, DUMP_REFUSED or a negative errno (logged). */
+int inet_queue_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m);
 
 /*
  * Puts the datagrams that waited into the socket, each from its sender. member: how many others of its SO_REUSEPORT

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Multicast groups that a socket is in. The kernel lists them by interface alone (/proc/net/igmp, igmp6), but it
- * answers for one socket and one group with the senders that it takes (MCAST_MSFILTER), or that it is not in there.
+ * Multicast groups that a socket is in. The kernel lists them only by interface (/proc/net/igmp, igmp6), but when asked
+ * for one socket and one group (MCAST_MSFILTER) it answers with the sources that are accepted, or that the socket is
+ * not a member.
  */
 #include <net/if.h>
 #include <string.h>
@@ -16,23 +17,24 @@ extern const struct fd_kind inet_kind;
 
 #define FIRST_SOURCES 64
 
-struct group {
+struct mcast_group {
 	union inet_addr name;
 	uint32_t ifindex;
 };
 
-struct groups {
+struct mcast_groups {
 	bool read;
-	struct group *of;
+	struct mcast_group *all;
 	size_t n;
 };
 
-const struct subsys inet_mcast_subsys = { .name = "multicast groups", .state = { .dump = sizeof(struct groups) } };
+const struct subsys inet_mcast_subsys = { .name = "multicast groups",
+	                                  .state = { .dump = sizeof(struct mcast_groups) } };
 
-static void read_igmp(struct arena *a, struct groups *g)
+static void read_igmp(struct arena *a, struct mcast_groups *g)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/net/igmp", "re");
-	struct group group = { .name.v4.sin_family = AF_INET };
+	struct mcast_group group = { .name.v4.sin_family = AF_INET };
 	unsigned addr, index;
 	char line[256];
 
@@ -41,15 +43,15 @@ static void read_igmp(struct arena *a, struct groups *g)
 			group.ifindex = index;
 		} else if (*line == '\t' && sscanf(line, " %8x", &addr) == 1) {
 			group.name.v4.sin_addr.s_addr = addr;
-			arena_push(a, &g->of, &g->n, group);
+			arena_push(a, &g->all, &g->n, group);
 		}
 	}
 }
 
-static void read_igmp6(struct arena *a, struct groups *g)
+static void read_igmp6(struct arena *a, struct mcast_groups *g)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/net/igmp6", "re");
-	struct group group = { .name.v6.sin6_family = AF_INET6 };
+	struct mcast_group group = { .name.v6.sin6_family = AF_INET6 };
 	char line[256], hex[33];
 	unsigned index, byte;
 
@@ -59,13 +61,13 @@ static void read_igmp6(struct arena *a, struct groups *g)
 		for (size_t i = 0; i < 16 && sscanf(hex + 2 * i, "%2x", &byte) == 1; i++)
 			group.name.v6.sin6_addr.s6_addr[i] = (uint8_t)byte;
 		group.ifindex = index;
-		arena_push(a, &g->of, &g->n, group);
+		arena_push(a, &g->all, &g->n, group);
 	}
 }
 
-static const struct groups *groups_of(struct dump *d)
+static const struct mcast_groups *host_groups(struct dump *d)
 {
-	struct groups *g = dump_state(d, &inet_mcast_subsys);
+	struct mcast_groups *g = dump_state(d, &inet_mcast_subsys);
 
 	if (!g->read) {
 		read_igmp(d->arena, g);
@@ -75,13 +77,13 @@ static const struct groups *groups_of(struct dump *d)
 	return g;
 }
 
-static int level_of(const union inet_addr *n)
+static int mcast_level(const union inet_addr *n)
 {
 	return n->any.sa_family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP;
 }
 
-/* Asks with room for n senders. 0 and *out (from malloc), or a negative errno. */
-static int ask_filter(int fd, const struct group *g, size_t n, struct group_filter **out)
+/* With room for n sources. 0 and *out (from malloc), or a negative errno. */
+static int get_filter(int fd, const struct mcast_group *g, size_t n, struct group_filter **out)
 {
 	socklen_t len = (socklen_t)GROUP_FILTER_SIZE(n);
 	struct group_filter *f = calloc(1, MAX(len, sizeof(*f)));
@@ -91,7 +93,7 @@ static int ask_filter(int fd, const struct group *g, size_t n, struct group_filt
 	f->gf_interface = g->ifindex;
 	f->gf_numsrc = (uint32_t)n;
 	memcpy(&f->gf_group, &g->name, sizeof(g->name));
-	if (getsockopt(fd, level_of(&g->name), MCAST_MSFILTER, f, &len)) {
+	if (getsockopt(fd, mcast_level(&g->name), MCAST_MSFILTER, f, &len)) {
 		int err = -errno;
 
 		free(f);
@@ -114,24 +116,24 @@ static void take_sources(struct dump *d, const struct group_filter *f, InetMembe
 	}
 }
 
-static int dump_one(struct dump *d, const struct fd_info *info, const struct group *g, InetSkEntry *m)
+static int dump_membership(struct dump *d, const struct fd_info *info, const struct mcast_group *g, InetSkEntry *m)
 {
 	InetMembershipEntry *e;
 	struct group_filter *f = NULL;
 	char ifname[IF_NAMESIZE];
-	int err = ask_filter(info->fd, g, FIRST_SOURCES, &f);
+	int err = get_filter(info->fd, g, FIRST_SOURCES, &f);
 
 	if (!err && f->gf_numsrc > FIRST_SOURCES) {
 		uint32_t n = f->gf_numsrc;
 
 		free(f);
-		err = ask_filter(info->fd, g, n, &f);
+		err = get_filter(info->fd, g, n, &f);
 	}
-	/* Not in it; or a socket that can be in none. */
+	/* The socket is not a member, or cannot be a member of any group. */
 	if (err == -EADDRNOTAVAIL || err == -ENOPROTOOPT || err == -EOPNOTSUPP || err == -EINVAL)
 		return 0;
 	if (err)
-		return log_errno(err, "%s: asking whether it is in a multicast group", fd_name(info));
+		return log_errno(err, "%s: getsockopt(MCAST_MSFILTER)", fd_name(info));
 	if (if_indextoname(g->ifindex, ifname)) {
 		e = arena_msg(d->arena, InetMembershipEntry, inet_membership_entry);
 		e->ifname = arena_strdup(d->arena, ifname);
@@ -146,15 +148,15 @@ static int dump_one(struct dump *d, const struct fd_info *info, const struct gro
 
 int inet_mcast_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m)
 {
-	const struct groups *g;
+	const struct mcast_groups *g;
 	int err = 0;
 
 	if (m->type == SOCK_STREAM)
 		return 0;
-	g = groups_of(d);
+	g = host_groups(d);
 	for (size_t i = 0; !err && i < g->n; i++)
-		if (m->family == AF_INET6 || g->of[i].name.any.sa_family == AF_INET)
-			err = dump_one(d, info, &g->of[i], m);
+		if (m->family == AF_INET6 || g->all[i].name.any.sa_family == AF_INET)
+			err = dump_membership(d, info, &g->all[i], m);
 	return err;
 }
 
@@ -170,22 +172,22 @@ static int set_source(int fd, const InetMembershipEntry *e, const struct group_r
 	if (err)
 		return err;
 	memcpy(&req.gsr_source, &source, sizeof(source));
-	return setsockopt(fd, level_of(&source), name, &req, sizeof(req)) ? -errno : 0;
+	return setsockopt(fd, mcast_level(&source), name, &req, sizeof(req)) ? -errno : 0;
 }
 
-static int join(int fd, const InetMembershipEntry *e, const char *who)
+static int join_group(int fd, const InetMembershipEntry *e, const char *who)
 {
 	struct group_req req = { .gr_interface = if_nametoindex(e->ifname) };
 	union inet_addr group;
 	int err = inet_addr_from_words(e->n_group == 4 ? AF_INET6 : AF_INET, e->group, e->n_group, 0, NULL, &group);
 
 	if (err)
-		return log_errno(err, "%s: a multicast group of %zu words", who, e->n_group);
+		return log_errno(err, "%s: image error: a multicast group of %zu words", who, e->n_group);
 	if (!req.gr_interface)
-		return log_errno(-errno, "%s: the network interface %s, where it was in the multicast group %s", who,
-		                 e->ifname, inet_addr_text(&group));
+		return log_errno(-errno, "%s: if_nametoindex(%s), for the multicast group %s", who, e->ifname,
+		                 inet_addr_text(&group));
 	memcpy(&req.gr_group, &group, sizeof(group));
-	if (e->mode != MCAST_INCLUDE && setsockopt(fd, level_of(&group), MCAST_JOIN_GROUP, &req, sizeof(req)))
+	if (e->mode != MCAST_INCLUDE && setsockopt(fd, mcast_level(&group), MCAST_JOIN_GROUP, &req, sizeof(req)))
 		err = -errno;
 	for (size_t i = 0; !err && i < e->n_sources; i++)
 		err = set_source(fd, e, &req, e->sources[i]);
@@ -198,6 +200,6 @@ int inet_mcast_restore(struct restore *r, int fd, const InetSkEntry *m, const ch
 	int err = 0;
 
 	for (size_t i = 0; !err && i < m->n_memberships; i++)
-		err = join(fd, m->memberships[i], who);
+		err = join_group(fd, m->memberships[i], who);
 	return err;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Options of IPv4, IPv6, raw, TCP and UDP. What the kernel lets nobody read, and so is not here: IP_MULTICAST_IF by
- * index alone, sticky IPv6 headers, IPsec policies of a socket, what was joined with IPV6_JOIN_ANYCAST,
- * TCP_FASTOPEN_KEY (secrets do not belong into images).
+ * Options of IPv4, IPv6, raw, TCP and UDP. Missing, since the kernel does not let them be read: IP_MULTICAST_IF by
+ * index alone, sticky IPv6 headers, IPsec policies of a socket, groups joined with IPV6_JOIN_ANYCAST. TCP_FASTOPEN_KEY
+ * is left out: secrets do not belong into images.
  */
 #include <arpa/inet.h>
 #include <net/if.h>
@@ -13,7 +13,7 @@
 #include "lib/log.h"
 #include "sock/inet/inet.h"
 #include "sock/opts.h"
-#include "sock/tcp/tcp.h"
+#include "sock/tcp/tcp_entry.h"
 #include "uapi/inet_bits.h"
 
 #define ROW(at, option, of_field) .level = (at), .name = (option), .field = (of_field)
@@ -53,7 +53,7 @@
 	{                                                                                                              \
 		.text = #option, ROW(IPPROTO_UDP, option, of_field)                                                    \
 	}
-/* What would change or refuse the datagrams that are put back into its queue. */
+/* Options that would change or refuse the datagrams that are put back into the receive queue. */
 #define UDP_LATER(option, of_field)                                                                                    \
 	{                                                                                                              \
 		.text = #option, ROW(IPPROTO_UDP, option, of_field), .late = true                                      \
@@ -83,7 +83,7 @@ static const struct sock_opt ip_table[] = {
 	{ 0 },
 };
 
-/* Streams refuse to have it set, and show the unicast limit of hops once they are accepted. */
+/* Not for streams: they refuse to set it, and accepted ones show the unicast hop limit instead. */
 static const struct sock_opt ip_mcast_table[] = {
 	IP_ONE(IP_MULTICAST_TTL, "multicast_ttl"),
 	{ 0 },
@@ -100,7 +100,7 @@ static const struct sock_opt ip_only_table[] = {
 	{ 0 },
 };
 
-/* In the fields that IPv4 sockets have for the same. */
+/* In the same fields as the options of IPv4 sockets that mean the same. */
 static const struct sock_opt v6_shared_table[] = {
 	V6_IS(IPV6_FREEBIND, "freebind"),
 	V6_IS(IPV6_RECVPKTINFO, "pktinfo"),
@@ -108,7 +108,7 @@ static const struct sock_opt v6_shared_table[] = {
 	{ 0 },
 };
 
-/* In the socket's message itself. A raw socket has it off, and cannot change it. */
+/* A field of inet_sk_entry itself. On raw sockets it is off and cannot be changed. */
 static const struct sock_opt v6only_table[] = {
 	V6_IS(IPV6_V6ONLY, "v6only"),
 	{ 0 },
@@ -177,7 +177,7 @@ static const struct sock_opt tcp_table[] = {
 	{ 0 },
 };
 
-/* How it listens, or connects: of a connection these say something else, or cannot be set. */
+/* For listening and for connecting: on a connection they mean something else, or cannot be set. */
 static const struct sock_opt tcp_start_table[] = {
 	OF_TCP(TCP_DEFER_ACCEPT, "defer_accept"),
 	OF_TCP_IS(TCP_MAXSEG, "maxseg"),
@@ -189,7 +189,7 @@ static const struct sock_opt tcp_start_table[] = {
 	{ 0 },
 };
 
-/* Every connection has one. */
+/* Every connection has a clamp, set or not. */
 static const struct sock_opt tcp_connected_table[] = {
 	OF_TCP(TCP_WINDOW_CLAMP, "window_clamp"),
 	{ 0 },
@@ -271,7 +271,7 @@ static int dump_raw(struct arena *a, const struct fd_info *info, const InetSkEnt
 	o->raw = arena_msg(a, IpOptsRawEntry, ip_opts_raw_entry);
 	if (icmp) {
 		if (getsockopt(info->fd, v6 ? SOL_ICMPV6 : SOL_RAW, ICMP_FILTER, filter, &len))
-			return log_errno(-errno, "%s: reading its filter of ICMP types", fd_name(info));
+			return log_errno(-errno, "%s: getsockopt(ICMP_FILTER)", fd_name(info));
 		o->raw->n_icmpv_filter = len / sizeof(filter[0]);
 		o->raw->icmpv_filter = arena_memdup(a, filter, len);
 	}
@@ -280,7 +280,7 @@ static int dump_raw(struct arena *a, const struct fd_info *info, const InetSkEnt
 
 #define MAXSEG_MAX 32767 /* MAX_TCP_WINDOW of net/tcp.h */
 
-static bool is_connected(int fd)
+static bool has_tcp_peer(int fd)
 {
 	struct tcp_info info = { 0 };
 	socklen_t len = sizeof(info);
@@ -301,9 +301,9 @@ static int dump_tcp(struct arena *a, const struct fd_info *info, InetSkEntry *m)
 	err = sock_opt_table_dump(info, tcp_table, m->tcp_opts);
 	if (!err)
 		err = sock_opt_table_dump(
-		    info, tcp_is_connection(m) || is_connected(info->fd) ? tcp_connected_table : tcp_start_table,
+		    info, tcp_is_connection(m) || has_tcp_peer(info->fd) ? tcp_connected_table : tcp_start_table,
 		    m->tcp_opts);
-	/* What is larger nobody can have set: it is left of a connection. */
+	/* A larger value cannot have been set by a task: it is left of a connection. */
 	if (m->tcp_opts->maxseg > MAXSEG_MAX)
 		m->tcp_opts->has_maxseg = false;
 	return err;
@@ -336,9 +336,9 @@ int inet_opts_dump(struct arena *a, const struct fd_info *info, InetSkEntry *m)
 
 /* ---- restore ---- */
 
-static int set_bytes(int fd, int level, int name, const void *v, size_t len, const char *text, const char *who)
+static int set_option_bytes(int fd, int level, int name, const void *v, size_t len, const char *text, const char *who)
 {
-	return setsockopt(fd, level, name, v, (socklen_t)len) ? log_errno(-errno, "%s: setting %s", who, text) : 0;
+	return setsockopt(fd, level, name, v, (socklen_t)len) ? log_errno(-errno, "%s: setsockopt(%s)", who, text) : 0;
 }
 
 static int set_interface(int fd, int level, int name, const char *ifname, bool swapped, const char *text,
@@ -350,10 +350,10 @@ static int set_interface(int fd, int level, int name, const char *ifname, bool s
 		return 0;
 	index = if_nametoindex(ifname);
 	if (!index)
-		return log_errno(-errno, "%s: %s: the network interface %s", who, text, ifname);
+		return log_errno(-errno, "%s: %s: if_nametoindex(%s)", who, text, ifname);
 	if (swapped)
 		index = htonl(index);
-	return set_bytes(fd, level, name, &index, sizeof(index), text, who);
+	return set_option_bytes(fd, level, name, &index, sizeof(index), text, who);
 }
 
 static int early_ip(struct restore *r, int fd, const IpOptsEntry *o, const char *who)
@@ -362,9 +362,9 @@ static int early_ip(struct restore *r, int fd, const IpOptsEntry *o, const char 
 	int err = sock_opt_table_restore(r, fd, ip_table, o, false, who);
 
 	if (!err && o->has_multicast_if)
-		err = set_bytes(fd, IPPROTO_IP, IP_MULTICAST_IF, &addr, sizeof(addr), "IP_MULTICAST_IF", who);
+		err = set_option_bytes(fd, IPPROTO_IP, IP_MULTICAST_IF, &addr, sizeof(addr), "IP_MULTICAST_IF", who);
 	if (!err && o->has_options)
-		err = set_bytes(fd, IPPROTO_IP, IP_OPTIONS, o->options.data, o->options.len, "IP_OPTIONS", who);
+		err = set_option_bytes(fd, IPPROTO_IP, IP_OPTIONS, o->options.data, o->options.len, "IP_OPTIONS", who);
 	return err ?: set_interface(fd, IPPROTO_IP, IP_UNICAST_IF, o->unicast_ifname, true, "IP_UNICAST_IF", who);
 }
 
@@ -391,11 +391,11 @@ static int early_raw(struct restore *r, int fd, const InetSkEntry *m, const IpOp
 
 	if (err || !raw->n_icmpv_filter)
 		return err;
-	return set_bytes(fd, v6 ? SOL_ICMPV6 : SOL_RAW, ICMP_FILTER, raw->icmpv_filter,
-	                 raw->n_icmpv_filter * sizeof(uint32_t), "the filter of ICMP types", who);
+	return set_option_bytes(fd, v6 ? SOL_ICMPV6 : SOL_RAW, ICMP_FILTER, raw->icmpv_filter,
+	                        raw->n_icmpv_filter * sizeof(uint32_t), "ICMP_FILTER", who);
 }
 
-/* Older images have those of keepalive among the options of all sockets. */
+/* Older images have the keepalive options in sk_opts_entry. */
 static int set_tcp(struct restore *r, int fd, const InetSkEntry *m, const char *who)
 {
 	TcpOptsEntry old = TCP_OPTS_ENTRY__INIT;
@@ -415,9 +415,9 @@ static int set_tcp(struct restore *r, int fd, const InetSkEntry *m, const char *
 	if (err || !o->congestion)
 		return err;
 	if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, o->congestion, (socklen_t)strlen(o->congestion)))
-		log_warn(
-		    "%s: the congestion control %s: %s (modprobe tcp_%s, or net.ipv4.tcp_allowed_congestion_control)",
-		    who, o->congestion, strerror(errno), o->congestion);
+		log_warn("%s: setsockopt(TCP_CONGESTION, %s): %s (modprobe tcp_%s, or "
+		         "net.ipv4.tcp_allowed_congestion_control)",
+		         who, o->congestion, strerror(errno), o->congestion);
 	return 0;
 }
 
@@ -451,7 +451,7 @@ int inet_opts_early(struct restore *r, int fd, const InetSkEntry *m, const char 
 		err = early_mcast(r, fd, m->ip_opts, who);
 	if (!err && m->ip_opts && m->ip_opts->raw)
 		err = early_raw(r, fd, m, m->ip_opts->raw, who);
-	/* Of a connection: when its queues are full. */
+	/* Those of a connection are set when its queues are full. */
 	if (!err && m->proto == IPPROTO_TCP && !tcp_is_connection(m))
 		err = set_tcp(r, fd, m, who);
 	return err ?: udp_opts(r, fd, m, false, who);

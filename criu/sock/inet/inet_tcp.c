@@ -1,131 +1,37 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* TCP sockets, read: listening ones, and those that sock/tcp/tcp.h takes over. */
+/* TCP sockets: in which state they are, and so which part of sock/tcp/ dumps and restores them. */
 #include <net/if.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "files/files.h"
+#include "lib/fd_flags.h"
 #include "lib/log.h"
 #include "sock/diag.h"
 #include "sock/inet/inet.h"
+#include "sock/opts.h"
 #include "sock/tcp/tcp.h"
-#include "sock/tcp/tcp_tuple.h"
-#include "uapi/inet_bits.h"
+#include "sock/tcp/tcp_check.h"
+#include "sock/tcp/tcp_ended.h"
+#include "sock/tcp/tcp_entry.h"
+#include "sock/tcp/tcp_listen.h"
 
-/* ---- listening ---- */
-
-/* Connections that nobody has accepted yet, or that are not there yet. */
-struct waiting {
-	const InetSkEntry *m;
-	size_t n, handshakes;
-	char peers[400];
-};
-
-static bool is_for(const InetSkEntry *m, const struct diag_inet *s)
-{
-	union inet_addr own;
-
-	if (s->sport != m->src_port)
-		return false;
-	return s->family != m->family ||
-	       inet_addr_from_words((int)m->family, m->src_addr, m->n_src_addr, 0, NULL, &own) ||
-	       inet_addr_is_any(&own) || !memcmp(m->src_addr, s->src, m->n_src_addr * sizeof(*s->src));
-}
-
-static int add_waiting(const struct diag_inet *s, void *arg)
-{
-	struct waiting *w = arg;
-	union inet_addr dst;
-	size_t len = strlen(w->peers);
-
-	/* Without an inode it is in no socket of a task. */
-	if (s->ino || s->state == TCP_LISTEN || s->state == TCP_TIME_WAIT || !is_for(w->m, s))
-		return 0;
-	inet_addr_from_words(s->family, s->dst, s->family == AF_INET6 ? 4 : 1, s->dport, NULL, &dst);
-	if (w->n++ < 5)
-		snprintf(w->peers + len, sizeof(w->peers) - len, "%s%s", len ? ", " : "", inet_addr_text(&dst));
-	w->handshakes += s->state == TCP_SYN_RECV;
-	return 0;
-}
-
-static const char *waiting_text(struct arena *a, const struct waiting *w, uint32_t queued)
-{
-	const char *more = w->n > 5 ? ", ..." : "";
-
-	if (!w->handshakes)
-		return arena_printf(a, "%u connections that nobody has accepted yet, from %s%s", queued, w->peers,
-		                    more);
-	return arena_printf(a, "%u connections that nobody has accepted yet and %zu in their handshake, from %s%s",
-	                    queued, w->handshakes, w->peers, more);
-}
-
-static int dump_listening(struct dump *d, const struct fd_info *info, InetSkEntry *m, const struct diag_inet *s,
-                          const union inet_addr *src)
-{
-	struct waiting w = { .m = m };
-	const char *text;
-
-	m->backlog = s->wqueue;
-	if (s->has_md5) {
-		log_refusal(
-		    -ENOTSUP,
-		    "%s: a TCP socket listening at %s with MD5 signatures (TCP_MD5SIG), whose keys do not belong "
-		    "into images; let the task take them off before the dump",
-		    fd_name(info), inet_addr_text(src));
-		return DUMP_REFUSED;
-	}
-	diag_each_inet(d, (int)m->family, IPPROTO_TCP, add_waiting, &w);
-	if (!s->rqueue && !w.handshakes)
-		return 0;
-	text = waiting_text(d->arena, &w, s->rqueue);
-	if (d->opts->skip_in_flight) {
-		log_warn("%s: dropped (--skip-in-flight): %s", fd_name(info), text);
-		return 0;
-	}
-	log_refusal(-ENOTSUP,
-	            "%s: a TCP socket listening at %s with %s; let the task accept them, or drop them with "
-	            "--skip-in-flight",
-	            fd_name(info), inet_addr_text(src), text);
-	return DUMP_REFUSED;
-}
-
-/* ---- connections ---- */
-
-/* What TCP_REPAIR does not know of, or what is a secret. NULL: nothing of that. */
-static const char *beside_tcp(struct dump *d, int fd, const struct diag_inet *s)
-{
-	char ulp[16] = "", ao[256] = "";
-	socklen_t len = sizeof(ulp) - 1;
-	int mptcp = 0;
-
-	if (!getsockopt(fd, IPPROTO_TCP, TCP_ULP, ulp, &len) && *ulp)
-		return arena_printf(d->arena, "%s (TCP_ULP) is on in it, whose keys and state the kernel does not give",
-		                    ulp);
-	len = sizeof(mptcp);
-	if (!getsockopt(fd, IPPROTO_TCP, TCP_IS_MPTCP, &mptcp, &len) && mptcp)
-		return "it is part of an MPTCP connection, whose state the kernel does not give";
-	if (s && s->has_md5)
-		return "it has MD5 signatures (TCP_MD5SIG), whose keys do not belong into images";
-	len = sizeof(ao);
-	if (!getsockopt(fd, IPPROTO_TCP, TCP_AO_INFO, ao, &len))
-		return "it has signatures (TCP-AO), whose keys do not belong into images";
-	return NULL;
-}
+/* ---- dump ---- */
 
 static int dump_connection(struct dump *d, const struct fd_info *info, InetSkEntry *m, const struct diag_inet *s)
 {
-	const char *why = d->opts->tcp_close ? NULL : beside_tcp(d, info->fd, s);
+	const char *why = d->opts->tcp_close ? NULL : tcp_check_beyond_repair(d, info->fd, s);
 
 	if (!why)
-		return inet_dump_shutdown(d, info, m, s) ?: tcp_dump(d, info, m);
+		return inet_shutdown_dump(info, m, s) ?: tcp_dump(d, info, m);
 	log_refusal(-ENOTSUP, "%s: the connection %s: %s; let the task close it, or give --tcp-close", fd_name(info),
 	            tcp_tuple_text(m), why);
 	return DUMP_REFUSED;
 }
 
-/* Before it is connected getpeername(2) does not tell to whom it will be. */
-static void name_peer(struct dump *d, InetSkEntry *m, const struct diag_inet *s)
+/* While a socket connects, getpeername(2) does not tell to which address. */
+static void take_peer_of_diag(struct dump *d, InetSkEntry *m, const struct diag_inet *s)
 {
 	char ifname[IF_NAMESIZE];
 
@@ -137,21 +43,21 @@ static void name_peer(struct dump *d, InetSkEntry *m, const struct diag_inet *s)
 		m->ifname = m->dst_ifname = arena_strdup(d->arena, ifname);
 }
 
-static int state_of(const struct fd_info *info, InetSkEntry *m)
+static int read_tcp_state(const struct fd_info *info, InetSkEntry *m)
 {
 	struct tcp_info tcp = { 0 };
 	socklen_t len = sizeof(tcp);
 
 	if (getsockopt(info->fd, IPPROTO_TCP, TCP_INFO, &tcp, &len))
-		return log_errno(-errno, "%s: the state of a TCP socket", fd_name(info));
+		return log_errno(-errno, "%s: getsockopt(TCP_INFO)", fd_name(info));
 	m->state = tcp.tcpi_state;
 	return 0;
 }
 
-int inet_dump_tcp(struct dump *d, const struct fd_info *info, InetSkEntry *m, const union inet_addr *src)
+int inet_tcp_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m, const union inet_addr *src)
 {
 	const struct diag_inet *s = NULL;
-	int err = state_of(info, m), found;
+	int err = read_tcp_state(info, m), found;
 
 	if (err)
 		return err;
@@ -160,20 +66,124 @@ int inet_dump_tcp(struct dump *d, const struct fd_info *info, InetSkEntry *m, co
 		return found;
 	/* It may have ended before diag was asked. Its TIME_WAIT has the same cookie. */
 	if (m->state == TCP_SYN_SENT && !s)
-		err = state_of(info, m);
+		err = read_tcp_state(info, m);
 	if (s && (!s->ino || (m->state == TCP_CLOSE && s->state != TCP_CLOSE)))
 		s = NULL;
 	if (!err && m->state == TCP_SYN_SENT) {
 		if (!s)
 			return log_errno(found, "%s: the kernel does not list this TCP socket, which connects",
 			                 fd_name(info));
-		name_peer(d, m, s);
+		take_peer_of_diag(d, m, s);
 	}
 	if (!err && tcp_is_connection(m))
 		return dump_connection(d, info, m, s);
 	if (!err && m->state == TCP_LISTEN)
-		return s ? dump_listening(d, info, m, s, src)
+		return s ? tcp_listen_dump(d, info, m, s, src)
 		         : log_errno(found, "%s: the kernel does not list this listening socket", fd_name(info));
-	err = err ?: inet_dump_shutdown(d, info, m, s);
+	err = err ?: inet_shutdown_dump(info, m, s);
 	return err || m->shutdown != SK_SHUTDOWN__BOTH ? err : tcp_dump_ended(d, info, m, s);
+}
+
+/* ---- restore ---- */
+
+int inet_tcp_check_connection(struct restore *r, const InetSkEntry *m, union inet_addr *n, const char **why)
+{
+	int err = tcp_check(r, m, why);
+
+	if (err || r->opts->tcp_close)
+		return err;
+	/* The port may be shared with a listening socket: only the address can be tried, and the whole tuple looked up.
+	 */
+	err = inet_bind_check_address(r, m, n, why) ?: tcp_check_free(r, m, why);
+	if (!err || !r->opts->tcp_fallback_close)
+		return err;
+	log_warn("%s: %s: restored closed (--tcp-fallback close)", inet_who(r, m), *why);
+	tcp_give_up(r, m);
+	*why = NULL;
+	return 0;
+}
+
+int inet_tcp_set_options(struct restore *r, int fd, const InetSkEntry *m)
+{
+	const char *who = inet_who(r, m);
+
+	return sock_opts_buffers(r, fd, m->opts, who)
+	           ?: inet_opts_late(r, fd, m, who) ?: sock_opts_restore(r, fd, m->opts, who);
+}
+
+/* A new socket that is shut down, with no other trace of the connection. */
+static int open_shut_down(const InetSkEntry *m)
+{
+	int fd = socket((int)m->family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+
+	if (fd >= 0)
+		shutdown(fd, SHUT_RDWR);
+	return fd;
+}
+
+/*
+ * Options come last, except for those that bind() needs: others might drop or change the packets by which the ended
+ * connection is made.
+ */
+static int open_ended(struct restore *r, const InetSkEntry *m, const InetEndedEntry *e, const char *who)
+{
+	_cleanup_close_ int fd = socket((int)m->family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+	const char *why;
+	int err;
+
+	if (fd < 0)
+		return log_errno(-errno, "%s: socket", who);
+	inet_bind_set_options(r, fd, m, false);
+	err = tcp_ended_make(r, fd, m, e, who, &why);
+	if (err && e->unread)
+		return log_errno(0, "%s: %u unread bytes cannot be put back: %s", who, e->unread, why) ?: err;
+	if (err) {
+		log_warn("%s: restored shut down, without its error and its port: %s", who, why);
+		close(move_fd(&fd));
+		fd = open_shut_down(m);
+		if (fd < 0)
+			return log_errno(-errno, "%s: socket", who);
+	}
+	inet_set_owner(fd, m, who);
+	err = sock_opts_before_bind(r, fd, m->opts, who);
+	err = err ?: inet_opts_early(r, fd, m, who);
+	err = err ?: inet_opts_late(r, fd, m, who);
+	err = err ?: sock_opts_restore(r, fd, m->opts, who);
+	err = err ?: fd_flags_restore(fd, m->flags);
+	err = err ?: inet_bind_share_port(r, fd, m, who);
+	return err ?: move_fd(&fd);
+}
+
+/* With the options that matter while it is built; the others in inet_tcp_set_options(). */
+static int open_connection(struct restore *r, const InetSkEntry *m, const char *who)
+{
+	_cleanup_close_ int fd = socket((int)m->family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+	int err;
+
+	if (fd < 0)
+		return log_errno(-errno, "%s: socket", who);
+	err = sock_opts_before_bind(r, fd, m->opts, who);
+	err = err ?: inet_opts_early(r, fd, m, who);
+	err = err ?: tcp_open(r, m, fd, who);
+	err = err ?: fd_flags_restore(fd, m->flags);
+	return err ?: move_fd(&fd);
+}
+
+bool inet_tcp_has_peer(const InetSkEntry *m)
+{
+	return m->ended || tcp_is_connection(m);
+}
+
+int inet_tcp_open(struct restore *r, const InetSkEntry *m, const char *who)
+{
+	if (m->ended)
+		return open_ended(r, m, m->ended, who);
+	if (!r->opts->tcp_close && !tcp_given_up(r, m)) {
+		int fd = open_connection(r, m, who);
+
+		if (fd >= 0 || !r->opts->tcp_fallback_close)
+			return fd;
+		tcp_give_up(r, m);
+	}
+	return open_ended(r, m, tcp_ended_instead(r->arena, m->state), who);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * TCP connections: what sock/inet/inet.c hands over of its sockets, under the network lock (netlock/net_lock.h),
- * through soccr.
+ * TCP connections: what sock/inet/ hands over of its sockets, under the network lock (netlock/net_lock.h), through
+ * soccr. Checks before anything is changed are in tcp_check.h, ended connections in tcp_ended.h, listening sockets in
+ * tcp_listen.h.
  *
  * Dump: addresses of all connections first, then the lock, then each is read once. Restore: the lock, all sockets built
  * in repair while the tree is built, and all released at its end.
@@ -10,10 +11,9 @@
 #define CRIU_SOCK_TCP_TCP_H
 
 #include "tree/kind.h"
+#include "sock/tcp/tcp_build.h"
+#include "sock/tcp/tcp_read.h"
 #include "sk-inet.pb-c.h"
-
-/* Whether an entry is one of ours: TCP, in a state with a peer. */
-bool tcp_is_connection(const InetSkEntry *m);
 
 /* ---- dump ---- */
 
@@ -24,29 +24,15 @@ bool tcp_is_connection(const InetSkEntry *m);
  */
 int tcp_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m);
 
-/* One in TCP_CLOSE that is shut both ways. listed: diag knows it, so it holds a port. 0, DUMP_LATER or an error. */
+/* A socket in TCP_CLOSE, shut down both ways. listed: diag knows it, so it holds a port. 0, DUMP_LATER or an error. */
 int tcp_dump_ended(struct dump *d, const struct fd_info *info, InetSkEntry *m, bool listed);
 
-/* dump_options: fills the options of IP and TCP; any thread may call it. */
-typedef int (*tcp_dump_options_fn)(struct arena *a, const struct fd_info *info, InetSkEntry *m);
+/* All are known: locks them, then reads and writes them. */
 int tcp_collected(struct dump *d, const struct fd_kind *kind, tcp_dump_options_fn dump_options);
 
 /* ---- restore ---- */
 
-/* Before anything is started: the option, the image and what is in it. */
-int tcp_check(struct restore *r, const InetSkEntry *m, const char **why);
-int tcp_check_free(struct restore *r, const InetSkEntry *m, const char **why);
-int tcp_check_ended(struct restore *r, const InetSkEntry *m, const char **why);
-
-/* --tcp-fallback close: it is made closed instead. Before tcp_prepare(), or when tcp_open() has failed. */
-void tcp_give_up(struct restore *r, const InetSkEntry *m);
-bool tcp_given_up(struct restore *r, const InetSkEntry *m);
-
-/*
- * Locks all connections of the checkpoint. Before the first is opened. set_options: what has to wait
- * until the queues are full (buffer sizes, TCP_CORK).
- */
-typedef int (*tcp_options_fn)(struct restore *r, int fd, const InetSkEntry *m);
+/* Locks all connections of the checkpoint. Before the first is opened. */
 int tcp_prepare(struct restore *r, const struct fd_kind *kind, tcp_options_fn set_options);
 
 /* Builds the connection in a new socket, which stays in repair. who: for messages. 0 or a negative errno (logged). */

@@ -18,38 +18,41 @@ static int undo_table(const struct undo *u)
 	return net_lock_remove(u->path);
 }
 
-#define LONGEST 20000 /* ms: longer than iptables waits for others of its kind */
+#define LONGEST_MS 20000 /* longer than one iptables waits for another */
 
-/* iptables of a tool that was killed just now may be at work still, or what it started: its rules are to come first. */
+/*
+ * The iptables of a criu that was killed just now, or what it started, may still be adding rules: they are removed
+ * after it has exited.
+ */
 static int undo_rules(const struct undo *u)
 {
 	struct pollfd p = { .fd = u->fd };
 
 	if (u->fd >= 0 && (pid_t)u->addr != getpid()) {
-		close((int)u->size); /* the tool's own: it is dead, and we share its descriptors */
-		if (poll(&p, 1, LONGEST) == 0)
-			log_warn("iptables of the tool does not end");
+		close((int)u->size); /* criu's end of the pipe: criu is dead, and the guardian shares its descriptors */
+		if (poll(&p, 1, LONGEST_MS) == 0)
+			log_warn("iptables started by criu does not exit");
 	}
 	return net_lock_ipt_remove(u->path);
 }
 
-static int undo_crius(const struct undo *u)
+static int undo_criu_rules(const struct undo *u)
 {
 	return net_lock_criu_remove(u->data, u->size);
 }
 
-static int note_crius(struct guardian *g, const struct net_lock_left *left)
+static int note_criu_rules(struct guardian *g, const struct net_lock_left *left)
 {
-	struct undo u = { .type = FORWARD_CALL, .call = undo_crius, .fd = -1, .data = left->crius };
+	struct undo u = { .type = FORWARD_CALL, .call = undo_criu_rules, .fd = -1, .data = left->criu_tuples };
 	int number;
 
-	u.size = left->n_crius;
-	u.data_len = left->n_crius * sizeof(*left->crius);
+	u.size = left->n_criu_tuples;
+	u.data_len = left->n_criu_tuples * sizeof(*left->criu_tuples);
 	number = guardian_note(g, &u);
 	return MIN(number, 0);
 }
 
-static int note(struct guardian *g, enum undo_type type, const char *name)
+static int note_table(struct guardian *g, enum undo_type type, const char *name)
 {
 	struct undo u = { .type = type, .call = undo_table, .fd = -1, .path = name };
 	int number = guardian_note(g, &u);
@@ -71,18 +74,18 @@ static int note_rules(struct guardian *g, enum undo_type type, const struct tcp_
 	return MIN(number, 0);
 }
 
-/* Open until the tool ends: its guardian may need it until then. */
+/* Stays open until criu exits: its guardian may need the pipe until then. */
 static int open_at_work(struct tcp_lock *lock)
 {
 	if (!lock->by_rules && pipe2(lock->at_work, O_CLOEXEC))
-		return log_errno(-errno, "a pipe for iptables");
+		return log_errno(-errno, "pipe2 for iptables");
 	lock->by_rules = true;
 	return 0;
 }
 
 /* ---- dump ---- */
 
-/* Rules belong to nobody: the ones that lock now are the ones that stay. */
+/* Rules have no owner that the kernel would remove them with: the ones made now are also the ones that stay. */
 static int lock_by_rules(struct dump *d, struct tcp_lock *lock)
 {
 	int err = open_at_work(lock) ?: note_rules(d->guardian, UNDO_CALL, lock, lock->left.name);
@@ -122,7 +125,7 @@ int tcp_lock_hand_over(struct dump *d, struct tcp_lock *lock)
 
 	if (!lock->own)
 		return 0;
-	err = note(d->guardian, UNDO_CALL, lock->left.name);
+	err = note_table(d->guardian, UNDO_CALL, lock->left.name);
 	if (!err)
 		err = net_lock_take(d->arena, &spec, lock->tuples, lock->n, NULL);
 	if (!err)
@@ -130,8 +133,8 @@ int tcp_lock_hand_over(struct dump *d, struct tcp_lock *lock)
 	return err;
 }
 
-/* Both tables at once, or what there is. The socket of ours is closed later, when nobody waits. */
-static void lift(struct tcp_lock *lock, bool all)
+/* Removes both tables at once, or the one that exists. The socket is closed later, when no task waits for it. */
+static void lift_locks(struct tcp_lock *lock, bool all)
 {
 	bool left = all && lock->method && lock->left.method != NETWORK_LOCK_SKIP, both;
 
@@ -147,7 +150,7 @@ static void lift(struct tcp_lock *lock, bool all)
 
 void tcp_unlock_after_dump(struct tcp_lock *lock, bool all)
 {
-	lift(lock, all);
+	lift_locks(lock, all);
 }
 
 void tcp_lock_close(struct tcp_lock *lock)
@@ -158,8 +161,8 @@ void tcp_lock_close(struct tcp_lock *lock)
 
 /* ---- restore ---- */
 
-/* What the dump used, unless told otherwise. */
-static enum network_lock method_of(const struct restore *r)
+/* The method of the dump, unless an option names another. */
+static enum network_lock method_to_use(const struct restore *r)
 {
 	const InventoryEntry *inv = r->inventory;
 
@@ -175,36 +178,36 @@ static int find_left(struct restore *r, struct tcp_lock *lock)
 
 	/* Without CAP_NET_ADMIN connections can still be closed. */
 	if (err && lock->method == NETWORK_LOCK_SKIP && net_lock_left_promised(r->inventory))
-		log_warn("the network lock that the dump left (%s) cannot be looked for: %s. Where it stands, criu "
-		         "unlock takes it away",
-		         lock->left.name, strerror(-err));
+		log_warn(
+		    "cannot look for the network lock that the dump left (%s): %s. If it still exists, remove it with "
+		    "criu unlock",
+		    lock->left.name, strerror(-err));
 	if (err && lock->method == NETWORK_LOCK_SKIP)
 		return 0;
 	if (err)
 		return log_errno(err, "looking for the network lock that the dump left (%s)", lock->left.name);
 	if (lock->left.method == NETWORK_LOCK_SKIP)
-		err = net_lock_left_find_crius(r->inventory, lock->tuples, lock->n, &lock->left);
+		err = net_lock_left_find_criu(r->inventory, lock->tuples, lock->n, &lock->left);
 	if (err)
 		return err;
 	if (lock->left.method == NETWORK_LOCK_SKIP && net_lock_left_promised(r->inventory))
 		log_warn("the network lock that the dump left (%s) is not here: it was removed, or this is another "
-		         "host. If the "
-		         "peers sent anything meanwhile, they were told that the connections are gone",
+		         "host. Peers that have sent anything since may have received a reset",
 		         lock->left.name);
 	return 0;
 }
 
-/* Tools of several pid namespaces may meet in one network namespace: a pid would not do. */
-static const char *own_name(struct restore *r)
+/* Random, since criu processes of several pid namespaces, with the same pid, may share one network namespace. */
+static const char *random_name(struct restore *r)
 {
 	unsigned random[2] = { (unsigned)getpid(), 0 };
 
 	if (getrandom(random, sizeof(random), GRND_NONBLOCK) < 0)
-		log_debug("no random number for the name of a table");
+		log_debug("getrandom for the name of a table: %s", strerror(errno));
 	return arena_printf(r->arena, "CRIU-restore-%08x%04x", random[0], random[1] & 0xffff);
 }
 
-/* What packets of ours have behind our own lock, for others that have to let them through. */
+/* The mark that our packets have behind our own lock, where other locks have to let them through. */
 static uint32_t mark_behind(const struct restore *r, const struct tcp_lock *lock)
 {
 	bool ours = r->inventory->tool_version;
@@ -216,13 +219,13 @@ static uint32_t mark_behind(const struct restore *r, const struct tcp_lock *lock
 	return 0;
 }
 
-/* By nftables, with whatever there is that has to be got through as well. */
+/* By nftables; what the dump left has to let our packets through as well. */
 static int lock_by_table(struct restore *r, struct tcp_lock *lock)
 {
 	struct net_lock_spec spec = { .kind = NET_LOCK_RESTORE, .mark = lock->mark };
 	bool ours = r->inventory->tool_version;
 
-	spec.name = own_name(r);
+	spec.name = random_name(r);
 	spec.behind = mark_behind(r, lock);
 	if (lock->left.method == NETWORK_LOCK_NFTABLES && ours && lock->left.mark != lock->mark)
 		spec.before = lock->left.mark;
@@ -231,8 +234,8 @@ static int lock_by_table(struct restore *r, struct tcp_lock *lock)
 }
 
 /*
- * Rules of ours stand before those that a dump left, and before CRIU's table. They stand behind a table of ours, whose
- * mark is the one to have then.
+ * By iptables. These rules stand before those that a dump left, and before CRIU's table; but behind a table that our
+ * dump left, so that then its mark is the one to use.
  */
 static int lock_by_own_rules(struct restore *r, struct tcp_lock *lock)
 {
@@ -242,9 +245,9 @@ static int lock_by_own_rules(struct restore *r, struct tcp_lock *lock)
 
 	if (lock->left.method == NETWORK_LOCK_NFTABLES && ours)
 		lock->mark = lock->left.mark;
-	else if (lock->left.method == NETWORK_LOCK_NFTABLES || lock->left.crius)
+	else if (lock->left.method == NETWORK_LOCK_NFTABLES || lock->left.criu_tuples)
 		behind = lock->left.mark;
-	lock->rules = own_name(r);
+	lock->rules = random_name(r);
 	err = open_at_work(lock) ?: note_rules(r->guardian, UNDO_CALL, lock, lock->rules);
 	return err ?: net_lock_ipt_take(lock->rules, lock->mark, behind, lock->tuples, lock->n, lock->at_work[1]);
 }
@@ -254,7 +257,7 @@ int tcp_lock_restore(struct restore *r, struct tcp_lock *lock, const struct net_
 	int err;
 
 	*lock = (struct tcp_lock) { .tuples = tuples, .n = n, .mark = r->opts->network_lock_mark };
-	lock->method = own ? method_of(r) : NETWORK_LOCK_SKIP;
+	lock->method = own ? method_to_use(r) : NETWORK_LOCK_SKIP;
 	err = find_left(r, lock);
 	if (err || lock->method == NETWORK_LOCK_SKIP) {
 		if (lock->left.method != NETWORK_LOCK_SKIP)
@@ -264,7 +267,7 @@ int tcp_lock_restore(struct restore *r, struct tcp_lock *lock, const struct net_
 	return lock->method == NETWORK_LOCK_IPTABLES ? lock_by_own_rules(r, lock) : lock_by_table(r, lock);
 }
 
-const char *tcp_lock_blame(struct restore *r, const struct tcp_lock *lock, const struct net_tuple *t, bool sent)
+const char *tcp_lock_explain(struct restore *r, const struct tcp_lock *lock, const struct net_tuple *t, bool sent)
 {
 	struct dropped_packet p = { .t = *t, .mark = lock->mark, .behind = mark_behind(r, lock), .sent = sent };
 	const char *rule;
@@ -275,11 +278,10 @@ const char *tcp_lock_blame(struct restore *r, const struct tcp_lock *lock, const
 	rule = net_lock_explain_drop(r->arena, &p);
 	if (!rule)
 		return "; a firewall drops criu's packets: no rule of nf_tables looks like it (iptables-legacy-save "
-		       "shows "
-		       "older ones)";
+		       "shows older ones)";
 	return arena_printf(
 	    r->arena,
-	    "; a firewall rule drops criu's packets, which have the mark 0x%x: most likely %s. Take it away "
+	    "; a firewall rule drops criu's packets, which have the mark 0x%x: most likely %s. Remove it "
 	    "while restoring, or choose a mark that it lets through (--network-lock-mark)",
 	    lock->mark, rule);
 }
@@ -290,17 +292,17 @@ int tcp_lock_note_unlock(struct restore *r, const struct tcp_lock *lock)
 
 	if (lock->rules)
 		err = note_rules(r->guardian, FORWARD_CALL, lock, lock->rules);
-	if (!err && lock->left.crius)
-		return note_crius(r->guardian, &lock->left);
+	if (!err && lock->left.criu_tuples)
+		return note_criu_rules(r->guardian, &lock->left);
 	if (err || !lock->method || lock->left.method == NETWORK_LOCK_SKIP)
 		return err;
 	return lock->left.method == NETWORK_LOCK_IPTABLES ? note_rules(r->guardian, FORWARD_CALL, lock, lock->left.name)
-	                                                  : note(r->guardian, FORWARD_CALL, lock->left.name);
+	                                                  : note_table(r->guardian, FORWARD_CALL, lock->left.name);
 }
 
 void tcp_unlock_after_restore(struct tcp_lock *lock, bool all)
 {
-	lift(lock, all);
+	lift_locks(lock, all);
 	if (lock->rules)
 		net_lock_ipt_remove(lock->rules);
 	lock->rules = NULL;

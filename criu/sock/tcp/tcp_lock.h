@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Inside of criu/sock/tcp*.c: the network lock of all connections of a dump or restore, whatever the method. */
+/* The network lock of all connections of a dump or restore, by nftables, iptables or not at all. */
 #ifndef CRIU_SOCK_TCP_TCP_LOCK_H
 #define CRIU_SOCK_TCP_TCP_LOCK_H
 
@@ -11,50 +11,52 @@ struct tcp_lock {
 	enum network_lock method;
 	const struct net_tuple *tuples;
 	size_t n;
-	uint32_t mark;        /* restore: of the packets that we send */
-	struct net_lock *own; /* nftables: ours, and goes with us */
+	uint32_t mark;        /* restore: of the packets that criu sends */
+	struct net_lock *own; /* nftables: the table of this criu, which the kernel removes with it */
 	bool lifted;
-	const char *own_name; /* restore: of its table */
-	const char *rules;    /* iptables: ours, and the guardian's to remove */
+	const char *own_name; /* restore: the name of that table */
+	const char *rules;    /* iptables: the name of this criu's chains, which the guardian removes */
 	bool by_rules;
-	int at_work[2]; /* by_rules: a pipe; whoever makes rules has its second end, until the last of them has ended */
-	struct net_lock_left
-	    left; /* dump: what outlives it; restore: what it found. method NETWORK_LOCK_SKIP: nothing */
+	int at_work[2]; /* by_rules: a pipe, whose second end every iptables process inherits until the last has exited
+	                 */
+	/* Dump: the lock that outlives it; restore: the one that it found. method NETWORK_LOCK_SKIP: none. */
+	struct net_lock_left left;
 };
 
-/* At the very end, when nobody waits for it any more: the kernel takes 10 to 20 ms to close. */
+/* At the very end, when no task waits for criu any more: the close takes 10 to 20 ms in the kernel. */
 void tcp_lock_close(struct tcp_lock *lock);
 
 /* ---- dump ---- */
 
 /*
- * Locks them. Packets that are past the hooks already still come in: waiting for them here takes a grace period of the
- * kernel (10 to 20 ms, frozen); a connection that changes while it is read tells of it, and is read again
- * (net_lock_settle()). One that has been read may still get some: they are lost, and sent again, for no ACK leaves.
+ * Locks them. Packets that have passed the hooks before may still arrive. Waiting for them here would take a grace
+ * period of the kernel (10 to 20 ms, frozen); instead soccr_read() notices that a connection changed, and the caller
+ * reads it again (net_lock_settle()). What arrives after the read is lost to the image, but no ACK leaves: it is
+ * resent.
  */
 int tcp_lock_dump(struct dump *d, struct tcp_lock *lock, const struct net_tuple *tuples, size_t n);
 
-/* Before the commit: makes the lock that outlives the tool. */
+/* Before the commit: makes the lock that outlives criu. */
 int tcp_lock_hand_over(struct dump *d, struct tcp_lock *lock);
 
-/* Unlocks; all: what was to outlive the tool as well. Again is nothing. */
+/* Unlocks; all: also the lock that was to outlive criu. May be called again. */
 void tcp_unlock_after_dump(struct tcp_lock *lock, bool all);
 
 /* ---- restore ---- */
 
-/* Finds what the dump left; own: and locks as well. */
+/* Finds the lock that the dump left; own: and makes one. */
 int tcp_lock_restore(struct restore *r, struct tcp_lock *lock, const struct net_tuple *tuples, size_t n, bool own);
 
 /*
- * A packet of ours to t->local was refused (EPERM), or sent and never came: which firewall rule is likely to have done
- * it, and what to do, for an error message. In the arena.
+ * A packet from criu to t->local was refused (EPERM), or sent and never received: which firewall rule is likely to have
+ * dropped it, and what to do, for an error message. In the arena.
  */
-const char *tcp_lock_blame(struct restore *r, const struct tcp_lock *lock, const struct net_tuple *t, bool sent);
+const char *tcp_lock_explain(struct restore *r, const struct tcp_lock *lock, const struct net_tuple *t, bool sent);
 
-/* Before the commit: a tool that is killed behind it must not leave a restored tree behind locks. */
+/* Before the commit: a criu that is killed after it must not leave the restored tree locked. */
 int tcp_lock_note_unlock(struct restore *r, const struct tcp_lock *lock);
 
-/* Unlocks; all: what the dump left as well. Again is nothing. */
+/* Unlocks; all: also the lock that the dump left. May be called again. */
 void tcp_unlock_after_restore(struct tcp_lock *lock, bool all);
 
 #endif

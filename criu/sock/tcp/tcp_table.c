@@ -10,7 +10,9 @@
 #include "sock/diag.h"
 #include "sock/tcp/tcp_table.h"
 
-struct entry {
+/* ---- listing ---- */
+
+struct table_entry {
 	struct net_tuple key;
 	uint32_t ino;
 	UT_hash_handle hh;
@@ -18,10 +20,10 @@ struct entry {
 
 struct tcp_table {
 	struct arena *arena;
-	struct entry *entries;
+	struct table_entry *entries;
 };
 
-static struct net_tuple key_of(const struct diag_inet *s)
+static struct net_tuple tuple_of_diag(const struct diag_inet *s)
 {
 	struct net_tuple t;
 	const struct in6_addr *src = (const void *)s->src, *dst = (const void *)s->dst;
@@ -41,16 +43,16 @@ static struct net_tuple key_of(const struct diag_inet *s)
 	return t;
 }
 
-struct asking {
+struct table_query {
 	struct arena *arena;
 	int (*fn)(const struct diag_inet *s, void *arg);
 	void *arg;
 	int result;
 };
 
-static int take(const struct nlmsghdr *h, void *arg)
+static int take_answer(const struct nlmsghdr *h, void *arg)
 {
-	struct asking *q = arg;
+	struct table_query *q = arg;
 	struct diag_inet s;
 
 	if (q->result || diag_parse_inet(q->arena, mnl_nlmsg_get_payload(h), mnl_nlmsg_get_payload_len(h), &s))
@@ -59,7 +61,7 @@ static int take(const struct nlmsghdr *h, void *arg)
 	return MNL_CB_OK;
 }
 
-static int ask(struct asking *q, struct mnl_socket *nl, uint8_t family, uint16_t port, uint32_t states)
+static int ask_family(struct table_query *q, struct mnl_socket *nl, uint8_t family, uint16_t port, uint32_t states)
 {
 	char buf[16384];
 	struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
@@ -82,7 +84,7 @@ static int ask(struct asking *q, struct mnl_socket *nl, uint8_t family, uint16_t
 			continue;
 		if (n < 0)
 			return -errno;
-		more = mnl_cb_run(buf, (size_t)n, family, 0, take, q);
+		more = mnl_cb_run(buf, (size_t)n, family, 0, take_answer, q);
 	}
 	return more < 0 ? -errno : 0;
 }
@@ -90,24 +92,24 @@ static int ask(struct asking *q, struct mnl_socket *nl, uint8_t family, uint16_t
 int tcp_table_each(struct arena *a, uint16_t port, uint32_t states, int (*fn)(const struct diag_inet *s, void *arg),
                    void *arg)
 {
-	struct asking q = { .arena = a, .fn = fn, .arg = arg };
+	struct table_query q = { .arena = a, .fn = fn, .arg = arg };
 	struct mnl_socket *nl = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
 	int err;
 
 	if (!nl)
 		return -errno;
 	err = mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno : 0;
-	err = err ?: ask(&q, nl, AF_INET, port, states) ?: ask(&q, nl, AF_INET6, port, states);
+	err = err ?: ask_family(&q, nl, AF_INET, port, states) ?: ask_family(&q, nl, AF_INET6, port, states);
 	mnl_socket_close(nl);
 	return err ?: q.result;
 }
 
-static int enter(const struct diag_inet *s, void *arg)
+static int add_connection(const struct diag_inet *s, void *arg)
 {
 	struct tcp_table *t = arg;
-	struct entry *e = arena_new_of(t->arena, struct entry);
+	struct table_entry *e = arena_new_of(t->arena, struct table_entry);
 
-	e->key = key_of(s);
+	e->key = tuple_of_diag(s);
 	e->ino = s->ino;
 	HASH_ADD_IN(t->arena, hh, t->entries, key, sizeof(e->key), e);
 	return 0;
@@ -120,13 +122,84 @@ int tcp_table_read(struct arena *a, struct tcp_table **tp)
 
 	t->arena = a;
 	states &= ~(1U << TCP_LISTEN | 1U << TCP_TIME_WAIT | 1U << TCP_CLOSE);
-	return tcp_table_each(a, 0, states, enter, t);
+	return tcp_table_each(a, 0, states, add_connection, t);
 }
 
 uint32_t tcp_table_find(const struct tcp_table *t, const struct net_tuple *tuple)
 {
-	struct entry *e = NULL;
+	struct table_entry *e = NULL;
 
 	HASH_FIND(hh, t->entries, tuple, sizeof(*tuple), e);
 	return e ? e->ino : 0;
+}
+
+/* ---- what an earlier connection left: TIME_WAIT, or a closed socket that still sends its FIN ---- */
+
+static struct nlmsghdr *put_tuple_request(char *buf, uint16_t type, const struct net_tuple *t)
+{
+	struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
+	struct inet_diag_req_v2 *req = mnl_nlmsg_put_extra_header(h, sizeof(*req));
+
+	h->nlmsg_type = type;
+	h->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	req->sdiag_family = (uint8_t)t->family;
+	req->sdiag_protocol = IPPROTO_TCP;
+	req->idiag_states = ~0U;
+	memcpy(req->id.idiag_src, t->local, sizeof(t->local));
+	memcpy(req->id.idiag_dst, t->remote, sizeof(t->remote));
+	req->id.idiag_sport = t->local_port;
+	req->id.idiag_dport = t->remote_port;
+	req->id.idiag_cookie[0] = req->id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+	return h;
+}
+
+/* Sends a request and reads the answer: 0 and *found where a socket matches, or a negative errno. */
+static int exchange_one(struct mnl_socket *nl, struct nlmsghdr *h, struct inet_diag_msg *found)
+{
+	char buf[8192];
+	ssize_t n;
+	int left;
+
+	if (mnl_socket_sendto(nl, h, h->nlmsg_len) < 0)
+		return -errno;
+	for (;;) {
+		n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
+		if (n < 0)
+			return -errno;
+		left = (int)n;
+		for (h = (void *)buf; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+			const struct nlmsgerr *e = mnl_nlmsg_get_payload(h);
+
+			if (h->nlmsg_type == NLMSG_ERROR && mnl_nlmsg_get_payload_len(h) >= sizeof(e->error))
+				return e->error;
+			if (found && mnl_nlmsg_get_payload_len(h) >= sizeof(*found))
+				memcpy(found, mnl_nlmsg_get_payload(h), sizeof(*found));
+		}
+	}
+}
+
+/* A socket that a task has open has an inode; what the kernel alone keeps has 0. */
+static int destroy_if_left(struct mnl_socket *nl, const struct net_tuple *t)
+{
+	char buf[512];
+	struct inet_diag_msg found = { 0 };
+	int err = exchange_one(nl, put_tuple_request(buf, SOCK_DIAG_BY_FAMILY, t), &found);
+
+	if (err)
+		return err;
+	if (found.idiag_inode)
+		return -EADDRINUSE;
+	return exchange_one(nl, put_tuple_request(buf, SOCK_DESTROY, t), NULL);
+}
+
+int tcp_table_clear(const struct net_tuple *t)
+{
+	struct mnl_socket *nl = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
+	int err;
+
+	if (!nl)
+		return -errno;
+	err = mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno : destroy_if_left(nl, t);
+	mnl_socket_close(nl);
+	return err;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Inside of criu/sock/tcp*.c: the connections that are on this host now, for restores. */
+/* The TCP sockets of this host, as the kernel lists them (sock_diag(7)), for restores. */
 #ifndef CRIU_SOCK_TCP_TCP_TABLE_H
 #define CRIU_SOCK_TCP_TCP_TABLE_H
 
@@ -9,8 +9,8 @@
 struct tcp_table;
 
 /*
- * All that tasks have, read at once. What the kernel keeps alone (TIME_WAIT and the like) is not in it: tcp_clear_way()
- * is for that. 0 or a negative errno (not logged): nothing is known then.
+ * All connections that tasks have, read at once. What the kernel alone keeps (TIME_WAIT and the like) is left out:
+ * tcp_table_clear() is for that. 0 or a negative errno (not logged): nothing is known then.
  */
 int tcp_table_read(struct arena *a, struct tcp_table **tp);
 
@@ -18,11 +18,18 @@ int tcp_table_read(struct arena *a, struct tcp_table **tp);
 uint32_t tcp_table_find(const struct tcp_table *t, const struct net_tuple *tuple);
 
 /*
- * Calls fn for each socket in these states (bits, 1 << TCP_LISTEN) that some task has at a local port (0: any), until
- * one returns non-zero, which is returned; else 0 or a negative errno (not logged).
+ * Calls fn for each socket in these states (bits, 1 << TCP_LISTEN) that a task has at a local port (0: any), until one
+ * returns non-zero, which is returned; else 0 or a negative errno (not logged).
  */
 struct diag_inet;
 int tcp_table_each(struct arena *a, uint16_t port, uint32_t states, int (*fn)(const struct diag_inet *s, void *arg),
                    void *arg);
+
+/*
+ * Takes a socket with these addresses out of the kernel's table, if no task has it: TIME_WAIT, or one that was closed
+ * and still tries to tell its peer (SOCK_DESTROY, CONFIG_INET_DIAG_DESTROY). 0; -EADDRINUSE: a task has it; other
+ * negative errnos where no such socket exists or it cannot be destroyed (not logged).
+ */
+int tcp_table_clear(const struct net_tuple *t);
 
 #endif

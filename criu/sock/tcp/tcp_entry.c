@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <arpa/inet.h>
 #include <net/if.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
-#include "sock/tcp/tcp_tuple.h"
+#include "sock/tcp/tcp_entry.h"
+
+bool tcp_is_connection(const InetSkEntry *m)
+{
+	return m->proto == IPPROTO_TCP && m->type == SOCK_STREAM && m->state != TCP_LISTEN && m->state != TCP_CLOSE;
+}
 
 static int fill_address(const InetSkEntry *m, const uint32_t *words, size_t n, uint32_t port, union soccr_addr *a)
 {
@@ -31,7 +37,7 @@ int tcp_addresses_of(const InetSkEntry *m, union soccr_addr *local, union soccr_
 	           ?: fill_address(m, m->dst_addr, m->n_dst_addr, m->dst_port, remote);
 }
 
-static int in_packets(const union soccr_addr *a, uint8_t addr[16], uint16_t *port)
+static int address_in_packets(const union soccr_addr *a, uint8_t addr[16], uint16_t *port)
 {
 	memset(addr, 0, 16);
 	if (a->any.sa_family == AF_INET) {
@@ -53,12 +59,12 @@ struct net_tuple tcp_tuple_of(const InetSkEntry *m)
 	union soccr_addr local, remote;
 	struct net_tuple t;
 
-	memset(&t, 0, sizeof(t)); /* it may become the key of a table */
+	memset(&t, 0, sizeof(t)); /* padding too: the tuple may become the key of a table */
 	t.family = AF_INET;
 	if (tcp_addresses_of(m, &local, &remote))
 		return t;
-	t.family = in_packets(&local, t.local, &t.local_port);
-	in_packets(&remote, t.remote, &t.remote_port);
+	t.family = address_in_packets(&local, t.local, &t.local_port);
+	address_in_packets(&remote, t.remote, &t.remote_port);
 	return t;
 }
 
