@@ -81,7 +81,7 @@ static void keep_peername(const struct unix_seen *u)
 	u->m->peer_name = u->peername;
 }
 
-static void refuse_outside(const struct unix_collect *c, const struct outside_reason *r)
+static void refuse_outside_peer(const struct unix_collect *c, const struct outside_reason *r)
 {
 	const char *who = "an unknown process", *name = name_of_ino(c, r->ino);
 	struct unix_holder *h;
@@ -279,6 +279,6 @@ int unix_collect(struct dump *d)
 	if (c.n_reasons)
 		unix_holders_find(d, c.outside);
 	for (size_t i = 0; i < c.n_reasons; i++)
-		refuse_outside(&c, &c.reasons[i]);
+		refuse_outside_peer(&c, &c.reasons[i]);
 	return err;
 }

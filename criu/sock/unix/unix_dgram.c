@@ -195,8 +195,8 @@ static int temp_sender(struct restore *r, const struct usk *u, const char *name,
 	return err ?: move_fd(&fd);
 }
 
-/* The other half of a socketpair that has no name. */
-static struct usk *other_half(const struct usk *u)
+/* The socket that alone can have sent to one without a name. */
+static struct usk *only_sender(const struct usk *u)
 {
 	return u->peer && u->peer->peer == u ? u->peer : u->from;
 }
@@ -251,7 +251,7 @@ static int send_from_one(struct restore *r, struct usk *u, const char *name, siz
 		return err ?: queue_send(r, u->m->id, first, n, u->temp_fd);
 	}
 	if (!owner && (u->at == AT_NOWHERE || u->made == MADE_HALF))
-		owner = other_half(u);
+		owner = only_sender(u);
 	if (owner && owner->peer == u && owner->use != USE_NONE) {
 		err = connect_dgram(r, owner);
 		from = err ? err : files_borrow(r, owner->m->id);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Names of unix sockets and the files that they lead to. Dump: whether the name of a socket still leads to it, seen
- * from the task, or where else its file is. Restore: where that file has to be, and whether something is there.
+ * from the task, or where else its file is. Restore: where that file has to be, and whether a file exists there.
  */
 #include <ctype.h>
 #include <dirent.h>

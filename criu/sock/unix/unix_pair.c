@@ -100,7 +100,7 @@ static int accept_ours(const struct unix_listener *l, int client, const struct u
 		int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
 
 		if (fd < 0)
-			return log_errno(-errno, "%s: accept of a temporary listener", u->text);
+			return log_errno(-errno, "%s: accept4 of a temporary listener", u->text);
 		if (l->hidden || is_our_client(client, fd))
 			return fd;
 		close(fd);

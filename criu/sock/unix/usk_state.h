@@ -66,6 +66,7 @@ int usk_set_link(struct usk *u, enum usk_link link);
 int usk_set_at(struct usk *u, enum usk_at at);
 int usk_set_temp(struct usk *u, int fd); /* NONE -> UNNAMED; fd is u's from here on */
 int usk_set_temp_named(struct usk *u);
-int usk_take_temp(struct usk *u); /* -> NONE: the descriptor, which the caller closes; -1 where there is none */
+int usk_take_temp(
+    struct usk *u); /* -> NONE: the descriptor, which the caller closes; -1 where it has no temporary peer */
 
 #endif
