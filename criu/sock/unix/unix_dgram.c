@@ -195,13 +195,14 @@ static int temp_sender(struct restore *r, const struct usk *u, const char *name,
 	return err ?: move_fd(&fd);
 }
 
-/* The socket that alone can have sent to one without a name. */
+/* The only socket that can have sent to one without a name. */
 static struct usk *only_sender(const struct usk *u)
 {
 	return u->peer && u->peer->peer == u ? u->peer : u->from;
 }
 
-/* Whether the owner of an abstract name can be connected to u for a while: that would empty its own queue. */
+/* Whether the owner of an abstract name can be connected to u for a while, which would drop messages in its own queue.
+ */
 static bool owner_can_send(struct restore *r, const struct usk *owner)
 {
 	return owner && owner->use != USE_NONE && owner->made != MADE_NOT_YET && !owner->inherited &&

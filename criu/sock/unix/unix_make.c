@@ -90,17 +90,17 @@ static bool is_plain_pair(const struct usk *u)
 }
 
 /*
- * Made when it is opened, since all of them at once may be more than criu can have open; one that only a queue has is
- * needed from the start.
+ * Whether it is made when it is opened, since all of them at once may be more than criu can have open; one that only a
+ * queue has is needed from the start.
  */
-static bool can_wait(const struct usk *u)
+static bool is_made_late(const struct usk *u)
 {
 	return u->use == USE_TABLE && !u->inherited && !u->name && (is_plain_pair(u) || is_lonely(u));
 }
 
 static int make_one(struct restore *r, struct usk *u)
 {
-	if (u->made != MADE_NOT_YET || u->use == USE_NONE || can_wait(u))
+	if (u->made != MADE_NOT_YET || u->use == USE_NONE || is_made_late(u))
 		return 0;
 	if (u->inherited)
 		return take_inherited(r, u);
@@ -140,7 +140,7 @@ int unix_make_open(struct restore *r, const void *msg)
 	struct usk *u = usk_find(usk_all(r), m->ino);
 	int err;
 
-	if (!u || u->made != MADE_NOT_YET || !can_wait(u))
+	if (!u || u->made != MADE_NOT_YET || !is_made_late(u))
 		return log_errno(-ENOENT, "unix socket %u was not made", m->id);
 	err = usk_is_dgram(u) ? make_dgram(r, u) : unix_pair_connect(r, u);
 	if (!err)
@@ -152,6 +152,6 @@ int unix_make_open(struct restore *r, const void *msg)
 	if (u->peer)
 		files_set(r, u->peer->m->id, move_fd(&u->peer->fd));
 	else if (u->temp != TEMP_NONE && !queue_count(r, m->id) && m->error != ECONNRESET)
-		close(usk_take_temp(u)); /* nothing is left to be done by it */
+		close(usk_take_temp(u)); /* nothing is left to be done with it */
 	return move_fd(&u->fd);
 }
