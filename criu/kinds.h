@@ -68,6 +68,9 @@
 	X(procfile_subsys)                                                                                             \
 	X(validate_subsys)                                                                                             \
 	X(diag_subsys)                                                                                                 \
+	X(peer_pid_subsys)                                                                                             \
+	X(unix_dump_subsys)                                                                                            \
+	X(usk_subsys)                                                                                                  \
 	X(queue_dump_subsys)                                                                                           \
 	X(queue_restore_subsys)                                                                                        \
 	X(tcp_check_subsys)                                                                                            \

@@ -36,4 +36,10 @@ enum pagemap_flags { PE_PARENT = 1 << 0, PE_LAZY = 1 << 1, PE_PRESENT = 1 << 2 }
 /* task_core_entry.task_state */
 enum task_state { TASK_ALIVE = 1, TASK_DEAD = 2, TASK_STOPPED = 3 };
 
+/* unix_sk_entry.uflags, by bit */
+enum unix_uflags {
+	USK_EXTERN = 1 << 0,  /* no descriptor refers to it: the address of a peer outside of the tree */
+	USK_INHERIT = 1 << 3, /* it comes from --inherit-fd at restore */
+};
+
 #endif

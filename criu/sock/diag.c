@@ -18,31 +18,28 @@
 #include "tree/subsys.h"
 #include "uapi/sock_bits.h"
 
-/*
- * How often a family is asked anew: its tables change while they are read, and sockets of others that end meanwhile
- * make the kernel pass over one of ours.
- */
+/* How often a family is queried again: when other sockets end during an answer, the kernel may skip one of ours. */
 #define ASK_AGAIN 3
 
 /* One socket of an answer. */
-struct found {
+struct diag_found {
 	uint64_t cookie;
 	const void *socket; /* struct diag_* */
 	UT_hash_handle hh;
 };
 
-struct found_unix {
+struct diag_unix_found {
 	uint32_t ino;
 	const struct diag_unix *socket;
 	UT_hash_handle hh;
 };
 
-/* What was asked for: a family, or a family and a protocol. */
-struct asked {
+/* One query: for a family, or a family and a protocol. */
+struct diag_query {
 	bool done;
 	unsigned times;
-	int err; /* of asking; logged */
-	struct found *found;
+	int err; /* of the query; logged */
+	struct diag_found *found;
 };
 
 enum { V4, V6, N_INET_FAMILIES };
@@ -50,15 +47,15 @@ enum { TCP, UDP, UDPLITE, RAW, N_INET_PROTOCOLS };
 
 struct diag {
 	struct arena *arena;
-	struct asked unix_sockets, netlink, packet, inet[N_INET_FAMILIES][N_INET_PROTOCOLS];
-	struct found_unix *unix_by_ino;
+	struct diag_query unix_sockets, netlink, packet, inet[N_INET_FAMILIES][N_INET_PROTOCOLS];
+	struct diag_unix_found *unix_by_ino;
 	uint64_t net_cookie; /* of our network namespace; 0: not known */
 };
 
 const struct subsys diag_subsys = { .name = "socket diagnostics", .state = { .dump = sizeof(struct diag) } };
 
-/* Takes one answer apart and keeps it. */
-typedef int (*take_fn)(struct diag *g, struct asked *q, const void *answer, size_t len);
+/* Parses one answer and keeps it. */
+typedef int (*take_fn)(struct diag *g, struct diag_query *q, const void *answer, size_t len);
 
 static struct diag *diag_of(struct dump *d)
 {
@@ -68,31 +65,31 @@ static struct diag *diag_of(struct dump *d)
 	return g;
 }
 
-static void keep(struct diag *g, struct asked *q, uint64_t cookie, const void *socket)
+static void keep_socket(struct diag *g, struct diag_query *q, uint64_t cookie, const void *socket)
 {
-	struct found *f;
+	struct diag_found *f;
 
 	HASH_FIND(hh, q->found, &cookie, sizeof(cookie), f);
 	if (!f) {
-		f = arena_new_of(g->arena, struct found);
+		f = arena_new_of(g->arena, struct diag_found);
 		f->cookie = cookie;
 		HASH_ADD_IN(g->arena, hh, q->found, cookie, sizeof(f->cookie), f);
 	}
 	f->socket = socket;
 }
 
-static int take_unix(struct diag *g, struct asked *q, const void *answer, size_t len)
+static int take_unix(struct diag *g, struct diag_query *q, const void *answer, size_t len)
 {
 	struct diag_unix *s = arena_new_of(g->arena, struct diag_unix);
-	struct found_unix *f;
+	struct diag_unix_found *f;
 	int err = diag_parse_unix(g->arena, answer, len, s);
 
 	if (err)
 		return err;
-	keep(g, q, s->cookie, s);
+	keep_socket(g, q, s->cookie, s);
 	HASH_FIND(hh, g->unix_by_ino, &s->ino, sizeof(s->ino), f);
 	if (!f) {
-		f = arena_new_of(g->arena, struct found_unix);
+		f = arena_new_of(g->arena, struct diag_unix_found);
 		f->ino = s->ino;
 		HASH_ADD_IN(g->arena, hh, g->unix_by_ino, ino, sizeof(f->ino), f);
 	}
@@ -100,40 +97,40 @@ static int take_unix(struct diag *g, struct asked *q, const void *answer, size_t
 	return 0;
 }
 
-static int take_inet(struct diag *g, struct asked *q, const void *answer, size_t len)
+static int take_inet(struct diag *g, struct diag_query *q, const void *answer, size_t len)
 {
 	struct diag_inet *s = arena_new_of(g->arena, struct diag_inet);
 	int err = diag_parse_inet(g->arena, answer, len, s);
 
 	if (!err)
-		keep(g, q, s->cookie, s);
+		keep_socket(g, q, s->cookie, s);
 	return err;
 }
 
-static int take_netlink(struct diag *g, struct asked *q, const void *answer, size_t len)
+static int take_netlink(struct diag *g, struct diag_query *q, const void *answer, size_t len)
 {
 	struct diag_netlink *s = arena_new_of(g->arena, struct diag_netlink);
 	int err = diag_parse_netlink(g->arena, answer, len, s);
 
 	if (!err)
-		keep(g, q, s->cookie, s);
+		keep_socket(g, q, s->cookie, s);
 	return err;
 }
 
-static int take_packet(struct diag *g, struct asked *q, const void *answer, size_t len)
+static int take_packet(struct diag *g, struct diag_query *q, const void *answer, size_t len)
 {
 	struct diag_packet *s = arena_new_of(g->arena, struct diag_packet);
 	int err = diag_parse_packet(g->arena, answer, len, s);
 
 	if (!err)
-		keep(g, q, s->cookie, s);
+		keep_socket(g, q, s->cookie, s);
 	return err;
 }
 
-/* ---- the conversation ---- */
+/* ---- queries ---- */
 
-/* What ends an answer carries the errno of the whole; a module that is missing shows here. */
-static int end_of(const struct nlmsghdr *nlh)
+/* The last message of an answer carries an errno; a module that is missing shows here. */
+static int errno_of_end(const struct nlmsghdr *nlh)
 {
 	int32_t err = 0;
 
@@ -142,8 +139,8 @@ static int end_of(const struct nlmsghdr *nlh)
 	return err > 0 ? -EBADMSG : err;
 }
 
-/* All messages of one read. 1: more are to come; 0: that was all; -EINTR: the kernel's tables changed meanwhile. */
-static int take_messages(struct diag *g, struct asked *q, take_fn take, const void *buf, size_t n, bool *changed)
+/* All messages of one read. 1: more are to come; 0: that was all; -EINTR: the tables changed during the answer. */
+static int take_messages(struct diag *g, struct diag_query *q, take_fn take, const void *buf, size_t n, bool *changed)
 {
 	const struct nlmsghdr *nlh = buf;
 	int len = (int)n, err;
@@ -151,7 +148,7 @@ static int take_messages(struct diag *g, struct asked *q, take_fn take, const vo
 	for (; mnl_nlmsg_ok(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
 		*changed |= nlh->nlmsg_flags & NLM_F_DUMP_INTR;
 		if (nlh->nlmsg_type == NLMSG_DONE || nlh->nlmsg_type == NLMSG_ERROR) {
-			err = end_of(nlh);
+			err = errno_of_end(nlh);
 			return err ?: *changed ? -EINTR : 0;
 		}
 		if (nlh->nlmsg_type != SOCK_DIAG_BY_FAMILY)
@@ -165,7 +162,8 @@ static int take_messages(struct diag *g, struct asked *q, take_fn take, const vo
 	return 1;
 }
 
-static int converse(struct diag *g, struct asked *q, take_fn take, const void *request, size_t size, uint16_t flags)
+static int exchange_messages(struct diag *g, struct diag_query *q, take_fn take, const void *request, size_t size,
+                             uint16_t flags)
 {
 	char buf[512] __attribute__((aligned(8)));
 	_cleanup_free_ char *answer = malloc(1 << 16);
@@ -196,32 +194,33 @@ static int converse(struct diag *g, struct asked *q, take_fn take, const void *r
 	return err;
 }
 
-static int ask(struct diag *g, struct asked *q, take_fn take, const void *request, size_t size, const char *module)
+static int query_family(struct diag *g, struct diag_query *q, take_fn take, const void *request, size_t size,
+                        const char *module)
 {
 	do
-		q->err = converse(g, q, take, request, size, NLM_F_DUMP);
+		q->err = exchange_messages(g, q, take, request, size, NLM_F_DUMP);
 	while (q->err == -EINTR && ++q->times < ASK_AGAIN);
-	/* What changed is not of our tree, which stands; one of ours that is missing is asked for again. */
+	/* The tree is frozen, so others have changed; one of ours that is missing is looked for again. */
 	if (q->err == -EINTR)
 		q->err = 0;
 	q->done = true;
 	if (q->err == -ENOENT || q->err == -EOPNOTSUPP || q->err == -EPROTONOSUPPORT)
 		return log_errno(
 		    q->err,
-		    "the kernel has no socket diagnostics for what the tree has open: it needs the module %s "
+		    "the kernel has no socket diagnostics for sockets of the tree: the module %s is missing "
 		    "(modprobe %s, or the kernel option of that name)",
 		    module, module);
-	return q->err ? log_errno(q->err, "asking the kernel for its sockets (%s)", module) : 0;
+	return q->err ? log_errno(q->err, "netlink query of the kernel's sockets (%s)", module) : 0;
 }
 
-static int find(struct asked *q, int fd, const void **out)
+static int find_socket(struct diag_query *q, int fd, const void **out)
 {
 	uint64_t cookie;
 	socklen_t len = sizeof(cookie);
-	struct found *f;
+	struct diag_found *f;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len))
-		return log_errno(-errno, "the cookie of a socket");
+		return log_errno(-errno, "getsockopt(SO_COOKIE)");
 	HASH_FIND(hh, q->found, &cookie, sizeof(cookie), f);
 	if (!f)
 		return -ENOENT;
@@ -229,22 +228,22 @@ static int find(struct asked *q, int fd, const void **out)
 	return 0;
 }
 
-/* Asks at the first time, and again some times where a socket is not there. */
-static int ask_and_find(struct diag *g, struct asked *q, int fd, take_fn take, const void *request, size_t size,
-                        const char *module, const void **out)
+/* Queries at the first call, and again a few times where the answer lacks a socket. */
+static int query_and_find(struct diag *g, struct diag_query *q, int fd, take_fn take, const void *request, size_t size,
+                          const char *module, const void **out)
 {
 	int err = q->err ?: -ENOENT;
 
 	if (q->done)
-		err = q->err ?: find(q, fd, out);
+		err = q->err ?: find_socket(q, fd, out);
 	if (err == -ENOENT && !q->err && (!q->done || ++q->times < ASK_AGAIN))
-		err = ask(g, q, take, request, size, module) ?: find(q, fd, out);
+		err = query_family(g, q, take, request, size, module) ?: find_socket(q, fd, out);
 	return err;
 }
 
 /* ---- families ---- */
 
-static int ask_one_unix(struct diag *g, int fd, const void **out)
+static int query_one_unix(struct diag *g, int fd, const void **out)
 {
 	struct unix_diag_req request = {
 		.sdiag_family = AF_UNIX,
@@ -256,12 +255,12 @@ static int ask_one_unix(struct diag *g, int fd, const void **out)
 	int err;
 
 	if (fstat(fd, &st))
-		return log_errno(-errno, "the inode of a socket");
+		return log_errno(-errno, "fstat of a socket");
 	request.udiag_ino = (uint32_t)st.st_ino;
-	err = converse(g, &g->unix_sockets, take_unix, &request, sizeof(request), 0);
+	err = exchange_messages(g, &g->unix_sockets, take_unix, &request, sizeof(request), 0);
 	if (err && err != -ENOENT)
-		return log_errno(err, "asking the kernel for the unix socket with inode %u", request.udiag_ino);
-	return err ?: find(&g->unix_sockets, fd, out);
+		return log_errno(err, "netlink query of the unix socket with inode %u", request.udiag_ino);
+	return err ?: find_socket(&g->unix_sockets, fd, out);
 }
 
 int diag_find_unix(struct dump *d, int fd, const struct diag_unix **out)
@@ -273,19 +272,19 @@ int diag_find_unix(struct dump *d, int fd, const struct diag_unix **out)
 		              UDIAG_SHOW_UID,
 	};
 	struct diag *g = diag_of(d);
-	struct asked *q = &g->unix_sockets;
-	int err = q->done ? q->err : ask(g, q, take_unix, &request, sizeof(request), "unix_diag");
+	struct diag_query *q = &g->unix_sockets;
+	int err = q->done ? q->err : query_family(g, q, take_unix, &request, sizeof(request), "unix_diag");
 
 	if (err)
 		return err;
-	err = find(q, fd, (const void **)out);
-	/* Here a single one can be asked for. */
-	return err == -ENOENT ? ask_one_unix(g, fd, (const void **)out) : err;
+	err = find_socket(q, fd, (const void **)out);
+	/* A single unix socket can be queried. */
+	return err == -ENOENT ? query_one_unix(g, fd, (const void **)out) : err;
 }
 
 const struct diag_unix *diag_unix_by_ino(struct dump *d, uint32_t ino)
 {
-	struct found_unix *f = NULL;
+	struct diag_unix_found *f = NULL;
 
 	HASH_FIND(hh, diag_of(d)->unix_by_ino, &ino, sizeof(ino), f);
 	return f ? f->socket : NULL;
@@ -297,7 +296,7 @@ static bool has_port(int fd)
 	struct sockaddr_in6 a = { 0 };
 	socklen_t len = sizeof(a);
 
-	/* Both families have it at the same place. */
+	/* Both families have the port at the same offset. */
 	return !getsockname(fd, (struct sockaddr *)&a, &len) && a.sin6_port;
 }
 
@@ -317,15 +316,15 @@ int diag_find_inet(struct dump *d, int fd, int family, int protocol, const struc
 		.sdiag_family = (uint8_t)family,
 		.sdiag_protocol = (uint8_t)protocol,
 		.idiag_states = ~0U,
-		/* Without it the kernel does not say whether there are signatures. */
+		/* Without it the kernel does not show keys of TCP_MD5SIG. */
 		.idiag_ext = protocol == IPPROTO_TCP ? 1 << (INET_DIAG_INFO - 1) : 0,
 	};
 	struct diag *g = diag_of(d);
 
 	for (size_t i = 0; i < N_INET_PROTOCOLS && (protocol == IPPROTO_RAW || has_port(fd)); i++)
 		if (inet_protocols[i].protocol == protocol)
-			return ask_and_find(g, &g->inet[family == AF_INET6 ? V6 : V4][i], fd, take_inet, &request,
-			                    sizeof(request), inet_protocols[i].module, (const void **)out);
+			return query_and_find(g, &g->inet[family == AF_INET6 ? V6 : V4][i], fd, take_inet, &request,
+			                      sizeof(request), inet_protocols[i].module, (const void **)out);
 	return -ENOENT;
 }
 
@@ -333,7 +332,7 @@ int diag_each_inet(struct dump *d, int family, int protocol, int (*fn)(const str
 {
 	for (size_t i = 0; i < N_INET_PROTOCOLS; i++)
 		if (inet_protocols[i].protocol == protocol)
-			for (struct found *f = diag_of(d)->inet[family == AF_INET6 ? V6 : V4][i].found; f;
+			for (struct diag_found *f = diag_of(d)->inet[family == AF_INET6 ? V6 : V4][i].found; f;
 			     f = f->hh.next) {
 				int ret = fn(f->socket, arg);
 
@@ -351,8 +350,8 @@ int diag_find_netlink(struct dump *d, int fd, const struct diag_netlink **out)
 		.ndiag_show = NDIAG_SHOW_GROUPS | NDIAG_SHOW_FLAGS,
 	};
 	struct diag *g = diag_of(d);
-	int err = ask_and_find(g, &g->netlink, fd, take_netlink, &request, sizeof(request), "netlink_diag",
-	                       (const void **)out);
+	int err = query_and_find(g, &g->netlink, fd, take_netlink, &request, sizeof(request), "netlink_diag",
+	                         (const void **)out);
 
 	return err == -ENOENT && g->netlink.err ? -EPROTONOSUPPORT : err;
 }
@@ -365,14 +364,14 @@ int diag_find_packet(struct dump *d, int fd, const struct diag_packet **out)
 	};
 	struct diag *g = diag_of(d);
 
-	return ask_and_find(g, &g->packet, fd, take_packet, &request, sizeof(request), "af_packet_diag",
-	                    (const void **)out);
+	return query_and_find(g, &g->packet, fd, take_packet, &request, sizeof(request), "af_packet_diag",
+	                      (const void **)out);
 }
 
 /* ---- network namespaces ---- */
 
-/* SO_NETNS_COOKIE (5.14) asks nothing of the caller; SIOCGSKNS wants CAP_NET_ADMIN. 0: neither tells. */
-static uint64_t net_of(int fd)
+/* SO_NETNS_COOKIE (5.14) needs no privilege; SIOCGSKNS wants CAP_NET_ADMIN. 0: neither works. */
+static uint64_t net_ns_of(int fd)
 {
 	uint64_t cookie = 0;
 	socklen_t len = sizeof(cookie);
@@ -389,11 +388,11 @@ int diag_check_net(struct dump *d, const struct fd_info *info)
 {
 	_cleanup_close_ int ours = -1;
 	struct diag *g = diag_of(d);
-	uint64_t theirs = net_of(info->fd);
+	uint64_t theirs = net_ns_of(info->fd);
 
 	if (!g->net_cookie) {
 		ours = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-		g->net_cookie = ours >= 0 ? net_of(ours) : 0;
+		g->net_cookie = ours >= 0 ? net_ns_of(ours) : 0;
 	}
 	if (!theirs || !g->net_cookie || theirs == g->net_cookie)
 		return 0;

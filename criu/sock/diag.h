@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the kernel's socket diagnostics (sock_diag(7)) say of the sockets of a dump. A family is asked for once, all its
- * sockets in one answer, when the first of its sockets is met: a missing diag module is no error before that. Sockets
- * are found by SO_COOKIE; by inode only as peers, for which the kernel gives nothing else.
+ * What the kernel's socket diagnostics (sock_diag(7)) show of the sockets of a dump. A family is queried once, for all
+ * its sockets in one answer, when the first of its sockets is met: a missing diag module is no error before that.
+ * Sockets are found by SO_COOKIE; by inode only as peers, for which the kernel gives nothing else.
  */
 #ifndef CRIU_SOCK_DIAG_H
 #define CRIU_SOCK_DIAG_H
@@ -20,8 +20,9 @@ struct diag_unix {
 	size_t name_len;           /* 0: unnamed */
 	bool has_vfs;              /* bound to a file, which has: */
 	uint32_t vfs_dev, vfs_ino; /* dev as the kernel has it (major << 20 | minor) */
-	uint32_t peer;             /* inode; 0: none, or one that nobody has accepted yet */
-	const uint32_t *icons; /* listening: inodes of the clients that wait to be accepted; 0 for those that left */
+	uint32_t peer;             /* inode; 0: none, or a connection that is not accepted yet */
+	const uint32_t
+	    *icons; /* listening: inodes of the clients that wait to be accepted; 0 for those that are closed */
 	size_t n_icons;
 	uint32_t rqueue, wqueue; /* listening: waiting clients and backlog; else bytes */
 };
@@ -82,22 +83,22 @@ int diag_find_inet(struct dump *d, int fd, int family, int protocol, const struc
 int diag_find_netlink(struct dump *d, int fd, const struct diag_netlink **out);
 int diag_find_packet(struct dump *d, int fd, const struct diag_packet **out);
 
-/* A unix socket by inode (a peer); NULL where there is none. Only after a diag_find_unix(). */
+/* A unix socket by inode (a peer); NULL where the kernel lists none such. Only after a diag_find_unix(). */
 const struct diag_unix *diag_unix_by_ino(struct dump *d, uint32_t ino);
 
 /*
- * Whether a socket is of our network namespace, the only one that diag answers for and that a restore makes sockets in.
- * 0, or DUMP_REFUSED.
+ * Refuses a socket of another network namespace than ours, the only one that diag answers for and that a restore makes
+ * sockets in. 0, or DUMP_REFUSED.
  */
 int diag_check_net(struct dump *d, const struct fd_info *info);
 
-/* Calls fn for each socket that was listed of a family and protocol, until one returns non-zero, which is returned. */
+/* Calls fn for each known socket of a family and protocol, until one returns non-zero, which is returned. */
 int diag_each_inet(struct dump *d, int family, int protocol, int (*fn)(const struct diag_inet *s, void *arg),
                    void *arg);
 
 /*
- * The parsers, for tests and fuzzing: one answer of len bytes behind its nlmsghdr. 0 or -EBADMSG; what it points to is
- * copied into the arena.
+ * The parsers, for tests and fuzzing: one answer of len bytes behind its nlmsghdr. 0 or -EBADMSG; what *out points to
+ * is copied into the arena.
  */
 int diag_parse_unix(struct arena *a, const void *answer, size_t len, struct diag_unix *out);
 int diag_parse_inet(struct arena *a, const void *answer, size_t len, struct diag_inet *out);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* One answer of the kernel's socket diagnostics, taken apart. An attribute that is shorter than it must be is foreign.
- */
+/* Parses single answers of the kernel's socket diagnostics. An attribute that is too short is an error. */
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
 #include <linux/inet_diag.h>
@@ -37,7 +36,7 @@ static int parse_attrs(const void *answer, size_t len, size_t fixed, const struc
 	return 0;
 }
 
-/* Its bytes where there are `size` of them; NULL where the attribute is absent. *err is set where it is too short. */
+/* The bytes of an attribute, at least `size`; NULL where it is absent. *err is set where it is too short. */
 static const void *attr_bytes(const struct nlattr *attr, size_t size, int *err)
 {
 	if (!attr)
@@ -179,7 +178,7 @@ int diag_parse_packet(struct arena *a, const void *answer, size_t len, struct di
 		.cookie = cookie_of(m->pdiag_cookie),
 		.ino = m->pdiag_ino,
 		.type = m->pdiag_type,
-		/* The one kernel structure of these that has it in host order. */
+		/* In host order, unlike in the other families. */
 		.num = m->pdiag_num,
 		.ifindex = (int32_t)info.pdi_index,
 		.version = info.pdi_version,

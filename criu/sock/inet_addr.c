@@ -96,6 +96,6 @@ const char *inet_addr_names(struct arena *a, int fd)
 		return "without an address";
 	len = sizeof(peer);
 	if (getpeername(fd, &peer.any, &len))
-		return arena_printf(a, "%s, connected to nobody", inet_addr_text(&own));
+		return arena_printf(a, "%s, not connected", inet_addr_text(&own));
 	return arena_printf(a, "%s connected to %s", inet_addr_text(&own), inet_addr_text(&peer));
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Addresses of IPv4 and IPv6 sockets: as the kernel, as messages in an image and as people write them. */
+/* Addresses of IPv4 and IPv6 sockets, as the kernel has them, as images have them and as text. */
 #ifndef CRIU_SOCK_INET_ADDR_H
 #define CRIU_SOCK_INET_ADDR_H
 
@@ -22,7 +22,7 @@ bool inet_addr_equal(const union inet_addr *a, const union inet_addr *b);
 /* "127.0.0.1:80", "[fe80::1%eth0]:80": from a ring of 4 buffers. */
 const char *inet_addr_text(const union inet_addr *n);
 
-/* For messages, in the arena: "127.0.0.1:80 connected to 127.0.0.1:4711", or what there is of it. */
+/* For messages, in the arena: "127.0.0.1:80 connected to 127.0.0.1:4711", as far as it has both. */
 const char *inet_addr_names(struct arena *a, int fd);
 
 /* Between the words of a message and an address; -EINVAL where their number is not the family's. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* /proc/net: the peers of sockets without ports, and who has a port. */
+/* /proc/net: the peers of sockets without ports, and the processes that have a port. */
 #include <ctype.h>
 #include <dirent.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 #include "sock/inet_proc.h"
 
 /* "0100007F:0035", or 32 digits for IPv6: words as they lie in memory. */
-static int parse_name(const char *text, int family, union inet_addr *out)
+static int parse_address(const char *text, int family, union inet_addr *out)
 {
 	unsigned words[4], port;
 	int n;
@@ -39,7 +39,7 @@ int inet_proc_parse_line(const char *line, int family, uint64_t *ino, union inet
 	if (sscanf(line, " %*u: %63s %63s %*x %*x:%*x %*x:%*x %*x %*u %*u %llu", names[0], names[1], &inode) != 3)
 		return -EINVAL;
 	*ino = inode;
-	return parse_name(names[0], family, local) ?: parse_name(names[1], family, peer);
+	return parse_address(names[0], family, local) ?: parse_address(names[1], family, peer);
 }
 
 int inet_proc_peer(int family, bool raw, uint64_t ino, union inet_addr *peer)

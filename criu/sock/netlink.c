@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Netlink sockets: protocol, port id, groups, options, and whom they are connected to. */
+/* Netlink sockets: protocol, port id, groups, options, and the port that they are connected to. */
 #include <linux/netlink.h>
 #include <linux/netlink_diag.h>
 #include <string.h>
@@ -41,49 +41,47 @@ static bool netlink_match(const struct fd_info *info)
 	return !info->by_path && S_ISSOCK(info->st.st_mode) && int_option(info->fd, SO_DOMAIN) == AF_NETLINK;
 }
 
-/* A bitmap; the kernel says how long it is, whatever there is room for. */
-static int dump_groups(struct dump *d, const struct fd_info *info, NetlinkSkEntry *m)
+/* A bitmap; the kernel returns its whole length, also where the buffer is shorter. */
+static int dump_netlink_groups(struct dump *d, const struct fd_info *info, NetlinkSkEntry *m)
 {
 	socklen_t len = 0, room;
 
 	if (getsockopt(info->fd, SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, NULL, &len))
 		return errno == EOPNOTSUPP || errno == ENOPROTOOPT
 		           ? 0
-		           : log_errno(-errno, "%s: the groups of this netlink socket", fd_name(info));
+		           : log_errno(-errno, "%s: getsockopt(NETLINK_LIST_MEMBERSHIPS)", fd_name(info));
 	room = len;
 	m->groups = arena_array(d->arena, uint32_t, len / sizeof(uint32_t) + 1);
 	if (len && getsockopt(info->fd, SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, m->groups, &len))
-		return log_errno(-errno, "%s: the groups of this netlink socket", fd_name(info));
+		return log_errno(-errno, "%s: getsockopt(NETLINK_LIST_MEMBERSHIPS)", fd_name(info));
 	m->n_groups = MIN(len, room) / sizeof(uint32_t);
 	while (m->n_groups && !m->groups[m->n_groups - 1])
 		m->n_groups--;
 	return 0;
 }
 
-static void tell_lost(const struct fd_info *info, const struct diag_netlink *s)
+static void warn_lost_messages(const struct fd_info *info, const struct diag_netlink *s)
 {
 	uint32_t bytes = sock_queued(info->fd);
 
 	if (bytes)
-		log_warn("%s: messages in the queue of this netlink socket (%u bytes, as the kernel counts) are "
-		         "dropped: they "
-		         "cannot be sent to it again",
+		log_warn("%s: messages in the queue of this netlink socket (%u bytes of memory) are dropped: they "
+		         "cannot be sent again",
 		         fd_name(info), bytes);
 	if (s->flags & NDIAG_FLAG_CB_RUNNING)
-		log_warn("%s: the kernel is in the middle of an answer to this netlink socket, whose rest will not "
-		         "come in a "
-		         "restored tree",
+		log_warn("%s: the kernel is in the middle of an answer to this netlink socket; in a restored tree "
+		         "the rest will not come",
 		         fd_name(info));
 }
 
-/* What the socket itself tells: all but whether an answer to it is under way. */
-static int ask_itself(const struct fd_info *info, uint32_t portid, struct diag_netlink *out)
+/* From the socket itself: all but whether an answer is under way. */
+static int get_addresses(const struct fd_info *info, uint32_t portid, struct diag_netlink *out)
 {
 	struct sockaddr_nl a = { 0 };
 	socklen_t len = sizeof(a);
 
 	if (getpeername(info->fd, (struct sockaddr *)&a, &len))
-		return log_errno(-errno, "%s: whom this netlink socket is connected to", fd_name(info));
+		return log_errno(-errno, "%s: getpeername of this netlink socket", fd_name(info));
 	out->portid = portid;
 	out->dst_portid = a.nl_pid;
 	out->dst_group = a.nl_groups ? (uint32_t)__builtin_ctz(a.nl_groups) + 1 : 0;
@@ -92,10 +90,10 @@ static int ask_itself(const struct fd_info *info, uint32_t portid, struct diag_n
 }
 
 /*
- * The kernel lists those that are bound; an unbound one is all zeros. Of many it passes over some: whichever finds no
- * more room in a message of the answer (__netlink_diag_dump()).
+ * The kernel lists those that are bound; an unbound one is all zeros. Of many it skips some: those that do not fit into
+ * the rest of a message of the answer (__netlink_diag_dump()).
  */
-static int ask(struct dump *d, const struct fd_info *info, struct diag_netlink *out)
+static int find_netlink(struct dump *d, const struct fd_info *info, struct diag_netlink *out)
 {
 	const struct diag_netlink *s;
 	struct sockaddr_nl a = { 0 };
@@ -105,12 +103,12 @@ static int ask(struct dump *d, const struct fd_info *info, struct diag_netlink *
 	*out = (struct diag_netlink) { .type = (uint8_t)int_option(info->fd, SO_TYPE),
 		                       .protocol = (uint8_t)int_option(info->fd, SO_PROTOCOL) };
 	if (getsockname(info->fd, (struct sockaddr *)&a, &len))
-		return log_errno(-errno, "%s: the port id of this netlink socket", fd_name(info));
+		return log_errno(-errno, "%s: getsockname of this netlink socket", fd_name(info));
 	if (!a.nl_pid)
 		return 0;
 	err = diag_find_netlink(d, info->fd, &s);
 	if (err == -ENOENT)
-		return ask_itself(info, a.nl_pid, out);
+		return get_addresses(info, a.nl_pid, out);
 	if (!err)
 		*out = *s;
 	return err;
@@ -122,7 +120,7 @@ static int netlink_dump(struct dump *d, const struct fd_info *info, void *msg)
 	struct diag_netlink s;
 	int err = diag_check_net(d, info);
 
-	err = err ?: ask(d, info, &s);
+	err = err ?: find_netlink(d, info, &s);
 	if (err)
 		return err;
 	m->ino = (uint32_t)info->st.st_ino;
@@ -133,17 +131,17 @@ static int netlink_dump(struct dump *d, const struct fd_info *info, void *msg)
 	m->portid = s.portid;
 	m->dst_portid = s.dst_portid;
 	m->dst_group = s.dst_group;
-	err = dump_groups(d, info, m);
+	err = dump_netlink_groups(d, info, m);
 	err = err ?: sock_opt_table_dump(info, netlink_opts, m);
 	err = err ?: sock_opts_dump(d->arena, info, &m->opts);
 	if (!err)
-		tell_lost(info, &s);
+		warn_lost_messages(info, &s);
 	return err;
 }
 
 /* ---- restore ---- */
 
-static int make(const NetlinkSkEntry *m)
+static int make_netlink(const NetlinkSkEntry *m)
 {
 	int type = m->has_type ? (int)m->type : SOCK_RAW, fd;
 
@@ -157,7 +155,7 @@ static int bind_port(int fd, const NetlinkSkEntry *m)
 {
 	struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_pid = m->portid };
 
-	/* 0 would choose one. */
+	/* bind(2) to 0 would choose one. */
 	if (m->portid && bind(fd, (struct sockaddr *)&a, sizeof(a)))
 		return -errno;
 	return 0;
@@ -166,47 +164,46 @@ static int bind_port(int fd, const NetlinkSkEntry *m)
 static int netlink_check(struct restore *r, const void *msg, const char **why)
 {
 	const NetlinkSkEntry *m = msg;
-	_cleanup_close_ int fd = make(m);
+	_cleanup_close_ int fd = make_netlink(m);
 	int err = fd < 0 ? fd : 0;
 
 	if (err) {
-		*why = arena_printf(r->arena, "a netlink socket of protocol %u cannot be made: %s", m->protocol,
-		                    strerror(-err));
+		*why = arena_printf(r->arena, "socket(AF_NETLINK) of protocol %u: %s", m->protocol, strerror(-err));
 		return err;
 	}
 	err = bind_port(fd, m);
 	if (err)
-		*why =
-		    arena_printf(r->arena, "port id %u of its netlink socket (protocol %u): %s (see /proc/net/netlink)",
-		                 m->portid, m->protocol, strerror(-err));
+		*why = arena_printf(
+		    r->arena, "bind to port id %u of its netlink socket (protocol %u): %s (see /proc/net/netlink)",
+		    m->portid, m->protocol, strerror(-err));
 	return err;
 }
 
-static int join_groups(int fd, const NetlinkSkEntry *m, const char *who)
+static int join_netlink_groups(int fd, const NetlinkSkEntry *m, const char *who)
 {
 	for (size_t i = 0; i < m->n_groups * 32; i++) {
 		unsigned group = (unsigned)i + 1;
 
 		if (m->groups[i / 32] & 1U << i % 32 &&
 		    setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)))
-			return log_errno(-errno, "%s: joining its group %u", who, group);
+			return log_errno(-errno, "%s: setsockopt(NETLINK_ADD_MEMBERSHIP) of group %u", who, group);
 	}
 	return 0;
 }
 
 /* The kernel takes a mask here, and so groups up to 32. */
-static int connect_to(int fd, const NetlinkSkEntry *m, const char *who)
+static int connect_netlink(int fd, const NetlinkSkEntry *m, const char *who)
 {
 	struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_pid = m->dst_portid };
 
 	if (!m->state && !m->dst_portid && !m->dst_group)
 		return 0;
 	if (m->dst_group > 32)
-		log_warn("%s: it was connected to group %u, which has no name in connect(2)", who, m->dst_group);
+		log_warn("%s: was connected to group %u, which connect(2) cannot name", who, m->dst_group);
 	else if (m->dst_group)
 		a.nl_groups = 1U << (m->dst_group - 1);
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)))
-		return log_errno(-errno, "%s: connecting it to port id %u, group %u", who, m->dst_portid, m->dst_group);
+		return log_errno(-errno, "%s: connect to port id %u, group %u", who, m->dst_portid, m->dst_group);
 	return 0;
 }
 
@@ -214,28 +211,28 @@ static int netlink_open(struct restore *r, const void *msg)
 {
 	const NetlinkSkEntry *m = msg;
 	const char *who = arena_printf(r->arena, "netlink socket of protocol %u, port id %u", m->protocol, m->portid);
-	_cleanup_close_ int fd = make(m);
+	_cleanup_close_ int fd = make_netlink(m);
 	int err = 0;
 
 	if (fd < 0)
-		return log_errno(fd, "%s: making a socket", who);
+		return log_errno(fd, "%s: socket(AF_NETLINK)", who);
 	err = sock_opts_before_bind(r, fd, m->opts, who);
 	err = err ?: sock_opt_table_restore(r, fd, netlink_opts, m, false, who);
-	/* Before anything can come. */
+	/* Before any message can come. */
 	err = err ?: sock_opts_restore(r, fd, m->opts, who);
 	if (!err && bind_port(fd, m))
-		err = log_errno(-errno, "%s: binding it", who);
-	err = err ?: connect_to(fd, m, who);
+		err = log_errno(-errno, "%s: bind", who);
+	err = err ?: connect_netlink(fd, m, who);
 	err = err ?: fd_flags_restore(fd, m->flags);
 	return err ?: move_fd(&fd);
 }
 
-/* Late: what the restore itself does to interfaces and the like is no news for it. */
+/* Late: its groups are not to hear what the restore itself does to interfaces and the like. */
 static int netlink_late(struct restore *r, const void *msg, int fd)
 {
 	const NetlinkSkEntry *m = msg;
 
-	return join_groups(fd, m, arena_printf(r->arena, "netlink socket of protocol %u", m->protocol));
+	return join_netlink_groups(fd, m, arena_printf(r->arena, "netlink socket of protocol %u", m->protocol));
 }
 
 const struct fd_kind netlink_kind = {

@@ -17,8 +17,8 @@ uint32_t sock_queued(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_MEMINFO, mem, &len) ? 0 : mem[SK_MEMINFO_RMEM_ALLOC];
 }
 
-/* 1: it is there, and *v is its value; 0: this kernel or this kind of socket does not have it. */
-static int read_number(int fd, const struct sock_opt *o, int64_t *v)
+/* 1: *v is its value; 0: this kernel or this kind of socket does not have the option. */
+static int get_option(int fd, const struct sock_opt *o, int64_t *v)
 {
 	union {
 		uint8_t byte;
@@ -39,17 +39,17 @@ int sock_opt_table_dump(const struct fd_info *info, const struct sock_opt *table
 {
 	for (const struct sock_opt *o = table; o->text; o++) {
 		int64_t v;
-		int got = read_number(info->fd, o, &v);
+		int got = get_option(info->fd, o, &v);
 
 		if (got < 0)
-			return log_errno(got, "%s: reading %s", fd_name(info), o->text);
+			return log_errno(got, "%s: getsockopt(%s)", fd_name(info), o->text);
 		if (got && (v != o->absent || o->absent == SOCK_OPT_ALWAYS) && !message_set_number(msg, o->field, v))
-			return log_errno(-ENOENT, "no field %s for %s", o->field, o->text);
+			return log_errno(-ENOENT, "the image format has no field %s for %s", o->field, o->text);
 	}
 	return 0;
 }
 
-static int write_number(int fd, const struct sock_opt *o, int64_t v)
+static int set_option(int fd, const struct sock_opt *o, int64_t v)
 {
 	int32_t word = (int32_t)v;
 
@@ -74,14 +74,14 @@ int sock_opt_table_restore(struct restore *r, int fd, const struct sock_opt *tab
 
 		if (o->late != late || !message_get_number(msg, o->field, &v))
 			continue;
-		/* What is so already needs no privilege and no support. */
-		if (read_number(fd, o, &now) == 1 && same_number(o, v, now))
+		/* A value that is set already needs no privilege and no support. */
+		if (get_option(fd, o, &now) == 1 && same_number(o, v, now))
 			continue;
-		err = write_number(fd, o, v);
+		err = set_option(fd, o, v);
 		if (err && (o->hint || !v))
-			log_warn("%s: setting %s to %lld: %s", who, o->text, (long long)v, strerror(-err));
+			log_warn("%s: setsockopt(%s) to %lld: %s", who, o->text, (long long)v, strerror(-err));
 		else if (err)
-			return log_errno(err, "%s: setting %s to %lld", who, o->text, (long long)v);
+			return log_errno(err, "%s: setsockopt(%s) to %lld", who, o->text, (long long)v);
 	}
 	return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * SOL_SOCKET. What is not here: SO_ERROR, since reading it clears the error that waits (it is lost at the restore);
- * SO_INCOMING_CPU, which reads as the CPU of the last packet whether it was set or not; programs that choose in a
- * SO_REUSEPORT group, which nothing shows.
+ * SOL_SOCKET. Not saved: SO_ERROR, since to read it clears the pending error (it is lost at the restore);
+ * SO_INCOMING_CPU, which reads as the CPU of the last packet whether it was set or not; the programs of SO_REUSEPORT
+ * groups, which the kernel does not show.
  */
 #include <linux/bpf_common.h>
 #include <linux/filter.h>
@@ -48,7 +48,7 @@ static const struct sock_opt socket_opts[] = {
 	OWN(SO_DEBUG, "so_debug"),
 	OWN(SO_PASSPIDFD, "so_passpidfd"),
 	{ ROW(SO_PASSRIGHTS, "so_passrights"), .late = true, .absent = 1 },
-	/* Those of time share flags in the kernel: at most one of the first four is on, and old and new do not mix. */
+	/* Timestamps share flags in the kernel: at most one of the first four is on, and old and new do not mix. */
 	OWN(SO_TIMESTAMPING_OLD, "so_timestamping"),
 	OWN(SO_TIMESTAMPING_NEW, "so_timestamping_new"),
 	OWN(SO_TIMESTAMP_OLD, "so_timestamp"),
@@ -78,7 +78,7 @@ static const struct sock_opt buffer_opts[] = {
 	{ 0 },
 };
 
-/* The last: nothing can be attached behind it. */
+/* The last: no filter can be attached after it. */
 static const struct sock_opt last_opts[] = {
 	OWN(SO_LOCK_FILTER, "so_lock_filter"),
 	{ 0 },
@@ -86,10 +86,10 @@ static const struct sock_opt last_opts[] = {
 
 /* ---- dump ---- */
 
-static int get(const struct fd_info *info, int name, void *value, socklen_t len, const char *text)
+static int get_value(const struct fd_info *info, int name, void *value, socklen_t len, const char *text)
 {
 	if (getsockopt(info->fd, SOL_SOCKET, name, value, &len))
-		return log_errno(-errno, "%s: reading %s", fd_name(info), text);
+		return log_errno(-errno, "%s: getsockopt(%s)", fd_name(info), text);
 	return 0;
 }
 
@@ -115,8 +115,8 @@ static int refuse_ebpf(const struct fd_info *info)
 	return DUMP_REFUSED;
 }
 
-/* Its length counts instructions. EACCES: the kernel has no classic form of what is attached. */
-static int dump_filter(struct arena *a, const struct fd_info *info, SkOptsEntry *o)
+/* The length counts instructions. EACCES: the kernel has no classic form of the program. */
+static int dump_socket_filter(struct arena *a, const struct fd_info *info, SkOptsEntry *o)
 {
 	socklen_t n = 0;
 	struct sock_filter *f;
@@ -124,13 +124,13 @@ static int dump_filter(struct arena *a, const struct fd_info *info, SkOptsEntry 
 	if (getsockopt(info->fd, SOL_SOCKET, SO_GET_FILTER, NULL, &n)) {
 		if (errno == EACCES)
 			return refuse_ebpf(info);
-		return log_errno(-errno, "%s: the size of its filter", fd_name(info));
+		return log_errno(-errno, "%s: getsockopt(SO_GET_FILTER) for the size", fd_name(info));
 	}
 	if (!n)
 		return 0;
 	f = arena_array(a, struct sock_filter, n);
 	if (getsockopt(info->fd, SOL_SOCKET, SO_GET_FILTER, f, &n))
-		return log_errno(-errno, "%s: reading its filter", fd_name(info));
+		return log_errno(-errno, "%s: getsockopt(SO_GET_FILTER)", fd_name(info));
 	o->so_filter = arena_array(a, uint64_t, n);
 	o->n_so_filter = n;
 	for (size_t i = 0; i < n; i++)
@@ -141,9 +141,9 @@ static int dump_filter(struct arena *a, const struct fd_info *info, SkOptsEntry 
 static int dump_times(const struct fd_info *info, SkOptsEntry *o)
 {
 	struct timeval send = { 0 }, receive = { 0 };
-	int err = get(info, SO_SNDTIMEO, &send, sizeof(send), "SO_SNDTIMEO");
+	int err = get_value(info, SO_SNDTIMEO, &send, sizeof(send), "SO_SNDTIMEO");
 
-	err = err ?: get(info, SO_RCVTIMEO, &receive, sizeof(receive), "SO_RCVTIMEO");
+	err = err ?: get_value(info, SO_RCVTIMEO, &receive, sizeof(receive), "SO_RCVTIMEO");
 	o->so_snd_tmo_sec = (uint64_t)send.tv_sec;
 	o->so_snd_tmo_usec = (uint64_t)send.tv_usec;
 	o->so_rcv_tmo_sec = (uint64_t)receive.tv_sec;
@@ -156,7 +156,7 @@ static void dump_txtime(const struct fd_info *info, SkOptsEntry *o)
 	struct sock_txtime t = { 0 };
 	socklen_t len = sizeof(t);
 
-	/* One that is on with CLOCK_REALTIME and without flags looks like one that is off. */
+	/* Set with CLOCK_REALTIME and without flags, it looks the same as not set. */
 	if (getsockopt(info->fd, SOL_SOCKET, SO_TXTIME, &t, &len) || (!t.clockid && !t.flags))
 		return;
 	o->has_so_txtime_clock = o->has_so_txtime_flags = true;
@@ -164,7 +164,7 @@ static void dump_txtime(const struct fd_info *info, SkOptsEntry *o)
 	o->so_txtime_flags = t.flags;
 }
 
-static void dump_device(struct arena *a, const struct fd_info *info, SkOptsEntry *o)
+static void dump_bound_device(struct arena *a, const struct fd_info *info, SkOptsEntry *o)
 {
 	char name[IFNAMSIZ + 1] = "";
 	socklen_t len = IFNAMSIZ;
@@ -180,9 +180,9 @@ int sock_opts_dump(struct arena *a, const struct fd_info *info, SkOptsEntry **op
 	int err;
 
 	*optsp = o;
-	err = get(info, SO_SNDBUF, &o->so_sndbuf, sizeof(o->so_sndbuf), "SO_SNDBUF");
-	err = err ?: get(info, SO_RCVBUF, &o->so_rcvbuf, sizeof(o->so_rcvbuf), "SO_RCVBUF");
-	err = err ?: get(info, SO_LINGER, &linger, sizeof(linger), "SO_LINGER");
+	err = get_value(info, SO_SNDBUF, &o->so_sndbuf, sizeof(o->so_sndbuf), "SO_SNDBUF");
+	err = err ?: get_value(info, SO_RCVBUF, &o->so_rcvbuf, sizeof(o->so_rcvbuf), "SO_RCVBUF");
+	err = err ?: get_value(info, SO_LINGER, &linger, sizeof(linger), "SO_LINGER");
 	err = err ?: dump_times(info, o);
 	err = err ?: sock_opt_table_dump(info, socket_opts, o);
 	err = err ?: sock_opt_table_dump(info, buffer_opts, o);
@@ -191,14 +191,14 @@ int sock_opts_dump(struct arena *a, const struct fd_info *info, SkOptsEntry **op
 		return err;
 	o->has_so_linger = linger.l_onoff;
 	o->so_linger = linger.l_onoff ? (uint32_t)linger.l_linger : 0;
-	dump_device(a, info, o);
+	dump_bound_device(a, info, o);
 	dump_txtime(info, o);
-	return dump_filter(a, info, o);
+	return dump_socket_filter(a, info, o);
 }
 
 /* ---- restore ---- */
 
-/* The kernel doubles what it is given, and reads back the double. */
+/* The kernel doubles the size that it gets, and reads back the double. */
 static int set_buffer(int fd, int name, int force, uint32_t want, const char *text, const char *who)
 {
 	int half = (int)(want / 2), now = 0;
@@ -208,7 +208,7 @@ static int set_buffer(int fd, int name, int force, uint32_t want, const char *te
 		return 0;
 	if (setsockopt(fd, SOL_SOCKET, force, &half, sizeof(half)) &&
 	    setsockopt(fd, SOL_SOCKET, name, &half, sizeof(half)))
-		return log_errno(-errno, "%s: setting %s to %u", who, text, want);
+		return log_errno(-errno, "%s: setsockopt(%s) to %u", who, text, want);
 	len = sizeof(now);
 	if (!getsockopt(fd, SOL_SOCKET, name, &now, &len) && (uint32_t)now < want)
 		log_warn("%s: %s is %d, it was %u: more needs CAP_NET_ADMIN, or a higher net.core.%cmem_max", who, text,
@@ -232,7 +232,7 @@ int sock_opts_before_bind(struct restore *r, int fd, const SkOptsEntry *o, const
 	if (err || !o->so_bound_dev)
 		return err;
 	if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, o->so_bound_dev, (socklen_t)strlen(o->so_bound_dev)))
-		return log_errno(-errno, "%s: binding it to the network interface %s", who, o->so_bound_dev);
+		return log_errno(-errno, "%s: setsockopt(SO_BINDTODEVICE) to %s", who, o->so_bound_dev);
 	return 0;
 }
 
@@ -240,9 +240,9 @@ static int set_time(int fd, int name, uint64_t sec, uint64_t usec, const char *t
 {
 	struct timeval t = { .tv_sec = (time_t)sec, .tv_usec = (suseconds_t)usec };
 
-	/* None is what a new socket has. */
+	/* A new socket has no timeout. */
 	if ((sec || usec) && setsockopt(fd, SOL_SOCKET, name, &t, sizeof(t)))
-		return log_errno(-errno, "%s: setting %s to %llu.%06llu", who, text, (unsigned long long)sec,
+		return log_errno(-errno, "%s: setsockopt(%s) to %llu.%06llu", who, text, (unsigned long long)sec,
 		                 (unsigned long long)usec);
 	return 0;
 }
@@ -254,13 +254,13 @@ static int attach_filter(struct restore *r, int fd, const SkOptsEntry *o, const 
 	if (!o->n_so_filter)
 		return 0;
 	if (o->n_so_filter > BPF_MAXINSNS)
-		return log_errno(-EINVAL, "%s: a filter of %zu instructions; %d are possible", who, o->n_so_filter,
-		                 BPF_MAXINSNS);
+		return log_errno(-EINVAL, "%s: a filter of %zu instructions (at most %d are possible)", who,
+		                 o->n_so_filter, BPF_MAXINSNS);
 	program.filter = arena_array(r->arena, struct sock_filter, o->n_so_filter);
 	for (size_t i = 0; i < o->n_so_filter; i++)
 		program.filter[i] = unpack_instruction(o->so_filter[i]);
 	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)))
-		return log_errno(-errno, "%s: attaching its filter of %zu instructions%s", who, o->n_so_filter,
+		return log_errno(-errno, "%s: setsockopt(SO_ATTACH_FILTER) of %zu instructions%s", who, o->n_so_filter,
 		                 errno == ENOMEM ? " (is net.core.optmem_max too low?)" : "");
 	return 0;
 }
@@ -274,9 +274,9 @@ int sock_opts_restore(struct restore *r, int fd, const SkOptsEntry *o, const cha
 	err = err ?: set_time(fd, SO_SNDTIMEO, o->so_snd_tmo_sec, o->so_snd_tmo_usec, "SO_SNDTIMEO", who);
 	err = err ?: set_time(fd, SO_RCVTIMEO, o->so_rcv_tmo_sec, o->so_rcv_tmo_usec, "SO_RCVTIMEO", who);
 	if (!err && o->has_so_linger && setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)))
-		return log_errno(-errno, "%s: setting SO_LINGER to %u", who, o->so_linger);
+		return log_errno(-errno, "%s: setsockopt(SO_LINGER) to %u", who, o->so_linger);
 	if (!err && o->has_so_txtime_clock && setsockopt(fd, SOL_SOCKET, SO_TXTIME, &t, sizeof(t)))
-		return log_errno(-errno, "%s: setting SO_TXTIME to clock %d", who, t.clockid);
+		return log_errno(-errno, "%s: setsockopt(SO_TXTIME) to clock %d", who, t.clockid);
 	err = err ?: attach_filter(r, fd, o, who);
 	return err ?: sock_opt_table_restore(r, fd, last_opts, o, true, who);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Socket options that all families have (sk_opts_entry), and tables of options of one family: one row an option, used
- * in both directions. An option that the kernel does not let be read (EOPNOTSUPP, ENOPROTOOPT) is absent, not an error.
+ * in both directions. An option that the kernel cannot read (EOPNOTSUPP, ENOPROTOOPT) is absent, not an error.
  */
 #ifndef CRIU_SOCK_OPTS_H
 #define CRIU_SOCK_OPTS_H
@@ -10,20 +10,20 @@
 #include "sk-opts.pb-c.h"
 
 /*
- * Reads all of SOL_SOCKET, the classic filter included; an eBPF one is refused by name (DUMP_REFUSED). *optsp in the
- * arena, which is all that it shares with others: any thread may call it.
+ * Reads all of SOL_SOCKET, the classic filter included; an eBPF one is refused by name (DUMP_REFUSED). *optsp is from
+ * the arena. Any thread may call this.
  */
 int sock_opts_dump(struct arena *a, const struct fd_info *info, SkOptsEntry **optsp);
 
 /*
  * Sets them. Buffer sizes without doubling, above the sysctl limits where privilege allows (SO_*BUFFORCE), with a
- * warning where it does not. In two parts: what has to stand before bind() (SO_REUSEADDR and its kin, the device, the
- * mark), and the rest (timeouts, filters, SO_PASSCRED, locked filters last).
+ * warning where it does not. In two parts: what has to be set before bind() (SO_REUSEADDR and the like, the device,
+ * the mark), and the rest (timeouts, filters, SO_PASSCRED, locked filters last).
  */
 int sock_opts_before_bind(struct restore *r, int fd, const SkOptsEntry *opts, const char *who);
 int sock_opts_restore(struct restore *r, int fd, const SkOptsEntry *opts, const char *who);
 
-/* Of the first part, the sizes of buffers and what locks them: again, where a queue had to be filled meanwhile. */
+/* Of the first part, the sizes of buffers and their lock: again, after a queue had to be filled. */
 int sock_opts_buffers(struct restore *r, int fd, const SkOptsEntry *opts, const char *who);
 
 /* How many bytes of messages wait to be read, as the kernel accounts for them (SO_MEMINFO). */
@@ -33,7 +33,7 @@ uint32_t sock_queued(int fd);
 struct sock_opt {
 	int level, name;
 	const char *text;  /* "IP_TTL" */
-	const char *field; /* in the message; its has_ flag says whether the option is there */
+	const char *field; /* in the message; its has_ flag says whether the option is present */
 	bool late;         /* set after connect(), not before bind() */
 	uint8_t bytes;     /* 1 or 8; 0 means an int */
 	bool hint;         /* where it cannot be set, a warning is enough */
@@ -42,7 +42,7 @@ struct sock_opt {
 
 #define SOCK_OPT_ALWAYS INT64_MIN
 
-/* Reads and sets all rows of a table (text NULL ends it). An option that is not there is left out. */
+/* Reads and sets all rows of a table (text NULL ends it). An option that the kernel does not have is left out. */
 int sock_opt_table_dump(const struct fd_info *info, const struct sock_opt *table, void *msg);
 int sock_opt_table_restore(struct restore *r, int fd, const struct sock_opt *table, const void *msg, bool late,
                            const char *who);

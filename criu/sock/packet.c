@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Packet sockets: what they are bound to, options, memberships, rings, fanout groups. */
+/* Packet sockets: protocol and interface, options, memberships, rings, fanout groups. */
 #include <arpa/inet.h>
 #include <linux/if_packet.h>
 #include <linux/packet_diag.h>
@@ -48,7 +48,7 @@ static bool packet_match(const struct fd_info *info)
 	       !getsockopt(info->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) && domain == AF_PACKET;
 }
 
-static char *name_of(struct dump *d, int ifindex)
+static char *interface_name(struct dump *d, int ifindex)
 {
 	char name[IF_NAMESIZE];
 
@@ -61,7 +61,7 @@ static void dump_memberships(struct dump *d, const struct diag_packet *s, Packet
 		PacketMclist *mc = arena_msg(d->arena, PacketMclist, packet_mclist);
 
 		mc->index = (uint32_t)s->mc[i].ifindex;
-		mc->ifname = name_of(d, s->mc[i].ifindex);
+		mc->ifname = interface_name(d, s->mc[i].ifindex);
 		mc->type = s->mc[i].type;
 		mc->addr.len = s->mc[i].alen;
 		mc->addr.data = arena_memdup(d->arena, s->mc[i].addr, sizeof(s->mc[i].addr));
@@ -88,20 +88,20 @@ static PacketRing *ring_of(struct dump *d, const struct packet_diag_ring *from)
 	return to;
 }
 
-static void tell_lost(const struct fd_info *info, const PacketSockEntry *m)
+static void warn_lost_packets(const struct fd_info *info, const PacketSockEntry *m)
 {
 	uint32_t bytes = sock_queued(info->fd);
 	unsigned fanout = m->has_fanout ? m->fanout >> 16 & 0xff : 0;
 
 	if (bytes)
 		log_warn(
-		    "%s: packets in the queue of this packet socket (%u bytes, as the kernel counts) are dropped: they "
-		    "cannot be received again",
+		    "%s: packets in the queue of this packet socket (%u bytes of memory) are dropped: they cannot be "
+		    "received again",
 		    fd_name(info), bytes);
 	if (m->rx_ring || m->tx_ring)
-		log_warn("%s: what is in the rings of this packet socket is dropped", fd_name(info));
+		log_warn("%s: the contents of the rings of this packet socket are dropped", fd_name(info));
 	if (fanout == PACKET_FANOUT_CBPF || fanout == PACKET_FANOUT_EBPF)
-		log_warn("%s: the program of its fanout group is not shown by the kernel, and will not come back",
+		log_warn("%s: the kernel does not show the program of its fanout group, which will not come back",
 		         fd_name(info));
 }
 
@@ -121,14 +121,14 @@ static int packet_dump(struct dump *d, const struct fd_info *info, void *msg)
 	m->type = s->type;
 	m->protocol = s->num;
 	m->ifindex = (uint32_t)s->ifindex;
-	m->ifname = name_of(d, s->ifindex);
+	m->ifname = interface_name(d, s->ifindex);
 	m->copy_thresh = s->copy_thresh;
 	m->has_fanout = true;
 	m->fanout = s->has_fanout ? s->fanout : NO_FANOUT;
 	m->rx_ring = ring_of(d, s->rx_ring);
 	m->tx_ring = ring_of(d, s->tx_ring);
 	dump_memberships(d, s, m);
-	tell_lost(info, m);
+	warn_lost_packets(info, m);
 	return 0;
 }
 
@@ -149,7 +149,7 @@ static int packet_check(struct restore *r, const void *msg, const char **why)
 	if (fd < 0) {
 		int err = -errno;
 
-		*why = arena_printf(r->arena, "a packet socket cannot be made: %s", strerror(-err));
+		*why = arena_printf(r->arena, "socket(AF_PACKET): %s", strerror(-err));
 		return err;
 	}
 	for (size_t i = 0; i < m->n_mclist; i++)
@@ -157,7 +157,7 @@ static int packet_check(struct restore *r, const void *msg, const char **why)
 			missing = m->mclist[i]->ifname;
 	if (!missing)
 		return 0;
-	*why = arena_printf(r->arena, "the network interface %s of its packet socket is not there", missing);
+	*why = arena_printf(r->arena, "the network interface %s of its packet socket does not exist", missing);
 	return -ENODEV;
 }
 
@@ -176,11 +176,12 @@ static int set_ring(int fd, int name, const PacketRing *ring, uint32_t version, 
 		.tp_sizeof_priv = ring->sizeof_priv,
 		.tp_feature_req_word = ring->features,
 	};
-	/* The kernel wants what belongs to the version, no more. */
+	/* The kernel wants the very size that belongs to the version. */
 	if (setsockopt(fd, SOL_PACKET, name, &req,
 	               version == TPACKET_V3 ? sizeof(struct tpacket_req3) : sizeof(struct tpacket_req)))
-		return log_errno(-errno, "%s: its %s ring of %u blocks of %u bytes", who,
-		                 name == PACKET_RX_RING ? "receive" : "send", ring->block_nr, ring->block_size);
+		return log_errno(-errno, "%s: setsockopt(%s) of %u blocks of %u bytes", who,
+		                 name == PACKET_RX_RING ? "PACKET_RX_RING" : "PACKET_TX_RING", ring->block_nr,
+		                 ring->block_size);
 	return 0;
 }
 
@@ -193,11 +194,11 @@ static int packet_open(struct restore *r, const void *msg)
 	_cleanup_close_ int fd = socket(AF_PACKET, (int)m->type | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
-		return log_errno(-errno, "%s: making a socket", who);
+		return log_errno(-errno, "%s: socket(AF_PACKET)", who);
 	err = sock_opts_before_bind(r, fd, m->opts, who);
 	err = err ?: sock_opt_table_restore(r, fd, packet_opts, m, false, who);
 	if (!err && threshold && setsockopt(fd, SOL_PACKET, PACKET_COPY_THRESH, &threshold, sizeof(threshold)))
-		err = log_errno(-errno, "%s: setting PACKET_COPY_THRESH to %d", who, threshold);
+		err = log_errno(-errno, "%s: setsockopt(PACKET_COPY_THRESH) to %d", who, threshold);
 	err = err ?: set_ring(fd, PACKET_RX_RING, m->rx_ring, m->version, who);
 	err = err ?: set_ring(fd, PACKET_TX_RING, m->tx_ring, m->version, who);
 	err = err ?: sock_opts_restore(r, fd, m->opts, who);
@@ -213,18 +214,18 @@ static int add_membership(int fd, const PacketMclist *mc, const char *who)
 	} req = { .r = { .mr_ifindex = index_of(mc->ifname, mc->index), .mr_type = (unsigned short)mc->type } };
 
 	if (mc->addr.len > 32 || mc->count > 65536)
-		return log_errno(-EINVAL, "%s: a membership with an address of %zu bytes, %u times", who, mc->addr.len,
-		                 mc->count);
+		return log_errno(-EINVAL, "%s: image error: a membership with an address of %zu bytes, %u times", who,
+		                 mc->addr.len, mc->count);
 	req.r.mr_alen = (unsigned short)mc->addr.len;
 	memcpy((char *)&req + offsetof(struct packet_mreq, mr_address), mc->addr.data, mc->addr.len);
 	for (uint32_t i = 0; i < (mc->has_count ? mc->count : 1); i++)
 		if (setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &req, sizeof(req)))
-			return log_errno(-errno, "%s: its membership of type %u on %s", who, mc->type,
-			                 mc->ifname ?: "an interface");
+			return log_errno(-errno, "%s: setsockopt(PACKET_ADD_MEMBERSHIP) of type %u on %s", who,
+			                 mc->type, mc->ifname ?: "an interface");
 	return 0;
 }
 
-/* Bound last: what the restore itself sends over an interface is not for it. */
+/* Bound last: it is not to receive what the restore itself sends over an interface. */
 static int packet_late(struct restore *r, const void *msg, int fd)
 {
 	const PacketSockEntry *m = msg;
@@ -235,14 +236,14 @@ static int packet_late(struct restore *r, const void *msg, int fd)
 
 	a.sll_ifindex = index_of(m->ifname, m->ifindex);
 	if (a.sll_ifindex < 0)
-		log_warn("%s: the interface that it was bound to had gone before the dump; it stays unbound", who);
+		log_warn("%s: stays unbound: its interface had disappeared before the dump", who);
 	else if ((m->protocol || a.sll_ifindex) && bind(fd, (struct sockaddr *)&a, sizeof(a)))
-		err = log_errno(-errno, "%s: binding it to protocol 0x%04x", who, m->protocol);
+		err = log_errno(-errno, "%s: bind to protocol 0x%04x", who, m->protocol);
 	for (size_t i = 0; !err && i < m->n_mclist; i++)
 		err = add_membership(fd, m->mclist[i], who);
 	if (!err && m->has_fanout && m->fanout != NO_FANOUT &&
 	    setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &fanout, sizeof(fanout)))
-		err = log_errno(-errno, "%s: joining its fanout group 0x%x", who, fanout);
+		err = log_errno(-errno, "%s: setsockopt(PACKET_FANOUT) of group 0x%x", who, fanout);
 	return err;
 }
 

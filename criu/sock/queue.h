@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What waits in a socket's receive queue (sk-queues.img): bytes with their message boundaries, the sender's address and
- * credentials, and descriptors in flight.
+ * The receive queue of a socket (sk-queues.img): bytes with their message boundaries, the sender's address and
+ * credentials, and in-flight descriptors.
  */
 #ifndef CRIU_SOCK_QUEUE_H
 #define CRIU_SOCK_QUEUE_H
@@ -9,22 +9,23 @@
 #include "tree/kind.h"
 
 /*
- * Dump: peeks at everything that waits in info->fd, a unix or UDP socket of type SOCK_*, and writes it for file `id`.
- * Nothing is taken out and nothing stays changed (SO_PEEK_OFF and the SO_PASS* switches are put back, under undo
- * entries). Descriptors in flight are dumped with files_dump_held(). 0, DUMP_REFUSED, or a negative errno (logged).
+ * Dump: peeks at the whole receive queue of info->fd, a unix or UDP socket of type SOCK_*, and writes it for file `id`.
+ * Nothing is taken out and nothing stays changed (SO_PEEK_OFF and the SO_PASS* options are set back, under undo
+ * entries). In-flight descriptors are dumped with files_dump_held(). 0, DUMP_REFUSED, or a negative errno (logged).
  */
 int queue_dump(struct dump *d, const struct fd_info *info, uint32_t id, int type);
 int queue_write_images(struct dump *d);
 
-/* Restore: reads sk-queues.img once, and holds the files in flight. */
+/* Restore: reads sk-queues.img once, and holds the in-flight files (files_hold()). */
 int queue_read_images(struct restore *r);
 
-/* Whether anything waits for file id; and the sender's address of each message of a datagram socket (len 0: unnamed).
+/* How many messages wait in the queue of file id; and the sender's address of each message of a datagram socket (len 0:
+ * unnamed).
  */
 size_t queue_count(struct restore *r, uint32_t id);
 const void *queue_sender(struct restore *r, uint32_t id, size_t n, size_t *len);
 
-/* The bytes of message n of file id; NULL where there is no such message. */
+/* The bytes of message n of file id; NULL where no such message exists. */
 const void *queue_bytes(struct restore *r, uint32_t id, size_t n, size_t *len);
 
 /*

@@ -12,28 +12,29 @@
 #include "files/files.h"
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "sock/peer_pid.h"
 #include "sock/queue.h"
 #include "sock/queue_peek.h"
 #include "sk-packet.pb-c.h"
 #include "tree/subsys.h"
 
-/* ---- what is changed on the socket meanwhile ---- */
+/* ---- options that are changed while the queue is read ---- */
 
 /* An option that is changed; level 0: none. */
-struct changed {
+struct changed_option {
 	int level, name, was;
 };
 
 struct switches {
-	struct changed opt[3];
+	struct changed_option opt[3];
 };
 
-static int put_back(int fd, const struct switches *s)
+static int restore_switches(int fd, const struct switches *s)
 {
 	int err = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(s->opt); i++) {
-		const struct changed *c = &s->opt[i];
+		const struct changed_option *c = &s->opt[i];
 
 		if (c->level && setsockopt(fd, c->level, c->name, &c->was, sizeof(c->was)))
 			err = -errno;
@@ -48,28 +49,29 @@ static int undo_switches(const struct undo *u)
 	if (u->data_len != sizeof(s))
 		return -EINVAL;
 	memcpy(&s, u->data, sizeof(s));
-	return put_back(u->fd, &s);
+	return restore_switches(u->fd, &s);
 }
 
-static int read_option(const struct fd_info *info, int name, const char *text, struct changed *c)
+static int read_option(const struct fd_info *info, int name, const char *text, struct changed_option *c)
 {
 	socklen_t len = sizeof(c->was);
 
 	if (getsockopt(info->fd, SOL_SOCKET, name, &c->was, &len))
-		return log_errno(-errno, "%s: reading %s, to look into its queue", fd_name(info), text);
+		return log_errno(-errno, "%s: getsockopt(%s), to read its receive queue", fd_name(info), text);
 	c->level = SOL_SOCKET;
 	c->name = name;
 	return 0;
 }
 
-static int turn_on(const struct fd_info *info, const struct changed *c, int value)
+static int turn_on(const struct fd_info *info, const struct changed_option *c, int value)
 {
 	if (c->level && setsockopt(info->fd, c->level, c->name, &value, sizeof(value)))
-		return log_errno(-errno, "%s: setting option %d, to look into its queue", fd_name(info), c->name);
+		return log_errno(-errno, "%s: setsockopt of option %d, to read its receive queue", fd_name(info),
+		                 c->name);
 	return 0;
 }
 
-/* Out-of-band bytes are passed over by a read unless they are inline. */
+/* A read skips out-of-band bytes unless they are inline. */
 static int change_switches(struct dump *d, const struct queue_walk *w, struct switches *s, int *undo)
 {
 	const struct fd_info *info = w->info;
@@ -96,7 +98,7 @@ static int change_switches(struct dump *d, const struct queue_walk *w, struct sw
 
 /* ---- writing ---- */
 
-/* What it keeps is sk-queues.img; NULL before the first message. */
+/* Its state is sk-queues.img; NULL before the first message. */
 const struct subsys queue_dump_subsys = { .name = "receive queues", .state = { .dump = sizeof(struct image *) } };
 
 static int open_image(struct dump *d)
@@ -106,32 +108,16 @@ static int open_image(struct dump *d)
 	return *img ? 0 : image_create(d->dir, IMG_SK_QUEUES, 0, img);
 }
 
-/* A pid as the receiver's pid namespace has it: 0 where it has none. */
-static uint32_t pid_in_tree(struct dump *d, struct queue_walk *w, pid_t pid)
-{
-	const struct task *root = d->tree.n_tasks ? d->tree.tasks[0] : NULL;
-
-	if (!root || root->pid == root->vpid.v)
-		return (uint32_t)pid;
-	if (w->last_sender && w->last_sender->pid == pid)
-		return (uint32_t)w->last_sender->vpid.v;
-	for (size_t i = 0; i < d->tree.n_tasks; i++)
-		if (d->tree.tasks[i]->pid == pid) {
-			w->last_sender = d->tree.tasks[i];
-			return (uint32_t)w->last_sender->vpid.v;
-		}
-	return 0;
-}
-
 static int peek_failed(const struct queue_walk *w, int err, const char *what, size_t at)
 {
 	struct rlimit lim;
 
 	if (err != -EMFILE || getrlimit(RLIMIT_NOFILE, &lim))
-		return log_errno(err, "%s: %s %zu of its queue", fd_name(w->info), what, at);
+		return log_errno(err, "%s: recvmsg(MSG_PEEK) of %s %zu of its receive queue", fd_name(w->info), what,
+		                 at);
 	return log_errno(err,
-	                 "%s: more descriptors are in flight, in queues of the tree's sockets, than the tool may have "
-	                 "open (%llu); give it a higher hard limit of open files (ulimit -Hn), or have them received",
+	                 "%s: more in-flight descriptors in queues of the tree's sockets than criu may have open "
+	                 "(%llu); give criu a higher hard limit of open files (ulimit -Hn), or have them received",
 	                 fd_name(w->info), (unsigned long long)lim.rlim_cur);
 }
 
@@ -178,7 +164,7 @@ static int write_packet(struct dump *d, struct queue_walk *w, struct peeked *p, 
 	}
 	if (queue_peek_has_cred(w, p)) {
 		e.has_pid = e.has_uid = e.has_gid = true;
-		e.pid = pid_in_tree(d, w, p->cred.pid);
+		e.pid = peer_pid_in_tree(d, p->cred.pid);
 		e.uid = p->cred.uid;
 		e.gid = p->cred.gid;
 		if (!e.pid)
@@ -194,10 +180,10 @@ static int write_packet(struct dump *d, struct queue_walk *w, struct peeked *p, 
 /* ---- datagrams ---- */
 
 /*
- * Each peek returns one message and moves the offset behind it. An empty one is marked by that (skb->peeked,
- * net/core/datagram.c) and passed over by all later walks: only as the first of the queue it can still be seen.
+ * Each peek returns one message and moves the offset behind it. That marks an empty one (skb->peeked,
+ * net/core/datagram.c), which all later walks skip: it is only seen as the first of the queue.
  */
-static int look_for_hidden(struct queue_walk *w, bool first_empty)
+static int refuse_hidden(struct queue_walk *w, bool first_empty)
 {
 	struct peeked p = { 0 };
 	int err;
@@ -208,7 +194,7 @@ static int look_for_hidden(struct queue_walk *w, bool first_empty)
 	if (err == -EAGAIN || (!err && (first_empty || p.length || !queue_peek_is_message(w, &p))))
 		return 0;
 	if (err)
-		return log_errno(err, "%s: looking into its queue", fd_name(w->info));
+		return log_errno(err, "%s: recvmsg(MSG_PEEK) of the head of its receive queue", fd_name(w->info));
 	log_refusal(-ENOTSUP,
 	            "%s: an empty datagram waits in its queue that was peeked at before, by an earlier dump or by the "
 	            "task: the kernel does not show any more how many there are; let the task read it before the dump",
@@ -239,10 +225,10 @@ static int walk_datagrams(struct dump *d, struct queue_walk *w)
 	}
 	if (empty)
 		log_warn(
-		    "%s: an empty datagram waits in its queue: if the task runs on after this dump, later dumps do not "
+		    "%s: an empty datagram waits in its queue: if the task runs on after this dump, later dumps cannot "
 		    "see it while it waits",
 		    fd_name(w->info));
-	return look_for_hidden(w, first_empty);
+	return refuse_hidden(w, first_empty);
 }
 
 /* ---- streams ---- */
@@ -326,19 +312,20 @@ static int walk_stream(struct dump *d, struct queue_walk *w, size_t total)
 	return DUMP_REFUSED;
 }
 
-/* ---- all ---- */
+/* ---- one queue ---- */
 
-static int walk(struct dump *d, struct queue_walk *w, size_t bytes)
+static int walk_queue(struct dump *d, struct queue_walk *w, size_t bytes)
 {
 	bool stream = w->type == SOCK_STREAM;
 	struct switches s = { 0 };
 	int undo = -1, err, back;
 
-	/* With an out-of-band byte to be found, reads end for no reason of ours. */
+	/* To find an out-of-band byte, no read may end because the buffer is full. */
 	w->size = MAX(w->has_oob ? bytes + 1 : MIN(bytes, QUEUE_READ_MAX), QUEUE_READ_MIN);
 	w->buf = malloc(w->size);
 	if (!w->buf)
-		return log_errno(-ENOMEM, "%s: %zu bytes to look into its queue", fd_name(w->info), w->size);
+		return log_errno(-ENOMEM, "%s: out of memory (%zu bytes to read its receive queue)", fd_name(w->info),
+		                 w->size);
 	err = change_switches(d, w, &s, &undo);
 	fault_point("queue switches set");
 	if (!err)
@@ -347,9 +334,10 @@ static int walk(struct dump *d, struct queue_walk *w, size_t bytes)
 	fault_point("queue read");
 	if (undo < 0)
 		return err;
-	back = put_back(w->info->fd, &s);
+	back = restore_switches(w->info->fd, &s);
 	if (back)
-		return log_errno(back, "%s: setting its options back", fd_name(w->info));
+		return log_errno(back, "%s: setsockopt of what was changed to read its receive queue",
+		                 fd_name(w->info));
 	guardian_drop(d->guardian, undo);
 	return err ?: w->refused ? DUMP_REFUSED : 0;
 }
@@ -363,7 +351,7 @@ int queue_dump(struct dump *d, const struct fd_info *info, uint32_t id, int type
 
 	if (getsockopt(info->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) || ioctl(info->fd, FIONREAD, &bytes) ||
 	    poll(&p, 1, 0) < 0)
-		return log_errno(-errno, "%s: asking for its queue", fd_name(info));
+		return log_errno(-errno, "%s: getsockopt(SO_DOMAIN), ioctl(FIONREAD) or poll", fd_name(info));
 	if (!(p.revents & (POLLIN | POLLPRI)) || (type == SOCK_STREAM && !bytes))
 		return 0;
 	if (type != SOCK_STREAM && (p.revents & POLLERR)) {
@@ -371,9 +359,8 @@ int queue_dump(struct dump *d, const struct fd_info *info, uint32_t id, int type
 			return 0;
 		log_refusal(
 		    -ENOTSUP,
-		    "%s: an error waits to be read before the messages in its queue (a peer that closed it or "
-		    "answered with one): looking into the queue would take it away; let the task read it before "
-		    "the dump",
+		    "%s: an error is pending before the messages in its queue (a peer that closed it or answered "
+		    "with one): to look at the queue would clear it; let the task read it before the dump",
 		    fd_name(info));
 		return DUMP_REFUSED;
 	}
@@ -383,7 +370,7 @@ int queue_dump(struct dump *d, const struct fd_info *info, uint32_t id, int type
 		queue_overflow_ids(&w);
 	w.what = info->number >= 0 ? arena_printf(d->arena, "in flight to its fd %d", info->number)
 	                           : arena_printf(d->arena, "in flight to a socket that is %s", info->what);
-	return walk(d, &w, (size_t)MAX(bytes, 0));
+	return walk_queue(d, &w, (size_t)MAX(bytes, 0));
 }
 
 int queue_write_images(struct dump *d)

@@ -7,7 +7,7 @@
 #include "sock/queue_peek.h"
 #include "uapi/scm.h"
 
-/* Descriptors, credentials, and whatever else options of the socket ask for (times, labels, addresses). */
+/* Descriptors, credentials, and what else options of the socket ask for (times, labels, addresses). */
 #define CONTROL_SIZE (CMSG_SPACE(SCM_MAX_FD * sizeof(int)) + 8192)
 
 static void take_fds(struct peeked *p, const struct cmsghdr *c)
@@ -25,7 +25,7 @@ static void take_fds(struct peeked *p, const struct cmsghdr *c)
 	}
 }
 
-static void read_control(struct msghdr *mh, struct peeked *p)
+static void parse_control(struct msghdr *mh, struct peeked *p)
 {
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_len < CMSG_LEN(0))
@@ -68,10 +68,10 @@ int queue_peek(struct queue_walk *w, size_t want, struct peeked *p)
 	if (n < 0)
 		return -errno;
 	p->sender_len = MIN(mh.msg_namelen, sizeof(p->sender));
-	read_control(&mh, p);
+	parse_control(&mh, p);
 	p->length = (size_t)n;
 	p->n = MIN(p->length, want);
-	/* Descriptors for which we had no number left. */
+	/* criu has no number left for descriptors of this message. */
 	if (mh.msg_flags & MSG_CTRUNC) {
 		queue_peek_close(p);
 		return -EMFILE;

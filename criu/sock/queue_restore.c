@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+/* Receive queues at restore: sk-queues.img is read into memory, and its messages are sent again. */
 #include <string.h>
 #include <sys/socket.h>
 
@@ -12,45 +13,45 @@
 #include "sk-packet.pb-c.h"
 #include "tree/subsys.h"
 
-struct message {
+struct queued_message {
 	const SkPacketEntry *e;
 	const void *bytes;
 };
 
-struct queue {
+struct receive_queue {
 	uint32_t id;
-	struct message *messages;
+	struct queued_message *messages;
 	size_t n;
 	UT_hash_handle hh;
 };
 
-struct sk_queues {
+struct queue_restore {
 	bool read;
-	struct queue *by_id;
+	struct receive_queue *by_id;
 };
 
 const struct subsys queue_restore_subsys = { .name = "receive queues",
-	                                     .state = { .restore = sizeof(struct sk_queues) } };
+	                                     .state = { .restore = sizeof(struct queue_restore) } };
 
 /* ---- reading ---- */
 
-static struct queue *find_queue(struct restore *r, uint32_t id)
+static struct receive_queue *find_queue(struct restore *r, uint32_t id)
 {
-	struct sk_queues *all = restore_state(r, &queue_restore_subsys);
-	struct queue *q = NULL;
+	struct queue_restore *all = restore_state(r, &queue_restore_subsys);
+	struct receive_queue *q = NULL;
 
 	HASH_FIND(hh, all->by_id, &id, sizeof(id), q);
 	return q;
 }
 
-static struct queue *queue_of(struct restore *r, uint32_t id)
+static struct receive_queue *find_or_add_queue(struct restore *r, uint32_t id)
 {
-	struct sk_queues *all = restore_state(r, &queue_restore_subsys);
-	struct queue *q = find_queue(r, id);
+	struct queue_restore *all = restore_state(r, &queue_restore_subsys);
+	struct receive_queue *q = find_queue(r, id);
 
 	if (q)
 		return q;
-	q = arena_new_of(r->arena, struct queue);
+	q = arena_new_of(r->arena, struct receive_queue);
 	q->id = id;
 	HASH_ADD_IN(r->arena, hh, all->by_id, id, sizeof(q->id), q);
 	return q;
@@ -68,27 +69,29 @@ static int check_rights(struct restore *r, const struct image *img, const SkPack
 		n += e->scm[i]->n_rights;
 	}
 	if (n > SCM_MAX_FD)
-		return log_errno(-EINVAL, "%s: file %u: a message with %zu descriptors in flight, %d are possible",
+		return log_errno(-EINVAL,
+		                 "%s: file %u: a message with %zu in-flight descriptors (at most %d are possible)",
 		                 image_name(img), e->id_for, n, SCM_MAX_FD);
 	for (size_t i = 0; !err && i < e->n_scm; i++)
 		for (size_t j = 0; !err && j < e->scm[i]->n_rights; j++)
 			err = files_hold(r, e->scm[i]->rights[j]);
-	return err ? log_errno(err, "%s: in flight to file %u", image_name(img), e->id_for) : 0;
+	return err ? log_errno(err, "%s: an in-flight descriptor of file %u", image_name(img), e->id_for) : 0;
 }
 
-static int check_entry(struct restore *r, const struct image *img, const SkPacketEntry *e)
+static int check_packet(struct restore *r, const struct image *img, const SkPacketEntry *e)
 {
 	if (!files_message(r, e->id_for, NULL))
-		return log_errno(-ENOENT, "%s: a message for file %u, which is not there", image_name(img), e->id_for);
+		return log_errno(-ENOENT, "%s: a message for file %u, which does not exist", image_name(img),
+		                 e->id_for);
 	if (e->length > image_left(img))
-		return log_errno(-EINVAL, "%s: file %u: %u bytes are said to follow, but it ends before",
+		return log_errno(-EINVAL, "%s: file %u: a message of %u bytes, which go beyond the end of the image",
 		                 image_name(img), e->id_for, e->length);
 	if (e->has_sender && e->sender.len > sizeof(struct sockaddr_storage))
 		return log_errno(-EINVAL, "%s: file %u: a sender's address of %zu bytes", image_name(img), e->id_for,
 		                 e->sender.len);
 	if (e->has_pid && e->pid > INT32_MAX)
-		return log_errno(-EINVAL, "%s: file %u: a message from the impossible pid %u", image_name(img),
-		                 e->id_for, e->pid);
+		return log_errno(-EINVAL, "%s: file %u: a message from the invalid pid %u", image_name(img), e->id_for,
+		                 e->pid);
 	if (e->oob && e->length != 1)
 		return log_errno(-EINVAL, "%s: file %u: %u out-of-band bytes at once", image_name(img), e->id_for,
 		                 e->length);
@@ -97,7 +100,7 @@ static int check_entry(struct restore *r, const struct image *img, const SkPacke
 
 int queue_read_images(struct restore *r)
 {
-	struct sk_queues *all = restore_state(r, &queue_restore_subsys);
+	struct queue_restore *all = restore_state(r, &queue_restore_subsys);
 	_cleanup_image_ struct image *img = NULL;
 	SkPacketEntry *e;
 	int err;
@@ -109,32 +112,32 @@ int queue_read_images(struct restore *r)
 	if (err)
 		return err == -ENOENT ? 0 : err;
 	while ((err = image_read(img, &sk_packet_entry__descriptor, r->arena, &e)) > 0) {
-		struct queue *q;
+		struct receive_queue *q;
 		void *bytes;
 
-		err = check_entry(r, img, e);
+		err = check_packet(r, img, e);
 		if (err)
 			return err;
 		bytes = arena_alloc(r->arena, e->length + 1UL);
 		err = image_read_raw(img, bytes, e->length);
 		if (err)
 			return err;
-		q = queue_of(r, e->id_for);
-		arena_push(r->arena, &q->messages, &q->n, ((struct message) { e, bytes }));
+		q = find_or_add_queue(r, e->id_for);
+		arena_push(r->arena, &q->messages, &q->n, ((struct queued_message) { e, bytes }));
 	}
 	return err;
 }
 
 size_t queue_count(struct restore *r, uint32_t id)
 {
-	const struct queue *q = find_queue(r, id);
+	const struct receive_queue *q = find_queue(r, id);
 
 	return q ? q->n : 0;
 }
 
 const void *queue_sender(struct restore *r, uint32_t id, size_t n, size_t *len)
 {
-	const struct queue *q = find_queue(r, id);
+	const struct receive_queue *q = find_queue(r, id);
 	const SkPacketEntry *e = q && n < q->n ? q->messages[n].e : NULL;
 
 	*len = e && e->has_sender ? e->sender.len : 0;
@@ -143,8 +146,8 @@ const void *queue_sender(struct restore *r, uint32_t id, size_t n, size_t *len)
 
 const void *queue_bytes(struct restore *r, uint32_t id, size_t n, size_t *len)
 {
-	const struct queue *q = find_queue(r, id);
-	const struct message *m = q && n < q->n ? &q->messages[n] : NULL;
+	const struct receive_queue *q = find_queue(r, id);
+	const struct queued_message *m = q && n < q->n ? &q->messages[n] : NULL;
 
 	*len = m ? m->e->length : 0;
 	return m ? m->bytes : NULL;
@@ -152,12 +155,12 @@ const void *queue_bytes(struct restore *r, uint32_t id, size_t n, size_t *len)
 
 /* ---- sending ---- */
 
-struct sending {
+struct queue_sending {
 	struct restore *r;
 	int from;
 	int type;                                  /* SOCK_* */
 	const char *what;                          /* for messages */
-	int sndbuf, buf_lock, passcred, passpidfd; /* what they were */
+	int sndbuf, buf_lock, passcred, passpidfd; /* as they were */
 };
 
 static int get_int(int fd, int name, int missing)
@@ -174,14 +177,14 @@ static void set_int(int fd, int name, int v)
 }
 
 /* The kernel doubles it. Truesizes are rounded up, to twice the length at most, and a message has its own cost. */
-static void raise_sndbuf(const struct sending *s, const struct queue *q, size_t first, size_t n)
+static void raise_sndbuf(const struct queue_sending *s, const struct receive_queue *q, size_t first, size_t n)
 {
 	uint64_t need = 0;
 	int v;
 
 	for (size_t i = first; i < first + n; i++)
 		need += 2ULL * q->messages[i].e->length + 4096;
-	/* Its own earlier messages count too. */
+	/* Messages that it has sent before count too. */
 	need += (uint64_t)s->sndbuf;
 	v = (int)MIN(need, 1UL << 30);
 	if (setsockopt(s->from, SOL_SOCKET, SO_SNDBUFFORCE, &v, sizeof(v)))
@@ -189,7 +192,7 @@ static void raise_sndbuf(const struct sending *s, const struct queue *q, size_t 
 }
 
 /* A sender that has SO_PASSCRED gives its credentials to all messages, also to those that had none. */
-static void begin(struct sending *s, const struct queue *q, size_t first, size_t n)
+static void begin_sending(struct queue_sending *s, const struct receive_queue *q, size_t first, size_t n)
 {
 	s->type = get_int(s->from, SO_TYPE, 0);
 	s->sndbuf = get_int(s->from, SO_SNDBUF, 0);
@@ -203,7 +206,7 @@ static void begin(struct sending *s, const struct queue *q, size_t first, size_t
 		set_int(s->from, SO_PASSPIDFD, 0);
 }
 
-static void end(const struct sending *s)
+static void end_sending(const struct queue_sending *s)
 {
 	int half = s->sndbuf / 2;
 
@@ -217,7 +220,7 @@ static void end(const struct sending *s)
 		set_int(s->from, SO_PASSPIDFD, s->passpidfd);
 }
 
-static int explain(const struct sending *s, const SkPacketEntry *e, size_t number, size_t sent, int err)
+static int explain_failure(const struct queue_sending *s, const SkPacketEntry *e, size_t number, size_t sent, int err)
 {
 	const char *why = "";
 
@@ -228,12 +231,12 @@ static int explain(const struct sending *s, const SkPacketEntry *e, size_t numbe
 		why = ": more descriptors are in flight than the limit of open files allows without CAP_SYS_RESOURCE "
 		      "or CAP_SYS_ADMIN (ulimit -n)";
 	else if (err == -EPERM && e->n_scm)
-		why = ": does the receiver take no descriptors any more (SO_PASSRIGHTS)?";
-	return log_errno(err, "%s: sending message %zu of %u bytes into its queue, after %zu bytes%s", s->what, number,
-	                 e->length, sent, why);
+		why = ": the receiver may not take descriptors any more (SO_PASSRIGHTS)";
+	return log_errno(err, "%s: sendmsg of message %zu (%u bytes) into its queue, after %zu bytes%s", s->what,
+	                 number, e->length, sent, why);
 }
 
-static int send_message(const struct sending *s, const struct message *m, const int *fds, size_t n_fds)
+static int send_message(const struct queue_sending *s, const struct queued_message *m, const int *fds, size_t n_fds)
 {
 	union {
 		char bytes[CMSG_SPACE(SCM_MAX_FD * sizeof(int))];
@@ -260,25 +263,25 @@ static int send_message(const struct sending *s, const struct message *m, const 
 	return impersonate_sendmsg(s->r, &as, s->from, &mh, flags, s->what);
 }
 
-static int borrow(const struct sending *s, const SkPacketEntry *e, int *fds, size_t *n)
+static int borrow_rights(const struct queue_sending *s, const SkPacketEntry *e, int *fds, size_t *n)
 {
 	for (size_t i = 0; i < e->n_scm; i++)
 		for (size_t j = 0; j < e->scm[i]->n_rights; j++) {
 			int fd = files_borrow(s->r, e->scm[i]->rights[j]);
 
 			if (fd < 0)
-				return log_errno(fd, "%s: file %u, in flight in its queue", s->what,
+				return log_errno(fd, "%s: in-flight file %u of its queue", s->what,
 				                 e->scm[i]->rights[j]);
 			fds[(*n)++] = fd;
 		}
 	return 0;
 }
 
-/* A large piece of a stream is sent in several goes if the kernel wants it so. */
-static int send_all(const struct sending *s, const struct message *m, const int *fds, size_t n_fds)
+/* The kernel may take a large part of a stream in several parts. */
+static int send_whole(const struct queue_sending *s, const struct queued_message *m, const int *fds, size_t n_fds)
 {
 	SkPacketEntry part = *m->e;
-	struct message rest = { &part, m->bytes };
+	struct queued_message rest = { &part, m->bytes };
 
 	for (;;) {
 		int sent = send_message(s, &rest, fds, n_fds);
@@ -297,30 +300,30 @@ static int send_all(const struct sending *s, const struct message *m, const int 
 
 int queue_send(struct restore *r, uint32_t id, size_t first, size_t n, int from)
 {
-	const struct queue *q = find_queue(r, id);
-	struct sending s = { .r = r, .from = from, .what = arena_printf(r->arena, "file %u (a socket)", id) };
+	const struct receive_queue *q = find_queue(r, id);
+	struct queue_sending s = { .r = r, .from = from, .what = arena_printf(r->arena, "file %u (a socket)", id) };
 	size_t sent = 0;
 	int err = 0;
 
 	if (!n)
 		return 0;
 	if (!q || first > q->n || n > q->n - first)
-		return log_errno(-EINVAL, "%s: messages %zu to %zu are not in its queue", s.what, first, first + n);
-	begin(&s, q, first, n);
+		return log_errno(-EINVAL, "%s: its queue has no messages %zu to %zu", s.what, first, first + n);
+	begin_sending(&s, q, first, n);
 	for (size_t i = first; !err && i < first + n; i++) {
-		const struct message *m = &q->messages[i];
+		const struct queued_message *m = &q->messages[i];
 		int fds[SCM_MAX_FD];
 		size_t n_fds = 0;
 
-		err = borrow(&s, m->e, fds, &n_fds);
+		err = borrow_rights(&s, m->e, fds, &n_fds);
 		if (!err) {
-			err = send_all(&s, m, fds, n_fds);
-			err = err ? explain(&s, m->e, i, sent, err) : 0;
+			err = send_whole(&s, m, fds, n_fds);
+			err = err ? explain_failure(&s, m->e, i, sent, err) : 0;
 		}
 		for (size_t j = 0; j < n_fds; j++)
 			close(fds[j]);
 		sent += m->e->length;
 	}
-	end(&s);
+	end_sending(&s);
 	return err;
 }

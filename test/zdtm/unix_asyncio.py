@@ -6,6 +6,7 @@
 # zdtm: restores 2
 import asyncio
 import os
+import socket
 import sys
 import time
 
@@ -58,10 +59,16 @@ async def client():
     return all(await asyncio.gather(*tasks))
 
 
+def listens(path):
+    """The file exists from bind(2) on, before listen(2)."""
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(path) == 0
+
+
 pid = os.fork()
 if not pid:
     asyncio.run(server())
-while not os.path.exists("server.sock"):
+while not listens("server.sock"):
     time.sleep(0.01)
 ok = False
 try:

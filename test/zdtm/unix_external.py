@@ -102,7 +102,7 @@ def a_stream_handed_in(s):
     c, d = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     for wrong in (d.fileno(), os.open("/dev/null", os.O_RDWR)):
         s.restore("--inherit-fd", "fd[%d]:socket:[%d]" % (wrong, ino), pass_fds=[wrong], ok=False)
-        check(s.rc != 0 and "no unix socket of the type" in said(s), "anything is taken: " + said(s))
+        check(s.rc != 0 and "not a unix socket of the same type" in said(s), "anything is taken: " + said(s))
         check(state_of(s.pid) == "gone", "something was started")
     c, d = socket.socketpair()
     c.settimeout(60)
@@ -156,7 +156,7 @@ def a_name_that_is_taken(s):
             os.unlink(name)
             open(name, "w").close()
             s.restore(ok=False)
-            check(s.rc != 0 and "no socket" in said(s) and stat.S_ISREG(os.stat(name).st_mode), "a file: " + said(s))
+            check(s.rc != 0 and "not a socket" in said(s) and stat.S_ISREG(os.stat(name).st_mode), "a file: " + said(s))
         os.unlink(s.path("ready"))
         left = [f for f in os.listdir(s.dir) if f.startswith(".criu")]
         check(not left, "left behind: %r" % left)

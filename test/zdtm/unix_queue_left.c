@@ -3,7 +3,7 @@
  * Queues that cannot be dumped, each with its reason, and others beside them: a dump that fails leaves all of them,
  * their errors and their sockets' options as they were.
  *
- * zdtm: refuse fd \d+: an error waits to be read before the messages
+ * zdtm: refuse fd \d+: an error is pending before the messages
  * zdtm: refuse fd \d+: an empty datagram waits in its queue that was peeked at
  * zdtm: refuse fd \d+: an out-of-band byte \(MSG_OOB\) waits in its queue next to a change of sender
  */

@@ -9,7 +9,7 @@
  * zdtm: refuse fd 101: .*datagram.*outgram.*pid \d+ .*--ext-unix-sk
  * zdtm: refuse fd 102: .*waits to be accepted.*pid \d+ .*outside
  * zdtm: refuse fd 103: .*waits to be accepted at .*outlisten.*outside
- * zdtm: refuse fd 104: .*sent something already
+ * zdtm: refuse fd 104: .*sent data already
  */
 #include <sys/prctl.h>
 #include <sys/socket.h>

@@ -2,10 +2,10 @@
 /*
  * Names of unix sockets at restore.
  *
- * A path goes into the socket as the bytes that bind(2) is given, so it is bound in a root made for it
- * (sock/unix/chroot_helper.h). Names that lead to nothing any more are bound in a file system that is mounted nowhere.
- * A name that has to lead to its socket again is bound in a folder beside the place, and renamed into it when
- * everything is ready: what was there (the file of the dumped socket) is there until then.
+ * getsockname(2) shows the very bytes that bind(2) was given, so a path is bound as it was, in a root made for it
+ * (sock/unix/chroot_helper.h). Names whose files are deleted are bound in a file system that is mounted nowhere. A name
+ * that has to lead to its socket again is bound in a hidden folder beside its place, and its file is renamed into the
+ * place when everything is ready: until then the file of the dumped socket stays where it is.
  */
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -15,7 +15,25 @@
 #include <time.h>
 
 #include "lib/log.h"
-#include "sock/unix/unix_restore.h"
+#include "sock/opts.h"
+#include "sock/unix/unix_bind.h"
+#include "sock/unix/unix_name.h"
+
+/*
+ * A socket that lay in a queue which only sockets in queues lead to outlives its processes until the kernel's garbage
+ * collection (net/unix/garbage.c), which runs whenever a unix socket is closed. So a name that is taken may be free in
+ * a moment.
+ */
+bool unix_bind_again(struct restore *r, int err)
+{
+	struct timespec t = { .tv_nsec = 10000000 };
+
+	if (err != -EADDRINUSE || usk_all(r)->waited >= 100)
+		return false;
+	usk_all(r)->waited++;
+	nanosleep(&t, NULL);
+	return true;
+}
 
 /* ---- the scratch root ---- */
 
@@ -27,7 +45,7 @@ static int open_scratch(struct unix_restore *all)
 		return 0;
 	mnt = chroot_helper_tmpfs();
 	if (mnt < 0)
-		return log_errno(mnt, "a file system (tmpfs) for the names of unix sockets that were deleted");
+		return log_errno(mnt, "names of unix sockets whose files are deleted: fsopen or fsmount of a tmpfs");
 	all->scratch = mnt;
 	return 0;
 }
@@ -39,18 +57,19 @@ static int scratch_folder(struct unix_restore *all, unsigned *number, char name[
 
 	if (err)
 		return err;
-	*number = all->n_scratch++;
+	*number = all->n_folders++;
 	snprintf(name, 16, "%u", *number);
-	return mkdirat(all->scratch, name, 0755) ? log_errno(-errno, "a folder for the name of a unix socket") : 0;
+	return mkdirat(all->scratch, name, 0755) ? log_errno(-errno, "a folder for the name of a unix socket: mkdirat")
+	                                         : 0;
 }
 
-/* Whoever is to connect to it may have few rights. */
+/* A task that is to connect to it may have few rights. */
 static int open_to_all(struct unix_restore *all, unsigned number)
 {
 	char path[32];
 
 	snprintf(path, sizeof(path), "%u/" SOCK_FILE, number);
-	return fchmodat(all->scratch, path, 0777, 0) ? log_errno(-errno, "the mode of a unix socket's file") : 0;
+	return fchmodat(all->scratch, path, 0777, 0) ? log_errno(-errno, "the file of a unix socket: fchmodat") : 0;
 }
 
 int unix_bind_scratch(struct unix_restore *all, int fd, const char *name, size_t len, unsigned *number)
@@ -64,64 +83,26 @@ int unix_bind_scratch(struct unix_restore *all, int fd, const char *name, size_t
 	b.at = all->scratch;
 	err = chroot_helper_bind(&b, 1) ?: b.err;
 	if (err)
-		return log_errno(err, "binding a unix socket to %.*s, which leads nowhere any more", (int)len, name);
+		return log_errno(err, "bind of a unix socket to %.*s, whose file is deleted", (int)len, name);
 	return open_to_all(all, *number);
 }
 
-int unix_name_temp(struct restore *r, int fd, const char *name, size_t len, const char *text)
+int unix_bind_temp(struct restore *r, int fd, const char *name, size_t len, const char *text)
 {
 	struct sockaddr_un a;
 	unsigned number;
 
 	if (name[0])
-		return unix_bind_scratch(unix_restore_of(r), fd, name, len, &number);
+		return unix_bind_scratch(usk_all(r), fd, name, len, &number);
 	if (!bind(fd, (struct sockaddr *)&a, unix_address(&a, name, len)))
 		return 0;
 	if (errno != EADDRINUSE)
-		return log_errno(-errno, "%s: the name of its peer, which is gone", text);
-	log_warn("%s: the name of its peer, which is gone, is in use by now; it shows no name", text);
+		return log_errno(-errno, "%s: bind of a temporary peer to the name of the one that is gone", text);
+	log_warn("%s: its peer is gone, and the name of that is in use now: getpeername(2) shows no name", text);
 	return 0;
 }
 
 /* ---- in its place ---- */
-
-bool unix_place(struct arena *a, const UnixSkEntry *m, const char *name, const char **dir, const char **base)
-{
-	const char *slash = strrchr(name, '/');
-	int head = slash ? (int)(slash - name) : 0;
-
-	*base = m->file_base ?: slash ? slash + 1 : name;
-	if (strchr(*base, '/'))
-		return false;
-	if (m->file_dir)
-		*dir = m->file_dir;
-	else if (name[0] == '/')
-		*dir = head ? arena_printf(a, "%.*s", head, name) : "/";
-	else if (m->name_dir)
-		*dir = slash ? arena_printf(a, "%s/%.*s", m->name_dir, head, name) : m->name_dir;
-	else
-		return false;
-	return **dir == '/' && **base;
-}
-
-int unix_taken(int dir, const char *base)
-{
-	_cleanup_close_ int fd = -1;
-	struct stat st;
-	int err;
-
-	if (fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW))
-		return -errno;
-	if (!S_ISSOCK(st.st_mode))
-		return -EEXIST;
-	/* A datagram socket is refused by one of another type (EPROTOTYPE), and by no one where nobody is
-	 * (ECONNREFUSED). */
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	err = chroot_helper_connect(fd, dir, base, strlen(base));
-	return err == -ECONNREFUSED ? 0 : !err || err == -EPROTOTYPE || err == -EPERM ? -EADDRINUSE : err;
-}
 
 static int remove_folder(int at, const char *name, int depth);
 
@@ -139,7 +120,7 @@ static void remove_entries(int dir, const char *buf, long n, int depth)
 	}
 }
 
-/* Takes a folder of ours and what is in it away. No opendir(): the guardian calls it too. */
+/* Removes a folder of ours and what is in it. No opendir(): the guardian calls this too, which must not allocate. */
 static int remove_folder(int at, const char *name, int depth)
 {
 	_cleanup_close_ int dir = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -153,7 +134,7 @@ static int remove_folder(int at, const char *name, int depth)
 	return unlinkat(at, name, AT_REMOVEDIR) ? -errno : 0;
 }
 
-/* A clone that the dead tool had made may still be about to die in it. */
+/* A helper process of a criu that was killed may be alive in the folder for another moment. */
 static int undo_folder(const struct undo *u)
 {
 	int err = remove_folder(AT_FDCWD, u->path, 0);
@@ -165,67 +146,72 @@ static int undo_folder(const struct undo *u)
 	return err;
 }
 
-static int set_perms(const struct usk *u)
+static int set_file_perms(const struct usk *u)
 {
 	_cleanup_close_ int dir = open(u->hidden, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	const FilePermsEntry *p = u->m->file_perms;
 
 	if (dir < 0)
-		return log_errno(-errno, "%s: %s", u->text, u->hidden);
+		return log_errno(-errno, "%s: open of %s", u->text, u->hidden);
 	if (!p)
 		return 0;
-	/* In a user namespace there may be no such owner. */
+	/* A user namespace may not have such an owner. */
 	if (fchownat(dir, SOCK_FILE, p->uid, p->gid, AT_SYMLINK_NOFOLLOW))
-		log_warn("%s: its file cannot be given to user %u, group %u: %s", u->text, p->uid, p->gid,
-		         strerror(errno));
+		log_warn("%s: fchownat of its file to user %u, group %u: %s", u->text, p->uid, p->gid, strerror(errno));
 	if (fchmodat(dir, SOCK_FILE, p->mode & 07777, 0))
-		return log_errno(-errno, "%s: the mode of its file", u->text);
+		return log_errno(-errno, "%s: fchmodat of its file", u->text);
 	return 0;
 }
 
-static int hidden_folder(struct restore *r, struct usk *u)
+static int make_hidden_folder(struct restore *r, struct usk *u)
 {
-	struct unix_restore *all = unix_restore_of(r);
+	struct unix_restore *all = usk_all(r);
 	struct undo undo = { .type = UNDO_CALL, .call = undo_folder };
 
-	u->hidden = undo.path = arena_printf(r->arena, "%s/.criu-%d-%u", u->dir, getpid(), all->n_scratch++);
+	u->hidden = undo.path = arena_printf(r->arena, "%s/.criu-%d-%u", u->dir, getpid(), all->n_folders++);
 	u->undo = guardian_note(r->guardian, &undo);
 	if (u->undo < 0)
 		return u->undo;
-	return mkdir(u->hidden, 0755) ? log_errno(-errno, "%s: a folder beside its name, %s", u->text, u->hidden) : 0;
+	return mkdir(u->hidden, 0755)
+	           ? log_errno(-errno, "%s: mkdir of a folder beside its place, %s", u->text, u->hidden)
+	           : 0;
 }
 
-int unix_publish(struct restore *r, struct usk *u)
+int unix_bind_publish(struct restore *r, struct usk *u)
 {
 	_cleanup_close_ int dir = open(u->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	char *from = arena_printf(r->arena, "%s/" SOCK_FILE, u->hidden),
 	     *to = arena_printf(r->arena, "%s/%s", u->dir, u->base);
 	struct undo undo = { .type = UNDO_UNLINK, .path = to };
-	int err = dir < 0 ? -errno : unix_taken(dir, u->base), noted;
+	int err = dir < 0 ? -errno : unix_name_taken(dir, u->base), noted;
 
 	if (err && err != -ENOENT)
 		return log_errno(err, "%s: %s: %s", u->text, to,
-		                 err == -EADDRINUSE ? "another socket that lives has this name now"
-		                 : err == -EEXIST   ? "another file is in the way"
-		                                    : "cannot be looked at");
-	/* The file of the dumped socket, if it is still there, is replaced; one that nobody has is what is left then
-	 * too. */
+		                 err == -EADDRINUSE ? "another socket has this name now"
+		                 : err == -EEXIST   ? "a file that is not a socket has this name now"
+		                                    : "checking whether the name is free");
+	/*
+	 * The file of the dumped socket, if it exists, is replaced: after a failure one without a socket is left, as
+	 * before. A new file is removed.
+	 */
 	if (err == -ENOENT) {
 		noted = guardian_note(r->guardian, &undo);
 		if (noted < 0)
 			return noted;
 	}
 	if (rename(from, to))
-		return log_errno(-errno, "%s: putting its file in its place, %s", u->text, to);
-	u->at = AT_FILE;
+		return log_errno(-errno, "%s: rename of its file to %s", u->text, to);
+	err = usk_set_at(u, AT_FILE);
+	if (err)
+		return err;
 	err = remove_folder(AT_FDCWD, u->hidden, 0);
 	if (err)
-		return log_errno(err, "%s: removing %s", u->text, u->hidden);
+		return log_errno(err, "%s: rmdir of %s", u->text, u->hidden);
 	guardian_drop(r->guardian, u->undo);
 	return 0;
 }
 
-/* ---- both ---- */
+/* ---- all names ---- */
 
 static int bind_abstract(struct usk *u)
 {
@@ -233,28 +219,27 @@ static int bind_abstract(struct usk *u)
 	socklen_t len = unix_address(&a, u->name, u->name_len);
 
 	if (bind(u->fd, (struct sockaddr *)&a, len))
-		return log_errno(-errno, "%s: binding it%s", u->text,
+		return log_errno(-errno, "%s: bind%s", u->text,
 		                 errno == EADDRINUSE ? " (another socket has this name now)" : "");
-	u->at = AT_NAME;
-	return 0;
+	return usk_set_at(u, AT_ABSTRACT);
 }
 
-/* Nobody can be connected to a connected one by its name: whether the file leads to it cannot be seen. */
+/* No socket can connect to a connected one by its name: whether the file leads to it cannot be seen. */
 static bool has_place(struct restore *r, struct usk *u)
 {
 	return !u->m->deleted && (u->m->type == SOCK_DGRAM || u->m->state != TCP_ESTABLISHED) &&
-	       unix_place(r->arena, u->m, u->name, &u->dir, &u->base);
+	       unix_name_place(r->arena, u->m, u->name, &u->dir, &u->base);
 }
 
-static int prepare_path(struct restore *r, struct usk *u, struct chroot_helper_bind *b)
+static int plan_path(struct restore *r, struct usk *u, struct chroot_helper_bind *b)
 {
-	struct unix_restore *all = unix_restore_of(r);
+	struct unix_restore *all = usk_all(r);
 	char folder[16];
 	int err;
 
 	*b = (struct chroot_helper_bind) { .at = AT_FDCWD, .fd = u->fd, .name = u->name, .len = u->name_len };
 	if (has_place(r, u)) {
-		err = hidden_folder(r, u);
+		err = make_hidden_folder(r, u);
 		b->folder = u->hidden;
 		return err;
 	}
@@ -264,42 +249,62 @@ static int prepare_path(struct restore *r, struct usk *u, struct chroot_helper_b
 	return err;
 }
 
-static int after_bind(struct restore *r, struct usk *u, int err)
+static int finish_path(struct restore *r, struct usk *u, int err)
 {
 	if (err)
-		return log_errno(err, "%s: binding it in %s", u->text, u->hidden ?: "a root of its own");
-	u->at = u->hidden ? AT_HIDDEN : AT_SCRATCH;
-	return u->hidden ? set_perms(u) : open_to_all(unix_restore_of(r), u->scratch);
+		return log_errno(err, "%s: bind in %s", u->text, u->hidden ?: "the scratch root");
+	err = usk_set_at(u, u->hidden ? AT_HIDDEN : AT_SCRATCH);
+	if (err)
+		return err;
+	return u->hidden ? set_file_perms(u) : open_to_all(usk_all(r), u->scratch);
 }
 
-int unix_bind_all(struct restore *r, struct usk **sockets, size_t n)
+static int bind_named(struct restore *r, struct usk **sockets, size_t n)
 {
 	struct chroot_helper_bind *binds = arena_array(r->arena, struct chroot_helper_bind, n);
 	size_t k = 0;
 	int err = 0;
 
 	for (size_t i = 0; i < n && !err; i++)
-		err = usk_is_path(sockets[i]) ? prepare_path(r, sockets[i], &binds[k++]) : bind_abstract(sockets[i]);
+		err = usk_is_path(sockets[i]) ? plan_path(r, sockets[i], &binds[k++]) : bind_abstract(sockets[i]);
 	if (!err) {
 		err = chroot_helper_bind(binds, k);
 		if (err)
-			log_errno(err, "changing the root for the names of unix sockets");
+			log_errno(err, "clone of a helper that changes the root for the names of unix sockets");
 	}
 	k = 0;
 	for (size_t i = 0; i < n && !err; i++)
 		if (usk_is_path(sockets[i]))
-			err = after_bind(r, sockets[i], binds[k++].err);
+			err = finish_path(r, sockets[i], binds[k++].err);
 	return err;
 }
 
-int unix_reach(struct unix_restore *all, const struct usk *to, struct sockaddr_un *a, socklen_t *len, int *dir,
-               bool *own)
+int unix_bind_all(struct restore *r)
+{
+	struct usk **named = NULL;
+	size_t n = 0;
+	int err = 0;
+
+	for (struct usk *u = usk_all(r)->by_ino; u && !err; u = u->hh.next) {
+		if (u->made == MADE_NOT_YET || u->inherited)
+			continue;
+		err = sock_opts_before_bind(r, u->fd, u->m->opts, u->text);
+		if (u->name && u->made != MADE_ACCEPTED)
+			arena_push(r->arena, &named, &n, u);
+	}
+	return err ?: bind_named(r, named, n);
+}
+
+/* ---- connecting to what was bound ---- */
+
+int unix_bind_address(struct unix_restore *all, const struct usk *to, struct sockaddr_un *a, socklen_t *len, int *dir,
+                      bool *own)
 {
 	char path[32];
 
 	*dir = -1;
 	*own = false;
-	if (to->at == AT_NAME) {
+	if (to->at == AT_ABSTRACT) {
 		*len = unix_address(a, to->name, to->name_len);
 	} else if (to->at == AT_SCRATCH) {
 		snprintf(path, sizeof(path), "%u/" SOCK_FILE, to->scratch);
@@ -311,20 +316,20 @@ int unix_reach(struct unix_restore *all, const struct usk *to, struct sockaddr_u
 		*len = unix_address(a, last, strlen(last));
 		*dir = open(to->at == AT_FILE ? to->dir : to->hidden, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (*dir < 0)
-			return log_errno(-errno, "%s: the folder of its file", to->text);
+			return log_errno(-errno, "%s: open of the folder of its file", to->text);
 		*own = true;
 	} else {
-		return log_errno(-EINVAL, "%s: it has no name to be connected to", to->text);
+		return log_errno(-EINVAL, "%s: a socket is to connect to this one, which has no name", to->text);
 	}
 	return 0;
 }
 
-int unix_connect_to(struct unix_restore *all, int fd, const struct usk *to)
+int unix_bind_connect(struct unix_restore *all, int fd, const struct usk *to)
 {
 	struct sockaddr_un a;
 	socklen_t len;
 	bool own;
-	int dir, err = unix_reach(all, to, &a, &len, &dir, &own);
+	int dir, err = unix_bind_address(all, to, &a, &len, &dir, &own);
 
 	if (err)
 		return err;

@@ -1,34 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Unix sockets at dump, when all of the tree are known: who is connected to whom, and what cannot be saved. */
+/* Unix sockets at dump, when all of the tree are known: which are connected to each other, and what cannot be saved. */
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include "options/external.h"
 #include "lib/log.h"
-#include "proc/proc.h"
-#include "sock/unix/unix.h"
+#include "sock/unix/unix_creds.h"
 #include "sock/unix/unix_dump.h"
+#include "sock/unix/unix_name.h"
 
 #define SHUT_BOTH 3
 
-/* A reason to refuse that names somebody outside, who is looked for when all reasons are known. */
-struct reason {
+/* A refusal that names a process outside: that is looked for when all refusals are known. */
+struct outside_reason {
 	const struct unix_seen *u;
 	uint32_t ino; /* the socket outside */
 	enum { STREAM_OUTSIDE, DGRAM_OUTSIDE, CLIENT_OUTSIDE } why;
 };
 
-struct collect {
+struct unix_collect {
 	struct dump *d;
 	struct unix_dump *all;
-	struct unix_holder *outside; /* whom to look for */
+	struct unix_holder *outside; /* sockets whose processes are to be found */
 	struct unix_holder *externs; /* datagram peers outside for which an entry was written */
-	struct unix_holder *lost;    /* peers outside that will be taken for closed */
-	struct reason *reasons;
+	struct unix_holder *lost;    /* peers outside that count as closed (--external-lost) */
+	struct outside_reason *reasons;
 	size_t n_reasons;
 };
 
-static struct unix_seen *seen(const struct collect *c, uint32_t ino)
+static struct unix_seen *find_seen(const struct unix_collect *c, uint32_t ino)
 {
 	struct unix_seen *u;
 
@@ -36,7 +36,7 @@ static struct unix_seen *seen(const struct collect *c, uint32_t ino)
 	return u;
 }
 
-/* Enters an inode into a table of inodes; false when it was there. */
+/* Enters an inode into a table of inodes; false when the table had it. */
 static bool note_ino(struct dump *d, struct unix_holder **table, uint32_t ino)
 {
 	struct unix_holder *h;
@@ -50,15 +50,15 @@ static bool note_ino(struct dump *d, struct unix_holder **table, uint32_t ino)
 	return true;
 }
 
-static void add_reason(struct collect *c, const struct unix_seen *u, uint32_t ino, int why)
+static void add_reason(struct unix_collect *c, const struct unix_seen *u, uint32_t ino, int why)
 {
-	struct reason r = { .u = u, .ino = ino, .why = why };
+	struct outside_reason r = { .u = u, .ino = ino, .why = why };
 
 	note_ino(c->d, &c->outside, ino);
 	arena_push(c->d->arena, &c->reasons, &c->n_reasons, r);
 }
 
-static const char *name_of_ino(const struct collect *c, uint32_t ino)
+static const char *name_of_ino(const struct unix_collect *c, uint32_t ino)
 {
 	const struct diag_unix *diag = diag_unix_by_ino(c->d, ino);
 
@@ -66,8 +66,8 @@ static const char *name_of_ino(const struct collect *c, uint32_t ino)
 	                              : "a socket without a name";
 }
 
-/* What a socket is connected to, by its own words or else by the peer's inode. */
-static const char *peer_text(const struct collect *c, const struct unix_seen *u)
+/* What a socket is connected to: as getpeername(2) shows it, or else the name of the peer's inode. */
+static const char *peer_text(const struct unix_collect *c, const struct unix_seen *u)
 {
 	if (u->peername.len)
 		return unix_name_text(c->d->arena, u->peername.data, u->peername.len);
@@ -81,9 +81,9 @@ static void keep_peername(const struct unix_seen *u)
 	u->m->peer_name = u->peername;
 }
 
-static void tell(const struct collect *c, const struct reason *r)
+static void refuse_outside_peer(const struct unix_collect *c, const struct outside_reason *r)
 {
-	const char *who = "somebody", *name = name_of_ino(c, r->ino);
+	const char *who = "an unknown process", *name = name_of_ino(c, r->ino);
 	struct unix_holder *h;
 
 	HASH_FIND(hh, c->outside, &r->ino, sizeof(r->ino), h);
@@ -93,7 +93,7 @@ static void tell(const struct collect *c, const struct reason *r)
 		log_refusal(
 		    -ENOTCONN,
 		    "%s: a unix socket connected to %s (%s, inode %u), which %s has, outside of the tree; dump both "
-		    "together, or give --external 'socket:[%u]' and hand a connected socket in at restore "
+		    "together, or give --external 'socket:[%u]' here and a connected socket at restore "
 		    "(--inherit-fd 'fd[N]:socket:[%u]'), or --external-lost close to have that end closed",
 		    r->u->who, peer_text(c, r->u), r->u->m->type == SOCK_STREAM ? "stream" : "seqpacket", r->ino, who,
 		    r->u->ino, r->u->ino);
@@ -104,19 +104,19 @@ static void tell(const struct collect *c, const struct reason *r)
 		    r->u->who, name, r->ino, who,
 		    diag_unix_by_ino(c->d, r->ino) && diag_unix_by_ino(c->d, r->ino)->name_len
 		        ? "give --ext-unix-sk (-x) to have it connected to that name again"
-		        : "it could not be found again, having no name");
+		        : "a restore could not find it again, since it has no name");
 	else
 		log_refusal(-ENOTCONN,
 		            "%s: a listening unix socket (%s): a connection waits to be accepted from %s, which is "
-		            "outside of the "
-		            "tree (inode %u); let it be accepted or the client end first, or dump the client too",
+		            "outside of the tree (inode %u); let it be accepted or the client end first, or dump the "
+		            "client too",
 		            r->u->who, unix_name_text(c->d->arena, r->u->diag->name, r->u->diag->name_len), who,
 		            r->ino);
 }
 
 /* ---- listening sockets ---- */
 
-static void collect_waiting(struct collect *c, struct unix_seen *u)
+static void collect_listener(struct unix_collect *c, struct unix_seen *u)
 {
 	const struct diag_unix *diag = u->diag;
 	UnixSkEntry *m = u->m;
@@ -126,7 +126,7 @@ static void collect_waiting(struct collect *c, struct unix_seen *u)
 		return;
 	for (size_t i = 0; i < diag->n_icons; i++) {
 		uint32_t ino = diag->icons[i];
-		struct unix_seen *client = ino ? seen(c, ino) : NULL;
+		struct unix_seen *client = ino ? find_seen(c, ino) : NULL;
 
 		if (ino && !client) {
 			add_reason(c, u, ino, CLIENT_OUTSIDE);
@@ -141,47 +141,40 @@ static void collect_waiting(struct collect *c, struct unix_seen *u)
 	}
 	if (gone)
 		log_warn("%s: a listening unix socket (%s): a connection waits to be accepted whose client is gone "
-		         "already: what "
-		         "it may have sent cannot be seen, and is lost",
+		         "already: what that may have sent cannot be read, and is lost",
 		         u->who, unix_name_text(c->d->arena, diag->name, diag->name_len));
 }
 
-static int collect_client(struct unix_seen *u)
+static void collect_client(struct unix_seen *u)
 {
-	const struct proc_status *status = u->task->threads[0].dump ? u->task->threads[0].dump->status : NULL;
-	UnixSkEntry *m = u->m;
-
-	/* The kernel tells what the messages take in memory; their bytes are in a socket that nobody can look at. */
+	/* The kernel shows how much memory the messages take; their bytes are in a socket that no descriptor leads to.
+	 */
 	if (u->unread)
 		log_refusal(
 		    -EBUSY,
-		    "%s: a unix socket that waits to be accepted by %s has sent something already (it takes %d bytes), "
-		    "which nobody can read before; let it be accepted first (try again)",
+		    "%s: a unix socket that waits to be accepted by %s has sent data already (%d bytes of memory), "
+		    "which cannot be read before; let it be accepted first (try again)",
 		    u->who, u->listener->who, u->unread);
-	m->has_connector_pid = m->has_connector_uid = m->has_connector_gid = true;
-	m->connector_pid = (uint32_t)u->task->vpid.v;
-	m->connector_uid = status ? status->uid[1] : 0;
-	m->connector_gid = status ? status->gid[1] : 0;
-	return 0;
+	unix_creds_dump_connector(u->task, u->m);
 }
 
 /* ---- connected ones ---- */
 
-/* A connected stream or seqpacket socket whose peer is outside, where --external-lost says what is to be of it. */
-static bool is_lost(const struct collect *c, const struct unix_seen *u)
+/* A connected stream or seqpacket socket whose peer is outside and counts as closed by --external-lost. */
+static bool is_lost(const struct unix_collect *c, const struct unix_seen *u)
 {
-	return c->d->opts->external_lost_close && !u->handed && u->m->type != SOCK_DGRAM &&
-	       u->m->state == TCP_ESTABLISHED && !u->listener && u->m->peer && !seen(c, u->m->peer);
+	return c->d->opts->external_lost_close && !u->external && u->m->type != SOCK_DGRAM &&
+	       u->m->state == TCP_ESTABLISHED && !u->listener && u->m->peer && !find_seen(c, u->m->peer);
 }
 
 /* As if the peer had closed its end. */
-static void lose_peer(struct collect *c, struct unix_seen *u)
+static void lose_peer(struct unix_collect *c, struct unix_seen *u)
 {
 	uint32_t ino = u->m->peer;
 	struct unix_holder *h;
 
 	HASH_FIND(hh, c->lost, &ino, sizeof(ino), h);
-	u->m->lost_to = arena_strdup(c->d->arena, h && h->who ? h->who : "somebody");
+	u->m->lost_to = arena_strdup(c->d->arena, h && h->who ? h->who : "an unknown process");
 	log_warn(
 	    "%s: a unix socket connected to %s (%s, inode %u), which %s has, outside of the tree; in a restored tree "
 	    "that end is closed",
@@ -192,37 +185,38 @@ static void lose_peer(struct collect *c, struct unix_seen *u)
 	keep_peername(u);
 }
 
-static int collect_stream(struct collect *c, struct unix_seen *u)
+static void collect_stream(struct unix_collect *c, struct unix_seen *u)
 {
 	UnixSkEntry *m = u->m;
 
 	if (m->state != TCP_ESTABLISHED)
-		return 0;
-	if (u->listener)
-		return collect_client(u);
+		return;
+	if (u->listener) {
+		collect_client(u);
+		return;
+	}
 	if (is_lost(c, u)) {
 		lose_peer(c, u);
-		return 0;
+		return;
 	}
 	if (m->peer) {
-		if (!seen(c, m->peer))
+		if (!find_seen(c, m->peer))
 			add_reason(c, u, m->peer, STREAM_OUTSIDE);
-		return 0;
+		return;
 	}
 	/* A peer that is gone shut both directions. */
 	if ((u->diag->shutdown & SHUT_BOTH) == SHUT_BOTH)
 		keep_peername(u);
 	else
-		log_refusal(-ENOTCONN,
-		            "%s: a unix socket that waits to be accepted at %s by somebody outside of the tree; let it "
-		            "be accepted "
-		            "or closed first, or dump the server too",
-		            u->who, peer_text(c, u));
-	return 0;
+		log_refusal(
+		    -ENOTCONN,
+		    "%s: a unix socket that waits to be accepted at %s, whose server is outside of the tree; let "
+		    "it be accepted or closed first, or dump the server too",
+		    u->who, peer_text(c, u));
 }
 
-/* A peer outside is an entry of its own, which nobody has: its name is where to connect. */
-static int write_extern(struct collect *c, uint32_t ino, const struct diag_unix *diag)
+/* A peer outside gets an entry without a descriptor: its name says where to connect. */
+static int write_extern(struct unix_collect *c, uint32_t ino, const struct diag_unix *diag)
 {
 	UnixSkEntry e = UNIX_SK_ENTRY__INIT;
 	FownEntry fown = FOWN_ENTRY__INIT;
@@ -239,10 +233,10 @@ static int write_extern(struct collect *c, uint32_t ino, const struct diag_unix 
 	e.opts = &opts;
 	e.name.len = diag->name_len;
 	e.name.data = arena_memdup(c->d->arena, diag->name, diag->name_len);
-	return files_write_entry(c->d, &unix_kind, e.id, &e);
+	return files_write_entry(c->d, kind_by_fd_type(FD_TYPES__UNIXSK), e.id, &e);
 }
 
-static int collect_dgram(struct collect *c, struct unix_seen *u)
+static int collect_dgram(struct unix_collect *c, struct unix_seen *u)
 {
 	const struct diag_unix *diag;
 	UnixSkEntry *m = u->m;
@@ -252,37 +246,39 @@ static int collect_dgram(struct collect *c, struct unix_seen *u)
 		m->has_error = true;
 		m->error = ECONNREFUSED;
 	}
-	if (!m->peer || seen(c, m->peer))
+	if (!m->peer || find_seen(c, m->peer))
 		return 0;
 	diag = diag_unix_by_ino(c->d, m->peer);
-	/* A relative name is relative to a folder that is not known. */
+	/* The folder that a relative name starts from is not known. */
 	if (diag && diag->name_len && (!diag->name[0] || diag->name[0] == '/') && external_unix(c->d->opts, m->peer))
 		return write_extern(c, m->peer, diag);
 	add_reason(c, u, m->peer, DGRAM_OUTSIDE);
 	return 0;
 }
 
-int unix_collected(struct dump *d)
+int unix_collect(struct dump *d)
 {
-	struct collect c = { .d = d, .all = unix_dump_of(d) };
+	struct unix_collect c = { .d = d, .all = unix_dump_table(d) };
 	int err = 0;
 
 	for (struct unix_seen *u = c.all->by_ino; u; u = u->hh.next)
-		collect_waiting(&c, u);
+		collect_listener(&c, u);
 	for (struct unix_seen *u = c.all->by_ino; u; u = u->hh.next)
 		if (is_lost(&c, u))
 			note_ino(d, &c.lost, u->m->peer);
 	if (c.lost)
 		unix_holders_find(d, c.lost);
 	for (struct unix_seen *u = c.all->by_ino; u && !err; u = u->hh.next) {
-		if (!u->handed)
-			err = u->m->type == SOCK_DGRAM ? collect_dgram(&c, u) : collect_stream(&c, u);
+		if (!u->external && u->m->type == SOCK_DGRAM)
+			err = collect_dgram(&c, u);
+		else if (!u->external)
+			collect_stream(&c, u);
 		if (!err)
-			err = files_write_entry(d, &unix_kind, u->m->id, u->m);
+			err = files_write_entry(d, kind_by_fd_type(FD_TYPES__UNIXSK), u->m->id, u->m);
 	}
 	if (c.n_reasons)
 		unix_holders_find(d, c.outside);
 	for (size_t i = 0; i < c.n_reasons; i++)
-		tell(&c, &c.reasons[i]);
+		refuse_outside_peer(&c, &c.reasons[i]);
 	return err;
 }

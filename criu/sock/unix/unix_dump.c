@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Unix sockets at dump: what one of them says of itself. */
+/* Unix sockets at dump: what one of them tells by itself. */
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -12,77 +12,20 @@
 #include "lib/log.h"
 #include "sock/opts.h"
 #include "sock/queue.h"
-#include "sock/unix/unix.h"
+#include "sock/unix/unix_creds.h"
 #include "sock/unix/unix_dump.h"
+#include "sock/unix/unix_name.h"
+#include "tree/subsys.h"
 
-struct unix_dump *unix_dump_of(struct dump *d)
+const struct subsys unix_dump_subsys = { .name = "unix sockets at dump",
+	                                 .state = { .dump = sizeof(struct unix_dump) } };
+
+struct unix_dump *unix_dump_table(struct dump *d)
 {
-	return dump_state(d, &unix_kind);
+	return dump_state(d, &unix_dump_subsys);
 }
 
-/*
- * The kernel shows the pid as we see it. That of a task of the tree is known in its own namespace too; where the tree
- * has no other namespace, so is that of one that is gone.
- */
-static uint32_t pid_in_tree(struct dump *d, pid_t pid, const char *who)
-{
-	struct unix_dump *all = unix_dump_of(d);
-	const struct task *root = d->tree.tasks[0];
-	struct unix_pid *p;
-
-	for (size_t i = all->pids ? d->tree.n_tasks : 0; i < d->tree.n_tasks; i++) {
-		p = arena_new_of(d->arena, struct unix_pid);
-		*p = (struct unix_pid) { .pid = d->tree.tasks[i]->pid, .vpid = d->tree.tasks[i]->vpid };
-		HASH_ADD_IN(d->arena, hh, all->pids, pid, sizeof(pid), p);
-	}
-	HASH_FIND(hh, all->pids, &pid, sizeof(pid), p);
-	if (p)
-		return (uint32_t)p->vpid.v;
-	if (root->pid == root->vpid.v)
-		return (uint32_t)pid;
-	log_warn(
-	    "%s: its peer's credentials (SO_PEERCRED) name pid %d, which is gone, and its number in the namespace of "
-	    "the tree cannot be told",
-	    who, pid);
-	return 0;
-}
-
-static int dump_groups(struct dump *d, const struct fd_info *info, UnixSkEntry *m)
-{
-	uint32_t few[64], *groups = few;
-	socklen_t len = sizeof(few);
-
-	if (getsockopt(info->fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len)) {
-		if (errno == ENODATA || errno == ENOPROTOOPT || errno == EOPNOTSUPP)
-			return 0;
-		if (errno != ERANGE)
-			return log_errno(-errno, "%s: SO_PEERGROUPS", fd_name(info));
-		groups = arena_alloc(d->arena, len);
-		if (getsockopt(info->fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len))
-			return log_errno(-errno, "%s: SO_PEERGROUPS of %u bytes", fd_name(info), (unsigned)len);
-	}
-	m->n_cred_groups = len / sizeof(*groups);
-	m->cred_groups = arena_memdup(d->arena, groups, len);
-	return 0;
-}
-
-static int dump_creds(struct dump *d, const struct fd_info *info, const char *who, UnixSkEntry *m)
-{
-	struct ucred c;
-	socklen_t len = sizeof(c);
-
-	if (getsockopt(info->fd, SOL_SOCKET, SO_PEERCRED, &c, &len))
-		return log_errno(-errno, "%s: SO_PEERCRED", who);
-	if (c.uid == (uid_t)-1)
-		return 0;
-	m->has_cred_pid = m->has_cred_uid = m->has_cred_gid = true;
-	m->cred_pid = c.pid ? pid_in_tree(d, c.pid, who) : 0;
-	m->cred_uid = c.uid;
-	m->cred_gid = c.gid;
-	return dump_groups(d, info, m);
-}
-
-/* An error that waits is taken by reading it (SO_ERROR), but poll(2) shows that there is one. */
+/* To read a pending error (SO_ERROR) would clear it; poll(2) shows that one is pending. */
 static void dump_error(const struct fd_info *info, const char *who, UnixSkEntry *m)
 {
 	struct pollfd p = { .fd = info->fd };
@@ -90,14 +33,14 @@ static void dump_error(const struct fd_info *info, const char *who, UnixSkEntry 
 	if (poll(&p, 1, 0) != 1 || !(p.revents & POLLERR))
 		return;
 	if (m->type == SOCK_DGRAM) {
-		log_warn("%s: an error (ECONNRESET) waits for its next call; a restored datagram socket has none", who);
+		log_warn("%s: an error (ECONNRESET) is pending; a restored datagram socket has none", who);
 		return;
 	}
 	m->has_error = true;
 	m->error = ECONNRESET;
 }
 
-static void ask_peername(struct dump *d, int fd, struct unix_seen *u)
+static void read_peername(struct dump *d, int fd, struct unix_seen *u)
 {
 	struct sockaddr_un a;
 	socklen_t len = sizeof(a), head = offsetof(struct sockaddr_un, sun_path);
@@ -112,7 +55,7 @@ static void ask_peername(struct dump *d, int fd, struct unix_seen *u)
 static struct unix_seen *add_seen(struct dump *d, const struct fd_info *info, const struct diag_unix *diag,
                                   UnixSkEntry *m)
 {
-	struct unix_dump *all = unix_dump_of(d);
+	struct unix_dump *all = unix_dump_table(d);
 	struct unix_seen *u = arena_new_of(d->arena, struct unix_seen);
 	char resource[32];
 
@@ -121,9 +64,9 @@ static struct unix_seen *add_seen(struct dump *d, const struct fd_info *info, co
 	u->diag = diag;
 	u->task = info->task;
 	u->who = arena_strdup(d->arena, fd_name(info));
-	ask_peername(d, info->fd, u);
+	read_peername(d, info->fd, u);
 	snprintf(resource, sizeof(resource), "socket:[%u]", u->ino);
-	u->handed = external_named(d->opts, resource);
+	u->external = external_named(d->opts, resource);
 	if (ioctl(info->fd, SIOCOUTQ, &u->unread))
 		u->unread = 0;
 	HASH_ADD_IN(d->arena, hh, all->by_ino, ino, sizeof(u->ino), u);
@@ -131,10 +74,10 @@ static struct unix_seen *add_seen(struct dump *d, const struct fd_info *info, co
 }
 
 /*
- * The kernel also calls a datagram socket connected that somebody else is connected to. One that is so itself has a
- * peer's name to show, even if the peer is gone.
+ * The kernel also shows a datagram socket as connected when another one is connected to it. One that is connected
+ * itself has a peer's name to show, even if the peer is gone.
  */
-static uint32_t state_of(const struct diag_unix *diag, int fd)
+static uint32_t real_state(const struct diag_unix *diag, int fd)
 {
 	struct sockaddr_un a;
 	socklen_t len = sizeof(a);
@@ -145,16 +88,16 @@ static uint32_t state_of(const struct diag_unix *diag, int fd)
 	return diag->state;
 }
 
-static void fill(const struct unix_seen *u, int fd, UnixSkEntry *m)
+static void fill_entry(const struct unix_seen *u, int fd, UnixSkEntry *m)
 {
 	const struct diag_unix *diag = u->diag;
 
 	m->ino = u->ino;
 	m->type = diag->type;
-	m->state = state_of(diag, fd);
+	m->state = real_state(diag, fd);
 	m->backlog = diag->state == TCP_LISTEN ? diag->wqueue : 0;
 	m->peer = diag->peer;
-	if (u->handed)
+	if (u->external)
 		m->uflags |= USK_INHERIT;
 	if (diag->shutdown & 3) {
 		m->has_shutdown = true;
@@ -175,24 +118,23 @@ int unix_dump(struct dump *d, const struct fd_info *info, void *msg)
 
 	if (err == -ENOENT) {
 		log_refusal(
-		    err,
-		    "%s: %s: a unix socket of another network namespace, which the tool does not see; run it there",
+		    err, "%s: %s: a unix socket of another network namespace, which criu does not see; run criu there",
 		    fd_name(info), info->link);
 		return DUMP_REFUSED;
 	}
 	if (err)
 		return err;
 	u = add_seen(d, info, diag, m);
-	fill(u, info->fd, m);
+	fill_entry(u, info->fd, m);
 	err = sock_opts_dump(d->arena, info, &m->opts);
-	if (!err)
-		err = unix_name_dump(d, u, info->fd);
-	if (!err)
-		err = dump_creds(d, info, u->who, m);
+	if (err)
+		return err;
+	unix_name_dump(d, u, info->fd);
+	err = unix_creds_dump(d, info, m);
 	if (err)
 		return err;
 	dump_error(info, u->who, m);
-	if (m->state != TCP_LISTEN && !u->handed)
+	if (m->state != TCP_LISTEN && !u->external)
 		err = queue_dump(d, info, info->id, (int)m->type);
 	return err ?: DUMP_LATER;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Who outside of the tree has a socket: one walk through /proc for all that are asked for. */
+/* Which processes outside of the tree have a socket: one walk through /proc for all that are looked for. */
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -7,7 +7,7 @@
 
 #include "sock/unix/unix_dump.h"
 
-static const char *name_of_pid(struct arena *a, const char *pid)
+static const char *describe_pid(struct arena *a, const char *pid)
 {
 	char path[64], comm[32] = "?";
 	_cleanup_fclose_ FILE *f = NULL;
@@ -27,7 +27,7 @@ static void add_holder(struct arena *a, struct unix_holder *h, const char *who)
 		h->who = arena_printf(a, "%s, %s", h->who, who);
 }
 
-static void look_at(struct arena *a, struct unix_holder *table, const char *pid)
+static void scan_fds(struct arena *a, struct unix_holder *table, const char *pid)
 {
 	char path[64], link[64];
 	const char *who = NULL;
@@ -49,7 +49,7 @@ static void look_at(struct arena *a, struct unix_holder *table, const char *pid)
 		if (!h)
 			continue;
 		if (!who)
-			who = name_of_pid(a, pid);
+			who = describe_pid(a, pid);
 		add_holder(a, h, who);
 	}
 	if (dir)
@@ -63,7 +63,7 @@ void unix_holders_find(struct dump *d, struct unix_holder *table)
 
 	while (proc && (e = readdir(proc)))
 		if (isdigit((unsigned char)e->d_name[0]) && atoi(e->d_name) != getpid())
-			look_at(d->arena, table, e->d_name);
+			scan_fds(d->arena, table, e->d_name);
 	if (proc)
 		closedir(proc);
 }

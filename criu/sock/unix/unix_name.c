@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Unix sockets at dump: names, and whether they still lead to the socket. */
+/*
+ * Names of unix sockets and the files that they lead to. Dump: whether the name of a socket still leads to it, seen
+ * from the task, or where else its file is. Restore: where that file has to be, and whether a file exists there.
+ */
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -15,7 +18,9 @@
 #include <sys/vfs.h>
 
 #include "lib/log.h"
+#include "sock/unix/chroot_helper.h"
 #include "sock/unix/unix_dump.h"
+#include "sock/unix/unix_name.h"
 #include "uapi/sock_bits.h"
 
 const char *unix_name_text(struct arena *a, const void *name, size_t len)
@@ -33,7 +38,7 @@ const char *unix_name_text(struct arena *a, const void *name, size_t len)
 }
 
 /* Whether this is the file that the socket is bound to. An overlay shows another device than its sockets have. */
-static bool same_file(const struct diag_unix *diag, int fd, struct stat *st)
+static bool is_socket_file(const struct diag_unix *diag, int fd, struct stat *st)
 {
 	struct statfs fs;
 
@@ -44,8 +49,8 @@ static bool same_file(const struct diag_unix *diag, int fd, struct stat *st)
 	return !fstatfs(fd, &fs) && fs.f_type == OVERLAYFS_SUPER_MAGIC;
 }
 
-/* The text of a descriptor's path, from the tool's root. */
-static int path_of(int fd, char path[PATH_MAX])
+/* The path of a descriptor, as criu sees it. */
+static int path_of_fd(int fd, char path[PATH_MAX])
 {
 	char link[32];
 	ssize_t n;
@@ -66,7 +71,7 @@ static void cut_last(char *path)
 	slash[slash == path] = 0;
 }
 
-static void set_perms(struct dump *d, UnixSkEntry *m, const struct stat *st)
+static void note_perms(struct dump *d, UnixSkEntry *m, const struct stat *st)
 {
 	m->file_perms = arena_msg(d->arena, FilePermsEntry, file_perms_entry);
 	m->file_perms->mode = st->st_mode;
@@ -74,11 +79,11 @@ static void set_perms(struct dump *d, UnixSkEntry *m, const struct stat *st)
 	m->file_perms->gid = st->st_gid;
 }
 
-/* Looks for the file from a folder (or root); true when it is there, with all fields filled. */
-static bool look_in(struct dump *d, struct unix_seen *u, int dir, const char *name)
+/* Looks for the file from a folder (or root), and fills all fields where it is found. */
+static bool find_from_folder(struct dump *d, struct unix_seen *u, int dir, const char *name)
 {
 	struct open_how how = { .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC };
-	char path[PATH_MAX], said[PATH_MAX + 128];
+	char path[PATH_MAX], by_name[PATH_MAX + 128];
 	_cleanup_close_ int fd = -1;
 	UnixSkEntry *m = u->m;
 	struct stat st;
@@ -86,21 +91,21 @@ static bool look_in(struct dump *d, struct unix_seen *u, int dir, const char *na
 	if (*name == '/')
 		how.resolve = RESOLVE_IN_ROOT;
 	fd = (int)syscall(SYS_openat2, dir, name, &how, sizeof(how));
-	if (fd < 0 || !same_file(u->diag, fd, &st))
+	if (fd < 0 || !is_socket_file(u->diag, fd, &st))
 		return false;
 	if (*name != '/') {
-		if (path_of(dir, path))
+		if (path_of_fd(dir, path))
 			return false;
 		m->name_dir = arena_strdup(d->arena, path);
 	}
-	if (path_of(fd, path))
+	if (path_of_fd(fd, path))
 		return false;
-	snprintf(said, sizeof(said), "%s/%s", *name == '/' ? "" : m->name_dir, *name == '/' ? name + 1 : name);
-	if (strcmp(said, path)) {
+	snprintf(by_name, sizeof(by_name), "%s/%s", *name == '/' ? "" : m->name_dir, *name == '/' ? name + 1 : name);
+	if (strcmp(by_name, path)) {
 		cut_last(path);
 		m->file_dir = arena_strdup(d->arena, path);
 	}
-	set_perms(d, m, &st);
+	note_perms(d, m, &st);
 	return true;
 }
 
@@ -111,13 +116,14 @@ static bool same_folder(int a, int b)
 	return fstat(a, &at_a) || fstat(b, &at_b) || (at_a.st_ino == at_b.st_ino && at_a.st_dev == at_b.st_dev);
 }
 
-/* From a task's root or cwd; `up`: or from any folder above, since a program may have gone down after bind(2). */
-static bool look_from(struct dump *d, struct unix_seen *u, const struct task *t, const char *from, const char *name,
-                      bool up)
+/* From a task's root or cwd; `up`: or from any folder above, since a program may have changed into a lower one after
+ * bind(2). */
+static bool find_from_task(struct dump *d, struct unix_seen *u, const struct task *t, const char *from,
+                           const char *name, bool up)
 {
 	_cleanup_close_ int dir = t->dump ? openat(t->dump->proc_fd, from, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
 
-	while (dir >= 0 && !look_in(d, u, dir, name)) {
+	while (dir >= 0 && !find_from_folder(d, u, dir, name)) {
 		int next = up ? openat(dir, "..", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
 
 		if (next >= 0 && same_folder(dir, next))
@@ -128,9 +134,10 @@ static bool look_from(struct dump *d, struct unix_seen *u, const struct task *t,
 	return dir >= 0;
 }
 
-static bool look_relative(struct dump *d, struct unix_seen *u, const char *name)
+static bool find_relative(struct dump *d, struct unix_seen *u, const char *name)
 {
-	return look_from(d, u, u->task, "cwd", name, true) || look_from(d, u, d->tree.tasks[0], "cwd", name, true);
+	return find_from_task(d, u, u->task, "cwd", name, true) ||
+	       find_from_task(d, u, d->tree.tasks[0], "cwd", name, true);
 }
 
 /* ---- by another name ---- */
@@ -143,7 +150,7 @@ static bool is_at(const char *path, const struct stat *want)
 }
 
 /* Another name of the file in the folder of its old one, appended to `path`. */
-static bool find_in_folder(char path[PATH_MAX], const struct stat *want)
+static bool find_link(char path[PATH_MAX], const struct stat *want)
 {
 	size_t len = strlen(path);
 	struct dirent *e;
@@ -162,8 +169,8 @@ static bool find_in_folder(char path[PATH_MAX], const struct stat *want)
 }
 
 /*
- * Servers bind to a name of the moment, and rename(2) or link(2) it to the one that clients know. The kernel has the
- * file; a renamed one says where it is, of one with another link it is looked for beside it.
+ * Servers bind to a temporary name, and rename(2) or link(2) the file to the name that clients know. SIOCUNIXFILE opens
+ * the file: after a rename its path is the new one; another link is looked for in the folder of the old one.
  */
 static bool find_renamed(struct dump *d, struct unix_seen *u, int sock)
 {
@@ -171,28 +178,28 @@ static bool find_renamed(struct dump *d, struct unix_seen *u, int sock)
 	char path[PATH_MAX], *base;
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) || !S_ISSOCK(st.st_mode) || !st.st_nlink || path_of(fd, path))
+	if (fd < 0 || fstat(fd, &st) || !S_ISSOCK(st.st_mode) || !st.st_nlink || path_of_fd(fd, path))
 		return false;
 	if (!is_at(path, &st)) {
 		*strrchr(path, '/') = 0;
-		if (!find_in_folder(path, &st))
+		if (!find_link(path, &st))
 			return false;
 	}
 	base = strrchr(path, '/') + 1;
 	u->m->file_base = arena_strdup(d->arena, base);
 	cut_last(path);
 	u->m->file_dir = arena_strdup(d->arena, path);
-	set_perms(d, u->m, &st);
+	note_perms(d, u->m, &st);
 	return true;
 }
 
-/* Nobody can be connected to a connected one by its name, which it has from its listener. */
+/* No socket can connect to a connected one by its name, which it has from its listener. */
 static bool can_be_reached(const struct diag_unix *diag)
 {
 	return diag->state != TCP_ESTABLISHED || diag->type == SOCK_DGRAM;
 }
 
-int unix_name_dump(struct dump *d, struct unix_seen *u, int sock)
+void unix_name_dump(struct dump *d, struct unix_seen *u, int sock)
 {
 	const struct diag_unix *diag = u->diag;
 	UnixSkEntry *m = u->m;
@@ -201,18 +208,57 @@ int unix_name_dump(struct dump *d, struct unix_seen *u, int sock)
 	m->name.len = diag->name_len;
 	m->name.data = arena_memdup(d->arena, diag->name_len ? diag->name : "", MAX(diag->name_len, 1));
 	if (!diag->name_len || !diag->name[0])
-		return 0;
+		return;
 	name = arena_alloc(d->arena, diag->name_len + 1);
 	memcpy(name, diag->name, diag->name_len);
-	if (diag->has_vfs && (*name == '/' ? look_from(d, u, u->task, "root", name, false) : look_relative(d, u, name)))
-		return 0;
+	if (diag->has_vfs &&
+	    (*name == '/' ? find_from_task(d, u, u->task, "root", name, false) : find_relative(d, u, name)))
+		return;
 	if (diag->has_vfs && can_be_reached(diag) && find_renamed(d, u, sock))
-		return 0;
+		return;
 	if (*name != '/' && can_be_reached(diag))
 		log_warn(
-		    "%s: a unix socket with the relative name %s: its file is not there, seen from where the task is "
-		    "now; nobody will be able to connect to it by that name",
+		    "%s: a unix socket with the relative name %s: its file cannot be found from the task's current "
+		    "folder; no client will be able to connect to it by that name",
 		    u->who, name);
 	m->has_deleted = m->deleted = true;
-	return 0;
+}
+
+/* ---- at restore ---- */
+
+bool unix_name_place(struct arena *a, const UnixSkEntry *m, const char *name, const char **dir, const char **base)
+{
+	const char *slash = strrchr(name, '/');
+	int head = slash ? (int)(slash - name) : 0;
+
+	*base = m->file_base ?: slash ? slash + 1 : name;
+	if (strchr(*base, '/'))
+		return false;
+	if (m->file_dir)
+		*dir = m->file_dir;
+	else if (name[0] == '/')
+		*dir = head ? arena_printf(a, "%.*s", head, name) : "/";
+	else if (m->name_dir)
+		*dir = slash ? arena_printf(a, "%s/%.*s", m->name_dir, head, name) : m->name_dir;
+	else
+		return false;
+	return **dir == '/' && **base;
+}
+
+int unix_name_taken(int dir, const char *base)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	int err;
+
+	if (fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW))
+		return -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	/* A living socket of another type answers a datagram socket with EPROTOTYPE; without one it is ECONNREFUSED. */
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	err = chroot_helper_connect(fd, dir, base, strlen(base));
+	return err == -ECONNREFUSED ? 0 : !err || err == -EPROTOTYPE || err == -EPERM ? -EADDRINUSE : err;
 }

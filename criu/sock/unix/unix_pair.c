@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Connected unix sockets. What SO_PEERCRED shows was stamped when they were connected: on the end that connect(2) made,
- * it is whoever had called listen(2); on the end that accept(2) made, whoever had called connect(2); on both of a
- * socketpair(2), its caller. An accepted one has the name of its listener too. So where there is a name, a temporary
- * listener with that name makes them, and the calls are made by those who made them once (agent/impersonate.h).
+ * Making unix sockets that come in pairs: the two ends of a connection, and datagram sockets of a socketpair(2). So
+ * that SO_PEERCRED shows the same as before (unix_creds.h), the calls are made by the tasks that made them once
+ * (agent/impersonate.h). An accepted end has the name of its listener: a temporary listener with that name makes it.
  */
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "lib/log.h"
+#include "sock/unix/unix_bind.h"
+#include "sock/unix/unix_creds.h"
 #include "sock/unix/unix_restore.h"
 
-/* What a listener is to be called. */
+/* The name of a listener. */
 struct unix_name {
 	const char *name;
 	size_t len;
@@ -24,32 +24,12 @@ struct unix_name {
 struct unix_listener {
 	const char *key; /* type, name */
 	int fd;
-	bool hidden; /* it lies in the scratch root: nobody else can connect */
+	bool hidden; /* its file is in the scratch root: no other process can connect */
 	unsigned scratch;
-	struct identity as; /* who has called listen() last */
+	struct identity as; /* the caller of the last listen(2) */
 	bool listens;
 	UT_hash_handle hh;
 };
-
-struct identity unix_as(const UnixSkEntry *m)
-{
-	struct identity as = { .uid = geteuid(), .gid = getegid() };
-
-	if (m->has_cred_uid && m->has_cred_gid)
-		as = (struct identity) { .pid = VPID(m->has_cred_pid ? m->cred_pid : 0),
-			                 .uid = m->cred_uid,
-			                 .gid = m->cred_gid,
-			                 .groups = m->cred_groups ?: (const uint32_t *)"",
-			                 .n_groups = m->n_cred_groups };
-	return as;
-}
-
-static bool same_as(const struct identity *a, const struct identity *b)
-{
-	return a->pid.v == b->pid.v && a->uid == b->uid && a->gid == b->gid && a->n_groups == b->n_groups &&
-	       !a->groups == !b->groups &&
-	       (!a->n_groups || !memcmp(a->groups, b->groups, a->n_groups * sizeof(*a->groups)));
-}
 
 static int bind_listener(struct restore *r, struct unix_listener *l, const struct unix_name *n)
 {
@@ -59,22 +39,22 @@ static int bind_listener(struct restore *r, struct unix_listener *l, const struc
 
 	l->fd = socket(AF_UNIX, (int)n->type | SOCK_CLOEXEC, 0);
 	if (l->fd < 0)
-		return log_errno(-errno, "%s: a socket for its name", n->text);
+		return log_errno(-errno, "%s: socket(AF_UNIX) of a temporary listener", n->text);
 	l->hidden = n->name[0];
 	if (l->hidden)
-		return unix_bind_scratch(unix_restore_of(r), l->fd, n->name, n->len, &l->scratch);
+		return unix_bind_scratch(usk_all(r), l->fd, n->name, n->len, &l->scratch);
 	do
 		err = bind(l->fd, (struct sockaddr *)&a, len) ? -errno : 0;
-	while (unix_free_soon(r, err));
+	while (unix_bind_again(r, err));
 	if (err)
-		return log_errno(err, "%s: binding a listener to its name for a while%s", n->text,
+		return log_errno(err, "%s: bind of a temporary listener to its name%s", n->text,
 		                 err == -EADDRINUSE ? ": another socket has this name now" : "");
 	return 0;
 }
 
-static int listener_of(struct restore *r, const struct unix_name *n, struct unix_listener **out)
+static int find_listener(struct restore *r, const struct unix_name *n, struct unix_listener **out)
 {
-	struct unix_restore *all = unix_restore_of(r);
+	struct unix_restore *all = usk_all(r);
 	char key[sizeof(struct sockaddr_un) + 4];
 	struct unix_listener *l;
 	size_t len = n->len + 1;
@@ -95,15 +75,15 @@ static int listener_of(struct restore *r, const struct unix_name *n, struct unix
 	return 0;
 }
 
-void unix_close_listeners(struct unix_restore *all)
+void unix_pair_close_listeners(struct unix_restore *all)
 {
 	for (struct unix_listener *l = all->listeners; l; l = l->hh.next)
 		close(l->fd);
 	all->listeners = NULL;
 }
 
-/* What comes out of the listener is ours when what we send comes out of it. */
-static bool is_ours(int client, int accepted)
+/* An accepted connection is ours when it brings what we send. */
+static bool is_our_client(int client, int accepted)
 {
 	uint64_t sent, got = 0;
 
@@ -120,18 +100,17 @@ static int accept_ours(const struct unix_listener *l, int client, const struct u
 		int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
 
 		if (fd < 0)
-			return log_errno(-errno, "%s: accepting it", u->text);
-		if (l->hidden || is_ours(client, fd))
+			return log_errno(-errno, "%s: accept4 of a temporary listener", u->text);
+		if (l->hidden || is_our_client(client, fd))
 			return fd;
 		close(fd);
 		if (!tries)
-			log_warn("%s: somebody connects to its name while it is being restored; he is sent away",
-			         u->text);
+			log_warn("%s: rejected a foreign connection to its address during the restore", u->text);
 	}
-	return log_errno(-EBUSY, "%s: somebody else is connecting to its name all the time", u->text);
+	return log_errno(-EBUSY, "%s: other processes keep connecting to its address", u->text);
 }
 
-/* Both ends, fds[0] the one that connects. The stamps: who connects, and who listens. */
+/* Makes both ends, fds[0] the one that connects; the caller of connect(2) and that of listen(2). */
 static int connect_pair(struct restore *r, const struct unix_name *n, const struct identity *connects,
                         const struct identity *listens, int fds[2])
 {
@@ -139,9 +118,9 @@ static int connect_pair(struct restore *r, const struct unix_name *n, const stru
 	struct sockaddr_un a;
 	char path[32];
 	socklen_t len;
-	int err = listener_of(r, n, &l);
+	int err = find_listener(r, n, &l);
 
-	if (!err && (!l->listens || !same_as(&l->as, listens))) {
+	if (!err && (!l->listens || !unix_creds_equal(&l->as, listens))) {
 		err = impersonate_listen(r, listens, l->fd, 1, n->text);
 		l->as = *listens;
 		l->listens = true;
@@ -153,16 +132,16 @@ static int connect_pair(struct restore *r, const struct unix_name *n, const stru
 	len = l->hidden ? unix_address(&a, path, strlen(path)) : unix_address(&a, n->name, n->len);
 	fds[0] = socket(AF_UNIX, (int)n->type | SOCK_CLOEXEC, 0);
 	if (fds[0] < 0)
-		return log_errno(-errno, "%s: a socket for its peer", n->text);
-	err = impersonate_connect(r, connects, fds[0], l->hidden ? unix_restore_of(r)->scratch : -1,
-	                          (struct sockaddr *)&a, len, n->text);
+		return log_errno(-errno, "%s: socket(AF_UNIX) for its peer", n->text);
+	err = impersonate_connect(r, connects, fds[0], l->hidden ? usk_all(r)->scratch : -1, (struct sockaddr *)&a, len,
+	                          n->text);
 	if (err)
 		return err;
 	fds[1] = accept_ours(l, fds[0], n);
 	return fds[1] < 0 ? fds[1] : 0;
 }
 
-/* "\0" and five hexadecimal digits: what the kernel gives to a socket that binds itself. Listeners have other names. */
+/* "\0" and five hexadecimal digits: the kernel gives such names to sockets that bind without one, not to listeners. */
 static bool is_autobound(const struct usk *u)
 {
 	return u->name_len == 6 && !u->name[0] && strspn(u->name + 1, "0123456789abcdef") >= 5;
@@ -175,20 +154,20 @@ static bool has_listeners_name(struct unix_restore *all, const struct usk *u)
 
 	if (!u->name)
 		return false;
-	if (usk_named(all, u->m->type, u->name, u->name_len))
+	if (usk_find_name(all, u->m->type, u->name, u->name_len))
 		return true;
-	if (other && other->name && usk_named(all, other->m->type, other->name, other->name_len))
+	if (other && other->name && usk_find_name(all, other->m->type, other->name, other->name_len))
 		return false;
 	return !is_autobound(u);
 }
 
-static struct unix_name name_of(const struct usk *u)
+static struct unix_name own_name(const struct usk *u)
 {
 	return (struct unix_name) { .name = u->name, .len = u->name_len, .type = u->m->type, .text = u->text };
 }
 
-/* The name that a peer had who is gone; len 0: none. */
-static struct unix_name gone_name(const struct usk *u)
+/* The name of a peer that is gone; len 0: none. */
+static struct unix_name gone_peer_name(const struct usk *u)
 {
 	const ProtobufCBinaryData *b = &u->m->peer_name;
 	struct unix_name n = { .name = (const char *)b->data, .len = u->m->has_peer_name ? b->len : 0 };
@@ -200,54 +179,103 @@ static struct unix_name gone_name(const struct usk *u)
 	return n;
 }
 
-static int make_gone(struct restore *r, struct usk *u)
+/* ---- connections ---- */
+
+/* One whose peer is gone: the other end is a temporary one of ours. */
+static int make_end(struct restore *r, struct usk *u)
 {
-	struct unix_name own = name_of(u), peer = gone_name(u);
-	struct identity as = unix_as(u->m);
+	struct unix_name own = own_name(u), peer = gone_peer_name(u);
+	struct identity as = unix_creds_of(u->m);
+	bool accepted = has_listeners_name(usk_all(r), u);
 	int fds[2] = { -1, -1 }, err;
 
 	if (u->m->lost_to)
 		log_warn("%s: its peer was held by %s, outside of the tree: that end is closed now", u->text,
 		         u->m->lost_to);
-	u->accepted = has_listeners_name(unix_restore_of(r), u);
-	if (u->accepted)
+	if (accepted)
 		err = connect_pair(r, &own, &as, &as, fds);
 	else if (peer.len)
 		err = connect_pair(r, &peer, &as, &as, fds);
 	else
 		err = impersonate_socketpair(r, &as, (int)u->m->type | SOCK_CLOEXEC, fds, u->text);
-	if (err)
+	err = err ?: usk_set_made(u, accepted ? MADE_ACCEPTED : MADE_END, fds[accepted]);
+	err = err ?: usk_set_link(u, LINK_DONE);
+	err = err ?: usk_set_temp(u, fds[!accepted]);
+	if (err || !accepted || !peer.len)
 		return err;
-	u->fd = fds[u->accepted];
-	u->temp = fds[!u->accepted];
-	u->made = true;
-	return u->accepted && peer.len ? unix_name_temp(r, u->temp, peer.name, peer.len, u->text) : 0;
+	return unix_bind_temp(r, u->temp_fd, peer.name, peer.len, u->text) ?: usk_set_temp_named(u);
 }
 
-int unix_make_connected(struct restore *r, struct usk *u)
+static int set_end(struct usk *u, enum usk_made how, int fd)
 {
-	struct unix_restore *all = unix_restore_of(r);
+	return usk_set_made(u, how, fd) ?: usk_set_link(u, LINK_DONE);
+}
+
+int unix_pair_connect(struct restore *r, struct usk *u)
+{
+	struct unix_restore *all = usk_all(r);
 	struct usk *peer = u->peer, *accepted;
-	struct identity as = unix_as(u->m), other;
+	struct identity as = unix_creds_of(u->m), other;
 	int fds[2] = { -1, -1 }, err;
 
 	if (!peer)
-		return make_gone(r, u);
-	other = unix_as(peer->m);
+		return make_end(r, u);
+	other = unix_creds_of(peer->m);
 	accepted = has_listeners_name(all, u) ? u : has_listeners_name(all, peer) ? peer : NULL;
 	if (accepted) {
-		struct unix_name n = name_of(accepted);
+		struct unix_name n = own_name(accepted);
 
-		/* What an end shows is who made the other. */
+		/* Each end shows the caller that made the other. */
 		err = connect_pair(r, &n, accepted == u ? &as : &other, accepted == u ? &other : &as, fds);
-		accepted->accepted = true;
 	} else {
 		err = impersonate_socketpair(r, &as, (int)u->m->type | SOCK_CLOEXEC, fds, u->text);
 	}
+	err = err ?: set_end(u, accepted == u ? MADE_ACCEPTED : MADE_END, fds[accepted == u]);
+	return err ?: set_end(peer, accepted == peer ? MADE_ACCEPTED : MADE_END, fds[accepted != u]);
+}
+
+/* ---- datagrams ---- */
+
+bool unix_pair_is_half(const struct usk *u, const struct usk *of)
+{
+	return u->peer == of && !u->name && usk_is_dgram(u) && u->m->has_cred_uid && of->m->has_cred_uid &&
+	       u->m->cred_pid == of->m->cred_pid && u->m->cred_uid == of->m->cred_uid &&
+	       u->m->cred_gid == of->m->cred_gid;
+}
+
+/* The peer that a datagram socket is made together with, by one socketpair(2); NULL: none. */
+static struct usk *other_half(const struct usk *u)
+{
+	struct usk *peer = u->peer;
+
+	if (!peer || peer == u || peer->use == USE_NONE || peer->made != MADE_NOT_YET)
+		return NULL;
+	/* Named ones without credentials look the same when they are connected by name, in any order. */
+	if (peer->name && !(u->m->has_cred_uid && peer->m->has_cred_uid && peer->peer == u) &&
+	    !unix_pair_is_half(u, peer))
+		return NULL;
+	return peer;
+}
+
+static int set_half(struct usk *u, enum usk_link link, int fd)
+{
+	return usk_set_made(u, MADE_HALF, fd) ?: usk_set_link(u, link);
+}
+
+int unix_pair_dgram(struct restore *r, struct usk *u, bool *paired)
+{
+	struct usk *half = other_half(u);
+	struct identity as = unix_creds_of(u->m);
+	int fds[2], err;
+
+	*paired = half || u->m->has_cred_uid;
+	if (!*paired)
+		return 0;
+	err = impersonate_socketpair(r, &as, SOCK_DGRAM | SOCK_CLOEXEC, fds, u->text);
 	if (err)
 		return err;
-	u->fd = fds[accepted == u];
-	peer->fd = fds[accepted != u];
-	u->made = peer->made = true;
-	return 0;
+	if (half)
+		return set_half(u, LINK_DONE, fds[0])
+		           ?: set_half(half, half->peer == u ? LINK_DONE : LINK_HALF, fds[1]);
+	return set_half(u, LINK_HALF, fds[0]) ?: usk_set_temp(u, fds[1]);
 }

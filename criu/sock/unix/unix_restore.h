@@ -1,120 +1,58 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the files of restoring unix sockets share; unix.c says what each of them does. */
+/* What the files of restoring unix sockets share; unix.c says in which order they work. */
 #ifndef CRIU_SOCK_UNIX_UNIX_RESTORE_H
 #define CRIU_SOCK_UNIX_UNIX_RESTORE_H
 
-#include <sys/socket.h>
+#include "sock/unix/usk.h"
 
-#include "agent/impersonate.h"
-#include "files/files.h"
-#include "lib/arena_hash.h"
-#include "sk-unix.pb-c.h"
-#include "sock/unix/chroot_helper.h"
+/* ---- unix_check.c: before anything is made ---- */
 
-/* Where a bound socket can be connected to. */
-enum unix_at {
-	AT_NOWHERE, /* it has no name, or one that it was given by its listener */
-	AT_NAME,    /* abstract */
-	AT_SCRATCH, /* a file in a root of our own */
-	AT_HIDDEN,  /* a file in a folder of ours beside its place, until all is ready */
-	AT_FILE,    /* in its place */
-};
-
-struct usk {
-	const UnixSkEntry *m;
-	uint32_t ino;
-	const char *text; /* "unix socket 17 (/run/x.sock)", for messages */
-	const char *name; /* without the zero that ends a path; NULL: none */
-	size_t name_len;
-	bool wanted;       /* somebody has it */
-	bool tabled;       /* ... in a descriptor table */
-	bool made, handed; /* handed: by --inherit-fd */
-	bool accepted;     /* its name is its listener's */
-	bool born;         /* a datagram socket that was made by socketpair(2): connected to its other half */
-	bool connected;    /* to whom it is to be */
-	bool listens;      /* clients can connect */
-	bool filled;       /* its queue is as it was */
-	int fd, temp;      /* temp: its other end, made by us, that will be gone */
-	bool temp_named;
-	struct usk *peer;
-	struct usk *from; /* the first that somebody has of those connected to it */
-	enum unix_at at;
-	unsigned scratch;       /* AT_SCRATCH: the number of its folder */
-	const char *hidden;     /* AT_HIDDEN: our folder */
-	const char *dir, *base; /* of the file */
-	int undo;               /* of `hidden` */
-	unsigned incoming;      /* datagram sockets that are to be connected to it */
-	UT_hash_handle hh, hh_name;
-};
-
-struct unix_listener; /* unix_pair.c */
-
-struct unix_restore {
-	bool used;
-	struct usk *by_ino;
-	struct usk *by_name;             /* bound ones */
-	struct unix_listener *listeners; /* temporary ones */
-	int scratch;                     /* its root, or -1 */
-	unsigned n_scratch;
-	unsigned waited; /* for names that are taken */
-	bool late_done;
-};
-
-struct unix_restore *unix_restore_of(struct restore *r);
-
-/* Whether to try a name again after err, -EADDRINUSE; then it has waited 10 ms, a second at most in all. */
-bool unix_free_soon(struct restore *r, int err);
-
-/* The rows' functions. */
-int unix_read_images(struct restore *r);
 int unix_check(struct restore *r, const void *msg, const char **why);
-int unix_prepare(struct restore *r);
-int unix_open(struct restore *r, const void *msg);
-int unix_late(struct restore *r, const void *msg, int fd);
 
-struct usk *usk_find(struct unix_restore *all, uint32_t ino);
-/* By type and name, among those that are bound; NULL: none. */
-struct usk *usk_named(struct unix_restore *all, uint32_t type, const void *name, size_t len);
+/* ---- unix_make.c ---- */
 
-static inline bool usk_is_path(const struct usk *u)
-{
-	return u->name && u->name[0];
-}
+/* Makes all that have to exist before descriptors are opened. Then one of the others, for its descriptor. */
+int unix_make_all(struct restore *r);
+int unix_make_open(struct restore *r, const void *msg);
 
-/* ---- unix_bind.c ---- */
+/* ---- unix_pair.c: sockets that come in pairs ---- */
 
-/* Binds fd to a path in the scratch root, under a number of its own; *number is its folder. */
-int unix_bind_scratch(struct unix_restore *all, int fd, const char *name, size_t len, unsigned *number);
+/* Both ends of a connection (stream, seqpacket), or one whose peer is gone and gets a temporary one. */
+int unix_pair_connect(struct restore *r, struct usk *u);
 
-/* Gives a socket of ours that will be gone the name that it had; one that is taken by now is a warning. */
-int unix_name_temp(struct restore *r, int fd, const char *name, size_t len, const char *text);
+/*
+ * A datagram socket that socketpair(2) made, with its peer or with a temporary one as the other half. Those that show
+ * credentials (SO_PEERCRED) were made by it, and so was one without a name to which another is connected. *paired:
+ * whether u is one of these; else nothing is made.
+ */
+int unix_pair_dgram(struct restore *r, struct usk *u, bool *paired);
 
-/* Binds sockets as their entries say; u->at says how each can be reached. Errors are logged. */
-int unix_bind_all(struct restore *r, struct usk **sockets, size_t n);
+/* Whether u has no name, but is connected to one that has, and both are halves of one socketpair(2). */
+bool unix_pair_is_half(const struct usk *u, const struct usk *of);
 
-/* Puts a hidden socket file in its place. */
-int unix_publish(struct restore *r, struct usk *u);
+void unix_pair_close_listeners(struct unix_restore *all);
 
-/* Connects fd to a socket that is bound. Not for what is stamped. */
-int unix_connect_to(struct unix_restore *all, int fd, const struct usk *to);
+/* ---- unix_listen.c ---- */
 
-/* The address for impersonate_connect(): *dir is -1, or a descriptor that the caller closes when *own is set. */
-int unix_reach(struct unix_restore *all, const struct usk *to, struct sockaddr_un *a, socklen_t *len, int *dir,
-               bool *own);
+/* Whether it waits in the queue of a listening socket. */
+bool unix_listen_is_client(const struct usk *u);
 
-/* The folder and last part of the file's path; false where it cannot be told (a relative name without a folder). */
-bool unix_place(struct arena *a, const UnixSkEntry *m, const char *name, const char **dir, const char **base);
+/* Lets a socket listen, and queues the clients on its list; then one that is on no list; then the backlog as it was. */
+int unix_listen(struct restore *r, struct usk *l);
+int unix_listen_client(struct restore *r, struct usk *u);
+int unix_listen_finish(struct restore *r, struct usk *l);
 
-/* Whether some living socket has that file; a negative errno when it cannot be looked at. -ENOENT: no file. */
-int unix_taken(int dir, const char *base);
+/* ---- unix_dgram.c ---- */
 
-/* ---- unix_pair.c ---- */
-/* Who stamped this end. */
-struct identity unix_as(const UnixSkEntry *m);
+/* Fills the receive queues of all datagram sockets; then connects all of them. */
+int unix_dgram_fill_all(struct restore *r);
+int unix_dgram_connect_all(struct restore *r);
 
-/* Connected stream and seqpacket sockets: both ends, or one whose peer is gone (its other end is u->temp then). */
-int unix_make_connected(struct restore *r, struct usk *u);
+/* Gives a temporary peer the name of the one that is gone, before it is closed. */
+int unix_dgram_name_temp(struct restore *r, struct usk *u);
 
-void unix_close_listeners(struct unix_restore *all);
+/* ---- unix_settle.c: the last steps, when all descriptors exist ---- */
+
+int unix_settle(struct restore *r);
 
 #endif
