@@ -15,7 +15,7 @@
  */
 #define BATCH_PAGES 256U
 #define BATCH_BYTES (BATCH_PAGES * PAGE_SIZE)
-/* Below so many pages in a transfer, threads and mappings cost more than they bring. */
+/* For fewer pages, threads and a mapping of the file cost more than they bring. */
 #define MANY_PAGES  ((8UL << 20) / PAGE_SIZE)
 
 struct page_batch {

@@ -12,7 +12,7 @@
 
 struct mover {
 	struct page_transfer *transfers;
-	size_t n, n_batches;
+	size_t n_batches;
 	uint64_t n_pages;
 	size_t threads;
 };
@@ -140,7 +140,7 @@ static int open_transfer(struct mover *m, struct page_transfer *t)
 
 int page_move(struct page_transfer *transfers, size_t n)
 {
-	struct mover m = { .transfers = transfers, .n = n, .threads = SIZE_MAX };
+	struct mover m = { .transfers = transfers, .threads = SIZE_MAX };
 	int err = 0;
 
 	for (size_t i = 0; !err && i < n; i++)

@@ -85,7 +85,7 @@ void pages_set_knows_cow(struct page_transfer *t)
 
 /* ---- what was kept ---- */
 
-static bool is_kept(const struct page_batch *b, uint32_t page)
+static bool is_page_kept(const struct page_batch *b, uint32_t page)
 {
 	return b->n_kept == b->n_pages || (b->kept[page / 64] >> (page % 64) & 1);
 }
@@ -97,10 +97,10 @@ static int each_kept_part(const struct page_batch *b, const struct page_run *run
 	int err = 0;
 
 	for (uint32_t i = 0, k; !err && i < run->n; i = k) {
-		bool kept = is_kept(b, first + i);
+		bool kept = is_page_kept(b, first + i);
 		struct page_run part;
 
-		for (k = i + 1; k < run->n && is_kept(b, first + k) == kept; k++)
+		for (k = i + 1; k < run->n && is_page_kept(b, first + k) == kept; k++)
 			;
 		if (!kept)
 			continue;

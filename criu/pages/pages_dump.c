@@ -60,14 +60,14 @@ static int add_transfer(struct pages_dump *pd, struct page_source *source, enum 
 	return t->sink ? 0 : log_errno(-ENOMEM, "out of memory for a transfer of pages");
 }
 
-static int make_room(struct pages_dump *pd)
+static int flush_when_full(struct pages_dump *pd)
 {
 	return pd->n == MAX_OPEN ? flush_transfers(pd, 0) : 0;
 }
 
 int pages_dump_task(struct pages_dump *pd, const struct task *t, struct page_transfer **tp)
 {
-	int err = make_room(pd);
+	int err = flush_when_full(pd);
 
 	if (!err)
 		err = add_transfer(pd, task_memory_source(t), IMG_PAGEMAP, (uint64_t)t->vpid.v,
@@ -81,7 +81,7 @@ int pages_dump_object(struct pages_dump *pd, const struct task *t, const char *p
 {
 	struct page_source *source;
 	uint64_t scanned = 0;
-	int err = make_room(pd);
+	int err = flush_when_full(pd);
 
 	if (err)
 		return err;

@@ -44,8 +44,9 @@ static int write_runs(const struct process_memory *m, const uint8_t *bytes, size
 }
 
 /*
- * Writes the pages of a run that differ from what is there. That is read through /proc/PID/mem: process_vm_readv() pins
- * pages, for which the kernel copies those that are shared by fork first, and nothing would stay shared.
+ * Writes the pages of a run that differ from what memory holds. Memory is read through /proc/PID/mem:
+ * process_vm_readv() pins pages, for which the kernel copies those that a fork shares first, and nothing would stay
+ * shared.
  */
 static int write_different(const struct process_memory *m, const struct page_run *run, const uint8_t *bytes,
                            uint8_t *now)

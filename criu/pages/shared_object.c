@@ -18,7 +18,7 @@ struct shared_object {
 	int fd;
 };
 
-static int add_data(struct page_transfer *t, uint64_t data, uint64_t hole, uint64_t *scanned)
+static int add_data_range(struct page_transfer *t, uint64_t data, uint64_t hole, uint64_t *scanned)
 {
 	struct page_run run = { .at = round_down(data, PAGE_SIZE), .drop_zero = true };
 
@@ -42,13 +42,13 @@ int shared_object_scan(struct page_source *s, struct page_transfer *t, uint64_t 
 		if (hole <= data)
 			return log_errno(hole < 0 ? -errno : -EBADMSG, "%s: lseek(SEEK_DATA) in shared memory (%s)",
 			                 task_name(o->task), o->path);
-		err = add_data(t, (uint64_t)data, (uint64_t)hole, scanned);
+		err = add_data_range(t, (uint64_t)data, (uint64_t)hole, scanned);
 		data = hole;
 	}
 	return err;
 }
 
-static int read_run(const struct shared_object *o, const struct page_run *run, uint8_t *buf)
+static int read_object_run(const struct shared_object *o, const struct page_run *run, uint8_t *buf)
 {
 	size_t len = run->n * PAGE_SIZE;
 	ssize_t n = pread(o->fd, buf, len, (off_t)run->at);
@@ -66,7 +66,7 @@ static int shared_object_read(struct page_source *s, const struct page_run *runs
 	int err = 0;
 
 	for (size_t i = 0; !err && i < n; i++) {
-		err = read_run(o, &runs[i], buf);
+		err = read_object_run(o, &runs[i], buf);
 		buf += runs[i].n * PAGE_SIZE;
 	}
 	return err;

@@ -24,7 +24,7 @@ static int task_memory_open(struct page_source *s, const struct page_transfer *t
 	return m->mem < 0 ? log_errno(-errno, "%s: open of /proc/%d/mem", task_name(m->task), m->task->pid) : 0;
 }
 
-static int read_run(const struct task_memory *m, const struct page_run *run, uint8_t *buf)
+static int read_task_run(const struct task_memory *m, const struct page_run *run, uint8_t *buf)
 {
 	size_t len = run->n * PAGE_SIZE;
 	struct iovec local = { buf, len }, remote = { (void *)(uintptr_t)run->at, len };
@@ -59,7 +59,7 @@ static int task_memory_read(struct page_source *s, const struct page_run *runs, 
 	if (read_at_once(m, runs, n, buf))
 		return 0;
 	for (size_t i = 0; !err && i < n; i++) {
-		err = read_run(m, &runs[i], buf);
+		err = read_task_run(m, &runs[i], buf);
 		buf += runs[i].n * PAGE_SIZE;
 	}
 	return err;
