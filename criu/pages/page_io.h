@@ -89,10 +89,10 @@ struct page_sink_ops {
 /* ---- page_transfer.c ---- */
 
 /* Calls fn for the runs, or parts of runs, that the sink has, in order; stops at an error and returns it. */
-int transfer_each_kept(const struct page_transfer *t, int (*fn)(void *arg, const struct page_run *run), void *arg);
+int page_transfer_each_kept(const struct page_transfer *t, int (*fn)(void *arg, const struct page_run *run), void *arg);
 
 /* Gives back all that a transfer holds: its lists, its source and its sink. */
-void transfer_free(struct page_transfer *t);
+void page_transfer_free(struct page_transfer *t);
 
 /* ---- page_move.c ---- */
 

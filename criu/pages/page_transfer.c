@@ -110,7 +110,7 @@ static int each_kept_part(const struct page_batch *b, const struct page_run *run
 	return err;
 }
 
-int transfer_each_kept(const struct page_transfer *t, int (*fn)(void *arg, const struct page_run *run), void *arg)
+int page_transfer_each_kept(const struct page_transfer *t, int (*fn)(void *arg, const struct page_run *run), void *arg)
 {
 	int err = 0;
 
@@ -128,7 +128,7 @@ int transfer_each_kept(const struct page_transfer *t, int (*fn)(void *arg, const
 	return err;
 }
 
-void transfer_free(struct page_transfer *t)
+void page_transfer_free(struct page_transfer *t)
 {
 	if (t->source)
 		t->source->ops->close(t->source);

@@ -40,7 +40,7 @@ static int flush_transfers(struct pages_dump *pd, int err)
 		err = page_move(pd->open, pd->n);
 	for (size_t i = 0; i < pd->n; i++) {
 		*pd->written[i] += pd->open[i].n_kept;
-		transfer_free(&pd->open[i]);
+		page_transfer_free(&pd->open[i]);
 	}
 	pd->n = 0;
 	pd->d->stats->memwrite_time += clock_now_us() - start;

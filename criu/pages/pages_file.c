@@ -93,7 +93,7 @@ static int file_sink_finish(struct page_sink *s, const struct page_transfer *t)
 		return log_errno(-errno, "ftruncate of pages-%u.img to %" PRIu64 " bytes", f->pages_id, f->size);
 	err = pagemap_create(&w, f->dir, f->type, f->id, f->pages_id, t->knows_cow);
 	if (!err)
-		err = transfer_each_kept(t, add_to_pagemap, &w);
+		err = page_transfer_each_kept(t, add_to_pagemap, &w);
 	return pagemap_close(&w, err);
 }
 

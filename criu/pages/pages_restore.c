@@ -42,7 +42,7 @@ int pages_read_run(struct restore *r, const struct pagemap *map, const struct pa
 
 	if (!err)
 		err = t.source->ops->read(t.source, run, 1, buf);
-	transfer_free(&t);
+	page_transfer_free(&t);
 	return err;
 }
 
@@ -68,7 +68,7 @@ int pages_fill_task(struct restore *r, const struct pagemap *map, pid_t pid, con
 		err = pages_add(&t, &runs[i]);
 	if (!err)
 		err = move_into_memory(r, &t, &counts);
-	transfer_free(&t);
+	page_transfer_free(&t);
 	return err;
 }
 

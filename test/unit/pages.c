@@ -239,7 +239,7 @@ static void batches_are_cut(void **state)
 	run = (struct page_run) { .at = 20 * BATCH_BYTES, .n = 1 };
 	assert_int_equal(pages_add(&t, &run), 0);
 	assert_int_equal(t.n_batches, 4);
-	transfer_free(&t);
+	page_transfer_free(&t);
 
 	/* Two runs that are apart where they are stored. */
 	source.ops = &placed;
@@ -250,7 +250,7 @@ static void batches_are_cut(void **state)
 	}
 	assert_int_equal(t.n_batches, 2);
 	assert_int_equal(t.batches[0].n_pages, 2);
-	transfer_free(&t);
+	page_transfer_free(&t);
 }
 
 /* ---- pagemaps ---- */
