@@ -6,112 +6,180 @@
 #include "lib/log.h"
 #include "lib/workers.h"
 
-#define MAX_THREADS 7
+#define MAX_THREADS     15 /* beside the caller */
+#define MAX_JOB_THREADS 7  /* of workers_start(): its jobs are small */
 
 struct workers {
-	workers_job job;
+	workers_job job;   /* of workers_start() */
+	workers_step step; /* of workers_run() */
 	void *arg;
-	size_t n, ahead;
+	size_t n, ahead, buffer_size;
 	pthread_mutex_t lock;
-	pthread_cond_t moved; /* done, taken or ended have changed */
-	size_t next, taken;   /* the next job to be begun; how many were waited for */
-	bool *done;
+	pthread_cond_t moved; /* done, taken, ended, turn or err has changed */
+	size_t next, taken;   /* the next job to be begun; how many have been waited for */
+	size_t turn;          /* jobs before this one have had their turn */
+	bool *done;           /* job i has ended; of workers_run(): or has had its turn */
 	bool ended;
+	int err; /* the first */
 	pthread_t threads[MAX_THREADS];
 	size_t n_threads;
 };
 
-/* Called with the lock held; the lock is released while the job runs. */
-static void do_next(struct workers *t)
+/* Job i has ended or has had its turn. With the lock held. */
+static void mark_done(struct workers *w, size_t i)
 {
-	size_t i = t->next++;
-
-	pthread_mutex_unlock(&t->lock);
-	t->job(t->arg, i);
-	pthread_mutex_lock(&t->lock);
-	t->done[i] = true;
-	pthread_cond_broadcast(&t->moved);
+	w->done[i] = true;
+	while (w->turn < w->n && w->done[w->turn])
+		w->turn++;
+	pthread_cond_broadcast(&w->moved);
 }
 
-static bool may_begin(const struct workers *t)
+/* Called with the lock held; the lock is released while the job runs. */
+static void do_next(struct workers *w, void *buffer)
 {
-	return t->next < t->n && t->next < t->taken + t->ahead;
+	size_t i = w->next++;
+	int err = 0;
+
+	pthread_mutex_unlock(&w->lock);
+	if (w->step)
+		err = w->step(w, w->arg, i, buffer);
+	else
+		w->job(w->arg, i);
+	pthread_mutex_lock(&w->lock);
+	if (err && err != -ECANCELED && !w->err)
+		w->err = err;
+	mark_done(w, i);
+}
+
+static bool may_begin(const struct workers *w)
+{
+	return w->next < w->n && w->next < w->taken + w->ahead;
 }
 
 static void *worker_main(void *arg)
 {
-	struct workers *t = arg;
+	struct workers *w = arg;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	_cleanup_free_ void *buffer = w->buffer_size ? aligned_alloc(page, w->buffer_size) : NULL;
 
-	pthread_mutex_lock(&t->lock);
-	while (!t->ended && t->next < t->n) {
-		if (may_begin(t))
-			do_next(t);
+	pthread_mutex_lock(&w->lock);
+	if (w->buffer_size && !buffer && !w->err)
+		w->err = log_errno(-ENOMEM, "out of memory for a buffer of %zu bytes", w->buffer_size);
+	while (!w->ended && !w->err && w->next < w->n) {
+		if (may_begin(w))
+			do_next(w, buffer);
 		else
-			pthread_cond_wait(&t->moved, &t->lock);
+			pthread_cond_wait(&w->moved, &w->lock);
 	}
-	pthread_mutex_unlock(&t->lock);
+	pthread_cond_broadcast(&w->moved);
+	pthread_mutex_unlock(&w->lock);
 	return NULL;
 }
 
-/* The caller is one more. */
-static size_t threads_wanted(size_t n)
+static size_t count_cpus(void)
 {
 	cpu_set_t set;
-	size_t cpus = sched_getaffinity(0, sizeof(set), &set) ? 1 : (size_t)CPU_COUNT(&set), wanted;
 
-	wanted = MIN(cpus - 1, n / 4); /* starting one takes as long as some jobs */
-	return MIN(wanted, (size_t)MAX_THREADS);
+	return sched_getaffinity(0, sizeof(set), &set) ? 1 : (size_t)CPU_COUNT(&set);
+}
+
+/* Sets up a pool that has all of `spec` and `wanted` threads beside the caller, or fewer where none can be had. */
+static struct workers *start_pool(const struct workers *spec, size_t wanted)
+{
+	struct workers *w = calloc(1, sizeof(*w));
+	bool *done = calloc(spec->n ?: 1, sizeof(*done));
+
+	if (!w || !done) {
+		log_errno(-ENOMEM, "out of memory for %zu worker jobs", spec->n);
+		abort();
+	}
+	*w = *spec;
+	w->done = done;
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->moved, NULL);
+	while (w->n_threads < wanted && !pthread_create(&w->threads[w->n_threads], NULL, worker_main, w))
+		w->n_threads++;
+	return w;
+}
+
+static void join_threads(struct workers *w)
+{
+	while (w->n_threads)
+		pthread_join(w->threads[--w->n_threads], NULL);
+}
+
+static void free_pool(struct workers *w)
+{
+	pthread_cond_destroy(&w->moved);
+	pthread_mutex_destroy(&w->lock);
+	free(w->done);
+	free(w);
 }
 
 struct workers *workers_start(size_t n, size_t ahead, workers_job job, void *arg)
 {
-	struct workers *t = calloc(1, sizeof(*t));
-	size_t wanted = threads_wanted(n);
+	struct workers spec = { .job = job, .arg = arg, .n = n, .ahead = MAX(ahead, (size_t)1) };
+	size_t wanted = MIN(count_cpus() - 1, n / 4); /* starting a thread takes as long as some jobs */
 
-	if (t)
-		t->done = calloc(n ?: 1, sizeof(*t->done));
-	if (!t || !t->done) {
-		log_errno(-ENOMEM, "out of memory for %zu worker jobs", n);
-		abort();
-	}
-	*t = (struct workers) { .job = job, .arg = arg, .n = n, .ahead = MAX(ahead, (size_t)1), .done = t->done };
-	pthread_mutex_init(&t->lock, NULL);
-	pthread_cond_init(&t->moved, NULL);
-	while (t->n_threads < wanted && !pthread_create(&t->threads[t->n_threads], NULL, worker_main, t))
-		t->n_threads++;
-	return t;
+	return start_pool(&spec, MIN(wanted, (size_t)MAX_JOB_THREADS));
 }
 
-void workers_wait(struct workers *t, size_t i)
+void workers_wait(struct workers *w, size_t i)
 {
-	pthread_mutex_lock(&t->lock);
-	t->taken = i + 1;
-	pthread_cond_broadcast(&t->moved);
-	while (!t->done[i]) {
-		if (may_begin(t))
-			do_next(t);
+	pthread_mutex_lock(&w->lock);
+	w->taken = i + 1;
+	pthread_cond_broadcast(&w->moved);
+	while (!w->done[i]) {
+		if (may_begin(w))
+			do_next(w, NULL);
 		else
-			pthread_cond_wait(&t->moved, &t->lock);
+			pthread_cond_wait(&w->moved, &w->lock);
 	}
-	pthread_mutex_unlock(&t->lock);
+	pthread_mutex_unlock(&w->lock);
 }
 
-size_t workers_end(struct workers *t)
+size_t workers_end(struct workers *w)
 {
 	size_t begun;
 
-	if (!t)
+	if (!w)
 		return 0;
-	pthread_mutex_lock(&t->lock);
-	t->ended = true;
-	begun = t->next;
-	pthread_cond_broadcast(&t->moved);
-	pthread_mutex_unlock(&t->lock);
-	for (size_t i = 0; i < t->n_threads; i++)
-		pthread_join(t->threads[i], NULL);
-	pthread_cond_destroy(&t->moved);
-	pthread_mutex_destroy(&t->lock);
-	free(t->done);
-	free(t);
+	pthread_mutex_lock(&w->lock);
+	w->ended = true;
+	begun = w->next;
+	pthread_cond_broadcast(&w->moved);
+	pthread_mutex_unlock(&w->lock);
+	join_threads(w);
+	free_pool(w);
 	return begun;
+}
+
+int workers_run(size_t n, size_t threads, size_t buffer_size, workers_step step, void *arg)
+{
+	struct workers spec = { .step = step, .arg = arg, .n = n, .ahead = n, .buffer_size = buffer_size };
+	size_t wanted = MIN(MIN(threads, count_cpus()), n);
+	struct workers *w = start_pool(&spec, wanted ? MIN(wanted - 1, (size_t)MAX_THREADS) : 0);
+	int err;
+
+	worker_main(w); /* where no thread can be started, the caller does all */
+	join_threads(w);
+	err = w->err;
+	free_pool(w);
+	return err;
+}
+
+int workers_in_turn(struct workers *w, size_t i, void (*fn)(void *), void *arg)
+{
+	int err;
+
+	pthread_mutex_lock(&w->lock);
+	while (w->turn < i && !w->err)
+		pthread_cond_wait(&w->moved, &w->lock);
+	err = w->err ? -ECANCELED : 0;
+	if (!err) {
+		fn(arg);
+		mark_done(w, i);
+	}
+	pthread_mutex_unlock(&w->lock);
+	return err;
 }

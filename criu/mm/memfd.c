@@ -175,7 +175,7 @@ static int memfd_write_images(struct dump *d)
 struct inode {
 	uint64_t id;
 	const MemfdInodeEntry *entry;
-	struct pages *pages;
+	struct pagemap *pages;
 	size_t left;   /* descriptions that are not open yet */
 	bool writable; /* some description, or shared mapping, writes */
 	bool made;
@@ -219,7 +219,7 @@ static int read_inode(struct restore *r, const MemfdInodeEntry *m)
 	f->entry = m;
 	f->fd = -1;
 	HASH_ADD_IN(r->arena, hh, all->by_id, id, sizeof(f->id), f);
-	return shmem_read_pages(r, m->shmid, &f->pages);
+	return pages_read_object(r, m->shmid, &f->pages);
 }
 
 static int count_one(struct restore *r, const void *msg, void *arg)
@@ -329,7 +329,7 @@ static int fill(struct restore *r, const struct inode *f, int fd)
 	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 	if (map == MAP_FAILED)
 		return log_errno(-errno, "the memfd %s: mapping its %" PRIu64 " bytes", f->entry->name, size);
-	err = shmem_fill(r, f->pages, map, size);
+	err = pages_fill_object(r, f->pages, map, size);
 	munmap(map, size);
 	return err;
 }

@@ -2,7 +2,6 @@
 /* Mappings and pagemaps of a checkpoint, read and checked before anything is started: they are foreign input. */
 #include <inttypes.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "arch/arch_vdso.h"
 #include "arch_page.h"
@@ -12,91 +11,12 @@
 #include "mm/mm_read.h"
 #include "mm/shmem_restore.h"
 #include "mm/vdso.h"
-#include "pagemap.pb-c.h"
 
 struct task_mm *task_mm(const struct restore *r, const struct task *t)
 {
 	const struct task *first = t->mm ? tree_first_vm(&r->tree, t) : NULL;
 
 	return first ? first->restore->mm : NULL;
-}
-
-/* ---- pagemaps ---- */
-
-static uint64_t entry_pages(const PagemapEntry *e)
-{
-	return e->has_nr_pages ? e->nr_pages : e->compat_nr_pages;
-}
-
-static int add_entry(struct restore *r, const struct image *img, struct pages *p, const PagemapEntry *e, uint64_t limit)
-{
-	const struct page_run *last = p->n_runs ? &p->runs[p->n_runs - 1] : NULL;
-	uint32_t flags = e->has_flags ? e->flags : e->has_in_parent && e->in_parent ? PE_PARENT : PE_PRESENT;
-	uint64_t n = entry_pages(e), from = last ? last->at + last->n * PAGE_SIZE : 0;
-	struct page_run run = { .at = e->vaddr, .n = n, .off = p->n_pages * PAGE_SIZE, .thp = e->thp, .cow = e->cow };
-
-	if (e->vaddr % PAGE_SIZE || e->vaddr < from || e->vaddr > limit || n > (limit - e->vaddr) / PAGE_SIZE)
-		return log_errno(-EBADMSG, "%s: the entry of %" PRIu64 " pages at %" PRIx64 " is out of order or place",
-		                 image_name(img), n, e->vaddr);
-	if (flags & PE_PARENT)
-		return log_refusal(-EOPNOTSUPP,
-		                   "%s: the pages at %" PRIx64 " are in a parent checkpoint (a dump after a pre-dump); "
-		                   "that is not supported: dump without --prev-images-dir",
-		                   image_name(img), e->vaddr);
-	if (!(flags & PE_PRESENT))
-		return log_refusal(-EOPNOTSUPP,
-		                   "%s: the pages at %" PRIx64 " are not in the checkpoint (a dump with --lazy-pages); "
-		                   "that is not supported: dump without it",
-		                   image_name(img), e->vaddr);
-	p->knows_cow |= e->has_cow;
-	p->n_pages += n;
-	if (n)
-		arena_push(r->arena, &p->runs, &p->n_runs, run);
-	return 0;
-}
-
-static int check_size(struct restore *r, const struct image *img, const struct pages *p)
-{
-	_cleanup_close_ int fd = -1;
-	struct stat st;
-
-	if (!p->n_pages)
-		return 0;
-	fd = image_pages_open(r->dir, p->id);
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &st))
-		return log_errno(-errno, "pages-%u.img: looking at its size", p->id);
-	if ((uint64_t)st.st_size == p->n_pages * PAGE_SIZE)
-		return 0;
-	return log_errno(-EBADMSG, "pages-%u.img has %" PRIu64 " bytes, %s tells of %" PRIu64, p->id,
-	                 (uint64_t)st.st_size, image_name(img), p->n_pages * PAGE_SIZE);
-}
-
-int pages_read(struct restore *r, enum image_type type, uint64_t id, uint64_t limit, struct pages **pagesp)
-{
-	struct pages *p = arena_new_of(r->arena, struct pages);
-	_cleanup_image_ struct image *img = NULL;
-	PagemapHead *head;
-	PagemapEntry *e;
-	int err = image_open(r->dir, type, id, &img);
-
-	if (!err)
-		err = image_read(img, &pagemap_head__descriptor, r->arena, &head);
-	if (err < 0)
-		return err;
-	if (!err)
-		return log_errno(-EBADMSG, "%s has no head", image_name(img));
-	p->id = head->pages_id;
-	while ((err = image_read(img, &pagemap_entry__descriptor, r->arena, &e)) > 0) {
-		err = add_entry(r, img, p, e, limit);
-		if (err)
-			return err;
-	}
-	if (!err)
-		err = check_size(r, img, p);
-	*pagesp = p;
-	return err;
 }
 
 /* ---- mappings ---- */
@@ -181,7 +101,7 @@ static int check_vmas(struct restore *r, const struct task *t)
 }
 
 /* Splits what the pagemap has at the borders of mappings, so that every run lies in one; refuses what lies in none. */
-static int place_runs(struct restore *r, const struct task *t, struct pages *p)
+static int place_runs(struct restore *r, const struct task *t, struct pagemap *p)
 {
 	struct page_run *runs = NULL;
 	size_t n_runs = 0, k = 0;
@@ -190,8 +110,9 @@ static int place_runs(struct restore *r, const struct task *t, struct pages *p)
 		struct page_run run = p->runs[i];
 
 		while (run.n) {
-			struct page_run piece = run;
+			struct page_run part;
 			const VmaEntry *v;
+			raddr_t next;
 
 			while (k < t->mm->n_vmas && t->mm->vmas[k]->end <= run.at)
 				k++;
@@ -201,11 +122,10 @@ static int place_runs(struct restore *r, const struct task *t, struct pages *p)
 				                 "%s: pagemap-%d.img has pages at %" PRIx64
 				                 ", where mm-%d.img has no mapping of its own",
 				                 task_name(t), t->vpid.v, run.at, t->vpid.v);
-			piece.n = MIN(run.n, (v->end - run.at) / PAGE_SIZE);
-			arena_push(r->arena, &runs, &n_runs, piece);
-			run.at += piece.n * PAGE_SIZE;
-			run.off += piece.n * PAGE_SIZE;
-			run.n -= piece.n;
+			next = MIN(page_run_end(&run), v->end);
+			part = page_run_part(&run, run.at, next);
+			arena_push(r->arena, &runs, &n_runs, part);
+			run = page_run_part(&run, next, page_run_end(&run));
 		}
 	}
 	p->runs = runs;
@@ -240,9 +160,7 @@ static int check_task(struct restore *r, struct task *t)
 	err = err ?: part;
 	if (part == -EBADMSG)
 		return part;
-	part = pages_read(r, IMG_PAGEMAP, (uint64_t)t->vpid.v, arch_task_size(), &m->pages);
-	if (part == -ENOENT)
-		part = log_errno(part, "%s: pagemap-%d.img", task_name(t), t->vpid.v);
+	part = pages_read_task(r, t, &m->pages);
 	if (!part)
 		part = place_runs(r, t, m->pages);
 	if (!part)

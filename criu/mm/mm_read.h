@@ -5,26 +5,9 @@
 
 #include "tree/restore.h"
 #include "lib/arena_hash.h"
+#include "pages/pages.h"
 #include "mm.pb-c.h"
 #include "format.h"
-
-/* Pages that follow one another, in memory and in the pages file. */
-struct page_run {
-	raddr_t at;   /* in an object: the offset */
-	uint64_t n;   /* pages */
-	uint64_t off; /* bytes in the pages file */
-	bool thp, cow;
-	bool compare; /* filling: what is there may be equal already, and is left alone then */
-};
-
-/* A pagemap image and its pages file. */
-struct pages {
-	uint32_t id;
-	struct page_run *runs; /* ascending */
-	size_t n_runs;
-	uint64_t n_pages;
-	bool knows_cow; /* an entry has the field */
-};
 
 enum segment_kind {
 	SEG_MAP,  /* to be mapped */
@@ -44,7 +27,7 @@ struct segment {
 
 /* Of the first task with a memory: task->restore->mm. */
 struct task_mm {
-	struct pages *pages;
+	struct pagemap *pages;
 	struct segment *segs; /* ascending */
 	size_t n_segs;
 	raddr_t vdso_start; /* the block of vdso and vvar in the image; 0: none */
@@ -70,13 +53,6 @@ struct mm_restore *mm_of(const struct restore *r);
 
 /* The memory of a task that shares it with an earlier one is that one's; NULL before mm_check() and for a zombie. */
 struct task_mm *task_mm(const struct restore *r, const struct task *t);
-
-/*
- * Reads a pagemap image and looks at the size of its pages file. type: IMG_PAGEMAP or IMG_SHMEM_PAGEMAP. limit: the
- * end of what addresses (offsets) may be. Entries are ascending, do not overlap, and have their pages in the file; what
- * a parent checkpoint would have is refused. -ENOENT is not logged. The rest is, with the image's name.
- */
-int pages_read(struct restore *r, enum image_type type, uint64_t id, uint64_t limit, struct pages **pagesp);
 
 /* Whether a mapping is one of the kernel's: vdso, vvar, vsyscall. */
 static inline bool vma_is_kernels(const VmaEntry *v)

@@ -95,22 +95,14 @@ static void cut(struct arena *a, struct task_mm *m, const VmaEntry *v, const MmE
 
 /* ---- pages ---- */
 
-static raddr_t run_end(const struct page_run *run)
-{
-	return run->at + run->n * PAGE_SIZE;
-}
-
 static void add_run(struct arena *a, struct page_plan *plan, struct segment *seg, const struct page_run *run,
                     raddr_t from, raddr_t to, bool compare)
 {
-	struct page_run piece = *run;
+	struct page_run part = page_run_part(run, from, to);
 
-	piece.at = from;
-	piece.n = (to - from) / PAGE_SIZE;
-	piece.off = run->off + (from - run->at);
-	piece.compare = compare;
+	part.compare = compare;
 	seg->fill = true;
-	arena_push(a, &plan->runs, &plan->n_runs, piece);
+	arena_push(a, &plan->runs, &plan->n_runs, part);
 }
 
 static void add_drop(struct arena *a, struct page_plan *plan, raddr_t from, raddr_t to)
@@ -129,7 +121,7 @@ struct walk {
 	const struct page_run *run, *end;
 };
 
-static struct walk walk_from(const struct pages *p)
+static struct walk walk_from(const struct pagemap *p)
 {
 	return (struct walk) { p->runs, p->runs + p->n_runs };
 }
@@ -137,7 +129,7 @@ static struct walk walk_from(const struct pages *p)
 /* The run that holds `at`, or NULL; *next is brought down to where that changes. */
 static const struct page_run *walk_to(struct walk *w, raddr_t at, raddr_t *next)
 {
-	while (w->run < w->end && run_end(w->run) <= at)
+	while (w->run < w->end && page_run_end(w->run) <= at)
 		w->run++;
 	if (w->run == w->end)
 		return NULL;
@@ -145,14 +137,14 @@ static const struct page_run *walk_to(struct walk *w, raddr_t at, raddr_t *next)
 		*next = MIN(*next, w->run->at);
 		return NULL;
 	}
-	*next = MIN(*next, run_end(w->run));
+	*next = MIN(*next, page_run_end(w->run));
 	return w->run;
 }
 
-static void plan_pages(struct arena *a, struct task_mm *m, const struct pages *inherited, bool knows_cow,
+static void plan_pages(struct arena *a, struct task_mm *m, const struct pagemap *inherited, bool knows_cow,
                        struct page_plan *plan)
 {
-	static const struct pages none;
+	static const struct pagemap none;
 	struct walk own = walk_from(m->pages), theirs = walk_from(inherited ?: &none);
 
 	for (size_t i = 0; i < m->n_segs; i++) {

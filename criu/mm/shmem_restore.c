@@ -7,13 +7,12 @@
 #include <sys/mman.h>
 
 #include "lib/log.h"
-#include "mm/pages_fill.h"
 
 struct shmem {
 	uint64_t id;
 	uint64_t size;
 	size_t mappings; /* that do not have it yet */
-	struct pages *pages;
+	struct pagemap *pages;
 	void *map;
 	int memfd;
 	UT_hash_handle hh;
@@ -25,15 +24,6 @@ static struct shmem *find(const struct mm_restore *m, uint64_t id)
 
 	HASH_FIND(hh, m->shmem, &id, sizeof(id), s);
 	return s;
-}
-
-int shmem_read_pages(struct restore *r, uint64_t id, struct pages **pagesp)
-{
-	int err = pages_read(r, IMG_SHMEM_PAGEMAP, id, INT64_MAX & ~(PAGE_SIZE - 1), pagesp);
-
-	if (err == -ENOENT)
-		*pagesp = arena_new_of(r->arena, struct pages);
-	return err == -ENOENT ? 0 : err;
 }
 
 int shmem_note(struct restore *r, const struct task *t, const VmaEntry *v)
@@ -49,7 +39,7 @@ int shmem_note(struct restore *r, const struct task *t, const VmaEntry *v)
 		s->id = v->shmid;
 		s->memfd = -1;
 		HASH_ADD_IN(r->arena, hh, m->shmem, id, sizeof(s->id), s);
-		err = shmem_read_pages(r, s->id, &s->pages);
+		err = pages_read_object(r, s->id, &s->pages);
 	}
 	s->size = MAX(s->size, v->pgoff + v->end - v->start);
 	s->mappings++;
@@ -76,23 +66,6 @@ static int open_map(const struct shmem *s)
 	snprintf(path, sizeof(path), "/proc/self/map_files/%" PRIxPTR "-%" PRIxPTR, at, at + s->size);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
-}
-
-int shmem_fill(struct restore *r, const struct pages *pages, void *map, uint64_t size)
-{
-	struct fill *f = fill_new(r, getpid(), pages->id);
-
-	for (size_t i = 0; i < pages->n_runs; i++) {
-		struct page_run run = pages->runs[i];
-
-		/* A mapping that is gone may have been the only one to reach so far; the object had it. */
-		if (run.at >= size)
-			break;
-		run.n = MIN(run.n, (size - run.at) / PAGE_SIZE);
-		run.at += (uintptr_t)map;
-		fill_add(f, &run);
-	}
-	return fill_run(f);
 }
 
 static int make(struct restore *r, struct shmem *s)
@@ -124,7 +97,7 @@ static int make(struct restore *r, struct shmem *s)
 		if (s->map == MAP_FAILED)
 			return log_errno(-errno, "shared memory %" PRIu64 " of %" PRIu64 " bytes", s->id, s->size);
 	}
-	return shmem_fill(r, s->pages, s->map, s->size);
+	return pages_fill_object(r, s->pages, s->map, s->size);
 }
 
 int shmem_open(struct restore *r, const VmaEntry *v)

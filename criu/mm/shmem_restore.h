@@ -22,10 +22,4 @@ int shmem_open(struct restore *r, const VmaEntry *v);
 /* One mapping that was noted has been made: the tool lets go of the object with the last. */
 void shmem_release(struct restore *r, const VmaEntry *v);
 
-/* pagemap-shmem-<id>; an object without any data has none, which is no error. */
-int shmem_read_pages(struct restore *r, uint64_t id, struct pages **pagesp);
-
-/* Fills an object that is mapped here, writable, in whole: `size` bytes, a multiple of pages. */
-int shmem_fill(struct restore *r, const struct pages *pages, void *map, uint64_t size);
-
 #endif

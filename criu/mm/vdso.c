@@ -249,8 +249,8 @@ static bool same_layout(const struct vdso_block *a, const struct vdso_block *b)
 static int read_stored(struct restore *r, const struct vdso_block *b, struct task_mm *m, bool *same, bool *all,
                        const uint8_t *ours)
 {
-	_cleanup_close_ int fd = -1;
 	uint64_t pages = 0;
+	int err;
 
 	m->old_vdso = arena_alloc(r->arena, b->vdso_size);
 	for (size_t i = 0; i < m->pages->n_runs; i++) {
@@ -259,12 +259,9 @@ static int read_stored(struct restore *r, const struct vdso_block *b, struct tas
 
 		if (run->at < b->vdso || run->at >= b->vdso + b->vdso_size)
 			continue;
-		if (fd < 0)
-			fd = image_pages_open(r->dir, m->pages->id);
-		if (fd < 0)
-			return fd;
-		if (pread(fd, m->old_vdso + off, len, (off_t)run->off) != (ssize_t)len)
-			return log_errno(-EBADMSG, "pages-%u.img: reading the vdso", m->pages->id);
+		err = pages_read_run(r, m->pages, run, m->old_vdso + off);
+		if (err)
+			return err;
 		*same &= ours && !memcmp(m->old_vdso + off, ours + off, len);
 		pages += run->n;
 	}

@@ -42,7 +42,6 @@ struct mm_shared {
 	struct mapped_file *files;    /* mm/vma_dump.c */
 	struct shmem_object *objects; /* in the order in which they were found */
 	uint64_t shmem_dev;           /* the device of the kernel's own tmpfs, as st_dev; 0: not asked yet */
-	uint32_t last_pages_id;
 	bool warned_special;
 };
 

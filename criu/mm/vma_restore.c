@@ -16,7 +16,6 @@
 #include "mm/page_plan.h"
 #include "mm/thp.h"
 #include "mm/mm.h"
-#include "mm/pages_fill.h"
 #include "mm/shmem_restore.h"
 #include "mm/vdso.h"
 
@@ -363,7 +362,6 @@ static int keep_accounted(struct task *t, const struct task_mm *m)
 
 static int fill_pages_of(struct restore *r, struct task *t, const struct task_mm *m, const struct page_plan *plan)
 {
-	struct fill *f = fill_new(r, t->pid, m->pages->id);
 	struct huge_plan huge = { 0 };
 	int err;
 
@@ -371,10 +369,8 @@ static int fill_pages_of(struct restore *r, struct task *t, const struct task_mm
 	err = huge_make(t, &huge);
 	if (err)
 		return err;
-	for (size_t i = 0; i < plan->n_runs; i++)
-		fill_add(f, &plan->runs[i]);
 	r->stats->pages_skipped_cow += plan->shared;
-	return fill_run(f);
+	return pages_fill_task(r, m->pages, t->pid, plan->runs, plan->n_runs);
 }
 
 static uint32_t locked(const VmaEntry *v)

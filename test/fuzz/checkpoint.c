@@ -3,34 +3,17 @@
 #include "agent/liveness.h"
 #include "arch/arch.h"
 #include "restore/plan.h"
-#include "files/files.h"
+#include "restore/restore.h"
 #include "tree/kind.h"
-#include "tree/tree_image.h"
+#include "tree/subsys.h"
 #include "fuzz_mutate.h"
 #include "mm/mm.h"
 #include "pagemap.pb-c.h"
 
+extern const struct subsys files_restore_subsys;
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
-
-/* As cmd_restore() does it. */
-static int read_images(struct restore *r)
-{
-	int err = tree_read(r);
-
-	for (size_t i = 0; !err && i < r->tree.n_tasks; i++) {
-		struct task *t = r->tree.tasks[i];
-
-		t->restore = arena_new_of(r->arena, struct restore_task);
-		t->restore->sock = t->restore->task_sock = -1;
-		for (size_t k = 0; k < t->n_threads; k++)
-			t->threads[k].restore = arena_new_of(r->arena, struct restore_thread);
-	}
-	for (const struct task_part *const *p = task_parts; !err && *p; p++)
-		if ((*p)->read_images)
-			err = (*p)->read_images(r);
-	return err ?: files_read(r);
-}
 
 static int check_thread(struct restore *r, const struct thread *th)
 {
@@ -58,10 +41,8 @@ static int check_tasks(struct restore *r)
 				abort();
 			err = err ?: one;
 		}
-		if (lives && tree_first_vm(&r->tree, t) == t)
-			err = mm_check(r, t) ?: err;
 	}
-	return err;
+	return mm_check(r) ?: err;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -75,10 +56,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	r.arena = arena_new();
 	o.arena = r.arena;
-	if (read_images(&r) == 0) {
+	if (restore_read_images(&r) == 0) {
 		if (check_tasks(&r) == 0)
 			plan_make(&r, liveness_common_size(), &plan);
-		files_close(&r);
+		files_restore_subsys.undo(&r);
 	}
 	image_dir_close(r.dir);
 	arena_free(r.arena);

@@ -17,7 +17,7 @@ struct world {
 	struct arena *a;
 	struct task parent, child;
 	MmEntry pmm, cmm;
-	struct pages ppages, cpages;
+	struct pagemap ppages, cpages;
 	struct task_mm p, c;
 	struct page_plan plan;
 };
@@ -59,9 +59,9 @@ static VmaEntry *add_vma(struct world *w, MmEntry *mm, unsigned from, unsigned t
 	return v;
 }
 
-static void add_pages(struct world *w, struct pages *p, unsigned from, unsigned n, bool cow)
+static void add_pages(struct world *w, struct pagemap *p, unsigned from, unsigned n, bool cow)
 {
-	struct page_run run = { .at = A(from), .n = n, .off = p->n_pages * PAGE_SIZE, .cow = cow };
+	struct page_run run = { .at = A(from), .n = n, .stored = p->n_pages * PAGE_SIZE, .cow = cow };
 
 	arena_push(w->a, &p->runs, &p->n_runs, run);
 	p->n_pages += n;
@@ -85,7 +85,7 @@ static void assert_run(const struct world *w, size_t i, unsigned from, uint64_t 
 	assert_true(i < w->plan.n_runs);
 	assert_int_equal(w->plan.runs[i].at, A(from));
 	assert_int_equal(w->plan.runs[i].n, n);
-	assert_int_equal(w->plan.runs[i].off, page * PAGE_SIZE);
+	assert_int_equal(w->plan.runs[i].stored, page * PAGE_SIZE);
 	assert_int_equal(w->plan.runs[i].compare, compare);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Which pages of a task have to be stored: PAGEMAP_SCAN tells ranges (Linux 6.7); before it, /proc/PID/pagemap is read
- * page by page. Both know pages that a fork still shares by their frames.
+ * Which pages of a tree have to be stored; pages/ stores them. Of a task PAGEMAP_SCAN tells ranges (Linux 6.7); before
+ * it, /proc/PID/pagemap is read page by page. Both know pages that a fork still shares by their frames.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -10,13 +10,15 @@
 
 #include "arch_page.h"
 #include "lib/log.h"
-#include "mm/page_io.h"
+#include "mm/mm.h"
+#include "mm/vma.h"
+#include "pages/pages.h"
 #include "uapi/pagemap.h"
 
 #define REGIONS      512U /* a call of PAGEMAP_SCAN */
 #define WINDOW_PAGES 512U /* 2 MiB of addresses, 4 KiB of pagemap */
 
-/* A piece of a pagemap. */
+/* A part of /proc/PID/pagemap. */
 struct window {
 	int fd;
 	uint64_t start; /* 0: nothing was read yet; no task has pages there */
@@ -24,10 +26,13 @@ struct window {
 };
 
 struct scanner {
-	struct page_stream *s;
+	const struct task *task;
+	struct page_transfer *transfer;
+	uint64_t scanned;          /* pages that were looked at */
+	bool refused;              /* something that cannot be dumped was found, and named */
 	const struct vma *v, *end; /* mappings of the span that are still ahead */
 	uint64_t huge_left;        /* without PAGEMAP_SCAN: bytes of v in huge pages that were not seen yet */
-	struct window own, parent; /* parent.fd: -1 where there is nobody to share with */
+	struct window own, parent; /* parent.fd: -1 where there is no process to share with */
 	struct page_region regions[REGIONS];
 };
 
@@ -46,6 +51,11 @@ static int window_at(struct window *w, uint64_t addr)
 	return 0;
 }
 
+static int pagemap_error(const struct scanner *sc, int err, uint64_t at)
+{
+	return log_errno(err, "%s: pread of /proc/PID/pagemap for %" PRIx64, task_name(sc->task), at);
+}
+
 /* The same frame (or place in swap), which the kernel shows to the privileged alone. */
 static bool is_shared(uint64_t own, uint64_t parent)
 {
@@ -59,56 +69,66 @@ static bool is_shared(uint64_t own, uint64_t parent)
  * first (mm/gup.c, gup_must_unshare(), Linux 5.19): the dump would undo the sharing, and take the memory for it.
  * /proc/PID/mem is slower and leaves it.
  */
-static uint32_t piece_flags(const struct scanner *sc, size_t i)
+static bool is_left_shared(const struct scanner *sc, size_t i)
 {
 	uint64_t own = sc->own.entry[i];
-	uint32_t flags = (own & PM_PRESENT) && !(own & (PM_EXCLUSIVE | PM_FILE)) ? PIECE_FORCE : 0;
 
-	return flags | (sc->parent.fd >= 0 && is_shared(own, sc->parent.entry[i]) ? PIECE_COW : 0);
+	return (own & PM_PRESENT) && !(own & (PM_EXCLUSIVE | PM_FILE));
 }
 
-/* Adds a run of pages to be stored, split where sharing begins and ends. */
-static int add_run(struct scanner *sc, uint64_t start, uint64_t end, uint32_t flags)
+static bool is_cow(const struct scanner *sc, size_t i)
+{
+	return sc->parent.fd >= 0 && is_shared(sc->own.entry[i], sc->parent.entry[i]);
+}
+
+/* Adds pages to be stored, all with what `like` says, cut where sharing begins and ends. */
+static int add_runs(struct scanner *sc, uint64_t start, uint64_t end, const struct page_run *like)
 {
 	int err = 0;
 
 	while (!err && start < end) {
 		size_t i = start / PAGE_SIZE % WINDOW_PAGES, k = i;
 		size_t last = MIN(WINDOW_PAGES, i + (end - start) / PAGE_SIZE);
-		uint32_t more;
+		struct page_run run = *like;
+		bool force;
 
 		err = window_at(&sc->own, start);
 		if (!err && sc->parent.fd >= 0)
 			err = window_at(&sc->parent, start);
 		if (err)
-			return log_errno(err, "%s: reading pagemap at %" PRIx64, task_name(sc->s->task), start);
-		sc->s->knows_cow |= sc->parent.fd >= 0 && (sc->own.entry[i] & PM_PFN);
-		more = piece_flags(sc, i);
-		while (k < last && piece_flags(sc, k) == more)
+			return pagemap_error(sc, err, start);
+		if (sc->parent.fd >= 0 && (sc->own.entry[i] & PM_PFN))
+			pages_set_knows_cow(sc->transfer);
+		force = is_left_shared(sc, i);
+		run.cow = is_cow(sc, i);
+		while (k < last && is_left_shared(sc, k) == force && is_cow(sc, k) == run.cow)
 			k++;
-		err = stream_add(sc->s, start, k - i, flags | more);
+		run.at = start;
+		run.n = k - i;
+		run.force |= force;
+		err = pages_add(sc->transfer, &run);
 		start += (k - i) * PAGE_SIZE;
 	}
 	return err;
 }
 
-/* The first of a task is named, and the scan goes on to find who else has some. */
-static void refuse_guard(const struct scanner *sc, uint64_t start)
+/* The first of a task is named, and the scan goes on to find what other tasks have some. */
+static void refuse_guard(struct scanner *sc, uint64_t start)
 {
-	if (!sc->s->refused)
+	if (!sc->refused)
 		log_refusal(-ENOTSUP,
 		            "%s: guard pages (MADV_GUARD_INSTALL), the first at %" PRIx64 ", are not supported yet; "
 		            "take them away (MADV_GUARD_REMOVE) before the dump",
-		            task_name(sc->s->task), start);
-	sc->s->refused = true;
+		            task_name(sc->task), start);
+	sc->refused = true;
 }
 
 /* Pages of one mapping that the kernel says the same of. */
 static int add_region(struct scanner *sc, const struct vma *v, uint64_t start, uint64_t end, uint64_t cat)
 {
-	uint32_t flags = v->entry->prot & PROT_READ ? 0 : PIECE_FORCE;
+	struct page_run like = { .thp = cat & PAGE_IS_HUGE, .force = !(v->entry->prot & PROT_READ) };
 
-	sc->s->scanned += (end - start) / PAGE_SIZE;
+	sc->scanned += (end - start) / PAGE_SIZE;
 	if (cat & PAGE_IS_GUARD) {
 		refuse_guard(sc, start);
 		return 0;
@@ -116,11 +136,11 @@ static int add_region(struct scanner *sc, const struct vma *v, uint64_t start, u
 	if (v->pages == VMA_PAGES_ANON) {
 		if (cat & PAGE_IS_PFNZERO)
 			return 0;
-		flags |= PIECE_DROP_ZERO;
+		like.drop_zero = true;
 	} else if (cat & PAGE_IS_FILE) {
 		return 0;
 	}
-	return add_run(sc, start, end, flags | (cat & PAGE_IS_HUGE ? PIECE_THP : 0));
+	return add_runs(sc, start, end, &like);
 }
 
 /* A region may go on over the end of a mapping. */
@@ -175,7 +195,7 @@ static int scan_span(struct scanner *sc, uint64_t start, uint64_t end)
 		if (n == -ENOTTY)
 			return n;
 		if (n < 0)
-			return log_errno(n, "%s: PAGEMAP_SCAN of %" PRIx64 "-%" PRIx64, task_name(sc->s->task),
+			return log_errno(n, "%s: PAGEMAP_SCAN of %" PRIx64 "-%" PRIx64, task_name(sc->task),
 			                 (uint64_t)arg.start, end);
 		for (int i = 0; i < n; i++) {
 			int err = take_region(sc, sc->regions[i].start, sc->regions[i].end, sc->regions[i].categories);
@@ -184,7 +204,7 @@ static int scan_span(struct scanner *sc, uint64_t start, uint64_t end)
 				return err;
 		}
 		if (arg.walk_end <= arg.start)
-			return log_errno(-EBADMSG, "%s: PAGEMAP_SCAN stays at %" PRIx64, task_name(sc->s->task),
+			return log_errno(-EBADMSG, "%s: PAGEMAP_SCAN stays at %" PRIx64, task_name(sc->task),
 			                 (uint64_t)arg.start);
 		arg.start = arg.walk_end;
 	}
@@ -222,7 +242,7 @@ static int read_window(struct scanner *sc, const struct vma *v, uint64_t start, 
 	uint64_t huge = err ? 0 : huge_of(sc, v);
 
 	if (err)
-		return log_errno(err, "%s: reading pagemap at %" PRIx64, task_name(sc->s->task), start);
+		return pagemap_error(sc, err, start);
 	while (!err && start < end) {
 		size_t i = start / PAGE_SIZE % WINDOW_PAGES, k = i;
 		size_t last = i + (end - start) / PAGE_SIZE;
@@ -250,7 +270,7 @@ static int read_vma(struct scanner *sc, const struct vma *v)
 	return err;
 }
 
-/* ---- a task ---- */
+/* ---- the tree ---- */
 
 /* Mappings one behind the other whose pages may have to be stored are looked at in one go. */
 static int scan_vmas(struct scanner *sc, const struct vma *v, const struct vma *end)
@@ -272,19 +292,20 @@ static bool is_scanned(const struct vma *v)
 	return v->pages == VMA_PAGES_ANON || v->pages == VMA_PAGES_COPIES;
 }
 
-static int scan_all(struct scanner *sc, const struct vma_list *list)
+static int scan_vma_list(struct scanner *sc, const struct vma_list *list)
 {
 	int err = 0;
 
 	for (size_t i = 0, k; !err && i < list->n; i = k) {
 		const struct vma *v = &list->v[i];
+		struct page_run all = { .at = v->entry->start, .n = (v->entry->end - v->entry->start) / PAGE_SIZE };
 
 		for (k = i; k < list->n && is_scanned(&list->v[k]); k++)
 			;
 		if (k > i)
 			err = scan_vmas(sc, v, &list->v[k]);
 		else if (v->pages == VMA_PAGES_ALL)
-			err = stream_add(sc->s, v->entry->start, (v->entry->end - v->entry->start) / PAGE_SIZE, 0);
+			err = pages_add(sc->transfer, &all);
 		if (k == i)
 			k++;
 	}
@@ -301,22 +322,53 @@ static const struct task *copied_from(struct dump *d, struct task *t)
 	return p;
 }
 
-int pages_scan(struct dump *d, struct task *t, struct page_stream *s)
+static int open_pagemap(const struct task *t)
 {
-	_cleanup_close_ int own = openat(t->dump->proc_fd, "pagemap", O_RDONLY | O_CLOEXEC);
-	_cleanup_free_ struct scanner *sc = calloc(1, sizeof(*sc));
-	_cleanup_close_ int parent = -1;
-	const struct task *p = copied_from(d, t);
+	int fd = openat(t->dump->proc_fd, "pagemap", O_RDONLY | O_CLOEXEC);
 
-	if (own < 0 || !sc)
-		return log_errno(-errno, "%s: opening /proc/%d/pagemap", task_name(t), t->pid);
-	if (p) {
-		parent = openat(p->dump->proc_fd, "pagemap", O_RDONLY | O_CLOEXEC);
-		if (parent < 0)
-			return log_errno(-errno, "%s: opening /proc/%d/pagemap", task_name(p), p->pid);
-	}
-	sc->s = s;
+	return fd < 0 ? log_errno(-errno, "%s: open of /proc/%d/pagemap", task_name(t), t->pid) : fd;
+}
+
+/* Finds the pages of a task that have to be stored. */
+static int scan_task(struct dump *d, struct task *t, struct pages_dump *pd)
+{
+	const struct task *p = copied_from(d, t);
+	_cleanup_free_ struct scanner *sc = calloc(1, sizeof(*sc));
+	_cleanup_close_ int own = open_pagemap(t), parent = own >= 0 && p ? open_pagemap(p) : -1;
+	int err = 0;
+
+	if (own < 0 || (p && parent < 0))
+		return own < 0 ? own : parent;
+	if (!sc)
+		return log_errno(-ENOMEM, "%s: out of memory for finding its pages", task_name(t));
+	sc->task = t;
 	sc->own.fd = own;
 	sc->parent.fd = parent;
-	return scan_all(sc, t->dump->vmas);
+	err = pages_dump_task(pd, t, &sc->transfer) ?: scan_vma_list(sc, t->dump->vmas);
+	d->stats->pages_scanned += sc->scanned;
+	if (sc->refused)
+		pages_dump_refuse(pd);
+	return err;
+}
+
+int mm_dump_pages(struct dump *d)
+{
+	uint64_t start = clock_now_us();
+	struct tree *tree = &d->tree;
+	struct pages_dump *pd;
+	int err = pages_dump_start(d, &pd);
+
+	if (err)
+		return err;
+	for (size_t i = 0; !err && i < tree->n_tasks; i++) {
+		struct task *t = tree->tasks[i];
+
+		if (t->state != TASK_DEAD && tree_first_vm(tree, t) == t)
+			err = scan_task(d, t, pd);
+	}
+	for (const struct shmem_object *o = mm_shared_of(d)->objects; !err && o; o = o->hh.next)
+		err = pages_dump_object(pd, o->task, o->path, o->ino);
+	err = pages_dump_end(pd, err);
+	d->stats->memdump_time = clock_now_us() - start;
+	return err;
 }

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A run: pages that follow one another in memory, that are alike, and that lie together wherever their bytes are. The
+ * one word for a stretch of pages: what is scanned, stored, planned and written are runs.
+ */
+#ifndef CRIU_PAGES_PAGE_RUN_H
+#define CRIU_PAGES_PAGE_RUN_H
+
+#include "arch_page.h"
+#include "common.h"
+
+struct page_run {
+	raddr_t at; /* in an object: the offset */
+	uint64_t n; /* pages */
+	/* At restore: where the checkpoint has them. For pages/ alone; others cut runs with page_run_part(). */
+	uint64_t stored;
+	bool thp; /* the pages were in huge pages */
+	bool cow; /* shared with the parent process, copy-on-write */
+	/* Dump. */
+	bool drop_zero; /* pages of zeros need not be stored: anonymous memory */
+	bool force;     /* to be read through /proc/PID/mem: no PROT_READ, or to be left shared */
+	/* Restore. */
+	bool compare; /* what is in memory may be equal already, and is left alone then */
+};
+
+static inline raddr_t page_run_end(const struct page_run *run)
+{
+	return run->at + run->n * PAGE_SIZE;
+}
+
+/* The part of a run from one address to another, both of which lie in it. */
+static inline struct page_run page_run_part(const struct page_run *run, raddr_t from, raddr_t to)
+{
+	struct page_run part = *run;
+
+	part.at = from;
+	part.n = (to - from) / PAGE_SIZE;
+	part.stored += from - run->at;
+	return part;
+}
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "pages/pagemap.h"
+
+#include <inttypes.h>
+
+#include "format.h"
+#include "lib/log.h"
+
+/* ---- reading: foreign input ---- */
+
+static uint64_t entry_pages(const PagemapEntry *e)
+{
+	return e->has_nr_pages ? e->nr_pages : e->compat_nr_pages;
+}
+
+/* Pages that are not in the pages file. */
+static int check_present(const struct image *img, const PagemapEntry *e)
+{
+	uint32_t flags = e->has_flags ? e->flags : e->has_in_parent && e->in_parent ? PE_PARENT : PE_PRESENT;
+
+	if (flags & PE_PARENT)
+		return log_refusal(-EOPNOTSUPP,
+		                   "%s: the pages at %" PRIx64 " are in a parent checkpoint (a dump after a pre-dump); "
+		                   "that is not supported: dump without --prev-images-dir",
+		                   image_name(img), e->vaddr);
+	if (!(flags & PE_PRESENT))
+		return log_refusal(-EOPNOTSUPP,
+		                   "%s: the pages at %" PRIx64 " are not in the checkpoint (a dump with --lazy-pages); "
+		                   "that is not supported: dump without it",
+		                   image_name(img), e->vaddr);
+	return 0;
+}
+
+static int take_entry(struct arena *a, const struct image *img, struct pagemap *map, const PagemapEntry *e,
+                      uint64_t limit)
+{
+	uint64_t n = entry_pages(e), from = map->n_runs ? page_run_end(&map->runs[map->n_runs - 1]) : 0;
+	struct page_run run = {
+		.at = e->vaddr, .n = n, .stored = map->n_pages * PAGE_SIZE, .thp = e->thp, .cow = e->cow
+	};
+	int err;
+
+	if (e->vaddr % PAGE_SIZE || e->vaddr < from || e->vaddr > limit || n > (limit - e->vaddr) / PAGE_SIZE)
+		return log_errno(-EBADMSG, "%s: the entry of %" PRIu64 " pages at %" PRIx64 " is out of order or place",
+		                 image_name(img), n, e->vaddr);
+	err = check_present(img, e);
+	if (err)
+		return err;
+	map->knows_cow |= e->has_cow;
+	map->n_pages += n;
+	if (n)
+		arena_push(a, &map->runs, &map->n_runs, run);
+	return 0;
+}
+
+int pagemap_read(struct image_dir *dir, struct arena *a, enum image_type type, uint64_t id, uint64_t limit,
+                 struct pagemap **mapp)
+{
+	struct pagemap *map = arena_new_of(a, struct pagemap);
+	_cleanup_image_ struct image *img = NULL;
+	PagemapHead *head;
+	PagemapEntry *e;
+	int err = image_open(dir, type, id, &img);
+
+	if (!err)
+		err = image_read(img, &pagemap_head__descriptor, a, &head);
+	if (err < 0)
+		return err;
+	if (!err)
+		return log_errno(-EBADMSG, "%s has no head", image_name(img));
+	map->name = arena_strdup(a, image_name(img));
+	map->pages_id = head->pages_id;
+	while ((err = image_read(img, &pagemap_entry__descriptor, a, &e)) > 0) {
+		err = take_entry(a, img, map, e, limit);
+		if (err)
+			return err;
+	}
+	*mapp = map;
+	return err;
+}
+
+/* ---- writing ---- */
+
+int pagemap_create(struct pagemap_writer *w, struct image_dir *dir, enum image_type type, uint64_t id,
+                   uint32_t pages_id, bool knows_cow)
+{
+	PagemapHead head = PAGEMAP_HEAD__INIT;
+	int err;
+
+	*w = (struct pagemap_writer) { .entry = PAGEMAP_ENTRY__INIT, .knows_cow = knows_cow };
+	err = image_create(dir, type, id, &w->img);
+	head.pages_id = pages_id;
+	return err ?: image_write(w->img, &head);
+}
+
+static int flush_entry(struct pagemap_writer *w)
+{
+	int err = 0;
+
+	if (w->entry.nr_pages) {
+		w->entry.compat_nr_pages = (uint32_t)w->entry.nr_pages;
+		err = image_write(w->img, &w->entry);
+	}
+	w->entry.nr_pages = 0;
+	return err;
+}
+
+int pagemap_add(struct pagemap_writer *w, const struct page_run *run)
+{
+	PagemapEntry *e = &w->entry;
+	int err;
+
+	if (e->nr_pages && e->vaddr + e->nr_pages * PAGE_SIZE == run->at && e->thp == run->thp && e->cow == run->cow) {
+		e->nr_pages += run->n;
+		return 0;
+	}
+	err = flush_entry(w);
+	e->vaddr = run->at;
+	e->has_nr_pages = e->has_flags = true;
+	e->nr_pages = run->n;
+	e->flags = PE_PRESENT;
+	e->has_thp = e->thp = run->thp;
+	e->has_cow = w->knows_cow;
+	e->cow = run->cow;
+	return err;
+}
+
+int pagemap_close(struct pagemap_writer *w, int err)
+{
+	int closed;
+
+	if (!err)
+		err = flush_entry(w);
+	closed = image_close(move_ptr(w->img));
+	return err ?: closed;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The pagemap format: pagemap-<vpid>.img and pagemap-shmem-<id>.img, which tell what pages a checkpoint has. */
+#ifndef CRIU_PAGES_PAGEMAP_H
+#define CRIU_PAGES_PAGEMAP_H
+
+#include "image/image.h"
+#include "pagemap.pb-c.h"
+#include "pages/page_run.h"
+
+/* A pagemap image that has been read. */
+struct pagemap {
+	const char *name;      /* of the image, for messages */
+	uint32_t pages_id;     /* for pages/ alone: the number of its pages file */
+	struct page_run *runs; /* ascending */
+	size_t n_runs;
+	uint64_t n_pages;
+	bool knows_cow; /* an entry says whether its pages are shared with the parent process */
+};
+
+/*
+ * Reads and checks a pagemap image (IMG_PAGEMAP or IMG_SHMEM_PAGEMAP): entries ascend, do not overlap and end below
+ * limit. Pages that a parent checkpoint, or a lazy dump, would have are refused. -ENOENT is not logged; the rest is,
+ * with the image's name.
+ */
+int pagemap_read(struct image_dir *dir, struct arena *a, enum image_type type, uint64_t id, uint64_t limit,
+                 struct pagemap **mapp);
+
+/* A pagemap image that is being written. */
+struct pagemap_writer {
+	struct image *img;
+	PagemapEntry entry; /* grows until the next run does not fit to it */
+	bool knows_cow;
+};
+
+/* 0 or a negative errno (logged), as all three. pagemap_close() is called after an error too. */
+int pagemap_create(struct pagemap_writer *w, struct image_dir *dir, enum image_type type, uint64_t id,
+                   uint32_t pages_id, bool knows_cow);
+int pagemap_add(struct pagemap_writer *w, const struct page_run *run);
+int pagemap_close(struct pagemap_writer *w, int err);
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Inside of pages/: pages-<n>.img, as a sink at dump and as a source at restore. Nothing else knows such files. */
+#ifndef CRIU_PAGES_PAGES_FILE_H
+#define CRIU_PAGES_PAGES_FILE_H
+
+#include "pages/page_io.h"
+#include "pages/pagemap.h"
+
+/*
+ * Writes pages-<pages_id>.img, and the pagemap image of that type and number when all is written. NULL without memory,
+ * not logged.
+ */
+struct page_sink *pages_file_sink(struct image_dir *dir, enum image_type type, uint64_t id, uint32_t pages_id);
+
+/* Reads what a pagemap tells of. NULL without memory, not logged. */
+struct page_source *pages_file_source(struct image_dir *dir, const struct pagemap *map);
+
+/* Whether the file has as many pages as the pagemap tells of. 0 or a negative errno (logged). */
+int pages_file_check(struct image_dir *dir, const struct pagemap *map);
+
+#endif

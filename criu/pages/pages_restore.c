@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The pages of a restore: pagemaps are read and checked before anything is started, their pages go into memory later.
+ */
+#include <inttypes.h>
+
+#include "arch/arch_vdso.h"
+#include "lib/log.h"
+#include "pages/page_io.h"
+#include "pages/pages.h"
+#include "pages/pages_file.h"
+#include "pages/process_memory.h"
+
+int pages_read_task(struct restore *r, const struct task *t, struct pagemap **mapp)
+{
+	int err = pagemap_read(r->dir, r->arena, IMG_PAGEMAP, (uint64_t)t->vpid.v, arch_task_size(), mapp);
+
+	if (err == -ENOENT)
+		return log_errno(err, "%s: pagemap-%d.img", task_name(t), t->vpid.v);
+	return err ?: pages_file_check(r->dir, *mapp);
+}
+
+int pages_read_object(struct restore *r, uint64_t id, struct pagemap **mapp)
+{
+	int err = pagemap_read(r->dir, r->arena, IMG_SHMEM_PAGEMAP, id, INT64_MAX & ~(PAGE_SIZE - 1), mapp);
+
+	if (err == -ENOENT) {
+		*mapp = arena_new_of(r->arena, struct pagemap);
+		return 0;
+	}
+	return err ?: pages_file_check(r->dir, *mapp);
+}
+
+static int no_memory(void)
+{
+	return log_errno(-ENOMEM, "out of memory for a transfer of pages");
+}
+
+int pages_read_run(struct restore *r, const struct pagemap *map, const struct page_run *run, uint8_t *buf)
+{
+	struct page_transfer t = { .source = pages_file_source(r->dir, map) };
+	int err = t.source ? t.source->ops->open(t.source, &t) : no_memory();
+
+	if (!err)
+		err = t.source->ops->read(t.source, run, 1, buf);
+	page_transfer_free(&t);
+	return err;
+}
+
+/* Moves what was listed, if anything, and counts it. */
+static int move_into_memory(struct restore *r, struct page_transfer *t, const struct page_compare *counts)
+{
+	int err = t->n_pages ? page_move(t, 1) : 0;
+
+	r->stats->pages_restored += t->n_pages - counts->same;
+	r->stats->pages_compared += counts->compared;
+	r->stats->pages_skipped_cow += counts->same;
+	return err;
+}
+
+int pages_fill_task(struct restore *r, const struct pagemap *map, pid_t pid, const struct page_run *runs, size_t n)
+{
+	struct page_compare counts = { 0 };
+	struct page_transfer t = { .source = pages_file_source(r->dir, map),
+		                   .sink = process_memory_sink(pid, &counts) };
+	int err = t.source && t.sink ? 0 : no_memory();
+
+	for (size_t i = 0; !err && i < n; i++)
+		err = pages_add(&t, &runs[i]);
+	if (!err)
+		err = move_into_memory(r, &t, &counts);
+	page_transfer_free(&t);
+	return err;
+}
+
+int pages_fill_object(struct restore *r, const struct pagemap *map, void *at, uint64_t size)
+{
+	struct page_run *runs = arena_array(r->arena, struct page_run, map->n_runs);
+	size_t n = 0;
+
+	/* A mapping that is gone may have been the only one to reach beyond size; the object had more data then. */
+	for (; n < map->n_runs && map->runs[n].at < size; n++) {
+		runs[n] = map->runs[n];
+		runs[n].n = MIN(runs[n].n, (size - runs[n].at) / PAGE_SIZE);
+		runs[n].at += (uintptr_t)at;
+	}
+	return pages_fill_task(r, map, getpid(), runs, n);
+}

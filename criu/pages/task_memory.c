@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A frozen task's memory, read by process_vm_readv(2), or through /proc/PID/mem where a run says so. */
+#include "pages/task_memory.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/uio.h>
+
+#include "lib/log.h"
+
+struct task_memory {
+	struct page_source source; /* first */
+	const struct task *task;
+	int mem; /* /proc/PID/mem, or -1 where no run needs it */
+};
+
+static int task_memory_open(struct page_source *s, const struct page_transfer *t)
+{
+	struct task_memory *m = (struct task_memory *)s;
+
+	if (!t->force)
+		return 0;
+	m->mem = openat(m->task->dump->proc_fd, "mem", O_RDONLY | O_CLOEXEC);
+	return m->mem < 0 ? log_errno(-errno, "%s: open of /proc/%d/mem", task_name(m->task), m->task->pid) : 0;
+}
+
+static int read_task_run(const struct task_memory *m, const struct page_run *run, uint8_t *buf)
+{
+	size_t len = run->n * PAGE_SIZE;
+	struct iovec local = { buf, len }, remote = { (void *)(uintptr_t)run->at, len };
+	ssize_t n = run->force ? pread(m->mem, buf, len, (off_t)run->at)
+	                       : process_vm_readv(m->task->pid, &local, 1, &remote, 1, 0);
+
+	if (n == (ssize_t)len)
+		return 0;
+	return log_errno(n < 0 ? -errno : -EFAULT, "%s: %s of %" PRIu64 " pages at %" PRIx64, task_name(m->task),
+	                 run->force ? "pread of /proc/PID/mem" : "process_vm_readv", run->n, run->at);
+}
+
+/* All runs in one call. False: they have to be read one by one. */
+static bool read_at_once(const struct task_memory *m, const struct page_run *runs, size_t n, uint8_t *buf)
+{
+	struct iovec local = { .iov_base = buf }, remote[BATCH_PAGES];
+
+	for (size_t i = 0; i < n; i++) {
+		if (runs[i].force)
+			return false;
+		remote[i] = (struct iovec) { (void *)(uintptr_t)runs[i].at, runs[i].n * PAGE_SIZE };
+		local.iov_len += remote[i].iov_len;
+	}
+	return process_vm_readv(m->task->pid, &local, 1, remote, n, 0) == (ssize_t)local.iov_len;
+}
+
+static int task_memory_read(struct page_source *s, const struct page_run *runs, size_t n, uint8_t *buf)
+{
+	const struct task_memory *m = (struct task_memory *)s;
+	int err = 0;
+
+	if (read_at_once(m, runs, n, buf))
+		return 0;
+	for (size_t i = 0; !err && i < n; i++) {
+		err = read_task_run(m, &runs[i], buf);
+		buf += runs[i].n * PAGE_SIZE;
+	}
+	return err;
+}
+
+static void task_memory_close(struct page_source *s)
+{
+	struct task_memory *m = (struct task_memory *)s;
+
+	cleanup_close(&m->mem);
+	free(m);
+}
+
+struct page_source *task_memory_source(const struct task *t)
+{
+	static const struct page_source_ops ops = {
+		.open = task_memory_open,
+		.read = task_memory_read,
+		.close = task_memory_close,
+	};
+	struct task_memory *m = malloc(sizeof(*m));
+
+	if (!m)
+		return NULL;
+	*m = (struct task_memory) { .source.ops = &ops, .task = t, .mem = -1 };
+	return &m->source;
+}
