@@ -3,9 +3,9 @@
 #include <sys/mman.h>
 
 #include "common.h"
+#include "helper/run_program.h"
 #include "netlock/ipt_run.h"
 #include "lib/log.h"
-#include "lib/run_program.h"
 
 #define WAIT "10" /* seconds for the lock that runs of iptables have among themselves */
 
