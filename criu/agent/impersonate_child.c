@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#include <linux/sched.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "agent/impersonate_call.h"
-#include "arch/arch_start.h"
-#include "lib/log.h"
-
-#define CHILD_STACK (32UL << 10)
+#include "helper/helper.h"
 
 struct child {
 	const struct ids *ids; /* NULL: the call tells them itself */
@@ -18,11 +14,8 @@ struct child {
 	int64_t groups_err, ids_err, ret;
 };
 
-/*
- * Runs in our memory, while we wait: nothing but system calls. Those of the C library would change the ids of all of
- * criu's threads; these are this task's alone.
- */
-static void child_main(void *arg)
+/* The calls of the C library would change the ids of all of criu's threads; these system calls change the helper's. */
+static int make_call(void *arg)
 {
 	struct child *ch = arg;
 	const struct ids *ids = ch->ids;
@@ -37,35 +30,21 @@ static void child_main(void *arg)
 		syscall(SYS_setfsgid, (long)ids->gid);
 	}
 	ch->ret = impersonate_raw(syscall(ch->call->nr, a[0], a[1], a[2], a[3], a[4], a[5]));
-	/* It is the memory's, which is ours. */
+	/* The memory's, which is ours; new ids have taken it away. */
 	if (ch->dumpable == 1)
 		syscall(SYS_prctl, PR_SET_DUMPABLE, 1);
-	syscall(SYS_exit, 0);
+	return 0;
 }
 
 int impersonate_call_in_child(const struct identity *as, const struct ids *ids, const struct call *c, const char *what,
                               int64_t *ret)
 {
-	_cleanup_free_ char *stack = aligned_alloc(16, CHILD_STACK);
 	struct child ch = { .ids = ids, .call = c, .dumpable = prctl(PR_GET_DUMPABLE) };
-	pid_t set_tid = as->pid.v;
-	struct clone_args args = {
-		.flags = CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_FS,
-		.stack = (uintptr_t)stack,
-		.stack_size = CHILD_STACK,
-		.set_tid = (uintptr_t)&set_tid,
-		.set_tid_size = 1,
-	};
-	int status;
-	long pid;
+	struct helper_spec spec = { .flags = CLONE_VM | CLONE_FILES | CLONE_FS, .pid = as->pid.v };
+	int err = helper_run(&spec, make_call, &ch);
 
-	if (!stack)
-		return -ENOMEM;
-	pid = arch_clone3(&args, child_main, &ch);
-	if (pid < 0)
-		return (int)pid;
-	while (waitpid((pid_t)pid, &status, __WALL) < 0 && errno == EINTR)
-		;
+	if (err)
+		return err;
 	if (ch.groups_err < 0)
 		impersonate_note_groups(as, (int)ch.groups_err, what);
 	if (ch.ids_err < 0)

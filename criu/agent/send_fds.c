@@ -6,31 +6,11 @@
 #include "agent/batch.h"
 #include "agent/send_fds.h"
 #include "arch/arch_abi.h"
+#include "lib/rights.h"
 #include "lib/log.h"
 
-#define CONTROL_SIZE CMSG_SPACE(AGENT_SEND_FDS_MAX * sizeof(int))
+#define CONTROL_SIZE CMSG_SPACE(RIGHTS_MAX * sizeof(int))
 
-static int send_chunk(const struct task *t, const int *fds, size_t n)
-{
-	union {
-		char bytes[CONTROL_SIZE];
-		struct cmsghdr align;
-	} control;
-	char byte = 0;
-	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control };
-	struct cmsghdr *c = &control.align;
-
-	memset(&control, 0, sizeof(control));
-	mh.msg_controllen = CMSG_SPACE(n * sizeof(int));
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(n * sizeof(int));
-	memcpy(CMSG_DATA(c), fds, n * sizeof(int));
-	if (sendmsg(t->restore->sock, &mh, MSG_NOSIGNAL) != 1)
-		return log_errno(-errno, "%s: sendmsg of %zu descriptors to the agent", task_name(t), n);
-	return 0;
-}
 
 /* The control data lies in the agent's area: anything may stand there. */
 static int read_numbers(const struct task *t, const void *data, size_t n, int *numbers)
@@ -62,9 +42,9 @@ static int pass_chunk(struct task *t, const int *fds, size_t n, int *numbers)
 	raddr_t mh_at;
 	int err, op;
 
-	err = send_chunk(t, fds, n);
+	err = rights_send(t->restore->sock, &(char) { 0 }, 1, fds, n);
 	if (err)
-		return err;
+		return log_errno(err, "%s: sendmsg of %zu descriptors to the agent", task_name(t), n);
 	batch_reserve(b, 1, sizeof(*mh) + sizeof(*iov) + CONTROL_SIZE + 256);
 	mh_at = batch_space(b, sizeof(*mh), &mh);
 	mh->iov = batch_space(b, sizeof(*iov), &iov);
@@ -87,7 +67,7 @@ int agent_send_fds(struct task *t, const int *fds, size_t n, int *numbers)
 {
 	int err = 0;
 
-	for (size_t at = 0; !err && at < n; at += AGENT_SEND_FDS_MAX)
-		err = pass_chunk(t, fds + at, MIN(n - at, AGENT_SEND_FDS_MAX), numbers + at);
+	for (size_t at = 0; !err && at < n; at += RIGHTS_MAX)
+		err = pass_chunk(t, fds + at, MIN(n - at, RIGHTS_MAX), numbers + at);
 	return err;
 }

@@ -8,9 +8,6 @@
 
 #include "tree/restore.h"
 
-/* Descriptors of one message: the kernel passes 253 (SCM_MAX_FD). */
-#define AGENT_SEND_FDS_MAX 250
-
 /*
  * Hands n of our descriptors to the task's agent; numbers[] gets their numbers there, in the same order. They arrive at
  * the lowest free numbers, without close-on-exec. The caller keeps its own and closes theirs when done (batch close).

@@ -24,8 +24,9 @@ struct start_params {
 size_t arch_start_elf(raddr_t at, const struct start_params *params, uint8_t buf[PAGE_SIZE]);
 
 /*
- * clone3(2) with a stack of its own in args (CLONE_VM): the child calls fn(arg), which must not return. Returns the pid
- * or a negative errno.
+ * clone3(2), after which the child calls fn(arg), which must not return: on the stack in args, or where there is none
+ * below the caller's frame: of a fork that is a copy, with CLONE_VM the caller has to sleep (CLONE_VFORK). Returns the
+ * pid or a negative errno.
  */
 long arch_clone3(struct clone_args *args, void (*fn)(void *), void *arg);
 

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <fcntl.h>
-#include <pthread.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 
 #include "fd/epoll_add.h"
+#include "helper/helper.h"
 
 /* What stays when an EPOLLONESHOT has fired (kernel: EP_PRIVATE_BITS), and all that can be waited for. */
 #define BEHAVIOUR (EPOLLWAKEUP | EPOLLONESHOT | (uint32_t)EPOLLET | EPOLLEXCLUSIVE)
@@ -78,32 +77,21 @@ static int add_one(struct epoll_batch *b, size_t i)
 	return disarmed ? disarm(b->epfd, one->number, &wanted) : 0;
 }
 
-/* A thread, since unshare(2) gives it alone a table. Closed by hand: a join does not wait for what a thread's end
- * closes. */
-static void *add_all(void *arg)
+/* In a helper's own descriptor table, which is closed before the helper is waited for. */
+static int add_all(void *arg)
 {
 	struct epoll_batch *mine = arg, b = *mine;
-	long err = unshare(CLONE_FILES) ? -errno : 0;
+	int err = 0;
 
-	if (err)
-		return (void *)err;
 	for (size_t i = 0; !err && i < b.n; i++) {
 		err = add_one(&b, i);
 		if (err)
 			mine->failed = &mine->one[i];
 	}
-	syscall(SYS_close_range, 0, ~0U, 0);
-	return (void *)err;
+	return err;
 }
 
 int epoll_add_batch(struct epoll_batch *b)
 {
-	pthread_t thread;
-	void *result;
-	int err = pthread_create(&thread, NULL, add_all, b);
-
-	if (err)
-		return -err;
-	pthread_join(thread, &result);
-	return (int)(long)result;
+	return helper_run(&(struct helper_spec) { .flags = CLONE_VM }, add_all, b);
 }

@@ -39,7 +39,10 @@ static bool is_right(const struct job *j, const struct epoll_guess *g)
 	return right;
 }
 
-/* In a table of its own, in which all these numbers are free. */
+/*
+ * In a table of its own, in which all these numbers are free. A thread, not a helper: where Yama restricts ptrace(2),
+ * pidfd_getfd(2) is allowed to the thread group of the tracer alone.
+ */
 static void *guess_all(void *arg)
 {
 	struct job j = *(struct job *)arg;

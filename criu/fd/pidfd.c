@@ -4,17 +4,16 @@
  * that lives just long enough to be opened; those of the same one (equal inode) are of one process again.
  */
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "proc/fdinfo.h"
 #include "files/files.h"
+#include "helper/helper.h"
 #include "lib/log.h"
 #include "proc/proc.h"
 #include "lib/arena_hash.h"
@@ -155,9 +154,10 @@ static int open_pidfd(pid_t pid, const PidfdEntry *m)
 	return move_fd(&fd);
 }
 
-/* Nothing but system calls: it is a copy of the tool, and must not be one in a core file either. */
-static _Noreturn void exit_with(uint32_t code)
+/* A copy of criu, which must not stand in a core file either. */
+static int exit_with(void *arg)
 {
+	const uint32_t code = *(const uint32_t *)arg;
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
 	int sig = code & 0x7f;
 	sigset_t set;
@@ -169,28 +169,18 @@ static _Noreturn void exit_with(uint32_t code)
 		syscall(SYS_kill, syscall(SYS_getpid), sig);
 		sigprocmask(SIG_UNBLOCK, &set, NULL);
 	}
-	_exit((int)(code >> 8) & 0xff);
-}
-
-/* Not by fork(): without a signal to its parent it waits for us, even where SIGCHLD is ignored. */
-static pid_t start_gone(uint32_t code)
-{
-	struct clone_args args = { .flags = CLONE_FILES };
-	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
-
-	if (!pid)
-		exit_with(code);
-	return pid < 0 ? -errno : pid;
+	return (int)(code >> 8) & 0xff;
 }
 
 /* All pidfds of the process at once: when it is reaped, no more can be opened. Returns that of m. */
 static int open_gone(struct restore *r, const struct gone *g, const PidfdEntry *m)
 {
-	pid_t pid = start_gone(m->has_exit_code ? m->exit_code : 0);
-	int err = 0, ours = -1, status;
+	uint32_t code = m->has_exit_code ? m->exit_code : 0;
+	pid_t pid = helper_start(&(struct helper_spec) { .flags = CLONE_FILES }, exit_with, &code);
+	int err = 0, ours = -1;
 
 	if (pid < 0)
-		return log_errno(pid, "making a process for pidfds of one that is gone");
+		return log_errno(pid, "making a process for pidfds of one that is gone: clone3");
 	for (size_t i = 0; !err && i < g->n; i++) {
 		int fd = open_pidfd(pid, g->pidfds[i]);
 
@@ -201,8 +191,7 @@ static int open_gone(struct restore *r, const struct gone *g, const PidfdEntry *
 		else
 			files_set(r, g->pidfds[i]->id, fd);
 	}
-	while (waitpid(pid, &status, __WALL) < 0 && errno == EINTR)
-		;
+	helper_wait(pid);
 	if (err && ours >= 0)
 		close(ours);
 	return err ?: ours;

@@ -11,6 +11,7 @@
 #include "files/fdpass.h"
 #include "files/files.h"
 #include "lib/log.h"
+#include "lib/rights.h"
 
 int fdpass_check(const int *arrived, const int *wanted, size_t n, int sock)
 {
@@ -124,7 +125,7 @@ static int place_chunk(struct task *t, FdinfoEntry *const *e, const int *arrived
  */
 static int install_chunk(struct restore *r, struct task *t, size_t at, const int *wanted, size_t n)
 {
-	int fds[AGENT_SEND_FDS_MAX], arrived[AGENT_SEND_FDS_MAX], err;
+	int fds[RIGHTS_MAX], arrived[RIGHTS_MAX], err;
 
 	for (size_t i = 0; i < n; i++) {
 		fds[i] = files_open(r, t->fds[at + i]->id);
@@ -151,8 +152,8 @@ int files_install(struct restore *r, struct task *t)
 	err = raise_limit(t, n ? MAX(gap, wanted[n - 1]) : 0);
 	if (!err)
 		err = clear_table(r, t, wanted, n);
-	for (size_t at = 0; !err && at < n; at += AGENT_SEND_FDS_MAX)
-		err = install_chunk(r, t, at, wanted + at, MIN(n - at, AGENT_SEND_FDS_MAX));
+	for (size_t at = 0; !err && at < n; at += RIGHTS_MAX)
+		err = install_chunk(r, t, at, wanted + at, MIN(n - at, RIGHTS_MAX));
 	return err;
 }
 

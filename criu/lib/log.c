@@ -25,7 +25,7 @@ static struct {
 	atomic_bool first_taken;
 	atomic_int first_errno;
 	atomic_bool first_said;
-	char first_text[1024];
+	char first_text[sizeof(((struct log_tally *)0)->first_text)];
 } state = { .fd = -1, .level = LOG_WARN, .task_dir = -1 };
 
 /* The file of the task that this thread works on, with --log-pid. */
@@ -36,6 +36,14 @@ static bool is_same_log(int a, int b)
 	struct stat sa, sb;
 
 	return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+}
+
+static void count_anew(void)
+{
+	atomic_store(&state.refusals, 0);
+	atomic_store(&state.first_said, false);
+	atomic_store(&state.first_errno, 0);
+	atomic_store(&state.first_taken, false);
 }
 
 int log_init(int fd, enum log_level level)
@@ -53,10 +61,7 @@ int log_init(int fd, enum log_level level)
 	state.level = level;
 	state.copy_errors = copy >= 0 && !is_same_log(copy, STDERR_FILENO);
 	clock_gettime(CLOCK_MONOTONIC, &state.started);
-	atomic_store(&state.refusals, 0);
-	atomic_store(&state.first_said, false);
-	atomic_store(&state.first_errno, 0);
-	atomic_store(&state.first_taken, false);
+	count_anew();
 	return 0;
 }
 
@@ -171,6 +176,32 @@ static void keep_first(int err, const char *text)
 	snprintf(state.first_text, sizeof(state.first_text), "%s", text);
 	atomic_store(&state.first_errno, err ? err : -EINVAL);
 	atomic_store(&state.first_said, true);
+}
+
+void log_tally_take(struct log_tally *t)
+{
+	t->refusals = log_refusals();
+	t->first_errno = log_first_errno();
+	snprintf(t->first_text, sizeof(t->first_text), "%s", log_first_text());
+	count_anew();
+}
+
+void log_tally_add(const struct log_tally *t)
+{
+	atomic_fetch_add(&state.refusals, t->refusals);
+	if (t->first_errno)
+		keep_first(t->first_errno, t->first_text);
+}
+
+size_t log_descriptors(int fds[LOG_DESCRIPTORS])
+{
+	const int all[LOG_DESCRIPTORS] = { state.fd, state.task_dir, task_fd };
+	size_t n = 0;
+
+	for (size_t i = 0; i < LOG_DESCRIPTORS; i++)
+		if (all[i] >= 0)
+			fds[n++] = all[i];
+	return n;
 }
 
 static size_t put_errno(char *buf, size_t size, int err)

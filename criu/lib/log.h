@@ -56,6 +56,23 @@ int log_refusal_line(int err, const char *file, int line, const char *fmt, ...) 
 /* How many refusals there have been since log_init(). */
 unsigned log_refusals(void);
 
+/*
+ * What was counted since log_init(): of a fork of criu's that logs on criu's behalf (an executor). take: what was
+ * counted here, which begins anew. add: what was counted there; its first error is ours where we have none.
+ */
+struct log_tally {
+	unsigned refusals;
+	int first_errno;
+	char first_text[1024];
+};
+
+void log_tally_take(struct log_tally *t);
+void log_tally_add(const struct log_tally *t);
+
+/* The descriptors of ours that lines go to, beside standard error; returns how many. */
+#define LOG_DESCRIPTORS 3
+size_t log_descriptors(int fds[LOG_DESCRIPTORS]);
+
 #define log_errno(err, ...)   log_error_line((err), __FILE__, __LINE__, __VA_ARGS__)
 #define log_refusal(err, ...) log_refusal_line((err), __FILE__, __LINE__, __VA_ARGS__)
 #define log_msg(...)          log_line(LOG_MSG, __FILE__, __LINE__, __VA_ARGS__)

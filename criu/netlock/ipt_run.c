@@ -3,9 +3,9 @@
 #include <sys/mman.h>
 
 #include "common.h"
+#include "helper/run_program.h"
 #include "netlock/ipt_run.h"
 #include "lib/log.h"
-#include "lib/run_program.h"
 
 #define WAIT "10" /* seconds to wait for the lock that processes of iptables share */
 

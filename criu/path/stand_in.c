@@ -3,11 +3,11 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "arch/arch_start.h"
+#include "helper/helper.h"
 #include "lib/log.h"
 #include "path/stand_in.h"
 
@@ -37,48 +37,42 @@ static int start_thread(pid_t tid, char *stack)
 	return arch_clone3(&args, sleep_forever, NULL) < 0;
 }
 
-static _Noreturn void live(const struct stand_in *s, pid_t parent, bool numbered, char *stacks)
-{
-	int failed = prctl(PR_SET_PDEATHSIG, SIGKILL) || syscall(SYS_getppid) != parent;
+struct life {
+	const struct stand_in *s;
+	char *stacks; /* of threads; NULL: it is to have none */
+};
 
-	for (size_t i = 0; numbered && !failed && i < s->n_tids; i++)
-		failed = start_thread(s->tids[i], stacks + i * STACK);
-	if (failed)
-		_exit(1);
+static int live_stopped(void *arg)
+{
+	const struct life *l = arg;
+
+	for (size_t i = 0; l->stacks && i < l->s->n_tids; i++)
+		if (start_thread(l->s->tids[i], l->stacks + i * STACK))
+			return 1;
 	syscall(SYS_kill, syscall(SYS_getpid), SIGSTOP);
 	for (;;)
 		sleep_forever(NULL);
 }
 
-/* ---- in the tool ---- */
-
-/* It gives its parent no signal when it ends, and waits for us even where SIGCHLD is ignored. */
-static pid_t start(const struct stand_in *s, pid_t number, char *stacks)
-{
-	struct clone_args args = {
-		.flags = CLONE_FILES,
-		.set_tid = number > 0 ? (uintptr_t)&number : 0,
-		.set_tid_size = number > 0,
-	};
-	pid_t parent = getpid(), pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
-
-	if (!pid)
-		live(s, parent, number > 0, stacks);
-	return pid < 0 ? -errno : pid;
-}
+/* ---- in criu ---- */
 
 int stand_in_start(struct stand_in *s)
 {
 	_cleanup_free_ char *stacks = malloc((s->n_tids + 1) * STACK);
+	struct life life = { .s = s, .stacks = s->want > 0 ? stacks : NULL };
+	struct helper_spec spec = { .flags = CLONE_FILES, .pid = s->want };
 	int status = 0;
 
 	if (!stacks)
 		return log_errno(-ENOMEM, "%zu stacks", s->n_tids);
-	s->pid = start(s, s->want, stacks);
-	if (s->pid == -EEXIST)
-		s->pid = start(s, 0, stacks);
+	s->pid = helper_start(&spec, live_stopped, &life);
+	if (s->pid == -EEXIST) {
+		spec.pid = 0;
+		life.stacks = NULL;
+		s->pid = helper_start(&spec, live_stopped, &life);
+	}
 	if (s->pid < 0)
-		return log_errno(s->pid, "making a process that stands for pid %d, which is gone", s->want);
+		return log_errno(s->pid, "making a process that stands for pid %d, which is gone: clone3", s->want);
 	while (waitpid(s->pid, &status, WUNTRACED | __WALL) < 0)
 		if (errno != EINTR)
 			return log_errno(-errno, "waiting for pid %d to stop", s->pid);
@@ -89,9 +83,5 @@ int stand_in_start(struct stand_in *s)
 
 void stand_in_end(struct stand_in *s)
 {
-	int status;
-
-	kill(s->pid, SIGKILL);
-	while (waitpid(s->pid, &status, __WALL) < 0 && errno == EINTR)
-		;
+	helper_kill(s->pid);
 }

@@ -10,7 +10,4 @@
 FEATURES(FEATURE_FN)
 #undef FEATURE_FN
 
-/* Runs fn in a child, for what cannot be taken back; returns what it returned (0 or a negative errno). */
-int probe_in_child(int (*fn)(void));
-
 #endif

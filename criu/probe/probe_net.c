@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "helper/helper.h"
 #include "lib/arena.h"
 #include "lib/log.h"
 #include "netlock/net_lock.h"
@@ -23,8 +24,8 @@ int probe_tcp_repair(void)
 	return 0;
 }
 
-/* A whole lock, of connections that are not there. In a network namespace of its own where there may be one. */
-static int try_lock(void)
+/* A whole lock, of connections that are not there. */
+static int try_lock(void *unused)
 {
 	struct net_tuple tuples[2] = { { .family = AF_INET }, { .family = AF_INET6 } };
 	struct net_lock_spec spec = { .kind = NET_LOCK_RESTORE, .mark = NETWORK_LOCK_MARK };
@@ -33,8 +34,6 @@ static int try_lock(void)
 	int err;
 
 	log_init(-1, 0); /* what is missing is the answer, no error */
-	if (!a || unshare(CLONE_NEWNET))
-		log_debug("probing in the network namespace that is in use");
 	spec.name = a ? arena_printf(a, "CRIU-probe-%d", getpid()) : "CRIU-probe";
 	err = a ? net_lock_take(a, &spec, tuples, ARRAY_SIZE(tuples), &lock) : -ENOMEM;
 	net_lock_drop(lock);
@@ -42,7 +41,15 @@ static int try_lock(void)
 	return err;
 }
 
+/* In a network namespace of its own, where there may be one: the errors are those of clone(2). */
 int probe_network_lock_nft(void)
 {
-	return probe_in_child(try_lock);
+	struct helper_spec spec = { .flags = CLONE_NEWNET };
+	int err = helper_run(&spec, try_lock, NULL);
+
+	if (err != -EPERM && err != -EINVAL && err != -ENOSPC)
+		return err;
+	log_debug("probing the network lock in the network namespace that is in use");
+	spec.flags = 0;
+	return helper_run(&spec, try_lock, NULL);
 }

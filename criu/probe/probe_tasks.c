@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Probes that need a task of their own: ptrace, clone3, and what a task does to itself. */
 #include <fcntl.h>
-#include <linux/sched.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -11,41 +9,12 @@
 
 #include "arch/arch_vdso.h"
 #include "arch_page.h"
+#include "helper/helper.h"
 #include "probe/probe_fns.h"
 #include "proc/proc.h"
 #include "uapi/probe_bits.h"
 
-/* Only we wait for the child: no exit signal. */
-static pid_t fork_quietly(void)
-{
-	struct clone_args args = { 0 };
-	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
-
-	if (pid == 0)
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-	return pid < 0 ? -errno : pid;
-}
-
-static int reap_child(pid_t pid)
-{
-	int status = 0;
-
-	while (waitpid(pid, &status, __WALL) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EFAULT;
-}
-
-int probe_in_child(int (*fn)(void))
-{
-	pid_t pid = fork_quietly();
-
-	if (pid < 0)
-		return pid;
-	if (pid == 0)
-		_exit(-fn() & 0xff);
-	return reap_child(pid);
-}
+static const struct helper_spec plain_fork;
 
 /* ---- ptrace: of a child that sleeps ---- */
 
@@ -62,18 +31,22 @@ static int in_stop(pid_t pid, int (*fn)(pid_t pid))
 	return fn(pid);
 }
 
+static int sleep_until_killed(void *unused)
+{
+	for (;;)
+		pause();
+	return 0;
+}
+
 static int with_stopped(int (*fn)(pid_t pid))
 {
-	pid_t pid = fork_quietly();
+	pid_t pid = helper_start(&plain_fork, sleep_until_killed, NULL);
 	int err;
 
 	if (pid < 0)
 		return pid;
-	while (pid == 0)
-		pause();
 	err = in_stop(pid, fn);
-	kill(pid, SIGKILL);
-	reap_child(pid);
+	helper_kill(pid);
 	return err;
 }
 
@@ -142,28 +115,30 @@ int probe_rseq_conf(void)
 
 /* ---- creating ---- */
 
+static int end_at_once(void *unused)
+{
+	return 0;
+}
+
 /* The pid of a child that is gone is free, for a moment at least. */
 int probe_clone3_set_tid(void)
 {
-	pid_t used = fork_quietly(), pid;
-	struct clone_args args = { .set_tid = (uintptr_t)&used, .set_tid_size = 1 };
+	struct helper_spec again = { .pid = helper_start(&plain_fork, end_at_once, NULL) };
+	pid_t pid;
 
-	if (used < 0)
-		return used;
-	if (used == 0)
-		_exit(0);
-	reap_child(used);
-	pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
-	if (pid == 0)
-		_exit(0);
+	if (again.pid < 0)
+		return again.pid;
+	helper_wait(again.pid);
+	pid = helper_start(&again, end_at_once, NULL);
 	if (pid < 0)
-		return errno == EEXIST ? 0 : -errno;
-	return reap_child(pid) ?: pid == used ? 0 : -EOPNOTSUPP;
+		return pid == -EEXIST ? 0 : pid;
+	helper_wait(pid);
+	return pid == again.pid ? 0 : -EOPNOTSUPP;
 }
 
 /* ---- what a task does to itself ---- */
 
-static int set_own_map(void)
+static int set_own_map(void *unused)
 {
 	struct prctl_mm_map map = { .exe_fd = (uint32_t)-1 };
 	struct proc_stat st;
@@ -187,11 +162,11 @@ static int set_own_map(void)
 
 int probe_mm_map(void)
 {
-	return probe_in_child(set_own_map);
+	return helper_run(&plain_fork, set_own_map, NULL);
 }
 
 /* EEXIST: there is one already, which is looked at last. */
-static int map_vdso(void)
+static int map_vdso(void *unused)
 {
 	struct arch_vdso_call call;
 
@@ -203,5 +178,5 @@ static int map_vdso(void)
 
 int probe_map_vdso(void)
 {
-	return probe_in_child(map_vdso);
+	return helper_run(&plain_fork, map_vdso, NULL);
 }

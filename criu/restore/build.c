@@ -9,12 +9,12 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "agent/liveness.h"
 #include "agent/send_fds.h"
 #include "arch/arch_start.h"
 #include "arch_page.h"
+#include "helper/helper.h"
 #include "restore/build.h"
 #include "restore/pids.h"
 #include "lib/fault.h"
@@ -104,18 +104,17 @@ static void set_alive(struct build *b, struct node *n, pid_t pid)
 
 struct root_start {
 	int elf, area, sock;
+	char name[12], *argv[2];
 };
 
-/* Runs in the new process, in our memory: nothing but system calls. */
-static void exec_root(void *arg)
+static int exec_root(void *arg)
 {
-	const struct root_start *s = arg;
-	char name[] = "criu-agent", *argv[] = { name, NULL };
+	struct root_start *s = arg;
 
 	fcntl(s->area, F_SETFD, 0);
 	fcntl(s->sock, F_SETFD, 0);
-	syscall(SYS_execveat, s->elf, "", argv, argv + 1, AT_EMPTY_PATH);
-	_exit(127);
+	syscall(SYS_execveat, s->elf, "", s->argv, s->argv + 1, AT_EMPTY_PATH);
+	return 127;
 }
 
 static int socket_pair(struct node *n, int pair[2])
@@ -128,42 +127,33 @@ static int socket_pair(struct node *n, int pair[2])
 
 static int create_root(struct build *b, struct node *n)
 {
-	pid_t set_tid = n->pid.v;
-	_cleanup_free_ char *stack = malloc(16384);
-	struct root_start start = { .area = b->area_fd };
-	struct clone_args args = {
-		.flags = CLONE_VM | CLONE_VFORK,
-		.exit_signal = SIGCHLD,
-		.stack = (uintptr_t)stack,
-		.stack_size = 16384,
-		.set_tid = (uintptr_t)&set_tid,
-		.set_tid_size = 1,
-	};
+	struct root_start start = { .area = b->area_fd, .name = "criu-agent", .argv = { start.name } };
+	struct helper_spec spec = { .flags = CLONE_VM, .pid = n->pid.v, .outlives = true, .exit_signal = SIGCHLD };
 	int pair[2], err = socket_pair(n, pair);
 	_cleanup_close_ int theirs = err ? -1 : pair[1];
 	_cleanup_close_ int elf = -1;
 	unsigned tries = 0;
-	long pid;
+	pid_t pid;
 
 	if (err)
 		return err;
 	n->agent = make_agent(b, n, n->family, n->region, AGENT_LARGE);
 	elf = start_elf_file(b, n);
-	if (elf < 0 || !stack)
-		return elf < 0 ? elf : -ENOMEM;
+	if (elf < 0)
+		return elf;
 	start.elf = elf;
 	start.sock = theirs;
 	n->task->restore->task_sock = theirs;
 	if (b->r->opts->restore_sibling) {
-		args.flags |= CLONE_PARENT;
-		args.exit_signal = 0;
+		spec.flags |= CLONE_PARENT;
+		spec.exit_signal = 0;
 	}
-	pid = arch_clone3(&args, exec_root, &start);
+	pid = helper_start(&spec, exec_root, &start);
 	while (pid == -EEXIST && !pids_wait_free(n->pid, &tries))
-		pid = arch_clone3(&args, exec_root, &start);
+		pid = helper_start(&spec, exec_root, &start);
 	if (pid < 0)
-		return log_errno((int)pid, "pid %d (%s): clone3 with this pid", n->pid.v, n->task->comm);
-	set_alive(b, n, (pid_t)pid);
+		return log_errno(pid, "pid %d (%s): clone3 with this pid", n->pid.v, n->task->comm);
+	set_alive(b, n, pid);
 	err = note_task(b, n);
 	fault_point("root created");
 	return err ?: agent_wait(n->agent);

@@ -7,15 +7,13 @@
  * terminal is drained comes before what was queued.
  */
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
+#include "helper/helper.h"
 #include "undo/guardian.h"
 #include "lib/fault.h"
 #include "lib/log.h"
@@ -30,6 +28,11 @@ struct job {
 	int master, err, put; /* errors of reading and of putting back */
 	bool gone;            /* the slave is */
 	struct tty_queue queue;
+};
+
+struct batch_of_jobs {
+	struct job *jobs;
+	size_t n;
 };
 
 /* ---- the process ---- */
@@ -78,19 +81,20 @@ static int open_and_work(struct job *j)
 	return err;
 }
 
-static _Noreturn void work(struct job *jobs, size_t n)
+static int work(void *arg)
 {
+	const struct batch_of_jobs *b = arg;
 	sigset_t all;
 
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	setsid();
-	for (size_t i = 0; i < n; i++)
-		jobs[i].err = open_and_work(&jobs[i]);
-	_exit(0);
+	for (size_t i = 0; i < b->n; i++)
+		b->jobs[i].err = open_and_work(&b->jobs[i]);
+	return 0;
 }
 
-/* ---- the tool ---- */
+/* ---- criu ---- */
 
 static int wait_end(int pidfd)
 {
@@ -108,27 +112,24 @@ static int undo_wait(const struct undo *u)
 	return wait_end(u->fd);
 }
 
-/* Without an exit signal, so that waits of the tool for any child do not see it. */
 static int run_worker(struct dump *d, struct job *jobs, size_t n)
 {
 	_cleanup_close_ int pidfd = -1;
-	struct clone_args args = { .flags = CLONE_PIDFD, .pidfd = (uintptr_t)&pidfd };
+	struct helper_spec spec = { .pidfd = &pidfd, .outlives = true };
 	struct undo u = { .type = UNDO_CALL, .call = undo_wait };
-	long pid = syscall(SYS_clone3, &args, sizeof(args));
+	pid_t pid = helper_start(&spec, work, &(struct batch_of_jobs) { jobs, n });
 	int number, err;
 
-	if (pid == 0)
-		work(jobs, n);
 	if (pid < 0)
-		return log_errno(-errno, "starting a process that reads terminals");
+		return log_errno(pid, "starting a process that reads terminals: clone3");
 	u.fd = pidfd;
 	number = guardian_note(d->guardian, &u);
 	fault_point("terminals drained");
 	err = wait_end(pidfd);
 	if (err)
-		kill((pid_t)pid, SIGKILL); /* it is ours until it is waited for: nobody else's pid */
-	while (waitpid((pid_t)pid, NULL, __WALL) < 0 && errno == EINTR)
-		;
+		helper_kill(pid);
+	else
+		helper_wait(pid);
 	if (number >= 0)
 		guardian_drop(d->guardian, number);
 	return err ? log_errno(err, "reading terminals") : MIN(number, 0);

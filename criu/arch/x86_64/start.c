@@ -58,6 +58,7 @@ __asm__(".section .rodata\n"
         "	jz	1f\n"
         "	ret\n"
         "1:	xorl	%ebp, %ebp\n"
+        "	andq	$-16, %rsp\n" /* the caller's own has a return address on it */
         "	movq	%r9, %rdi\n"
         "	callq	*%r8\n"
         "	hlt\n");

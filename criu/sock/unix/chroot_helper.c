@@ -2,18 +2,13 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <sched.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
+#include "helper/helper.h"
 #include "sock/unix/chroot_helper.h"
-
-#define STACK_SIZE (64UL << 10)
 
 socklen_t unix_address(struct sockaddr_un *a, const void *name, size_t len)
 {
@@ -26,48 +21,21 @@ socklen_t unix_address(struct sockaddr_un *a, const void *name, size_t len)
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + MIN(len, sizeof(a->sun_path)));
 }
 
-/* What is changed below by calls that the tool itself never makes (chdir, chroot) is the clone's own. */
+/* What is changed below by calls that criu itself never makes (chdir, chroot) is the helper's own. */
 
 struct job {
-	int (*fn)(const struct job *job);
-	pid_t parent;
 	int dir, fd;
 	const char *name;
 	size_t len;
 	struct chroot_helper_bind *binds;
 	size_t n_binds;
-	bool own_mounts;
-	int ret;
 };
 
-static int run_job(void *arg)
+static int run_aside(helper_fn fn, struct job *job, uint64_t new_namespaces)
 {
-	struct job *job = arg;
+	struct helper_spec spec = { .flags = CLONE_VM | CLONE_FILES | new_namespaces };
 
-	/* Whoever dies now is followed at once: the guardian is going to clean up. */
-	if (!prctl(PR_SET_PDEATHSIG, SIGKILL) && getppid() == job->parent)
-		job->ret = job->fn(job);
-	return 0;
-}
-
-/* Runs job->fn in a clone that shares everything but root and cwd. We sleep meanwhile (CLONE_VFORK). */
-static int run_aside(struct job *job)
-{
-	int status;
-	pid_t pid;
-	char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-
-	if (stack == MAP_FAILED)
-		return -errno;
-	job->ret = -ECANCELED;
-	job->parent = getpid();
-	pid = clone(run_job, stack + STACK_SIZE, CLONE_VM | CLONE_FILES | CLONE_VFORK, job);
-	if (pid < 0)
-		job->ret = -errno;
-	while (pid > 0 && waitpid(pid, &status, __WALL) < 0 && errno == EINTR)
-		;
-	munmap(stack, STACK_SIZE);
-	return job->ret;
+	return helper_run(&spec, fn, job);
 }
 
 /* The folders of a path, as the dumped program saw them. */
@@ -120,8 +88,9 @@ static int bind_one(const struct chroot_helper_bind *b)
 	return rename(name, "/" SOCK_FILE) ? -errno : 0;
 }
 
-static int bind_job(const struct job *job)
+static int bind_job(void *arg)
 {
+	const struct job *job = arg;
 	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int err = root < 0 ? -errno : 0;
 
@@ -134,15 +103,16 @@ static int bind_job(const struct job *job)
 
 int chroot_helper_bind(struct chroot_helper_bind *binds, size_t n)
 {
-	struct job job = { .fn = bind_job, .binds = binds, .n_binds = n };
+	struct job job = { .binds = binds, .n_binds = n };
 
 	for (size_t i = 0; i < n; i++)
 		binds[i].err = -ECANCELED;
-	return n ? run_aside(&job) : 0;
+	return n ? run_aside(bind_job, &job, 0) : 0;
 }
 
-static int connect_job(const struct job *job)
+static int connect_job(void *arg)
 {
+	const struct job *job = arg;
 	struct sockaddr_un a;
 	socklen_t len = unix_address(&a, job->name, job->len);
 
@@ -154,25 +124,21 @@ static int connect_job(const struct job *job)
 /* By way of /proc, or with the folder as cwd where the name is too long for that. */
 int chroot_helper_connect(int fd, int dir, const char *name, size_t len)
 {
-	struct job job = { .fn = connect_job, .dir = dir, .fd = fd, .name = name, .len = len };
+	struct job job = { .dir = dir, .fd = fd, .name = name, .len = len };
 	char path[200];
 	size_t n = (size_t)snprintf(path, sizeof(path), "/proc/self/fd/%d/%.*s", dir, (int)len, name);
 	struct sockaddr_un a;
 
 	if (n >= sizeof(a.sun_path))
-		return run_aside(&job);
+		return run_aside(connect_job, &job, 0);
 	return connect(fd, (struct sockaddr *)&a, unix_address(&a, path, n)) ? -errno : 0;
 }
 
-/* A mount needs a mount namespace that is ours: in a user namespace the caller's may not be. */
-static int mount_job(const struct job *job)
+static int mount_job(void *unused)
 {
-	_cleanup_close_ int fs = -1;
+	_cleanup_close_ int fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
 	int mnt;
 
-	if (job->own_mounts && unshare(CLONE_NEWNS))
-		return -errno;
-	fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
 	if (fs < 0 || syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "mode", "0755", 0) ||
 	    syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
 		return -errno;
@@ -180,11 +146,10 @@ static int mount_job(const struct job *job)
 	return mnt < 0 ? -errno : mnt;
 }
 
+/* A mount needs a mount namespace that is ours: in a user namespace the caller's may not be. */
 int chroot_helper_tmpfs(void)
 {
-	struct job job = { .fn = mount_job };
-	int mnt = run_aside(&job);
+	int mnt = run_aside(mount_job, NULL, 0);
 
-	job.own_mounts = true;
-	return mnt == -EPERM ? run_aside(&job) : mnt;
+	return mnt == -EPERM ? run_aside(mount_job, NULL, CLONE_NEWNS) : mnt;
 }

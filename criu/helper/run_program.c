@@ -1,29 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "lib/run_program.h"
+#include "helper/helper.h"
+#include "helper/run_program.h"
 
 #define NOT_THERE 127
 
-/* After fork(), perhaps of one thread of many: only what is safe in a signal handler. */
-static _Noreturn void exec_program(const char *const *argv, const char *const *paths, int in, int out, int held,
-                                   pid_t parent)
-{
-	sigset_t none;
+struct program {
+	const char *const *argv;
+	char **paths; /* every place where it may be */
+	int in, out, held;
+	sigset_t no_signals;
+};
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (held >= 0)
-		fcntl(held, F_SETFD, 0);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (getppid() == parent && dup2(in, 0) == 0 && dup2(out, 1) == 1 && dup2(out, 2) == 2)
-		for (; *paths; paths++)
-			execv(*paths, (char *const *)argv);
-	_exit(NOT_THERE);
+/* Its descriptors and its signal mask are its own; the death signal stays over execve(2). */
+static int exec_program(void *arg)
+{
+	const struct program *p = arg;
+
+	if (p->held >= 0)
+		fcntl(p->held, F_SETFD, 0);
+	sigprocmask(SIG_SETMASK, &p->no_signals, NULL);
+	if (dup2(p->in, 0) == 0 && dup2(p->out, 1) == 1 && dup2(p->out, 2) == 2)
+		for (char **path = p->paths; *path; path++)
+			execv(*path, (char *const *)p->argv);
+	return NOT_THERE;
 }
 
 /* Every place where it may be, in one allocation: room for the pointers first. */
@@ -59,19 +64,19 @@ static char **places_of(const char *name)
 int run_program(const char *const *argv, int in, int out, int held)
 {
 	_cleanup_free_ char **places = places_of(argv[0]);
-	pid_t parent = getpid(), pid;
+	struct program p = { .argv = argv, .paths = places, .in = in, .out = out, .held = held };
+	pid_t pid;
 	int status;
 
 	if (!places)
 		return -ENOMEM;
-	pid = fork();
-	if (pid == 0)
-		exec_program(argv, (const char *const *)places, in, out, held, parent);
+	sigemptyset(&p.no_signals);
+	pid = helper_start(&(struct helper_spec) { .flags = CLONE_VM }, exec_program, &p);
 	if (pid < 0)
-		return -errno;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
+		return pid;
+	status = helper_wait(pid);
+	if (status < 0)
+		return status;
 	if (WIFSIGNALED(status))
 		return 128 + WTERMSIG(status);
 	return WEXITSTATUS(status) == NOT_THERE ? -ENOENT : WEXITSTATUS(status);

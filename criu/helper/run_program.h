@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef CRIU_LIB_RUN_PROGRAM_H
-#define CRIU_LIB_RUN_PROGRAM_H
+#ifndef CRIU_HELPER_RUN_PROGRAM_H
+#define CRIU_HELPER_RUN_PROGRAM_H
 
 #include "common.h"
 

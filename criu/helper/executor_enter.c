@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The one place from which setns(2) is called. */
+#include <linux/nsfs.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "helper/executor_parts.h"
+
+static const struct {
+	uint64_t kind;
+	const char *name;
+} kinds[] = {
+	{ CLONE_NEWUSER, "user" }, { CLONE_NEWPID, "pid" }, { CLONE_NEWNET, "net" },       { CLONE_NEWNS, "mnt" },
+	{ CLONE_NEWUTS, "uts" },   { CLONE_NEWIPC, "ipc" }, { CLONE_NEWCGROUP, "cgroup" }, { CLONE_NEWTIME, "time" },
+};
+
+const char *executor_ns_name(uint64_t kind)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (kinds[i].kind == kind)
+			return kinds[i].name;
+	return "?";
+}
+
+uint64_t executor_ns_kind(size_t i)
+{
+	return i < ARRAY_SIZE(kinds) ? kinds[i].kind : 0;
+}
+
+/* ---- entering ---- */
+
+struct wanted {
+	int fd;
+	uint64_t kind;
+	bool done;
+};
+
+/* Where /proc cannot tell, it is tried. */
+static bool are_in(const struct wanted *w)
+{
+	struct stat its, ours;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/ns/%s", executor_ns_name(w->kind));
+	return !fstat(w->fd, &its) && !stat(path, &ours) && its.st_dev == ours.st_dev && its.st_ino == ours.st_ino;
+}
+
+static int enter_one(struct wanted *w, bool may_be_denied)
+{
+	if (w->done)
+		return 0;
+	w->done = setns(w->fd, (int)w->kind) == 0;
+	if (w->done || (errno == EPERM && may_be_denied))
+		return 0;
+	return log_errno(-errno, "executor %d: setns(%s)", getpid(), executor_ns_name(w->kind));
+}
+
+static int enter_kinds(struct wanted *w, size_t n, bool user, bool may_be_denied)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < n; i++)
+		if ((w[i].kind == CLONE_NEWUSER) == user)
+			err = enter_one(&w[i], may_be_denied);
+	return err;
+}
+
+/*
+ * Which of them we are in already is looked up before any is entered: /proc may be another one afterwards. Namespaces
+ * of the user namespace from which we come can be entered only before that is left; where we have no capabilities in
+ * the new one from outside, its own only afterwards. Root in there must not get at a copy of criu by ptrace(2).
+ */
+int executor_enter(const int *fds, size_t n, uint64_t *entered)
+{
+	struct wanted w[EXECUTOR_NS_MAX];
+	int err;
+
+	*entered = 0;
+	for (size_t i = 0; i < n; i++) {
+		int kind = ioctl(fds[i], NS_GET_NSTYPE);
+
+		if (kind < 0)
+			return log_errno(-errno, "executor %d: descriptor %zu of its namespaces: NS_GET_NSTYPE",
+			                 getpid(), i);
+		w[i] = (struct wanted) { .fd = fds[i], .kind = (uint32_t)kind };
+		w[i].done = are_in(&w[i]);
+		*entered |= w[i].done ? 0 : w[i].kind;
+	}
+	if (*entered & CLONE_NEWUSER)
+		prctl(PR_SET_DUMPABLE, 0);
+	err = enter_kinds(w, n, false, *entered & CLONE_NEWUSER);
+	err = err ?: enter_kinds(w, n, true, false);
+	if (!err && (*entered & CLONE_NEWUSER))
+		executor_become_root();
+	return err ?: enter_kinds(w, n, false, false);
+}
+
+/* ---- making ---- */
+
+int executor_unshare(uint64_t made)
+{
+	if (!made || unshare((int)made) == 0)
+		return 0;
+	return log_errno(-errno, "executor %d: unshare(0x%llx)", getpid(), (unsigned long long)made);
+}
+
+/* ---- ids ---- */
+
+/* Where the namespace denies setgroups(2) the groups of before stay. */
+void executor_become_root(void)
+{
+	if (syscall(SYS_setgroups, 0, NULL))
+		log_debug("executor %d: setgroups: errno %d", getpid(), errno);
+	if (syscall(SYS_setresgid, 0, 0, 0) || syscall(SYS_setresuid, 0, 0, 0))
+		log_debug("executor %d: uid 0 or gid 0 is not mapped in its user namespace", getpid());
+	prctl(PR_SET_DUMPABLE, 0);
+}
