@@ -53,6 +53,7 @@
 	X(tcp_restore_subsys) /* connections leave repair before their descriptors are closed here */                  \
 	X(files_restore_subsys)                                                                                        \
 	X(infect_subsys)                                                                                               \
+	X(open_file_subsys)                                                                                            \
 	X(inherit_subsys)                                                                                              \
 	X(file_names_subsys)                                                                                           \
 	X(link_remap_subsys)                                                                                           \

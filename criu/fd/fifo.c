@@ -117,7 +117,7 @@ static void fifo_resource(struct restore *r, const void *msg, char *buf, size_t 
 	*marked = path->has_ext && path->ext;
 }
 
-static bool fifo_takes(struct restore *r, const void *msg, const struct fd_info *ours)
+static bool fifo_accepts(struct restore *r, const void *msg, const struct fd_info *ours)
 {
 	return pathfile_takes(path_of(r, msg), ours);
 }
@@ -140,7 +140,7 @@ const struct fd_kind fifo_kind = {
 	.dump = fifo_dump,
 	.check = fifo_check,
 	.resource = fifo_resource,
-	.takes = fifo_takes,
+	.accepts_inherited = fifo_accepts,
 	.open = fifo_open,
 	.post_open = fifo_late,
 	.read_images = fifo_read_images,

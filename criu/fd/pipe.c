@@ -170,7 +170,7 @@ static void pipe_resource(struct restore *r, const void *msg, char *buf, size_t 
 }
 
 /* A FIFO with a name does what one without does. */
-static bool pipe_takes(struct restore *r, const void *msg, const struct fd_info *ours)
+static bool pipe_accepts(struct restore *r, const void *msg, const struct fd_info *ours)
 {
 	return S_ISFIFO(ours->st.st_mode) && !(ours->flags & O_PATH);
 }
@@ -185,7 +185,7 @@ const struct fd_kind pipe_kind = {
 	.dump = pipe_dump,
 	.all_collected = pipe_collected,
 	.resource = pipe_resource,
-	.takes = pipe_takes,
+	.accepts_inherited = pipe_accepts,
 	.open = pipe_open,
 	.read_images = pipe_read_images,
 	.write_images = pipe_write_images,

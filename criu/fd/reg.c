@@ -143,7 +143,7 @@ static void reg_resource(struct restore *r, const void *msg, char *buf, size_t s
 	*marked = m->has_ext && m->ext;
 }
 
-static bool reg_takes(struct restore *r, const void *msg, const struct fd_info *ours)
+static bool reg_accepts(struct restore *r, const void *msg, const struct fd_info *ours)
 {
 	return pathfile_takes(msg, ours);
 }
@@ -167,7 +167,7 @@ const struct fd_kind reg_kind = {
 	.dump = reg_dump,
 	.check = reg_check,
 	.resource = reg_resource,
-	.takes = reg_takes,
+	.accepts_inherited = reg_accepts,
 	.open = reg_open,
 	.all_collected = ghost_collected,
 	.read_images = reg_read_images,

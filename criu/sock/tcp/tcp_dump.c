@@ -24,7 +24,7 @@ struct conn {
 	uint64_t start_time; /* of the task */
 	int number;          /* in the task, or -1: in flight */
 	const char *what;    /* as fd_info has it */
-	int held;            /* ours, where it is in flight: files_dump_held() keeps it open */
+	int held;            /* ours, where it is in flight: files_dump_in_flight() keeps it open */
 	uint32_t id;
 	InetSkEntry *m;
 	const char *who;
