@@ -119,7 +119,7 @@ static void fifo_resource(struct restore *r, const void *msg, char *buf, size_t 
 
 static bool fifo_accepts(struct restore *r, const void *msg, const struct fd_info *ours)
 {
-	return pathfile_takes(path_of(r, msg), ours);
+	return pathfile_accepts(path_of(r, msg), ours);
 }
 
 /* Its owner and O_ASYNC stand with its path, where the core does not look. */

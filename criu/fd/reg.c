@@ -145,7 +145,7 @@ static void reg_resource(struct restore *r, const void *msg, char *buf, size_t s
 
 static bool reg_accepts(struct restore *r, const void *msg, const struct fd_info *ours)
 {
-	return pathfile_takes(msg, ours);
+	return pathfile_accepts(msg, ours);
 }
 
 static int reg_read_images(struct restore *r)

@@ -19,7 +19,7 @@ void watched_add(struct dump *d, struct watched_inodes *all, const struct watche
 }
 
 /* The path that a link in /proc shows, if it leads to that inode; NULL otherwise. */
-static const char *path_of(struct arena *a, int dir_fd, const char *proc_link, const struct stat *st)
+static const char *path_shown(struct arena *a, int dir_fd, const char *proc_link, const struct stat *st)
 {
 	char path[PATH_MAX];
 	ssize_t n = readlinkat(dir_fd, proc_link, path, sizeof(path) - 1);
@@ -34,7 +34,7 @@ static const char *path_of(struct arena *a, int dir_fd, const char *proc_link, c
 	return arena_strdup(a, path);
 }
 
-/* By its handle, through each mount of its file system until one shows a path. 1: the handle works. */
+/* By its handle, through each mount of its file system until one shows a path. Returns whether the handle works. */
 static int find_by_handle(struct dump *d, struct watched_inodes *all, struct watched_inode *w, struct stat *st)
 {
 	int works = 0;
@@ -47,12 +47,12 @@ static int find_by_handle(struct dump *d, struct watched_inodes *all, struct wat
 			break;
 		works = 1;
 		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-		w->fh->path = (char *)path_of(d->arena, AT_FDCWD, link, st);
+		w->fh->path = (char *)path_shown(d->arena, AT_FDCWD, link, st);
 	}
 	return works;
 }
 
-/* By a descriptor of the tree: its path, or where it has none any more, the file itself. */
+/* By a descriptor of the tree: its path, or if it has none any more, the id of the file. */
 static void find_by_descriptor(struct dump *d, struct watched_inode *w, const struct stat *st)
 {
 	const struct file_at *at = files_at(d, st->st_dev, w->ino);
@@ -64,13 +64,13 @@ static void find_by_descriptor(struct dump *d, struct watched_inode *w, const st
 		snprintf(link, sizeof(link), "fd/%d", at->number);
 		if (fstatat(at->task->dump->proc_fd, link, &now, 0))
 			continue;
-		w->fh->path = (char *)path_of(d->arena, at->task->dump->proc_fd, link, &now);
+		w->fh->path = (char *)path_shown(d->arena, at->task->dump->proc_fd, link, &now);
 		if (!w->fh->path && !now.st_nlink)
 			*w->file_id = at->id;
 	}
 }
 
-static void refuse(const struct watched_inode *w, bool deleted)
+static void refuse_watched(const struct watched_inode *w, bool deleted)
 {
 	if (deleted)
 		log_refusal(
@@ -100,7 +100,7 @@ int watched_find(struct dump *d, struct watched_inodes *all)
 		if (w->fh->path || *w->file_id || (works && st.st_nlink && !d->opts->force_irmap))
 			continue;
 		if (works && !st.st_nlink)
-			refuse(w, true);
+			refuse_watched(w, true);
 		else
 			arena_push(d->arena, &lost, &n_lost, w);
 	}
@@ -109,14 +109,14 @@ int watched_find(struct dump *d, struct watched_inodes *all)
 		inode_scan(d, lost, n_lost);
 	for (size_t i = 0; i < n_lost && !err; i++)
 		if (!lost[i]->fh->path)
-			refuse(lost[i], false);
+			refuse_watched(lost[i], false);
 	return err;
 }
 
 /* ---- restore ---- */
 
-/* Other tools leave out the first slash. */
-static const char *absolute(struct restore *r, const char *path)
+/* CRIU leaves out the first slash. */
+static const char *absolute_path(struct restore *r, const char *path)
 {
 	return path[0] == '/' ? path : arena_printf(r->arena, "/%s", path);
 }
@@ -133,7 +133,7 @@ int watched_open(struct restore *r, struct fhandles *h, uint32_t s_dev, const Fh
 	if (fd >= 0 || !fh->path)
 		return fd;
 	err = fd;
-	fd = open(absolute(r, fh->path), O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	fd = open(absolute_path(r, fh->path), O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	return fd >= 0 ? fd : errno == ENOENT ? -ENOENT : err;
 }
 
