@@ -61,6 +61,7 @@
 	X(ghost_dump_subsys)                                                                                           \
 	X(ghost_restore_subsys)                                                                                        \
 	X(procfile_subsys)                                                                                             \
+	X(watched_subsys)                                                                                              \
 	X(validate_subsys)                                                                                             \
 	X(diag_subsys)                                                                                                 \
 	X(queue_dump_subsys)                                                                                           \

@@ -299,7 +299,7 @@ static int find_description(struct dump *d, struct fd_info *info, pid_t pid, int
 }
 
 /* One descriptor; *entryp stays NULL after a refusal. */
-static int dump_descriptor(struct dump *d, struct task *t, int number, struct prefetched *pre, FdinfoEntry **entryp)
+static int dump_fd(struct dump *d, struct task *t, int number, struct prefetched *pre, FdinfoEntry **entryp)
 {
 	_cleanup_close_ int fd =
 	    pre->fd >= 0 ? move_fd(&pre->fd) : (int)syscall(SYS_pidfd_getfd, t->dump->pidfd, number, 0);
@@ -396,7 +396,7 @@ static int dump_table(struct dump *d, struct task *t)
 	for (size_t i = 0; !err && i < n; i++) {
 		FdinfoEntry *e = NULL;
 
-		err = dump_descriptor(d, t, numbers[i], files_ahead_next(ahead, i), &e);
+		err = dump_fd(d, t, numbers[i], files_ahead_next(ahead, i), &e);
 		if (err || !e)
 			continue;
 		arena_push(d->arena, &t->fds, &t->n_fds, e);

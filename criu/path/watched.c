@@ -7,6 +7,7 @@
 #include "path/inode_scan.h"
 #include "lib/log.h"
 #include "path/watched.h"
+#include "tree/subsys.h"
 
 /* ---- dump ---- */
 
@@ -115,6 +116,31 @@ int watched_find(struct dump *d, struct watched_inodes *all)
 
 /* ---- restore ---- */
 
+struct watched_restore {
+	bool has_mounts; /* read */
+	struct fhandles handles;
+};
+
+const struct subsys watched_subsys = { .name = "watched inodes",
+	                               .state = { .restore = sizeof(struct watched_restore) } };
+
+static struct fhandles *handles_of(struct restore *r)
+{
+	struct watched_restore *s = restore_state(r, &watched_subsys);
+
+	if (!s->has_mounts && fhandle_init(&s->handles, r->arena))
+		return NULL;
+	s->has_mounts = true;
+	return &s->handles;
+}
+
+void watched_close_mounts(struct restore *r)
+{
+	struct watched_restore *s = restore_state(r, &watched_subsys);
+
+	fhandle_close(&s->handles);
+}
+
 /* CRIU leaves out the first slash. */
 static const char *absolute_path(struct restore *r, const char *path)
 {
@@ -122,14 +148,16 @@ static const char *absolute_path(struct restore *r, const char *path)
 }
 
 /* The handle first: the file may have been renamed, or replaced. */
-int watched_open(struct restore *r, struct fhandles *h, uint32_t s_dev, const FhEntry *fh, uint32_t file_id)
+int watched_open(struct restore *r, uint32_t s_dev, const FhEntry *fh, uint32_t file_id)
 {
+	struct fhandles *h;
 	size_t mount = 0;
 	int fd, err;
 
 	if (file_id)
 		return files_borrow(r, file_id);
-	fd = fhandle_open(h, s_dev, fh, &mount);
+	h = handles_of(r);
+	fd = h ? fhandle_open(h, s_dev, fh, &mount) : -EIO;
 	if (fd >= 0 || !fh->path)
 		return fd;
 	err = fd;
@@ -137,14 +165,13 @@ int watched_open(struct restore *r, struct fhandles *h, uint32_t s_dev, const Fh
 	return fd >= 0 ? fd : errno == ENOENT ? -ENOENT : err;
 }
 
-int watched_check(struct restore *r, struct fhandles *h, uint32_t s_dev, const FhEntry *fh, uint32_t file_id,
-                  const char **why)
+int watched_check(struct restore *r, uint32_t s_dev, const FhEntry *fh, uint32_t file_id, const char **why)
 {
 	_cleanup_close_ int fd = -1;
 
 	if (file_id && files_message(r, file_id, NULL))
 		return 0;
-	fd = file_id ? -ENOENT : watched_open(r, h, s_dev, fh, 0);
+	fd = file_id ? -ENOENT : watched_open(r, s_dev, fh, 0);
 	if (fd >= 0)
 		return 0;
 	if (fh->path)
