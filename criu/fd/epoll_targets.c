@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#include <ctype.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <stdlib.h>
@@ -69,21 +67,17 @@ static bool has_watched(struct arena *a, pid_t pid, dev_t dev, uint64_t ino, str
 static bool find_outside(struct dump *d, dev_t dev, uint64_t ino, struct watched_file *by)
 {
 	struct arena *a;
-	struct dirent *e;
 	bool found = false;
-	DIR *dir;
+	pid_t *pids = NULL;
+	size_t n = 0;
 
 	if (log_refusals() > 8)
 		return false;
 	a = arena_new();
-	dir = a ? opendir("/proc") : NULL;
-	while (dir && !found && (e = readdir(dir))) {
-		pid_t pid = isdigit((unsigned char)e->d_name[0]) ? (pid_t)strtol(e->d_name, NULL, 10) : 0;
-
-		found = pid && pid != getpid() && has_watched(a, pid, dev, ino, by);
-	}
-	if (dir)
-		closedir(dir);
+	if (a)
+		proc_list_numbers(AT_FDCWD, "/proc", a, &pids, &n);
+	for (size_t i = 0; i < n && !found; i++)
+		found = pids[i] != getpid() && has_watched(a, pids[i], dev, ino, by);
 	arena_free(a);
 	if (!found)
 		return false;

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The pipes or FIFOs of a dump: their ids, which ends the tree has, and which process outside has the others. */
-#include <ctype.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -9,6 +7,7 @@
 #include "fd/pipe_table.h"
 #include "lib/arena_hash.h"
 #include "lib/log.h"
+#include "proc/proc.h"
 
 /* A pipe of the tree. */
 struct pipe_seen {
@@ -72,67 +71,70 @@ int pipe_table_add(struct dump *d, const struct fd_info *info, enum image_type i
 
 /* ---- ends outside of the tree ---- */
 
-static void note_holder(struct dump *d, struct pipe_seen *p, const char *pid, bool writer)
+static void note_holder(struct dump *d, struct pipe_seen *p, pid_t pid, bool writer)
 {
-	char path[64], comm[32] = "?";
-	FILE *f;
+	char comm[16];
 
-	snprintf(path, sizeof(path), "/proc/%.20s/comm", pid);
-	f = fopen(path, "re");
-	if (f && fscanf(f, "%31[^\n]", comm) != 1)
-		comm[0] = '?';
-	if (f)
-		fclose(f);
-	p->lost_to = arena_printf(d->arena, "pid %s (%s)", pid, comm);
+	if (proc_comm(pid, comm, sizeof(comm)))
+		strcpy(comm, "?");
+	p->lost_to = arena_printf(d->arena, "pid %d (%s)", pid, comm);
 	log_warn("%s: the %s end of this pipe is held by %s, outside of the tree; in a restored tree it is closed",
 	         p->name, writer ? "writing" : "reading", p->lost_to);
 }
 
-static void find_ends_of(struct dump *d, struct pipe_table *table, const char *pid, size_t *open_ends)
+/* Notes the ends that one descriptor of a process is of; the mode of its link in /proc says how the file is open. */
+static void note_ends(struct dump *d, struct pipe_table *table, pid_t pid, int dir_fd, int number, size_t *open_ends)
 {
-	char path[64], link[64];
-	struct dirent *e;
+	struct pipe_seen *p, key = { .key.dev = table->by_inode->key.dev }; /* all pipes are in one pipefs */
+	char path[32], link[64];
 	struct stat st;
-	DIR *dir;
+	ssize_t n;
 
-	snprintf(path, sizeof(path), "/proc/%.20s/fd", pid);
-	dir = opendir(path);
-	while (dir && *open_ends && (e = readdir(dir))) {
-		ssize_t n = readlinkat(dirfd(dir), e->d_name, link, sizeof(link) - 1);
-		struct pipe_seen *p, key = { .key.dev = table->by_inode->key.dev }; /* all pipes are in one pipefs */
-
-		link[n < 0 ? 0 : n] = 0;
-		if (strncmp(link, "pipe:[", 6) || fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW))
+	snprintf(path, sizeof(path), "fd/%d", number);
+	n = readlinkat(dir_fd, path, link, sizeof(link) - 1);
+	link[n < 0 ? 0 : n] = 0;
+	if (strncmp(link, "pipe:[", 6) || fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW))
+		return;
+	key.key.ino = strtoull(link + 6, NULL, 10);
+	HASH_FIND(hh, table->by_inode, &key.key, sizeof(key.key), p);
+	for (int end = 0; p && end < 2; end++) {
+		if (p->end[end] || !(st.st_mode & (end ? S_IWUSR : S_IRUSR)))
 			continue;
-		key.key.ino = strtoull(link + 6, NULL, 10);
-		HASH_FIND(hh, table->by_inode, &key.key, sizeof(key.key), p);
-		/* The link's own mode says how the file is open. */
-		for (int end = 0; p && end < 2; end++) {
-			if (p->end[end] || !(st.st_mode & (end ? S_IWUSR : S_IRUSR)))
-				continue;
-			note_holder(d, p, pid, end);
-			p->end[end] = true;
-			--*open_ends;
-		}
+		note_holder(d, p, pid, end);
+		p->end[end] = true;
+		--*open_ends;
 	}
-	if (dir)
-		closedir(dir);
+}
+
+static void find_ends_of(struct dump *d, struct pipe_table *table, struct arena *a, pid_t pid, size_t *open_ends)
+{
+	_cleanup_close_ int dir_fd = proc_open(pid);
+	int *numbers = NULL;
+	size_t n = 0;
+
+	if (dir_fd < 0)
+		return;
+	proc_list_numbers(dir_fd, "fd", a, &numbers, &n);
+	for (size_t i = 0; i < n && *open_ends; i++)
+		note_ends(d, table, pid, dir_fd, numbers[i], open_ends);
 }
 
 void pipe_table_find_outside(struct dump *d, struct pipe_table *table)
 {
-	size_t open_ends = 0;
-	struct dirent *e;
-	DIR *proc;
+	size_t open_ends = 0, n = 0;
+	pid_t *pids = NULL;
+	struct arena *a;
 
 	for (struct pipe_seen *p = table ? table->by_inode : NULL; p; p = p->hh.next)
 		open_ends += !p->end[0] + !p->end[1];
-	proc = open_ends ? opendir("/proc") : NULL;
-	while (proc && open_ends && (e = readdir(proc)))
-		if (isdigit((unsigned char)e->d_name[0]) && atoi(e->d_name) != getpid())
-			find_ends_of(d, table, e->d_name, &open_ends);
-	if (proc)
-		closedir(proc);
+	a = open_ends ? arena_new() : NULL;
+	if (!a)
+		return;
+	proc_list_numbers(AT_FDCWD, "/proc", a, &pids, &n);
+	for (size_t i = 0; i < n && open_ends; i++)
+		if (pids[i] != getpid())
+			find_ends_of(d, table, a, pids[i], &open_ends);
+	arena_free(a);
 }
 
 char *pipe_table_lost_to(struct pipe_table *table, uint32_t id)

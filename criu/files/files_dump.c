@@ -9,15 +9,13 @@
 #include <linux/kcmp.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 
-#include "proc/fdinfo.h"
+#include "files/fd_info.h"
 #include "files/files.h"
 #include "files/files_ahead.h"
 #include "files/fown.h"
 #include "proc/kcmp.h"
 #include "lib/log.h"
-#include "files/long_path.h"
 #include "lib/message.h"
 #include "lib/arena_hash.h"
 
@@ -154,79 +152,6 @@ static struct same_object *same_object_of(struct dump *d, const struct fd_info *
 	return b;
 }
 
-static int read_fd_link(struct dump *d, struct fd_info *info, int proc_fd, int number, char *link, size_t size)
-{
-	char path[32];
-	ssize_t n;
-
-	/* The link's text without readlink(2), which would make 10,000 inodes in /proc. An O_PATH one has a name. */
-	if (S_ISSOCK(info->st.st_mode) && !(info->flags & O_PATH)) {
-		snprintf(link, size, "socket:[%llu]", (unsigned long long)info->st.st_ino);
-		info->link = link;
-		return 0;
-	}
-	snprintf(path, sizeof(path), "fd/%d", number);
-	n = readlinkat(proc_fd, path, link, size - 1);
-	if (n < 0 && errno != ENAMETOOLONG)
-		return log_errno(-errno, "%s: readlinkat of /proc/PID/fd", fd_name(info));
-	link[n < 0 ? 0 : n] = 0;
-	info->link = n < 0 ? long_path_link(d, info) : link;
-	return 0;
-}
-
-/*
- * Reads link text and fdinfo text (unless it was prefetched) of descriptor `number` of the process whose /proc/PID is
- * open, and parses the latter.
- */
-static int read_texts(struct dump *d, struct fd_info *info, int proc_fd, int number, struct text_buf *text, char *link,
-                      size_t size, bool *cloexec)
-{
-	struct fdinfo fi;
-	char path[32];
-
-	snprintf(path, sizeof(path), "fdinfo/%d", number);
-	if (!info->info)
-		info->info = proc_read_text(proc_fd, path, d->arena, text);
-	if (!info->info)
-		return log_errno(-errno, "%s: read of its fdinfo", fd_name(info));
-	if (fdinfo_parse(info->info, &fi))
-		return log_errno(-EINVAL, "%s: no position or flags in its fdinfo", fd_name(info));
-	info->flags = fi.flags;
-	info->pos = fi.pos;
-	info->mnt_id = fi.mnt_id;
-	*cloexec = fi.cloexec;
-	return read_fd_link(d, info, proc_fd, number, link, size);
-}
-
-/*
- * All zero where the kernel does not know: a directory in /proc of a process that is gone. Of a file system that does
- * not answer (FUSE) the kernel may have cached them.
- */
-static int stat_file(struct fd_info *info)
-{
-	struct statx x;
-	int err;
-
-	if (!fstat(info->fd, &info->st))
-		return 0;
-	err = -errno;
-	memset(&info->st, 0, sizeof(info->st));
-	if (err != -ENOENT && err != -ENOTCONN && err != -EPERM && err != -EACCES && err != -EIO && err != -ESTALE)
-		return log_errno(err, "%s: fstat", fd_name(info));
-	if (statx(info->fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &x))
-		return 0;
-	info->st.st_dev = makedev(x.stx_dev_major, x.stx_dev_minor);
-	info->st.st_ino = x.stx_ino;
-	info->st.st_mode = x.stx_mode;
-	info->st.st_nlink = x.stx_nlink;
-	info->st.st_uid = x.stx_uid;
-	info->st.st_gid = x.stx_gid;
-	info->st.st_rdev = makedev(x.stx_rdev_major, x.stx_rdev_minor);
-	info->st.st_size = (off_t)x.stx_size;
-	info->st.st_blocks = (blkcnt_t)x.stx_blocks;
-	return 0;
-}
-
 static void note_inode(struct dump *d, const struct fd_info *info, uint32_t id)
 {
 	struct dumped_files *table = dumped_files_of(d);
@@ -313,10 +238,10 @@ static int dump_fd(struct dump *d, struct task *t, int number, struct prefetched
 
 	if (fd < 0)
 		return log_errno(-errno, "%s: pidfd_getfd", fd_name(&info));
-	err = pre->has_st ? 0 : stat_file(&info);
+	err = pre->has_st ? 0 : fd_info_stat(&info);
 	if (err)
 		return err;
-	err = read_texts(d, &info, t->dump->proc_fd, number, &dumped_files_of(d)->text, link, sizeof(link), &cloexec);
+	err = fd_info_read(d, &info, t->dump->proc_fd, number, &dumped_files_of(d)->text, link, sizeof(link), &cloexec);
 	if (err)
 		return err;
 	if (strstr(info.info, "\nlock:"))
@@ -351,10 +276,10 @@ int files_dump_in_flight(struct dump *d, struct task *t, int fd, const char *wha
 	if (table->depth >= MAX_DEPTH)
 		return log_refusal(-ELOOP, "%s: more than %d sockets lie in each other's queues", fd_name(&info),
 		                   MAX_DEPTH);
-	err = stat_file(&info);
+	err = fd_info_stat(&info);
 	if (err)
 		return err;
-	err = read_texts(d, &info, proc, fd, &table->in_flight_text[table->depth], link, sizeof(link), &cloexec);
+	err = fd_info_read(d, &info, proc, fd, &table->in_flight_text[table->depth], link, sizeof(link), &cloexec);
 	if (err)
 		return err;
 	table->depth++;
@@ -443,19 +368,16 @@ int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t f
 	struct kcmp_node node = { .pid = t->pid };
 	struct path_file *p;
 	char link[PATH_MAX];
-	ssize_t n;
 	int err;
 
 	if (fd < 0)
 		return log_errno(-errno, "%s: open of %s", fd_name(&info), path);
-	err = stat_file(&info);
+	err = fd_info_stat(&info);
 	if (err)
 		return err;
-	n = readlink(path, link, sizeof(link) - 1);
-	if (n < 0 && errno != ENAMETOOLONG)
-		return log_errno(-errno, "%s: readlink of %s", fd_name(&info), path);
-	link[n < 0 ? 0 : n] = 0;
-	info.link = n < 0 ? long_path_link(d, &info) : link;
+	err = fd_info_read_link(d, &info, AT_FDCWD, path, link, sizeof(link));
+	if (err)
+		return err;
 	p = path_file_of(d, &info);
 	if (p->refused == t) /* one mapping of a deleted file stands for its others */
 		return -ENOTSUP;
