@@ -140,16 +140,16 @@ static int dump_description(struct dump *d, struct fd_info *info, struct kcmp_no
 static struct same_object *same_object_of(struct dump *d, const struct fd_info *info)
 {
 	struct dumped_files *table = dumped_files_of(d);
-	struct same_object *b, key = { .key.dev = info->st.st_dev, .key.ino = info->st.st_ino };
+	struct same_object *o, key = { .key.dev = info->st.st_dev, .key.ino = info->st.st_ino };
 
 	key.key.mode = info->flags & (O_ACCMODE | O_PATH);
-	HASH_FIND(hh, table->objects, &key.key, sizeof(key.key), b);
-	if (!b) {
-		b = arena_new_of(d->arena, struct same_object);
-		b->key = key.key;
-		HASH_ADD_IN(d->arena, hh, table->objects, key, sizeof(b->key), b);
+	HASH_FIND(hh, table->objects, &key.key, sizeof(key.key), o);
+	if (!o) {
+		o = arena_new_of(d->arena, struct same_object);
+		o->key = key.key;
+		HASH_ADD_IN(d->arena, hh, table->objects, key, sizeof(o->key), o);
 	}
-	return b;
+	return o;
 }
 
 static void note_inode(struct dump *d, const struct fd_info *info, uint32_t id)
@@ -179,14 +179,14 @@ const struct file_at *files_at(struct dump *d, dev_t dev, uint64_t ino)
 int files_find_watched(struct dump *d, dev_t dev, uint64_t ino, pid_t pid, const struct kcmp_epoll_slot *slot,
                        uint32_t *id)
 {
-	struct same_object *b, key = { .key.dev = dev, .key.ino = ino };
+	struct same_object *o, key = { .key.dev = dev, .key.ino = ino };
 	struct kcmp_node *node = NULL;
 	int err = 0;
 
 	for (key.key.mode = 0; !node && !err && key.key.mode <= O_ACCMODE; key.key.mode++) {
-		HASH_FIND(hh, dumped_files_of(d)->objects, &key.key, sizeof(key.key), b);
-		if (b)
-			err = kcmp_find_watched(&b->tree, pid, slot, &node);
+		HASH_FIND(hh, dumped_files_of(d)->objects, &key.key, sizeof(key.key), o);
+		if (o)
+			err = kcmp_find_watched(&o->tree, pid, slot, &node);
 	}
 	*id = node && node->data ? node->id : 0;
 	return err;

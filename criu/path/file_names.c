@@ -83,7 +83,7 @@ static bool is_on_file_system(const struct fd_info *info, const char *dir)
 	return (file.stx_mask & there.stx_mask & STATX_MNT_ID) && file.stx_mnt_id == there.stx_mnt_id;
 }
 
-const char *file_near_dir(struct dump *d, const struct fd_info *info, const char *name)
+const char *file_names_near_dir(struct dump *d, const struct fd_info *info, const char *name)
 {
 	char *dir = arena_strdup(d->arena, name);
 
@@ -309,18 +309,18 @@ static const char *name_by_handle(struct dump *d, const struct fd_info *info)
 	return path;
 }
 
-const char *file_name_beside(struct dump *d, const struct fd_info *info, const char *old)
+const char *file_names_beside(struct dump *d, const struct fd_info *info, const char *old)
 {
-	const char *dir = file_near_dir(d, info, old);
+	const char *dir = file_names_near_dir(d, info, old);
 
 	return dir && dir_of(d, dir, -1) ? known_name(d, &info->st) : NULL;
 }
 
-const char *file_other_name(struct dump *d, const struct fd_info *info, const char *old)
+const char *file_names_other(struct dump *d, const struct fd_info *info, const char *old)
 {
 	struct file_names *names = dump_state(d, &file_names_subsys);
 	struct found_name *f, key = { .key = { info->st.st_dev, info->st.st_ino } };
-	const char *dir = file_near_dir(d, info, old);
+	const char *dir = file_names_near_dir(d, info, old);
 
 	HASH_FIND(hh, names->found, &key.key, sizeof(key.key), f);
 	if (!f) {

@@ -163,7 +163,7 @@ static enum file_place place_elsewhere(struct dump *d, const struct fd_info *inf
 	}
 	*name = file_names_unmark(d->arena, info->link);
 	if (magic == FUSE_SUPER_MAGIC && info->st.st_nlink && marked) {
-		other = file_name_beside(d, info, *name);
+		other = file_names_beside(d, info, *name);
 		if (other && is_hidden(other, magic))
 			return FILE_IS_GHOST;
 	}
@@ -171,7 +171,7 @@ static enum file_place place_elsewhere(struct dump *d, const struct fd_info *inf
 		return FILE_BY_PATH;
 	if (!info->st.st_nlink || (S_ISDIR(info->st.st_mode) && marked))
 		return FILE_IS_GHOST;
-	other = file_other_name(d, info, *name);
+	other = file_names_other(d, info, *name);
 	if (!other)
 		return place_without_name(d, info, magic);
 	log_info("%s: %s: found by another name: %s", fd_name(info), info->link, other);

@@ -122,7 +122,7 @@ static int keep_source(const struct fd_info *info, struct kept_ghost *g)
 static int add_ghost(struct dump *d, const struct fd_info *info, const char *name, struct kept_ghost **gp)
 {
 	struct kept_ghosts *all = kept_ghosts_of(d);
-	const char *dir = file_near_dir(d, info, name);
+	const char *dir = file_names_near_dir(d, info, name);
 	struct kept_ghost *g;
 	int err = refuse_ghost(d, info, dir);
 

@@ -89,7 +89,7 @@ static int write_link_entry(struct dump *d, const struct fd_info *info, char *pa
 static int new_link(struct dump *d, const struct fd_info *info, const char *old, uint32_t *id)
 {
 	struct link_remaps *links = dump_state(d, &link_remap_subsys);
-	const char *near = file_near_dir(d, info, old);
+	const char *near = file_names_near_dir(d, info, old);
 	struct link_dir *dir = near ? open_link_dir(d, near) : NULL;
 	char *name;
 	int err;
