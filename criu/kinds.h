@@ -59,6 +59,7 @@
 	X(tty_subsys) /* foreground groups, before anything is done late to descriptors */                             \
 	X(files_restore_subsys)                                                                                        \
 	X(infect_subsys)                                                                                               \
+	X(open_file_subsys)                                                                                            \
 	X(inherit_subsys)                                                                                              \
 	X(file_names_subsys)                                                                                           \
 	X(link_remap_subsys)                                                                                           \
@@ -66,6 +67,7 @@
 	X(ghost_dump_subsys)                                                                                           \
 	X(ghost_restore_subsys)                                                                                        \
 	X(procfile_subsys)                                                                                             \
+	X(watched_subsys)                                                                                              \
 	X(validate_subsys)                                                                                             \
 	X(diag_subsys)                                                                                                 \
 	X(peer_pid_subsys)                                                                                             \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * BPF maps: arrays and hash tables, with what is in them. Descriptions of one map are opened by its new id, which also
- * makes those that may only read or only write. Programs, links, and maps that refer to others are refused.
+ * BPF maps: arrays and hash tables, with their elements. Descriptions of one map are opened by its new id, which also
+ * gives those that may only read or only write. Programs, links, and maps that refer to others are refused.
  */
 #include <fcntl.h>
 #include <linux/bpf.h>
@@ -20,7 +20,7 @@
 extern const struct fd_kind bpfmap_kind;
 
 /* A map in a dump (seen) or a restore. */
-struct map {
+struct bpfmap {
 	uint32_t id; /* in the kernel at the dump */
 	int fd;      /* restore: ours, -1 before it is made and after the last description */
 	unsigned left;
@@ -29,8 +29,8 @@ struct map {
 	UT_hash_handle hh;
 };
 
-struct map_table {
-	struct map *maps;
+struct bpfmap_table {
+	struct bpfmap *maps;
 	struct image *img;
 };
 
@@ -39,21 +39,21 @@ static int bpf(int cmd, union bpf_attr *a)
 	return (int)syscall(SYS_bpf, cmd, a, sizeof(*a));
 }
 
-static uint64_t address(const void *p)
+static uint64_t attr_address(const void *p)
 {
 	return (uint64_t)(uintptr_t)p;
 }
 
-static struct map *map_of(struct map_table *t, struct arena *a, uint32_t id, bool *is_new)
+static struct bpfmap *bpfmap_of(struct bpfmap_table *t, struct arena *a, uint32_t id, bool *is_new)
 {
-	struct map *m;
+	struct bpfmap *m;
 
 	HASH_FIND(hh, t->maps, &id, sizeof(id), m);
 	if (is_new)
 		*is_new = !m;
 	if (m)
 		return m;
-	m = arena_new_of(a, struct map);
+	m = arena_new_of(a, struct bpfmap);
 	m->id = id;
 	m->fd = -1;
 	HASH_ADD_IN(a, hh, t->maps, id, sizeof(m->id), m);
@@ -67,7 +67,7 @@ static bool bpfmap_match(const struct fd_info *info)
 
 /* ---- dump ---- */
 
-static const char *type_name(uint32_t type)
+static const char *map_type_name(uint32_t type)
 {
 	static const char *const names[] = {
 		[BPF_MAP_TYPE_PROG_ARRAY] = "prog_array",
@@ -89,35 +89,35 @@ static const char *type_name(uint32_t type)
 	return type < ARRAY_SIZE(names) && names[type] ? names[type] : "special";
 }
 
-static int refuse(const struct fd_info *info, const char *name, const char *why)
+static int refuse_map(const struct fd_info *info, const char *name, const char *why)
 {
 	log_refusal(-EOPNOTSUPP, "%s: the BPF map \"%s\" %s; close it before the dump", fd_name(info), name, why);
 	return DUMP_REFUSED;
 }
 
-static int check_map(const struct fd_info *info, const struct bpf_map_info *mi)
+static int check_map_info(const struct fd_info *info, const struct bpf_map_info *mi)
 {
 	char why[80];
 
 	if (mi->type != BPF_MAP_TYPE_ARRAY && mi->type != BPF_MAP_TYPE_HASH) {
 		snprintf(why, sizeof(why), "is of type %u (%s); only arrays and hash tables are supported", mi->type,
-		         type_name(mi->type));
-		return refuse(info, mi->name, why);
+		         map_type_name(mi->type));
+		return refuse_map(info, mi->name, why);
 	}
 	if (mi->ifindex)
-		return refuse(info, mi->name, "lies in a network device, which is not supported");
+		return refuse_map(info, mi->name, "lies in a network device, which is not supported");
 	if ((uint64_t)mi->max_entries * ((uint64_t)mi->key_size + mi->value_size) > CONTENTS_MAX)
-		return refuse(info, mi->name, "is larger than an image can hold");
+		return refuse_map(info, mi->name, "is larger than an image can hold");
 	if (mi->btf_id || mi->btf_value_type_id)
 		log_warn("%s: the BPF map \"%s\" has type information (BTF), which it loses", fd_name(info), mi->name);
 	if (mi->map_flags & BPF_F_NUMA_NODE)
-		log_warn("%s: on which NUMA node the BPF map \"%s\" lies is not shown; it may move", fd_name(info),
+		log_warn("%s: the kernel does not show the NUMA node of the BPF map \"%s\"; it may move", fd_name(info),
 		         mi->name);
 	return 0;
 }
 
-/* A descriptor of ours that may read it: the task's may be one for writing alone. */
-static int open_by_id(uint32_t id, uint32_t flags)
+/* A new description of ours: the task's may be for writing alone. */
+static int open_map_by_id(uint32_t id, uint32_t flags)
 {
 	union bpf_attr a = { .map_id = id, .open_flags = flags };
 	int fd = bpf(BPF_MAP_GET_FD_BY_ID, &a);
@@ -125,27 +125,27 @@ static int open_by_id(uint32_t id, uint32_t flags)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Its elements one by one: an element that is there while all others of the tree stand still stays. */
+/* One by one: with the tree frozen, the key that was read last stays, so that the next one is found. */
 static int read_elements(int fd, const struct bpf_map_info *mi, uint8_t *keys, uint8_t *values, uint32_t *count)
 {
 	union bpf_attr a = { .map_fd = (uint32_t)fd };
 	uint8_t *key = keys, *value = values;
 
 	for (*count = 0;; ++*count, key += mi->key_size, value += mi->value_size) {
-		a.key = *count ? address(key - mi->key_size) : 0;
-		a.next_key = address(key);
+		a.key = *count ? attr_address(key - mi->key_size) : 0;
+		a.next_key = attr_address(key);
 		if (*count == mi->max_entries)
 			return 0;
 		if (bpf(BPF_MAP_GET_NEXT_KEY, &a))
 			return errno == ENOENT ? 0 : -errno;
-		a.key = address(key);
-		a.value = address(value);
+		a.key = attr_address(key);
+		a.value = attr_address(value);
 		if (bpf(BPF_MAP_LOOKUP_ELEM, &a))
 			return -errno;
 	}
 }
 
-static int write_contents(struct map_table *t, const struct fd_info *info, const struct bpf_map_info *mi, int fd)
+static int write_elements(struct bpfmap_table *t, const struct fd_info *info, const struct bpf_map_info *mi, int fd)
 {
 	_cleanup_free_ uint8_t *keys = malloc((size_t)mi->max_entries * mi->key_size + 1);
 	_cleanup_free_ uint8_t *values = malloc((size_t)mi->max_entries * mi->value_size + 1);
@@ -153,10 +153,10 @@ static int write_contents(struct map_table *t, const struct fd_info *info, const
 	int err;
 
 	if (!keys || !values)
-		return log_errno(-ENOMEM, "%s: the contents of a BPF map", fd_name(info));
+		return log_errno(-ENOMEM, "%s: out of memory for the elements of a BPF map", fd_name(info));
 	err = read_elements(fd, mi, keys, values, &e.count);
 	if (err)
-		return log_errno(err, "%s: reading the BPF map \"%s\"", fd_name(info), mi->name);
+		return log_errno(err, "%s: bpf(BPF_MAP_LOOKUP_ELEM) of the BPF map \"%s\"", fd_name(info), mi->name);
 	e.map_id = mi->id;
 	e.keys_bytes = e.count * mi->key_size;
 	e.values_bytes = e.count * mi->value_size;
@@ -165,37 +165,39 @@ static int write_contents(struct map_table *t, const struct fd_info *info, const
 	return err ?: image_write_raw(t->img, values, e.values_bytes);
 }
 
-static int dump_contents(struct dump *d, const struct fd_info *info, const struct bpf_map_info *mi)
+static int dump_elements(struct dump *d, const struct fd_info *info, const struct bpf_map_info *mi)
 {
-	struct map_table *t = dump_state(d, &bpfmap_kind);
+	struct bpfmap_table *t = dump_state(d, &bpfmap_kind);
 	_cleanup_close_ int reader = -1;
 	bool is_new;
 	int err = 0;
 
-	map_of(t, d->arena, mi->id, &is_new);
+	bpfmap_of(t, d->arena, mi->id, &is_new);
 	if (!is_new)
 		return 0;
 	if (!t->img)
 		err = image_create(d->dir, IMG_BPFMAP_DATA, 0, &t->img);
 	if (!err && (info->flags & O_ACCMODE) == O_WRONLY) {
-		reader = open_by_id(mi->id, 0);
+		reader = open_map_by_id(mi->id, 0);
 		if (reader < 0)
-			return log_errno(reader, "%s: opening the BPF map \"%s\" to read it", fd_name(info), mi->name);
+			return log_errno(reader, "%s: bpf(BPF_MAP_GET_FD_BY_ID) of the BPF map \"%s\"", fd_name(info),
+			                 mi->name);
 	}
-	return err ?: write_contents(t, info, mi, reader >= 0 ? reader : info->fd);
+	return err ?: write_elements(t, info, mi, reader >= 0 ? reader : info->fd);
 }
 
 static int bpfmap_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	BpfmapFileEntry *m = msg;
 	struct bpf_map_info mi = { 0 };
-	union bpf_attr a = { .info = { .bpf_fd = (uint32_t)info->fd, .info_len = sizeof(mi), .info = address(&mi) } };
+	union bpf_attr a = { .info = {
+		                 .bpf_fd = (uint32_t)info->fd, .info_len = sizeof(mi), .info = attr_address(&mi) } };
 	uint64_t frozen = 0;
 	int err;
 
 	if (bpf(BPF_OBJ_GET_INFO_BY_FD, &a))
-		return log_errno(-errno, "%s: asking what this BPF map is", fd_name(info));
-	err = check_map(info, &mi);
+		return log_errno(-errno, "%s: bpf(BPF_OBJ_GET_INFO_BY_FD)", fd_name(info));
+	err = check_map_info(info, &mi);
 	if (err)
 		return err;
 	m->map_type = mi.type;
@@ -211,35 +213,35 @@ static int bpfmap_dump(struct dump *d, const struct fd_info *info, void *msg)
 	fdinfo_number(info->info, "memlock", 10, &m->memlock);
 	fdinfo_number(info->info, "frozen", 10, &frozen);
 	m->frozen = frozen;
-	return dump_contents(d, info, &mi);
+	return dump_elements(d, info, &mi);
 }
 
 static int bpfmap_write_images(struct dump *d)
 {
-	struct map_table *t = dump_state(d, &bpfmap_kind);
+	struct bpfmap_table *t = dump_state(d, &bpfmap_kind);
 
 	return t->img ? image_close(move_ptr(t->img)) : 0;
 }
 
 /* ---- restore ---- */
 
-static int count_one(struct restore *r, const void *msg, void *arg)
+static int count_description(struct restore *r, const void *msg, void *arg)
 {
 	const BpfmapFileEntry *m = msg;
 
-	map_of(arg, r->arena, m->map_id, NULL)->left++;
+	bpfmap_of(arg, r->arena, m->map_id, NULL)->left++;
 	return 0;
 }
 
-static int read_one(struct restore *r, struct image *img, struct map_table *t, const BpfmapDataEntry *e)
+static int read_map_data(struct restore *r, struct image *img, struct bpfmap_table *t, const BpfmapDataEntry *e)
 {
-	struct map *map = map_of(t, r->arena, e->map_id, NULL);
+	struct bpfmap *map = bpfmap_of(t, r->arena, e->map_id, NULL);
 	uint8_t *bytes;
 
 	if (map->data)
-		return log_errno(-EINVAL, "%s: map %u is there twice", image_name(img), e->map_id);
+		return log_errno(-EINVAL, "%s: map %u stands in it twice", image_name(img), e->map_id);
 	if ((uint64_t)e->keys_bytes + e->values_bytes > image_left(img))
-		return log_errno(-EINVAL, "%s: map %u: it ends before the last of its elements", image_name(img),
+		return log_errno(-EINVAL, "%s: map %u: the image ends before the last of its elements", image_name(img),
 		                 e->map_id);
 	bytes = arena_alloc(r->arena, (size_t)e->keys_bytes + e->values_bytes + 1);
 	map->data = e;
@@ -250,7 +252,7 @@ static int read_one(struct restore *r, struct image *img, struct map_table *t, c
 
 static int bpfmap_read_images(struct restore *r)
 {
-	struct map_table *t = restore_state(r, &bpfmap_kind);
+	struct bpfmap_table *t = restore_state(r, &bpfmap_kind);
 	_cleanup_image_ struct image *img = NULL;
 	BpfmapDataEntry *e;
 	int err = image_open(r->dir, IMG_BPFMAP_DATA, 0, &img);
@@ -258,14 +260,14 @@ static int bpfmap_read_images(struct restore *r)
 	if (err && err != -ENOENT)
 		return err;
 	while (img && (err = image_read(img, &bpfmap_data_entry__descriptor, r->arena, &e)) > 0) {
-		err = read_one(r, img, t, e);
+		err = read_map_data(r, img, t, e);
 		if (err)
 			return err;
 	}
-	return img && err ? err : files_each(r, &bpfmap_kind, count_one, t);
+	return img && err ? err : files_each(r, &bpfmap_kind, count_description, t);
 }
 
-static int create(const BpfmapFileEntry *m)
+static int create_map(const BpfmapFileEntry *m)
 {
 	union bpf_attr a = {
 		.map_type = m->map_type,
@@ -284,9 +286,9 @@ static int create(const BpfmapFileEntry *m)
 
 static int bpfmap_check(struct restore *r, const void *msg, const char **why)
 {
-	struct map_table *t = restore_state(r, &bpfmap_kind);
+	struct bpfmap_table *t = restore_state(r, &bpfmap_kind);
 	const BpfmapFileEntry *m = msg;
-	const struct map *map = map_of(t, r->arena, m->map_id, NULL);
+	const struct bpfmap *map = bpfmap_of(t, r->arena, m->map_id, NULL);
 	uint64_t count = map->data ? map->data->count : 0;
 	_cleanup_close_ int fd = -1;
 
@@ -300,34 +302,35 @@ static int bpfmap_check(struct restore *r, const void *msg, const char **why)
 		                    m->map_id);
 		return -EINVAL;
 	}
-	fd = create(m);
+	fd = create_map(m);
 	if (fd < 0)
-		*why = arena_printf(r->arena, "a BPF map cannot be made here: %s", strerror(-fd));
+		*why = arena_printf(r->arena, "a BPF map cannot be created here: %s", strerror(-fd));
 	return fd < 0 ? fd : 0;
 }
 
-static int fill(int fd, const BpfmapFileEntry *m, const struct map *map)
+static int fill_map(int fd, const BpfmapFileEntry *m, const struct bpfmap *map)
 {
 	union bpf_attr a = { .map_fd = (uint32_t)fd };
 
 	for (uint32_t i = 0; map->data && i < map->data->count; i++) {
-		a.key = address(map->keys + (size_t)i * m->key_size);
-		a.value = address(map->values + (size_t)i * m->value_size);
+		a.key = attr_address(map->keys + (size_t)i * m->key_size);
+		a.value = attr_address(map->values + (size_t)i * m->value_size);
 		a.flags = BPF_ANY;
 		if (bpf(BPF_MAP_UPDATE_ELEM, &a))
-			return log_errno(-errno, "putting element %u into the BPF map \"%s\"", i, m->map_name);
+			return log_errno(-errno, "bpf(BPF_MAP_UPDATE_ELEM) of element %u of the BPF map \"%s\"", i,
+			                 m->map_name);
 	}
 	a = (union bpf_attr) { .map_fd = (uint32_t)fd };
 	if (m->frozen && bpf(BPF_MAP_FREEZE, &a))
-		return log_errno(-errno, "freezing the BPF map \"%s\"", m->map_name);
+		return log_errno(-errno, "bpf(BPF_MAP_FREEZE) of the BPF map \"%s\"", m->map_name);
 	return 0;
 }
 
 /* The new id of a map of ours. */
-static int id_of(int fd, uint32_t *id)
+static int read_map_id(int fd, uint32_t *id)
 {
 	struct bpf_map_info mi = { 0 };
-	union bpf_attr a = { .info = { .bpf_fd = (uint32_t)fd, .info_len = sizeof(mi), .info = address(&mi) } };
+	union bpf_attr a = { .info = { .bpf_fd = (uint32_t)fd, .info_len = sizeof(mi), .info = attr_address(&mi) } };
 
 	if (bpf(BPF_OBJ_GET_INFO_BY_FD, &a))
 		return -errno;
@@ -335,24 +338,24 @@ static int id_of(int fd, uint32_t *id)
 	return 0;
 }
 
-/* A description of a map that is there. */
-static int open_again(int fd, const BpfmapFileEntry *m)
+/* A new description of a map of ours. */
+static int reopen_map(int fd, const BpfmapFileEntry *m)
 {
 	static const uint32_t modes[] = { [O_RDONLY] = BPF_F_RDONLY, [O_WRONLY] = BPF_F_WRONLY, [O_RDWR] = 0, [3] = 0 };
 	uint32_t id = 0;
-	int err = id_of(fd, &id);
+	int err = read_map_id(fd, &id);
 
-	return err ?: open_by_id(id, modes[m->flags & O_ACCMODE]);
+	return err ?: open_map_by_id(id, modes[m->flags & O_ACCMODE]);
 }
 
-static int make(const BpfmapFileEntry *m, struct map *map)
+static int make_map(const BpfmapFileEntry *m, struct bpfmap *map)
 {
 	int err;
 
-	map->fd = create(m);
+	map->fd = create_map(m);
 	if (map->fd < 0)
-		return log_errno(map->fd, "making the BPF map \"%s\"", m->map_name);
-	err = fill(map->fd, m, map);
+		return log_errno(map->fd, "bpf(BPF_MAP_CREATE) of the BPF map \"%s\"", m->map_name);
+	err = fill_map(map->fd, m, map);
 	if (err) {
 		close(map->fd);
 		map->fd = -1;
@@ -362,32 +365,32 @@ static int make(const BpfmapFileEntry *m, struct map *map)
 
 static int bpfmap_open(struct restore *r, const void *msg)
 {
-	struct map_table *t = restore_state(r, &bpfmap_kind);
+	struct bpfmap_table *t = restore_state(r, &bpfmap_kind);
 	const BpfmapFileEntry *m = msg;
-	struct map *map = map_of(t, r->arena, m->map_id, NULL);
+	struct bpfmap *map = bpfmap_of(t, r->arena, m->map_id, NULL);
 	_cleanup_close_ int fd = -1;
-	int err = map->fd < 0 ? make(m, map) : 0;
+	int err = map->fd < 0 ? make_map(m, map) : 0;
 
 	if (err)
 		return err;
 	if (map->left <= 1 && (m->flags & O_ACCMODE) == O_RDWR) {
 		fd = move_fd(&map->fd);
 	} else {
-		fd = open_again(map->fd, m);
+		fd = reopen_map(map->fd, m);
 		if (map->left <= 1)
 			close(move_fd(&map->fd));
 	}
 	if (map->left > 1)
 		map->left--;
 	if (fd < 0)
-		return log_errno(fd, "opening the BPF map \"%s\" again", m->map_name);
+		return log_errno(fd, "bpf(BPF_MAP_GET_FD_BY_ID) of the BPF map \"%s\"", m->map_name);
 	err = fd_flags_restore(fd, m->flags);
 	return err ?: move_fd(&fd);
 }
 
 const struct fd_kind bpfmap_kind = {
 	.name = "BPF map",
-	.state = { .dump = sizeof(struct map_table), .restore = sizeof(struct map_table) },
+	.state = { .dump = sizeof(struct bpfmap_table), .restore = sizeof(struct bpfmap_table) },
 	.type = FD_TYPES__BPFMAP,
 	.field = 21,
 	.pb = &bpfmap_file_entry__descriptor,

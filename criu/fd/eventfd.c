@@ -9,7 +9,7 @@
 #include "lib/log.h"
 #include "eventfd.pb-c.h"
 
-/* The most that a write brings it to. The kernel's own users can make it one more. */
+/* The most that a write(2) can make of it. Other parts of the kernel can add one more. */
 #define COUNT_MAX (UINT64_MAX - 1)
 
 extern const struct fd_kind eventfd_kind;
@@ -26,9 +26,9 @@ static int eventfd_dump(struct dump *d, const struct fd_info *info, void *msg)
 
 	if (fdinfo_number(info->info, "eventfd-count", 16, &m->counter))
 		return log_errno(-EINVAL, "%s: no count in the fdinfo of this eventfd", fd_name(info));
-	/* Kernels before 6.5 do not say it. To try it would take from the count, which others may be waiting for. */
+	/* Kernels before 6.5 do not show it. A read would tell, but take from the count. */
 	if (fdinfo_number(info->info, "eventfd-semaphore", 10, &semaphore))
-		log_warn("%s: this kernel does not tell whether an eventfd is a semaphore; it is taken for a counter",
+		log_warn("%s: this kernel does not show whether an eventfd is a semaphore; it becomes a counter",
 		         fd_name(info));
 	else if (semaphore)
 		m->semaphore = m->has_semaphore = true;
@@ -45,11 +45,11 @@ static int eventfd_open(struct restore *r, const void *msg)
 	int err;
 
 	if (fd < 0)
-		return log_errno(-errno, "making an eventfd");
+		return log_errno(-errno, "eventfd");
 	if (count != m->counter)
-		log_warn("an eventfd had overflown; it has the highest count now");
+		log_warn("an eventfd had overflowed; it has the highest count now");
 	if (count && write(fd, &count, sizeof(count)) != sizeof(count))
-		return log_errno(-errno, "setting an eventfd to %llu", (unsigned long long)count);
+		return log_errno(-errno, "eventfd: write of %llu", (unsigned long long)count);
 	err = fd_flags_restore(fd, m->flags);
 	return err ?: move_fd(&fd);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* fanotify: groups and their marks, on inodes, mounts and file systems. Events that wait to be read cannot be kept. */
+/* fanotify: groups and their marks, on inodes, mounts and file systems. Events that were not read yet are lost. */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/fanotify.h>
@@ -14,18 +14,18 @@
 
 extern const struct fd_kind fanotify_kind;
 
-/* Events that somebody else waits for. */
+/* Events for which the process that causes them waits. */
 #define PERMISSION_EVENTS (FAN_OPEN_PERM | FAN_ACCESS_PERM | FAN_OPEN_EXEC_PERM | FAN_PRE_ACCESS)
 
-struct waiting {
+struct fanotify_group {
 	FanotifyFileEntry *m;
 	struct task *task;
 	const char *name;
-	struct waiting *next;
+	struct fanotify_group *next;
 };
 
 struct fanotify_dump {
-	struct waiting *first;
+	struct fanotify_group *first;
 	struct watched_inodes inodes;
 };
 
@@ -50,7 +50,7 @@ static int parse_inode_mark(struct dump *d, const char *line, FanotifyMarkEntry 
 	return e->ie->f_handle ? 0 : -EBADMSG;
 }
 
-static int parse_mark(struct dump *d, const char *line, FanotifyMarkEntry *e)
+static int parse_fanotify_mark(struct dump *d, const char *line, FanotifyMarkEntry *e)
 {
 	unsigned mnt_id = 0;
 
@@ -63,7 +63,7 @@ static int parse_mark(struct dump *d, const char *line, FanotifyMarkEntry *e)
 			return -EBADMSG;
 		e->has_filesystem = e->filesystem = true;
 	}
-	/* Of a file system any of its mounts: other tools know no such mark. */
+	/* Of a file system: by any of its mounts, since CRIU knows no such mark. */
 	e->type = MARK_TYPE__MOUNT;
 	e->me = arena_msg(d->arena, FanotifyMountMarkEntry, fanotify_mount_mark_entry);
 	e->me->mnt_id = mnt_id;
@@ -71,7 +71,7 @@ static int parse_mark(struct dump *d, const char *line, FanotifyMarkEntry *e)
 }
 
 /* "fanotify flags:13 event-flags:8000", then a line for each mark. */
-static int parse_line(struct dump *d, const struct fd_info *info, FanotifyFileEntry *m, const char *line)
+static int parse_fanotify_line(struct dump *d, const struct fd_info *info, FanotifyFileEntry *m, const char *line)
 {
 	FanotifyMarkEntry *e;
 
@@ -79,7 +79,7 @@ static int parse_line(struct dump *d, const struct fd_info *info, FanotifyFileEn
 		return 0;
 	e = arena_msg(d->arena, FanotifyMarkEntry, fanotify_mark_entry);
 	e->id = m->id;
-	if (parse_mark(d, line, e)) {
+	if (parse_fanotify_mark(d, line, e)) {
 		log_refusal(-ENOTSUP, "%s: fanotify: this kind of mark is not known: %s", fd_name(info), line);
 		return 0;
 	}
@@ -102,20 +102,20 @@ static int parse_line(struct dump *d, const struct fd_info *info, FanotifyFileEn
 static int fanotify_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	struct fanotify_dump *s = dump_state(d, &fanotify_kind);
-	struct waiting *w = arena_new_of(d->arena, struct waiting);
+	struct fanotify_group *w = arena_new_of(d->arena, struct fanotify_group);
 	FanotifyFileEntry *m = msg;
 	int bytes = 0, err = 0;
 
 	for (const char *line = info->info, *end; *line && !err; line = *end ? end + 1 : end) {
 		end = strchrnul(line, '\n');
 		if (!strncmp(line, "fanotify ", 9))
-			err = parse_line(d, info, m, arena_printf(d->arena, "%.*s", (int)(end - line), line));
+			err = parse_fanotify_line(d, info, m, arena_printf(d->arena, "%.*s", (int)(end - line), line));
 	}
 	if (!ioctl(info->fd, FIONREAD, &bytes) && bytes)
-		log_warn("%s: fanotify: %d bytes of events were not read yet; they will not be there after a restore%s",
+		log_warn("%s: fanotify: %d bytes of events were not read yet; they are lost in a restore%s",
 		         fd_name(info), bytes,
 		         m->faflags & (FAN_CLASS_CONTENT | FAN_CLASS_PRE_CONTENT)
-		             ? ", and who waits for an answer to one is let through"
+		             ? ", and processes that wait for an answer to one are let through"
 		             : "");
 	w->m = m;
 	w->task = info->task;
@@ -128,10 +128,10 @@ static int fanotify_dump(struct dump *d, const struct fd_info *info, void *msg)
 /* ---- mounts ---- */
 
 /*
- * Whether our own files lie where the group has to be asked: we would wait for a task that stands still for us. Only of
+ * Whether criu's own files lie where the group has to be asked: criu would wait for a task that it has frozen. Only for
  * marks on a mount or a whole file system.
  */
-static bool asks_us(const struct options *o, const FanotifyMarkEntry *e)
+static bool asks_criu(const struct options *o, const FanotifyMarkEntry *e)
 {
 	const char *const dirs[] = { o->images_dir, o->work_dir };
 	struct stat here, st;
@@ -145,31 +145,32 @@ static bool asks_us(const struct options *o, const FanotifyMarkEntry *e)
 }
 
 /* Whether the path still leads to that mount: another may lie over it. */
-static bool is_reachable(const struct mount_at *m)
+static bool is_mount_visible(const struct mount_at *m)
 {
 	return mountinfo_mount_id(AT_FDCWD, m->path) == m->id;
 }
 
-static void find_mount(struct dump *d, const struct waiting *w, const struct fhandles *h, FanotifyMarkEntry *e)
+static void find_marked_mount(struct dump *d, const struct fanotify_group *w, const struct fhandles *h,
+                              FanotifyMarkEntry *e)
 {
 	for (size_t i = 0; i < h->n && !e->me->path; i++) {
 		const struct mount_at *m = &h->mounts[i];
 
 		if (e->filesystem ? m->s_dev != e->s_dev : m->id != (int)e->me->mnt_id)
 			continue;
-		if (!is_reachable(m))
+		if (!is_mount_visible(m))
 			continue;
 		e->s_dev = m->s_dev;
 		e->me->mnt_id = (uint32_t)m->id;
 		e->me->path = arena_strdup(d->arena, m->path);
 	}
 	if (!e->me->path && e->filesystem)
-		log_refusal(-ENOENT, "%s: fanotify: it marks a file system (%u:%u) that is mounted nowhere here",
-		            w->name, e->s_dev >> 20, e->s_dev & 0xfffff);
+		log_refusal(-ENOENT, "%s: fanotify: it marks a file system (%u:%u) that is not mounted here", w->name,
+		            e->s_dev >> 20, e->s_dev & 0xfffff);
 	else if (!e->me->path)
 		log_refusal(
 		    -ENOENT,
-		    "%s: fanotify: it marks mount %u, which is not in the mount namespace of the tool, or lies under "
+		    "%s: fanotify: it marks mount %u, which is not in the mount namespace of criu, or lies under "
 		    "another mount",
 		    w->name, e->me->mnt_id);
 }
@@ -182,19 +183,19 @@ static int fanotify_collected(struct dump *d)
 
 	if (!err && s->first)
 		err = fhandle_init(&mounts, d->arena);
-	for (struct waiting *w = s->first; w && !err; w = w->next) {
+	for (struct fanotify_group *w = s->first; w && !err; w = w->next) {
 		for (size_t i = 0; i < w->m->n_mark; i++) {
 			FanotifyMarkEntry *e = w->m->mark[i];
 
 			if (e->me)
-				find_mount(d, w, &mounts, e);
+				find_marked_mount(d, w, &mounts, e);
 			else
 				e->ie->has_file_id = e->ie->file_id != 0;
-			if (asks_us(d->opts, e))
+			if (asks_criu(d->opts, e))
 				log_refusal(
 				    -EDEADLK,
-				    "%s: fanotify: whoever opens a file below %s has to ask it, the tool too, whose "
-				    "images or logs lie there; give directories on another file system (-D, -W)",
+				    "%s: fanotify: it has to allow every open of a file below %s, also of criu, whose "
+				    "images or logs lie below it; give directories on another file system (-D, -W)",
 				    w->name, e->me->path);
 		}
 		err = files_write_entry(d, &fanotify_kind, w->m->id, w->m);
@@ -204,19 +205,7 @@ static int fanotify_collected(struct dump *d)
 
 /* ---- restore ---- */
 
-static struct fhandles *handles_of(struct restore *r)
-{
-	struct fhandles **h = restore_state(r, &fanotify_kind);
-
-	if (!*h) {
-		*h = arena_new_of(r->arena, struct fhandles);
-		if (fhandle_init(*h, r->arena))
-			return NULL;
-	}
-	return *h;
-}
-
-static int check_mount(struct restore *r, const FanotifyMountMarkEntry *me, const char **why)
+static int check_marked_mount(struct restore *r, const FanotifyMountMarkEntry *me, const char **why)
 {
 	struct statx st;
 
@@ -226,12 +215,11 @@ static int check_mount(struct restore *r, const FanotifyMountMarkEntry *me, cons
 		return -EINVAL;
 	}
 	if (statx(AT_FDCWD, me->path, AT_NO_AUTOMOUNT, STATX_TYPE, &st)) {
-		*why =
-		    arena_printf(r->arena, "fanotify: it marks what is mounted at %s: %s", me->path, strerror(errno));
+		*why = arena_printf(r->arena, "fanotify: it marks the mount at %s: %s", me->path, strerror(errno));
 		return -ENOENT;
 	}
 	if ((st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) && !(st.stx_attributes & STATX_ATTR_MOUNT_ROOT)) {
-		*why = arena_printf(r->arena, "fanotify: it marks what is mounted at %s, but nothing is", me->path);
+		*why = arena_printf(r->arena, "fanotify: it marks the mount at %s, where nothing is mounted", me->path);
 		return -ENOENT;
 	}
 	return 0;
@@ -240,31 +228,29 @@ static int check_mount(struct restore *r, const FanotifyMountMarkEntry *me, cons
 static int fanotify_check(struct restore *r, const void *msg, const char **why)
 {
 	const FanotifyFileEntry *m = msg;
-	struct fhandles *h = handles_of(r);
-	int err = h ? 0 : -EIO;
+	int err = 0;
 
 	for (size_t i = 0; i < m->n_mark && !err; i++) {
 		const FanotifyMarkEntry *e = m->mark[i];
 
 		if (e->type == MARK_TYPE__MOUNT ? !e->me : !e->ie) {
-			*why = "fanotify: a mark that says not what it is on";
+			*why = "fanotify: a mark does not say what it is on";
 			err = -EINVAL;
 		} else if (e->me) {
-			err = check_mount(r, e->me, why);
-			if (!err && asks_us(r->opts, e)) {
-				*why = arena_printf(r->arena,
-				                    "fanotify: whoever opens a file below %s would have to ask it, the "
-				                    "tool too; give directories on another file system (-D, -W)",
-				                    e->me->path);
+			err = check_marked_mount(r, e->me, why);
+			if (!err && asks_criu(r->opts, e)) {
+				*why = arena_printf(
+				    r->arena,
+				    "fanotify: it would have to allow every open of a file below %s, also of "
+				    "criu; give directories on another file system (-D, -W)",
+				    e->me->path);
 				err = -EDEADLK;
 			}
 		} else {
-			err = watched_check(r, h, e->s_dev, e->ie->f_handle, e->ie->has_file_id ? e->ie->file_id : 0,
-			                    why);
+			err = watched_check(r, e->s_dev, e->ie->f_handle, e->ie->has_file_id ? e->ie->file_id : 0, why);
 		}
 	}
-	if (h)
-		fhandle_close(h);
+	watched_close_mounts(r);
 	return err;
 }
 
@@ -275,19 +261,19 @@ static int fanotify_open(struct restore *r, const void *msg)
 	_cleanup_close_ int fd = fanotify_init(m->faflags, m->evflags);
 
 	if (fd < 0)
-		return log_errno(-errno, "making a fanotify group (flags %x, %x)", m->faflags, m->evflags);
+		return log_errno(-errno, "fanotify_init (flags %x, %x)", m->faflags, m->evflags);
 	if (fcntl(fd, F_SETFD, FD_CLOEXEC) || fcntl(fd, F_SETFL, m->flags & O_NONBLOCK))
-		return log_errno(-errno, "fanotify: setting flags of the descriptor");
+		return log_errno(-errno, "fanotify: fcntl(F_SETFD, F_SETFL)");
 	return move_fd(&fd);
 }
 
-static int add_marks(int fd, const FanotifyMarkEntry *e, const char *path)
+static int mark_path(int fd, const FanotifyMarkEntry *e, const char *path)
 {
 	unsigned on = e->filesystem ? FAN_MARK_FILESYSTEM : e->type == MARK_TYPE__MOUNT ? FAN_MARK_MOUNT : 0;
 	unsigned how = FAN_MARK_ADD | on | (e->mflags & FAN_MARK_EVICTABLE);
 	unsigned ignore = e->mflags & FAN_MARK_IGNORE ? FAN_MARK_IGNORE : FAN_MARK_IGNORED_MASK;
 
-	/* A mark that is there already cannot become one that is evicted: what is to be ignored says it too. */
+	/* An existing mark cannot be made evictable: the flag stands with both calls. */
 	if (e->mask && fanotify_mark(fd, how, e->mask, AT_FDCWD, path))
 		return -errno;
 	if (e->ignored_mask && fanotify_mark(fd, how | ignore | (e->mflags & FAN_MARK_IGNORED_SURV_MODIFY),
@@ -296,7 +282,7 @@ static int add_marks(int fd, const FanotifyMarkEntry *e, const char *path)
 	return 0;
 }
 
-static int add_mark(struct restore *r, struct fhandles *h, int fd, const FanotifyMarkEntry *e)
+static int restore_mark(struct restore *r, int fd, const FanotifyMarkEntry *e)
 {
 	_cleanup_close_ int target = -1;
 	const char *name = e->me ? e->me->path : e->ie->f_handle->path ?: "a file known by its handle";
@@ -306,32 +292,30 @@ static int add_mark(struct restore *r, struct fhandles *h, int fd, const Fanotif
 	if (e->me)
 		target = open(e->me->path, O_PATH | O_CLOEXEC);
 	else
-		target = watched_open(r, h, e->s_dev, e->ie->f_handle, e->ie->has_file_id ? e->ie->file_id : 0);
+		target = watched_open(r, e->s_dev, e->ie->f_handle, e->ie->has_file_id ? e->ie->file_id : 0);
 	if (target < 0)
-		return log_errno(e->me ? -errno : target, "fanotify: opening %s", name);
+		return log_errno(e->me ? -errno : target, "fanotify: open of %s", name);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", target);
-	err = add_marks(fd, e, path);
-	return err ? log_errno(err, "fanotify: marking %s (events %x, ignored %x, flags %x)", name, e->mask,
+	err = mark_path(fd, e, path);
+	return err ? log_errno(err, "fanotify_mark of %s (events %x, ignored %x, flags %x)", name, e->mask,
 	                       e->ignored_mask, e->mflags)
 	           : 0;
 }
 
-static int fanotify_late(struct restore *r, const void *msg, int fd)
+static int fanotify_post_open(struct restore *r, const void *msg, int fd)
 {
 	const FanotifyFileEntry *m = msg;
-	struct fhandles *h = handles_of(r);
-	int err = h ? 0 : -EIO;
+	int err = 0;
 
 	for (size_t i = 0; i < m->n_mark && !err; i++)
-		err = add_mark(r, h, fd, m->mark[i]);
-	if (h)
-		fhandle_close(h);
+		err = restore_mark(r, fd, m->mark[i]);
+	watched_close_mounts(r);
 	return err;
 }
 
 const struct fd_kind fanotify_kind = {
 	.name = "fanotify",
-	.state = { .dump = sizeof(struct fanotify_dump), .restore = sizeof(struct fhandles *) },
+	.state = { .dump = sizeof(struct fanotify_dump) },
 	.type = FD_TYPES__FANOTIFY,
 	.field = 14,
 	.pb = &fanotify_file_entry__descriptor,
@@ -340,5 +324,5 @@ const struct fd_kind fanotify_kind = {
 	.all_collected = fanotify_collected,
 	.check = fanotify_check,
 	.open = fanotify_open,
-	.post_open = fanotify_late,
+	.post_open = fanotify_post_open,
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* inotify: which inodes are watched, for what, under which numbers. Events that wait to be read cannot be kept. */
+/* inotify: which inodes are watched, for what, under which numbers. Events that were not read yet are lost. */
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
@@ -17,13 +17,13 @@ extern const struct fd_kind inotify_kind;
 /* What a user asks for, of all that the kernel keeps in a mask. */
 #define USER_MASK (IN_ALL_EVENTS | IN_ONESHOT | IN_EXCL_UNLINK)
 
-struct waiting {
+struct inotify_instance {
 	InotifyFileEntry *m;
-	struct waiting *next;
+	struct inotify_instance *next;
 };
 
 struct inotify_dump {
-	struct waiting *first;
+	struct inotify_instance *first;
 	struct watched_inodes inodes;
 };
 
@@ -54,7 +54,7 @@ static int parse_watch(struct dump *d, const char *line, size_t len, InotifyWdEn
 	return e->f_handle ? 0 : -EBADMSG;
 }
 
-static void add_watched(struct dump *d, const struct fd_info *info, InotifyWdEntry *e)
+static void note_watch(struct dump *d, const struct fd_info *info, InotifyWdEntry *e)
 {
 	struct watched_inode w = {
 		.task = info->task, .s_dev = e->s_dev, .ino = e->i_ino, .fh = e->f_handle, .file_id = &e->file_id
@@ -67,7 +67,7 @@ static void add_watched(struct dump *d, const struct fd_info *info, InotifyWdEnt
 static int inotify_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	struct inotify_dump *s = dump_state(d, &inotify_kind);
-	struct waiting *w = arena_new_of(d->arena, struct waiting);
+	struct inotify_instance *w = arena_new_of(d->arena, struct inotify_instance);
 	InotifyFileEntry *m = msg;
 	int bytes = 0;
 
@@ -80,14 +80,14 @@ static int inotify_dump(struct dump *d, const struct fd_info *info, void *msg)
 		e = arena_msg(d->arena, InotifyWdEntry, inotify_wd_entry);
 		e->id = m->id;
 		if (parse_watch(d, line, (size_t)(end - line), e))
-			return log_errno(-EBADMSG, "%s: inotify: its fdinfo is not understood: %.*s", fd_name(info),
+			return log_errno(-EBADMSG, "%s: inotify: unknown line in its fdinfo: %.*s", fd_name(info),
 			                 (int)MIN(end - line, 200), line);
 		arena_push(d->arena, &m->wd, &m->n_wd, e);
-		add_watched(d, info, e);
+		note_watch(d, info, e);
 	}
 	if (!ioctl(info->fd, FIONREAD, &bytes) && bytes)
-		log_warn("%s: inotify: %d bytes of events were not read yet; they will not be there after a restore",
-		         fd_name(info), bytes);
+		log_warn("%s: inotify: %d bytes of events were not read yet; they are lost in a restore", fd_name(info),
+		         bytes);
 	w->m = m;
 	w->next = s->first;
 	s->first = w;
@@ -99,7 +99,7 @@ static int inotify_collected(struct dump *d)
 	struct inotify_dump *s = dump_state(d, &inotify_kind);
 	int err = watched_find(d, &s->inodes);
 
-	for (struct waiting *w = s->first; w && !err; w = w->next) {
+	for (struct inotify_instance *w = s->first; w && !err; w = w->next) {
 		for (size_t i = 0; i < w->m->n_wd; i++)
 			w->m->wd[i]->has_file_id = w->m->wd[i]->file_id != 0;
 		err = files_write_entry(d, &inotify_kind, w->m->id, w->m);
@@ -109,23 +109,10 @@ static int inotify_collected(struct dump *d)
 
 /* ---- restore ---- */
 
-static struct fhandles *handles_of(struct restore *r)
-{
-	struct fhandles **h = restore_state(r, &inotify_kind);
-
-	if (!*h) {
-		*h = arena_new_of(r->arena, struct fhandles);
-		if (fhandle_init(*h, r->arena))
-			return NULL;
-	}
-	return *h;
-}
-
 static int inotify_check(struct restore *r, const void *msg, const char **why)
 {
 	const InotifyFileEntry *m = msg;
-	struct fhandles *h = handles_of(r);
-	int err = h ? 0 : -EIO;
+	int err = 0;
 
 	for (size_t i = 0; i < m->n_wd && !err; i++) {
 		const InotifyWdEntry *e = m->wd[i];
@@ -134,10 +121,9 @@ static int inotify_check(struct restore *r, const void *msg, const char **why)
 			*why = arena_printf(r->arena, "inotify: a watch cannot have the number %u", e->wd);
 			return -EINVAL;
 		}
-		err = watched_check(r, h, e->s_dev, e->f_handle, e->has_file_id ? e->file_id : 0, why);
+		err = watched_check(r, e->s_dev, e->f_handle, e->has_file_id ? e->file_id : 0, why);
 	}
-	if (h)
-		fhandle_close(h);
+	watched_close_mounts(r);
 	return err;
 }
 
@@ -146,22 +132,20 @@ static int inotify_open(struct restore *r, const void *msg)
 	const InotifyFileEntry *m = msg;
 	int fd = inotify_init1(IN_CLOEXEC | (m->flags & IN_NONBLOCK));
 
-	return fd < 0
-	           ? log_errno(-errno, "making an inotify instance (there is a limit: fs.inotify.max_user_instances)")
-	           : fd;
+	return fd < 0 ? log_errno(-errno, "inotify_init1 (limited by fs.inotify.max_user_instances)") : fd;
 }
 
-static int by_number(const void *a, const void *b)
+static int by_watch_number(const void *a, const void *b)
 {
 	const InotifyWdEntry *x = *(InotifyWdEntry *const *)a, *y = *(InotifyWdEntry *const *)b;
 
 	return (x->wd > y->wd) - (x->wd < y->wd);
 }
 
-/* Numbers are given in a circle: the next one can be said. */
-static int add_watch(struct restore *r, struct fhandles *h, int fd, const InotifyWdEntry *e)
+/* The kernel gives numbers in a circle; INOTIFY_IOC_SETNEXTWD sets the next. */
+static int add_watch(struct restore *r, int fd, const InotifyWdEntry *e)
 {
-	_cleanup_close_ int target = watched_open(r, h, e->s_dev, e->f_handle, e->has_file_id ? e->file_id : 0);
+	_cleanup_close_ int target = watched_open(r, e->s_dev, e->f_handle, e->has_file_id ? e->file_id : 0);
 	const char *name = e->f_handle->path ?: "a file known by its handle";
 	char path[40];
 	int wd;
@@ -169,37 +153,35 @@ static int add_watch(struct restore *r, struct fhandles *h, int fd, const Inotif
 	if (target < 0)
 		return log_errno(target, "inotify watch %u: opening %s", e->wd, name);
 	if (ioctl(fd, INOTIFY_IOC_SETNEXTWD, e->wd))
-		return log_errno(-errno, "inotify: setting the number of the next watch to %u", e->wd);
+		return log_errno(-errno, "inotify watch %u: INOTIFY_IOC_SETNEXTWD", e->wd);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", target);
 	wd = inotify_add_watch(fd, path, e->mask & USER_MASK);
 	if (wd < 0)
 		return log_errno(-errno,
-		                 "inotify watch %u: watching %s (there is a limit: fs.inotify.max_user_watches)", e->wd,
-		                 name);
+		                 "inotify watch %u: inotify_add_watch of %s (limited by fs.inotify.max_user_watches)",
+		                 e->wd, name);
 	if ((uint32_t)wd != e->wd)
 		return log_errno(-EEXIST, "inotify watch %u: %s is watched as number %d already", e->wd, name, wd);
 	return 0;
 }
 
-static int inotify_late(struct restore *r, const void *msg, int fd)
+static int inotify_post_open(struct restore *r, const void *msg, int fd)
 {
 	const InotifyFileEntry *m = msg;
 	InotifyWdEntry **sorted = arena_memdup(r->arena, m->wd, m->n_wd * sizeof(*m->wd));
-	struct fhandles *h = handles_of(r);
-	int err = h ? 0 : -EIO;
+	int err = 0;
 
 	if (m->n_wd)
-		qsort(sorted, m->n_wd, sizeof(*sorted), by_number);
+		qsort(sorted, m->n_wd, sizeof(*sorted), by_watch_number);
 	for (size_t i = 0; i < m->n_wd && !err; i++)
-		err = add_watch(r, h, fd, sorted[i]);
-	if (h)
-		fhandle_close(h);
+		err = add_watch(r, fd, sorted[i]);
+	watched_close_mounts(r);
 	return err;
 }
 
 const struct fd_kind inotify_kind = {
 	.name = "inotify",
-	.state = { .dump = sizeof(struct inotify_dump), .restore = sizeof(struct fhandles *) },
+	.state = { .dump = sizeof(struct inotify_dump) },
 	.type = FD_TYPES__INOTIFY,
 	.field = 13,
 	.pb = &inotify_file_entry__descriptor,
@@ -208,5 +190,5 @@ const struct fd_kind inotify_kind = {
 	.all_collected = inotify_collected,
 	.check = inotify_check,
 	.open = inotify_open,
-	.post_open = inotify_late,
+	.post_open = inotify_post_open,
 };

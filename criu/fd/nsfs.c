@@ -26,7 +26,7 @@ static const struct ns_type {
 };
 
 /* "net:[4026531840]". One that is bound to a path has that as its link, and comes back by it. */
-static const struct ns_type *type_of(const char *link)
+static const struct ns_type *type_of_link(const char *link)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
 		size_t len = strlen(types[i].name);
@@ -37,16 +37,16 @@ static const struct ns_type *type_of(const char *link)
 	return NULL;
 }
 
-static bool ns_match(const struct fd_info *info)
+static bool nsfs_match(const struct fd_info *info)
 {
 	struct statfs fs;
 
-	return type_of(info->link) && !fstatfs(info->fd, &fs) && fs.f_type == NSFS_MAGIC;
+	return type_of_link(info->link) && !fstatfs(info->fd, &fs) && fs.f_type == NSFS_MAGIC;
 }
 
 /* ---- dump ---- */
 
-static bool is_in(const struct task *t, const struct ns_type *type, uint64_t ino)
+static bool is_in_ns(const struct task *t, const struct ns_type *type, uint64_t ino)
 {
 	char path[16];
 	struct stat st;
@@ -57,35 +57,35 @@ static bool is_in(const struct task *t, const struct ns_type *type, uint64_t ino
 	return !fstatat(t->dump->proc_fd, path, &st, 0) && st.st_ino == ino;
 }
 
-/* A namespace that was met: looking for one who is in it may lead through the whole tree. */
-struct met {
+/* A namespace that was met: looking for a task that is in it may lead through the whole tree. */
+struct ns_seen {
 	uint64_t ino;
 	const struct task *inside;
 	UT_hash_handle hh;
 };
 
-static const struct task *who_is_in(struct dump *d, const struct fd_info *info, const struct ns_type *type)
+static const struct task *find_inside(struct dump *d, const struct fd_info *info, const struct ns_type *type)
 {
-	struct met **table = dump_state(d, &nsfs_kind), *m;
+	struct ns_seen **table = dump_state(d, &nsfs_kind), *m;
 	uint64_t ino = info->st.st_ino;
 
 	HASH_FIND(hh, *table, &ino, sizeof(ino), m);
 	if (m)
 		return m->inside;
-	m = arena_new_of(d->arena, struct met);
+	m = arena_new_of(d->arena, struct ns_seen);
 	m->ino = ino;
-	m->inside = is_in(info->task, type, ino) ? info->task : NULL;
+	m->inside = is_in_ns(info->task, type, ino) ? info->task : NULL;
 	for (size_t i = 0; !m->inside && i < d->tree.n_tasks; i++)
-		if (is_in(d->tree.tasks[i], type, ino))
+		if (is_in_ns(d->tree.tasks[i], type, ino))
 			m->inside = d->tree.tasks[i];
 	HASH_ADD_IN(d->arena, hh, *table, ino, sizeof(m->ino), m);
 	return m->inside;
 }
 
-static int ns_dump(struct dump *d, const struct fd_info *info, void *msg)
+static int nsfs_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
-	const struct ns_type *type = type_of(info->link);
-	const struct task *inside = who_is_in(d, info, type);
+	const struct ns_type *type = type_of_link(info->link);
+	const struct task *inside = find_inside(d, info, type);
 	NsFileEntry *m = msg;
 
 	if (!inside) {
@@ -111,7 +111,7 @@ static const struct ns_type *type_of_flag(uint32_t flag)
 	return NULL;
 }
 
-static const struct task *who_has(const struct restore *r, const struct ns_type *type, uint32_t id)
+static const struct task *find_task_with(const struct restore *r, const struct ns_type *type, uint32_t id)
 {
 	for (size_t i = 0; i < r->tree.n_tasks; i++) {
 		const struct task *t = r->tree.tasks[i];
@@ -122,24 +122,24 @@ static const struct task *who_has(const struct restore *r, const struct ns_type 
 	return NULL;
 }
 
-static int ns_check(struct restore *r, const void *msg, const char **why)
+static int nsfs_check(struct restore *r, const void *msg, const char **why)
 {
 	const NsFileEntry *m = msg;
 	const struct ns_type *type = type_of_flag(m->ns_cflag);
 
 	if (!type)
 		*why = arena_printf(r->arena, "a namespace of an unknown type (%x)", m->ns_cflag);
-	else if (!m->ns_id || !who_has(r, type, m->ns_id))
+	else if (!m->ns_id || !find_task_with(r, type, m->ns_id))
 		*why = arena_printf(r->arena, "a %s namespace (number %u) that no task of the checkpoint lives in",
 		                    type->name, m->ns_id);
 	return *why ? -ENOTSUP : 0;
 }
 
-static int ns_open(struct restore *r, const void *msg)
+static int nsfs_open(struct restore *r, const void *msg)
 {
 	const NsFileEntry *m = msg;
 	const struct ns_type *type = type_of_flag(m->ns_cflag);
-	const struct task *t = type ? who_has(r, type, m->ns_id) : NULL;
+	const struct task *t = type ? find_task_with(r, type, m->ns_id) : NULL;
 	char path[48];
 	int fd;
 
@@ -147,17 +147,17 @@ static int ns_open(struct restore *r, const void *msg)
 		return log_errno(-ENOENT, "a namespace (%x, number %u) that no task lives in", m->ns_cflag, m->ns_id);
 	snprintf(path, sizeof(path), "/proc/%d/ns/%s", t->pid, type->name);
 	fd = open(path, (int)(m->flags & (O_PATH | O_NONBLOCK | O_NOATIME)) | O_CLOEXEC);
-	return fd < 0 ? log_errno(-errno, "opening %s", path) : fd;
+	return fd < 0 ? log_errno(-errno, "open of %s", path) : fd;
 }
 
 const struct fd_kind nsfs_kind = {
 	.name = "namespace",
-	.state = { .dump = sizeof(struct met *) },
+	.state = { .dump = sizeof(struct ns_seen *) },
 	.type = FD_TYPES__NS,
 	.field = 5,
 	.pb = &ns_file_entry__descriptor,
-	.match = ns_match,
-	.dump = ns_dump,
-	.check = ns_check,
-	.open = ns_open,
+	.match = nsfs_match,
+	.dump = nsfs_dump,
+	.check = nsfs_check,
+	.open = nsfs_open,
 };

@@ -47,8 +47,8 @@ static int refuse_outside(const struct fd_info *info, pid_t pid)
 
 	if (pid <= 0)
 		log_refusal(-ENOTSUP,
-		            "%s: a pidfd of a process that the tool's pid namespace cannot see; close it before the "
-		            "dump, or dump from where it can be seen",
+		            "%s: a pidfd of a process that is not in criu's pid namespace; close it before the dump, "
+		            "or run criu in a namespace that has it",
 		            fd_name(info));
 	else
 		log_refusal(-ENOTSUP,
@@ -119,7 +119,7 @@ static int note_gone(struct restore *r, const void *msg, void *arg)
 	return 0;
 }
 
-/* Listed when the first is opened: by then all rows have said which files are in flight. */
+/* Listed when the first is opened: by then all kinds have pinned the files that are in flight. */
 static const struct gone *gone_of(struct restore *r, const PidfdEntry *m)
 {
 	struct all_gone *all = restore_state(r, &pidfd_kind);
@@ -142,15 +142,15 @@ static int pidfd_check(struct restore *r, const void *msg, const char **why)
 	return -ESRCH;
 }
 
-static int open_pidfd(pid_t pid, const PidfdEntry *m)
+static int make_pidfd(pid_t pid, const PidfdEntry *m)
 {
 	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, m->flags & OPEN_FLAGS);
 
 	if (fd < 0)
-		return log_errno(-errno, "pid %d: opening a pidfd of it with flags 0%o", pid, m->flags & OPEN_FLAGS);
-	/* O_ASYNC comes with the owner; without one it would stand without working. */
+		return log_errno(-errno, "pid %d: pidfd_open with flags 0%o", pid, m->flags & OPEN_FLAGS);
+	/* O_ASYNC comes with the owner; without an owner it would have no effect. */
 	if (fcntl(fd, F_SETFL, m->flags & ~(uint32_t)(O_ASYNC | O_EXCL | O_CLOEXEC)))
-		return log_errno(-errno, "pid %d: flags 0%o of a pidfd of it", pid, m->flags);
+		return log_errno(-errno, "pid %d: fcntl(F_SETFL) 0%o of its pidfd", pid, m->flags);
 	return move_fd(&fd);
 }
 
@@ -182,7 +182,7 @@ static int open_gone(struct restore *r, const struct gone *g, const PidfdEntry *
 	if (pid < 0)
 		return log_errno(pid, "making a process for pidfds of one that is gone: clone3");
 	for (size_t i = 0; !err && i < g->n; i++) {
-		int fd = open_pidfd(pid, g->pidfds[i]);
+		int fd = make_pidfd(pid, g->pidfds[i]);
 
 		if (fd < 0)
 			err = fd;
@@ -205,13 +205,14 @@ static int pidfd_open(struct restore *r, const void *msg)
 
 	if (m->nspid == -1) {
 		g = gone_of(r, m);
-		return g ? open_gone(r, g, m) : log_errno(-ENOENT, "pidfd %u is wanted by nobody", m->id);
+		return g ? open_gone(r, g, m)
+		         : log_errno(-ENOENT, "pidfd %u: nothing in the checkpoint wants it", m->id);
 	}
 	t = tree_find(&r->tree, VPID(m->nspid));
 	for (size_t i = 0; t && i < t->n_threads; i++)
 		if (t->threads[i].vtid.v == m->nspid)
-			return open_pidfd(i ? t->threads[i].tid : t->pid, m);
-	return log_errno(-ESRCH, "a pidfd of pid %d, which is not there", m->nspid);
+			return make_pidfd(i ? t->threads[i].tid : t->pid, m);
+	return log_errno(-ESRCH, "a pidfd of pid %d, which was not restored", m->nspid);
 }
 
 const struct fd_kind pidfd_kind = {

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Pipes: made once with pipe2(); whoever had opened an end anew by its path in /proc gets that again. */
+/* Pipes: made once with pipe2(2); an end that was opened by its path in /proc is opened in that way again. */
 #include <fcntl.h>
 #include <string.h>
 
 #include "options/external.h"
 #include "lib/fd_flags.h"
 #include "lib/log.h"
-#include "fd/pipe_data.h"
+#include "fd/pipe_queue.h"
+#include "fd/pipe_table.h"
 #include "pipe.pb-c.h"
 #include "uapi/fcntl_bits.h"
 
@@ -17,34 +18,34 @@ static bool pipe_match(const struct fd_info *info)
 	return S_ISFIFO(info->st.st_mode) && !strncmp(info->link, "pipe:[", 6);
 }
 
-struct pipes {
+struct dumped_pipes {
 	struct pipe_table *queues;
 	PipeEntry **entries;
 	size_t n;
 };
 
-static struct pipes *pipes_of(struct dump *d)
+static struct dumped_pipes *dumped_pipes_of(struct dump *d)
 {
 	return dump_state(d, &pipe_kind);
 }
 
-/* By an O_PATH descriptor (of /proc/PID/fd/N) the queue cannot be looked at; that is an end of neither sort. */
-static int dump_queue(struct dump *d, const struct fd_info *info, struct pipe_table **queues, uint32_t *id)
+/* An O_PATH descriptor (of /proc/PID/fd/N) is neither end, and does not show the queue. */
+static int add_to_table(struct dump *d, const struct fd_info *info, struct pipe_table **queues, uint32_t *id)
 {
 	_cleanup_close_ int fd = -1;
 	struct fd_info readable = *info;
 
 	if (!(info->flags & O_PATH))
-		return pipe_dump_queue(d, info, IMG_PIPES_DATA, queues, id);
+		return pipe_table_add(d, info, IMG_PIPES_DATA, queues, id);
 	readable.fd = fd = fd_flags_reopen(info->fd, O_RDONLY | O_NONBLOCK);
 	if (fd < 0)
-		return log_errno(fd, "%s: opening this pipe, which it has with O_PATH", fd_name(info));
-	return pipe_dump_queue(d, &readable, IMG_PIPES_DATA, queues, id);
+		return log_errno(fd, "%s: open of this pipe, which it has with O_PATH", fd_name(info));
+	return pipe_table_add(d, &readable, IMG_PIPES_DATA, queues, id);
 }
 
 static int pipe_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
-	struct pipes *all = pipes_of(d);
+	struct dumped_pipes *all = dumped_pipes_of(d);
 	PipeEntry *m = msg;
 	int err;
 
@@ -53,7 +54,7 @@ static int pipe_dump(struct dump *d, const struct fd_info *info, void *msg)
 		m->has_external = m->external = true;
 		return 0;
 	}
-	err = dump_queue(d, info, &all->queues, &m->pipe_id);
+	err = add_to_table(d, info, &all->queues, &m->pipe_id);
 	if (err)
 		return err;
 	arena_push(d->arena, &all->entries, &all->n, m);
@@ -62,12 +63,12 @@ static int pipe_dump(struct dump *d, const struct fd_info *info, void *msg)
 
 static int pipe_collected(struct dump *d)
 {
-	struct pipes *all = pipes_of(d);
+	struct dumped_pipes *all = dumped_pipes_of(d);
 	int err = 0;
 
-	pipe_tell_outside(d, all->queues);
+	pipe_table_find_outside(d, all->queues);
 	for (size_t i = 0; i < all->n && !err; i++) {
-		all->entries[i]->lost_to = pipe_lost_to(all->queues, all->entries[i]->pipe_id);
+		all->entries[i]->lost_to = pipe_table_lost_to(all->queues, all->entries[i]->pipe_id);
 		err = files_write_entry(d, &pipe_kind, all->entries[i]->id, all->entries[i]);
 	}
 	return err;
@@ -75,27 +76,27 @@ static int pipe_collected(struct dump *d)
 
 static int pipe_write_images(struct dump *d)
 {
-	return pipe_dump_finish(pipes_of(d)->queues);
+	return pipe_table_finish(dumped_pipes_of(d)->queues);
 }
 
-static struct pipe_queue **queues_of(struct restore *r)
+static struct pipe_queue **pipe_queues_of(struct restore *r)
 {
 	return restore_state(r, &pipe_kind);
 }
 
-static int count_one(struct restore *r, const void *msg, void *arg)
+static int count_end(struct restore *r, const void *msg, void *arg)
 {
 	const PipeEntry *m = msg;
 
-	pipe_queue_of(r, queues_of(r), m->pipe_id)->left++;
+	pipe_queue_of(r, pipe_queues_of(r), m->pipe_id)->left++;
 	return 0;
 }
 
 static int pipe_read_images(struct restore *r)
 {
-	int err = pipe_queues_read(r, IMG_PIPES_DATA, queues_of(r));
+	int err = pipe_queues_read(r, IMG_PIPES_DATA, pipe_queues_of(r));
 
-	return err ?: files_each(r, &pipe_kind, count_one, NULL);
+	return err ?: files_each(r, &pipe_kind, count_end, NULL);
 }
 
 static int make_pipe(struct pipe_queue *q)
@@ -105,9 +106,9 @@ static int make_pipe(struct pipe_queue *q)
 
 	snprintf(what, sizeof(what), "pipe %u", q->id);
 	if (pipe2(q->fd, O_CLOEXEC))
-		return log_errno(-errno, "making %s", what);
+		return log_errno(-errno, "%s: pipe2", what);
 	err = pipe_queue_put(q, q->fd[1], what);
-	q->made = !err;
+	q->filled = !err;
 	return err;
 }
 
@@ -120,17 +121,17 @@ static void close_ends(struct pipe_queue *q)
 	}
 }
 
-/* The end that pipe2() made, for the first who wants it; all others open it anew. */
+/* The first that wants an end gets it as pipe2() made it; all others open it anew. */
 static int take_end(struct pipe_queue *q, const PipeEntry *m)
 {
 	int end = (m->flags & O_ACCMODE) == O_WRONLY, fd;
 
-	if ((m->flags & O_PATH) || (m->flags & O_ACCMODE) == O_RDWR || (m->flags & KERNEL_O_LARGEFILE) || q->given[end])
+	if ((m->flags & O_PATH) || (m->flags & O_ACCMODE) == O_RDWR || (m->flags & KERNEL_O_LARGEFILE) || q->taken[end])
 		return fd_flags_reopen(q->fd[0], m->flags);
 	fd = fcntl(q->fd[end], F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	q->given[end] = true;
+	q->taken[end] = true;
 	if (fcntl(fd, F_SETFL, m->flags & ~(uint32_t)(O_ACCMODE | O_ASYNC | O_CLOEXEC))) {
 		int err = -errno;
 
@@ -143,41 +144,41 @@ static int take_end(struct pipe_queue *q, const PipeEntry *m)
 static int pipe_open(struct restore *r, const void *msg)
 {
 	const PipeEntry *m = msg;
-	struct pipe_queue *q = pipe_queue_of(r, queues_of(r), m->pipe_id);
+	struct pipe_queue *q = pipe_queue_of(r, pipe_queues_of(r), m->pipe_id);
 	int fd, err = q->fd[0] < 0 ? make_pipe(q) : 0;
 
 	if (err)
 		return err;
-	if (m->lost_to && !q->told)
+	if (m->lost_to && !q->warned)
 		log_warn("pipe %u: its %s end was held by %s, outside of the tree: it is closed now", q->id,
 		         (m->flags & O_ACCMODE) == O_WRONLY ? "reading" : "writing", m->lost_to);
-	q->told = true;
+	q->warned = true;
 	fd = take_end(q, m);
 	/* The ends as they were made are needed until the last description is open. */
 	if (q->left <= 1)
 		close_ends(q);
 	else
 		q->left--;
-	return fd < 0 ? log_errno(fd, "opening an end of pipe %u with flags 0%o", m->pipe_id, m->flags) : fd;
+	return fd < 0 ? log_errno(fd, "pipe %u: open of an end with flags 0%o", m->pipe_id, m->flags) : fd;
 }
 
-static void pipe_resource(struct restore *r, const void *msg, char *buf, size_t size, bool *marked)
+static void pipe_resource(struct restore *r, const void *msg, char *buf, size_t size, bool *is_external)
 {
 	const PipeEntry *m = msg;
 
 	snprintf(buf, size, "pipe:[%u]", m->pipe_id);
-	*marked = m->has_external && m->external;
+	*is_external = m->has_external && m->external;
 }
 
-/* A FIFO with a name does what one without does. */
-static bool pipe_takes(struct restore *r, const void *msg, const struct fd_info *ours)
+/* A FIFO that has a name will do too. */
+static bool pipe_accepts(struct restore *r, const void *msg, const struct fd_info *ours)
 {
 	return S_ISFIFO(ours->st.st_mode) && !(ours->flags & O_PATH);
 }
 
 const struct fd_kind pipe_kind = {
 	.name = "pipe",
-	.state = { .dump = sizeof(struct pipes), .restore = sizeof(struct pipe_queue *) },
+	.state = { .dump = sizeof(struct dumped_pipes), .restore = sizeof(struct pipe_queue *) },
 	.type = FD_TYPES__PIPE,
 	.field = 18,
 	.pb = &pipe_entry__descriptor,
@@ -185,7 +186,7 @@ const struct fd_kind pipe_kind = {
 	.dump = pipe_dump,
 	.all_collected = pipe_collected,
 	.resource = pipe_resource,
-	.takes = pipe_takes,
+	.accepts_inherited = pipe_accepts,
 	.open = pipe_open,
 	.read_images = pipe_read_images,
 	.write_images = pipe_write_images,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Regular files, directories, symbolic links (O_PATH), memory devices: all that open() by the path brings back. */
+/* Regular files, directories, symbolic links (O_PATH), memory devices: all that open(2) of the path brings back. */
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <poll.h>
@@ -39,11 +39,11 @@ static bool reg_match(const struct fd_info *info)
 
 	if (info->link[0] != '/')
 		return false;
-	if (fstatfs(info->fd, &fs)) /* does not answer, as a FUSE without its server */
+	if (fstatfs(info->fd, &fs)) /* no answer: a FUSE without its server */
 		fs.f_type = FUSE_SUPER_MAGIC;
 	if (fs.f_type == MQUEUE_MAGIC || fs.f_type == SOCKFS_MAGIC || fs.f_type == SECRETMEM_MAGIC)
 		return false;
-	/* These lie in file systems of the kernel's own, and only look as if they had a path. */
+	/* These are in internal file systems of the kernel, and only look as if they had a path. */
 	if (!strncmp(info->link, "/memfd:", 7) || !strncmp(info->link, "/dmabuf:", 8))
 		return false;
 	if (info->flags & O_PATH || fs.f_type == PROC_SUPER_MAGIC) /* a process that is gone tells no type */
@@ -54,8 +54,8 @@ static bool reg_match(const struct fd_info *info)
 }
 
 /*
- * Which record of the kernel's log is read next is told by reading it alone, which nothing takes back. But whether
- * there is one can be asked.
+ * Only reading tells which record of the kernel's log is next, and consumes it. But poll(2) tells whether there is a
+ * next one.
  */
 static void dump_log_position(const struct fd_info *info, RegFileEntry *m)
 {
@@ -93,7 +93,7 @@ static int reg_check(struct restore *r, const void *msg, const char **why)
 	return err == 1 ? pathfile_check(r, msg, why) : err;
 }
 
-/* Whose text is written when it is read. */
+/* File systems whose files the kernel writes when they are read. */
 static bool is_text_of_kernel(int fd)
 {
 	struct statfs fs;
@@ -108,21 +108,21 @@ static int set_position(const RegFileEntry *m, int fd)
 	char byte;
 
 	if (m->at_end && lseek(fd, 0, SEEK_END) < 0)
-		return log_errno(-errno, "%s: going to its end", m->name);
+		return log_errno(-errno, "%s: lseek(SEEK_END)", m->name);
 	if (m->flags & O_PATH || !m->pos)
 		return 0;
 	if (lseek(fd, (off_t)m->pos, SEEK_SET) < 0)
-		return log_errno(-errno, "%s: setting its position to %llu", m->name, (unsigned long long)m->pos);
+		return log_errno(-errno, "%s: lseek to %llu", m->name, (unsigned long long)m->pos);
 	/*
-	 * The kernel has now written the text up to there, and keeps what is left of a line for the next to read it, of
-	 * a task that is not itself yet. Reading elsewhere makes it forget that.
+	 * The kernel has now written the text up to there, and keeps the rest of a line for the next read; but it
+	 * describes a task that is not restored yet. Reading elsewhere makes the kernel forget it.
 	 */
 	if (is_text_of_kernel(fd) && pread(fd, &byte, 1, 0) < 0)
 		log_debug("%s: cannot be read from the start", m->name);
 	return 0;
 }
 
-static int open_one(struct restore *r, const RegFileEntry *m)
+static int open_with_position(struct restore *r, const RegFileEntry *m)
 {
 	_cleanup_close_ int fd = pathfile_open(r, m, m->flags);
 	int err = fd < 0 ? fd : set_position(m, fd);
@@ -132,20 +132,20 @@ static int open_one(struct restore *r, const RegFileEntry *m)
 
 static int reg_open(struct restore *r, const void *msg)
 {
-	return procfile_open(r, msg, open_one);
+	return procfile_open(r, msg, open_with_position);
 }
 
-static void reg_resource(struct restore *r, const void *msg, char *buf, size_t size, bool *marked)
+static void reg_resource(struct restore *r, const void *msg, char *buf, size_t size, bool *is_external)
 {
 	const RegFileEntry *m = msg;
 
 	snprintf(buf, size, "%s", m->name);
-	*marked = m->has_ext && m->ext;
+	*is_external = m->has_ext && m->ext;
 }
 
-static bool reg_takes(struct restore *r, const void *msg, const struct fd_info *ours)
+static bool reg_accepts(struct restore *r, const void *msg, const struct fd_info *ours)
 {
-	return pathfile_takes(msg, ours);
+	return pathfile_accepts(msg, ours);
 }
 
 static int reg_read_images(struct restore *r)
@@ -167,7 +167,7 @@ const struct fd_kind reg_kind = {
 	.dump = reg_dump,
 	.check = reg_check,
 	.resource = reg_resource,
-	.takes = reg_takes,
+	.accepts_inherited = reg_accepts,
 	.open = reg_open,
 	.all_collected = ghost_collected,
 	.read_images = reg_read_images,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * signalfd: a mask. It has no queue of its own: whoever reads it takes from his own pending signals, which come back
+ * signalfd: a mask. It has no queue of its own: a reader takes signals that are pending for itself, which come back
  * with the tasks.
  */
 #include <fcntl.h>
@@ -37,7 +37,7 @@ static int signalfd_open(struct restore *r, const void *msg)
 	int err;
 
 	if (fd < 0)
-		return log_errno(-errno, "making a signalfd");
+		return log_errno(-errno, "signalfd4");
 	err = fd_flags_restore(fd, m->flags);
 	return err ?: move_fd(&fd);
 }

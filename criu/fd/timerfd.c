@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * timerfd: the time that was left goes on from the restore, as that of other timers does (task/timer.c). An absolute
- * expiry moves along: what was 5 seconds away is 5 seconds away. That a read would fail with ECANCELED, since the clock
- * was set before the dump, is not shown by the kernel: it comes back as the expiration that it is counted as.
+ * expiry moves along: what was 5 seconds away is 5 seconds away. A read that would fail with ECANCELED, since the clock
+ * was set before the dump, comes back as an expiration: the kernel counts it as one and shows no difference.
  */
 #include <string.h>
 #include <sys/timerfd.h>
@@ -16,13 +16,13 @@
 #include "uapi/timerfd_ticks.h"
 
 #define NSEC     1000000000L
-#define LOOKS    100       /* until no expiration falls into one */
-#define SHORTEST 1000000UL /* ns: what is left at least where expirations are set behind a timer that runs already */
+#define LOOKS    100       /* at most, until no expiration falls between two */
+#define SHORTEST 1000000UL /* ns: left at least, where expirations are set of a timer that runs already */
 #define LONGEST  NSEC
 
 extern const struct fd_kind timerfd_kind;
 
-struct shown {
+struct shown_timer {
 	uint64_t clock, ticks, settime_flags;
 	struct itimerspec spec;
 };
@@ -45,22 +45,22 @@ static bool parse_pair(const char *text, const char *key, struct timespec *ts)
 	return true;
 }
 
-static int parse(const struct fd_info *info, const char *text, struct shown *s)
+static int parse_timer(const struct fd_info *info, const char *text, struct shown_timer *s)
 {
 	if (fdinfo_number(text, "clockid", 10, &s->clock) || fdinfo_number(text, "ticks", 10, &s->ticks) ||
 	    fdinfo_number(text, "settime flags", 8, &s->settime_flags) ||
 	    !parse_pair(text, "it_value", &s->spec.it_value) || !parse_pair(text, "it_interval", &s->spec.it_interval))
-		return log_errno(-EINVAL, "%s: the fdinfo of this timerfd is not as expected", fd_name(info));
+		return log_errno(-EINVAL, "%s: unknown fdinfo of a timerfd", fd_name(info));
 	return 0;
 }
 
-static bool is_zero(const struct timespec *ts)
+static bool is_zero_time(const struct timespec *ts)
 {
 	return !ts->tv_sec && !ts->tv_nsec;
 }
 
 /* The text of the duplicate's fdinfo, which is that of the task's. */
-static int look(const struct fd_info *info, struct shown *s)
+static int read_timer(const struct fd_info *info, struct shown_timer *s)
 {
 	_cleanup_fclose_ FILE *f = NULL;
 	char path[48], text[1024];
@@ -69,34 +69,35 @@ static int look(const struct fd_info *info, struct shown *s)
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", info->fd);
 	f = fopen(path, "re");
 	if (!f)
-		return log_errno(-errno, "%s: reading its fdinfo again", fd_name(info));
+		return log_errno(-errno, "%s: open of its fdinfo", fd_name(info));
 	n = fread(text, 1, sizeof(text) - 1, f);
 	text[n] = 0;
-	return parse(info, text, s);
+	return parse_timer(info, text, s);
 }
 
 /*
- * An interval that has run out is not started again by the kernel before somebody reads or asks for the time: until
- * then neither the expirations since nor the next one are shown. Asking changes nothing that a read would not find.
- * What is shown belongs together if no expiration fell between two looks.
+ * The kernel does not start an interval again that has run out before a read or timerfd_gettime(): until then neither
+ * the expirations since nor the next one are shown. timerfd_gettime() changes nothing that a read would not find.
+ * The values that are shown belong together if no expiration fell between two looks.
  */
-static int look_until_still(const struct fd_info *info, struct shown *now)
+static int look_until_still(const struct fd_info *info, struct shown_timer *now)
 {
 	struct itimerspec asked;
-	struct shown before;
-	int err = parse(info, info->info, &before);
+	struct shown_timer before;
+	int err = parse_timer(info, info->info, &before);
 
 	for (int i = 0; !err && i < LOOKS; i++, before = *now) {
 		if (timerfd_gettime(info->fd, &asked))
-			return log_errno(-errno, "%s: asking a timerfd for its time", fd_name(info));
-		err = look(info, now);
+			return log_errno(-errno, "%s: timerfd_gettime", fd_name(info));
+		err = read_timer(info, now);
 		if (err || now->ticks != before.ticks)
 			continue;
-		if (!is_zero(&now->spec.it_value) || (is_zero(&before.spec.it_value) && is_zero(&asked.it_value)))
+		if (!is_zero_time(&now->spec.it_value) ||
+		    (is_zero_time(&before.spec.it_value) && is_zero_time(&asked.it_value)))
 			return 0;
 	}
-	/* One that expires faster than it can be looked at: it has just done so, and stands. */
-	if (!err && is_zero(&now->spec.it_value))
+	/* One that expires faster than it can be read: it has just expired, and is not started again. */
+	if (!err && is_zero_time(&now->spec.it_value))
 		now->spec.it_value = now->spec.it_interval;
 	return err;
 }
@@ -104,7 +105,7 @@ static int look_until_still(const struct fd_info *info, struct shown *now)
 static int timerfd_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	TimerfdEntry *m = msg;
-	struct shown s = { 0 };
+	struct shown_timer s = { 0 };
 	int err = look_until_still(info, &s);
 
 	if (err)
@@ -128,13 +129,13 @@ static int timerfd_check(struct restore *r, const void *msg, const char **why)
 
 	if (m->vnsec >= (uint64_t)NSEC || m->insec >= (uint64_t)NSEC || m->vsec > INT32_MAX * 1000UL ||
 	    m->isec > INT32_MAX * 1000UL) {
-		*why = "its times make no sense";
+		*why = "its times are invalid";
 		return -EINVAL;
 	}
 	fd = timerfd_create((int)m->clockid, TFD_CLOEXEC);
 	if (fd >= 0)
 		return 0;
-	*why = arena_printf(r->arena, "a timer of clock %u cannot be made%s", m->clockid,
+	*why = arena_printf(r->arena, "a timer of clock %u cannot be created%s", m->clockid,
 	                    errno == EPERM ? " without CAP_WAKE_ALARM" : "");
 	return -errno;
 }
@@ -146,12 +147,12 @@ static int timerfd_open(struct restore *r, const void *msg)
 	int err;
 
 	if (fd < 0)
-		return log_errno(-errno, "making a timerfd of clock %u", m->clockid);
+		return log_errno(-errno, "timerfd_create of clock %u", m->clockid);
 	err = fd_flags_restore(fd, m->flags);
 	return err ?: move_fd(&fd);
 }
 
-/* Which clock tells the time of a timer: alarms have the clock that they wake by. */
+/* The clock of a timer: that of an alarm is the clock without wakeups. */
 static clockid_t clock_of(uint32_t clock)
 {
 	return clock == CLOCK_REALTIME_ALARM   ? CLOCK_REALTIME
@@ -159,7 +160,7 @@ static clockid_t clock_of(uint32_t clock)
 	                                       : (clockid_t)clock;
 }
 
-static void add(struct timespec *ts, uint64_t sec, uint64_t nsec)
+static void add_time(struct timespec *ts, uint64_t sec, uint64_t nsec)
 {
 	nsec += (uint64_t)ts->tv_nsec;
 	ts->tv_sec += (time_t)(sec + nsec / (uint64_t)NSEC);
@@ -175,17 +176,17 @@ static bool is_past(clockid_t clock, const struct timespec *end)
 }
 
 /* Armed with this time left; *end is when it will expire at the earliest. */
-static int arm(int fd, const TimerfdEntry *m, uint64_t sec, uint64_t nsec, struct timespec *end)
+static int arm_timer(int fd, const TimerfdEntry *m, uint64_t sec, uint64_t nsec, struct timespec *end)
 {
 	struct itimerspec spec = { .it_interval = { (time_t)m->isec, (long)m->insec } };
 	int flags = (int)m->settime_flags & (TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET);
 
 	clock_gettime(clock_of(m->clockid), end);
-	add(end, sec, nsec);
+	add_time(end, sec, nsec);
 	if (sec || nsec)
 		spec.it_value = flags & TFD_TIMER_ABSTIME ? *end : (struct timespec) { (time_t)sec, (long)nsec };
 	if (timerfd_settime(fd, flags, &spec, NULL))
-		return log_errno(-errno, "setting a timerfd of clock %u", m->clockid);
+		return log_errno(-errno, "timerfd_settime of clock %u", m->clockid);
 	return 0;
 }
 
@@ -196,37 +197,36 @@ static int expire_once(int fd, const TimerfdEntry *m)
 	struct timespec end;
 
 	if (m->ticks > 1)
-		log_warn("a timerfd had expired %llu times; this kernel can only make it one expiration (no "
+		log_warn("a timerfd had expired %llu times; this kernel can restore only one of them (no "
 		         "CONFIG_CHECKPOINT_RESTORE)",
 		         (unsigned long long)m->ticks);
 	soon.settime_flags &= ~(uint32_t)TFD_TIMER_ABSTIME & ~(uint32_t)TFD_TIMER_CANCEL_ON_SET;
-	return arm(fd, &soon, 0, 1, &end);
+	return arm_timer(fd, &soon, 0, 1, &end);
 }
 
-static int timerfd_late(struct restore *r, const void *msg, int fd)
+static int timerfd_post_open(struct restore *r, const void *msg, int fd)
 {
 	const TimerfdEntry *m = msg;
 	uint64_t sec = m->vsec, nsec = m->vnsec, least = SHORTEST;
 	struct timespec end;
 	int err;
 
-	if (!sec && !nsec && m->ticks) { /* from CRIU: an interval that has run out and was not looked at since */
+	if (!sec && !nsec && m->ticks) { /* from CRIU: an interval that has run out and was not read since */
 		sec = m->isec;
 		nsec = m->insec;
 	}
 	if (!m->ticks)
-		return arm(fd, m, sec, nsec, &end);
-	/* Setting the expirations forgets one that came meanwhile: then all over again, with more time to do it. */
+		return arm_timer(fd, m, sec, nsec, &end);
+	/* TFD_IOC_SET_TICKS forgets an expiration since the timer was armed: then once more, with more time for it. */
 	for (bool armed = sec || nsec;; least *= 2) {
 		if (armed && !sec && nsec < least)
 			nsec = least;
-		err = arm(fd, m, sec, nsec, &end);
+		err = arm_timer(fd, m, sec, nsec, &end);
 		if (err)
 			return err;
 		if (ioctl(fd, TFD_IOC_SET_TICKS, &m->ticks))
-			return errno == ENOTTY || errno == EINVAL
-			           ? expire_once(fd, m)
-			           : log_errno(-errno, "setting the expirations of a timerfd");
+			return errno == ENOTTY || errno == EINVAL ? expire_once(fd, m)
+			                                          : log_errno(-errno, "timerfd: TFD_IOC_SET_TICKS");
 		if (!armed || least >= (uint64_t)LONGEST || !is_past(clock_of(m->clockid), &end))
 			return 0;
 	}
@@ -241,5 +241,5 @@ const struct fd_kind timerfd_kind = {
 	.dump = timerfd_dump,
 	.check = timerfd_check,
 	.open = timerfd_open,
-	.post_open = timerfd_late,
+	.post_open = timerfd_post_open,
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Descriptors of /dev/net/tun. A persistent device is found again by its name; one that ended with its last descriptor
- * is made anew, with what a program sets at it. Its addresses and routes are its network namespace's.
+ * is created again, with what a program sets on it. Its addresses and routes belong to its network namespace.
  */
 #include <fcntl.h>
 #include <libmnl/libmnl.h>
@@ -24,9 +24,9 @@
 
 #define TUN_MAJOR 10
 #define TUN_MINOR 200
-#define NOBODY    (-1)
-/* What TUNSETIFF takes again of what TUNGETIFF says. */
-#define ASKED_FOR                                                                                                      \
+#define NO_OWNER  (-1)
+/* The flags that TUNSETIFF accepts, of those that TUNGETIFF shows. */
+#define IFF_SETTABLE                                                                                                   \
 	(IFF_TUN | IFF_TAP | IFF_NO_PI | IFF_ONE_QUEUE | IFF_VNET_HDR | IFF_MULTI_QUEUE | IFF_NAPI | IFF_NAPI_FRAGS)
 
 unsigned if_nametoindex(const char *name); /* <net/if.h> and <linux/if.h> cannot be included together */
@@ -41,7 +41,7 @@ static bool tun_match(const struct fd_info *info)
 
 /* ---- dump ---- */
 
-static int of_tun(const struct nlattr *attr, void *msg)
+static int tun_attr(const struct nlattr *attr, void *msg)
 {
 	uint16_t type = mnl_attr_get_type(attr), len = mnl_attr_get_payload_len(attr);
 	TunLinkEntry *link = msg;
@@ -58,7 +58,7 @@ static int of_tun(const struct nlattr *attr, void *msg)
 static int link_info(const struct nlattr *attr, void *msg)
 {
 	if (mnl_attr_get_type(attr) == IFLA_INFO_DATA)
-		mnl_attr_parse_nested(attr, of_tun, msg);
+		mnl_attr_parse_nested(attr, tun_attr, msg);
 	return MNL_CB_OK;
 }
 
@@ -97,8 +97,8 @@ static int link_message(const struct nlmsghdr *nlh, void *msg)
 	return mnl_attr_parse(nlh, sizeof(*ifi), link_attr, msg);
 }
 
-/* What rtnetlink says of the device: owner, group, address, MTU, up. */
-static int ask_link(struct dump *d, TunfileEntry *m)
+/* From rtnetlink: owner, group, address, MTU, up. */
+static int read_link_state(struct dump *d, TunfileEntry *m)
 {
 	_cleanup_free_ char *buf = malloc((size_t)MNL_SOCKET_BUFFER_SIZE * 4);
 	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
@@ -130,14 +130,14 @@ static bool is_in_our_netns(const struct fd_info *info)
 	_cleanup_close_ int ns = ioctl(info->fd, SIOCGSKNS);
 	struct stat of_device, ours;
 
-	if (ns < 0) /* not said to those without CAP_NET_ADMIN: then TUNSETIFF would not be allowed either */
+	if (ns < 0) /* without CAP_NET_ADMIN, when TUNSETIFF would not be allowed either */
 		return true;
 	return fstat(ns, &of_device) || stat("/proc/self/ns/net", &ours) || of_device.st_ino == ours.st_ino;
 }
 
 /*
- * TUNGETIFF says with one bit that there is no filter or that there is no packet information (IFF_NOFILTER is
- * IFF_NO_PI). Where the second is true, whether one was ever attached has to do.
+ * One bit of TUNGETIFF means both "no filter" and "no packet information" (IFF_NOFILTER is IFF_NO_PI). Where the second
+ * is the case, whether a filter was ever attached has to do.
  */
 static bool has_filter(const struct fd_info *info, uint32_t flags, bool no_pi)
 {
@@ -148,7 +148,7 @@ static bool has_filter(const struct fd_info *info, uint32_t flags, bool no_pi)
 	return !ioctl(info->fd, TUNGETFILTER, &filter) && filter.len;
 }
 
-static int dump_device(struct dump *d, const struct fd_info *info, TunfileEntry *m, const struct ifreq *ifr)
+static int dump_tun_device(struct dump *d, const struct fd_info *info, TunfileEntry *m, const struct ifreq *ifr)
 {
 	uint32_t flags = (uint16_t)ifr->ifr_flags;
 	struct pollfd p = { .fd = info->fd, .events = POLLIN };
@@ -159,10 +159,11 @@ static int dump_device(struct dump *d, const struct fd_info *info, TunfileEntry 
 	m->detached = flags & IFF_DETACH_QUEUE;
 	m->link = arena_msg(d->arena, TunLinkEntry, tun_link_entry);
 	m->link->flags = flags & ~(uint32_t)(IFF_DETACH_QUEUE | IFF_NOFILTER);
-	m->link->owner = m->link->group = NOBODY;
-	err = ask_link(d, m);
+	m->link->owner = m->link->group = NO_OWNER;
+	err = read_link_state(d, m);
 	if (err || ioctl(info->fd, TUNGETVNETHDRSZ, &vnethdr) || ioctl(info->fd, TUNGETSNDBUF, &sndbuf))
-		return log_errno(err ?: -errno, "%s: asking for the device %s", fd_name(info), m->netdev);
+		return log_errno(err ?: -errno, "%s: device %s: RTM_GETLINK, TUNGETVNETHDRSZ, TUNGETSNDBUF",
+		                 fd_name(info), m->netdev);
 	if (has_filter(info, flags, m->link->flags & IFF_NO_PI)) {
 		log_refusal(-EOPNOTSUPP,
 		            "%s: the device %s has a packet filter (TUNATTACHFILTER), which the kernel does not show; "
@@ -173,10 +174,10 @@ static int dump_device(struct dump *d, const struct fd_info *info, TunfileEntry 
 	m->link->vnethdr = (uint32_t)vnethdr;
 	m->link->sndbuf = (uint32_t)sndbuf;
 	if (poll(&p, 1, 0) > 0 && (p.revents & POLLIN))
-		log_warn("%s: packets wait in the device %s to be read; they are lost, as on a network", fd_name(info),
-		         m->netdev);
+		log_warn("%s: packets in the device %s were not read yet; they are lost, as on a network",
+		         fd_name(info), m->netdev);
 	if (!(flags & IFF_PERSIST))
-		log_warn("%s: the device %s ends with the tree and is made anew by a restore; its addresses and "
+		log_warn("%s: the device %s ends with the tree and is created again by a restore; its addresses and "
 		         "routes are not",
 		         fd_name(info), m->netdev);
 	return 0;
@@ -194,8 +195,8 @@ static int tun_dump(struct dump *d, const struct fd_info *info, void *msg)
 		return DUMP_REFUSED;
 	}
 	if (!ioctl(info->fd, TUNGETIFF, &ifr))
-		return dump_device(d, info, msg, &ifr);
-	return errno == EBADFD ? 0 : log_errno(-errno, "%s: asking which device is attached", fd_name(info));
+		return dump_tun_device(d, info, msg, &ifr);
+	return errno == EBADFD ? 0 : log_errno(-errno, "%s: TUNGETIFF", fd_name(info));
 }
 
 /* ---- restore ---- */
@@ -203,7 +204,7 @@ static int tun_dump(struct dump *d, const struct fd_info *info, void *msg)
 static int tun_check(struct restore *r, const void *msg, const char **why)
 {
 	const TunfileEntry *m = msg;
-	bool there;
+	bool exists;
 
 	if (access("/dev/net/tun", R_OK | W_OK)) {
 		*why = arena_printf(r->arena, "/dev/net/tun: %s", strerror(errno));
@@ -212,22 +213,22 @@ static int tun_check(struct restore *r, const void *msg, const char **why)
 	if (!m->netdev || !*m->netdev)
 		return 0;
 	if (strlen(m->netdev) >= IFNAMSIZ || strchr(m->netdev, '%')) {
-		*why = "the name of its network device is none";
+		*why = "the name of its network device is invalid";
 		return -EINVAL;
 	}
 	if (!m->link) /* CRIU has it in the image of the network namespace */
 		return 0;
-	there = if_nametoindex(m->netdev);
-	if (there == !!(m->link->flags & IFF_PERSIST))
+	exists = if_nametoindex(m->netdev);
+	if (exists == !!(m->link->flags & IFF_PERSIST))
 		return 0;
 	*why = arena_printf(r->arena,
-	                    there ? "a network device %s is there already"
-	                          : "its persistent network device %s is not there; make it with ip tuntap add",
+	                    exists ? "a network device %s exists already"
+	                           : "its persistent network device %s does not exist; create it with ip tuntap add",
 	                    m->netdev);
-	return there ? -EEXIST : -ENODEV;
+	return exists ? -EEXIST : -ENODEV;
 }
 
-static int set_link(int sock, const TunfileEntry *m)
+static int restore_link_state(int sock, const TunfileEntry *m)
 {
 	struct ifreq ifr = { 0 };
 
@@ -250,40 +251,40 @@ static int set_link(int sock, const TunfileEntry *m)
 	return ioctl(sock, SIOCSIFFLAGS, &ifr) ? -errno : 0;
 }
 
-/* What the program had set at a device that is new. */
-static int set_device(int fd, const TunfileEntry *m)
+/* What the program had set on a device that is new. */
+static int restore_tun_device(int fd, const TunfileEntry *m)
 {
 	_cleanup_close_ int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	int vnethdr = (int)m->link->vnethdr, sndbuf = (int)m->link->sndbuf;
 
 	if (sock < 0)
 		return -errno;
-	if (m->link->owner != NOBODY && ioctl(fd, TUNSETOWNER, (long)(uint32_t)m->link->owner))
+	if (m->link->owner != NO_OWNER && ioctl(fd, TUNSETOWNER, (long)(uint32_t)m->link->owner))
 		return -errno;
-	if (m->link->group != NOBODY && ioctl(fd, TUNSETGROUP, (long)(uint32_t)m->link->group))
+	if (m->link->group != NO_OWNER && ioctl(fd, TUNSETGROUP, (long)(uint32_t)m->link->group))
 		return -errno;
 	if ((m->link->flags & IFF_VNET_HDR) && ioctl(fd, TUNSETVNETHDRSZ, &vnethdr))
 		return -errno;
 	if (sndbuf > 0 && ioctl(fd, TUNSETSNDBUF, &sndbuf))
 		return -errno;
-	return set_link(sock, m);
+	return restore_link_state(sock, m);
 }
 
-static int attach(int fd, const TunfileEntry *m)
+static int attach_device(int fd, const TunfileEntry *m)
 {
 	bool is_new = !if_nametoindex(m->netdev);
-	struct ifreq ifr = { .ifr_flags = (short)(m->link ? m->link->flags & ASKED_FOR : IFF_TUN) };
+	struct ifreq ifr = { .ifr_flags = (short)(m->link ? m->link->flags & IFF_SETTABLE : IFF_TUN) };
 	int err;
 
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", m->netdev);
 	if (ioctl(fd, TUNSETIFF, &ifr))
-		return log_errno(-errno, "attaching to the network device %s (TUNSETIFF)", m->netdev);
-	err = is_new && m->link ? set_device(fd, m) : 0;
+		return log_errno(-errno, "network device %s: TUNSETIFF", m->netdev);
+	err = is_new && m->link ? restore_tun_device(fd, m) : 0;
 	if (err)
-		return log_errno(err, "setting up the network device %s", m->netdev);
+		return log_errno(err, "network device %s: setting it up", m->netdev);
 	ifr.ifr_flags = IFF_DETACH_QUEUE;
 	if (m->detached && ioctl(fd, TUNSETQUEUE, &ifr))
-		return log_errno(-errno, "detaching a queue of the network device %s", m->netdev);
+		return log_errno(-errno, "network device %s: TUNSETQUEUE", m->netdev);
 	return 0;
 }
 
@@ -294,9 +295,9 @@ static int tun_open(struct restore *r, const void *msg)
 	int err = 0;
 
 	if (fd < 0)
-		return log_errno(-errno, "opening /dev/net/tun");
+		return log_errno(-errno, "open of /dev/net/tun");
 	if (m->netdev && *m->netdev)
-		err = attach(fd, m);
+		err = attach_device(fd, m);
 	err = err ?: fd_flags_restore(fd, m->flags);
 	return err ?: move_fd(&fd);
 }

@@ -47,11 +47,11 @@ static const struct {
 	{ "anon_inode:seccomp notify", "the listener of a seccomp filter" },
 	{ "anon_inode:[fscontext]", "a file system that is being mounted" },
 	{ "anon_inode:", "an anonymous object of the kernel" },
-	{ "pipe:[", "a pipe by its path in /proc" },
+	{ "pipe:[", "a pipe opened by its path in /proc" },
 	{ "/memfd:", "a memfd" },
 	{ "/dmabuf:", "a DMA buffer" },
 	{ "/secretmem", "a secret memory area (memfd_secret)" },
-	{ "/dev/kvm", "the door to virtual machines" },
+	{ "/dev/kvm", "the device of virtual machines (KVM)" },
 	{ "/dev/fuse", "a FUSE server's side of a mount" },
 	{ "/dev/tty", "a terminal" },
 	{ "/dev/console", "a terminal" },
@@ -82,7 +82,7 @@ const char *fd_what(const struct fd_info *info)
 		if (!strncmp(info->link, nameless[i].prefix, strlen(nameless[i].prefix)))
 			return nameless[i].what;
 	if (!fstatfs(info->fd, &fs) && fs.f_type == MQUEUE_MAGIC)
-		return "a POSIX message queue, which is kept by the kernel alone, with its messages";
+		return "a POSIX message queue, whose messages only the kernel has";
 	if (!strncmp(info->link, "/proc/", 6) && isdigit((unsigned char)info->link[6]))
 		return "a file of a process in /proc";
 	switch (info->st.st_mode & S_IFMT) {

@@ -9,7 +9,7 @@
 #include "agent/batch.h"
 #include "agent/send_fds.h"
 #include "files/fdpass.h"
-#include "files/files.h"
+#include "files/files_open.h"
 #include "lib/log.h"
 #include "lib/rights.h"
 
@@ -34,7 +34,7 @@ int fdpass_gap(const int *wanted, size_t n)
 /* ---- a whole table ---- */
 
 /* Numbers up to `highest` must be possible; the final limits are set later (rlimit_part). */
-static int raise_limit(struct task *t, int highest)
+static int raise_task_limit(struct task *t, int highest)
 {
 	struct batch *b = agent_batch(t->restore->agent, "its limit of open files");
 	struct rlimit *lim, now;
@@ -46,7 +46,7 @@ static int raise_limit(struct task *t, int highest)
 	if (!err)
 		err = (int)batch_ret(b, op);
 	if (err)
-		return log_errno(err, "%s: reading its limit of open files", task_name(t));
+		return log_errno(err, "%s: prlimit64(RLIMIT_NOFILE)", task_name(t));
 	now = *lim;
 	if (now.rlim_cur > (rlim_t)highest)
 		return 0;
@@ -56,8 +56,8 @@ static int raise_limit(struct task *t, int highest)
 	return batch_run(b);
 }
 
-/* All tasks that share the table see its socket under the new number. */
-static void set_sock(struct restore *r, const struct task *t, int sock, int number)
+/* All tasks that share the table have the socket under the same number. */
+static void note_socket(struct restore *r, const struct task *t, int sock, int number)
 {
 	for (size_t i = 0; i < r->tree.n_tasks; i++) {
 		struct task *o = r->tree.tasks[i];
@@ -72,7 +72,7 @@ static void set_sock(struct restore *r, const struct task *t, int sock, int numb
 /* Leaves nothing in the table but the socket, under a number that is not wanted. */
 static int clear_table(struct restore *r, struct task *t, const int *wanted, size_t n)
 {
-	struct batch *b = agent_batch(t->restore->agent, "clearing its descriptors");
+	struct batch *b = agent_batch(t->restore->agent, "closing its descriptors");
 	unsigned sock = (unsigned)t->restore->task_sock;
 	int gap = fdpass_gap(wanted, n), err, op;
 	bool collides = false;
@@ -92,9 +92,9 @@ static int clear_table(struct restore *r, struct task *t, const int *wanted, siz
 	if (err)
 		return err;
 	if (batch_ret(b, op) != gap)
-		return log_errno(-EBADMSG, "%s: its socket went to %lld instead of %d", task_name(t),
+		return log_errno(-EBADMSG, "%s: fcntl(F_DUPFD) moved its socket to %lld instead of %d", task_name(t),
 		                 (long long)batch_ret(b, op), gap);
-	set_sock(r, t, t->restore->sock, gap);
+	note_socket(r, t, t->restore->sock, gap);
 	return 0;
 }
 
@@ -121,8 +121,7 @@ static int place_chunk(struct task *t, FdinfoEntry *const *e, const int *arrived
 	return batch_run(b);
 }
 
-/* A chunk is opened, sent and closed (where nobody else wants it) before the next: the tool's own limit may be lower.
- */
+/* A chunk is opened, sent and closed (unless another table wants it) before the next: criu's own limit may be lower. */
 static int install_chunk(struct restore *r, struct task *t, size_t at, const int *wanted, size_t n)
 {
 	int fds[RIGHTS_MAX], arrived[RIGHTS_MAX], err;
@@ -136,7 +135,7 @@ static int install_chunk(struct restore *r, struct task *t, size_t at, const int
 	if (!err)
 		err = place_chunk(t, t->fds + at, arrived, wanted, n);
 	for (size_t i = 0; i < n; i++)
-		files_release(r, t->fds[at + i]->id, t, wanted[i]);
+		files_open_installed(r, t->fds[at + i]->id, t, wanted[i]);
 	return err;
 }
 
@@ -149,7 +148,7 @@ int files_install(struct restore *r, struct task *t)
 	for (size_t i = 0; i < n; i++)
 		wanted[i] = (int)t->fds[i]->fd;
 	gap = fdpass_gap(wanted, n);
-	err = raise_limit(t, n ? MAX(gap, wanted[n - 1]) : 0);
+	err = raise_task_limit(t, n ? MAX(gap, wanted[n - 1]) : 0);
 	if (!err)
 		err = clear_table(r, t, wanted, n);
 	for (size_t at = 0; !err && at < n; at += RIGHTS_MAX)
@@ -167,6 +166,6 @@ int files_finish(struct restore *r, struct task *t)
 	batch_call(b, SYS_close, (uint64_t)t->restore->task_sock);
 	err = batch_run(b);
 	close(t->restore->sock);
-	set_sock(r, t, -1, -1);
+	note_socket(r, t, -1, -1);
 	return err;
 }

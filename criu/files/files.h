@@ -9,10 +9,10 @@
 #include "files/files_dump.h"
 #include "files/files_restore.h"
 
-/* Raises the tool's own soft limit of open files to its hard one; tasks get theirs from the images. */
+/* Raises criu's own soft limit of open files to its hard one; tasks get theirs from the images. */
 void files_raise_limit(void);
 
-/* How many descriptors may be held only to be faster: an eighth of what the tool may have open. */
+/* How many descriptors may be open only to be faster: an eighth of what criu may have open. */
 size_t files_spare(void);
 
 #endif

@@ -4,25 +4,24 @@
 #include <sys/syscall.h>
 
 #include "tree/dump.h"
-#include "files/files.h"
 #include "files/files_ahead.h"
+#include "files/files.h"
 #include "lib/log.h"
 #include "lib/workers.h"
 
-/* So many at a time, and at most so many times ahead. */
-#define PER_JOB    8
-#define JOBS_AHEAD 10
+#define PER_JOB    8  /* descriptors */
+#define JOBS_AHEAD 10 /* that may be done before they are asked for */
 #define ROOM       ((JOBS_AHEAD + 1) * PER_JOB)
 
 struct files_ahead {
 	const struct task *task;
 	const int *numbers;
-	size_t n, taken; /* so many were handed out */
-	struct workers *team;
-	struct looked room[ROOM]; /* of number i at i % ROOM */
+	size_t n, taken; /* taken: how many were asked for */
+	struct workers *workers;
+	struct prefetched room[ROOM]; /* of number i at i % ROOM */
 };
 
-static size_t read_fdinfo(int proc_fd, int number, char *text, size_t size)
+static size_t prefetch_fdinfo(int proc_fd, int number, char *text, size_t size)
 {
 	char path[32];
 	_cleanup_close_ int fd = -1;
@@ -39,21 +38,21 @@ static size_t read_fdinfo(int proc_fd, int number, char *text, size_t size)
 	return n == 0 ? len : 0; /* read up to its end */
 }
 
-static void look(const struct task *t, int number, struct looked *l)
+static void prefetch_fd(const struct task *t, int number, struct prefetched *p)
 {
-	*l = (struct looked) { .fd = (int)syscall(SYS_pidfd_getfd, t->dump->pidfd, number, 0) };
-	if (l->fd < 0)
+	*p = (struct prefetched) { .fd = (int)syscall(SYS_pidfd_getfd, t->dump->pidfd, number, 0) };
+	if (p->fd < 0)
 		return;
-	l->has_st = !fstat(l->fd, &l->st);
-	l->len = read_fdinfo(t->dump->proc_fd, number, l->text, sizeof(l->text));
+	p->has_st = !fstat(p->fd, &p->st);
+	p->len = prefetch_fdinfo(t->dump->proc_fd, number, p->text, sizeof(p->text));
 }
 
-static void look_job(void *arg, size_t job)
+static void prefetch_job(void *arg, size_t job)
 {
 	struct files_ahead *a = arg;
 
 	for (size_t i = job * PER_JOB; i < MIN(a->n, (job + 1) * PER_JOB); i++)
-		look(a->task, a->numbers[i], &a->room[i % ROOM]);
+		prefetch_fd(a->task, a->numbers[i], &a->room[i % ROOM]);
 }
 
 struct files_ahead *files_ahead_start(const struct task *t, const int *numbers, size_t n)
@@ -62,35 +61,35 @@ struct files_ahead *files_ahead_start(const struct task *t, const int *numbers, 
 	size_t ahead = MIN((size_t)JOBS_AHEAD, files_spare() / PER_JOB);
 
 	if (!a) {
-		log_errno(-ENOMEM, "memory for descriptors");
+		log_errno(-ENOMEM, "out of memory for %d descriptors", ROOM);
 		abort();
 	}
 	a->task = t;
 	a->numbers = numbers;
 	a->n = n;
 	a->taken = 0;
-	/* Where descriptors are scarce, none is held before its turn. */
-	a->team = ahead ? workers_start((n + PER_JOB - 1) / PER_JOB, ahead, look_job, a) : NULL;
+	/* Where descriptors are scarce, none is open before its turn. */
+	a->workers = ahead ? workers_start((n + PER_JOB - 1) / PER_JOB, ahead, prefetch_job, a) : NULL;
 	return a;
 }
 
-static void drop(struct looked *l)
+static void drop_prefetched(struct prefetched *p)
 {
-	if (l->fd >= 0)
-		close(l->fd);
-	l->fd = -1;
+	if (p->fd >= 0)
+		close(p->fd);
+	p->fd = -1;
 }
 
-struct looked *files_ahead_next(struct files_ahead *a, size_t i)
+struct prefetched *files_ahead_next(struct files_ahead *a, size_t i)
 {
-	if (!a->team) {
-		a->room[0] = (struct looked) { .fd = -1 };
+	if (!a->workers) {
+		a->room[0] = (struct prefetched) { .fd = -1 };
 		return &a->room[0];
 	}
 	if (i)
-		drop(&a->room[(i - 1) % ROOM]);
+		drop_prefetched(&a->room[(i - 1) % ROOM]);
 	if (i % PER_JOB == 0)
-		workers_wait(a->team, i / PER_JOB);
+		workers_wait(a->workers, i / PER_JOB);
 	a->taken = i + 1;
 	return &a->room[i % ROOM];
 }
@@ -101,8 +100,8 @@ void files_ahead_end(struct files_ahead *a)
 
 	if (!a)
 		return;
-	begun = workers_end(a->team) * PER_JOB;
+	begun = workers_end(a->workers) * PER_JOB;
 	for (size_t i = a->taken ? a->taken - 1 : 0; i < MIN(begun, a->n); i++)
-		drop(&a->room[i % ROOM]);
+		drop_prefetched(&a->room[i % ROOM]);
 	free(a);
 }

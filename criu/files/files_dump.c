@@ -1,31 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Descriptors at dump. Each is fetched with pidfd_getfd(), looked at and closed again before the next: the tool may
- * hold fewer descriptors than the tree does, and what it still held when the tree runs on would be seen by others.
+ * Descriptors at dump. Each is duplicated with pidfd_getfd(2), looked at and closed again before the next: criu may not
+ * be able to open as many as the tree has, and what criu keeps open when the tree runs on would not end with the tree's
+ * descriptors.
  */
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/kcmp.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 
-#include "proc/fdinfo.h"
+#include "files/fd_info.h"
 #include "files/files.h"
 #include "files/files_ahead.h"
 #include "files/fown.h"
 #include "proc/kcmp.h"
 #include "lib/log.h"
-#include "files/long_path.h"
 #include "lib/message.h"
 #include "lib/arena_hash.h"
 
 /*
- * Descriptions of one object: only these can be equal. Not by position and flags, which somebody outside of the tree
- * who shares the description may change while we look.
+ * Descriptions of one object: only these can be equal. Not by position and flags, which a process outside of the tree
+ * that shares the description may change at any time.
  */
-struct bucket {
+struct same_object {
 	struct {
 		uint64_t dev, ino, mode;
 	} key;
@@ -37,12 +35,12 @@ struct bucket {
 struct path_file {
 	char *key;
 	uint32_t id;                /* 0: not dumped */
-	const struct task *refused; /* the task that was told last */
+	const struct task *refused; /* the task for which a refusal was logged last */
 	UT_hash_handle hh;
 };
 
 /* All descriptors of files with one inode. */
-struct place {
+struct files_of_inode {
 	struct {
 		uint64_t dev, ino;
 	} key;
@@ -50,61 +48,44 @@ struct place {
 	UT_hash_handle hh;
 };
 
-/* Sockets in flight in the queues of sockets in flight: deeper than this nobody goes but to see what happens. */
+/* Sockets in flight in the queues of sockets in flight: no program nests them deeper than this. */
 #define MAX_DEPTH 100
 
-struct file_table {
+struct dumped_files {
 	struct image *img;          /* files.img, from the first file to the end */
 	struct file_locked *locked; /* newest first */
 	uint32_t last_id;
-	struct bucket *buckets;
+	struct same_object *objects;
 	struct path_file *paths;
-	struct place *places;
-	int *held; /* descriptors of ours */
-	size_t n_held;
+	struct files_of_inode *by_inode;
+	int *in_flight; /* descriptors of ours */
+	size_t n_in_flight;
 	unsigned depth;
-	struct text_buf text, held_text[MAX_DEPTH]; /* fdinfo, of what is being looked at */
+	struct text_buf text, in_flight_text[MAX_DEPTH]; /* fdinfo of the descriptor that is being dumped */
 };
 
 extern const struct subsys files_dump_subsys;
 
-static struct file_table *table_of(struct dump *d)
+static struct dumped_files *dumped_files_of(struct dump *d)
 {
 	return dump_state(d, &files_dump_subsys);
 }
 
-void files_raise_limit(void)
-{
-	struct rlimit l;
-
-	if (!getrlimit(RLIMIT_NOFILE, &l) && l.rlim_cur < l.rlim_max) {
-		l.rlim_cur = l.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &l);
-	}
-}
-
-size_t files_spare(void)
-{
-	struct rlimit l;
-
-	return getrlimit(RLIMIT_NOFILE, &l) ? 0 : (size_t)MIN(l.rlim_cur, 1U << 20) / 8;
-}
-
 uint32_t files_new_id(struct dump *d)
 {
-	return ++table_of(d)->last_id;
+	return ++dumped_files_of(d)->last_id;
 }
 
 int files_write_entry(struct dump *d, const struct fd_kind *kind, uint32_t id, void *msg)
 {
 	const ProtobufCFieldDescriptor *f =
 	    protobuf_c_message_descriptor_get_field(&file_entry__descriptor, kind->field);
-	struct file_table *table = table_of(d);
+	struct dumped_files *table = dumped_files_of(d);
 	FileEntry fe = FILE_ENTRY__INIT;
 	int err = 0;
 
 	if (!f || f->descriptor != kind->pb)
-		return log_errno(-EINVAL, "the row of %s names field %u, which is none of its type", kind->name,
+		return log_errno(-EINVAL, "fd kind %s: field %u of file_entry has another message type", kind->name,
 		                 kind->field);
 	if (!table->img)
 		err = image_create(d->dir, IMG_FILES, 0, &table->img);
@@ -125,8 +106,8 @@ static const struct fd_kind *find_kind(const struct fd_info *info)
 }
 
 /*
- * Dumps a description that is new: its row fills the message. The node knows id and kind before that, since the way
- * through queues may lead back to it; its kind is NULL after a refusal.
+ * Dumps a new description: its kind fills the message. The node gets id and kind before that, since the way through
+ * socket queues may lead back to it; its kind is NULL after a refusal.
  */
 static int dump_description(struct dump *d, struct fd_info *info, struct kcmp_node *node)
 {
@@ -156,105 +137,32 @@ static int dump_description(struct dump *d, struct fd_info *info, struct kcmp_no
 	return files_write_entry(d, kind, info->id, msg);
 }
 
-static struct bucket *bucket_of(struct dump *d, const struct fd_info *info)
+static struct same_object *same_object_of(struct dump *d, const struct fd_info *info)
 {
-	struct file_table *table = table_of(d);
-	struct bucket *b, key = { .key.dev = info->st.st_dev, .key.ino = info->st.st_ino };
+	struct dumped_files *table = dumped_files_of(d);
+	struct same_object *o, key = { .key.dev = info->st.st_dev, .key.ino = info->st.st_ino };
 
 	key.key.mode = info->flags & (O_ACCMODE | O_PATH);
-	HASH_FIND(hh, table->buckets, &key.key, sizeof(key.key), b);
-	if (!b) {
-		b = arena_new_of(d->arena, struct bucket);
-		b->key = key.key;
-		HASH_ADD_IN(d->arena, hh, table->buckets, key, sizeof(b->key), b);
+	HASH_FIND(hh, table->objects, &key.key, sizeof(key.key), o);
+	if (!o) {
+		o = arena_new_of(d->arena, struct same_object);
+		o->key = key.key;
+		HASH_ADD_IN(d->arena, hh, table->objects, key, sizeof(o->key), o);
 	}
-	return b;
+	return o;
 }
 
-static int read_link(struct dump *d, struct fd_info *info, int proc_fd, int number, char *link, size_t size)
+static void note_inode(struct dump *d, const struct fd_info *info, uint32_t id)
 {
-	char path[32];
-	ssize_t n;
-
-	/* What the link would say, without making an inode in /proc for each of 10,000. An O_PATH one has a name. */
-	if (S_ISSOCK(info->st.st_mode) && !(info->flags & O_PATH)) {
-		snprintf(link, size, "socket:[%llu]", (unsigned long long)info->st.st_ino);
-		info->link = link;
-		return 0;
-	}
-	snprintf(path, sizeof(path), "fd/%d", number);
-	n = readlinkat(proc_fd, path, link, size - 1);
-	if (n < 0 && errno != ENAMETOOLONG)
-		return log_errno(-errno, "%s: reading its link in /proc", fd_name(info));
-	link[n < 0 ? 0 : n] = 0;
-	info->link = n < 0 ? long_path_link(d, info) : link;
-	return 0;
-}
-
-/*
- * Link text, fdinfo text (unless it is there) and what is in it, of descriptor `number` of the process whose /proc/PID
- * is open.
- */
-static int read_texts(struct dump *d, struct fd_info *info, int proc_fd, int number, struct text_buf *text, char *link,
-                      size_t size, bool *cloexec)
-{
-	struct fdinfo fi;
-	char path[32];
-
-	snprintf(path, sizeof(path), "fdinfo/%d", number);
-	if (!info->info)
-		info->info = proc_read_text(proc_fd, path, d->arena, text);
-	if (!info->info)
-		return log_errno(-errno, "%s: reading its fdinfo", fd_name(info));
-	if (fdinfo_parse(info->info, &fi))
-		return log_errno(-EINVAL, "%s: no position or flags in its fdinfo", fd_name(info));
-	info->flags = fi.flags;
-	info->pos = fi.pos;
-	info->mnt_id = fi.mnt_id;
-	*cloexec = fi.cloexec;
-	return read_link(d, info, proc_fd, number, link, size);
-}
-
-/*
- * All zero where nobody knows: of a directory in /proc of a process that is gone. A file system that does not answer
- * (FUSE) may have told the kernel before.
- */
-static int stat_file(struct fd_info *info)
-{
-	struct statx x;
-	int err;
-
-	if (!fstat(info->fd, &info->st))
-		return 0;
-	err = -errno;
-	memset(&info->st, 0, sizeof(info->st));
-	if (err != -ENOENT && err != -ENOTCONN && err != -EPERM && err != -EACCES && err != -EIO && err != -ESTALE)
-		return log_errno(err, "%s: fstat", fd_name(info));
-	if (statx(info->fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &x))
-		return 0;
-	info->st.st_dev = makedev(x.stx_dev_major, x.stx_dev_minor);
-	info->st.st_ino = x.stx_ino;
-	info->st.st_mode = x.stx_mode;
-	info->st.st_nlink = x.stx_nlink;
-	info->st.st_uid = x.stx_uid;
-	info->st.st_gid = x.stx_gid;
-	info->st.st_rdev = makedev(x.stx_rdev_major, x.stx_rdev_minor);
-	info->st.st_size = (off_t)x.stx_size;
-	info->st.st_blocks = (blkcnt_t)x.stx_blocks;
-	return 0;
-}
-
-static void note_place(struct dump *d, const struct fd_info *info, uint32_t id)
-{
-	struct file_table *table = table_of(d);
-	struct place *p, key = { .key.dev = info->st.st_dev, .key.ino = info->st.st_ino };
+	struct dumped_files *table = dumped_files_of(d);
+	struct files_of_inode *p, key = { .key.dev = info->st.st_dev, .key.ino = info->st.st_ino };
 	struct file_at *at = arena_new_of(d->arena, struct file_at);
 
-	HASH_FIND(hh, table->places, &key.key, sizeof(key.key), p);
+	HASH_FIND(hh, table->by_inode, &key.key, sizeof(key.key), p);
 	if (!p) {
-		p = arena_new_of(d->arena, struct place);
+		p = arena_new_of(d->arena, struct files_of_inode);
 		p->key = key.key;
-		HASH_ADD_IN(d->arena, hh, table->places, key, sizeof(p->key), p);
+		HASH_ADD_IN(d->arena, hh, table->by_inode, key, sizeof(p->key), p);
 	}
 	*at = (struct file_at) { .task = info->task, .number = info->number, .id = id, .next = p->first };
 	p->first = at;
@@ -262,31 +170,31 @@ static void note_place(struct dump *d, const struct fd_info *info, uint32_t id)
 
 const struct file_at *files_at(struct dump *d, dev_t dev, uint64_t ino)
 {
-	struct place *p, key = { .key.dev = dev, .key.ino = ino };
+	struct files_of_inode *p, key = { .key.dev = dev, .key.ino = ino };
 
-	HASH_FIND(hh, table_of(d)->places, &key.key, sizeof(key.key), p);
+	HASH_FIND(hh, dumped_files_of(d)->by_inode, &key.key, sizeof(key.key), p);
 	return p ? p->first : NULL;
 }
 
 int files_find_watched(struct dump *d, dev_t dev, uint64_t ino, pid_t pid, const struct kcmp_epoll_slot *slot,
                        uint32_t *id)
 {
-	struct bucket *b, key = { .key.dev = dev, .key.ino = ino };
+	struct same_object *o, key = { .key.dev = dev, .key.ino = ino };
 	struct kcmp_node *node = NULL;
 	int err = 0;
 
 	for (key.key.mode = 0; !node && !err && key.key.mode <= O_ACCMODE; key.key.mode++) {
-		HASH_FIND(hh, table_of(d)->buckets, &key.key, sizeof(key.key), b);
-		if (b)
-			err = kcmp_find_watched(&b->tree, pid, slot, &node);
+		HASH_FIND(hh, dumped_files_of(d)->objects, &key.key, sizeof(key.key), o);
+		if (o)
+			err = kcmp_find_watched(&o->tree, pid, slot, &node);
 	}
 	*id = node && node->data ? node->id : 0;
 	return err;
 }
 
-static void note_locks(struct dump *d, const struct fd_info *info, uint32_t id)
+static void note_file_locks(struct dump *d, const struct fd_info *info, uint32_t id)
 {
-	struct file_table *table = table_of(d);
+	struct dumped_files *table = dumped_files_of(d);
 	struct file_locked *l;
 
 	if (!d->opts->file_locks) {
@@ -305,41 +213,43 @@ static void note_locks(struct dump *d, const struct fd_info *info, uint32_t id)
 /* The description of a descriptor: known already, or dumped now. node->data is NULL after a refusal. */
 static int find_description(struct dump *d, struct fd_info *info, pid_t pid, int number, struct kcmp_node **nodep)
 {
-	int err = kcmp_find(&bucket_of(d, info)->tree, d->arena, KCMP_FILE, pid, number, nodep);
+	int err = kcmp_find(&same_object_of(d, info)->tree, d->arena, KCMP_FILE, pid, number, nodep);
 
 	if (err)
-		return log_errno(err, "%s: comparing it with others (kcmp)", fd_name(info));
-	if ((*nodep)->data) /* not when it was refused before: then everybody who has it is named */
+		return log_errno(err, "%s: kcmp with other descriptors", fd_name(info));
+	if ((*nodep)->data) /* a refused one is refused again: each task that has it is named */
 		return 0;
 	err = fown_dump(d, info);
 	return err ?: dump_description(d, info, *nodep);
 }
 
 /* One descriptor; *entryp stays NULL after a refusal. */
-static int dump_one(struct dump *d, struct task *t, int number, struct looked *l, FdinfoEntry **entryp)
+static int dump_fd(struct dump *d, struct task *t, int number, struct prefetched *pre, FdinfoEntry **entryp)
 {
 	_cleanup_close_ int fd =
-	    l->fd >= 0 ? move_fd(&l->fd) : (int)syscall(SYS_pidfd_getfd, t->dump->pidfd, number, 0);
-	struct fd_info info = { .task = t, .number = number, .fd = fd, .info = l->len ? l->text : NULL, .st = l->st };
+	    pre->fd >= 0 ? move_fd(&pre->fd) : (int)syscall(SYS_pidfd_getfd, t->dump->pidfd, number, 0);
+	struct fd_info info = {
+		.task = t, .number = number, .fd = fd, .info = pre->len ? pre->text : NULL, .st = pre->st
+	};
 	struct kcmp_node *node;
 	char link[PATH_MAX];
 	bool cloexec = false;
 	int err;
 
 	if (fd < 0)
-		return log_errno(-errno, "%s: getting a duplicate", fd_name(&info));
-	err = l->has_st ? 0 : stat_file(&info);
+		return log_errno(-errno, "%s: pidfd_getfd", fd_name(&info));
+	err = pre->has_st ? 0 : fd_info_stat(&info);
 	if (err)
 		return err;
-	err = read_texts(d, &info, t->dump->proc_fd, number, &table_of(d)->text, link, sizeof(link), &cloexec);
+	err = fd_info_read(d, &info, t->dump->proc_fd, number, &dumped_files_of(d)->text, link, sizeof(link), &cloexec);
 	if (err)
 		return err;
 	if (strstr(info.info, "\nlock:"))
-		note_locks(d, &info, 0);
+		note_file_locks(d, &info, 0);
 	err = find_description(d, &info, t->pid, number, &node);
 	if (err || !node->data)
 		return err;
-	note_place(d, &info, node->id);
+	note_inode(d, &info, node->id);
 	*entryp = arena_msg(d->arena, FdinfoEntry, fdinfo_entry);
 	(*entryp)->id = node->id;
 	(*entryp)->flags = cloexec ? FD_CLOEXEC : 0;
@@ -348,11 +258,11 @@ static int dump_one(struct dump *d, struct task *t, int number, struct looked *l
 	return 0;
 }
 
-/* ---- in nobody's table ---- */
+/* ---- in flight ---- */
 
-int files_dump_held(struct dump *d, struct task *t, int fd, const char *what, uint32_t *id)
+int files_dump_in_flight(struct dump *d, struct task *t, int fd, const char *what, uint32_t *id)
 {
-	struct file_table *table = table_of(d);
+	struct dumped_files *table = dumped_files_of(d);
 	struct fd_info info = { .task = t, .number = -1, .what = what, .fd = fd };
 	_cleanup_close_ int proc = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct kcmp_node *node;
@@ -360,16 +270,16 @@ int files_dump_held(struct dump *d, struct task *t, int fd, const char *what, ui
 	bool cloexec;
 	int err;
 
-	arena_push(d->arena, &table->held, &table->n_held, fd);
+	arena_push(d->arena, &table->in_flight, &table->n_in_flight, fd);
 	if (proc < 0)
-		return log_errno(-errno, "opening /proc/self");
+		return log_errno(-errno, "open of /proc/self");
 	if (table->depth >= MAX_DEPTH)
-		return log_refusal(-ELOOP, "%s: more than %d sockets in each other's queues", fd_name(&info),
+		return log_refusal(-ELOOP, "%s: more than %d sockets lie in each other's queues", fd_name(&info),
 		                   MAX_DEPTH);
-	err = stat_file(&info);
+	err = fd_info_stat(&info);
 	if (err)
 		return err;
-	err = read_texts(d, &info, proc, fd, &table->held_text[table->depth], link, sizeof(link), &cloexec);
+	err = fd_info_read(d, &info, proc, fd, &table->in_flight_text[table->depth], link, sizeof(link), &cloexec);
 	if (err)
 		return err;
 	table->depth++;
@@ -379,22 +289,22 @@ int files_dump_held(struct dump *d, struct task *t, int fd, const char *what, ui
 		return err;
 	*id = node->id;
 	if (strstr(info.info, "\nlock:"))
-		note_locks(d, &info, node->id);
-	/* Known already: that one is looked at when others are compared with it. */
-	if (node->data && (node->pid != getpid() || node->fd != fd) && table->held[table->n_held - 1] == fd)
-		close(table->held[--table->n_held]);
+		note_file_locks(d, &info, node->id);
+	/* Known already: others are compared with the descriptor that was dumped first, so this one can go. */
+	if (node->data && (node->pid != getpid() || node->fd != fd) && table->in_flight[table->n_in_flight - 1] == fd)
+		close(table->in_flight[--table->n_in_flight]);
 	return node->data ? 0 : DUMP_REFUSED;
 }
 
-static void release_held(struct dump *d)
+static void close_in_flight(struct dump *d)
 {
-	struct file_table *table = table_of(d);
+	struct dumped_files *table = dumped_files_of(d);
 
-	while (table->n_held)
-		close(table->held[--table->n_held]);
+	while (table->n_in_flight)
+		close(table->in_flight[--table->n_in_flight]);
 }
 
-/* ---- a task ---- */
+/* ---- tables and paths ---- */
 
 static int dump_table(struct dump *d, struct task *t)
 {
@@ -405,13 +315,13 @@ static int dump_table(struct dump *d, struct task *t)
 
 	err = proc_read_fd_numbers(t->dump->proc_fd, d->arena, &numbers, &n);
 	if (err)
-		return log_errno(err, "%s: listing its descriptors", task_name(t));
+		return log_errno(err, "%s: reading /proc/PID/fd", task_name(t));
 	err = image_create(d->dir, IMG_FDINFO, t->ids->files_id, &img);
 	ahead = files_ahead_start(t, numbers, n);
 	for (size_t i = 0; !err && i < n; i++) {
 		FdinfoEntry *e = NULL;
 
-		err = dump_one(d, t, numbers[i], files_ahead_next(ahead, i), &e);
+		err = dump_fd(d, t, numbers[i], files_ahead_next(ahead, i), &e);
 		if (err || !e)
 			continue;
 		arena_push(d->arena, &t->fds, &t->n_fds, e);
@@ -421,10 +331,10 @@ static int dump_table(struct dump *d, struct task *t)
 	return err ?: image_close(move_ptr(img));
 }
 
-/* Equal device, inode, name and flags: they get one id, since they are opened anew by that name anyway. */
+/* Equal device, inode, name and flags: they get one id, since they are opened by that name anyway. */
 static struct path_file *path_file_of(struct dump *d, const struct fd_info *info)
 {
-	struct file_table *table = table_of(d);
+	struct dumped_files *table = dumped_files_of(d);
 	char head[80], *key;
 	struct path_file *p;
 	size_t len;
@@ -458,19 +368,16 @@ int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t f
 	struct kcmp_node node = { .pid = t->pid };
 	struct path_file *p;
 	char link[PATH_MAX];
-	ssize_t n;
 	int err;
 
 	if (fd < 0)
-		return log_errno(-errno, "%s: opening %s", fd_name(&info), path);
-	err = stat_file(&info);
+		return log_errno(-errno, "%s: open of %s", fd_name(&info), path);
+	err = fd_info_stat(&info);
 	if (err)
 		return err;
-	n = readlink(path, link, sizeof(link) - 1);
-	if (n < 0 && errno != ENAMETOOLONG)
-		return log_errno(-errno, "%s: reading the link %s", fd_name(&info), path);
-	link[n < 0 ? 0 : n] = 0;
-	info.link = n < 0 ? long_path_link(d, &info) : link;
+	err = fd_info_read_link(d, &info, AT_FDCWD, path, link, sizeof(link));
+	if (err)
+		return err;
 	p = path_file_of(d, &info);
 	if (p->refused == t) /* one mapping of a deleted file stands for its others */
 		return -ENOTSUP;
@@ -489,7 +396,7 @@ int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t f
 	return 0;
 }
 
-static int collect_kinds(struct dump *d)
+static int collect_all_kinds(struct dump *d)
 {
 	int err = 0;
 
@@ -499,35 +406,35 @@ static int collect_kinds(struct dump *d)
 	return err;
 }
 
-static int write_images(struct dump *d)
+static int write_files_images(struct dump *d)
 {
-	struct file_table *table = table_of(d);
+	struct dumped_files *table = dumped_files_of(d);
 	int err = 0;
 
 	for (const struct fd_kind *const *k = fd_kinds; *k && !err; k++)
 		if ((*k)->write_images)
 			err = (*k)->write_images(d);
-	if (!err && !table->img) /* no file at all: CRIU's reader wants the image nevertheless */
+	if (!err && !table->img) /* CRIU wants the image even if there is no file */
 		err = image_create(d->dir, IMG_FILES, 0, &table->img);
 	return err ?: image_close(move_ptr(table->img));
 }
 
-static int dump_task(struct dump *d, struct task *t)
+static int dump_table_of(struct dump *d, struct task *t)
 {
 	return tree_first_files(&d->tree, t) == t ? dump_table(d, t) : 0;
 }
 
 const struct file_locked *files_locked(struct dump *d)
 {
-	return table_of(d)->locked;
+	return dumped_files_of(d)->locked;
 }
 
 const struct subsys files_dump_subsys = {
 	.name = "descriptors",
-	.state = { .dump = sizeof(struct file_table) },
-	.dump_task = dump_task,
-	.collect = collect_kinds,
-	.write_images = write_images,
-	.after_commit = release_held,
-	.rollback = release_held,
+	.state = { .dump = sizeof(struct dumped_files) },
+	.dump_task = dump_table_of,
+	.collect = collect_all_kinds,
+	.write_images = write_files_images,
+	.after_commit = close_in_flight,
+	.rollback = close_in_flight,
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Open file descriptions at dump: their ids and who shares them; see files/files.h. */
+/* Open file descriptions at dump: their ids and which tasks share them; see files/files.h. */
 #ifndef CRIU_FILES_FILES_DUMP_H
 #define CRIU_FILES_FILES_DUMP_H
 
@@ -13,14 +13,14 @@
 int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t flags, const char *what, uint32_t *id);
 
 /*
- * A description that may be in nobody's table: one that came out of a queue (in flight), or the other end of something.
- * fd is ours and is taken over, whatever is returned: it stays open until the tree runs on or is killed, so that the
- * same description is known again when it is met elsewhere. t and what: who has it, for messages ("in flight to its fd
- * 7"). Returns 0 and *id, DUMP_REFUSED, or a negative errno (logged).
+ * A description in flight: in a socket's queue, and maybe in no descriptor table. fd is ours and is taken over,
+ * whatever is returned: it stays open until the tree runs on or is killed, so that the same description is known again
+ * when it is met elsewhere. t and what say where it was, for messages ("in flight to its fd 7"). Returns 0 and *id,
+ * DUMP_REFUSED, or a negative errno (logged).
  */
-int files_dump_held(struct dump *d, struct task *t, int fd, const char *what, uint32_t *id);
+int files_dump_in_flight(struct dump *d, struct task *t, int fd, const char *what, uint32_t *id);
 
-/* The descriptors of all dumped tasks, for rows that look for a partner (in collected()). */
+/* The descriptors of all dumped tasks, for kinds that look for a partner (in all_collected()). */
 struct file_at {
 	struct task *task;
 	int number;
@@ -33,7 +33,7 @@ const struct file_at *files_at(struct dump *d, dev_t dev, uint64_t ino);
 
 /*
  * The file with this device and inode, in any table or queue of the tree, that the epoll instance slot->efd of pid has
- * under slot->tfd: 0 and *id (0: it is none of them, or one that was refused), or a negative errno (not logged).
+ * under slot->tfd: 0 and *id (0: not found, or it was refused), or a negative errno (not logged).
  */
 struct kcmp_epoll_slot;
 int files_find_watched(struct dump *d, dev_t dev, uint64_t ino, pid_t pid, const struct kcmp_epoll_slot *slot,
@@ -51,7 +51,7 @@ struct file_locked {
 
 const struct file_locked *files_locked(struct dump *d); /* newest first */
 
-/* Adds a message to files.img: type and id are set, the message goes into the row's field of a file_entry. */
+/* Adds a message to files.img: type and id are set, the message goes into its kind's field of a file_entry. */
 int files_write_entry(struct dump *d, const struct fd_kind *kind, uint32_t id, void *msg);
 
 /* A new id for a description. */
@@ -60,7 +60,7 @@ uint32_t files_new_id(struct dump *d);
 /* "pid 812 (redis): fd 7", or "pid 812 (redis): its executable", for messages. From a ring of 4 buffers. */
 const char *fd_name(const struct fd_info *info);
 
-/* "a socket", "an eventfd": what a descriptor is, for a refusal of what no row takes. */
+/* "a socket", "an eventfd": what a descriptor is, for a refusal where no kind matches. */
 const char *fd_what(const struct fd_info *info);
 
 #endif

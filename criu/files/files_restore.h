@@ -7,8 +7,8 @@
 
 /*
  * Reads fdinfo-* (into t->fds; tasks that share a table share the array) and files.img, and lets kinds read their
- * images; checks types, ids, that every fdinfo names a file that is there, and that numbers are below the limit that we
- * can have. Raises our own limit of open files to the hard one, or higher where numbers need it and it is allowed.
+ * images; checks types, ids, that every fdinfo names an existing file, and that all numbers are possible. Raises our
+ * own limit of open files to the hard one, or higher where numbers need it and it is allowed.
  */
 int files_read(struct restore *r);
 
@@ -27,35 +27,29 @@ int files_open(struct restore *r, uint32_t id);
 /* The message of a file: NULL where the id is unknown. *kind may be NULL. */
 const void *files_message(struct restore *r, uint32_t id, const struct fd_kind **kind);
 
-/* A row's read_images(): this file is wanted though no table may have it. -ENOENT (logged) for an id that is not there.
- */
-int files_hold(struct restore *r, uint32_t id);
+/* A kind's read_images(): a queue names this file, so that it stays open here. -ENOENT (logged) for an unknown id. */
+int files_pin(struct restore *r, uint32_t id);
 
-/* prepare(): the description is made; fd is ours and taken over. */
+/* The description was made with others (in prepare(), or a kind's open() of another): fd is ours and taken over. */
 void files_set(struct restore *r, uint32_t id, int fd);
 
 /*
- * A new descriptor of ours for a file, which the caller closes: a duplicate of our own while it is open, else of one
+ * A new descriptor of ours for a file, which the caller closes: a duplicate of our own while that is open, else of one
  * that a task has already (pidfd_getfd(2)), else it is opened. Negative errno (logged).
  */
 int files_borrow(struct restore *r, uint32_t id);
 
-/* Where a file is in a task's table: for rows whose work is done inside. NULL before files_install() or for none. */
-struct task *files_holder(struct restore *r, uint32_t id, int *number);
-
-/* Whether some descriptor table wants it still (and not only a queue). */
+/* Whether a descriptor table wants it that does not have it yet (and not only a queue). */
 bool files_tabled(struct restore *r, uint32_t id);
 
-/* One of the descriptor tables that want it has it, under the number: ours is closed with the last. */
-void files_release(struct restore *r, uint32_t id, struct task *t, int number);
-
-/* Calls fn for all messages of a kind that some descriptor table wants and nobody hands in, until one returns non-zero,
- * which is returned.
+/*
+ * Calls fn for all messages of a kind that a descriptor table or a queue wants and that are not inherited, until one
+ * returns non-zero, which is returned.
  */
 int files_each(struct restore *r, const struct fd_kind *kind, int (*fn)(struct restore *r, const void *msg, void *arg),
                void *arg);
 
-/* The same for all messages of the kind, those that nobody has (a socket's peer outside) too. */
+/* The same for all messages of the kind, also those that nothing wants (a socket's peer outside of the tree). */
 int files_all(struct restore *r, const struct fd_kind *kind, int (*fn)(struct restore *r, const void *msg, void *arg),
               void *arg);
 

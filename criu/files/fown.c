@@ -9,7 +9,7 @@
 #include "lib/log.h"
 #include "uapi/fcntl_bits.h"
 
-/* The number in the task's own namespace of an owner as we see it, or 0 when it is none of the tree. */
+/* The number that an owner, as we see it, has in its own pid namespace; 0: not in the tree. */
 static pid_t owner_to_vpid(const struct tree *tree, int type, pid_t pid)
 {
 	for (size_t i = 0; i < tree->n_tasks; i++) {
@@ -26,7 +26,7 @@ static pid_t owner_to_vpid(const struct tree *tree, int type, pid_t pid)
 	return 0;
 }
 
-/* The other way. */
+/* The reverse: the number that we see. */
 static pid_t owner_from_vpid(const struct tree *tree, int type, pid_t pid)
 {
 	for (size_t i = 0; i < tree->n_tasks; i++) {
@@ -54,12 +54,14 @@ int fown_dump(struct dump *d, struct fd_info *info)
 		return 0;
 	sig = fcntl(info->fd, F_GETSIG);
 	if (sig < 0 || fcntl(info->fd, F_GETOWN_EX, &owner) < 0)
-		return log_errno(-errno, "%s: who owns it (F_GETSIG, F_GETOWN_EX)", fd_name(info));
+		return log_errno(-errno, "%s: fcntl(F_GETSIG, F_GETOWN_EX)", fd_name(info));
 	fown->signum = sig;
 	if (!owner.pid)
 		return 0;
 	if (fcntl(info->fd, F_GETOWNER_UIDS, uids) < 0)
-		log_warn("%s: as which user its owner is signalled cannot be asked here; root is noted", fd_name(info));
+		log_warn("%s: this kernel does not tell as which user its owner is signalled (F_GETOWNER_UIDS); root "
+		         "is noted",
+		         fd_name(info));
 	fown->uid = uids[0];
 	fown->euid = uids[1];
 	fown->pid_type = owner.type;
@@ -77,28 +79,28 @@ bool fown_is_set(const FownEntry *fown, uint32_t flags)
 	return (flags & O_ASYNC) || (fown && (fown->pid || fown->signum));
 }
 
-/* This thread's ids alone (setresuid(2) of the C library would change all threads), the saved one kept to come back. */
-static int set_ids(uid_t uid, uid_t euid)
+/* Of this thread alone (setresuid(3) would change all threads); the saved id stays, to change back. */
+static int become_user(uid_t uid, uid_t euid)
 {
 	return syscall(SYS_setresuid, uid, euid, (uid_t)-1) ? -errno : 0;
 }
 
-static int set_owner(int fd, const struct f_owner_ex *owner, const FownEntry *fown)
+static int set_file_owner(int fd, const struct f_owner_ex *owner, const FownEntry *fown)
 {
 	uid_t uid = getuid(), euid = geteuid();
 	bool other = fown->uid != uid || fown->euid != euid;
 	int dumpable = prctl(PR_GET_DUMPABLE), err = 0;
 
-	if (other && set_ids(fown->uid, fown->euid)) {
-		log_warn("a file's owner is signalled as user %u instead of %u: changing over failed", uid, fown->uid);
+	if (other && become_user(fown->uid, fown->euid)) {
+		log_warn("setresuid to %u: a file's owner is signalled as user %u instead", fown->uid, uid);
 		other = false;
 	}
 	if (fcntl(fd, F_SETOWN_EX, owner))
 		err = -errno;
 	if (!other)
 		return err;
-	if (set_ids(uid, euid))
-		return log_errno(-errno, "becoming user %u again", uid);
+	if (become_user(uid, euid))
+		return log_errno(-errno, "setresuid back to %u", uid);
 	prctl(PR_SET_DUMPABLE, dumpable); /* a change of the effective id resets it */
 	return err;
 }
@@ -112,15 +114,14 @@ int fown_restore(struct restore *r, int fd, const FownEntry *fown, uint32_t flag
 		owner.type = fown->pid_type;
 		owner.pid = owner_from_vpid(&r->tree, fown->pid_type, fown->pid);
 		if (!owner.pid)
-			log_warn("a file's signals went to %d, outside of the tree; they go nowhere now",
-			         (int)fown->pid);
-		err = owner.pid ? set_owner(fd, &owner, fown) : 0;
+			log_warn("a file signalled pid %d outside of the tree; it signals nothing now", (int)fown->pid);
+		err = owner.pid ? set_file_owner(fd, &owner, fown) : 0;
 		if (err)
-			return log_errno(err, "setting the owner (type %u, %u) of a file", fown->pid_type, fown->pid);
+			return log_errno(err, "fcntl(F_SETOWN_EX) to %u %u", fown->pid_type, fown->pid);
 	}
 	if (fown && fown->signum && fcntl(fd, F_SETSIG, fown->signum))
-		return log_errno(-errno, "setting signal %u for a file", fown->signum);
+		return log_errno(-errno, "fcntl(F_SETSIG) to %u", fown->signum);
 	if ((flags & O_ASYNC) && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_ASYNC))
-		return log_errno(-errno, "setting O_ASYNC on a file");
+		return log_errno(-errno, "fcntl(F_SETFL) of O_ASYNC");
 	return 0;
 }

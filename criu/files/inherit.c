@@ -7,8 +7,8 @@
 #include "options/inherited.h"
 #include "lib/fd_flags.h"
 #include "files/long_path.h"
-#include "files/file_store.h"
 #include "files/inherit.h"
+#include "files/open_file.h"
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "lib/message.h"
@@ -18,22 +18,31 @@
 
 #define KEY_SIZE 48
 
-struct given {
+/* One --inherit-fd. */
+struct inherited {
 	const char *resource;
-	int fd, mode; /* mode: O_ACCMODE */
-	bool path;    /* a file has this very name, seen from our root */
+	int fd, mode;     /* mode: O_ACCMODE */
+	bool is_our_path; /* a file of the checkpoint has this very name, seen from our root */
 	bool used, refused;
 };
 
-struct all_given {
-	struct given *list;
+struct inherited_list {
+	struct inherited *list;
 	size_t n;
 	const char **roots; /* of tasks that have another root than ours */
 	size_t n_roots;
 };
 
+/* What --inherit-fd may call a file: its resource, or file[MOUNT:INODE] where the image tells these ("": it does not).
+ */
+struct file_resource {
+	char name[PATH_MAX];
+	char key[KEY_SIZE];
+	bool is_external; /* the dump was told that it would be inherited */
+};
+
 const struct subsys inherit_subsys = { .name = "inherited descriptors",
-	                               .state = { .restore = sizeof(struct all_given) } };
+	                               .state = { .restore = sizeof(struct inherited_list) } };
 
 /* Paths may be told with or without the slash of the root. */
 static bool same_resource(const char *a, const char *b)
@@ -53,56 +62,81 @@ static bool same_deleted(const char *resource, const char *name)
 	       !strncmp(resource, name, n - end);
 }
 
-/* Of a file or a FIFO; else NULL. */
-static const RegFileEntry *path_of(struct restore *r, const struct file_desc *fd)
+/* The path behind a file or a FIFO; NULL for all others. */
+static const RegFileEntry *path_behind(struct restore *r, const struct open_file *f)
 {
-	const struct fd_kind *kind = fd->kind;
-	const void *m = fd->msg;
+	const struct fd_kind *kind = f->kind;
+	const void *m = f->msg;
 
 	if (kind->type == FD_TYPES__FIFO)
-		m = files_message(r, message_get_u32(m, "regf_id") ?: fd->id, &kind);
+		m = files_message(r, message_get_u32(m, "regf_id") ?: f->id, &kind);
 	return kind && kind->type == FD_TYPES__REG ? m : NULL;
 }
 
-static uint32_t flags_of(struct restore *r, const struct file_desc *fd)
+static uint32_t flags_of(struct restore *r, const struct open_file *f)
 {
-	const RegFileEntry *path = fd->kind->type == FD_TYPES__FIFO ? path_of(r, fd) : NULL;
+	const RegFileEntry *path = f->kind->type == FD_TYPES__FIFO ? path_behind(r, f) : NULL;
 
-	return path ? path->flags : message_get_u32(fd->msg, "flags");
+	return path ? path->flags : message_get_u32(f->msg, "flags");
 }
 
-/* file[MOUNT:INODE] of something that has a path, "" where the image does not tell. */
-static void key_of(struct restore *r, const struct file_desc *fd, char key[KEY_SIZE])
+/* A file that something wants and that can be inherited. */
+static bool can_be_inherited(const struct open_file *f)
 {
-	const RegFileEntry *path = path_of(r, fd);
+	return open_file_is_wanted(f) && f->kind && f->kind->resource;
+}
 
-	*key = 0;
+/* The same, with its name, of kinds for which --inherit-fd is matched here (itself: of those that do it themselves). */
+static bool find_resource(struct restore *r, const struct open_file *f, bool itself, struct file_resource *res)
+{
+	const RegFileEntry *path;
+
+	*res->name = *res->key = 0;
+	res->is_external = false;
+	if (!can_be_inherited(f) || f->kind->inherits_itself != itself)
+		return false;
+	f->kind->resource(r, f->msg, res->name, sizeof(res->name), &res->is_external);
+	path = path_behind(r, f);
 	if (path && path->has_seen_mnt_id && path->has_seen_ino)
-		snprintf(key, KEY_SIZE, "file[%x:%llx]", path->seen_mnt_id, (unsigned long long)path->seen_ino);
+		snprintf(res->key, KEY_SIZE, "file[%x:%llx]", path->seen_mnt_id, (unsigned long long)path->seen_ino);
+	return *res->name;
 }
 
-/* As a task in another root sees it, or /proc, where there is no file of this name in ours. */
-static bool names_it(const struct all_given *all, const struct given *g, const char *name, const char *key)
+/* Seen from our root, from a task's other root, or as /proc shows a deleted file if no file of ours has this name. */
+static bool is_name_of(const struct inherited_list *all, const struct inherited *in, const struct file_resource *res)
 {
-	if (!strcmp(g->resource, key))
+	if (!strcmp(in->resource, res->key))
 		return true;
-	if (same_resource(g->resource, name) || (!g->path && same_deleted(g->resource, name)))
+	if (same_resource(in->resource, res->name) || (!in->is_our_path && same_deleted(in->resource, res->name)))
 		return true;
-	for (size_t i = 0; i < all->n_roots && !g->path; i++) {
+	for (size_t i = 0; i < all->n_roots && !in->is_our_path; i++) {
 		size_t len = strlen(all->roots[i]);
 
-		if (!strncmp(name, all->roots[i], len) && name[len] == '/' && same_resource(g->resource, name + len))
+		if (!strncmp(res->name, all->roots[i], len) && res->name[len] == '/' &&
+		    same_resource(in->resource, res->name + len))
 			return true;
 	}
 	return false;
 }
 
-static bool suits(int given, uint32_t wanted)
+/* The next --inherit-fd from *i on that names the file; NULL: there are no more. */
+static struct inherited *next_named(const struct inherited_list *all, size_t *i, const struct file_resource *res)
 {
-	return given == O_RDWR || wanted & O_PATH || given == (int)(wanted & O_ACCMODE);
+	while (*i < all->n) {
+		struct inherited *in = &all->list[(*i)++];
+
+		if (is_name_of(all, in, res))
+			return in;
+	}
+	return NULL;
 }
 
-static bool same_kind(struct restore *r, const struct file_desc *desc, int fd)
+static bool has_access(int mode, uint32_t wanted)
+{
+	return mode == O_RDWR || wanted & O_PATH || mode == (int)(wanted & O_ACCMODE);
+}
+
+static bool is_of_kind(struct restore *r, const struct open_file *f, int fd)
 {
 	char path[32], link[PATH_MAX];
 	struct fd_info info = { .number = fd, .fd = fd, .link = link, .info = "" };
@@ -114,85 +148,75 @@ static bool same_kind(struct restore *r, const struct file_desc *desc, int fd)
 		return false;
 	link[n] = 0;
 	info.flags = (uint32_t)fcntl(fd, F_GETFL);
-	return desc->kind->takes ? desc->kind->takes(r, desc->msg, &info) : desc->kind->match(&info);
+	return f->kind->accepts_inherited ? f->kind->accepts_inherited(r, f->msg, &info) : f->kind->match(&info);
 }
 
-/* files/files_check.c says who wants it. */
-static void refuse(struct restore *r, struct given *g, struct file_desc *fd, const char *why)
+/* files/files_check.c logs it, with the tasks that want the file. */
+static void refuse_inherited(struct restore *r, struct inherited *in, struct open_file *f, const char *why)
 {
-	g->refused = true;
-	fd->checked = true;
-	fd->why = arena_printf(r->arena, "--inherit-fd fd[%d]:%s: %s the %s of the checkpoint (file %u, flags 0%o)",
-	                       g->fd, g->resource, why, fd->kind->name, fd->id, flags_of(r, fd));
+	in->refused = true;
+	f->checked = true;
+	f->problem = arena_printf(r->arena, "--inherit-fd fd[%d]:%s: %s the %s of the checkpoint (file %u, flags 0%o)",
+	                          in->fd, in->resource, why, f->kind->name, f->id, flags_of(r, f));
 }
 
-/* First whoever asks for just that access; *named: something was handed in under this name. */
-static void find_exact(struct restore *r, struct all_given *all, struct file_desc *fd, const char *name, bool *named)
+static void take_inherited(struct open_file *f, const struct inherited *in, enum open_file_source source)
 {
-	uint32_t flags = flags_of(r, fd);
-	char key[KEY_SIZE];
+	f->inherited_fd = in->fd;
+	f->source = source;
+}
 
-	key_of(r, fd, key);
-	for (size_t i = 0; i < all->n && fd->given < 0; i++) {
-		struct given *g = &all->list[i];
+/* Files of just the access that a descriptor has come first. Returns whether any descriptor was named for this file. */
+static bool match_exactly(struct restore *r, struct inherited_list *all, struct open_file *f,
+                          const struct file_resource *res)
+{
+	bool named = false;
+	struct inherited *in;
 
-		if (!names_it(all, g, name, key))
-			continue;
-		*named = true;
-		if (!same_kind(r, fd, g->fd)) {
-			refuse(r, g, fd, "that descriptor is of another kind than");
-			return;
+	for (size_t i = 0; f->inherited_fd < 0 && (in = next_named(all, &i, res));) {
+		named = true;
+		if (!is_of_kind(r, f, in->fd)) {
+			refuse_inherited(r, in, f, "that descriptor is of another kind than");
+			break;
 		}
-		if (!suits(g->mode, flags))
+		if (!has_access(in->mode, flags_of(r, f)))
 			continue;
-		fd->given = g->fd;
-		g->used = true;
+		take_inherited(f, in, OPEN_FILE_INHERITED);
+		in->used = true;
 	}
+	return named;
 }
 
-/* The other end of a pipe of which one end was handed in: opened through that. */
-static void find_other_end(struct restore *r, struct all_given *all, struct file_desc *fd, const char *name)
+/* The other end of a pipe of which one end is inherited: opened through that. */
+static void match_other_end(struct restore *r, struct inherited_list *all, struct open_file *f,
+                            const struct file_resource *res)
 {
-	struct given *wrong = NULL;
-	char key[KEY_SIZE];
+	bool is_pipe = f->kind->type == FD_TYPES__PIPE || f->kind->type == FD_TYPES__FIFO;
+	struct inherited *wrong = NULL, *in;
 
-	key_of(r, fd, key);
-	for (size_t i = 0; i < all->n && fd->given < 0; i++) {
-		struct given *g = &all->list[i];
-
-		if (!names_it(all, g, name, key))
-			continue;
-		wrong = g;
-		if (!g->used || (fd->kind->type != FD_TYPES__PIPE && fd->kind->type != FD_TYPES__FIFO))
-			continue;
-		fd->given = g->fd;
-		fd->reopen = true;
+	for (size_t i = 0; f->inherited_fd < 0 && (in = next_named(all, &i, res));) {
+		wrong = in;
+		if (in->used && is_pipe)
+			take_inherited(f, in, OPEN_FILE_OTHER_END);
 	}
-	if (fd->given < 0 && wrong && !fd->why)
-		refuse(r, wrong, fd, "that descriptor is open for another direction than");
+	if (f->inherited_fd < 0 && wrong && !f->problem)
+		refuse_inherited(r, wrong, f, "that descriptor is open for another direction than");
 }
 
-static bool wanted(const struct file_desc *fd)
+static void match_file(struct restore *r, struct inherited_list *all, struct open_file *f)
 {
-	return (fd->tables || fd->held) && fd->kind && fd->kind->resource;
-}
+	struct file_resource res;
+	bool named = find_resource(r, f, false, &res) && match_exactly(r, all, f, &res);
 
-static void check_one(struct restore *r, struct all_given *all, struct file_desc *fd)
-{
-	bool marked = false, named = false;
-	char name[PATH_MAX] = "";
-
-	fd->kind->resource(r, fd->msg, name, sizeof(name), &marked);
-	if (*name)
-		find_exact(r, all, fd, name, &named);
-	if (!marked || named)
+	if (!res.is_external || named)
 		return;
-	fd->checked = true;
-	fd->why = arena_printf(
-	    r->arena, "%s: the dump was told that it comes from outside; give --inherit-fd 'fd[N]:%s'", name, name);
+	f->checked = true;
+	f->problem =
+	    arena_printf(r->arena, "%s: the dump was told that it would be inherited; give --inherit-fd 'fd[N]:%s'",
+	                 res.name, res.name);
 }
 
-static void add_root(struct restore *r, struct all_given *all, uint32_t id)
+static void add_root(struct restore *r, struct inherited_list *all, uint32_t id)
 {
 	const struct fd_kind *kind = NULL;
 	const RegFileEntry *m = files_message(r, id, &kind);
@@ -205,19 +229,20 @@ static void add_root(struct restore *r, struct all_given *all, uint32_t id)
 	arena_push(r->arena, &all->roots, &all->n_roots, (const char *)m->name);
 }
 
-static int collect(struct restore *r, struct all_given *all)
+static int list_inherited(struct restore *r, struct inherited_list *all)
 {
 	for (size_t i = 0; i < r->opts->n_inherit_fd; i++) {
-		struct given g = { .resource = inherited_resource(r->opts->inherit_fd[i], &g.fd) };
+		struct inherited in = { .fd = -1 };
 		int flags;
 
-		if (!g.resource)
+		in.resource = inherited_resource(r->opts->inherit_fd[i], &in.fd);
+		if (!in.resource)
 			continue;
-		flags = fcntl(g.fd, F_GETFL);
+		flags = fcntl(in.fd, F_GETFL);
 		if (flags < 0)
-			return log_errno(-errno, "--inherit-fd %s", r->opts->inherit_fd[i]);
-		g.mode = flags & O_ACCMODE;
-		arena_push(r->arena, &all->list, &all->n, g);
+			return log_errno(-errno, "--inherit-fd %s: fcntl(F_GETFL)", r->opts->inherit_fd[i]);
+		in.mode = flags & O_ACCMODE;
+		arena_push(r->arena, &all->list, &all->n, in);
 	}
 	for (size_t i = 0; i < r->tree.n_tasks && all->n; i++)
 		if (r->tree.tasks[i]->fs)
@@ -225,55 +250,46 @@ static int collect(struct restore *r, struct all_given *all)
 	return 0;
 }
 
-/* The name of a file, for rows of which the core hands in (or, where itself is true, of which they do). */
-static bool name_of(struct restore *r, const struct file_desc *fd, bool itself, char name[PATH_MAX])
+static void note_our_paths(struct restore *r, struct inherited_list *all)
 {
-	bool marked = false;
+	struct file_resource res;
 
-	*name = 0;
-	if (wanted(fd) && fd->kind->takes_itself == itself)
-		fd->kind->resource(r, fd->msg, name, PATH_MAX, &marked);
-	return *name;
-}
-
-static void find_paths(struct restore *r, struct all_given *all)
-{
-	char name[PATH_MAX];
-
-	for (struct file_desc *fd = file_store_of(r)->by_id; fd && all->n; fd = fd->hh.next)
-		for (size_t i = 0; name_of(r, fd, false, name) && i < all->n; i++)
-			all->list[i].path = all->list[i].path || same_resource(all->list[i].resource, name);
+	for (struct open_file *f = open_files_of(r)->by_id; f && all->n; f = f->hh.next)
+		for (size_t i = 0; find_resource(r, f, false, &res) && i < all->n; i++)
+			all->list[i].is_our_path =
+			    all->list[i].is_our_path || same_resource(all->list[i].resource, res.name);
 }
 
 int inherit_check(struct restore *r)
 {
-	struct all_given *all = restore_state(r, &inherit_subsys);
-	char name[PATH_MAX];
-	int err = collect(r, all);
+	struct inherited_list *all = restore_state(r, &inherit_subsys);
+	struct file_resource res;
+	int err = list_inherited(r, all);
 
 	if (err)
 		return err;
-	find_paths(r, all);
-	for (struct file_desc *fd = file_store_of(r)->by_id; fd; fd = fd->hh.next)
-		if (wanted(fd) && !fd->kind->takes_itself)
-			check_one(r, all, fd);
-	for (struct file_desc *fd = file_store_of(r)->by_id; fd && all->n; fd = fd->hh.next)
-		if (fd->given < 0 && name_of(r, fd, false, name))
-			find_other_end(r, all, fd, name);
+	note_our_paths(r, all);
+	for (struct open_file *f = open_files_of(r)->by_id; f; f = f->hh.next)
+		match_file(r, all, f);
+	for (struct open_file *f = open_files_of(r)->by_id; f && all->n; f = f->hh.next)
+		if (f->inherited_fd < 0 && find_resource(r, f, false, &res))
+			match_other_end(r, all, f, &res);
 	return 0;
 }
 
-/* Who was handed in for the same, and taken; or NULL. */
-static const struct given *instead_of(const struct all_given *all, const struct given *g)
+/* ---- what nothing took ---- */
+
+/* The --inherit-fd of this resource that was used; NULL: none. */
+static const struct inherited *used_for(const struct inherited_list *all, const char *resource)
 {
 	for (size_t i = 0; i < all->n; i++)
-		if (all->list[i].used && same_resource(all->list[i].resource, g->resource))
+		if (all->list[i].used && same_resource(all->list[i].resource, resource))
 			return &all->list[i];
 	return NULL;
 }
 
-/* Rows that look by themselves take the first of a name. */
-static void note_taken(struct all_given *all, const char *name)
+/* Kinds that look for theirs themselves take the first of a name. */
+static void note_taken(struct inherited_list *all, const char *name)
 {
 	for (size_t i = 0; i < all->n; i++) {
 		if (strcmp(all->list[i].resource, name))
@@ -283,31 +299,25 @@ static void note_taken(struct all_given *all, const char *name)
 	}
 }
 
-static bool is_taken(const struct all_given *all, const char *name)
-{
-	for (size_t i = 0; i < all->n; i++)
-		if (all->list[i].used && !strcmp(all->list[i].resource, name))
-			return true;
-	return false;
-}
-
 #define HINTS 5
 
-/* For who has mistyped a number: pipes, sockets and terminals that nothing was handed in for; "" where there are none.
- */
-static const char *hint(struct restore *r)
+/* Against a mistyped number: the pipes, sockets and terminals that no descriptor was given for; "": there are none. */
+static const char *resources_left(struct restore *r)
 {
-	char name[PATH_MAX], last[PATH_MAX] = "";
+	const struct inherited_list *all = restore_state(r, &inherit_subsys);
+	struct file_resource res;
+	char last[PATH_MAX] = "";
 	const char *text = "";
 	unsigned n = 0;
 
-	for (struct file_desc *fd = file_store_of(r)->by_id; fd && n <= HINTS; fd = fd->hh.next) {
-		if (fd->given >= 0 || !wanted(fd) || path_of(r, fd) || !name_of(r, fd, fd->kind->takes_itself, name) ||
-		    !strcmp(name, last) || is_taken(restore_state(r, &inherit_subsys), name))
+	for (struct open_file *f = open_files_of(r)->by_id; f && n <= HINTS; f = f->hh.next) {
+		if (f->inherited_fd >= 0 || !can_be_inherited(f) || path_behind(r, f) ||
+		    !find_resource(r, f, f->kind->inherits_itself, &res) || !strcmp(res.name, last) ||
+		    used_for(all, res.name))
 			continue;
 		text = n == HINTS ? arena_printf(r->arena, "%s, ...", text)
-		                  : arena_printf(r->arena, "%s%s%s", text, n ? ", " : "; there are ", name);
-		snprintf(last, sizeof(last), "%s", name);
+		                  : arena_printf(r->arena, "%s%s%s", text, n ? ", " : "; there are ", res.name);
+		snprintf(last, sizeof(last), "%s", res.name);
 		n++;
 	}
 	return text;
@@ -315,27 +325,29 @@ static const char *hint(struct restore *r)
 
 void inherit_tell(struct restore *r)
 {
-	struct all_given *all = restore_state(r, &inherit_subsys);
-	const char *others = NULL;
-	char name[PATH_MAX];
+	struct inherited_list *all = restore_state(r, &inherit_subsys);
+	struct file_resource res;
+	const char *left = NULL;
 
-	for (struct file_desc *fd = file_store_of(r)->by_id; fd && all->n; fd = fd->hh.next)
-		if (name_of(r, fd, true, name))
-			note_taken(all, name);
+	for (struct open_file *f = open_files_of(r)->by_id; f && all->n; f = f->hh.next)
+		if (find_resource(r, f, true, &res))
+			note_taken(all, res.name);
 	for (size_t i = 0; i < all->n; i++) {
-		const struct given *g = &all->list[i], *other = instead_of(all, g);
+		const struct inherited *in = &all->list[i], *other = used_for(all, in->resource);
 
-		if (g->used || g->refused || (other && other->fd == g->fd))
+		if (in->used || in->refused || (other && other->fd == in->fd))
 			continue;
-		others = others ?: hint(r);
+		left = left ?: resources_left(r);
 		if (other)
-			log_warn("--inherit-fd fd[%d]:%s: fd[%d] has taken that place already", g->fd, g->resource,
+			log_warn("--inherit-fd fd[%d]:%s: fd[%d] has taken that place already", in->fd, in->resource,
 			         other->fd);
 		else
-			log_warn("--inherit-fd fd[%d]:%s: nothing in the checkpoint has this name%s", g->fd,
-			         g->resource, others);
+			log_warn("--inherit-fd fd[%d]:%s: nothing in the checkpoint has this name%s", in->fd,
+			         in->resource, left);
 	}
 }
+
+/* ---- opening ---- */
 
 static int put_flags_back(const struct undo *u)
 {
@@ -348,14 +360,14 @@ static int put_flags_back(const struct undo *u)
 }
 
 /*
- * Who was born to wait in epoll alone would hang in a read that blocks. What cannot be opened anew is changed for
- * whoever handed it in, too: put back if the restore fails.
+ * A program that waits in epoll alone would hang in a read that blocks. The flags of what cannot be opened anew are
+ * those of criu's caller too: they are put back if the restore fails.
  */
-int inherit_nonblock(struct restore *r, int given, uint32_t flags)
+int inherit_nonblock(struct restore *r, int inherited_fd, uint32_t flags)
 {
-	int now = fcntl(given, F_GETFL);
+	int now = fcntl(inherited_fd, F_GETFL);
 	struct undo u = {
-		.type = UNDO_CALL, .call = put_flags_back, .fd = given, .data = &now, .data_len = sizeof(now)
+		.type = UNDO_CALL, .call = put_flags_back, .fd = inherited_fd, .data = &now, .data_len = sizeof(now)
 	};
 	int number;
 
@@ -366,15 +378,15 @@ int inherit_nonblock(struct restore *r, int given, uint32_t flags)
 	number = guardian_note(r->guardian, &u);
 	if (number < 0)
 		return number;
-	fault_point("flags of what was handed in changed");
-	return fcntl(given, F_SETFL, now ^ O_NONBLOCK) ? -errno : 0;
+	fault_point("flags of an inherited descriptor changed");
+	return fcntl(inherited_fd, F_SETFL, now ^ O_NONBLOCK) ? -errno : 0;
 }
 
-/* An end of a pipe as the task had it: its own description, flags and direction. No other end is waited for. */
-static int open_anew(int given, uint32_t flags)
+/* An end of a pipe as the task had it: its own description, flags and direction. Does not wait for another end. */
+static int reopen_pipe(int inherited_fd, uint32_t flags)
 {
 	uint32_t how = flags & (O_ACCMODE | O_NONBLOCK | O_DIRECT);
-	int fd = fd_flags_reopen(given, how | O_NONBLOCK), err;
+	int fd = fd_flags_reopen(inherited_fd, how | O_NONBLOCK), err;
 
 	if (fd < 0)
 		return fd;
@@ -384,27 +396,28 @@ static int open_anew(int given, uint32_t flags)
 	return err ?: fd;
 }
 
-int inherit_open(struct restore *r, struct file_desc *fd)
+int inherit_open(struct restore *r, struct open_file *f)
 {
-	uint32_t flags = flags_of(r, fd);
+	uint32_t flags = flags_of(r, f);
 	int ours = -EINVAL, err = 0;
 	struct stat st;
 
-	if (fstat(fd->given, &st))
-		return log_errno(-errno, "file %u: looking at descriptor %d of --inherit-fd", fd->id, fd->given);
+	if (fstat(f->inherited_fd, &st))
+		return log_errno(-errno, "file %u: fstat of inherited descriptor %d", f->id, f->inherited_fd);
 	if (S_ISFIFO(st.st_mode))
-		ours = open_anew(fd->given, flags);
-	fd->own = ours >= 0;
-	if (fd->own)
+		ours = reopen_pipe(f->inherited_fd, flags);
+	if (ours >= 0) {
+		f->source = OPEN_FILE_REOPENED;
 		return ours;
-	if (fd->reopen)
-		return log_errno(ours, "file %u: opening descriptor %d of --inherit-fd anew", fd->id, fd->given);
+	}
+	if (f->source == OPEN_FILE_OTHER_END)
+		return log_errno(ours, "file %u: reopening inherited descriptor %d", f->id, f->inherited_fd);
 	if (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) /* a terminal would be changed for the shell, too */
-		err = inherit_nonblock(r, fd->given, flags);
+		err = inherit_nonblock(r, f->inherited_fd, flags);
 	if (err)
-		return log_errno(err, "file %u: setting O_NONBLOCK of descriptor %d of --inherit-fd", fd->id,
-		                 fd->given);
-	ours = fcntl(fd->given, F_DUPFD_CLOEXEC, 3);
-	return ours < 0 ? log_errno(-errno, "file %u: duplicating descriptor %d of --inherit-fd", fd->id, fd->given)
+		return log_errno(err, "file %u: setting O_NONBLOCK of inherited descriptor %d", f->id, f->inherited_fd);
+	ours = fcntl(f->inherited_fd, F_DUPFD_CLOEXEC, 3);
+	return ours < 0 ? log_errno(-errno, "file %u: fcntl(F_DUPFD_CLOEXEC) of inherited descriptor %d", f->id,
+	                            f->inherited_fd)
 	                : ours;
 }

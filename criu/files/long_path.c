@@ -8,10 +8,10 @@
 #include "files/long_path.h"
 #include "proc/mountinfo.h"
 
-/* ---- using them ---- */
+/* ---- using long paths ---- */
 
-/* Goes as far as it takes: *rest is what is left, relative to *dir (or AT_FDCWD, and absolute). */
-static int walk(const char *path, int *dir, const char **rest)
+/* Enters directories until the rest is short enough: *rest is relative to *dir (or absolute, with AT_FDCWD). */
+static int enter_directories(const char *path, int *dir, const char **rest)
 {
 	char part[PATH_MAX];
 
@@ -40,7 +40,7 @@ static int walk(const char *path, int *dir, const char **rest)
 
 int long_path_open(const char *path, int flags)
 {
-	int dir = AT_FDCWD, err = walk(path, &dir, &path), fd = -1;
+	int dir = AT_FDCWD, err = enter_directories(path, &dir, &path), fd = -1;
 
 	if (!err)
 		fd = openat(dir, path, flags);
@@ -53,7 +53,7 @@ int long_path_open(const char *path, int flags)
 
 int long_path_stat(const char *path, int flags, struct stat *st)
 {
-	int dir = AT_FDCWD, err = walk(path, &dir, &path);
+	int dir = AT_FDCWD, err = enter_directories(path, &dir, &path);
 
 	if (!err && fstatat(dir, path, st, flags))
 		err = -errno;
@@ -71,10 +71,10 @@ bool long_path_leads_to(const char *path, const struct stat *st)
 	       now.st_ino == st->st_ino;
 }
 
-/* ---- finding them ---- */
+/* ---- finding long paths ---- */
 
 /* The name that an inode has in a directory. */
-static const char *name_in(struct arena *a, int dir_fd, const struct stat *st)
+static const char *name_in_directory(struct arena *a, int dir_fd, const struct stat *st)
 {
 	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -87,7 +87,7 @@ static const char *name_in(struct arena *a, int dir_fd, const struct stat *st)
 			continue;
 		if (e->d_type != DT_UNKNOWN && S_ISDIR(st->st_mode) != (e->d_type == DT_DIR))
 			continue;
-		/* Not by the number in the entry: that of a directory on which something is mounted is another. */
+		/* Not by the number in the entry: it is another for a directory on which something is mounted. */
 		if (!fstatat(fd, e->d_name, &now, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) && now.st_dev == st->st_dev &&
 		    now.st_ino == st->st_ino)
 			name = arena_strdup(a, e->d_name);
@@ -99,8 +99,8 @@ static const char *name_in(struct arena *a, int dir_fd, const struct stat *st)
 	return name;
 }
 
-/* What /proc shows, where that is short enough and no deleted one; NULL otherwise. */
-static const char *shown(struct arena *a, int fd)
+/* What /proc shows, where that is short enough and not deleted; NULL otherwise. */
+static const char *shown_path(struct arena *a, int fd)
 {
 	char path[32], link[PATH_MAX];
 	struct stat st;
@@ -112,17 +112,17 @@ static const char *shown(struct arena *a, int fd)
 	return n > 0 && !fstat(fd, &st) && long_path_leads_to(link, &st) ? arena_strdup(a, link) : NULL;
 }
 
-/* Upwards, until a directory's path can be shown. */
-static const char *climb(struct arena *a, int fd)
+/* Climbs to a directory whose path /proc shows. */
+static const char *path_by_climbing(struct arena *a, int fd)
 {
 	_cleanup_close_ int at = openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	const char *rest = "", *path, *name;
 	struct stat st;
 
-	while (at >= 0 && !(path = shown(a, at))) {
+	while (at >= 0 && !(path = shown_path(a, at))) {
 		int up = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-		name = up < 0 || fstat(at, &st) ? NULL : name_in(a, up, &st);
+		name = up < 0 || fstat(at, &st) ? NULL : name_in_directory(a, up, &st);
 		if (!name) {
 			if (up >= 0)
 				close(up);
@@ -135,19 +135,20 @@ static const char *climb(struct arena *a, int fd)
 	return at < 0 ? NULL : arena_printf(a, "%s%s", path, rest);
 }
 
-/* A file, if it is in the directory that a link in /proc/PID leads to. */
-static const char *look_in(struct dump *d, const struct fd_info *info, const char *link)
+/* The path of a file, if it is in the directory that a link in /proc/PID leads to. */
+static const char *path_if_below(struct dump *d, const struct fd_info *info, const char *link)
 {
 	_cleanup_close_ int dir = openat(info->task->dump->proc_fd, link, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	const char *name = dir < 0 ? NULL : name_in(d->arena, dir, &info->st), *path;
+	const char *name = dir < 0 ? NULL : name_in_directory(d->arena, dir, &info->st), *path;
 
-	path = name ? shown(d->arena, dir) ?: climb(d->arena, dir) : NULL;
+	path = name ? shown_path(d->arena, dir) ?: path_by_climbing(d->arena, dir) : NULL;
 	return path ? arena_printf(d->arena, "%s/%s", path, name) : NULL;
 }
 
-static const char *look_around(struct dump *d, const struct fd_info *info)
+/* In the working directory of the task, and in all directories that it has open. */
+static const char *path_of_file(struct dump *d, const struct fd_info *info)
 {
-	const char *path = look_in(d, info, "cwd");
+	const char *path = path_if_below(d, info, "cwd");
 	int *numbers = NULL;
 	char link[32];
 	size_t n = 0;
@@ -156,12 +157,12 @@ static const char *look_around(struct dump *d, const struct fd_info *info)
 		return path;
 	for (size_t i = 0; i < n && !path; i++) {
 		snprintf(link, sizeof(link), "fd/%d", numbers[i]);
-		path = look_in(d, info, link);
+		path = path_if_below(d, info, link);
 	}
 	return path;
 }
 
-static const char *mount_of(struct dump *d, int fd)
+static const char *mount_path(struct dump *d, int fd)
 {
 	struct mount_at *mounts = NULL;
 	int id = mountinfo_mount_id(fd, "");
@@ -181,8 +182,8 @@ const char *long_path_link(struct dump *d, const struct fd_info *info)
 	const char *path = NULL;
 
 	if (info->st.st_nlink)
-		path = dir ? climb(d->arena, info->fd) : look_around(d, info);
+		path = dir ? path_by_climbing(d->arena, info->fd) : path_of_file(d, info);
 	return path
-	           ?: arena_printf(d->arena, "%s/a path that is too long to be shown%s", mount_of(d, info->fd),
+	           ?: arena_printf(d->arena, "%s/a path that is too long to be shown%s", mount_path(d, info->fd),
 	                           dir || !info->st.st_nlink ? PROC_DELETED : "");
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Paths that no system call takes at once, being longer than PATH_MAX: directories are made and entered by relative
- * names, and files opened in them. The kernel does not show such paths either.
+ * Paths longer than PATH_MAX, which no system call takes at once: a program gets there by entering directories by
+ * relative names. The kernel does not show such paths either.
  */
 #ifndef CRIU_FILES_LONG_PATH_H
 #define CRIU_FILES_LONG_PATH_H
@@ -19,7 +19,7 @@ bool long_path_leads_to(const char *path, const struct stat *st);
 
 /*
  * Dump: what /proc would show as the link of a file (info->fd, st, task) if it could. A directory is found by climbing,
- * another file in the working directory of the task and those that it has open. From the arena; where it cannot be
+ * another file in the working directory of the task and the directories that it has open. From the arena; if it is not
  * found, a name in its mount that leads nowhere.
  */
 const char *long_path_link(struct dump *d, const struct fd_info *info);

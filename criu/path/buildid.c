@@ -7,39 +7,35 @@
 #define MAX_PHDRS 64
 #define MAX_NOTES 4096
 
-/* What both classes of ELF say about a program header. */
+/* What is needed of a program header, of either class of ELF. */
 struct segment {
 	uint32_t type;
 	uint64_t offset, size;
 };
 
-static size_t read_segments64(const uint8_t *head, int fd, struct segment *out)
+/* Reads the n program headers of `size` bytes each that stand at `offset`. Returns how many: n or 0. */
+static size_t read_headers(int fd, void *to, uint64_t offset, size_t n, size_t size)
+{
+	return pread(fd, to, n * size, (off_t)offset) == (ssize_t)(n * size) ? n : 0;
+}
+
+static size_t read_segments64(const Elf64_Ehdr *eh, int fd, struct segment *out)
 {
 	Elf64_Phdr ph[MAX_PHDRS];
-	Elf64_Ehdr eh;
-	size_t n;
+	size_t n = eh->e_phentsize == sizeof(*ph) ? MIN(eh->e_phnum, MAX_PHDRS) : 0;
 
-	memcpy(&eh, head, sizeof(eh));
-	n = MIN(eh.e_phnum, MAX_PHDRS);
-	if (eh.e_phentsize != sizeof(*ph) ||
-	    pread(fd, ph, n * sizeof(*ph), (off_t)eh.e_phoff) != (ssize_t)(n * sizeof(*ph)))
-		return 0;
+	n = read_headers(fd, ph, eh->e_phoff, n, sizeof(*ph));
 	for (size_t i = 0; i < n; i++)
 		out[i] = (struct segment) { ph[i].p_type, ph[i].p_offset, ph[i].p_filesz };
 	return n;
 }
 
-static size_t read_segments32(const uint8_t *head, int fd, struct segment *out)
+static size_t read_segments32(const Elf32_Ehdr *eh, int fd, struct segment *out)
 {
 	Elf32_Phdr ph[MAX_PHDRS];
-	Elf32_Ehdr eh;
-	size_t n;
+	size_t n = eh->e_phentsize == sizeof(*ph) ? MIN(eh->e_phnum, MAX_PHDRS) : 0;
 
-	memcpy(&eh, head, sizeof(eh));
-	n = MIN(eh.e_phnum, MAX_PHDRS);
-	if (eh.e_phentsize != sizeof(*ph) ||
-	    pread(fd, ph, n * sizeof(*ph), (off_t)eh.e_phoff) != (ssize_t)(n * sizeof(*ph)))
-		return 0;
+	n = read_headers(fd, ph, eh->e_phoff, n, sizeof(*ph));
 	for (size_t i = 0; i < n; i++)
 		out[i] = (struct segment) { ph[i].p_type, ph[i].p_offset, ph[i].p_filesz };
 	return n;
@@ -75,15 +71,20 @@ static size_t find_note(const uint8_t *notes, size_t size, uint32_t words[BUILDI
 size_t buildid_of_elf(int fd, uint32_t words[BUILDID_WORDS])
 {
 	struct segment segs[MAX_PHDRS];
-	uint8_t head[sizeof(Elf64_Ehdr)] = { 0 }, notes[MAX_NOTES];
+	union {
+		uint8_t ident[EI_NIDENT];
+		Elf32_Ehdr eh32;
+		Elf64_Ehdr eh64;
+	} head = { 0 };
+	uint8_t notes[MAX_NOTES];
 	size_t n = 0, found = 0;
 
-	if (pread(fd, head, sizeof(head), 0) < (ssize_t)sizeof(Elf32_Ehdr) || memcmp(head, ELFMAG, SELFMAG))
+	if (pread(fd, &head, sizeof(head), 0) < (ssize_t)sizeof(Elf32_Ehdr) || memcmp(head.ident, ELFMAG, SELFMAG))
 		return 0;
-	if (head[EI_CLASS] == ELFCLASS64)
-		n = read_segments64(head, fd, segs);
-	else if (head[EI_CLASS] == ELFCLASS32)
-		n = read_segments32(head, fd, segs);
+	if (head.ident[EI_CLASS] == ELFCLASS64)
+		n = read_segments64(&head.eh64, fd, segs);
+	else if (head.ident[EI_CLASS] == ELFCLASS32)
+		n = read_segments32(&head.eh32, fd, segs);
 	for (size_t i = 0; i < n && !found; i++) {
 		size_t size = MIN(segs[i].size, MAX_NOTES);
 

@@ -9,7 +9,7 @@
 
 /*
  * Reads it from an open file, by pread(), as little-endian words (the last one padded with zeros), at most
- * BUILDID_WORDS. Returns how many there are: 0 where the file is no ELF or has none.
+ * BUILDID_WORDS. Returns how many there are: 0 where the file is not an ELF file or has none.
  */
 size_t buildid_of_elf(int fd, uint32_t words[BUILDID_WORDS]);
 

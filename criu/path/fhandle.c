@@ -6,14 +6,14 @@
 #include "path/fhandle.h"
 #include "lib/log.h"
 
-/* As many words as other readers of this format expect to find. */
+/* As many words as CRIU expects. */
 #define WORDS FH_ENTRY_SIZES__min_entries
 
 int fhandle_init(struct fhandles *h, struct arena *a)
 {
 	int err = mountinfo_read(a, &h->mounts, &h->n);
 
-	return err ? log_errno(err, "reading /proc/self/mountinfo") : 0;
+	return err ? log_errno(err, "read of /proc/self/mountinfo") : 0;
 }
 
 void fhandle_close(struct fhandles *h)
@@ -25,7 +25,7 @@ void fhandle_close(struct fhandles *h)
 	}
 }
 
-static int nibble(char c)
+static int hex_digit(char c)
 {
 	return isdigit((unsigned char)c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
@@ -50,7 +50,7 @@ FhEntry *fhandle_parse(struct arena *a, const char *line, size_t len)
 		return NULL;
 	at += skip;
 	for (unsigned i = 0; i < bytes; i++, at += 2) {
-		int high = nibble(at[0]), low = high < 0 ? -1 : nibble(at[1]);
+		int high = hex_digit(at[0]), low = high < 0 ? -1 : hex_digit(at[1]);
 
 		if (low < 0)
 			return NULL;
@@ -61,7 +61,7 @@ FhEntry *fhandle_parse(struct arena *a, const char *line, size_t len)
 	return fh;
 }
 
-/* A directory of the mount: O_PATH would not do. */
+/* A directory of the mount, not with O_PATH: open_by_handle_at(2) refuses that. */
 static int open_mount(struct mount_at *m)
 {
 	if (m->fd < 0)

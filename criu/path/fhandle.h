@@ -6,7 +6,7 @@
 #include "proc/mountinfo.h"
 #include "fh.pb-c.h"
 
-/* The mounts by which handles are opened. */
+/* The mounts through which handles are opened. */
 struct fhandles {
 	struct mount_at *mounts;
 	size_t n;

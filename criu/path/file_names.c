@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Every directory is read once in a dump, however many files are looked for, so that the cost is that of the
- * directories and has a bound.
+ * Looking for the names of files. Every directory is read once in a dump, for any number of files, so that the cost is
+ * that of the directories and has a bound.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -19,15 +19,15 @@
 #include "proc/fdinfo.h"
 #include "tree/subsys.h"
 
-/* Entries that are read in all, beside those of the directories in which the old names were. */
-#define LIMIT 50000
+/* Directory entries that are read in all, beside those of the directories of old names. */
+#define ENTRIES_MAX 50000
 
 struct dir_seen {
 	const char *path;
 	struct dir_seen **below;
 	size_t n_below;
 	int mnt_id;
-	bool whole; /* read with all that is below it */
+	bool is_whole; /* all below it was read too */
 	UT_hash_handle hh;
 };
 
@@ -40,7 +40,7 @@ struct name_seen {
 };
 
 /* A file that was looked for before. */
-struct found {
+struct found_name {
 	struct {
 		uint64_t dev, ino;
 	} key;
@@ -52,7 +52,7 @@ struct found {
 struct file_names {
 	struct dir_seen *dirs;
 	struct name_seen *names;
-	struct found *found;
+	struct found_name *found;
 	size_t seen;
 };
 
@@ -70,7 +70,7 @@ const char *file_names_unmark(struct arena *a, const char *link)
 
 /* ---- directories on the way ---- */
 
-static bool same_place(const struct fd_info *info, const char *dir)
+static bool is_on_file_system(const struct fd_info *info, const char *dir)
 {
 	struct statx file, there;
 
@@ -83,13 +83,13 @@ static bool same_place(const struct fd_info *info, const char *dir)
 	return (file.stx_mask & there.stx_mask & STATX_MNT_ID) && file.stx_mnt_id == there.stx_mnt_id;
 }
 
-const char *file_near_dir(struct dump *d, const struct fd_info *info, const char *name)
+const char *file_names_near_dir(struct dump *d, const struct fd_info *info, const char *name)
 {
 	char *dir = arena_strdup(d->arena, name);
 
 	for (char *slash; (slash = strrchr(dir, '/'));) {
-		slash[slash == dir] = 0; /* "/" is the last that is looked at */
-		if (same_place(info, dir))
+		slash[slash == dir] = 0; /* "/" is the last that is tried */
+		if (is_on_file_system(info, dir))
 			return dir;
 		if (slash == dir)
 			break;
@@ -99,7 +99,7 @@ const char *file_near_dir(struct dump *d, const struct fd_info *info, const char
 
 /* ---- reading them ---- */
 
-static const char *join(struct arena *a, const char *dir, const char *name)
+static const char *join_path(struct arena *a, const char *dir, const char *name)
 {
 	return arena_printf(a, "%s/%s", strcmp(dir, "/") ? dir : "", name);
 }
@@ -121,7 +121,7 @@ static void note_name(struct dump *d, const struct dir_seen *dir, const char *na
 	}
 }
 
-/* Where readdir(3) and stat(2) may tell different numbers. */
+/* File systems on which readdir(3) and stat(2) may tell different inode numbers. */
 static bool needs_stat(int fd)
 {
 	struct statfs fs;
@@ -141,7 +141,7 @@ static void note_entry(struct dump *d, struct dir_seen *dir, int fd, const struc
 	if (S_ISDIR(st.st_mode)) {
 		struct dir_seen *sub = arena_new_of(d->arena, struct dir_seen);
 
-		sub->path = join(d->arena, dir->path, e->d_name);
+		sub->path = join_path(d->arena, dir->path, e->d_name);
 		sub->mnt_id = -1;
 		arena_push(d->arena, &dir->below, &dir->n_below, sub);
 	} else {
@@ -149,8 +149,8 @@ static void note_entry(struct dump *d, struct dir_seen *dir, int fd, const struc
 	}
 }
 
-/* Not to change the time of the last access, where we may. */
-static int open_dir(const char *path)
+/* With O_NOATIME where criu may: a dump should not change access times. */
+static int open_dir_to_read(const char *path)
 {
 	int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, fd = open(path, flags | O_NOATIME);
 
@@ -174,7 +174,7 @@ static void read_dir(struct dump *d, struct dir_seen *dir, int fd)
 		close(fd);
 }
 
-/* A directory of this mount (-1: of any), read now or before; NULL where it is of another, or cannot be read. */
+/* A directory of this mount (-1: of any), read now or before; NULL if it is of another, or cannot be read. */
 static struct dir_seen *dir_of(struct dump *d, const char *path, int mnt_id)
 {
 	struct file_names *names = dump_state(d, &file_names_subsys);
@@ -184,7 +184,7 @@ static struct dir_seen *dir_of(struct dump *d, const char *path, int mnt_id)
 	HASH_FIND(hh, names->dirs, path, strlen(path), dir);
 	if (dir)
 		return mnt_id < 0 || dir->mnt_id == mnt_id ? dir : NULL;
-	fd = open_dir(path);
+	fd = open_dir_to_read(path);
 	if (fd < 0)
 		return NULL;
 	mount = mountinfo_mount_id(fd, "");
@@ -202,7 +202,8 @@ static struct dir_seen *dir_of(struct dump *d, const char *path, int mnt_id)
 
 /* ---- looking ---- */
 
-static const char *look(struct dump *d, const struct stat *st)
+/* Among the names that were read; NULL: it is not. */
+static const char *known_name(struct dump *d, const struct stat *st)
 {
 	struct file_names *names = dump_state(d, &file_names_subsys);
 	uint64_t ino = st->st_ino;
@@ -210,7 +211,7 @@ static const char *look(struct dump *d, const struct stat *st)
 
 	HASH_FIND(hh, names->names, &ino, sizeof(ino), n);
 	for (; n; n = n->next) {
-		const char *path = join(d->arena, n->dir->path, n->name);
+		const char *path = join_path(d->arena, n->dir->path, n->name);
 
 		if (long_path_leads_to(path, st))
 			return path;
@@ -230,31 +231,32 @@ static const char *look_below(struct dump *d, const char *top, int *mnt_id, cons
 	*mnt_id = first->mnt_id;
 	arena_push(d->arena, &queue, &n, first);
 	for (size_t i = 0; i < n; i++) {
-		const char *path = look(d, st);
+		const char *path = known_name(d, st);
 
-		if (path || names->seen >= LIMIT)
+		if (path || names->seen >= ENTRIES_MAX)
 			return path;
-		for (size_t k = 0; k < queue[i]->n_below && !queue[i]->whole; k++) {
+		for (size_t k = 0; k < queue[i]->n_below && !queue[i]->is_whole; k++) {
 			struct dir_seen *dir = dir_of(d, queue[i]->below[k]->path, *mnt_id);
 
-			if (names->seen >= LIMIT)
-				return look(d, st);
-			if (dir && !dir->whole)
+			if (names->seen >= ENTRIES_MAX)
+				return known_name(d, st);
+			if (dir && !dir->is_whole)
 				arena_push(d->arena, &queue, &n, dir);
 		}
 	}
-	first->whole = true;
-	return look(d, st);
+	first->is_whole = true;
+	return known_name(d, st);
 }
 
-static const char *search(struct dump *d, const struct stat *st, const char *dir)
+/* Below the directory, then below its parent, and so on, within one mount. */
+static const char *search_upwards(struct dump *d, const struct stat *st, const char *dir)
 {
 	struct file_names *names = dump_state(d, &file_names_subsys);
 	char *top = arena_strdup(d->arena, dir);
 	const char *path = NULL;
 	int mnt_id = -1;
 
-	while (!path && names->seen < LIMIT) {
+	while (!path && names->seen < ENTRIES_MAX) {
 		char *slash = strrchr(top, '/');
 
 		path = look_below(d, arena_strdup(d->arena, top), &mnt_id, st);
@@ -267,8 +269,8 @@ static const char *search(struct dump *d, const struct stat *st, const char *dir
 	return path;
 }
 
-/* The name that the kernel has in mind for the inode, which is the one that was used last. */
-static const char *by_handle(struct dump *d, const struct fd_info *info)
+/* By its file handle: the name that the kernel remembers for the inode, which is the one that was used last. */
+static const char *name_by_handle(struct dump *d, const struct fd_info *info)
 {
 	union {
 		struct file_handle fh;
@@ -307,33 +309,33 @@ static const char *by_handle(struct dump *d, const struct fd_info *info)
 	return path;
 }
 
-const char *file_name_beside(struct dump *d, const struct fd_info *info, const char *old)
+const char *file_names_beside(struct dump *d, const struct fd_info *info, const char *old)
 {
-	const char *dir = file_near_dir(d, info, old);
+	const char *dir = file_names_near_dir(d, info, old);
 
-	return dir && dir_of(d, dir, -1) ? look(d, &info->st) : NULL;
+	return dir && dir_of(d, dir, -1) ? known_name(d, &info->st) : NULL;
 }
 
-const char *file_other_name(struct dump *d, const struct fd_info *info, const char *old)
+const char *file_names_other(struct dump *d, const struct fd_info *info, const char *old)
 {
 	struct file_names *names = dump_state(d, &file_names_subsys);
-	struct found *f, key = { .key = { info->st.st_dev, info->st.st_ino } };
-	const char *dir = file_near_dir(d, info, old);
+	struct found_name *f, key = { .key = { info->st.st_dev, info->st.st_ino } };
+	const char *dir = file_names_near_dir(d, info, old);
 
 	HASH_FIND(hh, names->found, &key.key, sizeof(key.key), f);
 	if (!f) {
-		f = arena_new_of(d->arena, struct found);
+		f = arena_new_of(d->arena, struct found_name);
 		f->key = key.key;
 		HASH_ADD_IN(d->arena, hh, names->found, key, sizeof(f->key), f);
 	}
 	if (!f->name && dir && dir_of(d, dir, -1))
-		f->name = look(d, &info->st);
+		f->name = known_name(d, &info->st);
 	if (f->name || f->searched)
 		return f->name;
 	f->searched = true;
-	f->name = by_handle(d, info);
+	f->name = name_by_handle(d, info);
 	if (!f->name && dir)
-		f->name = search(d, &info->st, dir);
+		f->name = search_upwards(d, &info->st, dir);
 	log_debug("%s: %s: another name of it: %s (%zu directory entries were read)", fd_name(info), info->link,
 	          f->name ?: "none found", names->seen);
 	return f->name;

@@ -6,7 +6,7 @@
 #include "files/long_path.h"
 #include "tree/kind.h"
 
-/* Names of links that the tool makes begin with it: they are no names of the user's. */
+/* Names of links that criu makes begin with this: they are not names of the user's. */
 #define OUR_LINK ".criu."
 
 /* The text of the link without " (deleted)". */
@@ -16,12 +16,12 @@ const char *file_names_unmark(struct arena *a, const char *link);
  * Another name of a file whose old one (an absolute path) does not lead to it: one in the same directory, one that its
  * file handle leads to, then one found by a bounded search below its directory and those above it. NULL: none found.
  */
-const char *file_other_name(struct dump *d, const struct fd_info *info, const char *old);
+const char *file_names_other(struct dump *d, const struct fd_info *info, const char *old);
 
 /* The same, in the directory of the old name alone. */
-const char *file_name_beside(struct dump *d, const struct fd_info *info, const char *old);
+const char *file_names_beside(struct dump *d, const struct fd_info *info, const char *old);
 
-/* The nearest directory on the way to a name that is there and on the file system of the file; NULL: none. */
-const char *file_near_dir(struct dump *d, const struct fd_info *info, const char *name);
+/* The nearest directory on the way to a name that exists and is on the file system of the file; NULL: none. */
+const char *file_names_near_dir(struct dump *d, const struct fd_info *info, const char *name);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Ghosts: files of any type that are open or mapped and have no name left, unlinked ones and O_TMPFILE. The dump keeps
- * what is in them (ghost-file-*.img) and which files of files.img they are (remap-fpath.img); the restore makes them
- * anew in the same file system, again without a name. Below path/pathfile.c, which finds them.
+ * Ghosts: files of any type that are open or mapped and have no name left, unlinked ones and O_TMPFILE. The dump saves
+ * their contents (ghost-file-*.img) and which files of files.img they are (remap-fpath.img); the restore makes them
+ * anew in the same file system, again without a name. path/pathfile.c uses it.
  */
 #ifndef CRIU_PATH_GHOST_H
 #define CRIU_PATH_GHOST_H
@@ -10,16 +10,13 @@
 #include "files/files.h"
 #include "regfile.pb-c.h"
 
-/* FS_IMMUTABLE_FL and the like (FS_IOC_GETFLAGS) that are kept: what a user sets with chattr(1) after it was made. */
-#define GHOST_INODE_FLAGS 0xf8U
-
 /*
- * Dump: fills name, size and mode of a file with st_nlink 0, and notes that its contents are to be kept, once for each
- * inode. 0, or DUMP_REFUSED: above --ghost-limit, or nowhere to make it again.
+ * Dump: fills name, size and mode of a file with st_nlink 0, and notes that its contents are to be saved, once
+ * for each inode. 0, or DUMP_REFUSED: above --ghost-limit, or no directory to make it in again.
  */
 int ghost_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m);
 
-/* fd_kind.collected of the row of regular files: is there room for all of them? */
+/* fd_kind.all_collected of regular files: checks that the image directory has room for all of them. */
 int ghost_collected(struct dump *d);
 
 /* fd_kind.write_images (before remap_write()) and .read_images of the same. */
@@ -28,7 +25,7 @@ int ghost_read_images(struct restore *r);
 
 struct ghost;
 
-/* Restore: the ghost that a file is, or NULL. */
+/* Restore: the ghost that a file is; NULL: it is not one. */
 struct ghost *ghost_of(struct restore *r, uint32_t id);
 
 /* As fd_kind.check. */

@@ -1,54 +1,52 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+/* Ghosts at dump: which files are, and saving them. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <linux/fs.h>
 #include <linux/magic.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
-#include <sys/xattr.h>
 
 #include "path/file_names.h"
 #include "path/ghost.h"
+#include "path/ghost_attrs.h"
+#include "path/ghost_data.h"
 #include "lib/log.h"
 #include "path/remap.h"
 #include "lib/arena_hash.h"
 #include "ghost-file.pb-c.h"
 #include "tree/subsys.h"
 
-#define PIECE (1UL << 20)
-
-struct ghost {
+struct kept_ghost {
 	struct {
 		uint64_t dev, ino;
 	} key;
 	uint32_t id;
 	struct stat st;
 	const char *who, *dir;
-	char source[64]; /* path by which it can be opened as long as the tree is frozen */
+	char source[64]; /* a path by which it can be opened as long as the tree is frozen */
 	UT_hash_handle hh;
 };
 
-struct ghosts {
-	struct ghost *by_inode;
+struct kept_ghosts {
+	struct kept_ghost *by_inode;
 	uint32_t n;
 	char *buffer;
 };
 
-const struct subsys ghost_dump_subsys = { .name = "ghosts", .state = { .dump = sizeof(struct ghosts) } };
+const struct subsys ghost_dump_subsys = { .name = "ghosts", .state = { .dump = sizeof(struct kept_ghosts) } };
 
-static struct ghosts *ghosts_of(struct dump *d)
+static struct kept_ghosts *kept_ghosts_of(struct dump *d)
 {
 	return dump_state(d, &ghost_dump_subsys);
 }
 
 /* ---- which ones ---- */
 
-/* What a user cannot make files in; a magic number more or less makes no harm: restore would find out. */
+/* File systems in which a user cannot make files. The list need not be complete: a restore would notice. */
 static bool is_of_kernel(const struct fd_info *info)
 {
 	static const long magics[] = { PROC_SUPER_MAGIC,   SYSFS_MAGIC,         DEBUGFS_MAGIC,    TRACEFS_MAGIC,
@@ -63,7 +61,7 @@ static bool is_of_kernel(const struct fd_info *info)
 	return false;
 }
 
-static int refuse(struct dump *d, const struct fd_info *info, const char *dir)
+static int refuse_ghost(struct dump *d, const struct fd_info *info, const char *dir)
 {
 	uint64_t bytes = (uint64_t)info->st.st_blocks * 512, limit = d->opts->ghost_limit;
 
@@ -74,7 +72,7 @@ static int refuse(struct dump *d, const struct fd_info *info, const char *dir)
 		            fd_name(info), info->link, bytes, limit);
 	else if (is_of_kernel(info))
 		log_refusal(-ENOTSUP,
-		            "%s: %s: a file of the kernel's that is gone, and cannot be made again; close it before "
+		            "%s: %s: a file of the kernel that is gone, and cannot be made again; close it before "
 		            "the dump",
 		            fd_name(info), info->link);
 	else if (S_ISSOCK(info->st.st_mode))
@@ -84,10 +82,10 @@ static int refuse(struct dump *d, const struct fd_info *info, const char *dir)
 		            fd_name(info), info->link);
 	else if (!dir)
 		log_refusal(-ENOTSUP,
-		            "%s: %s: deleted, and there is no directory of its file system (%u:%u) along its old "
-		            "path in which it could be made again; run the tool where that is mounted",
+		            "%s: %s: deleted, and no directory of its file system (%u:%u) was found along its old "
+		            "path in which it could be made again; run criu where that is mounted",
 		            fd_name(info), info->link, major(info->st.st_dev), minor(info->st.st_dev));
-	else if (strstr(info->info, " LEASE ")) /* to open it for reading would break that */
+	else if (strstr(info->info, " LEASE ")) /* opening it for reading would break the lease */
 		log_refusal(-ENOTSUP,
 		            "%s: %s: a lease is held on it, a deleted file; give the lease up (F_UNLCK) to dump",
 		            fd_name(info), info->link);
@@ -97,10 +95,10 @@ static int refuse(struct dump *d, const struct fd_info *info, const char *dir)
 }
 
 /*
- * A path that is good for as long as the tree is frozen; what is neither a descriptor nor a mapping of the task is kept
- * by one of ours.
+ * A path that is valid as long as the tree is frozen. A file that is neither a descriptor nor a mapping of the task is
+ * kept open by criu.
  */
-static int keep_source(const struct fd_info *info, struct ghost *g)
+static int keep_source(const struct fd_info *info, struct kept_ghost *g)
 {
 	char path[32];
 	int fd;
@@ -116,21 +114,21 @@ static int keep_source(const struct fd_info *info, struct ghost *g)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", info->fd);
 	fd = open(path, O_PATH | O_CLOEXEC);
 	if (fd < 0)
-		return log_errno(-errno, "%s: %s: keeping it", fd_name(info), info->link);
+		return log_errno(-errno, "%s: %s: open(O_PATH)", fd_name(info), info->link);
 	snprintf(g->source, sizeof(g->source), "/proc/self/fd/%d", fd);
 	return 0;
 }
 
-static int add_ghost(struct dump *d, const struct fd_info *info, const char *name, struct ghost **gp)
+static int add_ghost(struct dump *d, const struct fd_info *info, const char *name, struct kept_ghost **gp)
 {
-	struct ghosts *all = ghosts_of(d);
-	const char *dir = file_near_dir(d, info, name);
-	struct ghost *g;
-	int err = refuse(d, info, dir);
+	struct kept_ghosts *all = kept_ghosts_of(d);
+	const char *dir = file_names_near_dir(d, info, name);
+	struct kept_ghost *g;
+	int err = refuse_ghost(d, info, dir);
 
 	if (err)
 		return err;
-	g = arena_new_of(d->arena, struct ghost);
+	g = arena_new_of(d->arena, struct kept_ghost);
 	g->key.dev = info->st.st_dev;
 	g->key.ino = info->st.st_ino;
 	g->st = info->st;
@@ -147,8 +145,8 @@ static int add_ghost(struct dump *d, const struct fd_info *info, const char *nam
 
 int ghost_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 {
-	struct ghosts *all = ghosts_of(d);
-	struct ghost *g, key = { .key.dev = info->st.st_dev, .key.ino = info->st.st_ino };
+	struct kept_ghosts *all = kept_ghosts_of(d);
+	struct kept_ghost *g, key = { .key.dev = info->st.st_dev, .key.ino = info->st.st_ino };
 	const char *name = file_names_unmark(d->arena, info->link);
 	int err = 0;
 
@@ -168,17 +166,17 @@ int ghost_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 
 int ghost_collected(struct dump *d)
 {
-	struct ghosts *all = ghosts_of(d);
+	struct kept_ghosts *all = kept_ghosts_of(d);
 	struct statvfs fs;
 	uint64_t sum = 0, room;
 
-	for (struct ghost *g = all->by_inode; g; g = g->hh.next)
+	for (struct kept_ghost *g = all->by_inode; g; g = g->hh.next)
 		sum += !S_ISREG(g->st.st_mode) ? 0 : MIN((uint64_t)g->st.st_blocks * 512, (uint64_t)g->st.st_size);
 	if (!all->n)
 		return 0;
 	log_info("%u deleted files are kept, %" PRIu64 " bytes", all->n, sum);
 	if (fstatvfs(image_dir_fd(d->dir), &fs))
-		return log_errno(-errno, "asking for the free space of the image directory");
+		return log_errno(-errno, "fstatvfs of the image directory");
 	room = (uint64_t)fs.f_bavail * fs.f_frsize;
 	if (sum > room)
 		log_refusal(-ENOSPC,
@@ -188,9 +186,9 @@ int ghost_collected(struct dump *d)
 	return 0;
 }
 
-/* ---- what is in them ---- */
+/* ---- saving them ---- */
 
-static int open_source(const struct ghost *g)
+static int open_source(const struct kept_ghost *g)
 {
 	int how = S_ISREG(g->st.st_mode) ? O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOATIME : O_PATH, fd;
 	struct stat st;
@@ -199,71 +197,26 @@ static int open_source(const struct ghost *g)
 	if (fd < 0 && errno == EPERM)
 		fd = open(g->source, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
-		return log_errno(-errno, "%s: opening it to save what is in it", g->who);
+		return log_errno(-errno, "%s: open of %s", g->who, g->source);
 	if (!fstat(fd, &st) && st.st_dev == g->st.st_dev && st.st_ino == g->st.st_ino)
 		return fd;
 	close(fd);
-	return log_errno(-ESTALE, "%s: it is no longer what it was", g->who);
+	return log_errno(-ESTALE, "%s: %s is another file now", g->who, g->source);
 }
 
-static int add_xattr(struct dump *d, const char *path, const char *name, GhostFileEntry *e)
-{
-	GhostXattr *x = arena_msg(d->arena, GhostXattr, ghost_xattr);
-	ssize_t n = getxattr(path, name, NULL, 0);
-
-	x->name = arena_strdup(d->arena, name);
-	if (n > 0) {
-		x->value.data = arena_alloc(d->arena, (size_t)n);
-		n = getxattr(path, name, x->value.data, (size_t)n);
-	}
-	if (n < 0)
-		return -errno;
-	x->value.len = (size_t)n;
-	arena_push(d->arena, &e->xattrs, &e->n_xattrs, x);
-	return 0;
-}
-
-/* By a path, since what is no regular file is open as O_PATH. */
-static int add_xattrs(struct dump *d, const struct ghost *g, int fd, GhostFileEntry *e)
-{
-	char path[32], *names;
-	int err = 0;
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	n = listxattr(path, NULL, 0);
-	if (n <= 0)
-		return n && errno != ENOTSUP ? log_errno(-errno, "%s: listing its attributes", g->who) : 0;
-	names = arena_alloc(d->arena, (size_t)n + 1);
-	n = listxattr(path, names, (size_t)n);
-	for (char *at = names; !err && n > 0 && at < names + n; at += strlen(at) + 1)
-		err = add_xattr(d, path, at, e);
-	return err || n < 0 ? log_errno(err ?: -errno, "%s: reading its attributes", g->who) : 0;
-}
-
-static int add_target(struct dump *d, const struct ghost *g, int fd, GhostFileEntry *e)
+static int add_link_target(struct dump *d, const struct kept_ghost *g, int fd, GhostFileEntry *e)
 {
 	char target[PATH_MAX];
 	ssize_t n = readlinkat(fd, "", target, sizeof(target) - 1);
 
 	if (n < 0)
-		return log_errno(-errno, "%s: reading where it leads", g->who);
+		return log_errno(-errno, "%s: readlinkat", g->who);
 	target[n] = 0;
 	e->symlnk_target = arena_strdup(d->arena, target);
 	return 0;
 }
 
-/* As chattr(1) sets them; 0 where there are none. */
-static uint32_t flags_of_inode(const struct ghost *g, int fd)
-{
-	int flags = 0;
-
-	if (!S_ISREG(g->st.st_mode) || ioctl(fd, FS_IOC_GETFLAGS, &flags))
-		return 0;
-	return (uint32_t)flags & GHOST_INODE_FLAGS;
-}
-
-static int write_entry(struct dump *d, const struct ghost *g, int fd, struct image *img)
+static int write_ghost_entry(struct dump *d, const struct kept_ghost *g, int fd, struct image *img)
 {
 	GhostFileEntry e = GHOST_FILE_ENTRY__INIT;
 	Timeval atim = TIMEVAL__INIT, mtim = TIMEVAL__INIT;
@@ -288,69 +241,25 @@ static int write_entry(struct dump *d, const struct ghost *g, int fd, struct ima
 	e.dir = (char *)g->dir;
 	e.has_rdev = S_ISCHR(e.mode) || S_ISBLK(e.mode);
 	e.rdev = (uint32_t)g->st.st_rdev;
-	e.inode_flags = flags_of_inode(g, fd);
-	e.has_inode_flags = e.inode_flags;
-	err = add_xattrs(d, g, fd, &e);
+	err = ghost_attrs_dump(d, g->who, fd, &e);
 	if (!err && S_ISLNK(e.mode))
-		err = add_target(d, g, fd, &e);
+		err = add_link_target(d, g, fd, &e);
 	return err ?: image_write(img, &e);
 }
 
-static int write_chunk(const struct ghost *g, char *buffer, int fd, off_t at, off_t end, struct image *img)
-{
-	GhostChunkEntry c = GHOST_CHUNK_ENTRY__INIT;
-	int err;
-
-	c.off = (uint64_t)at;
-	c.len = (uint64_t)(end - at);
-	err = image_write(img, &c);
-	while (!err && at < end) {
-		ssize_t n = pread(fd, buffer, MIN((size_t)(end - at), PIECE), at);
-
-		if (n <= 0)
-			return log_errno(n ? -errno : -EIO, "%s: reading at %lld", g->who, (long long)at);
-		err = image_write_raw(img, buffer, (size_t)n);
-		at += n;
-	}
-	return err;
-}
-
-static int write_data(const struct ghost *g, char *buffer, int fd, struct image *img)
-{
-	off_t size = g->st.st_size, at = 0, hole;
-	int err = 0;
-
-	while (!err && at < size) {
-		at = lseek(fd, at, SEEK_DATA);
-		if (at < 0 && errno == ENXIO)
-			return 0;
-		hole = at < 0 ? -1 : lseek(fd, at, SEEK_HOLE);
-		if (hole <= at && errno == EINVAL) { /* a file system that does not know of holes */
-			at = 0;
-			hole = size;
-		} else if (hole <= at) {
-			return log_errno(-errno, "%s: finding the data in it", g->who);
-		}
-		if (at < size)
-			err = write_chunk(g, buffer, fd, at, MIN(hole, size), img);
-		at = hole;
-	}
-	return err;
-}
-
-static int write_ghost(struct dump *d, const struct ghost *g)
+static int write_ghost(struct dump *d, const struct kept_ghost *g)
 {
 	_cleanup_image_ struct image *img = NULL;
 	_cleanup_close_ int fd = open_source(g);
-	struct ghosts *all = ghosts_of(d);
+	struct kept_ghosts *all = kept_ghosts_of(d);
 	int err = fd < 0 ? fd : image_create(d->dir, IMG_GHOST_FILE, g->id, &img);
 
 	if (!all->buffer)
-		all->buffer = arena_alloc(d->arena, PIECE);
+		all->buffer = arena_alloc(d->arena, GHOST_DATA_BUFFER);
 	if (!err)
-		err = write_entry(d, g, fd, img);
+		err = write_ghost_entry(d, g, fd, img);
 	if (!err && S_ISREG(g->st.st_mode))
-		err = write_data(g, all->buffer, fd, img);
+		err = ghost_data_dump(g->who, all->buffer, fd, g->st.st_size, img);
 	return err ?: image_close(move_ptr(img));
 }
 
@@ -358,7 +267,7 @@ int ghost_write_images(struct dump *d)
 {
 	int err = 0;
 
-	for (struct ghost *g = ghosts_of(d)->by_inode; g && !err; g = g->hh.next)
+	for (struct kept_ghost *g = kept_ghosts_of(d)->by_inode; g && !err; g = g->hh.next)
 		err = write_ghost(d, g);
 	return err;
 }

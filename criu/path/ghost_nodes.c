@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Ghosts that are no regular files: FIFOs, devices, symbolic links; directories, which have one name only. */
+/* Making ghosts again that are not regular files: FIFOs, devices, symbolic links, directories. */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "path/ghost_make.h"
 #include "lib/fault.h"
 #include "lib/log.h"
-#include "path/pathfile.h"
+#include "path/file_type.h"
+#include "path/ghost_attrs.h"
+#include "path/ghost_make.h"
 
 static char *name_of_ours(struct restore *r, const struct ghost *g)
 {
@@ -16,20 +17,23 @@ static char *name_of_ours(struct restore *r, const struct ghost *g)
 	return arena_printf(r->arena, "%s/.criu-ghost-%d-%x", strcmp(dir, "/") ? dir : "", (int)getpid(), g->id);
 }
 
-static int make(const struct ghost *g, const char *path)
+static int create_node(const struct ghost *g, const char *path)
 {
 	const GhostFileEntry *e = g->entry;
+	const char *call;
 	int err;
 
-	if (S_ISLNK(e->mode))
+	if (S_ISLNK(e->mode)) {
+		call = "symlink";
 		err = symlink(e->symlnk_target, path);
-	else if (S_ISDIR(e->mode))
+	} else if (S_ISDIR(e->mode)) {
+		call = "mkdir";
 		err = mkdir(path, 0700);
-	else
+	} else {
+		call = "mknod";
 		err = mknod(path, (e->mode & S_IFMT) | 0600, e->has_rdev ? e->rdev : 0);
-	return err ? log_errno(-errno, "%s (deleted): making %s again, as %s", g->name, pathfile_type_name(e->mode),
-	                       path)
-	           : 0;
+	}
+	return err ? log_errno(-errno, "%s (deleted): %s, %s: %s", g->name, file_type_name(e->mode), path, call) : 0;
 }
 
 int ghost_make_node(struct restore *r, struct ghost *g)
@@ -40,25 +44,25 @@ int ghost_make_node(struct restore *r, struct ghost *g)
 
 	if (number < 0)
 		return number;
-	err = make(g, u.path);
+	err = create_node(g, u.path);
 	fault_point("ghost has a name of ours");
 	if (!err) {
 		fd = open(u.path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-		err = fd < 0 ? log_errno(-errno, "%s (deleted): opening it again", g->name) : 0;
+		err = fd < 0 ? log_errno(-errno, "%s (deleted): open of %s", g->name, u.path) : 0;
 	}
 	if (!err)
 		g->base = ghost_open_by_name(r, g, fd);
 	if (unlink(u.path) && !err)
-		err = log_errno(-errno, "%s (deleted): removing %s", g->name, u.path);
+		err = log_errno(-errno, "%s (deleted): unlink of %s", g->name, u.path);
 	guardian_drop(r->guardian, number);
 	if (!err && g->base < 0)
 		g->base = move_fd(&fd);
-	return err ?: ghost_set_attributes(g, g->base);
+	return err ?: ghost_attrs_restore(g->entry, g->name, g->base);
 }
 
 /* ---- directories ---- */
 
-/* One while it has a name. */
+/* A directory while it has a name. */
 struct named_dir {
 	struct ghost *g;
 	struct stat st;
@@ -66,7 +70,7 @@ struct named_dir {
 	int undo[2];
 };
 
-static int remove_ours(const struct undo *u)
+static int rmdir_ours(const struct undo *u)
 {
 	const struct stat *ours = u->data;
 	struct stat st;
@@ -76,21 +80,22 @@ static int remove_ours(const struct undo *u)
 	return rmdir(u->path) ? -errno : 0;
 }
 
-static int remove_empty(const struct undo *u)
+static int rmdir_any(const struct undo *u)
 {
 	return rmdir(u->path) ? -errno : 0;
 }
 
-/* By its own name, if that is free: then /proc goes on to show it, and what was in it is in it again. */
+/* To its own name, if that is free: /proc goes on to show it, and directories that were in it can be made in it. */
 static void rename_dir(struct restore *r, struct named_dir *n)
 {
-	struct undo u = { .type = UNDO_CALL, .call = remove_ours, .fd = -1, .path = n->g->name };
+	struct undo u = { .type = UNDO_CALL, .call = rmdir_ours, .fd = -1, .path = n->g->name };
 
 	u.data = &n->st;
 	u.data_len = sizeof(n->st);
 	n->undo[1] = guardian_note(r->guardian, &u);
 	if (n->undo[1] < 0 || renameat2(AT_FDCWD, n->path[0], AT_FDCWD, n->g->name, RENAME_NOREPLACE))
-		log_info("%s (deleted): it is shown by another name now: %s", n->g->name, strerror(errno));
+		log_info("%s (deleted): /proc shows another name of it now: renameat2: %s", n->g->name,
+		         strerror(errno));
 	else
 		n->path[1] = n->g->name;
 	fault_point("ghost has its name");
@@ -98,7 +103,7 @@ static void rename_dir(struct restore *r, struct named_dir *n)
 
 static int make_dir(struct restore *r, struct named_dir *n)
 {
-	struct undo u = { .type = UNDO_CALL, .call = remove_empty, .fd = -1 };
+	struct undo u = { .type = UNDO_CALL, .call = rmdir_any, .fd = -1 };
 	int err;
 
 	n->path[0] = u.path = name_of_ours(r, n->g);
@@ -106,13 +111,13 @@ static int make_dir(struct restore *r, struct named_dir *n)
 	n->undo[0] = guardian_note(r->guardian, &u);
 	if (n->undo[0] < 0)
 		return n->undo[0];
-	err = make(n->g, u.path);
+	err = create_node(n->g, u.path);
 	if (err)
 		return err;
 	fault_point("ghost has a name of ours");
 	n->g->base = open(u.path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (n->g->base < 0 || fstat(n->g->base, &n->st))
-		return log_errno(-errno, "%s (deleted): opening it again", n->g->name);
+		return log_errno(-errno, "%s (deleted): open of %s", n->g->name, u.path);
 	rename_dir(r, n);
 	return 0;
 }
@@ -124,7 +129,7 @@ static int remove_dir(struct restore *r, struct named_dir *n)
 
 	guardian_drop(r->guardian, n->undo[1]);
 	guardian_drop(r->guardian, n->undo[0]);
-	return err ? log_errno(err, "%s (deleted): removing %s", n->g->name, path) : 0;
+	return err ? log_errno(err, "%s (deleted): rmdir of %s", n->g->name, path) : 0;
 }
 
 static int by_length(const void *a, const void *b)
@@ -135,7 +140,7 @@ static int by_length(const void *a, const void *b)
 	return n < m ? -1 : n > m;
 }
 
-/* Those above first, so that those below are made in them; then their names go, those below first. */
+/* Upper directories first, so that those below are made in them; then they are removed, the lower ones first. */
 int ghost_make_dirs(struct restore *r, struct ghost *list)
 {
 	struct named_dir *dirs = NULL;
@@ -156,6 +161,6 @@ int ghost_make_dirs(struct restore *r, struct ghost *list)
 		err = err ?: part;
 	}
 	for (size_t i = 0; i < n && !err; i++)
-		err = ghost_set_attributes(dirs[i].g, dirs[i].g->base);
+		err = ghost_attrs_restore(dirs[i].g->entry, dirs[i].g->name, dirs[i].g->base);
 	return err;
 }

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Ghosts at restore: what the images say of them, and opening them; ghost_make.c makes them. */
+/* Ghosts at restore: reading and opening them; ghost_make.c makes them. */
 #include <fcntl.h>
-#include <limits.h>
-#include <linux/fs.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 
-#include "path/ghost_make.h"
 #include "lib/log.h"
-#include "path/pathfile.h"
+#include "path/file_type.h"
+#include "path/ghost_attrs.h"
+#include "path/ghost_make.h"
+#include "path/named_file.h"
 #include "remap-file-path.pb-c.h"
 #include "tree/subsys.h"
 
@@ -36,10 +35,9 @@ static struct ghosts *ghosts_of(struct restore *r)
 struct ghost *ghost_of(struct restore *r, uint32_t id)
 {
 	struct ghosts *all = ghosts_of(r);
-	struct ghost_user *u = NULL;
+	struct ghost_user *u;
 
-	if (all)
-		HASH_FIND_INT(all->users, &id, u);
+	HASH_FIND_INT(all->users, &id, u);
 	return u ? u->ghost : NULL;
 }
 
@@ -57,7 +55,7 @@ static int read_ghost(struct restore *r, uint32_t id, struct ghost **gp)
 		return 0;
 	err = image_open(r->dir, IMG_GHOST_FILE, id, &img);
 	if (err)
-		return err == -ENOENT ? log_errno(err, "ghost-file-%x.img is missing: the checkpoint is not whole", id)
+		return err == -ENOENT ? log_errno(err, "ghost-file-%x.img is missing: the checkpoint is incomplete", id)
 		                      : err;
 	g = *gp = arena_new_of(r->arena, struct ghost);
 	g->id = id;
@@ -71,7 +69,7 @@ static int read_ghost(struct restore *r, uint32_t id, struct ghost **gp)
 	return 0;
 }
 
-static int read_link(struct restore *r, uint32_t id, struct ghost **gp)
+static int read_linked(struct restore *r, uint32_t id, struct ghost **gp)
 {
 	const struct fd_kind *kind = NULL;
 	const RegFileEntry *link = files_message(r, id, &kind);
@@ -82,7 +80,7 @@ static int read_link(struct restore *r, uint32_t id, struct ghost **gp)
 	if (g)
 		return 0;
 	if (!link || kind != kind_by_fd_type(FD_TYPES__REG) || link->name[0] != '/')
-		return log_errno(-EINVAL, "remap-fpath.img: file %u, another name of a file, is no path", id);
+		return log_errno(-EINVAL, "remap-fpath.img: file %u, another name of a file, is not a path", id);
 	g = *gp = arena_new_of(r->arena, struct ghost);
 	g->id = id;
 	g->base = g->first = -1;
@@ -102,16 +100,16 @@ static int add_user(struct restore *r, const RemapFilePathEntry *e)
 	if (e->has_remap_type && e->remap_type == REMAP_TYPE__PROCFS)
 		return 0; /* path/procfile.c */
 	if (!m || kind != kind_by_fd_type(FD_TYPES__REG) || ghost_of(r, e->orig_id))
-		return log_errno(-EINVAL, "remap-fpath.img: file %u is no regular file, or is there twice", e->orig_id);
+		return log_errno(-EINVAL, "remap-fpath.img: file %u is a duplicate, or not a regular file", e->orig_id);
 	if (e->has_remap_type && e->remap_type == REMAP_TYPE__GHOST)
 		err = read_ghost(r, e->remap_id, &g);
 	else
-		err = read_link(r, e->remap_id, &g);
+		err = read_linked(r, e->remap_id, &g);
 	if (err)
 		return err;
 	if (!g->name)
 		g->name = m->name;
-	/* The one that O_TMPFILE made the file by: its flags cannot be had in another way. */
+	/* The description by which O_TMPFILE made the file: no other way to open it gives these flags. */
 	if (g->entry && S_ISREG(g->entry->mode) && (m->flags & O_TMPFILE) == O_TMPFILE && !(m->flags & O_PATH) &&
 	    (m->flags & O_ACCMODE) != O_RDONLY) {
 		g->has_maker = true;
@@ -141,33 +139,17 @@ int ghost_read_images(struct restore *r)
 	return err;
 }
 
-/* ---- where ---- */
-
-/* The nearest directory on the way that is there. */
-const char *ghost_dir(struct restore *r, const struct ghost *g)
-{
-	char *dir = arena_strdup(r->arena, g->entry->dir ?: g->name);
-	struct stat st;
-
-	while (stat(dir, &st) || !S_ISDIR(st.st_mode)) {
-		char *slash = strrchr(dir, '/');
-
-		if (!slash || !slash[1])
-			return "/";
-		slash[slash == dir] = 0;
-	}
-	return dir;
-}
+/* ---- checking ---- */
 
 int ghost_check(struct restore *r, const struct ghost *g, const char **why)
 {
 	const char *dir;
 
 	if (g->link)
-		return pathfile_check_name(r, g->link, why);
+		return named_file_check(r, g->link, why);
 	if (S_ISSOCK(g->entry->mode) || !(g->entry->mode & S_IFMT)) {
 		*why = arena_printf(r->arena, "%s was deleted; %s cannot be made again", g->name,
-		                    pathfile_type_name(g->entry->mode));
+		                    file_type_name(g->entry->mode));
 		return -ENOTSUP;
 	}
 	if (S_ISLNK(g->entry->mode) && !g->entry->symlnk_target) {
@@ -200,57 +182,38 @@ int ghost_open(struct restore *r, struct ghost *g, const RegFileEntry *m, uint32
 		return err;
 	if (g->first >= 0 && g->maker == m->id && flags == g->maker_flags)
 		return move_fd(&g->first);
-	/* O_NOFOLLOW is shown, but cannot be had by the way through /proc: base was opened with it. */
-	if (g->entry && S_ISLNK(g->entry->mode) && (flags & O_NOFOLLOW) && !g->base_given) {
-		g->base_given = true;
+	/* O_NOFOLLOW is shown, but open() through /proc does not set it: base was opened with it. */
+	if (g->entry && S_ISLNK(g->entry->mode) && (flags & O_NOFOLLOW) && !g->base_taken) {
+		g->base_taken = true;
 		fd = fcntl(g->base, F_DUPFD_CLOEXEC, 3);
-		return fd < 0 ? log_errno(-errno, "%s (deleted): duplicating it", m->name) : fd;
+		return fd < 0 ? log_errno(-errno, "%s (deleted): fcntl(F_DUPFD_CLOEXEC)", m->name) : fd;
 	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", g->base);
 	fd = open(path, (int)(how | (is_dir ? flags & O_DIRECTORY : 0) | O_NOCTTY | O_CLOEXEC));
-	return fd < 0 ? log_errno(-errno, "opening %s (deleted, flags 0%o) again", m->name, flags) : fd;
+	return fd < 0 ? log_errno(-errno, "open of %s (deleted, flags 0%o)", m->name, flags) : fd;
 }
 
-/* When everybody has it open: what is immutable could not be opened for writing. */
-static void set_inode_flags(const struct ghost *g)
-{
-	uint32_t wanted = g->entry ? g->entry->inode_flags & GHOST_INODE_FLAGS : 0;
-	_cleanup_close_ int fd = -1;
-	char path[32];
-	int flags;
-
-	if (!wanted || g->base < 0 || !S_ISREG(g->entry->mode))
-		return;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", g->base);
-	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd >= 0 && !ioctl(fd, FS_IOC_GETFLAGS, &flags)) {
-		flags = (int)(((uint32_t)flags & ~GHOST_INODE_FLAGS) | wanted);
-		if (!ioctl(fd, FS_IOC_SETFLAGS, &flags))
-			return;
-	}
-	log_warn("%s (deleted): setting the flags 0x%x of its inode (chattr): %s", g->name, wanted, strerror(errno));
-}
-
-static void close_all(struct ghost *list)
+static void close_ghost_list(struct ghost *list)
 {
 	for (struct ghost *g = list; g; g = g->hh.next) {
-		set_inode_flags(g);
+		if (g->entry && g->base >= 0)
+			ghost_attrs_set_inode_flags(g->entry, g->name, g->base);
 		cleanup_close(&g->base);
 		cleanup_close(&g->first);
 		g->base = g->first = -1;
 	}
 }
 
-/* Closes what keeps ghosts there: every file that is one has been handed out, or the restore has failed. */
+/* Closes what keeps ghosts alive: every file that is one was installed, or the restore has failed. */
 static void close_ghosts(struct restore *r)
 {
 	struct ghosts *all = ghosts_of(r);
 
-	close_all(all ? all->by_id : NULL);
-	close_all(all ? all->by_link : NULL);
+	close_ghost_list(all->by_id);
+	close_ghost_list(all->by_link);
 }
 
-static int ghosts_handed_out(struct restore *r)
+static int close_ghosts_at_end(struct restore *r)
 {
 	close_ghosts(r);
 	return 0;
@@ -259,6 +222,6 @@ static int ghosts_handed_out(struct restore *r)
 const struct subsys ghost_restore_subsys = {
 	.name = "ghosts",
 	.state = { .restore = sizeof(struct ghosts) },
-	.all_standing = ghosts_handed_out,
+	.all_standing = close_ghosts_at_end,
 	.undo = close_ghosts,
 };

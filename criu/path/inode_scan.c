@@ -10,26 +10,26 @@
 #include "lib/log.h"
 #include "lib/arena_hash.h"
 
-/* Entries below directories that nobody has named. */
-#define LIMIT 100000
+/* Entries that are looked at below directories that --irmap-scan-path does not name. */
+#define SCAN_MAX 100000
 
-struct place {
+struct wanted_inode {
 	uint64_t ino;
 	struct watched_inode *w;
-	struct place *next; /* of the same number on other devices */
+	struct wanted_inode *next; /* of the same number on other devices */
 	UT_hash_handle hh;
 };
 
 struct scan {
 	struct arena *arena;
-	struct place *wanted; /* by ino */
-	size_t left;          /* how many are not found yet */
+	struct wanted_inode *wanted; /* by ino */
+	size_t left;                 /* how many are not found yet */
 	size_t seen;
 };
 
 /*
- * What stat(2) says of a file's device is not always the kernel's (btrfs, overlayfs), but inotify shows the latter. By
- * a watch of our own, then.
+ * Compares by a watch of our own: the device that stat(2) shows is not always the kernel's (btrfs, overlayfs), but
+ * inotify shows that.
  */
 static bool same_inode(const char *path, const struct watched_inode *w)
 {
@@ -52,9 +52,9 @@ static bool same_inode(const char *path, const struct watched_inode *w)
 	       s_dev == w->s_dev;
 }
 
-static void look_at(struct scan *s, const char *path, uint64_t ino)
+static void compare_path(struct scan *s, const char *path, uint64_t ino)
 {
-	struct place *p;
+	struct wanted_inode *p;
 
 	HASH_FIND(hh, s->wanted, &ino, sizeof(ino), p);
 	for (; p; p = p->next) {
@@ -65,7 +65,7 @@ static void look_at(struct scan *s, const char *path, uint64_t ino)
 	}
 }
 
-static void walk(struct scan *s, const char *dir, size_t limit)
+static void walk_below(struct scan *s, const char *dir, size_t limit)
 {
 	char *const roots[] = { (char *)dir, NULL };
 	FTS *fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
@@ -75,13 +75,13 @@ static void walk(struct scan *s, const char *dir, size_t limit)
 		if (e->fts_info == FTS_DP || e->fts_info == FTS_NS || e->fts_info == FTS_ERR)
 			continue;
 		s->seen++;
-		look_at(s, e->fts_path, e->fts_statp->st_ino);
+		compare_path(s, e->fts_path, e->fts_statp->st_ino);
 	}
 	if (fts)
 		fts_close(fts);
 }
 
-/* Below what a link in /proc/PID shows, or beside it where that is no directory. */
+/* Below what a link in /proc/PID shows, or in its directory where that is not a directory itself. */
 static void walk_link(struct scan *s, const struct task *t, const char *link)
 {
 	char path[PATH_MAX], *slash;
@@ -93,11 +93,11 @@ static void walk_link(struct scan *s, const struct task *t, const char *link)
 	path[n] = 0;
 	if (stat(path, &st))
 		return;
-	look_at(s, path, st.st_ino);
+	compare_path(s, path, st.st_ino);
 	slash = strrchr(path, '/');
 	if (!S_ISDIR(st.st_mode))
 		slash[slash == path] = 0;
-	walk(s, path, LIMIT);
+	walk_below(s, path, SCAN_MAX);
 }
 
 static void walk_task(struct scan *s, const struct task *t)
@@ -107,16 +107,16 @@ static void walk_task(struct scan *s, const struct task *t)
 	if (!t->dump || t->state == TASK_DEAD)
 		return;
 	walk_link(s, t, "cwd");
-	for (size_t i = 0; i < t->n_fds && s->left && s->seen < LIMIT; i++) {
+	for (size_t i = 0; i < t->n_fds && s->left && s->seen < SCAN_MAX; i++) {
 		snprintf(link, sizeof(link), "fd/%u", t->fds[i]->fd);
 		walk_link(s, t, link);
 	}
 	walk_link(s, t, "exe");
 }
 
-static void want(struct scan *s, struct watched_inode *w)
+static void add_wanted(struct scan *s, struct watched_inode *w)
 {
-	struct place *p = arena_new_of(s->arena, struct place), *first;
+	struct wanted_inode *p = arena_new_of(s->arena, struct wanted_inode), *first;
 
 	p->ino = w->ino;
 	p->w = w;
@@ -135,11 +135,11 @@ void inode_scan(struct dump *d, struct watched_inode **wanted, size_t n)
 	struct scan s = { .arena = d->arena };
 
 	for (size_t i = 0; i < n; i++)
-		want(&s, wanted[i]);
+		add_wanted(&s, wanted[i]);
 	for (size_t i = 0; i < d->opts->n_irmap_scan_paths && s.left; i++)
-		walk(&s, d->opts->irmap_scan_paths[i], 0);
+		walk_below(&s, d->opts->irmap_scan_paths[i], 0);
 	s.seen = 0;
-	for (size_t i = 0; i < d->tree.n_tasks && s.left && s.seen < LIMIT; i++)
+	for (size_t i = 0; i < d->tree.n_tasks && s.left && s.seen < SCAN_MAX; i++)
 		walk_task(&s, d->tree.tasks[i]);
 	log_debug("looking for %zu watched files in directories: %zu are left", n, s.left);
 }

@@ -18,7 +18,7 @@ struct linked {
 	UT_hash_handle hh;
 };
 
-/* Held open until the tool ends: the guardian takes links back through it, wherever the directory is by then. */
+/* Open until criu ends: the guardian removes links through it, wherever the directory is by then. */
 struct link_dir {
 	const char *path;
 	int fd;
@@ -33,7 +33,7 @@ struct link_remaps {
 
 const struct subsys link_remap_subsys = { .name = "link remaps", .state = { .dump = sizeof(struct link_remaps) } };
 
-static struct link_dir *open_dir(struct dump *d, const char *path)
+static struct link_dir *open_link_dir(struct dump *d, const char *path)
 {
 	struct link_remaps *links = dump_state(d, &link_remap_subsys);
 	struct link_dir *dir;
@@ -50,7 +50,7 @@ static struct link_dir *open_dir(struct dump *d, const char *path)
 	return dir;
 }
 
-static int take_back(const struct undo *u)
+static int unlink_at(const struct undo *u)
 {
 	return unlinkat(u->fd, u->path, 0) ? -errno : 0;
 }
@@ -58,7 +58,7 @@ static int take_back(const struct undo *u)
 /* The undo stays until the dump is committed. */
 static int make_link(struct dump *d, const struct fd_info *info, int dir_fd, const char *name)
 {
-	struct undo u = { .type = UNDO_CALL, .call = take_back, .fd = dir_fd, .path = name };
+	struct undo u = { .type = UNDO_CALL, .call = unlink_at, .fd = dir_fd, .path = name };
 	int number = guardian_note(d->guardian, &u), err;
 	char path[32];
 
@@ -72,7 +72,7 @@ static int make_link(struct dump *d, const struct fd_info *info, int dir_fd, con
 	return err;
 }
 
-static int write_entry(struct dump *d, const struct fd_info *info, char *path, uint32_t *id)
+static int write_link_entry(struct dump *d, const struct fd_info *info, char *path, uint32_t *id)
 {
 	RegFileEntry *link = arena_msg(d->arena, RegFileEntry, reg_file_entry);
 
@@ -89,14 +89,14 @@ static int write_entry(struct dump *d, const struct fd_info *info, char *path, u
 static int new_link(struct dump *d, const struct fd_info *info, const char *old, uint32_t *id)
 {
 	struct link_remaps *links = dump_state(d, &link_remap_subsys);
-	const char *near = file_near_dir(d, info, old);
-	struct link_dir *dir = near ? open_dir(d, near) : NULL;
+	const char *near = file_names_near_dir(d, info, old);
+	struct link_dir *dir = near ? open_link_dir(d, near) : NULL;
 	char *name;
 	int err;
 
 	if (!dir) {
 		log_refusal(-ENOTSUP,
-		            "%s: %s: there is no directory of its file system along its old path in which "
+		            "%s: %s: no directory of its file system was found along its old path in which "
 		            "--link-remap could make a link",
 		            fd_name(info), info->link);
 		return DUMP_REFUSED;
@@ -106,14 +106,13 @@ static int new_link(struct dump *d, const struct fd_info *info, const char *old,
 	if (err == -ENOENT)
 		return LINK_NO_NAME;
 	if (err) {
-		log_refusal(err,
-		            "%s: %s: making the link %s/%s to it; give --ghost-links to save what is in it "
-		            "instead",
+		log_refusal(err, "%s: %s: linkat as %s/%s; give --ghost-links to save its contents instead",
 		            fd_name(info), info->link, dir->path, name);
 		return DUMP_REFUSED;
 	}
 	log_info("%s: %s: made the link %s/%s, which the checkpoint needs", fd_name(info), info->link, dir->path, name);
-	return write_entry(d, info, arena_printf(d->arena, "%s/%s", strcmp(dir->path, "/") ? dir->path : "", name), id);
+	return write_link_entry(d, info, arena_printf(d->arena, "%s/%s", strcmp(dir->path, "/") ? dir->path : "", name),
+	                        id);
 }
 
 int link_remap_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * --link-remap: files that have names, none of which can be found, get one more from us. It belongs to the checkpoint:
- * it is there as long as the images are to be restored.
+ * it has to stay as long as the images are to be restored.
  */
 #ifndef CRIU_PATH_LINK_REMAP_H
 #define CRIU_PATH_LINK_REMAP_H

@@ -1,42 +1,121 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Files by path at restore; path/pathfile_dump.c is the other direction. */
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 
-#include "path/ghost.h"
 #include "lib/log.h"
-#include "files/long_path.h"
+#include "options/external.h"
+#include "path/file_names.h"
+#include "path/file_place.h"
+#include "path/ghost.h"
+#include "path/link_remap.h"
+#include "path/named_file.h"
 #include "path/pathfile.h"
 #include "path/validate.h"
 
-const char *pathfile_type_name(uint32_t mode)
+/* ---- dump ---- */
+
+/* validate: it can be read, for its build id or checksum. */
+static int fill_message(struct dump *d, const struct fd_info *info, RegFileEntry *m, bool validate)
 {
-	switch (mode & S_IFMT) {
-	case S_IFREG:
-		return "a regular file";
-	case S_IFDIR:
-		return "a directory";
-	case S_IFLNK:
-		return "a symbolic link";
-	case S_IFCHR:
-		return "a character device";
-	case S_IFBLK:
-		return "a block device";
-	case S_IFIFO:
-		return "a FIFO";
-	case S_IFSOCK:
-		return "a socket";
-	default:
-		return "no file";
+	m->has_mode = info->st.st_mode != 0;
+	m->mode = info->st.st_mode;
+	if (!S_ISREG(info->st.st_mode) || !validate)
+		return 0;
+	return validate_dump(d, info, m);
+}
+
+int pathfile_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
+{
+	const char *name;
+	enum file_place place = file_place_find(d, info, &name);
+	int err;
+
+	m->name = (char *)name;
+	if (place == FILE_REFUSED)
+		return DUMP_REFUSED;
+	if (place == FILE_NEEDS_LINK) {
+		err = link_remap_dump(d, info, m);
+		if (err && err != LINK_NO_NAME)
+			return err;
+		place = err ? FILE_IS_GHOST : FILE_AT_NAME;
 	}
+	return place == FILE_IS_GHOST ? ghost_dump(d, info, m) : fill_message(d, info, m, place != FILE_BY_PATH);
 }
 
-static int stat_path(const char *path, uint32_t mode, struct stat *st)
+/* The path below the root of the task, where that is another than ours; else NULL. */
+static const char *in_its_root(const struct fd_info *info, const char *link)
 {
-	int flags = S_ISLNK(mode) ? AT_SYMLINK_NOFOLLOW : 0;
+	char path[32], root[PATH_MAX];
+	ssize_t n;
 
-	return long_path_stat(path, flags, st);
+	snprintf(path, sizeof(path), "/proc/%d/root", info->task->pid);
+	n = readlink(path, root, sizeof(root) - 1);
+	if (n <= 1)
+		return NULL;
+	root[n] = 0;
+	return strncmp(link, root, (size_t)n) || link[n] != '/' ? NULL : link + n;
 }
+
+static bool is_external_path(struct dump *d, const char *path)
+{
+	return external_named(d->opts, path) || external_named(d->opts, path + 1);
+}
+
+void pathfile_note_key(const struct fd_info *info, RegFileEntry *m)
+{
+	if (info->by_path || info->mnt_id < 0)
+		return;
+	m->has_seen_mnt_id = m->has_seen_ino = true;
+	m->seen_mnt_id = (uint32_t)info->mnt_id;
+	m->seen_ino = info->st.st_ino;
+}
+
+bool pathfile_external(struct dump *d, const struct fd_info *info, RegFileEntry *m)
+{
+	const char *name = info->link, *seen;
+	char key[64];
+
+	if ((!d->opts->n_external && !d->opts->n_inherit_fd) || info->by_path)
+		return false;
+	snprintf(key, sizeof(key), "file[%x:%lx]", info->mnt_id, (unsigned long)info->st.st_ino);
+	if (external_named(d->opts, key)) {
+		name = key;
+	} else if (name[0] == '/') {
+		bool shown = is_external_path(d, name); /* with its mark, as /proc shows it */
+
+		name = info->st.st_nlink ? name : file_names_unmark(d->arena, name);
+		seen = in_its_root(info, name);
+		if (!shown && !is_external_path(d, name) && !(seen && is_external_path(d, seen)))
+			return false;
+	} else {
+		return false;
+	}
+	m->name = arena_strdup(d->arena, name);
+	m->has_ext = m->ext = m->has_mode = true;
+	m->mode = info->st.st_mode;
+	return true;
+}
+
+int pathfile_dump_extra(struct dump *d, const struct fd_info *info, uint32_t *id)
+{
+	RegFileEntry *m = arena_msg(d->arena, RegFileEntry, reg_file_entry);
+	bool external;
+	int err;
+
+	m->id = *id = files_new_id(d);
+	pathfile_note_key(info, m);
+	external = S_ISFIFO(info->st.st_mode) && pathfile_external(d, info, m);
+	err = external ? 0 : pathfile_dump(d, info, m);
+	if (err)
+		return err;
+	m->flags = info->flags;
+	m->fown = info->fown ?: arena_msg(d->arena, FownEntry, fown_entry);
+	err = files_write_entry(d, kind_by_fd_type(FD_TYPES__REG), m->id, m);
+	return !err && external ? PATHFILE_EXTERNAL : err;
+}
+
+/* ---- restore ---- */
 
 const RegFileEntry *pathfile_message(struct restore *r, uint32_t id)
 {
@@ -49,7 +128,7 @@ const RegFileEntry *pathfile_message(struct restore *r, uint32_t id)
 	return NULL;
 }
 
-bool pathfile_takes(const RegFileEntry *m, const struct fd_info *ours)
+bool pathfile_accepts(const RegFileEntry *m, const struct fd_info *ours)
 {
 	mode_t type = ours->st.st_mode & S_IFMT;
 
@@ -64,59 +143,12 @@ int pathfile_check(struct restore *r, const RegFileEntry *m, const char **why)
 {
 	const struct ghost *ghost = ghost_of(r, m->id);
 
-	return ghost ? ghost_check(r, ghost, why) : pathfile_check_name(r, m, why);
-}
-
-int pathfile_check_name(struct restore *r, const RegFileEntry *m, const char **why)
-{
-	uint32_t mode = m->has_mode ? m->mode : 0;
-	struct stat st;
-	int err;
-
-	if (m->has_ext && m->ext) {
-		*why = arena_printf(r->arena, "%s was to come from outside; give --inherit-fd 'fd[N]:%s'", m->name,
-		                    m->name);
-		return -ENOTSUP;
-	}
-	if (m->name[0] != '/') {
-		*why = arena_printf(r->arena, "its path \"%s\" is not absolute", m->name);
-		return -EINVAL;
-	}
-	err = stat_path(m->name, mode, &st);
-	if (err) {
-		*why = err == -ENOENT ? arena_printf(r->arena, "%s does not exist", m->name)
-		                      : arena_printf(r->arena, "%s cannot be reached: %s", m->name, strerror(-err));
-		return err;
-	}
-	if (mode && (st.st_mode & S_IFMT) != (mode & S_IFMT)) {
-		*why = arena_printf(r->arena, "%s is %s, but was %s", m->name, pathfile_type_name(st.st_mode),
-		                    pathfile_type_name(mode));
-		return -ESTALE;
-	}
-	return validate_check(r, m, &st, why);
+	return ghost ? ghost_check(r, ghost, why) : named_file_check(r, m, why);
 }
 
 int pathfile_open(struct restore *r, const RegFileEntry *m, uint32_t flags)
 {
-	/* O_ASYNC is set when there is an owner (fown.c): given to open() it would stand without working. */
-	uint32_t how = (flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC | O_ASYNC | (O_TMPFILE & ~O_DIRECTORY))) |
-	               O_NOCTTY | O_CLOEXEC;
 	struct ghost *ghost = ghost_of(r, m->id);
-	_cleanup_close_ int fd = -1;
-	struct stat st;
 
-	if (ghost)
-		return ghost_open(r, ghost, m, flags);
-	if (m->has_mode && S_ISREG(m->mode)) /* made by O_TMPFILE, whose bits hold this one, and given a name later */
-		how &= ~(uint32_t)O_DIRECTORY;
-	/* What stands there is looked at first: to open a device or a FIFO by mistake has effects of its own. */
-	if (m->has_mode && !stat_path(m->name, m->mode, &st) && (st.st_mode & S_IFMT) != (m->mode & S_IFMT))
-		return log_errno(-ESTALE, "%s is %s, but was %s", m->name, pathfile_type_name(st.st_mode),
-		                 pathfile_type_name(m->mode));
-	fd = long_path_open(m->name, (int)how);
-	if (fd < 0)
-		return log_errno(fd, "opening %s (flags 0%o)", m->name, flags);
-	if (m->has_mode && (fstat(fd, &st) || (st.st_mode & S_IFMT) != (m->mode & S_IFMT)))
-		return log_errno(-ESTALE, "%s has changed its type while it was opened", m->name);
-	return move_fd(&fd);
+	return ghost ? ghost_open(r, ghost, m, flags) : named_file_open(m, flags);
 }

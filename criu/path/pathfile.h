@@ -9,12 +9,9 @@
 #include "files/files.h"
 #include "regfile.pb-c.h"
 
-/* "a regular file", "a directory", of a mode. */
-const char *pathfile_type_name(uint32_t mode);
-
 /*
- * Fills name, size, mode and build id of a file from what the core found. Refuses (1) what its path does not lead to: a
- * deleted file, one that another has replaced, one under a mount. Decided by device and inode, not by the link's text.
+ * Fills name, size, mode and build id of a file, wherever path/file_place.h finds it. 0, DUMP_REFUSED, or a negative
+ * errno (logged).
  */
 int pathfile_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m);
 
@@ -31,24 +28,21 @@ int pathfile_dump_extra(struct dump *d, const struct fd_info *info, uint32_t *id
  */
 bool pathfile_external(struct dump *d, const struct fd_info *info, RegFileEntry *m);
 
-/* What file[MOUNT:INODE] is, for who hands something in at restore without having told the dump. */
+/* Notes its file[MOUNT:INODE], so that it can be inherited under this name though the dump was not told. */
 void pathfile_note_key(const struct fd_info *info, RegFileEntry *m);
 
-/* fd_kind.takes for such a message: one path is as good as another, a pipe as a file, but no directory. */
-bool pathfile_takes(const RegFileEntry *m, const struct fd_info *ours);
+/* fd_kind.accepts_inherited for such a message: any file will do for a path, a pipe too, but no directory. */
+bool pathfile_accepts(const RegFileEntry *m, const struct fd_info *ours);
 
 /* The reg_file_entry that a regf_id names, or NULL with an error logged. */
 const RegFileEntry *pathfile_message(struct restore *r, uint32_t id);
 
-/* fd_kind.check for such a message: is it there, of the same type, size and build? */
+/* fd_kind.check for such a message: a ghost, or a file by its name. */
 int pathfile_check(struct restore *r, const RegFileEntry *m, const char **why);
 
-/* The same of its name alone, be it a ghost or not. */
-int pathfile_check_name(struct restore *r, const RegFileEntry *m, const char **why);
-
 /*
- * Opens it with the given flags (O_*; those that act on opening only are left out) and checks that the type is as it
- * was. Our descriptor or a negative errno (logged).
+ * Opens it, a ghost or a file by its name, with the given flags (see named_file_open()). Our descriptor or a negative
+ * errno (logged).
  */
 int pathfile_open(struct restore *r, const RegFileEntry *m, uint32_t flags);
 

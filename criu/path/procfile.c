@@ -68,8 +68,8 @@ bool procfile_parse_path(const char *path, struct proc_path *p)
 
 /* ---- dump ---- */
 
-/* The link's text where the name is gone: the kernel says so of directories, and of files not even that. */
-static char *clean_name(struct arena *a, const char *link)
+/* The link's text without its mark, which the kernel puts behind directories that are gone, but not behind files. */
+static char *unmarked_name(struct arena *a, const char *link)
 {
 	size_t len = strlen(link), end = strlen(PROC_DELETED);
 	char *name = arena_memdup(a, link, len + 1);
@@ -87,7 +87,7 @@ static bool leads_there(const char *path, const struct stat *st)
 	       now.st_ino == st->st_ino && now.st_dev == st->st_dev;
 }
 
-static const struct task *task_of(const struct dump *d, const struct proc_path *p)
+static const struct task *task_of_path(const struct dump *d, const struct proc_path *p)
 {
 	for (size_t i = 0; i < d->tree.n_tasks; i++)
 		if (d->tree.tasks[i]->pid == p->pid)
@@ -95,37 +95,36 @@ static const struct task *task_of(const struct dump *d, const struct proc_path *
 	return NULL;
 }
 
-/* What is made after it at restore, or not at all in a process that only stands for one that is gone. */
-static const char *why_not(const struct proc_path *p)
+/* Such files are of objects that a restore makes later, or never in a stand-in process. */
+static const char *why_not_reopened(const struct proc_path *p)
 {
 	static const char *const dirs[] = { "/fd/", "/fdinfo/", "/map_files/" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
 		if (!strncmp(p->rest, dirs[i], strlen(dirs[i])))
-			return "it tells of a single descriptor or mapping, which cannot be reopened; close it before "
-			       "the "
-			       "dump";
+			return "a file of a single descriptor or mapping, which cannot be reopened; close it before "
+			       "the dump";
 	return NULL;
 }
 
-static int refuse(const struct fd_info *info, const char *why)
+static int refuse_procfile(const struct fd_info *info, const char *why)
 {
 	log_refusal(-ENOTSUP, "%s: %s: %s", fd_name(info), info->link, why);
 	return DUMP_REFUSED;
 }
 
-static int refuse_outside(const struct fd_info *info, const struct proc_path *p)
+static int refuse_foreign(const struct fd_info *info, const struct proc_path *p)
 {
 	char comm[16];
 
 	log_refusal(-ENOTSUP,
 	            "%s: %s: a file of pid %d (%s), which is outside of the tree: at restore that number may be "
-	            "somebody else's; close it before the dump, or dump a tree that has both",
+	            "another process's; close it before the dump, or dump a tree that has both",
 	            fd_name(info), info->link, p->pid, proc_comm(p->pid, comm, sizeof(comm)) < 0 ? "?" : comm);
 	return DUMP_REFUSED;
 }
 
-/* What needs the memory of a process cannot be opened in a zombie any more. */
+/* A file that needs the memory of its process cannot be opened in a zombie any more. */
 static bool opens_in_zombie(const struct fd_info *info)
 {
 	_cleanup_close_ int fd = -1;
@@ -150,30 +149,32 @@ int procfile_dump(struct dump *d, const struct fd_info *info, const struct proc_
 	const struct task *t;
 	const char *why;
 
-	m->name = clean_name(d->arena, info->link);
+	m->name = unmarked_name(d->arena, info->link);
 	procfile_parse_path(m->name, &p);
-	why = why_not(&p);
+	why = why_not_reopened(&p);
 	if (why)
-		return refuse(info, why);
-	t = task_of(d, &p);
+		return refuse_procfile(info, why);
+	t = task_of_path(d, &p);
 	if (!leads_there(m->name, &info->st)) {
 		if (t && p.tid && t->state != TASK_DEAD)
-			return refuse(info, "the thread is gone, but its process is not; such files are not supported: "
-			                    "close it before the dump");
+			return refuse_procfile(
+			    info, "the thread is gone, but its process is not; such files are not supported: "
+			          "close it before the dump");
 		return dump_gone(d, info, &p, m);
 	}
 	if (!t)
-		return refuse_outside(info, &p);
+		return refuse_foreign(info, &p);
 	if (t->state == TASK_DEAD && !opens_in_zombie(info))
-		return refuse(info, "its process is a zombie, of which this file cannot be opened any more; close it "
-		                    "before the dump");
+		return refuse_procfile(
+		    info, "its process is a zombie, of which this file cannot be opened any more; close it "
+		          "before the dump");
 	return pathfile_dump(d, info, m);
 }
 
 /* ---- restore ---- */
 
-/* A process that is gone, and the files of it that some table wants. */
-struct gone {
+/* A process that is gone, and its files that something wants. */
+struct gone_process {
 	pid_t pid;
 	const RegFileEntry **files;
 	size_t n;
@@ -182,13 +183,13 @@ struct gone {
 
 struct remapped {
 	uint32_t id; /* of the file */
-	struct gone *gone;
+	struct gone_process *gone;
 	UT_hash_handle hh;
 };
 
 struct procfiles {
 	struct remapped *by_id;
-	struct gone *by_pid;
+	struct gone_process *by_pid;
 	bool listed; /* files of each */
 };
 
@@ -199,7 +200,7 @@ static struct procfiles *procfiles_of(struct restore *r)
 	return restore_state(r, &procfile_subsys);
 }
 
-static struct gone *gone_of(struct restore *r, uint32_t id)
+static struct gone_process *gone_process_of(struct restore *r, uint32_t id)
 {
 	struct remapped *m;
 
@@ -212,16 +213,16 @@ static int add_remap(struct restore *r, const RemapFilePathEntry *e)
 	struct procfiles *all = procfiles_of(r);
 	pid_t pid = (pid_t)e->remap_id;
 	struct remapped *m;
-	struct gone *g;
+	struct gone_process *g;
 
 	if (!e->has_remap_type || e->remap_type != REMAP_TYPE__PROCFS)
 		return 0;
-	if (pid <= 0 || gone_of(r, e->orig_id))
-		return log_errno(-EBADMSG, "remap-fpath.img: file %u is there twice, or is of process %d", e->orig_id,
+	if (pid <= 0 || gone_process_of(r, e->orig_id))
+		return log_errno(-EBADMSG, "remap-fpath.img: file %u is a duplicate, or is of process %d", e->orig_id,
 		                 pid);
 	HASH_FIND(hh, all->by_pid, &pid, sizeof(pid), g);
 	if (!g) {
-		g = arena_new_of(r->arena, struct gone);
+		g = arena_new_of(r->arena, struct gone_process);
 		g->pid = pid;
 		HASH_ADD_IN(r->arena, hh, all->by_pid, pid, sizeof(g->pid), g);
 	}
@@ -235,7 +236,7 @@ static int add_remap(struct restore *r, const RemapFilePathEntry *e)
 static int note_wanted(struct restore *r, const void *msg, void *arg)
 {
 	const RegFileEntry *m = msg;
-	struct gone *g = gone_of(r, m->id);
+	struct gone_process *g = gone_process_of(r, m->id);
 
 	if (g)
 		arena_push(r->arena, &g->files, &g->n, m);
@@ -258,12 +259,12 @@ int procfile_check(struct restore *r, const RegFileEntry *m, const char **why)
 	struct proc_path p;
 
 	if (!procfile_parse_path(m->name, &p)) {
-		if (!gone_of(r, m->id))
+		if (!gone_process_of(r, m->id))
 			return 1;
 		*why = arena_printf(r->arena, "%s is said to be a file of a process that is gone", m->name);
 		return -EBADMSG;
 	}
-	if (gone_of(r, m->id) || tree_find(&r->tree, VPID(p.tid ?: p.pid)))
+	if (gone_process_of(r, m->id) || tree_find(&r->tree, VPID(p.tid ?: p.pid)))
 		return 0;
 	return 1; /* by its path, if there is one */
 }
@@ -286,7 +287,7 @@ static int open_renumbered(struct restore *r, const RegFileEntry *m, pid_t pid,
 	return open_one(r, &copy);
 }
 
-static void list_threads(struct restore *r, const struct gone *g, struct stand_in *s)
+static void list_threads(struct restore *r, const struct gone_process *g, struct stand_in *s)
 {
 	for (size_t i = 0; i < g->n; i++) {
 		struct proc_path p;
@@ -302,8 +303,8 @@ static void list_threads(struct restore *r, const struct gone *g, struct stand_i
 }
 
 /* All files of the process at once. Returns that of m. */
-static int open_gone(struct restore *r, const struct gone *g, const RegFileEntry *m,
-                     int (*open_one)(struct restore *, const RegFileEntry *))
+static int open_in_stand_in(struct restore *r, const struct gone_process *g, const RegFileEntry *m,
+                            int (*open_one)(struct restore *, const RegFileEntry *))
 {
 	struct stand_in s = { .want = g->pid };
 	int err, ours;
@@ -329,12 +330,12 @@ static int open_gone(struct restore *r, const struct gone *g, const RegFileEntry
 
 int procfile_open(struct restore *r, const RegFileEntry *m, int (*open_one)(struct restore *, const RegFileEntry *))
 {
-	const struct gone *g = gone_of(r, m->id);
+	const struct gone_process *g = gone_process_of(r, m->id);
 
-	/* Not earlier: by now all rows have said which files are in flight. */
+	/* Not earlier: by now all kinds have pinned the files that are in flight. */
 	if (g && !procfiles_of(r)->listed) {
 		procfiles_of(r)->listed = true;
 		files_each(r, kind_by_fd_type(FD_TYPES__REG), note_wanted, NULL);
 	}
-	return g ? open_gone(r, g, m, open_one) : open_one(r, m);
+	return g ? open_in_stand_in(r, g, m, open_one) : open_one(r, m);
 }

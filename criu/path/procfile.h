@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Files of processes in /proc: of one in the tree they come back by their path, once all processes and threads exist;
- * of one that is gone they are opened in a process of that number that lives no longer than that (remap-fpath.img).
+ * of one that is gone they are opened in a stand-in process of that number, which lives no longer (remap-fpath.img).
  */
 #ifndef CRIU_PATH_PROCFILE_H
 #define CRIU_PATH_PROCFILE_H
@@ -26,7 +26,7 @@ int procfile_dump(struct dump *d, const struct fd_info *info, const struct proc_
 /* Before anything is checked: which files are of processes that are gone. */
 int procfile_read_images(struct restore *r);
 
-/* As fd_kind.check and pathfile_open(): 1 where the file is no business of theirs. */
+/* As fd_kind.check (1: not a file of a process) and fd_kind.open, which opens all others with open_one(). */
 int procfile_check(struct restore *r, const RegFileEntry *m, const char **why);
 int procfile_open(struct restore *r, const RegFileEntry *m, int (*open_one)(struct restore *, const RegFileEntry *));
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* remap-fpath.img: which files of files.img are not where their name says, gathered at dump from those who find it out.
- */
+/* remap-fpath.img: which files of files.img are not where their name says, as noted during the dump. */
 #ifndef CRIU_PATH_REMAP_H
 #define CRIU_PATH_REMAP_H
 

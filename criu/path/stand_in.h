@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A process that stands for one that is gone, while descriptors of it are opened: stopped from the start, killed when
- * the tool dies, unknown to everybody else.
+ * A stand-in: a process that has the number of one that is gone, while descriptors of that are opened. It is stopped
+ * from the start, and killed when criu dies.
  */
 #ifndef CRIU_PATH_STAND_IN_H
 #define CRIU_PATH_STAND_IN_H

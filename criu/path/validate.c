@@ -6,27 +6,26 @@
 #include "path/buildid.h"
 #include "lib/log.h"
 #include "files/long_path.h"
-#include "path/pathfile.h"
 #include "lib/arena_hash.h"
 #include "path/validate.h"
 #include "tree/subsys.h"
 
-#define PIECE            (1UL << 18)
+#define CHECKSUM_BUFFER  (1UL << 18)
 
 /* checksum_config: CRC-32 (zlib's) of checksum_parameter bytes from the start, or of all where that is 0. */
 #define CRC32_FROM_START 0
 
 /* Of its first `size` bytes. */
-static int checksum(int fd, uint64_t size, uint32_t *sum)
+static int checksum_file(int fd, uint64_t size, uint32_t *sum)
 {
-	_cleanup_free_ unsigned char *buf = malloc(PIECE);
+	_cleanup_free_ unsigned char *buf = malloc(CHECKSUM_BUFFER);
 	uint64_t at = 0;
 
 	if (!buf)
 		return -ENOMEM;
 	*sum = 0;
 	while (at < size) {
-		ssize_t n = pread(fd, buf, MIN(PIECE, size - at), (off_t)at);
+		ssize_t n = pread(fd, buf, MIN(CHECKSUM_BUFFER, size - at), (off_t)at);
 
 		if (n < 0)
 			return -errno;
@@ -38,7 +37,7 @@ static int checksum(int fd, uint64_t size, uint32_t *sum)
 	return 0;
 }
 
-/* Not to change the time of the last access, where we may. */
+/* With O_NOATIME where criu may: access times should not change. */
 static int open_to_read(const char *path)
 {
 	int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, fd = long_path_open(path, flags | O_NOATIME);
@@ -50,9 +49,9 @@ static int open_to_read(const char *path)
 
 /*
  * A descriptor that can be read, or for O_PATH (executables, mappings) a new one. Files that are only written are not
- * opened for it, nor those with a lease: that could break it.
+ * opened for it, nor those with a lease, which opening could break.
  */
-static int reader(const struct fd_info *info, int *opened)
+static int readable_fd(const struct fd_info *info, int *opened)
 {
 	char path[32];
 
@@ -71,10 +70,10 @@ int validate_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 
 	m->has_size = true;
 	m->size = (uint64_t)info->st.st_size;
-	/* Not of what only looks like a file: to read from /proc/kmsg takes away what is read. */
+	/* Not of a file of the kernel: what is read from /proc/kmsg is consumed. */
 	if (!m->size || how == VALIDATE_SIZE)
 		return 0;
-	fd = reader(info, &opened);
+	fd = readable_fd(info, &opened);
 	if (fd < 0)
 		return 0;
 	m->n_build_id = buildid_of_elf(fd, words);
@@ -82,9 +81,9 @@ int validate_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 		m->build_id = arena_memdup(d->arena, words, m->n_build_id * sizeof(*words));
 	if (how != VALIDATE_CHECKSUM)
 		return 0;
-	err = checksum(fd, m->size, &m->checksum);
+	err = checksum_file(fd, m->size, &m->checksum);
 	if (err)
-		return log_errno(err, "%s: %s: reading it for its checksum", fd_name(info), info->link);
+		return log_errno(err, "%s: %s: pread for its checksum", fd_name(info), info->link);
 	m->has_checksum = m->has_checksum_config = true;
 	m->checksum_config = CRC32_FROM_START;
 	return 0;
@@ -92,7 +91,7 @@ int validate_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 
 /* ---- restore ---- */
 
-/* A file that somebody in the tree had open for writing, under the path by which it is opened. */
+/* A file that the tree had open for writing, under the path by which it is opened. */
 struct written {
 	const char *name;
 	UT_hash_handle hh;
@@ -103,8 +102,7 @@ struct written_files {
 	struct written *by_name;
 };
 
-const struct subsys validate_subsys = { .name = "files that are written",
-	                                .state = { .restore = sizeof(struct written_files) } };
+const struct subsys validate_subsys = { .name = "written files", .state = { .restore = sizeof(struct written_files) } };
 
 static int note_written(struct restore *r, const void *msg, void *arg)
 {
@@ -123,7 +121,7 @@ static int note_written(struct restore *r, const void *msg, void *arg)
 	return 0;
 }
 
-/* By this descriptor or another: who only reads a log that the tree itself writes is no reason against it. */
+/* By this descriptor or another: a log that the tree itself writes may grow for its readers, too. */
 static bool is_written(struct restore *r, const RegFileEntry *m)
 {
 	struct written_files *all = restore_state(r, &validate_subsys);
@@ -137,14 +135,14 @@ static bool is_written(struct restore *r, const RegFileEntry *m)
 	return w;
 }
 
-/* As tail(1) reads a log: what it had read is as it was, and what came since is what it waits for. */
+/* As tail(1) reads a log: all that was written had been read, and it waits for more. */
 static bool is_followed(const RegFileEntry *m)
 {
 	return !(m->flags & O_PATH) && (m->flags & O_ACCMODE) == O_RDONLY && m->pos == m->size;
 }
 
-/* What the task itself wrote after the dump, or in an earlier restore, is no other file. */
-static int check_size(struct restore *r, const RegFileEntry *m, const struct stat *st, const char **why)
+/* A file that the tree itself wrote to after the dump, or in an earlier restore, is not another file. */
+static int check_file_size(struct restore *r, const RegFileEntry *m, const struct stat *st, const char **why)
 {
 	if (!m->has_size || (uint64_t)st->st_size == m->size)
 		return 0;
@@ -159,7 +157,7 @@ static int check_size(struct restore *r, const RegFileEntry *m, const struct sta
 	return -ESTALE;
 }
 
-static const char *hex(struct restore *r, const uint32_t *words, size_t n)
+static const char *hex_text(struct restore *r, const uint32_t *words, size_t n)
 {
 	char *text = arena_alloc(r->arena, n * 8 + 5);
 
@@ -176,16 +174,16 @@ static int check_build_id(struct restore *r, const RegFileEntry *m, int fd, cons
 	if (n == m->n_build_id && !memcmp(words, m->build_id, n * sizeof(*words)))
 		return 0;
 	*why = arena_printf(r->arena, "%s is another build than when it was dumped: its build id is %s, and was %s",
-	                    m->name, hex(r, words, n), hex(r, m->build_id, m->n_build_id));
+	                    m->name, hex_text(r, words, n), hex_text(r, m->build_id, m->n_build_id));
 	return -ESTALE;
 }
 
-/* The part that was there at the dump. */
+/* Of the part that existed at the dump. */
 static int check_sum(struct restore *r, const RegFileEntry *m, int fd, const char **why)
 {
 	uint64_t size = m->has_checksum_parameter && m->checksum_parameter ? m->checksum_parameter : m->size;
 	uint32_t now = 0;
-	int err = checksum(fd, size, &now);
+	int err = checksum_file(fd, size, &now);
 
 	if (!err && now == m->checksum)
 		return 0;
@@ -239,6 +237,6 @@ int validate_check(struct restore *r, const RegFileEntry *m, const struct stat *
 	}
 	if (!S_ISREG(st->st_mode))
 		return 0;
-	err = check_size(r, m, st, why);
+	err = check_file_size(r, m, st, why);
 	return err ?: check_content(r, m, why);
 }

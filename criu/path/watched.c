@@ -7,6 +7,7 @@
 #include "path/inode_scan.h"
 #include "lib/log.h"
 #include "path/watched.h"
+#include "tree/subsys.h"
 
 /* ---- dump ---- */
 
@@ -19,7 +20,7 @@ void watched_add(struct dump *d, struct watched_inodes *all, const struct watche
 }
 
 /* The path that a link in /proc shows, if it leads to that inode; NULL otherwise. */
-static const char *path_of(struct arena *a, int dir_fd, const char *proc_link, const struct stat *st)
+static const char *path_shown(struct arena *a, int dir_fd, const char *proc_link, const struct stat *st)
 {
 	char path[PATH_MAX];
 	ssize_t n = readlinkat(dir_fd, proc_link, path, sizeof(path) - 1);
@@ -34,7 +35,7 @@ static const char *path_of(struct arena *a, int dir_fd, const char *proc_link, c
 	return arena_strdup(a, path);
 }
 
-/* By its handle, through each mount of its file system until one shows a path. 1: the handle works. */
+/* By its handle, through each mount of its file system until one shows a path. Returns whether the handle works. */
 static int find_by_handle(struct dump *d, struct watched_inodes *all, struct watched_inode *w, struct stat *st)
 {
 	int works = 0;
@@ -47,12 +48,12 @@ static int find_by_handle(struct dump *d, struct watched_inodes *all, struct wat
 			break;
 		works = 1;
 		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-		w->fh->path = (char *)path_of(d->arena, AT_FDCWD, link, st);
+		w->fh->path = (char *)path_shown(d->arena, AT_FDCWD, link, st);
 	}
 	return works;
 }
 
-/* By a descriptor of the tree: its path, or where it has none any more, the file itself. */
+/* By a descriptor of the tree: its path, or if it has none any more, the id of the file. */
 static void find_by_descriptor(struct dump *d, struct watched_inode *w, const struct stat *st)
 {
 	const struct file_at *at = files_at(d, st->st_dev, w->ino);
@@ -64,13 +65,13 @@ static void find_by_descriptor(struct dump *d, struct watched_inode *w, const st
 		snprintf(link, sizeof(link), "fd/%d", at->number);
 		if (fstatat(at->task->dump->proc_fd, link, &now, 0))
 			continue;
-		w->fh->path = (char *)path_of(d->arena, at->task->dump->proc_fd, link, &now);
+		w->fh->path = (char *)path_shown(d->arena, at->task->dump->proc_fd, link, &now);
 		if (!w->fh->path && !now.st_nlink)
 			*w->file_id = at->id;
 	}
 }
 
-static void refuse(const struct watched_inode *w, bool deleted)
+static void refuse_watched(const struct watched_inode *w, bool deleted)
 {
 	if (deleted)
 		log_refusal(
@@ -100,7 +101,7 @@ int watched_find(struct dump *d, struct watched_inodes *all)
 		if (w->fh->path || *w->file_id || (works && st.st_nlink && !d->opts->force_irmap))
 			continue;
 		if (works && !st.st_nlink)
-			refuse(w, true);
+			refuse_watched(w, true);
 		else
 			arena_push(d->arena, &lost, &n_lost, w);
 	}
@@ -109,42 +110,68 @@ int watched_find(struct dump *d, struct watched_inodes *all)
 		inode_scan(d, lost, n_lost);
 	for (size_t i = 0; i < n_lost && !err; i++)
 		if (!lost[i]->fh->path)
-			refuse(lost[i], false);
+			refuse_watched(lost[i], false);
 	return err;
 }
 
 /* ---- restore ---- */
 
-/* Other tools leave out the first slash. */
-static const char *absolute(struct restore *r, const char *path)
+struct watched_restore {
+	bool has_mounts; /* read */
+	struct fhandles handles;
+};
+
+const struct subsys watched_subsys = { .name = "watched inodes",
+	                               .state = { .restore = sizeof(struct watched_restore) } };
+
+static struct fhandles *handles_of(struct restore *r)
+{
+	struct watched_restore *s = restore_state(r, &watched_subsys);
+
+	if (!s->has_mounts && fhandle_init(&s->handles, r->arena))
+		return NULL;
+	s->has_mounts = true;
+	return &s->handles;
+}
+
+void watched_close_mounts(struct restore *r)
+{
+	struct watched_restore *s = restore_state(r, &watched_subsys);
+
+	fhandle_close(&s->handles);
+}
+
+/* CRIU leaves out the first slash. */
+static const char *absolute_path(struct restore *r, const char *path)
 {
 	return path[0] == '/' ? path : arena_printf(r->arena, "/%s", path);
 }
 
 /* The handle first: the file may have been renamed, or replaced. */
-int watched_open(struct restore *r, struct fhandles *h, uint32_t s_dev, const FhEntry *fh, uint32_t file_id)
+int watched_open(struct restore *r, uint32_t s_dev, const FhEntry *fh, uint32_t file_id)
 {
+	struct fhandles *h;
 	size_t mount = 0;
 	int fd, err;
 
 	if (file_id)
 		return files_borrow(r, file_id);
-	fd = fhandle_open(h, s_dev, fh, &mount);
+	h = handles_of(r);
+	fd = h ? fhandle_open(h, s_dev, fh, &mount) : -EIO;
 	if (fd >= 0 || !fh->path)
 		return fd;
 	err = fd;
-	fd = open(absolute(r, fh->path), O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	fd = open(absolute_path(r, fh->path), O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	return fd >= 0 ? fd : errno == ENOENT ? -ENOENT : err;
 }
 
-int watched_check(struct restore *r, struct fhandles *h, uint32_t s_dev, const FhEntry *fh, uint32_t file_id,
-                  const char **why)
+int watched_check(struct restore *r, uint32_t s_dev, const FhEntry *fh, uint32_t file_id, const char **why)
 {
 	_cleanup_close_ int fd = -1;
 
 	if (file_id && files_message(r, file_id, NULL))
 		return 0;
-	fd = file_id ? -ENOENT : watched_open(r, h, s_dev, fh, 0);
+	fd = file_id ? -ENOENT : watched_open(r, s_dev, fh, 0);
 	if (fd >= 0)
 		return 0;
 	if (fh->path)

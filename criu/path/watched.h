@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Inodes that inotify and fanotify watch: the kernel shows device, number and (where the file system has them) a
- * handle, but no path. Dump: finds a path, or makes sure that the handle works. Restore: the inode by one or the other.
+ * handle, but no path. Dump: finds a path, or makes sure that the handle works. Restore: finds the inode by either.
  */
 #ifndef CRIU_PATH_WATCHED_H
 #define CRIU_PATH_WATCHED_H
@@ -19,7 +19,7 @@ struct watched_inode {
 	struct watched_inode *next;
 };
 
-/* Those of one kind, all that a dump has. Zero-initialised. */
+/* All that one kind watches in a dump. Zero-initialised. */
 struct watched_inodes {
 	struct watched_inode *first;
 	struct fhandles handles;
@@ -32,10 +32,12 @@ void watched_add(struct dump *d, struct watched_inodes *all, const struct watche
 int watched_find(struct dump *d, struct watched_inodes *all);
 
 /* Restore: the inode, as O_PATH, ours to close. Negative errno (not logged). */
-int watched_open(struct restore *r, struct fhandles *h, uint32_t s_dev, const FhEntry *fh, uint32_t file_id);
+int watched_open(struct restore *r, uint32_t s_dev, const FhEntry *fh, uint32_t file_id);
 
 /* Before anything is started: 0, or a negative errno and why. */
-int watched_check(struct restore *r, struct fhandles *h, uint32_t s_dev, const FhEntry *fh, uint32_t file_id,
-                  const char **why);
+int watched_check(struct restore *r, uint32_t s_dev, const FhEntry *fh, uint32_t file_id, const char **why);
+
+/* After some of these: closes the mounts that were opened for handles. */
+void watched_close_mounts(struct restore *r);
 
 #endif

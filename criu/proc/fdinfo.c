@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <ctype.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 
 #include "lib/fd_flags.h"
 #include "proc/fdinfo.h"
+#include "proc/proc.h"
 
 /* The value behind "key:\t" at the start of a line, or NULL. */
 static const char *value_of(const char *line, const char *key)
@@ -81,31 +81,13 @@ static int compare_numbers(const void *a, const void *b)
 
 int proc_read_fd_numbers(int proc_fd, struct arena *a, int **numbersp, size_t *np)
 {
-	int fd = openat(proc_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-	int *numbers = NULL, err;
-	size_t n = 0;
+	int err;
 
-	if (!dir) {
-		err = -errno;
-		if (fd >= 0)
-			close(fd);
-		return err;
-	}
-	while (errno = 0, (e = readdir(dir))) {
-		char *end;
-		long v = strtol(e->d_name, &end, 10);
-
-		if (isdigit((unsigned char)e->d_name[0]) && !*end && v <= INT_MAX)
-			arena_push(a, &numbers, &n, (int)v);
-	}
-	err = -errno;
-	closedir(dir);
-	if (n)
-		qsort(numbers, n, sizeof(*numbers), compare_numbers);
-	*numbersp = numbers;
-	*np = n;
+	*numbersp = NULL;
+	*np = 0;
+	err = proc_list_numbers(proc_fd, "fd", a, numbersp, np);
+	if (*np)
+		qsort(*numbersp, *np, sizeof(**numbersp), compare_numbers);
 	return err;
 }
 

@@ -118,17 +118,9 @@ int proc_read_children(int proc_fd, pid_t tid, struct arena *a, pid_t **pids, si
 	return err ?: proc_parse_pid_list(text, len, a, pids, n);
 }
 
-static int parse_tid(const char *name)
+int proc_list_numbers(int dir_fd, const char *path, struct arena *a, int **numbers, size_t *n)
 {
-	char *end;
-	long v = isdigit((unsigned char)*name) ? strtol(name, &end, 10) : 0;
-
-	return v > 0 && v <= INT_MAX && !*end ? (int)v : 0;
-}
-
-int proc_read_threads(int proc_fd, struct arena *a, pid_t **tids, size_t *n)
-{
-	int fd = openat(proc_fd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 	int err;
@@ -140,14 +132,20 @@ int proc_read_threads(int proc_fd, struct arena *a, pid_t **tids, size_t *n)
 		return err;
 	}
 	while (errno = 0, (e = readdir(dir))) {
-		pid_t tid = parse_tid(e->d_name);
+		char *end;
+		long v = isdigit((unsigned char)e->d_name[0]) ? strtol(e->d_name, &end, 10) : -1;
 
-		if (tid)
-			arena_push(a, tids, n, tid);
+		if (v >= 0 && v <= INT_MAX && !*end)
+			arena_push(a, numbers, n, (int)v);
 	}
 	err = -errno;
 	closedir(dir);
 	return err;
+}
+
+int proc_read_threads(int proc_fd, struct arena *a, pid_t **tids, size_t *n)
+{
+	return proc_list_numbers(proc_fd, "task", a, tids, n);
 }
 
 /* ---- by pid ---- */

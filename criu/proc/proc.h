@@ -60,6 +60,12 @@ int proc_read_number(int dir_fd, const char *path, int64_t *value);
 int proc_read_stat(int proc_fd, pid_t tid, struct proc_stat *out);
 int proc_read_status(int proc_fd, pid_t tid, struct arena *a, struct proc_status *out);
 
+/*
+ * Appends the entries of a directory that are numbers, as it has them: "/proc" has processes, "fd" of a process its
+ * descriptors. Negative errno.
+ */
+int proc_list_numbers(int dir_fd, const char *path, struct arena *a, int **numbers, size_t *n);
+
 /* Appends the threads of a process, or the children that one of its threads has. */
 int proc_read_threads(int proc_fd, struct arena *a, pid_t **tids, size_t *n);
 int proc_read_children(int proc_fd, pid_t tid, struct arena *a, pid_t **pids, size_t *n);

@@ -136,7 +136,7 @@ static int dump_rights(struct dump *d, struct queue_walk *w, struct peeked *p, S
 	e->scm = arena_array(d->arena, ScmEntry *, 1);
 	e->scm[0] = scm;
 	for (size_t i = 0; i < p->n_fds; i++) {
-		int err = files_dump_held(d, w->info->task, move_fd(&p->fds[i]), w->what, &scm->rights[i]);
+		int err = files_dump_in_flight(d, w->info->task, move_fd(&p->fds[i]), w->what, &scm->rights[i]);
 
 		if (err < 0)
 			return err;

@@ -74,7 +74,7 @@ static int check_rights(struct restore *r, const struct image *img, const SkPack
 		                 image_name(img), e->id_for, n, SCM_MAX_FD);
 	for (size_t i = 0; !err && i < e->n_scm; i++)
 		for (size_t j = 0; !err && j < e->scm[i]->n_rights; j++)
-			err = files_hold(r, e->scm[i]->rights[j]);
+			err = files_pin(r, e->scm[i]->rights[j]);
 	return err ? log_errno(err, "%s: an in-flight descriptor of file %u", image_name(img), e->id_for) : 0;
 }
 

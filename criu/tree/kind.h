@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The rows: what a kind of resource tells the core about itself. A kind is one file, both directions, one constant row,
- * and one line in kinds.h.
+ * The row of a kind of descriptor: what the kind tells the folders below it. A kind is one file, both directions, one
+ * constant row, and one line in kinds.h.
  */
 #ifndef CRIU_TREE_KIND_H
 #define CRIU_TREE_KIND_H
@@ -16,13 +16,13 @@
 
 /* ---- descriptors ---- */
 
-/* One descriptor of a task at dump, as the core found it. Everything is read once and handed round. */
+/* One descriptor of a task at dump, as files/ found it. Everything is read once and passed on. */
 struct fd_info {
 	struct task *task;
 	int number;       /* in the task; -1 for a file that is no descriptor (exe, cwd, root, a mapping, in flight) */
 	const char *what; /* where number is -1, for messages: "its executable" */
 	int fd;           /* our duplicate: the same open file description (O_PATH of the same file where `by_path`) */
-	bool by_path;     /* executable, mapping, directory: no description of the task's is at hand */
+	bool by_path;     /* executable, mapping, directory: not through a description of the task */
 	const char *path; /* ... and the link in /proc that leads to it; NULL where `by_path` is not set */
 	uint32_t id;      /* of the description, in files.img */
 	struct stat st;
@@ -36,7 +36,7 @@ struct fd_info {
 
 /* What dump() may return beside 0 and a negative errno. */
 #define DUMP_REFUSED 1 /* after log_refusal() */
-#define DUMP_LATER   2 /* the row keeps the message and writes it itself, in collected(): files_write_entry() */
+#define DUMP_LATER   2 /* the kind keeps the message and writes it in all_collected(): files_write_entry() */
 
 struct fd_kind {
 	const char *name;       /* what --verbose, errors and `check` call it */
@@ -44,10 +44,10 @@ struct fd_kind {
 	FdTypes type;
 	unsigned field; /* of the message in file_entry */
 	const ProtobufCMessageDescriptor *pb;
-	/* Is it mine? First match in the order of kinds.h wins. */
+	/* Whether a descriptor is of this kind. The first match in the order of kinds.h wins. */
 	bool (*match)(const struct fd_info *info);
 	/*
-	 * Fills msg (initialised, of type pb; the core has set id, flags, pos, fown where the message has such fields).
+	 * Fills msg (initialised, of type pb; files/ has set id, flags, pos, fown where the message has such fields).
 	 * 0, DUMP_REFUSED, DUMP_LATER, or a negative errno (logged).
 	 */
 	int (*dump)(struct dump *d, const struct fd_info *info, void *msg);
@@ -63,17 +63,17 @@ struct fd_kind {
 	 */
 	int (*check)(struct restore *r, const void *msg, const char **why);
 	/*
-	 * Restore: the name under which --inherit-fd can hand it in ("pipe:[823441]", a path), written into buf;
-	 * *marked: the dump was told that it would be. NULL: it cannot be.
+	 * Restore: the name under which it can be inherited (--inherit-fd: "pipe:[823441]", a path), written into buf;
+	 * *is_external: the dump was told that it would be. NULL: it cannot be inherited.
 	 */
-	void (*resource)(struct restore *r, const void *msg, char *buf, size_t size, bool *marked);
-	/* Restore: whether a descriptor of ours can take its place. NULL: match() tells. */
-	bool (*takes)(struct restore *r, const void *msg, const struct fd_info *ours);
-	/* Restore: the row looks for what is handed in by itself (inherited_fd()), and checks it. */
-	bool takes_itself;
+	void (*resource)(struct restore *r, const void *msg, char *buf, size_t size, bool *is_external);
+	/* Restore: whether an inherited descriptor can take its place. NULL: match() tells. */
+	bool (*accepts_inherited)(struct restore *r, const void *msg, const struct fd_info *ours);
+	/* Restore: the kind finds inherited descriptors itself (inherited_fd()), and checks them. */
+	bool inherits_itself;
 	/*
 	 * Restore: all processes exist, with agents in them, none has its descriptors: for what is made before anything
-	 * is opened (sockets that refer to each other). files_set() hands in what it made. Or NULL.
+	 * is opened (sockets that refer to each other), and passed to files_set(). Or NULL.
 	 */
 	int (*prepare)(struct restore *r);
 	/* Its message -> a descriptor of ours, or a negative errno (logged). */
@@ -85,8 +85,8 @@ struct fd_kind {
 	int (*post_open)(struct restore *r, const void *msg, int fd);
 	bool (*has_post_open)(const void *msg); /* whether there is anything to do for this one. NULL: always */
 	/*
-	 * Reads images of its own before anything is checked or opened; says with files_hold() which files it wants
-	 * beside those in descriptor tables. Dump: writes them at the end. NULL where there are none.
+	 * Reads images of its own before anything is checked or opened; calls files_pin() for the files that it wants
+	 * beside those in descriptor tables. Dump: writes the images at the end. NULL where there are none.
 	 */
 	int (*read_images)(struct restore *r);
 	int (*write_images)(struct dump *d);

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "fd/epoll_add.h"
+#include "fd/epoll_numbers.h"
 #include "path/fhandle.h"
 
 static FhEntry *parse(struct arena *a, const char *text)

@@ -55,7 +55,7 @@ static int set_up(void **state)
 	assert_int_equal(guardian_start(&w->d.guardian), 0);
 	assert_int_equal(image_dir_create(w->dir, &w->d.dir), 0);
 	fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	assert_int_equal(files_dump_held(&w->d, &w->task, fd, WHAT, &w->file), 0);
+	assert_int_equal(files_dump_in_flight(&w->d, &w->task, fd, WHAT, &w->file), 0);
 	*state = w;
 	return 0;
 }

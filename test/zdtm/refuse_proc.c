@@ -4,7 +4,7 @@
  * that a zombie has no more, of a thread that is gone while its process is not.
  *
  * zdtm: refuse fd 100: /proc/[0-9]+/status: a file of pid [0-9]+ \(.+\), which is outside of the tree
- * zdtm: refuse fd 101: /proc/[0-9]+/fdinfo/0: it tells of a single descriptor
+ * zdtm: refuse fd 101: /proc/[0-9]+/fdinfo/0: a file of a single descriptor
  * zdtm: refuse fd 102: /proc/[0-9]+/environ: its process is a zombie
  * zdtm: refuse fd 103: /proc/[0-9]+/task/[0-9]+/stat: the thread is gone
  */

@@ -169,7 +169,7 @@ def names(s):
     ip("link", "del", "zper")
     s.restore(ok=False)
     said = s.errors("restore.log")
-    check(s.rc != 0 and "ztun is there already" in said and "zper is not there" in said, "the refusal says " + said)
+    check(s.rc != 0 and "ztun exists already" in said and "zper does not exist" in said, "the refusal says " + said)
     ip("link", "del", "ztun")
     ip("tuntap", "add", "mode", "tap", "name", "zper")
     ip("link", "set", "zper", "address", "02:11:22:33:44:66")

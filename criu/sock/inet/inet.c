@@ -184,7 +184,7 @@ static void inet_resource(struct restore *r, const void *msg, char *buf, size_t 
 	*marked = m->has_external && m->external;
 }
 
-static bool inet_takes(struct restore *r, const void *msg, const struct fd_info *ours)
+static bool inet_accepts(struct restore *r, const void *msg, const struct fd_info *ours)
 {
 	const InetSkEntry *m = msg;
 	bool listens = m->proto == IPPROTO_TCP && m->state == TCP_LISTEN;
@@ -282,7 +282,7 @@ const struct fd_kind inet_kind = {
 	.all_collected = inet_collected,
 	.check = inet_check,
 	.resource = inet_resource,
-	.takes = inet_takes,
+	.accepts_inherited = inet_accepts,
 	.prepare = inet_prepare,
 	.open = inet_open,
 	.post_open = inet_post_open,

@@ -14,7 +14,7 @@ struct tcp_found {
 	uint64_t start_time; /* of the task */
 	int number;          /* of the descriptor in the task, or -1: in flight */
 	const char *what;    /* as fd_info has it */
-	int held;            /* our descriptor, where the socket is in flight: files_dump_held() keeps it open */
+	int held;            /* our descriptor, where the socket is in flight: files_dump_in_flight() keeps it open */
 	uint32_t id;
 	InetSkEntry *m;
 	const char *who;

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The pipes or FIFOs of a dump: their ids, which ends the tree has, and which process outside has the others. */
+#include <fcntl.h>
+#include <string.h>
+
+#include "fd/pipe_queue.h"
+#include "fd/pipe_table.h"
+#include "lib/arena_hash.h"
+#include "lib/log.h"
+#include "proc/proc.h"
+
+/* A pipe of the tree. */
+struct pipe_seen {
+	struct {
+		uint64_t dev, ino;
+	} key;
+	uint32_t id;
+	bool end[2];      /* whether the tree has the reading and the writing end */
+	const char *name; /* the descriptor that was seen first, for messages */
+	char *lost_to;    /* "pid 812 (x)": the process outside of the tree that has the other end */
+	UT_hash_handle hh, hh_id;
+};
+
+struct pipe_table {
+	struct image *img;
+	struct pipe_seen *by_inode, *by_id;
+};
+
+static struct pipe_seen *pipe_of(struct dump *d, struct pipe_table *table, const struct fd_info *info, bool *is_new)
+{
+	struct pipe_seen *p, *same, key = { .key = { info->st.st_dev, info->st.st_ino } };
+
+	HASH_FIND(hh, table->by_inode, &key.key, sizeof(key.key), p);
+	*is_new = !p;
+	if (p)
+		return p;
+	p = arena_new_of(d->arena, struct pipe_seen);
+	p->key = key.key;
+	p->id = (uint32_t)info->st.st_ino;
+	p->name = arena_strdup(d->arena, fd_name(info));
+	for (;;) {
+		HASH_FIND(hh_id, table->by_id, &p->id, sizeof(p->id), same);
+		if (!same)
+			break;
+		p->id++;
+	}
+	HASH_ADD_IN(d->arena, hh, table->by_inode, key, sizeof(p->key), p);
+	HASH_ADD_IN(d->arena, hh_id, table->by_id, id, sizeof(p->id), p);
+	return p;
+}
+
+int pipe_table_add(struct dump *d, const struct fd_info *info, enum image_type image, struct pipe_table **tablep,
+                   uint32_t *pipe_id)
+{
+	int mode = info->flags & O_ACCMODE, err = 0;
+	struct pipe_seen *p;
+	bool is_new;
+
+	if (!*tablep) {
+		*tablep = arena_new_of(d->arena, struct pipe_table);
+		err = image_create(d->dir, image, 0, &(*tablep)->img);
+		if (err)
+			return err;
+	}
+	p = pipe_of(d, *tablep, info, &is_new);
+	p->end[0] |= mode != O_WRONLY && !(info->flags & O_PATH);
+	p->end[1] |= mode != O_RDONLY && !(info->flags & O_PATH);
+	*pipe_id = p->id;
+	return is_new ? pipe_queue_dump(d, info, (*tablep)->img, p->id) : 0;
+}
+
+/* ---- ends outside of the tree ---- */
+
+static void note_holder(struct dump *d, struct pipe_seen *p, pid_t pid, bool writer)
+{
+	char comm[16];
+
+	if (proc_comm(pid, comm, sizeof(comm)))
+		strcpy(comm, "?");
+	p->lost_to = arena_printf(d->arena, "pid %d (%s)", pid, comm);
+	log_warn("%s: the %s end of this pipe is held by %s, outside of the tree; in a restored tree it is closed",
+	         p->name, writer ? "writing" : "reading", p->lost_to);
+}
+
+/* Notes the ends that one descriptor of a process is of; the mode of its link in /proc says how the file is open. */
+static void note_ends(struct dump *d, struct pipe_table *table, pid_t pid, int dir_fd, int number, size_t *open_ends)
+{
+	struct pipe_seen *p, key = { .key.dev = table->by_inode->key.dev }; /* all pipes are in one pipefs */
+	char path[32], link[64];
+	struct stat st;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "fd/%d", number);
+	n = readlinkat(dir_fd, path, link, sizeof(link) - 1);
+	link[n < 0 ? 0 : n] = 0;
+	if (strncmp(link, "pipe:[", 6) || fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW))
+		return;
+	key.key.ino = strtoull(link + 6, NULL, 10);
+	HASH_FIND(hh, table->by_inode, &key.key, sizeof(key.key), p);
+	for (int end = 0; p && end < 2; end++) {
+		if (p->end[end] || !(st.st_mode & (end ? S_IWUSR : S_IRUSR)))
+			continue;
+		note_holder(d, p, pid, end);
+		p->end[end] = true;
+		--*open_ends;
+	}
+}
+
+static void find_ends_of(struct dump *d, struct pipe_table *table, struct arena *a, pid_t pid, size_t *open_ends)
+{
+	_cleanup_close_ int dir_fd = proc_open(pid);
+	int *numbers = NULL;
+	size_t n = 0;
+
+	if (dir_fd < 0)
+		return;
+	proc_list_numbers(dir_fd, "fd", a, &numbers, &n);
+	for (size_t i = 0; i < n && *open_ends; i++)
+		note_ends(d, table, pid, dir_fd, numbers[i], open_ends);
+}
+
+void pipe_table_find_outside(struct dump *d, struct pipe_table *table)
+{
+	size_t open_ends = 0, n = 0;
+	pid_t *pids = NULL;
+	struct arena *a;
+
+	for (struct pipe_seen *p = table ? table->by_inode : NULL; p; p = p->hh.next)
+		open_ends += !p->end[0] + !p->end[1];
+	a = open_ends ? arena_new() : NULL;
+	if (!a)
+		return;
+	proc_list_numbers(AT_FDCWD, "/proc", a, &pids, &n);
+	for (size_t i = 0; i < n && open_ends; i++)
+		if (pids[i] != getpid())
+			find_ends_of(d, table, a, pids[i], &open_ends);
+	arena_free(a);
+}
+
+char *pipe_table_lost_to(struct pipe_table *table, uint32_t id)
+{
+	struct pipe_seen *p = NULL;
+
+	if (table)
+		HASH_FIND(hh_id, table->by_id, &id, sizeof(id), p);
+	return p ? p->lost_to : NULL;
+}
+
+int pipe_table_finish(struct pipe_table *table)
+{
+	return table ? image_close(move_ptr(table->img)) : 0;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Private to files/: filling a struct fd_info with what the kernel shows of a descriptor. */
+#ifndef CRIU_FILES_FD_INFO_H
+#define CRIU_FILES_FD_INFO_H
+
+#include "proc/fdinfo.h"
+#include "tree/kind.h"
+
+/* info->st of info->fd; all zero where the kernel does not know: a directory in /proc of a process that is gone. */
+int fd_info_stat(struct fd_info *info);
+
+/*
+ * info->link, relative to dir_fd; `link` has room for `size` bytes. A path that is too long for the kernel is looked
+ * for in other ways. Needs info->st. 0 or a negative errno (logged).
+ */
+int fd_info_read_link(struct dump *d, struct fd_info *info, int dir_fd, const char *path, char *link, size_t size);
+
+/*
+ * info->info (unless it was prefetched), what is in it, and info->link, of descriptor `number` of the process whose
+ * /proc/PID is open. `text` and `link` hold the texts. 0 or a negative errno (logged).
+ */
+int fd_info_read(struct dump *d, struct fd_info *info, int proc_fd, int number, struct text_buf *text, char *link,
+                 size_t size, bool *cloexec);
+
+#endif

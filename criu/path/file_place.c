@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+
+#include "path/file_names.h"
+#include "files/files.h"
+#include "path/file_place.h"
+#include "path/file_type.h"
+#include "lib/log.h"
+#include "files/long_path.h"
+#include "proc/mountinfo.h"
+#include "proc/fdinfo.h"
+
+static bool ends_with(const char *s, const char *end)
+{
+	size_t n = strlen(s), m = strlen(end);
+
+	return n >= m && !strcmp(s + n - m, end);
+}
+
+/* The magic number of its file system; one that does not answer is a FUSE without its server. */
+static long magic_of(const struct fd_info *info)
+{
+	struct statfs fs;
+
+	return fstatfs(info->fd, &fs) ? FUSE_SUPER_MAGIC : (long)fs.f_type;
+}
+
+static bool is_cgroup(long magic)
+{
+	return magic == CGROUP_SUPER_MAGIC || magic == CGROUP2_SUPER_MAGIC;
+}
+
+/* ---- what hides it ---- */
+
+/* The lowest directory of its path on which another mount than the file's lies; NULL: none. */
+static const char *mount_over(struct dump *d, const struct fd_info *info)
+{
+	int own = info->mnt_id >= 0 ? info->mnt_id : mountinfo_mount_id(info->fd, "");
+	struct mount_at *mounts = NULL;
+	const char *over = NULL;
+	size_t n = 0, len = 0;
+
+	if (mountinfo_read(d->arena, &mounts, &n))
+		return NULL;
+	for (size_t i = 0; i < n; i++) {
+		size_t m = strlen(mounts[i].path);
+
+		if (mounts[i].id != own && m >= len && m > 1 && !strncmp(info->link, mounts[i].path, m) &&
+		    (!info->link[m] || info->link[m] == '/')) {
+			len = m;
+			over = mounts[i].path;
+		}
+	}
+	return over && mountinfo_mount_id(AT_FDCWD, over) != own ? over : NULL;
+}
+
+static void refuse_other(struct dump *d, const struct fd_info *info)
+{
+	const struct stat *st = &info->st;
+	const char *over = mount_over(d, info);
+	struct stat now;
+	int err = long_path_stat(info->link, S_ISLNK(st->st_mode) ? AT_SYMLINK_NOFOLLOW : 0, &now);
+
+	if (over)
+		log_refusal(-ENOTSUP,
+		            "%s: %s: the mount at %s hides it, and no other name of it is known; "
+		            "unmount that for the dump",
+		            fd_name(info), info->link, over);
+	else if (err)
+		log_refusal(err,
+		            "%s: %s: cannot be reached by its path, and no other name of it is known; run criu "
+		            "where it can be reached",
+		            fd_name(info), info->link);
+	else
+		log_refusal(-ENOTSUP,
+		            "%s: %s: another file has this name now (%s, inode %lu on %u:%u instead of %lu on %u:%u), "
+		            "and no other name of it is known; move that one away for the dump",
+		            fd_name(info), info->link, file_type_name(now.st_mode), (unsigned long)now.st_ino,
+		            major(now.st_dev), minor(now.st_dev), (unsigned long)st->st_ino, major(st->st_dev),
+		            minor(st->st_dev));
+}
+
+/* ---- where it is ---- */
+
+/* It has names, none of which was found. */
+static enum file_place place_without_name(struct dump *d, const struct fd_info *info, long magic)
+{
+	unsigned long left = info->st.st_nlink;
+
+	if (!ends_with(info->link, PROC_DELETED)) {
+		refuse_other(d, info);
+		return FILE_REFUSED;
+	}
+	if (d->opts->ghost_links)
+		return FILE_IS_GHOST;
+	if (d->opts->link_remap && !S_ISDIR(info->st.st_mode))
+		return FILE_NEEDS_LINK;
+	/* overlayfs still counts one link of a deleted file of a lower layer. */
+	if (magic == OVERLAYFS_SUPER_MAGIC && left == 1)
+		return FILE_IS_GHOST;
+	log_refusal(
+	    -ENOTSUP,
+	    "%s: %s: this name was deleted, %lu other%s left which cannot be found; give --link-remap (makes a "
+	    "link to it, which has to stay as long as the images), or --ghost-links (saves its contents: it will "
+	    "no longer be the same file as under its other names)",
+	    fd_name(info), info->link, left, left > 1 ? "s are" : " is");
+	return FILE_REFUSED;
+}
+
+/*
+ * NFS and FUSE rename a deleted file to such a name until it is closed, since they could not open it otherwise. It ends
+ * with the tree.
+ */
+static bool is_hidden(const char *name, long magic)
+{
+	const char *base = strrchr(name, '/');
+	const char *start = magic == NFS_SUPER_MAGIC ? "/.nfs" : magic == FUSE_SUPER_MAGIC ? "/.fuse_hidden" : NULL;
+	size_t n = start ? strlen(start) : 0;
+
+	return n && base && !strncmp(base, start, n) && base[n] &&
+	       strspn(base + n, "0123456789abcdefABCDEF") == strlen(base + n);
+}
+
+/*
+ * Whether a FUSE denies that the file exists, or cannot be asked: lxcfs denies its files outside of containers, others
+ * fail while they restart. Not if the path leads to another mount, nor if the file was unlinked there.
+ */
+static bool is_denied(const struct fd_info *info, const char *name)
+{
+	int own = info->mnt_id >= 0 ? info->mnt_id : mountinfo_mount_id(info->fd, ""), err, mount;
+	struct stat st;
+
+	if (info->st.st_mode && !info->st.st_nlink)
+		return false;
+	err = -long_path_stat(name, AT_SYMLINK_NOFOLLOW, &st);
+	mount = err ? own : mountinfo_mount_id(AT_FDCWD, name);
+	if (mount != own || (!err && info->st.st_mode && (st.st_mode ^ info->st.st_mode) & S_IFMT))
+		return false;
+	log_warn("%s: %s: its file system (FUSE) %s%s: assuming that the file exists; a restore opens its path",
+	         fd_name(info), info->link, err ? "says " : "shows another inode number for it",
+	         err ? strerror(err) : "");
+	return true;
+}
+
+/* The path in /proc does not lead to it. */
+static enum file_place place_elsewhere(struct dump *d, const struct fd_info *info, const char **name)
+{
+	bool marked = ends_with(info->link, PROC_DELETED);
+	long magic = magic_of(info);
+	const char *other;
+
+	if (is_cgroup(magic)) {
+		log_refusal(-ENOTSUP,
+		            "%s: %s: its cgroup was removed, and cannot be made again with its state; close it before "
+		            "the dump",
+		            fd_name(info), info->link);
+		return FILE_REFUSED;
+	}
+	*name = file_names_unmark(d->arena, info->link);
+	if (magic == FUSE_SUPER_MAGIC && info->st.st_nlink && marked) {
+		other = file_names_beside(d, info, *name);
+		if (other && is_hidden(other, magic))
+			return FILE_IS_GHOST;
+	}
+	if (magic == FUSE_SUPER_MAGIC && is_denied(info, *name))
+		return FILE_BY_PATH;
+	if (!info->st.st_nlink || (S_ISDIR(info->st.st_mode) && marked))
+		return FILE_IS_GHOST;
+	other = file_names_other(d, info, *name);
+	if (!other)
+		return place_without_name(d, info, magic);
+	log_info("%s: %s: found by another name: %s", fd_name(info), info->link, other);
+	*name = other;
+	return FILE_AT_NAME;
+}
+
+enum file_place file_place_find(struct dump *d, const struct fd_info *info, const char **name)
+{
+	*name = arena_strdup(d->arena, info->link);
+	if (info->link[0] != '/') {
+		log_refusal(-ENOTSUP, "%s: %s: lies outside of criu's root; run criu where it can be reached",
+		            fd_name(info), info->link);
+		return FILE_REFUSED;
+	}
+	if (long_path_leads_to(*name, &info->st))
+		return is_hidden(*name, magic_of(info)) ? FILE_IS_GHOST : FILE_AT_NAME;
+	if (!ends_with(info->link, PROC_DELETED))
+		return place_elsewhere(d, info, name);
+	*name = file_names_unmark(d->arena, info->link);
+	if (!long_path_leads_to(*name, &info->st))
+		return place_elsewhere(d, info, name);
+	log_info("%s: %s: only looks deleted: the file exists", fd_name(info), info->link);
+	return FILE_AT_NAME;
+}

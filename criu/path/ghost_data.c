@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "path/ghost_data.h"
+
+/* ---- dump ---- */
+
+static int write_data_chunk(const char *who, char *buffer, int fd, off_t at, off_t end, struct image *img)
+{
+	GhostChunkEntry c = GHOST_CHUNK_ENTRY__INIT;
+	int err;
+
+	c.off = (uint64_t)at;
+	c.len = (uint64_t)(end - at);
+	err = image_write(img, &c);
+	while (!err && at < end) {
+		ssize_t n = pread(fd, buffer, MIN((size_t)(end - at), GHOST_DATA_BUFFER), at);
+
+		if (n <= 0)
+			return log_errno(n ? -errno : -EIO, "%s: pread at %lld", who, (long long)at);
+		err = image_write_raw(img, buffer, (size_t)n);
+		at += n;
+	}
+	return err;
+}
+
+int ghost_data_dump(const char *who, char *buffer, int fd, off_t size, struct image *img)
+{
+	off_t at = 0, hole;
+	int err = 0;
+
+	while (!err && at < size) {
+		at = lseek(fd, at, SEEK_DATA);
+		if (at < 0 && errno == ENXIO)
+			return 0;
+		hole = at < 0 ? -1 : lseek(fd, at, SEEK_HOLE);
+		if (hole <= at && errno == EINVAL) { /* a file system that does not know of holes */
+			at = 0;
+			hole = size;
+		} else if (hole <= at) {
+			return log_errno(-errno, "%s: lseek(SEEK_DATA, SEEK_HOLE)", who);
+		}
+		if (at < size)
+			err = write_data_chunk(who, buffer, fd, at, MIN(hole, size), img);
+		at = hole;
+	}
+	return err;
+}
+
+/* ---- restore ---- */
+
+/* What one file is filled from. */
+struct ghost_source {
+	const char *name;
+	struct image *img;
+	char *buffer;
+};
+
+static int copy_data(const struct ghost_source *s, int fd, uint64_t at, uint64_t len)
+{
+	while (len) {
+		size_t n = MIN(len, GHOST_DATA_BUFFER);
+		int err = image_read_raw(s->img, s->buffer, n);
+		ssize_t done;
+
+		if (err)
+			return err;
+		done = pwrite(fd, s->buffer, n, (off_t)at);
+		if (done != (ssize_t)n)
+			return log_errno(done < 0 ? -errno : -ENOSPC, "%s (deleted): pwrite of %zu bytes at %llu",
+			                 s->name, n, (unsigned long long)at);
+		at += n;
+		len -= n;
+	}
+	return 0;
+}
+
+static int copy_data_chunks(struct restore *r, const struct ghost_source *s, uint64_t size, int fd)
+{
+	GhostChunkEntry *c;
+	int err;
+
+	while ((err = image_read(s->img, &ghost_chunk_entry__descriptor, r->arena, &c)) > 0) {
+		if (c->off > size || c->len > size - c->off || c->len > image_left(s->img))
+			return log_errno(-EINVAL, "%s: a chunk of %llu bytes at %llu, outside of the file or the image",
+			                 image_name(s->img), (unsigned long long)c->len, (unsigned long long)c->off);
+		err = copy_data(s, fd, c->off, c->len);
+		if (err)
+			return err;
+	}
+	return err;
+}
+
+int ghost_data_restore(struct restore *r, uint32_t id, const GhostFileEntry *e, const char *name, int fd)
+{
+	_cleanup_image_ struct image *img = NULL;
+	_cleanup_free_ char *buffer = malloc(GHOST_DATA_BUFFER);
+	struct ghost_source s = { .name = name, .buffer = buffer };
+	GhostFileEntry *again;
+	int err = buffer ? image_open(r->dir, IMG_GHOST_FILE, id, &img) : -ENOMEM;
+
+	if (err)
+		return log_errno(err, "%s (deleted): opening ghost-file-%x.img", name, id);
+	s.img = img;
+	err = image_read(img, &ghost_file_entry__descriptor, r->arena, &again);
+	if (err <= 0)
+		return err ?: log_errno(-ENODATA, "%s is empty", image_name(img));
+	if (!e->chunks)
+		return copy_data(&s, fd, 0, image_left(img));
+	if (ftruncate(fd, (off_t)e->size))
+		return log_errno(-errno, "%s (deleted): ftruncate to %llu", name, (unsigned long long)e->size);
+	return copy_data_chunks(r, &s, e->size, fd);
+}
