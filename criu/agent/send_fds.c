@@ -11,7 +11,6 @@
 
 #define CONTROL_SIZE CMSG_SPACE(RIGHTS_MAX * sizeof(int))
 
-
 /* The control data lies in the agent's area: anything may stand there. */
 static int read_numbers(const struct task *t, const void *data, size_t n, int *numbers)
 {

@@ -11,7 +11,8 @@
 /*
  * Dump: peeks at the whole receive queue of info->fd, a unix or UDP socket of type SOCK_*, and writes it for file `id`.
  * Nothing is taken out and nothing stays changed (SO_PEEK_OFF and the SO_PASS* options are set back, under undo
- * entries). In-flight descriptors are dumped with files_dump_in_flight(). 0, DUMP_REFUSED, or a negative errno (logged).
+ * entries). In-flight descriptors are dumped with files_dump_in_flight(). 0, DUMP_REFUSED, or a negative errno
+ * (logged).
  */
 int queue_dump(struct dump *d, const struct fd_info *info, uint32_t id, int type);
 int queue_write_images(struct dump *d);
