@@ -21,33 +21,6 @@ static int ids_of(struct restore *r, const struct identity *as, struct ids *ids)
 	return 0;
 }
 
-/* In a user namespace setgroups(2) may be forbidden for good (user_namespaces(7)). */
-void impersonate_note_groups(const struct identity *as, int err, const char *what)
-{
-	log_info(
-	    "%s: was created with %zu supplementary groups, which setgroups refuses here (%s): the peer sees criu's",
-	    what, as->n_groups, strerror(-err));
-}
-
-void impersonate_warn_ids(const struct identity *as, int err, const char *what)
-{
-	log_warn("%s: was created by pid %d with uid %u and gid %u, which cannot be assumed here (%s): the peer sees "
-	         "criu's instead",
-	         what, as->pid.v, as->uid, as->gid, strerror(-err));
-}
-
-socklen_t impersonate_path_below(struct sockaddr_un *addr, int dir, const char *path)
-{
-	addr->sun_family = AF_UNIX;
-	snprintf(addr->sun_path, sizeof(addr->sun_path), "/proc/self/fd/%d/%s", dir, path);
-	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(addr->sun_path) + 1);
-}
-
-int64_t impersonate_raw(long ret)
-{
-	return ret < 0 ? -errno : ret;
-}
-
 static void warn_taken(const struct identity *as, const char *what)
 {
 	_cleanup_close_ int proc = proc_open(as->pid.v);

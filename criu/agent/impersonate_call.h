@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the files of agent/impersonate.h share: impersonate.c (which process makes the call), impersonate_task.c (a task
- * of the tree), impersonate_child.c (one that is gone). */
+/* What the files of agent/impersonate.h share: impersonate.c chooses the process that makes a call, impersonate_task.c
+ * has a task of the tree make it, impersonate_child.c a process made for it. */
 #ifndef CRIU_AGENT_IMPERSONATE_CALL_H
 #define CRIU_AGENT_IMPERSONATE_CALL_H
 
