@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Inside of mm/: what has to be done to make a task's memory, which is little for one that started as a copy of its
- * parent. Pure: nothing is touched here.
+ * Inside of mm/: what has to be done to make a task's memory, which is little for a task that started as a copy of its
+ * parent. Nothing is touched here.
  */
 #ifndef CRIU_MM_PAGE_PLAN_H
 #define CRIU_MM_PAGE_PLAN_H
 
-#include "tree/restore.h"
-#include "mm/mm_read.h"
+#include "mm/task_mm.h"
 
 struct range {
 	raddr_t start, end;
@@ -22,7 +21,7 @@ struct page_plan {
 	uint64_t shared; /* pages that stay the parent's */
 };
 
-/* An exec-born task: every mapping is made, every page written. Fills m->segs. */
+/* A task that starts with an empty address space: every mapping is made, every page written. Fills m->segs. */
 void plan_fresh(struct arena *a, const struct task *t, struct task_mm *m, struct page_plan *plan);
 
 /*
