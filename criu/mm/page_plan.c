@@ -174,7 +174,7 @@ void plan_fresh(struct arena *a, const struct task *t, struct task_mm *m, struct
 	for (size_t i = 0; i < t->mm->n_vmas; i++) {
 		const VmaEntry *v = t->mm->vmas[i];
 
-		if (v->status & VMA_VSYSCALL)
+		if (vma_is_left_out(v))
 			continue;
 		add_segment(a, m, v, v->start, v->end, vma_is_kernels(v) ? vdso_segment(m, false) : SEG_MAP);
 	}
@@ -196,7 +196,7 @@ void plan_copy(struct arena *a, const struct task *t, struct task_mm *m, const s
 	for (size_t i = 0; i < t->mm->n_vmas; i++) {
 		const VmaEntry *v = t->mm->vmas[i];
 
-		if (v->status & VMA_VSYSCALL)
+		if (vma_is_left_out(v))
 			continue;
 		if (vma_is_kernels(v))
 			add_segment(a, m, v, v->start, v->end, vdso_segment(m, kept));

@@ -38,6 +38,12 @@ static inline bool vma_is_kernels(const VmaEntry *v)
 	return vma_kind_of(v)->kernels;
 }
 
+/* Whether it is the kernel's own, and comes from there without our doing. */
+static inline bool vma_is_left_out(const VmaEntry *v)
+{
+	return vma_is_kernels(v) && !vma_kind_of(v)->map;
+}
+
 /* Whether the task's own pagemap has pages of it. */
 static inline bool vma_is_private(const VmaEntry *v)
 {

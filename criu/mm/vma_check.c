@@ -56,7 +56,7 @@ static int check_vmas(struct restore *r, const struct task *t)
 /* Whether the task's pagemap may have pages of it: its own, or a foreign vdso's. */
 static bool may_have_pages(const VmaEntry *v)
 {
-	return vma_is_private(v) || v->status & (VMA_VDSO | VMA_VVAR);
+	return vma_is_kernels(v) ? !vma_is_left_out(v) : vma_is_private(v);
 }
 
 /* Splits what the pagemap has at the borders of mappings, so that every run lies in one; refuses what lies in none. */

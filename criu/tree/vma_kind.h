@@ -65,7 +65,9 @@ struct vma_kind {
 	 * its flags (MAP_*) have one of these bits.
 	 */
 	uint32_t status, flags;
-	/* The kernel's own, as the vdso: not advised, locked, protected, or inherited by copies. Only `map` makes it.
+	/*
+	 * The kernel's own, as the vdso: not advised, locked, protected, or inherited by copies. Only `map` makes it;
+	 * without one it is left to the kernel.
 	 */
 	bool kernels;
 
