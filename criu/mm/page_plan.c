@@ -58,7 +58,7 @@ static enum segment_kind vdso_segment(const struct task_mm *m, bool kept)
 	return kept ? SEG_KEEP : SEG_MAP;
 }
 
-bool vma_fits(const VmaEntry *c, const VmaEntry *p)
+bool page_plan_fits(const VmaEntry *c, const VmaEntry *p)
 {
 	uint32_t objects = VMA_FILE_PRIVATE | VMA_FILE_SHARED | VMA_ANON_SHARED;
 
@@ -88,7 +88,7 @@ static void cut_at_borders(struct arena *a, struct task_mm *m, const VmaEntry *v
 			end = p->start;
 		else
 			end = MIN(p->end, v->end);
-		add_segment(a, m, v, at, end, p && p->start <= at && vma_fits(v, p) ? SEG_KEEP : SEG_MAP);
+		add_segment(a, m, v, at, end, p && p->start <= at && page_plan_fits(v, p) ? SEG_KEEP : SEG_MAP);
 		at = end;
 	}
 }
@@ -169,7 +169,7 @@ static void plan_pages(struct arena *a, struct task_mm *m, const struct pagemap 
 	}
 }
 
-void plan_fresh(struct arena *a, const struct task *t, struct task_mm *m, struct page_plan *plan)
+void page_plan_fresh(struct arena *a, const struct task *t, struct task_mm *m, struct page_plan *plan)
 {
 	for (size_t i = 0; i < t->mm->n_vmas; i++) {
 		const VmaEntry *v = t->mm->vmas[i];
@@ -181,8 +181,8 @@ void plan_fresh(struct arena *a, const struct task *t, struct task_mm *m, struct
 	plan_pages(a, m, NULL, true, plan);
 }
 
-void plan_copy(struct arena *a, const struct task *t, struct task_mm *m, const struct task *parent,
-               const struct task_mm *p, bool knows_cow, struct page_plan *plan)
+void page_plan_copy(struct arena *a, const struct task *t, struct task_mm *m, const struct task *parent,
+                    const struct task_mm *p, bool knows_cow, struct page_plan *plan)
 {
 	bool kept = m->vdso_start && m->vdso_start == p->vdso_start && m->vdso_size == p->vdso_size &&
 	            m->vdso_foreign == p->vdso_foreign;

@@ -22,16 +22,17 @@ struct page_plan {
 };
 
 /* A task that starts with an empty address space: every mapping is made, every page written. Fills m->segs. */
-void plan_fresh(struct arena *a, const struct task *t, struct task_mm *m, struct page_plan *plan);
+void page_plan_fresh(struct arena *a, const struct task *t, struct task_mm *m, struct page_plan *plan);
 
 /*
  * A copy: p is the memory that it was copied from, with parent's mappings as the images have them. What fits is kept.
  * knows_cow: the images say which pages are shared; else those that both have are to be compared.
  */
-void plan_copy(struct arena *a, const struct task *t, struct task_mm *m, const struct task *parent,
-               const struct task_mm *p, bool knows_cow, struct page_plan *plan);
+void page_plan_copy(struct arena *a, const struct task *t, struct task_mm *m, const struct task *parent,
+                    const struct task_mm *p, bool knows_cow, struct page_plan *plan);
 
-/* Whether [at, at + len) of a kept mapping lies in the same place of the same object in both. */
-bool vma_fits(const VmaEntry *child, const VmaEntry *parent);
+/* Whether a mapping of the child can stay the one of its parent: of the same kind, in the same place of the same
+ * object. */
+bool page_plan_fits(const VmaEntry *child, const VmaEntry *parent);
 
 #endif

@@ -103,9 +103,9 @@ int mm_restore_map(struct restore *r, struct task *t, raddr_t keep, uint64_t kee
 	int err;
 
 	if (t->restore->copied)
-		plan_copy(r->arena, t, m, t->parent, task_mm(r, t->parent), mm_restore_of(r)->knows_cow, &plan);
+		page_plan_copy(r->arena, t, m, t->parent, task_mm(r, t->parent), mm_restore_of(r)->knows_cow, &plan);
 	else
-		plan_fresh(r->arena, t, m, &plan);
+		page_plan_fresh(r->arena, t, m, &plan);
 	if (room && !m->vdso_kept) {
 		hole = vma_hole_beside(r, t, kept, room);
 		if (!hole)

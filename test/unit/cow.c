@@ -69,7 +69,7 @@ static void add_pages(struct world *w, struct pagemap *p, unsigned from, unsigne
 
 static void plan(struct world *w, bool knows_cow)
 {
-	plan_copy(w->a, &w->child, &w->c, &w->parent, &w->p, knows_cow, &w->plan);
+	page_plan_copy(w->a, &w->child, &w->c, &w->parent, &w->p, knows_cow, &w->plan);
 }
 
 static void assert_segment(const struct world *w, size_t i, unsigned from, unsigned to, enum segment_kind kind)
@@ -177,19 +177,19 @@ static void what_fits(void **state)
 
 	p->shmid = c->shmid = 7;
 	c->pgoff = 4 * PAGE_SIZE;
-	assert_true(vma_fits(c, p));
+	assert_true(page_plan_fits(c, p));
 	c->pgoff = 5 * PAGE_SIZE;
-	assert_false(vma_fits(c, p));
+	assert_false(page_plan_fits(c, p));
 	c->pgoff = 4 * PAGE_SIZE;
 	c->shmid = 8;
-	assert_false(vma_fits(c, p));
+	assert_false(page_plan_fits(c, p));
 	c->shmid = 7;
 	p->has_madv = true;
 	p->madv = 1UL << MADV_DONTFORK;
-	assert_false(vma_fits(c, p));
+	assert_false(page_plan_fits(c, p));
 	p->madv = 0;
 	c->flags |= MAP_GROWSDOWN;
-	assert_false(vma_fits(c, p));
+	assert_false(page_plan_fits(c, p));
 }
 
 /* ---- huge pages ---- */
