@@ -28,7 +28,8 @@
 
 /* What every task has. */
 #define TASK_PARTS(X)                                                                                                  \
-	X(mm_part)                                                                                                     \
+	X(mm_limits_part)                                                                                              \
+	X(thp_part)                                                                                                    \
 	X(attrs_part)                                                                                                  \
 	X(membarrier_part)                                                                                             \
 	X(loginuid_part)                                                                                               \
@@ -49,6 +50,16 @@
 	X(dumpable_part) /* what a change of credentials resets: dumpable, parent-death signal */                      \
 	X(signal_part)   /* last: pending signals are queued while all are blocked */
 
+/* Mappings: first match wins, also where an image says of which kinds one is. */
+#define VMA_KINDS(X)                                                                                                   \
+	X(vdso_kind) /* the kernel's own: the flags that are refused say nothing of it */                              \
+	X(vma_special_kind)                                                                                            \
+	X(vma_refused_kind) /* after what is a part of these and can be saved */                                       \
+	X(shmem_kind)       /* before mappings of files, one of which the kernel shows */                              \
+	X(memfd_vma_kind)                                                                                              \
+	X(vma_file_kind)                                                                                               \
+	X(vma_anon_kind) /* last: takes all that is left */
+
 /* What a tree has as a whole, in the order of work at each stage; then engines, for what they keep. */
 #define SUBSYSTEMS(X)                                                                                                  \
 	X(pages_subsys) /* before descriptors, through which some pages are read, are closed */                        \
@@ -60,6 +71,8 @@
 	X(files_restore_subsys)                                                                                        \
 	X(infect_subsys)                                                                                               \
 	X(open_file_subsys)                                                                                            \
+	X(task_mm_subsys)                                                                                              \
+	X(memfd_inode_subsys)                                                                                          \
 	X(inherit_subsys)                                                                                              \
 	X(file_names_subsys)                                                                                           \
 	X(link_remap_subsys)                                                                                           \

@@ -1,25 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The row of memory. */
+/* The row of memory: what is done to address spaces at each stage. */
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "mm/mm.h"
-#include "mm/mm_read.h"
-#include "mm/vma.h"
+#include "mm/mm_limits.h"
 #include "tree/subsys.h"
 
-extern const struct subsys memory_subsys;
+extern const struct subsys memory_subsys, pages_subsys;
 
-struct mm_shared *mm_shared_of(struct dump *d)
-{
-	return dump_state(d, &memory_subsys);
-}
-
-struct mm_restore *mm_of(const struct restore *r)
-{
-	return restore_state(r, &memory_subsys);
-}
-
-/* Tasks that share an address space with an earlier one have no more to tell. */
+/* Tasks that share an address space with an earlier one have nothing to add. */
 static int memory_look(struct dump *d, struct task *t)
 {
 	return tree_first_vm(&d->tree, t) == t ? mm_collect(d, t) : 0;
@@ -27,7 +16,12 @@ static int memory_look(struct dump *d, struct task *t)
 
 static int memory_dump_task(struct dump *d, struct task *t)
 {
-	return tree_first_vm(&d->tree, t) == t ? mm_dump(d, t) : 0;
+	int err = 0;
+
+	if (tree_first_vm(&d->tree, t) != t)
+		return 0;
+	err = mm_limits_dump(d, t);
+	return err ?: image_write_one(d->dir, IMG_MM, (uint64_t)t->vpid.v, t->mm);
 }
 
 static int memory_write_images(struct dump *d)
@@ -49,7 +43,6 @@ static const struct address_space memory_space = {
 
 const struct subsys memory_subsys = {
 	.name = "memory",
-	.state = { .dump = sizeof(struct mm_shared), .restore = sizeof(struct mm_restore) },
 	.look = memory_look,
 	.dump_task = memory_dump_task,
 	.check = mm_check,

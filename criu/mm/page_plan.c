@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#include "arch_page.h"
 #include "mm/page_plan.h"
 
 #include <sys/mman.h>
 
 #include "mm/mm.h"
+#include "mm/vma_advice.h"
 
-#define KIND_FLAGS (MAP_TYPE | MAP_GROWSDOWN | MAP_NORESERVE)
+/* What of a mapping's flags cannot be changed later. */
+#define LASTING_FLAGS (MAP_TYPE | MAP_GROWSDOWN | MAP_NORESERVE)
 
-/* ---- who starts as a copy ---- */
+/* ---- which tasks start as copies ---- */
 
 /* Images without the field cow: forked and not executed since, as far as addresses tell. */
 static bool looks_forked(const struct task *child, const struct task *parent)
@@ -27,7 +28,7 @@ bool mm_inherits(const struct restore *r, const struct task *child)
 
 	if (!m || !p || m == p)
 		return false;
-	if (!mm_of(r)->knows_cow)
+	if (!mm_restore_of(r)->knows_cow)
 		return looks_forked(child, parent);
 	for (size_t i = 0; i < m->pages->n_runs; i++)
 		if (m->pages->runs[i].cow)
@@ -41,9 +42,8 @@ static void add_segment(struct arena *a, struct task_mm *m, const VmaEntry *v, r
                         enum segment_kind kind)
 {
 	struct segment *last = m->n_segs ? &m->segs[m->n_segs - 1] : NULL;
-	struct segment s = { .start = start, .end = end, .vma = v, .kind = kind, .prot = -1 };
+	struct segment s = { .start = start, .end = end, .vma = v, .row = vma_kind_of(v), .kind = kind, .prot = -1 };
 
-	s.anon = vma_is_kernels(v);
 	if (last && last->vma == v && last->kind == kind)
 		last->end = end;
 	else
@@ -58,20 +58,20 @@ static enum segment_kind vdso_segment(const struct task_mm *m, bool kept)
 	return kept ? SEG_KEEP : SEG_MAP;
 }
 
-bool vma_fits(const VmaEntry *c, const VmaEntry *p)
+bool page_plan_fits(const VmaEntry *c, const VmaEntry *p)
 {
 	uint32_t objects = VMA_FILE_PRIVATE | VMA_FILE_SHARED | VMA_ANON_SHARED;
 
 	if (vma_is_kernels(c) || vma_is_kernels(p) || vma_advice(p, MADV_DONTFORK) || vma_advice(p, MADV_WIPEONFORK))
 		return false;
 	if ((c->status & (objects | VMA_ANON_PRIVATE)) != (p->status & (objects | VMA_ANON_PRIVATE)) ||
-	    (c->flags & KIND_FLAGS) != (p->flags & KIND_FLAGS) || (c->flags & MAP_TYPE) > MAP_PRIVATE)
+	    (c->flags & LASTING_FLAGS) != (p->flags & LASTING_FLAGS) || (c->flags & MAP_TYPE) > MAP_PRIVATE)
 		return false;
 	return !(c->status & objects) || (c->shmid == p->shmid && c->start - c->pgoff == p->start - p->pgoff);
 }
 
 /* Cuts one mapping of the child at the borders of the parent's. *k: the parent's first that may reach into it. */
-static void cut(struct arena *a, struct task_mm *m, const VmaEntry *v, const MmEntry *parent, size_t *k)
+static void cut_at_borders(struct arena *a, struct task_mm *m, const VmaEntry *v, const MmEntry *parent, size_t *k)
 {
 	raddr_t at = v->start;
 
@@ -88,15 +88,15 @@ static void cut(struct arena *a, struct task_mm *m, const VmaEntry *v, const MmE
 			end = p->start;
 		else
 			end = MIN(p->end, v->end);
-		add_segment(a, m, v, at, end, p && p->start <= at && vma_fits(v, p) ? SEG_KEEP : SEG_MAP);
+		add_segment(a, m, v, at, end, p && p->start <= at && page_plan_fits(v, p) ? SEG_KEEP : SEG_MAP);
 		at = end;
 	}
 }
 
 /* ---- pages ---- */
 
-static void add_run(struct arena *a, struct page_plan *plan, struct segment *seg, const struct page_run *run,
-                    raddr_t from, raddr_t to, bool compare)
+static void plan_run(struct arena *a, struct page_plan *plan, struct segment *seg, const struct page_run *run,
+                     raddr_t from, raddr_t to, bool compare)
 {
 	struct page_run part = page_run_part(run, from, to);
 
@@ -105,7 +105,7 @@ static void add_run(struct arena *a, struct page_plan *plan, struct segment *seg
 	arena_push(a, &plan->runs, &plan->n_runs, part);
 }
 
-static void add_drop(struct arena *a, struct page_plan *plan, raddr_t from, raddr_t to)
+static void plan_drop(struct arena *a, struct page_plan *plan, raddr_t from, raddr_t to)
 {
 	struct range *last = plan->n_drops ? &plan->drops[plan->n_drops - 1] : NULL;
 	struct range range = { from, to };
@@ -151,7 +151,7 @@ static void plan_pages(struct arena *a, struct task_mm *m, const struct pagemap 
 		struct segment *seg = &m->segs[i];
 		raddr_t next;
 
-		if (seg->anon)
+		if (seg->row->kernels)
 			continue;
 		for (raddr_t at = seg->start; at < seg->end; at = next) {
 			const struct page_run *run, *p;
@@ -162,27 +162,27 @@ static void plan_pages(struct arena *a, struct task_mm *m, const struct pagemap 
 			if (run && p && knows_cow && run->cow)
 				plan->shared += (next - at) / PAGE_SIZE;
 			else if (run)
-				add_run(a, plan, seg, run, at, next, p && !knows_cow);
+				plan_run(a, plan, seg, run, at, next, p && !knows_cow);
 			else if (p)
-				add_drop(a, plan, at, next);
+				plan_drop(a, plan, at, next);
 		}
 	}
 }
 
-void plan_fresh(struct arena *a, const struct task *t, struct task_mm *m, struct page_plan *plan)
+void page_plan_fresh(struct arena *a, const struct task *t, struct task_mm *m, struct page_plan *plan)
 {
 	for (size_t i = 0; i < t->mm->n_vmas; i++) {
 		const VmaEntry *v = t->mm->vmas[i];
 
-		if (v->status & VMA_VSYSCALL)
+		if (vma_is_left_out(v))
 			continue;
 		add_segment(a, m, v, v->start, v->end, vma_is_kernels(v) ? vdso_segment(m, false) : SEG_MAP);
 	}
 	plan_pages(a, m, NULL, true, plan);
 }
 
-void plan_copy(struct arena *a, const struct task *t, struct task_mm *m, const struct task *parent,
-               const struct task_mm *p, bool knows_cow, struct page_plan *plan)
+void page_plan_copy(struct arena *a, const struct task *t, struct task_mm *m, const struct task *parent,
+                    const struct task_mm *p, bool knows_cow, struct page_plan *plan)
 {
 	bool kept = m->vdso_start && m->vdso_start == p->vdso_start && m->vdso_size == p->vdso_size &&
 	            m->vdso_foreign == p->vdso_foreign;
@@ -196,12 +196,12 @@ void plan_copy(struct arena *a, const struct task *t, struct task_mm *m, const s
 	for (size_t i = 0; i < t->mm->n_vmas; i++) {
 		const VmaEntry *v = t->mm->vmas[i];
 
-		if (v->status & VMA_VSYSCALL)
+		if (vma_is_left_out(v))
 			continue;
 		if (vma_is_kernels(v))
 			add_segment(a, m, v, v->start, v->end, vdso_segment(m, kept));
 		else
-			cut(a, m, v, parent->mm, &k);
+			cut_at_borders(a, m, v, parent->mm, &k);
 	}
 	plan_pages(a, m, p->pages, knows_cow, plan);
 }

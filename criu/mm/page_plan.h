@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Inside of mm/: what has to be done to make a task's memory, which is little for one that started as a copy of its
- * parent. Pure: nothing is touched here.
+ * Inside of mm/: what has to be done to make a task's memory, which is little for a task that started as a copy of its
+ * parent. Nothing is touched here.
  */
 #ifndef CRIU_MM_PAGE_PLAN_H
 #define CRIU_MM_PAGE_PLAN_H
 
-#include "tree/restore.h"
-#include "mm/mm_read.h"
+#include "mm/task_mm.h"
 
 struct range {
 	raddr_t start, end;
@@ -22,17 +21,18 @@ struct page_plan {
 	uint64_t shared; /* pages that stay the parent's */
 };
 
-/* An exec-born task: every mapping is made, every page written. Fills m->segs. */
-void plan_fresh(struct arena *a, const struct task *t, struct task_mm *m, struct page_plan *plan);
+/* A task that starts with an empty address space: every mapping is made, every page written. Fills m->segs. */
+void page_plan_fresh(struct arena *a, const struct task *t, struct task_mm *m, struct page_plan *plan);
 
 /*
  * A copy: p is the memory that it was copied from, with parent's mappings as the images have them. What fits is kept.
  * knows_cow: the images say which pages are shared; else those that both have are to be compared.
  */
-void plan_copy(struct arena *a, const struct task *t, struct task_mm *m, const struct task *parent,
-               const struct task_mm *p, bool knows_cow, struct page_plan *plan);
+void page_plan_copy(struct arena *a, const struct task *t, struct task_mm *m, const struct task *parent,
+                    const struct task_mm *p, bool knows_cow, struct page_plan *plan);
 
-/* Whether [at, at + len) of a kept mapping lies in the same place of the same object in both. */
-bool vma_fits(const VmaEntry *child, const VmaEntry *parent);
+/* Whether a mapping of the child can stay the one of its parent: of the same kind, in the same place of the same
+ * object. */
+bool page_plan_fits(const VmaEntry *child, const VmaEntry *parent);
 
 #endif

@@ -11,7 +11,7 @@
 #include "arch_page.h"
 #include "lib/log.h"
 #include "mm/mm.h"
-#include "mm/vma.h"
+#include "mm/shmem.h"
 #include "pages/pages.h"
 #include "uapi/pagemap.h"
 
@@ -366,7 +366,7 @@ int mm_dump_pages(struct dump *d)
 		if (t->state != TASK_DEAD && tree_first_vm(tree, t) == t)
 			err = scan_task(d, t, pd);
 	}
-	for (const struct shmem_object *o = mm_shared_of(d)->objects; !err && o; o = o->hh.next)
+	for (const struct shmem_object *o = shmem_objects(d); !err && o; o = o->hh.next)
 		err = pages_dump_object(pd, o->task, o->path, o->ino);
 	err = pages_dump_end(pd, err);
 	d->stats->memdump_time = clock_now_us() - start;

@@ -1,22 +1,70 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Huge pages at restore. Collapsing 1 GiB costs 150 ms of one processor, filling it then 270 instead of 450: no gain
- * over filling 4 KiB pages. So ranges that were not huge stay as they were, full or not.
+ * Transparent huge pages: whether a task does without (PR_SET_THP_DISABLE), and where they were. Collapsing 1 GiB costs
+ * 150 ms of one processor, filling it then 270 instead of 450: no gain over filling 4 KiB pages. So ranges that were
+ * not huge stay as they were, full or not.
  */
 #include "mm/thp.h"
 
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include "agent/agent.h"
 #include "arch_page.h"
 #include "lib/log.h"
+#include "mm/vma_advice.h"
+#include "tree/kind.h"
 #include "uapi/madvise.h"
 
 #define TOUCH_AT_ONCE 256
 
-static void add(struct arena *a, struct range **ranges, size_t *n, raddr_t at)
+extern const struct task_part thp_part;
+
+/* ---- PR_SET_THP_DISABLE ---- */
+
+static int thp_ask(struct dump *d, struct thread *th, struct batch *b, void **datap)
+{
+	batch_ask(b, SYS_prctl, PR_GET_THP_DISABLE);
+	return 0;
+}
+
+/* A task that shares the memory of an earlier one gives the same answer again. */
+static int thp_dump(struct dump *d, struct thread *th, const struct answers *ans)
+{
+	MmEntry *mm = tree_first_vm(&d->tree, th->task)->mm;
+	int64_t disabled = ans->op->flags & AGENT_OP_DONE ? ans->op->ret : 0;
+
+	if (disabled > 1)
+		log_warn("%s: PR_SET_THP_DISABLE was called with flags %x, which are not kept", task_name(th->task),
+		         (unsigned)disabled & ~1U);
+	mm->has_thp_disabled = disabled > 0;
+	mm->thp_disabled = disabled > 0;
+	return 0;
+}
+
+/* What a task forks inherits it: so it comes when all children exist. A copy may have inherited it from its parent. */
+static int thp_restore(struct restore *r, struct thread *th, struct batch *b)
+{
+	const MmEntry *mm = th->task->mm;
+	bool disabled = mm->has_thp_disabled && mm->thp_disabled;
+
+	if (th->task->restore->copied || disabled)
+		batch_call(b, SYS_prctl, PR_SET_THP_DISABLE, disabled);
+	return 0;
+}
+
+const struct task_part thp_part = {
+	.name = "transparent huge pages",
+	.ask = thp_ask,
+	.dump = thp_dump,
+	.restore = thp_restore,
+};
+
+/* ---- which pages were huge ---- */
+
+static void add_huge(struct arena *a, struct range **ranges, size_t *n, raddr_t at)
 {
 	struct range *last = *n ? &(*ranges)[*n - 1] : NULL;
 	struct range range = { at, at + HUGE_SIZE };
@@ -29,12 +77,12 @@ static void add(struct arena *a, struct range **ranges, size_t *n, raddr_t at)
 
 /* A range of the size of a huge page, as far as its runs have been looked at. */
 struct candidate {
-	raddr_t at; /* 0: none */
+	raddr_t at; /* 0: nothing yet */
 	uint64_t pages;
 	bool thp;
 };
 
-static void settle(struct arena *a, const struct segment *seg, const struct candidate *c, struct huge_plan *huge)
+static void choose_range(struct arena *a, const struct segment *seg, const struct candidate *c, struct thp_plan *huge)
 {
 	bool advised = vma_advice(seg->vma, MADV_HUGEPAGE);
 
@@ -43,19 +91,19 @@ static void settle(struct arena *a, const struct segment *seg, const struct cand
 	if (!c->thp && !(advised && c->pages == HUGE_SIZE / PAGE_SIZE))
 		return;
 	if (advised)
-		add(a, &huge->advised, &huge->n_advised, c->at);
+		add_huge(a, &huge->advised, &huge->n_advised, c->at);
 	else
-		add(a, &huge->others, &huge->n_others, c->at);
+		add_huge(a, &huge->others, &huge->n_others, c->at);
 }
 
 static bool may_be_huge(const struct segment *seg)
 {
-	return seg->kind == SEG_MAP && !seg->anon && seg->vma->status & VMA_ANON_PRIVATE &&
+	return seg->kind == SEG_MAP && !vma_is_kernels(seg->vma) && seg->vma->status & VMA_ANON_PRIVATE &&
 	       !vma_advice(seg->vma, MADV_NOHUGEPAGE) && seg->end - seg->start >= HUGE_SIZE;
 }
 
 static void choose_in(struct arena *a, const struct segment *seg, const struct page_plan *plan, size_t *k,
-                      struct huge_plan *huge)
+                      struct thp_plan *huge)
 {
 	struct candidate c = { 0 };
 
@@ -68,17 +116,17 @@ static void choose_in(struct arena *a, const struct segment *seg, const struct p
 
 			next = MIN(end, base + HUGE_SIZE);
 			if (base != c.at) {
-				settle(a, seg, &c, huge);
+				choose_range(a, seg, &c, huge);
 				c = (struct candidate) { .at = base };
 			}
 			c.pages += (next - at) / PAGE_SIZE;
 			c.thp |= run->thp;
 		}
 	}
-	settle(a, seg, &c, huge);
+	choose_range(a, seg, &c, huge);
 }
 
-void huge_choose(struct arena *a, const struct task_mm *m, const struct page_plan *plan, struct huge_plan *huge)
+void thp_choose(struct arena *a, const struct task_mm *m, const struct page_plan *plan, struct thp_plan *huge)
 {
 	size_t k = 0;
 
@@ -92,8 +140,10 @@ void huge_choose(struct arena *a, const struct task_mm *m, const struct page_pla
 	}
 }
 
+/* ---- making them ---- */
+
 /* A collapse needs a page table with something in it. */
-static int touch(const struct task *t, const struct range *range)
+static int touch_range(const struct task *t, const struct range *range)
 {
 	static const uint8_t zeros[TOUCH_AT_ONCE];
 	struct iovec remote[TOUCH_AT_ONCE];
@@ -106,12 +156,12 @@ static int touch(const struct task *t, const struct range *range)
 			remote[n++] = (struct iovec) { (void *)(uintptr_t)at, 1 };
 		local.iov_len = n;
 		if (process_vm_writev(t->pid, &local, 1, remote, n, 0) != (ssize_t)n)
-			return log_errno(-errno, "%s: touching its memory", task_name(t));
+			return log_errno(-errno, "%s: process_vm_writev, for huge pages", task_name(t));
 	}
 	return 0;
 }
 
-int huge_make(struct task *t, const struct huge_plan *huge)
+int thp_make(struct task *t, const struct thp_plan *huge)
 {
 	struct batch *b = agent_batch(t->restore->agent, "huge pages");
 	int err = 0;
@@ -124,7 +174,7 @@ int huge_make(struct task *t, const struct huge_plan *huge)
 	for (size_t i = 0; !err && i < huge->n_others; i++) {
 		const struct range *range = &huge->others[i];
 
-		err = touch(t, range);
+		err = touch_range(t, range);
 		batch_ask(b, SYS_madvise, range->start, range->end - range->start, MADV_COLLAPSE);
 	}
 	return err ?: batch_run(b);

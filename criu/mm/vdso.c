@@ -1,154 +1,42 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "mm/vdso.h"
 
-#include <elf.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 
-#include "agent/batch.h"
+#include "agent/agent.h"
 #include "agent/code.h"
 #include "arch/arch_vdso.h"
 #include "arch_page.h"
 #include "lib/log.h"
-#include "proc/proc.h"
+#include "mm/vdso_redirect.h"
 
-#define MAX_SYMBOLS 1024
+extern const struct vma_kind vdso_kind;
 
-/* ---- the dynamic symbols of a vdso, which is loaded as it lies in the file ---- */
+/* ---- dump ---- */
 
-struct symbols {
-	const uint8_t *image;
-	size_t size;
-	const Elf64_Sym *syms;
-	size_t n_syms;
-	const char *names;
-	size_t names_size;
-};
-
-static const void *at_offset(const struct symbols *s, uint64_t off, uint64_t size, size_t align)
+static bool is_code(const struct proc_map *m)
 {
-	return off <= s->size && size <= s->size - off && off % align == 0 ? s->image + off : NULL;
+	return !strcmp(m->name, "[vdso]");
 }
 
-static const Elf64_Dyn *find_dynamic(const struct symbols *s, size_t *n)
+static bool vdso_match(struct dump *d, const struct proc_map *m)
 {
-	const Elf64_Ehdr *eh = at_offset(s, 0, sizeof(*eh), 8);
-	const Elf64_Phdr *ph;
-
-	if (!eh || memcmp(eh->e_ident, ELFMAG, SELFMAG) || eh->e_ident[EI_CLASS] != ELFCLASS64 ||
-	    eh->e_phentsize != sizeof(*ph))
-		return NULL;
-	ph = at_offset(s, eh->e_phoff, eh->e_phnum * sizeof(*ph), 8);
-	for (size_t i = 0; ph && i < eh->e_phnum; i++) {
-		if (ph[i].p_type != PT_DYNAMIC)
-			continue;
-		*n = ph[i].p_filesz / sizeof(Elf64_Dyn);
-		return at_offset(s, ph[i].p_offset, ph[i].p_filesz, 8);
-	}
-	return NULL;
+	return is_code(m) || !strncmp(m->name, "[vvar", 5);
 }
 
-/* A string table without an end within the image is none. */
-static bool read_symbols(const uint8_t *image, size_t size, struct symbols *s)
+static int vdso_dump(struct dump *d, struct task *t, const struct proc_map *m, struct vma *v)
 {
-	uint64_t symtab = 0, strtab = 0, strsz = 0, hash = 0;
-	const Elf64_Dyn *dyn;
-	const uint32_t *table;
-	size_t n = 0;
-
-	*s = (struct symbols) { .image = image, .size = size };
-	dyn = find_dynamic(s, &n);
-	for (size_t i = 0; dyn && i < n && dyn[i].d_tag != DT_NULL; i++) {
-		uint64_t v = dyn[i].d_un.d_val;
-
-		switch (dyn[i].d_tag) {
-		case DT_SYMTAB:
-			symtab = v;
-			break;
-		case DT_STRTAB:
-			strtab = v;
-			break;
-		case DT_STRSZ:
-			strsz = v;
-			break;
-		case DT_HASH:
-			hash = v;
-			break;
-		}
-	}
-	if (!symtab || !strtab || !strsz)
-		return false;
-	/* A hash table says how many symbols there are; without one, the linker puts the names behind them. */
-	table = hash ? at_offset(s, hash, 8, 4) : NULL;
-	s->n_syms = table ? table[1] : strtab > symtab ? (strtab - symtab) / sizeof(Elf64_Sym) : 0;
-	s->n_syms = MIN(s->n_syms, MAX_SYMBOLS);
-	s->syms = at_offset(s, symtab, s->n_syms * sizeof(Elf64_Sym), 8);
-	if (strtab > size || strsz > size - strtab || image[strtab + strsz - 1])
-		return false;
-	s->names = (const char *)image + strtab;
-	s->names_size = strsz;
-	return s->syms && s->n_syms;
-}
-
-static const char *function_name(const struct symbols *s, size_t i)
-{
-	const Elf64_Sym *sym = &s->syms[i];
-	unsigned type = ELF64_ST_TYPE(sym->st_info);
-
-	if ((type != STT_FUNC && type != STT_NOTYPE) || sym->st_shndx == SHN_UNDEF || sym->st_shndx >= SHN_LORESERVE ||
-	    !sym->st_value || sym->st_value >= s->size || sym->st_name >= s->names_size)
-		return NULL;
-	return s->names + sym->st_name;
-}
-
-static uint64_t find_function(const struct symbols *s, const char *name)
-{
-	for (size_t i = 0; i < s->n_syms; i++) {
-		const char *n = function_name(s, i);
-
-		if (n && !strcmp(n, name))
-			return s->syms[i].st_value;
-	}
+	v->entry->pgoff = 0;
+	v->entry->flags |= MAP_ANONYMOUS;
+	v->entry->status |= VMA_ANON_PRIVATE | (is_code(m) ? VMA_VDSO : VMA_VVAR);
+	v->pages = is_code(m) ? VMA_PAGES_ALL : VMA_PAGES_NONE;
 	return 0;
 }
 
-/* Whether another function begins where the jump would lie. */
-static bool is_crowded(const struct symbols *s, uint64_t at, size_t len)
-{
-	for (size_t i = 0; i < s->n_syms; i++)
-		if (function_name(s, i) && s->syms[i].st_value > at && s->syms[i].st_value < at + len)
-			return true;
-	return at + len > s->size;
-}
-
-int vdso_redirect(uint8_t *old, size_t old_size, const uint8_t *new, size_t new_size, raddr_t new_at)
-{
-	struct symbols from, to;
-	int n = 0;
-
-	if (!read_symbols(old, old_size, &from) || !read_symbols(new, new_size, &to))
-		return -EBADMSG;
-	for (size_t i = 0; i < from.n_syms; i++) {
-		uint8_t code[VDSO_JUMP_MAX];
-		const char *name = function_name(&from, i);
-		uint64_t target = name ? find_function(&to, name) : 0, at = from.syms[i].st_value;
-		size_t len;
-
-		if (!name)
-			continue;
-		len = target ? arch_vdso_jump(new_at + target, code) : arch_vdso_syscall(name, code);
-		if (!len)
-			continue;
-		if (is_crowded(&from, at, len))
-			return -EOPNOTSUPP;
-		memcpy(old + at, code, len);
-		n++;
-	}
-	return n;
-}
-
-/* ---- ours ---- */
+/* ---- that of criu ---- */
 
 #define MAX_PARTS 8
 
@@ -179,13 +67,13 @@ static bool add_part(struct vdso_block *b, raddr_t start, raddr_t end, bool code
 	return true;
 }
 
-static int read_own(struct vdso_block *b)
+static int read_own_block(struct vdso_block *b)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/self/maps", "re");
 	char line[4400];
 
 	if (!f)
-		return log_errno(-errno, "/proc/self/maps");
+		return log_errno(-errno, "fopen /proc/self/maps");
 	while (fgets(line, sizeof(line), f)) {
 		const char *name = strchr(line, '[');
 		uint64_t start, end;
@@ -194,22 +82,32 @@ static int read_own(struct vdso_block *b)
 		if (!name || (!code && strncmp(name, "[vvar", 5)))
 			continue;
 		if (sscanf(line, "%" SCNx64 "-%" SCNx64, &start, &end) != 2 || !add_part(b, start, end, code))
-			return log_errno(-EBADMSG, "/proc/self/maps: our own vdso is in pieces: %s", line);
+			return log_errno(-EBADMSG, "/proc/self/maps: criu's own vdso is in pieces: %s", line);
 	}
 	return 0;
 }
 
+struct vdso_restore {
+	bool known;
+	struct vdso_block block;
+};
+
 static int own_block(struct restore *r, const struct vdso_block **bp)
 {
-	struct mm_restore *mm = mm_of(r);
-	int err = 0;
+	struct vdso_restore *own = restore_state(r, &vdso_kind);
+	int err = own->known ? 0 : read_own_block(&own->block);
 
-	if (!mm->own_vdso) {
-		mm->own_vdso = arena_new_of(r->arena, struct vdso_block);
-		err = read_own(mm->own_vdso);
-	}
-	*bp = mm->own_vdso;
+	own->known |= !err;
+	*bp = &own->block;
 	return err;
+}
+
+/* After vdso_check(). */
+static const struct vdso_block *own_block_of(const struct restore *r)
+{
+	struct vdso_restore *own = restore_state(r, &vdso_kind);
+
+	return &own->block;
 }
 
 static const uint8_t *own_code(const struct vdso_block *own)
@@ -217,7 +115,7 @@ static const uint8_t *own_code(const struct vdso_block *own)
 	return (const uint8_t *)(uintptr_t)own->vdso;
 }
 
-/* ---- the image's ---- */
+/* ---- that of the image ---- */
 
 static int read_image_block(const struct task *t, struct vdso_block *b)
 {
@@ -228,9 +126,8 @@ static int read_image_block(const struct task *t, struct vdso_block *b)
 			continue;
 		if (!add_part(b, v->start, v->end, v->status & VMA_VDSO))
 			return log_refusal(-EOPNOTSUPP,
-			                   "%s: mm-%d.img: its vdso is in pieces (at %" PRIx64
-			                   "): such a layout is not "
-			                   "supported",
+			                   "%s: mm-%d.img: the vdso is in pieces (at %" PRIx64
+			                   "): such a layout is not supported",
 			                   task_name(t), t->vpid.v, v->start);
 	}
 	return 0;
@@ -291,18 +188,18 @@ int vdso_check(struct restore *r, const struct task *t, struct task_mm *m)
 	m->vdso_foreign = !same;
 	if (!same && (!all || !own->vdso_size))
 		return log_refusal(-EOPNOTSUPP,
-		                   "%s: its vdso is another kernel's, and %s: restore on a kernel of the same build",
+		                   "%s: the vdso is another kernel's, and %s: restore on a kernel of the same build",
 		                   task_name(t), all ? "this one has none" : "its pages are not in the checkpoint");
 	return 0;
 }
 
 uint64_t vdso_hole_size(struct restore *r, const struct task_mm *m)
 {
-	return m->vdso_foreign ? mm_of(r)->own_vdso->size : 0;
+	return m->vdso_foreign ? own_block_of(r)->size : 0;
 }
 
-/* ARCH_MAP_VDSO_64 takes the address as a hint: only what lies there tells. */
-static int look(const struct task *t, raddr_t at, const struct vdso_block *own)
+/* ARCH_MAP_VDSO_64 takes the address as a hint: only the bytes there show whether it was followed. */
+static int check_mapped(const struct task *t, raddr_t at, const struct vdso_block *own)
 {
 	_cleanup_free_ uint8_t *now = malloc(own->vdso_size);
 	raddr_t code = at + (own->vdso - own->start);
@@ -326,21 +223,39 @@ int vdso_map(struct restore *r, struct task *t, struct task_mm *m, raddr_t hole)
 	batch_call(b, call.nr, call.arg[0], call.arg[1]);
 	err = batch_run(b);
 	if (!err)
-		err = look(t, at, mm_of(r)->own_vdso);
+		err = check_mapped(t, at, own_block_of(r));
 	if (err || !m->vdso_foreign)
 		return err;
-	log_info("%s: its vdso is another kernel's: calls go on to this one's, at %" PRIx64, task_name(t), at);
+	log_info("%s: the vdso is another kernel's: calls go on to this one's, at %" PRIx64, task_name(t), at);
 	m->new_vdso = at;
-	m->new_vdso_size = mm_of(r)->own_vdso->size;
+	m->new_vdso_size = own_block_of(r)->size;
 	return 0;
 }
 
 int vdso_fill(struct restore *r, struct task *t, const struct task_mm *m)
 {
-	const struct vdso_block *own = mm_of(r)->own_vdso;
+	const struct vdso_block *own = own_block_of(r);
 	int n = vdso_redirect(m->old_vdso, m->vdso_code_size, own_code(own), own->vdso_size,
 	                      m->new_vdso + (own->vdso - own->start));
 	int err = n < 0 ? n : agent_write_task(t->pid, m->vdso_code, m->old_vdso, m->vdso_code_size);
 
 	return err ? log_errno(err, "%s: redirecting its vdso", task_name(t)) : 0;
 }
+
+/* The place of another kernel's vdso becomes memory, for vdso_fill(). */
+static void vdso_map_memory(struct batch *b, struct segment *s)
+{
+	s->prot = (int)s->vma->prot | PROT_WRITE;
+	batch_call(b, SYS_mmap, s->start, s->end - s->start, (uint64_t)s->prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+	           UINT64_MAX, 0);
+}
+
+const struct vma_kind vdso_kind = {
+	.name = "vdso",
+	.state = { .restore = sizeof(struct vdso_restore) },
+	.status = VMA_VDSO | VMA_VVAR,
+	.kernels = true,
+	.match = vdso_match,
+	.dump = vdso_dump,
+	.map = vdso_map_memory,
+};

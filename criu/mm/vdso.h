@@ -7,8 +7,7 @@
 #ifndef CRIU_MM_VDSO_H
 #define CRIU_MM_VDSO_H
 
-#include "tree/restore.h"
-#include "mm/mm_read.h"
+#include "mm/task_mm.h"
 
 /*
  * mm_check: finds the block of vdso and vvar in the image and compares it with ours; fills the vdso fields of m, whose
@@ -16,20 +15,13 @@
  */
 int vdso_check(struct restore *r, const struct task *t, struct task_mm *m);
 
-/* How much room vdso_map() needs in a hole: 0 where the vdso goes to its old place, or there is none. */
+/* How much room vdso_map() needs in a hole: 0 where the vdso goes to its old place, or the image has none. */
 uint64_t vdso_hole_size(struct restore *r, const struct task_mm *m);
 
-/* Maps the kernel's vdso at its old place, or at `hole`, and looks whether it is there. */
+/* Maps the kernel's vdso at its old place, or at `hole`, and checks that it came there. */
 int vdso_map(struct restore *r, struct task *t, struct task_mm *m, raddr_t hole);
 
 /* Writes a foreign vdso, redirected, into its place, which is mapped and can be written. */
 int vdso_fill(struct restore *r, struct task *t, const struct task_mm *m);
-
-/*
- * The pure part: every function of the old vdso (an image of old_size bytes, changed in place) becomes a jump to the
- * one of the same name of the new vdso, which will lie at new_at, or a system call where that has none. Functions that
- * nobody knows stay. Returns how many were redirected; -EBADMSG: no vdso; -EOPNOTSUPP: one has no room for the jump.
- */
-int vdso_redirect(uint8_t *old, size_t old_size, const uint8_t *new, size_t new_size, raddr_t new_at);
 
 #endif

@@ -35,7 +35,7 @@ struct dump_task {
 	struct entered *entered; /* agent/infect.c: the agent's presence, while it is inside */
 	int pidfd;               /* of the task, for pidfd_getfd() */
 	int proc_fd;             /* /proc/PID */
-	struct vma_list *vmas;   /* mm/vma.h */
+	struct vma_list *vmas;   /* tree/vma_kind.h */
 };
 
 struct dump_thread {

@@ -26,7 +26,7 @@ struct restore {
 struct restore_task {
 	struct node *node; /* restore/plan.h */
 	struct agent *agent;
-	struct task_mm *mm;             /* mm/mm_read.h */
+	struct task_mm *mm;             /* mm/task_mm.h */
 	bool copied;                    /* started as a copy of its parent's address space */
 	const struct proc_status *born; /* its credentials before task/creds.c changed them: those of all its threads */
 	const struct SeccompFilter *common_filter; /* task/seccomp.c: the newest that all its threads have */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "tree/kind.h"
+#include "tree/vma_kind.h"
 
 void *state_find(struct states *s, struct arena *a, const struct row_state *row, size_t size)
 {
@@ -26,6 +27,7 @@ void state_make_all_dump(struct dump *d)
 {
 	MAKE_ALL(fd_kinds, dump_state, d);
 	MAKE_ALL(task_parts, dump_state, d);
+	MAKE_ALL(vma_kinds, dump_state, d);
 	MAKE_ALL(subsystems, dump_state, d);
 }
 
@@ -33,5 +35,6 @@ void state_make_all_restore(struct restore *r)
 {
 	MAKE_ALL(fd_kinds, restore_state, r);
 	MAKE_ALL(task_parts, restore_state, r);
+	MAKE_ALL(vma_kinds, restore_state, r);
 	MAKE_ALL(subsystems, restore_state, r);
 }

@@ -69,7 +69,7 @@ static void add_pages(struct world *w, struct pagemap *p, unsigned from, unsigne
 
 static void plan(struct world *w, bool knows_cow)
 {
-	plan_copy(w->a, &w->child, &w->c, &w->parent, &w->p, knows_cow, &w->plan);
+	page_plan_copy(w->a, &w->child, &w->c, &w->parent, &w->p, knows_cow, &w->plan);
 }
 
 static void assert_segment(const struct world *w, size_t i, unsigned from, unsigned to, enum segment_kind kind)
@@ -177,19 +177,19 @@ static void what_fits(void **state)
 
 	p->shmid = c->shmid = 7;
 	c->pgoff = 4 * PAGE_SIZE;
-	assert_true(vma_fits(c, p));
+	assert_true(page_plan_fits(c, p));
 	c->pgoff = 5 * PAGE_SIZE;
-	assert_false(vma_fits(c, p));
+	assert_false(page_plan_fits(c, p));
 	c->pgoff = 4 * PAGE_SIZE;
 	c->shmid = 8;
-	assert_false(vma_fits(c, p));
+	assert_false(page_plan_fits(c, p));
 	c->shmid = 7;
 	p->has_madv = true;
 	p->madv = 1UL << MADV_DONTFORK;
-	assert_false(vma_fits(c, p));
+	assert_false(page_plan_fits(c, p));
 	p->madv = 0;
 	c->flags |= MAP_GROWSDOWN;
-	assert_false(vma_fits(c, p));
+	assert_false(page_plan_fits(c, p));
 }
 
 /* ---- huge pages ---- */
@@ -209,7 +209,7 @@ static void huge_where_the_dump_saw_them(void **state)
 	struct world *w = *state;
 	VmaEntry *v = add_vma(w, &w->cmm, 0, 1, VMA_ANON_PRIVATE);
 	struct segment seg = { H(0) + PAGE_SIZE, H(5) + PAGE_SIZE, v, SEG_MAP, false, true, 0 };
-	struct huge_plan huge = { 0 };
+	struct thp_plan huge = { 0 };
 
 	w->c.segs = &seg;
 	w->c.n_segs = 1;
@@ -218,7 +218,7 @@ static void huge_where_the_dump_saw_them(void **state)
 	add_huge(w, H(2), IN_HUGE, false); /* full, but small pages */
 	add_huge(w, H(3), 2, false);
 	add_huge(w, H(3) + 2 * PAGE_SIZE, IN_HUGE, true); /* reaches into the next */
-	huge_choose(w->a, &w->c, &w->plan, &huge);
+	thp_choose(w->a, &w->c, &w->plan, &huge);
 	assert_int_equal(huge.n_advised, 0);
 	assert_int_equal(huge.n_others, 2);
 	assert_int_equal(huge.others[0].start, H(1));
@@ -232,7 +232,7 @@ static void full_ranges_where_advised(void **state)
 	struct world *w = *state;
 	VmaEntry *v = add_vma(w, &w->cmm, 0, 1, VMA_ANON_PRIVATE);
 	struct segment seg = { H(0), H(4), v, SEG_MAP, false, true, 0 };
-	struct huge_plan huge = { 0 };
+	struct thp_plan huge = { 0 };
 
 	v->has_madv = true;
 	v->madv = 1UL << MADV_HUGEPAGE;
@@ -241,14 +241,14 @@ static void full_ranges_where_advised(void **state)
 	add_huge(w, H(0), IN_HUGE / 2, false);
 	add_huge(w, H(0) + HUGE_SIZE / 2, IN_HUGE / 2, false);
 	add_huge(w, H(1), IN_HUGE - 1, false);
-	huge_choose(w->a, &w->c, &w->plan, &huge);
+	thp_choose(w->a, &w->c, &w->plan, &huge);
 	assert_int_equal(huge.n_others, 0);
 	assert_int_equal(huge.n_advised, 1);
 	assert_int_equal(huge.advised[0].start, H(0));
 	assert_int_equal(huge.advised[0].end, H(1));
-	huge = (struct huge_plan) { 0 };
+	huge = (struct thp_plan) { 0 };
 	v->madv |= 1UL << MADV_NOHUGEPAGE;
-	huge_choose(w->a, &w->c, &w->plan, &huge);
+	thp_choose(w->a, &w->c, &w->plan, &huge);
 	assert_int_equal(huge.n_advised, 0);
 }
 

@@ -18,7 +18,7 @@
 
 #include "arch_page.h"
 #include "proc/proc_maps.h"
-#include "mm/vdso.h"
+#include "mm/vdso_redirect.h"
 #include "unit_skip.h"
 
 #define MAX_FUNCTIONS 64

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Inside of mm/: the files behind memfds, which descriptors and mappings share (memfd.img): their name, data, owner,
+ * mode and seals. A file is made once, and opened anew for each description.
+ */
+#ifndef CRIU_MM_MEMFD_INODE_H
+#define CRIU_MM_MEMFD_INODE_H
+
+#include "tree/kind.h"
+
+#define MEMFD_PREFIX "/memfd:" /* of what /proc calls it */
+
+/* ---- dump ---- */
+
+/* The number in memfd.img of the file behind a descriptor; its data is noted. 0 or a negative errno (logged). */
+int memfd_inode_dump(struct dump *d, const struct fd_info *info, uint32_t *inode_id);
+
+/* Writes memfd.img. */
+int memfd_inode_write_images(struct dump *d);
+
+/* ---- restore ---- */
+
+struct memfd_inode;
+
+int memfd_inode_read_images(struct restore *r);
+
+/* NULL where memfd.img does not have it. */
+struct memfd_inode *memfd_inode_find(struct restore *r, uint32_t inode_id);
+
+/* As fd_kind.check(): whether it can be made here. */
+int memfd_inode_check(struct restore *r, const struct memfd_inode *f, const char **why);
+
+/* A description is to be opened, or a mapping to be made; whether it writes. Before the file is opened first. */
+void memfd_inode_expect_open(struct memfd_inode *f, bool writes);
+void memfd_inode_expect_map(struct memfd_inode *f, bool writes);
+
+/* A new description, with O_* flags: the first call makes the file. A descriptor of ours, or a negative errno (logged).
+ */
+int memfd_inode_open(struct restore *r, struct memfd_inode *f, int flags);
+
+/* No mapping is to come any more: files get their seals, with which some mappings could not have been made. */
+int memfd_inode_all_mapped(struct restore *r);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Inside of mm/: objects of the kernel's own tmpfs, which are shared anonymous memory and memfds. Their data is stored
+ * once, in pagemap-shmem-<inode>, whichever task has them.
+ */
+#ifndef CRIU_MM_SHMEM_H
+#define CRIU_MM_SHMEM_H
+
+#include "lib/arena_hash.h"
+#include "tree/vma_kind.h"
+
+/* An object whose data has to be stored. */
+struct shmem_object {
+	uint64_t ino;
+	const struct task *task; /* the first that has it */
+	const char *path;        /* that opens it, in /proc */
+	UT_hash_handle hh;       /* hh.next: in the order in which they were found */
+};
+
+/* Whether the object of a mapping lies on the kernel's own tmpfs, where a file cannot be made by its name. */
+bool shmem_holds(struct dump *d, const struct proc_map *m);
+
+/* The data of an object is to be stored. path: opens it, in /proc; copied; only that of the first call counts. */
+void shmem_note_object(struct dump *d, const struct task *t, uint64_t ino, const char *path);
+void shmem_note_mapping(struct dump *d, const struct task *t, const struct proc_map *m);
+
+/* The first of all objects whose data is to be stored. */
+const struct shmem_object *shmem_objects(struct dump *d);
+
+/* Whether the data of an object is to be stored already. */
+bool shmem_is_noted(struct dump *d, uint64_t ino);
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The mappings of a task at dump: lines of smaps become vma_entry messages, of which each kind fills in its part. */
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "lib/log.h"
+#include "mm/mm.h"
+#include "mm/vma_advice.h"
+#include "tree/vma_kind.h"
+#include "uapi/map_flags.h"
+
+/* "[anon:name]" and "[anon_shmem:name]": the name that PR_SET_VMA_ANON_NAME gave. */
+static char *anon_name(struct arena *a, const struct proc_map *m)
+{
+	const char *colon = !strncmp(m->name, "[anon", 5) ? strchr(m->name, ':') : NULL;
+	size_t len = colon ? strlen(colon + 1) : 0;
+	char *name = len ? arena_memdup(a, colon + 1, len) : NULL;
+
+	if (name)
+		name[len - 1] = 0; /* the closing bracket */
+	return name;
+}
+
+static void fill_flags(const struct proc_map *m, VmaEntry *e)
+{
+	e->flags = m->flags & VMF_dp ? MAP_DROPPABLE : m->shared ? MAP_SHARED : MAP_PRIVATE;
+	e->flags |= (m->flags & VMF_gd ? MAP_GROWSDOWN : 0) | (m->flags & VMF_nr ? MAP_NORESERVE : 0) |
+	            (m->flags & VMF_lo ? MAP_LOCKED : 0);
+	e->has_locked = m->flags & VMF_lo;
+	e->locked = m->flags & VMF_lf ? VMA_LOCKED_ON_FAULT : VMA_LOCKED_ALL;
+	/* What can be written counts anyway, and shared memory does with its object. */
+	e->has_accounted = m->flags & VMF_ac && !m->shared && !(m->prot & PROT_WRITE);
+	e->accounted = e->has_accounted;
+	e->madv = vma_advice_bits(m->flags);
+	e->has_madv = e->madv != 0;
+}
+
+static VmaEntry *new_entry(struct dump *d, const struct proc_map *m)
+{
+	VmaEntry *e = arena_msg(d->arena, VmaEntry, vma_entry);
+
+	e->start = m->start;
+	e->end = m->end;
+	e->pgoff = m->pgoff;
+	e->prot = m->prot;
+	e->status = VMA_REGULAR;
+	e->fd = -1;
+	e->anon_name = anon_name(d->arena, m);
+	fill_flags(m, e);
+	return e;
+}
+
+static int collect_vma(struct dump *d, struct task *t, const struct proc_map *m)
+{
+	const struct vma_kind *const *k = vma_kinds;
+	struct vma_list *list = t->dump->vmas;
+	struct vma v = { .entry = new_entry(d, m), .anon_huge = m->anon_huge };
+	int err;
+
+	while (*k && !(*k)->match(d, m))
+		k++;
+	if (!*k)
+		return log_errno(-ENOTSUP, "%s: mapping %" PRIx64 "-%" PRIx64 " %s is of no known kind", task_name(t),
+		                 m->start, m->end, m->name);
+	err = (*k)->dump(d, t, m, &v);
+	if (err)
+		return err == VMA_LEFT_OUT ? 0 : err;
+	arena_push(d->arena, &list->v, &list->n, v);
+	arena_push(d->arena, &t->mm->vmas, &t->mm->n_vmas, v.entry);
+	return 0;
+}
+
+int mm_collect(struct dump *d, struct task *t)
+{
+	struct proc_map *maps = NULL;
+	size_t n = 0;
+	int err;
+
+	t->mm = arena_msg(d->arena, MmEntry, mm_entry);
+	t->dump->vmas = arena_new_of(d->arena, struct vma_list);
+	err = proc_read_maps(t->dump->proc_fd, "smaps", d->arena, &maps, &n);
+	if (err)
+		return log_errno(err, "%s: reading /proc/%d/smaps", task_name(t), t->pid);
+	for (size_t i = 0; !err && i < n; i++) {
+		if (!maps[i].has_flags)
+			return log_errno(-EBADMSG, "%s: /proc/%d/smaps has no VmFlags", task_name(t), t->pid);
+		err = collect_vma(d, t, &maps[i]);
+	}
+	return err;
+}

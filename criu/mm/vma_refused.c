@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Mappings that are not supported, by what tells them: their name or flags in smaps at a dump, their status or flags
+ * in an image. A kind that becomes supported gets a row of its own above this one, and leaves these tables.
+ */
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "lib/log.h"
+#include "mm/shmem.h"
+#include "tree/vma_kind.h"
+
+extern const struct vma_kind vma_refused_kind;
+
+/* ---- dump ---- */
+
+/* Only the kernel may have given the name: another file can be called so too. */
+static const struct {
+	const char *prefix;
+	bool shmem; /* lies on the kernel's own tmpfs */
+	const char *why;
+} refused_names[] = {
+	{ "/SYSV", true, "System V shared memory is not supported yet; detach it (shmdt) before the dump" },
+	{ "/[aio]", false,
+	  "rings of asynchronous I/O (io_setup) are not supported yet; io_destroy() them before the dump" },
+	{ "/secretmem", false, "memory of memfd_secret cannot be read from outside; unmap it before the dump" },
+	{ "socket:", false, "mappings of sockets are not supported yet; unmap it before the dump" },
+	{ "anon_inode:", false, "mappings of this kind of descriptor are not supported; unmap it before the dump" },
+	{ "[uprobes]", false, "a uprobe was put into this task; remove it (perf, bpftrace) before the dump" },
+};
+
+static const struct {
+	uint32_t flag;
+	const char *why;
+} refused_flags[] = {
+	{ VMF_ht, "huge pages of hugetlbfs are not supported yet" },
+	{ VMF_ss, "user shadow stacks are not supported yet" },
+	{ VMF_um, "userfaultfd watches this mapping; unregister it before the dump" },
+	{ VMF_uw, "userfaultfd watches this mapping; unregister it before the dump" },
+	{ VMF_ui, "userfaultfd watches this mapping; unregister it before the dump" },
+	{ VMF_sf, "MAP_SYNC is not supported" },
+	{ VMF_sl, "sealed mappings (mseal) are not supported yet" },
+	{ VMF_mt, "memory tags are not supported yet" },
+	{ VMF_io, "memory of a device is not supported; unmap it before the dump" },
+	{ VMF_pf, "pages that belong to a driver are not supported; unmap it before the dump" },
+};
+
+static const char *why_unsupported(struct dump *d, const struct proc_map *m)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(refused_names); i++)
+		if (!strncmp(m->name, refused_names[i].prefix, strlen(refused_names[i].prefix)) &&
+		    (refused_names[i].shmem ? shmem_holds(d, m) : *m->name != '/' || !m->major))
+			return refused_names[i].why;
+	for (size_t i = 0; i < ARRAY_SIZE(refused_flags); i++)
+		if (m->flags & refused_flags[i].flag)
+			return refused_flags[i].why;
+	if (m->pkey && m->prot != PROT_EXEC) /* the kernel itself gives a key to what can only be executed */
+		return "protection keys (pkey_mprotect) are not supported yet";
+	return NULL;
+}
+
+static bool vma_refused_match(struct dump *d, const struct proc_map *m)
+{
+	return why_unsupported(d, m);
+}
+
+static int vma_refused_dump(struct dump *d, struct task *t, const struct proc_map *m, struct vma *v)
+{
+	log_refusal(-ENOTSUP, "%s: mapping %" PRIx64 "-%" PRIx64 "%s%s: %s", task_name(t), m->start, m->end,
+	            *m->name ? " of " : "", m->name, why_unsupported(d, m));
+	return VMA_LEFT_OUT;
+}
+
+/* ---- restore ---- */
+
+static const struct {
+	uint32_t status, flags;
+	const char *why;
+} refused_images[] = {
+	{ VMA_SYSVIPC, 0, "is System V shared memory, which is not supported yet" },
+	{ VMA_SOCKET, 0, "is of a packet socket, which is not supported yet" },
+	{ VMA_AIORING, 0, "is of an AIO context (io_setup), which is not supported yet" },
+	{ VMA_SHSTK, 0, "is a shadow stack, which is not supported yet" },
+	{ VMA_GUARD | VMA_UPROBES, 0, "is a guard region or of uprobes, which is not supported yet" },
+	{ 0, MAP_HUGETLB, "has huge pages of hugetlbfs (MAP_HUGETLB), which are not supported yet" },
+};
+
+static int vma_refused_check(struct restore *r, const struct task *t, const VmaEntry *v)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(refused_images); i++)
+		if (v->status & refused_images[i].status || v->flags & refused_images[i].flags)
+			return vma_refuse(t, v, refused_images[i].why);
+	return vma_damaged(t, v, "is of no known kind");
+}
+
+const struct vma_kind vma_refused_kind = {
+	.name = "unsupported mapping",
+	.status = VMA_SYSVIPC | VMA_SOCKET | VMA_AIORING | VMA_SHSTK | VMA_GUARD | VMA_UPROBES,
+	.flags = MAP_HUGETLB,
+	.match = vma_refused_match,
+	.dump = vma_refused_dump,
+	.check = vma_refused_check,
+};
