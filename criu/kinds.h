@@ -47,8 +47,9 @@
 	X(rseq_part)                                                                                                   \
 	X(seccomp_part) /* before credentials: to install a filter takes privilege; it bites only after the release */ \
 	X(creds_part)                                                                                                  \
-	X(dumpable_part) /* what a change of credentials resets: dumpable, parent-death signal */                      \
-	X(signal_part)   /* last: pending signals are queued while all are blocked */
+	X(dumpable_part) /* a change of credentials resets it, and the next */                                         \
+	X(pdeath_signal_part)                                                                                          \
+	X(signal_part) /* last: pending signals are queued while all are blocked */
 
 /* Mappings: first match wins, also where an image says of which kinds one is. */
 #define VMA_KINDS(X)                                                                                                   \

@@ -20,24 +20,24 @@
 #include "tty/pty.h"
 #include "tty/tty_queue.h"
 
-/* Pairs for one such process: descriptors that we hold at once. */
+/* Pairs for one such process; criu holds their descriptors at once. */
 #define PAIRS     64
 #define END_IN_MS 20000
 
-struct job {
-	int master, err, put; /* errors of reading and of putting back */
-	bool gone;            /* the slave is */
+struct queue_job {
+	int master, err, put; /* errors of draining and of putting back */
+	bool gone;            /* the slave is closed everywhere */
 	struct tty_queue queue;
 };
 
-struct batch_of_jobs {
-	struct job *jobs;
+struct queue_batch {
+	struct queue_job *jobs;
 	size_t n;
 };
 
 /* ---- the process ---- */
 
-static int work_on(struct job *j, const struct tty_ends *e)
+static int copy_queues(struct queue_job *j, const struct tty_ends *e)
 {
 	struct tty_mode mode;
 	int err = tty_mode_read(e, &mode);
@@ -49,21 +49,21 @@ static int work_on(struct job *j, const struct tty_ends *e)
 	return err;
 }
 
-/* The tasks that share the description stand still. */
-static int work_without_waiting(struct job *j, const struct tty_ends *e)
+/* The tasks that share the open file are frozen, and do not notice O_NONBLOCK. */
+static int copy_nonblocking(struct queue_job *j, const struct tty_ends *e)
 {
 	int flags = fcntl(e->master, F_GETFL), err;
 
 	if (flags < 0 || fcntl(e->master, F_SETFL, flags | O_NONBLOCK))
 		return -errno;
-	err = work_on(j, e);
+	err = copy_queues(j, e);
 	if (fcntl(e->master, F_SETFL, flags))
 		err = err ?: -errno;
 	return err;
 }
 
 /* The slave of a locked terminal cannot be opened: it is unlocked for that. */
-static int open_and_work(struct job *j)
+static int copy_pair(struct queue_job *j)
 {
 	struct tty_ends e = { .master = j->master };
 	int locked = 0, open = 0, err;
@@ -75,22 +75,22 @@ static int open_and_work(struct job *j)
 	if (locked && ioctl(e.master, TIOCSPTLCK, &locked))
 		err = err ?: -errno;
 	if (!err) {
-		err = work_without_waiting(j, &e);
+		err = copy_nonblocking(j, &e);
 		close(e.slave);
 	}
 	return err;
 }
 
-static int work(void *arg)
+static int copy_pairs(void *arg)
 {
-	const struct batch_of_jobs *b = arg;
+	const struct queue_batch *b = arg;
 	sigset_t all;
 
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	setsid();
 	for (size_t i = 0; i < b->n; i++)
-		b->jobs[i].err = open_and_work(&b->jobs[i]);
+		b->jobs[i].err = copy_pair(&b->jobs[i]);
 	return 0;
 }
 
@@ -106,22 +106,22 @@ static int wait_end(int pidfd)
 	return n > 0 ? 0 : -ETIMEDOUT;
 }
 
-/* The terminals are in that process's hands, for less than a millisecond each. */
+/* That process takes less than a millisecond a pair. */
 static int undo_wait(const struct undo *u)
 {
 	return wait_end(u->fd);
 }
 
-static int run_worker(struct dump *d, struct job *jobs, size_t n)
+static int run_worker(struct dump *d, struct queue_job *jobs, size_t n)
 {
 	_cleanup_close_ int pidfd = -1;
 	struct helper_spec spec = { .pidfd = &pidfd, .outlives = true };
 	struct undo u = { .type = UNDO_CALL, .call = undo_wait };
-	pid_t pid = helper_start(&spec, work, &(struct batch_of_jobs) { jobs, n });
+	pid_t pid = helper_start(&spec, copy_pairs, &(struct queue_batch) { jobs, n });
 	int number, err;
 
 	if (pid < 0)
-		return log_errno(pid, "starting a process that reads terminals: clone3");
+		return log_errno(pid, "clone3 of a process that copies the queues of terminals");
 	u.fd = pidfd;
 	number = guardian_note(d->guardian, &u);
 	fault_point("terminals drained");
@@ -132,13 +132,13 @@ static int run_worker(struct dump *d, struct job *jobs, size_t n)
 		helper_wait(pid);
 	if (number >= 0)
 		guardian_drop(d->guardian, number);
-	return err ? log_errno(err, "reading terminals") : MIN(number, 0);
+	return err ? log_errno(err, "waiting for the process that copies the queues of terminals") : MIN(number, 0);
 }
 
 /* ---- into messages ---- */
 
 /* The slave's queue goes into the slave's message, if the slave is open in the tree. */
-static void keep_queues(struct dump *d, struct terminal *master, const struct job *j)
+static void keep_queues(struct dump *d, struct terminal *master, const struct queue_job *j)
 {
 	const struct tty_queue *q = &j->queue;
 	TtyInfoEntry *e = master->entry;
@@ -156,7 +156,7 @@ static void keep_queues(struct dump *d, struct terminal *master, const struct jo
 		         master->who, master->index, q->n_slave);
 }
 
-static int keep_pair(struct dump *d, struct terminal *master, const struct job *j)
+static int keep_pair(struct dump *d, struct terminal *master, const struct queue_job *j)
 {
 	if (j->put)
 		return log_errno(j->put, "%s: terminal %u: putting its queues back", master->who, master->index);
@@ -164,14 +164,14 @@ static int keep_pair(struct dump *d, struct terminal *master, const struct job *
 		keep_queues(d, master, j);
 	if (!j->err)
 		return 0;
-	return log_errno(j->err, "%s: terminal %u: reading its queues", master->who, master->index);
+	return log_errno(j->err, "%s: terminal %u: draining its queues", master->who, master->index);
 }
 
 /*
  * Whether a pair has queues to copy: 1, 0, or a negative errno (logged). A slave that is not open in the tree is not
  * looked at: its master would take it for a hang-up when it is opened and closed again.
  */
-static int prepare_job(struct terminal *master, struct job *j)
+static int prepare_job(struct terminal *master, struct queue_job *j)
 {
 	struct pollfd p = { .fd = pty_duplicate(master), .events = POLLIN };
 
@@ -191,7 +191,7 @@ static int prepare_job(struct terminal *master, struct job *j)
 	return 0;
 }
 
-static int copy_batch(struct dump *d, struct job *jobs, struct terminal **masters, size_t n)
+static int copy_batch(struct dump *d, struct queue_job *jobs, struct terminal **masters, size_t n)
 {
 	int err = n ? run_worker(d, jobs, n) : 0, one;
 
@@ -204,7 +204,7 @@ static int copy_batch(struct dump *d, struct job *jobs, struct terminal **master
 	return err;
 }
 
-static int copy_all(struct dump *d, struct tty_dump *td, struct job *jobs)
+static int copy_all(struct dump *d, struct tty_dump *td, struct queue_job *jobs)
 {
 	struct terminal *masters[PAIRS];
 	size_t n = 0;
@@ -226,8 +226,8 @@ static int copy_all(struct dump *d, struct tty_dump *td, struct job *jobs)
 
 int tty_queue_dump(struct dump *d)
 {
-	struct job *jobs = mmap(NULL, PAIRS * sizeof(*jobs), PROT_READ | PROT_WRITE,
-	                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct queue_job *jobs = mmap(NULL, PAIRS * sizeof(*jobs), PROT_READ | PROT_WRITE,
+	                              MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	int err;
 
 	if (jobs == MAP_FAILED)

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The signal that a thread gets when its parent ends: PR_SET_PDEATHSIG. */
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "lib/log.h"
+#include "task/answer.h"
+
+static int pdeath_signal_ask(struct dump *d, struct thread *th, struct batch *b, void **datap)
+{
+	batch_ask(b, SYS_prctl, PR_GET_PDEATHSIG, batch_space(b, sizeof(int32_t), datap));
+	return 0;
+}
+
+static int pdeath_signal_dump(struct dump *d, struct thread *th, const struct answers *ans)
+{
+	ThreadCoreEntry *core = th->core->thread_core;
+	int32_t sig = *(const int32_t *)ans->data;
+
+	if (answer_ret(ans, 0) || sig < 0 || sig >= NSIG)
+		return log_errno(-EPROTO, "%s: prctl(PR_GET_PDEATHSIG) failed", task_thread_name(th));
+	core->has_pdeath_sig = sig != 0;
+	core->pdeath_sig = (uint32_t)sig;
+	return 0;
+}
+
+static int pdeath_signal_check(struct restore *r, const struct thread *th)
+{
+	if (th->core->thread_core->pdeath_sig >= NSIG)
+		return log_errno(-EINVAL, "%s: its image has parent-death signal %u", task_thread_name(th),
+		                 th->core->thread_core->pdeath_sig);
+	return 0;
+}
+
+static int pdeath_signal_restore(struct restore *r, struct thread *th, struct batch *b)
+{
+	if (th->core->thread_core->pdeath_sig)
+		batch_call(b, SYS_prctl, PR_SET_PDEATHSIG, th->core->thread_core->pdeath_sig);
+	return 0;
+}
+
+const struct task_part pdeath_signal_part = {
+	.name = "parent-death signal",
+	.per_thread = true,
+	.ask = pdeath_signal_ask,
+	.dump = pdeath_signal_dump,
+	.check = pdeath_signal_check,
+	.restore = pdeath_signal_restore,
+};
