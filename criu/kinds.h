@@ -63,8 +63,8 @@
 
 /* What a tree has as a whole, in the order of work at each stage; then engines, for what they keep. */
 #define SUBSYSTEMS(X)                                                                                                  \
-	X(pages_subsys) /* before descriptors, through which some pages are read, are closed */                        \
-	X(tcp_subsys)   /* silences connections and releases them by descriptors that the files' rows close */         \
+	X(memory_pages_subsys) /* before descriptors, through which some pages are read, are closed */                 \
+	X(tcp_subsys)          /* silences connections and releases them by descriptors that the files' rows close */  \
 	X(files_dump_subsys)                                                                                           \
 	X(fs_subsys) /* roots and working directories, before descriptor tables are filled */                          \
 	X(memory_subsys)                                                                                               \

@@ -100,7 +100,7 @@ static int set_file_owner(int fd, const struct f_owner_ex *owner, const FownEntr
 	if (!other)
 		return err;
 	if (become_user(uid, euid))
-		return log_errno(-errno, "setresuid back to %u", uid);
+		return log_errno(-errno, "setresuid, back to %u", uid);
 	prctl(PR_SET_DUMPABLE, dumpable); /* a change of the effective id resets it */
 	return err;
 }

@@ -203,7 +203,7 @@ static int find_pid(struct executor *e)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 	if (n < 0)
-		return log_errno(-errno, "executor: %s", path);
+		return log_errno(-errno, "executor: read of %s", path);
 	text[n] = 0;
 	err = fdinfo_parse_pidfd(text, &e->pid, &inner);
 	return err ? log_errno(err, "executor: %s: no pid", path) : 0;

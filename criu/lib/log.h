@@ -4,9 +4,9 @@
  *
  * An error is logged once, where it is known best, in an expression that returns its errno:
  *
- *	return log_errno(-errno, "pid %d: opening the memory map", pid);
+ *	return log_errno(-errno, "pid %d: open of the memory map", pid);
  *
- * prints "Error (file.c:123): pid 812: opening the memory map: Permission denied" and yields -EACCES.
+ * prints "Error (file.c:123): pid 812: open of the memory map: Permission denied" and yields -EACCES.
  */
 #ifndef CRIU_LIB_LOG_H
 #define CRIU_LIB_LOG_H

@@ -6,7 +6,7 @@
 #include "mm/mm_limits.h"
 #include "tree/subsys.h"
 
-extern const struct subsys memory_subsys, pages_subsys;
+extern const struct subsys memory_subsys, memory_pages_subsys;
 
 /* Tasks that share an address space with an earlier one have nothing to add. */
 static int memory_look(struct dump *d, struct task *t)
@@ -50,7 +50,7 @@ const struct subsys memory_subsys = {
 };
 
 /* A row of its own: pages are written before the row of descriptors closes the files through which some are read. */
-const struct subsys pages_subsys = {
+const struct subsys memory_pages_subsys = {
 	.name = "pages",
 	.write_images = memory_write_images,
 };

@@ -66,7 +66,7 @@ static bool is_shared(uint64_t own, uint64_t parent)
 
 /*
  * process_vm_readv(2) pins pages, and to pin one that a fork still shares the kernel gives the task a copy of its own
- * first (mm/gup.c, gup_must_unshare(), Linux 5.19): the dump would undo the sharing, and take the memory for it.
+ * first (linux/mm/gup.c, gup_must_unshare(), Linux 5.19): the dump would undo the sharing, and take the memory for it.
  * /proc/PID/mem is slower and leaves it.
  */
 static bool is_left_shared(const struct scanner *sc, size_t i)

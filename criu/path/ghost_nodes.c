@@ -33,6 +33,7 @@ static int create_node(const struct ghost *g, const char *path)
 		call = "mknod";
 		err = mknod(path, (e->mode & S_IFMT) | 0600, e->has_rdev ? e->rdev : 0);
 	}
+	/* lint: allow: the call is the last word of the text */
 	return err ? log_errno(-errno, "%s (deleted): %s, %s: %s", g->name, file_type_name(e->mode), path, call) : 0;
 }
 

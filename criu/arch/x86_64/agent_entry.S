@@ -64,7 +64,7 @@ agent_resume:
 	iretq
 
 /*
- * The kernel enlarges a thread's state when it first uses AMX tiles (arch/x86/kernel/traps.c, handle_xfd_event), and takes
+ * The kernel enlarges a thread's state when it first uses AMX tiles (linux/arch/x86/kernel/traps.c, handle_xfd_event), and takes
  * no tile data from ptrace before. In bytes, since not every assembler knows them: ldtilecfg (%rsp); tilezero %tmm0;
  * tilerelease. The configuration: palette 1, tile 0 of one row of 4 bytes.
  */

@@ -10,7 +10,7 @@
 #include "regs.h"
 #include "uapi/x86_regset.h"
 
-/* Kernel: include/linux/errno.h. Seen by a tracer in the result register of an interrupted call. */
+/* Kernel: linux/include/linux/errno.h. Seen by a tracer in the result register of an interrupted call. */
 enum { RESTART_SYS = 512, RESTART_NOINTR = 513, RESTART_NOHAND = 514, RESTART_BLOCK = 516 };
 
 #define SYSCALL_LEN  2U

@@ -10,7 +10,7 @@
 #include "xstate.h"
 
 #define TLS_SLOTS 3
-#define TLS_FIRST 12 /* GDT_ENTRY_TLS_MIN of arch/x86/include/asm/segment.h, 64 bit */
+#define TLS_FIRST 12 /* GDT_ENTRY_TLS_MIN of linux/arch/x86/include/asm/segment.h, 64 bit */
 
 struct thread_regs {
 	struct user_regs_struct g;

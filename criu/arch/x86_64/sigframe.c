@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The frame that rt_sigreturn(2) takes. Kernel: arch/x86/kernel/signal_64.c, struct rt_sigframe; fpu/signal.c. */
+/* The frame that rt_sigreturn(2) takes. Kernel: linux/arch/x86/kernel/signal_64.c, struct rt_sigframe; fpu/signal.c. */
 #include <asm/sigcontext.h>
 #include <string.h>
 

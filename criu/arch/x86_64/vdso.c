@@ -8,7 +8,7 @@
 
 raddr_t arch_task_size(void)
 {
-	return 0x7ffffffff000; /* arch/x86/include/asm/page_64.h: TASK_SIZE, without five-level tables' more */
+	return 0x7ffffffff000; /* linux/arch/x86/include/asm/page_64.h: TASK_SIZE, without five-level tables' more */
 }
 
 void arch_vdso_map(raddr_t at, struct arch_vdso_call *call)
