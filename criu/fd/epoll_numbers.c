@@ -48,7 +48,7 @@ static int move_away(struct epoll_batch *b, size_t from, int number)
 }
 
 /*
- * The kernel adds EPOLLERR and EPOLLHUP to what is asked for; only taking an event disarms. If there is none to take,
+ * The kernel adds EPOLLERR and EPOLLHUP to what is asked for; only taking an event disarms. Where no event comes,
  * it waits for these two, and nothing else.
  */
 static int disarm_number(int epfd, int number, const struct epoll_event *wanted)

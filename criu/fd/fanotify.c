@@ -194,8 +194,8 @@ static int fanotify_collected(struct dump *d)
 			if (asks_criu(d->opts, e))
 				log_refusal(
 				    -EDEADLK,
-				    "%s: fanotify: it has to allow every open of a file below %s, also of criu, whose "
-				    "images or logs lie below it; give directories on another file system (-D, -W)",
+				    "%s: fanotify: this group has to allow every open of a file below %s, by criu too, "
+				    "whose images or logs lie there; give directories on another file system (-D, -W)",
 				    w->name, e->me->path);
 		}
 		err = files_write_entry(d, &fanotify_kind, w->m->id, w->m);
@@ -241,8 +241,8 @@ static int fanotify_check(struct restore *r, const void *msg, const char **why)
 			if (!err && asks_criu(r->opts, e)) {
 				*why = arena_printf(
 				    r->arena,
-				    "fanotify: it would have to allow every open of a file below %s, also of "
-				    "criu; give directories on another file system (-D, -W)",
+				    "fanotify: this group would have to allow every open of a file below %s, by criu "
+				    "too; give directories on another file system (-D, -W)",
 				    e->me->path);
 				err = -EDEADLK;
 			}

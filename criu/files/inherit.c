@@ -160,7 +160,7 @@ static void refuse_inherited(struct restore *r, struct inherited *in, struct ope
 	                          in->fd, in->resource, why, f->kind->name, f->id, flags_of(r, f));
 }
 
-static void take_inherited(struct open_file *f, const struct inherited *in, enum open_file_source source)
+static void use_inherited(struct open_file *f, const struct inherited *in, enum open_file_source source)
 {
 	f->inherited_fd = in->fd;
 	f->source = source;
@@ -181,7 +181,7 @@ static bool match_exactly(struct restore *r, struct inherited_list *all, struct 
 		}
 		if (!has_access(in->mode, flags_of(r, f)))
 			continue;
-		take_inherited(f, in, OPEN_FILE_INHERITED);
+		use_inherited(f, in, OPEN_FILE_INHERITED);
 		in->used = true;
 	}
 	return named;
@@ -197,7 +197,7 @@ static void match_other_end(struct restore *r, struct inherited_list *all, struc
 	for (size_t i = 0; f->inherited_fd < 0 && (in = next_named(all, &i, res));) {
 		wrong = in;
 		if (in->used && is_pipe)
-			take_inherited(f, in, OPEN_FILE_OTHER_END);
+			use_inherited(f, in, OPEN_FILE_OTHER_END);
 	}
 	if (f->inherited_fd < 0 && wrong && !f->problem)
 		refuse_inherited(r, wrong, f, "that descriptor is open for another direction than");

@@ -33,8 +33,8 @@ static int create_node(const struct ghost *g, const char *path)
 		call = "mknod";
 		err = mknod(path, (e->mode & S_IFMT) | 0600, e->has_rdev ? e->rdev : 0);
 	}
-	/* lint: allow: the call is the last word of the text */
-	return err ? log_errno(-errno, "%s (deleted): %s, %s: %s", g->name, file_type_name(e->mode), path, call) : 0;
+	/* lint: allow: the call is in the text */
+	return err ? log_errno(-errno, "%s (deleted): %s of %s (%s)", g->name, call, path, file_type_name(e->mode)) : 0;
 }
 
 int ghost_make_node(struct restore *r, struct ghost *g)

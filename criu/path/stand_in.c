@@ -75,7 +75,7 @@ int stand_in_start(struct stand_in *s)
 		return log_errno(s->pid, "making a process that stands for pid %d, which is gone: clone3", s->want);
 	while (waitpid(s->pid, &status, WUNTRACED | __WALL) < 0)
 		if (errno != EINTR)
-			return log_errno(-errno, "waitpid, for pid %d to stop", s->pid);
+			return log_errno(-errno, "waitpid for pid %d to stop", s->pid);
 	if (WIFSTOPPED(status))
 		return 0;
 	return log_errno(-EIO, "pid %d, which stands for one that is gone, could not make its threads", s->pid);
