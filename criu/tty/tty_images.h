@@ -53,7 +53,7 @@ struct pty {
 	} key;
 	uint32_t index; /* at dump */
 	const TtyInfoEntry *info[2];
-	const TtyFileEntry *file[2]; /* an open file of that side; NULL: there is none */
+	const TtyFileEntry *file[2]; /* an open file of that side, or NULL */
 	const TtyDataEntry *data[2];
 	unsigned index_now;
 	bool made;

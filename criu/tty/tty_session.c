@@ -38,8 +38,8 @@ struct session_group {
 	UT_hash_handle hh;
 };
 
-static int note_session(struct dump *d, struct tty_sessions *all, const struct task *t, struct session_group **groups,
-                        int32_t *fg)
+static int note_task_session(struct dump *d, struct tty_sessions *all, const struct task *t,
+                             struct session_group **groups, int32_t *fg)
 {
 	struct tty_session *s;
 	struct proc_stat st;
@@ -92,7 +92,7 @@ static int read_sessions(struct dump *d, struct tty_sessions *all)
 	for (size_t i = 0; err >= 0 && i < d->tree.n_tasks; i++) {
 		if (d->tree.tasks[i]->state == TASK_DEAD)
 			continue;
-		err = note_session(d, all, d->tree.tasks[i], &groups, &fg[n]);
+		err = note_task_session(d, all, d->tree.tasks[i], &groups, &fg[n]);
 		n += err > 0;
 	}
 	if (err >= 0)
