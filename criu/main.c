@@ -56,8 +56,12 @@ int main(int argc, char **argv)
 	if (open_standard())
 		return 1;
 	ret = options_parse(&options, argc, argv);
-	if (!ret)
-		ret = open_log(&options);
+	/* Also for what is wrong with the options: callers look for it in the log. */
+	if (ret <= 0 && options.command != CMD_NONE) {
+		int err = open_log(&options);
+
+		ret = ret ?: err;
+	}
 	if (!ret) {
 		stages_init(&stages, &options);
 		ret = commands[options.command](&options, &stages);

@@ -6,8 +6,8 @@
 #ifndef CRIU_KERNEL_FEATURES_H
 #define CRIU_KERNEL_FEATURES_H
 
-/* The categories of `criu check`, see criu(8). */
-enum feature_class { FEATURE_REQUIRED = 1, FEATURE_EXTRA, FEATURE_EXPERIMENTAL };
+/* The categories of `criu check`, see criu(8). NAMED: of CRIU's list; looked for by --feature alone. */
+enum feature_class { FEATURE_REQUIRED = 1, FEATURE_EXTRA, FEATURE_EXPERIMENTAL, FEATURE_NAMED };
 
 /* Rows: X(id, name, class, what it is for); the function that tries is probe_<id>(). Names are CRIU's where it has one.
  */
@@ -46,6 +46,38 @@ enum feature_class { FEATURE_REQUIRED = 1, FEATURE_EXTRA, FEATURE_EXPERIMENTAL }
 	X(bpf_maps, "bpf_maps", EXTRA, "BPF maps")                                                                     \
 	X(tcp_repair, "tcp_repair", EXTRA, "TCP connections")                                                          \
 	X(network_lock_nft, "network_lock_nft", EXTRA, "TCP connections: --network-lock nftables")                     \
+	X(mnt_id, "mnt_id", NAMED, "the mount of an open file")                                                        \
+	X(mem_dirty_track, "mem_dirty_track", NAMED, "tracking memory: not implemented yet")                           \
+	X(aio_remap, "aio_remap", NAMED, "AIO contexts")                                                               \
+	X(tun_ns, "tun_ns", NAMED, "tun devices of other namespaces")                                                  \
+	X(userns, "userns", NAMED, "user namespaces")                                                                  \
+	X(fdinfo_lock, "fdinfo_lock", NAMED, "file locks")                                                             \
+	X(loginuid, "loginuid", NAMED, "login uids")                                                                   \
+	X(cgroupns, "cgroupns", NAMED, "cgroup namespaces")                                                            \
+	X(autofs, "autofs", NAMED, "autofs mounts")                                                                    \
+	X(tcp_half_closed, "tcp_half_closed", NAMED, "half-closed TCP connections")                                    \
+	X(compat_tasks, "compat_cr", NAMED, "32-bit tasks: not implemented yet")                                       \
+	X(lazy_uffd, "uffd", NAMED, "lazy pages: not implemented yet")                                                 \
+	X(lazy_noncoop, "uffd-noncoop", NAMED, "lazy pages: not implemented yet")                                      \
+	X(sk_ns, "sk_ns", NAMED, "network namespaces of sockets")                                                      \
+	X(sk_unix_file, "sk_unix_file", NAMED, "files of unix sockets")                                                \
+	X(net_diag_raw, "net_diag_raw", NAMED, "raw sockets")                                                          \
+	X(nsid, "nsid", NAMED, "numbers of network namespaces")                                                        \
+	X(link_nsid, "link_nsid", NAMED, "links in other network namespaces")                                          \
+	X(timens, "timens", NAMED, "time namespaces")                                                                  \
+	X(external_net_ns, "external_net_ns", NAMED, "external network namespaces: not implemented yet")               \
+	X(newifindex, "newifindex", NAMED, "indexes of network links")                                                 \
+	X(ipt_legacy, "has_ipt_legacy", NAMED, "legacy iptables")                                                      \
+	X(pidfd_store, "pidfd_store", NAMED, "processes of a pre-dump, known again")                                   \
+	X(apparmor_stacking, "apparmor_stacking", NAMED, "stacked AppArmor profiles")                                  \
+	X(sockopt_buf_lock, "sockopt_buf_lock", NAMED, "fixed sizes of socket buffers")                                \
+	X(memfd_hugetlb, "memfd_hugetlb", NAMED, "memfds of huge pages")                                               \
+	X(move_mount_set_group, "move_mount_set_group", NAMED, "propagation of mounts")                                \
+	X(openat2, "openat2", NAMED, "opening files below a root")                                                     \
+	X(ipv6_freebind, "ipv6_freebind", NAMED, "IPv6 addresses that are not there")                                  \
+	X(overlayfs_maps, "overlayfs_maps", NAMED, "mappings of files of overlays")                                    \
+	X(breakpoints, "breakpoints", NAMED, "hardware breakpoints")                                                   \
+	X(pagemap_guard, "pagemap_scan_guard_pages", NAMED, "guard pages")                                             \
 	X(madv_collapse, "madv_collapse", EXPERIMENTAL, "huge pages put together at restore")
 
 enum feature {

@@ -12,7 +12,7 @@
 
 /* What is missing of each class: how many. */
 struct missing {
-	unsigned n[FEATURE_EXPERIMENTAL + 1];
+	unsigned n[FEATURE_NAMED + 1];
 	int err; /* the first */
 };
 
@@ -25,11 +25,13 @@ static void check_feature(enum feature feature, struct missing *missing)
 		log_info("%s: available", row->name);
 		return;
 	}
+	if (row->class == FEATURE_NAMED)
+		log_info("%s is missing: %s: %s", row->name, row->purpose, strerrordesc_np(-err));
 	missing->n[row->class]++;
 	missing->err = missing->err ?: err;
 	if (row->class == FEATURE_REQUIRED)
 		log_errno(err, "%s is missing, which every checkpoint needs: %s", row->name, row->purpose);
-	else
+	else if (row->class != FEATURE_NAMED)
 		log_warn("%s is missing: %s: %s", row->name, row->purpose, strerrordesc_np(-err));
 }
 
@@ -62,8 +64,8 @@ static void list_features(void)
 
 static bool is_class_wanted(const struct options *o, enum feature_class class)
 {
-	return class == FEATURE_REQUIRED || o->check_all || (class == FEATURE_EXTRA && o->check_extra) ||
-	       (class == FEATURE_EXPERIMENTAL && o->check_experimental);
+	return class == FEATURE_REQUIRED || (class != FEATURE_NAMED && o->check_all) ||
+	       (class == FEATURE_EXTRA && o->check_extra) || (class == FEATURE_EXPERIMENTAL && o->check_experimental);
 }
 
 int cmd_check(const struct options *o, struct stages *stages)

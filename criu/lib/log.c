@@ -26,6 +26,10 @@ static struct {
 	atomic_int first_errno;
 	atomic_bool first_said;
 	char first_text[sizeof(((struct log_tally *)0)->first_text)];
+	/* Lines of before log_init(), each behind a byte with its level. */
+	bool begun;
+	char early[8192];
+	size_t early_len;
 } state = { .fd = -1, .level = LOG_WARN, .task_dir = -1 };
 
 /* The file of the task that this thread works on, with --log-pid. */
@@ -46,6 +50,29 @@ static void count_anew(void)
 	atomic_store(&state.first_taken, false);
 }
 
+static void keep_early(enum log_level level, const char *line, size_t len)
+{
+	if (state.early_len + len + 1 > sizeof(state.early))
+		return;
+	state.early[state.early_len++] = (char)level;
+	memcpy(state.early + state.early_len, line, len);
+	state.early_len += len;
+}
+
+/* Warnings and errors have been on standard error already. */
+static void write_early(void)
+{
+	for (size_t at = 0, len; at < state.early_len; at += len + 1) {
+		enum log_level level = (enum log_level)state.early[at];
+		const char *line = state.early + at + 1;
+
+		len = (size_t)((const char *)memchr(line, '\n', state.early_len - at - 1) - line) + 1;
+		if (level <= state.level && (state.fd >= 0 || level > LOG_WARN))
+			io_write_all(state.fd >= 0 ? state.fd : STDERR_FILENO, line, len);
+	}
+	state.early_len = 0;
+}
+
 int log_init(int fd, enum log_level level)
 {
 	int copy = -1;
@@ -62,6 +89,8 @@ int log_init(int fd, enum log_level level)
 	state.copy_errors = copy >= 0 && !is_same_log(copy, STDERR_FILENO);
 	clock_gettime(CLOCK_MONOTONIC, &state.started);
 	count_anew();
+	state.begun = true;
+	write_early();
 	return 0;
 }
 
@@ -244,6 +273,8 @@ static void write_message(enum log_level level, int err, const char *file, int l
 	if (level == LOG_ERROR)
 		keep_first(err, buf + start);
 	buf[need++] = '\n';
+	if (!state.begun && level != LOG_MSG)
+		keep_early(level, buf, need);
 	if (log_enabled(level))
 		write_line(level, buf, need);
 }
@@ -253,7 +284,7 @@ void log_line(enum log_level level, const char *file, int line, const char *fmt,
 	int saved = errno;
 	va_list ap;
 
-	if (!log_enabled(level) && level != LOG_ERROR)
+	if (!log_enabled(level) && level != LOG_ERROR && (state.begun || level > LOG_INFO))
 		return;
 	va_start(ap, fmt);
 	write_message(level, 0, file, line, fmt, ap);

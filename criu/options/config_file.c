@@ -112,8 +112,12 @@ int config_file_apply(struct options *o, const char *path, bool required)
 	ssize_t n;
 	int first = 0;
 
-	if (!f && errno == ENOENT && !required)
+	if (!f && !required) {
+		if (errno != ENOENT)
+			log_warn("open of the configuration file %s: %s; its options are not used", path,
+			         strerror(errno));
 		return 0;
+	}
 	if (!f)
 		return log_errno(-errno, "open of the configuration file %s", path);
 	for (unsigned number = 1; (n = getline(&line, &room, f)) >= 0; number++) {

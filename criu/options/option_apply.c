@@ -31,36 +31,83 @@ const struct option_row *option_by_letter(char letter)
 	return NULL;
 }
 
-/* A name that begins with the given text, for a hint. */
-static const char *nearest_option(const char *name, size_t len)
+/* Options that CRIU does not have do not make its abbreviations ambiguous. */
+static bool is_our_own(const struct option_row *row)
 {
-	for (const struct option_row *row = option_rows; len && row->name; row++)
-		if (row->help && strncmp(row->name, name, len) == 0)
-			return row->name;
+	static const char *const names[] = { "allow-edited-images", "external-lost", "ghost-links",
+		                             "network-lock-mark",   "tcp-fallback",  "test-kill-at" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(row->name, names[i]) == 0)
+			return true;
+	return false;
+}
+
+static bool can_be_negated(const struct option_row *row)
+{
+	return row->type == OPT_FLAG || row->type == LATER_FLAG || row->type == TAKEN_FLAG;
+}
+
+/* The names that begin with the text, as --help lists them. */
+struct beginning {
+	const struct option_row *row; /* the first; NULL: no name begins so */
+	size_t n;
+	char names[256];
+};
+
+static void find_beginning(const char *text, size_t len, bool negated, bool ours, struct beginning *b)
+{
+	*b = (struct beginning) { 0 };
+	for (const struct option_row *row = option_rows; row->name; row++) {
+		size_t at = strlen(b->names);
+
+		if (strncmp(row->name, text, len) || is_our_own(row) != ours || (negated && !can_be_negated(row)))
+			continue;
+		b->row = b->row ?: row;
+		b->n++;
+		snprintf(b->names + at, sizeof(b->names) - at, "%s--%s%s", at ? ", " : "", negated ? "no-" : "",
+		         row->name);
+	}
+}
+
+/* As getopt_long(3) takes the beginning of a name that no other name begins with. */
+static const struct option_row *option_by_beginning(const char *name, size_t len, bool *negate, const char *from)
+{
+	bool no = len > 3 && strncmp(name, "no-", 3) == 0;
+	struct beginning b;
+
+	for (int ours = 0; ours < 2; ours++) {
+		*negate = false;
+		find_beginning(name, len, false, ours, &b);
+		if (!b.n && no) {
+			*negate = true;
+			find_beginning(name + 3, len - 3, true, ours, &b);
+		}
+		if (b.n == 1)
+			return b.row;
+		if (b.n) {
+			log_errno(0, "%s--%.*s is ambiguous: %s", from, (int)len, name, b.names);
+			return NULL;
+		}
+	}
+	log_errno(0, "%sunknown option --%.*s; see criu --help", from, (int)len, name);
 	return NULL;
 }
 
 const struct option_row *option_lookup(const char *name, size_t len, bool *negate, const char *from)
 {
 	const struct option_row *row = option_by_name(name, len);
-	const char *hint;
 
 	*negate = false;
 	if (row)
 		return row;
-	if (len > 3 && strncmp(name, "no-", 3) == 0) {
-		row = option_by_name(name + 3, len - 3);
-		*negate = true;
-		if (row && (row->type == OPT_FLAG || row->type == LATER_FLAG))
-			return row;
-		if (row) {
-			log_errno(0, "%s--%.*s: --%s cannot be negated", from, (int)len, name, row->name);
-			return NULL;
-		}
-	}
-	hint = nearest_option(name, len);
-	log_errno(0, "%sunknown option --%.*s%s%s%s", from, (int)len, name, hint ? " (is --" : "; see criu --help",
-	          hint ? hint : "", hint ? " meant?)" : "");
+	row = len > 3 && strncmp(name, "no-", 3) == 0 ? option_by_name(name + 3, len - 3) : NULL;
+	if (!row)
+		return option_by_beginning(name, len, negate, from);
+	*negate = true;
+	if (can_be_negated(row))
+		return row;
+	log_errno(0, "%s--%.*s: --%s cannot be negated", from, (int)len, name, row->name);
 	return NULL;
 }
 
@@ -131,7 +178,7 @@ static int set_word(const struct option_row *row, const char *text, const char *
 }
 
 /* -v, -vv: one and two more; -v4, --verbosity=4: that level. */
-static int set_verbosity(const struct option_row *row, int *level, const char *text, const char *from)
+static int set_verbosity(int *level, const char *text)
 {
 	size_t more = text ? strspn(text, "v") : 0;
 	unsigned long value;
@@ -141,10 +188,10 @@ static int set_verbosity(const struct option_row *row, int *level, const char *t
 		*level += 1 + (int)more;
 		return 0;
 	}
-	err = set_option_number(row, text, from, 0, 99, &value);
-	if (!err)
-		*level = (int)value;
-	return err;
+	/* CRIU reads a text that is no number as 0; "-verbosity=0" is -v with such a text. */
+	err = parse_number(text, 0, 99, &value);
+	*level = err ? 0 : (int)value;
+	return 0;
 }
 
 /* The array, and behind it in the struct the count. */
@@ -196,7 +243,7 @@ static int set_field(struct options *o, const struct option_row *row, const char
 		*(bool *)field = word;
 		break;
 	case OPT_VERBOSITY:
-		err = set_verbosity(row, field, value, from);
+		err = set_verbosity(field, value);
 		break;
 	default: /* those that act while options are parsed */
 		log_errno(0, "%s--%s can be given on the command line only", from, row->name);
@@ -217,6 +264,7 @@ bool option_takes_value(const struct option_row *row)
 	case OPT_LIST:
 	case OPT_CONFIG:
 	case LATER_VALUE:
+	case TAKEN_VALUE:
 		return true;
 	default:
 		return false;
@@ -226,7 +274,7 @@ bool option_takes_value(const struct option_row *row)
 bool option_may_take_value(const struct option_row *row)
 {
 	return option_takes_value(row) || row->type == OPT_VERBOSITY || row->type == OPT_LIST_ALL ||
-	       row->type == LATER_MAYBE;
+	       row->type == LATER_MAYBE || row->type == TAKEN_MAYBE;
 }
 
 int option_apply(struct options *o, const struct option_row *row, const char *value, bool negate, const char *from)
@@ -238,10 +286,12 @@ int option_apply(struct options *o, const struct option_row *row, const char *va
 		log_errno(0, "%soption --%s%s is not implemented yet", from, negate ? "no-" : "", row->name);
 		return -EOPNOTSUPP;
 	}
-	if (!applies && !*from) {
-		log_errno(0, "--%s does not apply to criu %s", row->name, options_command_name(o->command));
-		return -EINVAL;
+	if (row->type == TAKEN_FLAG || row->type == TAKEN_VALUE || row->type == TAKEN_MAYBE) {
+		log_info("%s--%s has no effect: %s", from, row->name, row->help);
+		return 0;
 	}
+	if (!applies && !*from)
+		log_info("--%s has no effect on criu %s", row->name, options_command_name(o->command));
 	if (option_takes_value(row) && (!value || !*value)) {
 		log_errno(0, "%s--%s needs a value (%s)", from, row->name, row->arg);
 		return -EINVAL;

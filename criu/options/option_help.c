@@ -59,20 +59,23 @@ static void print_group(const char *title, unsigned commands)
 	}
 }
 
-/* The names of what is refused, several a line. */
-static void print_later(void)
+static bool is_later(const struct option_row *row)
+{
+	return row->type == LATER_FLAG || row->type == LATER_VALUE || row->type == LATER_MAYBE;
+}
+
+static bool is_taken(const struct option_row *row)
+{
+	return row->type == TAKEN_FLAG || row->type == TAKEN_VALUE || row->type == TAKEN_MAYBE;
+}
+
+/* The names of options without a line of their own, several a line. */
+static void print_names(bool (*wanted)(const struct option_row *row))
 {
 	char line[HELP_WIDTH + 64] = "";
 
-	log_msg("%s", "");
-	log_msg("Of CRIU %s, not implemented yet and refused:", CRIU_LEVEL);
-	for (const struct command_row *row = option_commands; row->name; row++)
-		if (row->command == CMD_NONE)
-			snprintf(line + strlen(line), sizeof(line) - strlen(line), " %s", row->name);
-	log_msg("  commands:%s", line);
-	line[0] = '\0';
 	for (const struct option_row *row = option_rows; row->name; row++) {
-		if (row->type != LATER_FLAG && row->type != LATER_VALUE && row->type != LATER_MAYBE)
+		if (!wanted(row))
 			continue;
 		if (strlen(line) + strlen(row->name) + 3 > HELP_WIDTH) {
 			log_msg(" %s", line);
@@ -81,6 +84,21 @@ static void print_later(void)
 		snprintf(line + strlen(line), sizeof(line) - strlen(line), " --%s", row->name);
 	}
 	log_msg(" %s", line);
+}
+
+static void print_later(void)
+{
+	char line[HELP_WIDTH + 64] = "";
+
+	log_msg("%s", "");
+	log_msg("Of CRIU %s, taken without effect:", CRIU_LEVEL);
+	print_names(is_taken);
+	log_msg("Of CRIU %s, not implemented yet and refused:", CRIU_LEVEL);
+	for (const struct command_row *row = option_commands; row->name; row++)
+		if (row->command == CMD_NONE)
+			snprintf(line + strlen(line), sizeof(line) - strlen(line), " %s", row->name);
+	log_msg("  commands:%s", line);
+	print_names(is_later);
 }
 
 void options_print_help(void)

@@ -32,6 +32,11 @@
 		name, letter, LATER_##type, 0, 0, NULL, NULL, 0, 0, NULL                                               \
 	}
 
+#define TAKEN(name, letter, type, why)                                                                                 \
+	{                                                                                                              \
+		name, letter, TAKEN_##type, 0, 0, NULL, why, 0, 0, NULL                                                \
+	}
+
 static const struct option_word network_lock_words[] = {
 	{ "nftables", NETWORK_LOCK_NFTABLES },
 	{ "iptables", NETWORK_LOCK_IPTABLES },
@@ -74,6 +79,8 @@ const struct option_row option_rows[] = {
 	  "say more: each v adds one; -vN sets it: 0 nothing, 1 errors, 2 warnings (default), 3 information and times, "
 	  "4 all",
 	  0, 0, NULL },
+	{ "close", 0, OPT_LIST, ALL, AT(close_fds), "FD",
+	  "close this descriptor first of all; can be given several times", 0, 0, NULL },
 	{ "config", 0, OPT_CONFIG, ALL, 0, "FILE", "read options from this configuration file too", 0, 0, NULL },
 	{ "no-default-config", 0, OPT_NO_CONFIG, ALL, 0, NULL, "do not read the default configuration files", 0, 0,
 	  NULL },
@@ -149,6 +156,18 @@ const struct option_row option_rows[] = {
 	/* for tests */
 	{ "test-kill-at", 0, OPT_UINT, ALL, AT(kill_at), "N", NULL, 0, UINT_MAX, NULL },
 
+	/* CRIU's that are taken, since scripts give them, and have nothing to do here */
+	TAKEN("deprecated", 0, FLAG, "nothing in criu is deprecated"),
+	TAKEN("ms", 0, FLAG, "features are tried, whether they are in a released kernel or not"),
+	TAKEN("unprivileged", 0, FLAG, "criu does what its privileges allow, with or without this option"),
+	TAKEN("enable-external-masters", 0, FLAG, "trees with mounts of their own are not supported yet"),
+	TAKEN("enable-external-sharing", 0, FLAG, "trees with mounts of their own are not supported yet"),
+	TAKEN("enable-fs", 0, VALUE, "trees with mounts of their own are not supported yet"),
+	TAKEN("ext-mount-map", 'M', VALUE, "trees with mounts of their own are not supported yet"),
+	TAKEN("mntns-compat-mode", 0, FLAG, "there is one way of restoring mounts"),
+	TAKEN("track-mem", 0, FLAG, "memory is not tracked yet: every dump is a full one"),
+	TAKEN("pre-dump-mode", 0, VALUE, "pre-dump is not implemented yet"),
+
 	/* CRIU's that are not there yet: refused by name, each parsed with the value that it takes */
 	LATER("address", 0, VALUE),
 	LATER("allow-uprobes", 0, FLAG),
@@ -158,16 +177,10 @@ const struct option_row option_rows[] = {
 	LATER("cgroup-props-file", 0, VALUE),
 	LATER("cgroup-root", 0, VALUE),
 	LATER("cgroup-yard", 0, VALUE),
-	LATER("close", 0, VALUE),
 	LATER("cpu-cap", 0, MAYBE),
 	LATER("daemon", 0, FLAG), /* -d there; here -d is restore's */
-	LATER("deprecated", 0, FLAG),
 	LATER("empty-ns", 0, VALUE),
-	LATER("enable-external-masters", 0, FLAG),
-	LATER("enable-external-sharing", 0, FLAG),
-	LATER("enable-fs", 0, VALUE),
 	LATER("evasive-devices", 0, FLAG),
-	LATER("ext-mount-map", 'M', VALUE),
 	LATER("ghost-fiemap", 0, FLAG),
 	LATER("join-ns", 'J', VALUE),
 	LATER("lazy-pages", 0, FLAG),
@@ -175,11 +188,8 @@ const struct option_row option_rows[] = {
 	LATER("lsm-mount-context", 0, VALUE),
 	LATER("lsm-profile", 0, VALUE),
 	LATER("manage-cgroups", 0, MAYBE),
-	LATER("mntns-compat-mode", 0, FLAG),
-	LATER("ms", 0, FLAG),
 	LATER("page-server", 0, FLAG),
 	LATER("port", 0, VALUE),
-	LATER("pre-dump-mode", 0, VALUE),
 	LATER("prev-images-dir", 0, VALUE),
 	LATER("ps-socket", 0, VALUE),
 	LATER("root", 'r', VALUE),
@@ -192,8 +202,6 @@ const struct option_row option_rows[] = {
 	LATER("tls-cert", 0, VALUE),
 	LATER("tls-key", 0, VALUE),
 	LATER("tls-no-cn-verify", 0, FLAG),
-	LATER("track-mem", 0, FLAG),
-	LATER("unprivileged", 0, FLAG),
 	LATER("veth-pair", 0, VALUE),
 	LATER("weak-sysctls", 0, FLAG),
 	{ NULL, 0, OPT_FLAG, 0, 0, NULL, NULL, 0, 0, NULL },

@@ -29,6 +29,10 @@ enum option_type {
 	LATER_FLAG,
 	LATER_VALUE,
 	LATER_MAYBE,
+	/* One of CRIU's that is taken, and means nothing here: `help` says why, for the log. */
+	TAKEN_FLAG,
+	TAKEN_VALUE,
+	TAKEN_MAYBE,
 };
 
 /* A word that an option takes, and the number that stands for it. */

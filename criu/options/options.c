@@ -3,6 +3,7 @@
  * The command line. It is taken apart first, so that the command and --config are known wherever they stand; then the
  * configuration files are applied, then what stood on the command line. All errors are said, not only the first.
  */
+#include <limits.h>
 #include <string.h>
 
 #include "lib/arena.h"
@@ -215,6 +216,23 @@ static int check_together(struct options *o, struct line *l)
 	return l->err;
 }
 
+/* --close: before any descriptor of ours is opened, which might get that number. */
+static int close_descriptors(const struct options *o)
+{
+	for (size_t i = 0; i < o->n_close_fds; i++) {
+		char *end;
+		unsigned long fd = strtoul(o->close_fds[i], &end, 10);
+
+		if (*end || end == o->close_fds[i] || fd > INT_MAX) {
+			log_errno(0, "--close: %s is not a descriptor", o->close_fds[i]);
+			return -EINVAL;
+		}
+		if (close((int)fd))
+			return log_errno(-errno, "--close %s: close", o->close_fds[i]);
+	}
+	return 0;
+}
+
 static void set_defaults(struct options *o)
 {
 	if (!o->images_dir)
@@ -251,7 +269,10 @@ int options_parse(struct options *o, int argc, char **argv)
 	note_error(&l, apply_config_files(o, &l));
 	for (size_t i = 0; i < l.n_uses; i++)
 		note_error(&l, option_apply(o, l.uses[i].row, l.uses[i].value, l.uses[i].negate, ""));
+	note_error(&l, close_descriptors(o));
 	set_defaults(o);
+	if (getenv("CRIU_FAULT"))
+		log_warn("CRIU_FAULT is set and means nothing here; see --test-kill-at");
 	return check_together(o, &l);
 }
 

@@ -29,6 +29,8 @@ struct options {
 	const char *log_file, *pidfile;    /* relative to work_dir; NULL if not given */
 	const char **action_scripts;       /* NULL-terminated */
 	size_t n_action_scripts;
+	const char **close_fds; /* --close; NULL-terminated */
+	size_t n_close_fds;
 	pid_t tree;
 	bool leave_running, leave_stopped, restore_detached, restore_sibling, shell_job, exec_cmd;
 	const char *freeze_cgroup;

@@ -15,10 +15,23 @@ int probe_try(enum feature feature)
 	return probe_features[feature].probe();
 }
 
+/* Other names of the same, CRIU's where we have another. */
+static const struct {
+	const char *name;
+	enum feature feature;
+} aliases[] = {
+	{ "kcmp_epoll", FEATURE_epoll_targets },
+	{ "nftables", FEATURE_network_lock_nft },
+	{ "network_lock_nftables", FEATURE_network_lock_nft },
+};
+
 int probe_by_name(const char *name)
 {
 	for (int i = 0; i < FEATURE_COUNT; i++)
 		if (strcmp(probe_features[i].name, name) == 0)
 			return i;
+	for (size_t i = 0; i < ARRAY_SIZE(aliases); i++)
+		if (strcmp(aliases[i].name, name) == 0)
+			return (int)aliases[i].feature;
 	return -ENOENT;
 }

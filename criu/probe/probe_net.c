@@ -2,8 +2,10 @@
 /* Probes of what TCP connections need. */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <net/if.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "helper/helper.h"
@@ -52,4 +54,27 @@ int probe_network_lock_nft(void)
 	log_debug("probing the network lock in the network namespace that is in use");
 	spec.flags = 0;
 	return helper_run(&spec, try_lock, NULL);
+}
+
+/* Both ends over the loopback device; one of them has shut its side when it goes into repair. */
+static int try_half_closed(void *unused)
+{
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(a);
+	_cleanup_close_ int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int on = 1;
+
+	if (listener < 0 || fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo) || bind(listener, (struct sockaddr *)&a, len) ||
+	    listen(listener, 1) || getsockname(listener, (struct sockaddr *)&a, &len) ||
+	    connect(fd, (struct sockaddr *)&a, len) || shutdown(fd, SHUT_WR) ||
+	    setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)))
+		return -errno;
+	return 0;
+}
+
+int probe_tcp_half_closed(void)
+{
+	return helper_run(&(struct helper_spec) { .flags = CLONE_NEWNET }, try_half_closed, NULL);
 }

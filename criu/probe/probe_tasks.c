@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "arch/arch_vdso.h"
+#include "arch_core.h"
 #include "arch_page.h"
 #include "helper/helper.h"
 #include "probe/probe_fns.h"
@@ -179,4 +180,43 @@ static int map_vdso(void *unused)
 int probe_map_vdso(void)
 {
 	return helper_run(&plain_fork, map_vdso, NULL);
+}
+
+/* The kernel takes an address for the first debug register of a stopped task. */
+static int try_breakpoint(pid_t pid)
+{
+	return ptrace(PTRACE_POKEUSER, pid, (void *)ARCH_DEBUG_REGISTER, (void *)try_breakpoint) ? -errno : 0;
+}
+
+int probe_breakpoints(void)
+{
+	return with_stopped(try_breakpoint);
+}
+
+int probe_pidfd_store(void)
+{
+	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	_cleanup_close_ int fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, pidfd, 0);
+
+	return fd < 0 ? -errno : 0;
+}
+
+/* Setting what it is changes nothing, and is refused as any other value would be. */
+static int set_loginuid(void *unused)
+{
+	_cleanup_close_ int fd = open("/proc/self/loginuid", O_RDWR | O_CLOEXEC);
+	char text[16];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+
+	return n <= 0 || pwrite(fd, text, (size_t)n, 0) != n ? -errno ?: -EIO : 0;
+}
+
+int probe_loginuid(void)
+{
+	return helper_run(&plain_fork, set_loginuid, NULL);
+}
+
+int probe_apparmor_stacking(void)
+{
+	return access("/sys/kernel/security/apparmor/features/domain/stack", F_OK) ? -errno : 0;
 }

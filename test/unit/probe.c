@@ -42,8 +42,7 @@ static void test_try(void **state)
 		assert_true(err <= 0);
 		assert_int_equal(probe_try((enum feature)i), err);
 		assert_int_equal(probe_by_name(probe_features[i].name), i);
-		assert_true(probe_features[i].class >= FEATURE_REQUIRED &&
-		            probe_features[i].class <= FEATURE_EXPERIMENTAL);
+		assert_true(probe_features[i].class >= FEATURE_REQUIRED && probe_features[i].class <= FEATURE_NAMED);
 	}
 	assert_int_equal(probe_by_name("nonsense"), -ENOENT);
 	assert_int_equal(count_fds(), fds);
