@@ -29,14 +29,14 @@ BENCH	:= $(patsubst test/bench/%.c,$(B)/test/bench/%,$(wildcard test/bench/*.c))
 MAN	:= $(B)/criu.8 $(B)/soccr.3
 SOCCR	:= $(patsubst %.c,$(B)/%.o,$(wildcard soccr/*.c))
 
-.PHONY: all help soccr test unit zdtm lint bench fuzz asan demo stress install uninstall dist clean tests-build
+.PHONY: all help soccr test test-java unit zdtm lint bench fuzz asan demo stress install uninstall dist clean tests-build
 .SECONDARY:
 .DELETE_ON_ERROR:
 
 all: $(B)/criu/criu $(MAN)
 
 help:
-	@echo 'all soccr test unit zdtm lint bench fuzz asan demo stress install uninstall dist clean'
+	@echo 'all soccr test test-java unit zdtm lint bench fuzz asan demo stress install uninstall dist clean'
 
 $(B)/criu/criu: $(B)/criu/main.o $(ALL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -110,6 +110,8 @@ $(B)/fuzz-obj/%.pb-c.o: $(B)/images/%.pb-c.c | $(PBC)
 	@clang -std=gnu11 -I$(B)/images $(CFLAGS) -fsanitize=fuzzer-no-link,address -c -o $@ $<
 
 tests-build: all $(UNIT) $(ZDTM)
+# For those who say nothing of -j; MAKEFLAGS has that when a recipe runs.
+JOBS	 = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 
 unit: $(UNIT)
 	@scripts/run-units $(UNIT)
@@ -117,8 +119,13 @@ zdtm: tests-build
 	@test/zdtm/run --criu $(B)/criu/criu --tests $(B)/test/zdtm $(ZDTM_ARGS)
 test:
 	@scripts/install-deps --test
-	@$(MAKE) --no-print-directory tests-build
+	@$(MAKE) --no-print-directory $(JOBS) tests-build
 	@scripts/run-tests $(B)
+# What needs a Java machine, some 130 MB more to install.
+test-java:
+	@scripts/install-deps --java
+	@$(MAKE) --no-print-directory $(JOBS) tests-build
+	@test/zdtm/run --criu $(B)/criu/criu --tests $(B)/test/zdtm --set java
 lint:
 	@scripts/lint
 bench: all $(BENCH)

@@ -40,9 +40,9 @@ static void wait_says(const struct cgroup *c, const char *text)
 
 static void make_cgroup(struct cgroup *c)
 {
-	snprintf(c->path, sizeof(c->path), "%s/criu-unit-%d", c->parent, getpid());
+	snprintf(c->path, sizeof(c->path), "%s/unit-XXXXXX", c->parent);
+	c->there = mkdtemp(c->path);
 	snprintf(c->state, sizeof(c->state), "%s/%s", c->path, c->file);
-	c->there = mkdir(c->path, 0755) == 0;
 	if (c->there && access(c->state, W_OK)) {
 		rmdir(c->path);
 		c->there = false;

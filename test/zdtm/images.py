@@ -6,11 +6,9 @@
 # zdtm: timeout 300
 import json
 import os
-import shutil
 import subprocess
 
-from case import Skipped
-from driver import check, children, run_all, scenario, text
+from driver import check, children, need, run_all, scenario, text
 
 UNKNOWN_TO_CRIT = ("pidfd",)  # Debian's crit is 3.17
 MB = 1 << 20
@@ -24,13 +22,12 @@ def crit(s, name):
 
 @scenario
 def crit_decodes(s):
-    if not shutil.which("crit"):
-        raise Skipped("no crit here")
+    need("crit")
     for program in ("sleeping", "cow_children", "pipes", "reg_files", "timers", "sharing", "pty", "fifo", "creds", "seccomp"):
         s.victim(program)
         pid, kids = s.pid, children(s.pid)
         threads = sorted(map(int, os.listdir("/proc/%d/task" % pid)))
-        s.dump("-R")
+        s.dump("-R", "--file-locks")
         for name in s.images():
             if name.endswith(".img") and not name.startswith(("pages-",) + UNKNOWN_TO_CRIT):
                 crit(s, name)

@@ -6,6 +6,7 @@
 # zdtm: needs-root
 # zdtm: exclusive
 import os
+import tempfile
 
 from case import Skipped
 from driver import Snapshot, check, run_all, scenario, state_of, text, wait_for
@@ -23,11 +24,11 @@ class Group:
     def __init__(self, s, top, version):
         if not top or not os.path.isdir(top):
             raise Skipped("no freezer of version %d is mounted" % version)
-        self.path, self.version = os.path.join(top, "zdtm-%s-%d" % (os.path.basename(s.dir), os.getpid())), version
+        self.version = version
         try:
-            os.mkdir(self.path)
+            self.path = tempfile.mkdtemp(prefix="zdtm-", dir=top)
         except OSError as e:
-            raise Skipped("%s: %s" % (self.path, e))
+            raise Skipped("no cgroup can be made in %s: %s" % (top, e))
         self.file = "cgroup.freeze" if version == 2 else "freezer.state"
         if version == 2 and not os.path.exists(os.path.join(self.path, self.file)):
             os.rmdir(self.path)

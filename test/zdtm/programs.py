@@ -1,93 +1,20 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-# Programs that people run: redis with 100,000 keys, nginx with two workers, memcached, node and java as HTTP servers.
+# Programs that people run: redis with 100,000 keys, nginx with two workers, memcached, node as an HTTP server.
 # Each is given work over TCP; while no connection is open it is dumped and restored, three times; after each restore it
-# still has what it was given, and does new work. In a network namespace of the test's own. A program that is not
-# installed is passed over (scripts/install-deps installs them with --all).
+# still has what it was given, and does new work. In a network namespace of the test's own. What is not installed is
+# passed over, and listed so.
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs ip
 # zdtm: timeout 300
-import ctypes
 import hashlib
-import http.client
 import os
-import shutil
-import socket
-import subprocess
-import sys
 
-from driver import Skipped, check, run_all, scenario, text, tree, wait_for
+from driver import check, scenario, text, tree, wait_for
+from server_program import ROUNDS, Http, Program, Server, connect, run_in_own_network
 
-ROUNDS = 3
 KEYS = 100000
-PORT = 7000
-
-
-def connect():
-    return socket.create_connection(("127.0.0.1", PORT), 60)
-
-
-def established():
-    """Connections that the program has not closed yet."""
-    lines = [x.split() for f in ("tcp", "tcp6") for x in text("/proc/net/" + f).splitlines()[1:]]
-    return [x for x in lines if x[3] not in ("0A", "06")]  # LISTEN, TIME_WAIT
-
-
-class Program:
-    """Started in its scenario's directory; a subclass says how, and how to talk to it."""
-    needs = ()
-    files = {}
-
-    def __init__(self, s):
-        for n in self.needs:
-            if not shutil.which(n):
-                raise Skipped("needs " + n)
-        self.s = s
-        for name, words in self.files.items():
-            with open(s.path(name), "w") as f:
-                f.write(words.replace("@PORT@", str(PORT)).replace("@DIR@", s.dir))
-        self.prepare()
-        with open(s.path("program.out"), "w") as out:
-            s.proc = subprocess.Popen([a.replace("@PORT@", str(PORT)).replace("@DIR@", s.dir) for a in self.command],
-                                      stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=s.dir, start_new_session=True)
-        s.pid = s.proc.pid
-        check(wait_for(self.listens), "it does not listen: " + text(s.path("program.out"))[-500:])
-
-    def prepare(self):
-        pass
-
-    def listens(self):
-        try:
-            connect().close()
-            return True
-        except OSError:
-            return False
-
-    def quiet(self):
-        check(wait_for(lambda: not established()), "connections stay open: %r" % established())
-
-    def rounds(self):
-        s = self.s
-        self.work(0)
-        for i in range(1, ROUNDS + 1):
-            self.quiet()
-            tasks = len(tree(s.pid))
-            s.clean_images()
-            if not os.environ.get("DRY"):
-                s.dump(timeout=120)
-                s.restore(timeout=120)
-            check(len(tree(s.pid)) == tasks, "round %d: %d tasks, not %d" % (i, len(tree(s.pid)), tasks))
-            self.look(i)
-            self.work(i)
-        self.look(ROUNDS + 1)
-        s.kill()
-
-    def work(self, i):
-        """Something new is given to it."""
-
-    def look(self, i):
-        """All that rounds 0 to i - 1 gave is there."""
 
 
 def until(s, end):
@@ -134,16 +61,6 @@ class Redis(Program):
             v = b"value 0 %d" % k
             check(self.say("GET", "key:0:%d" % k) == b"$%d\r\n%s\r\n" % (len(v), v), "key %d" % k)
         check(self.say("LLEN", "list") == b":%d\r\n" % i, "the list")
-
-
-class Http(Program):
-    def get(self, path, body=None):
-        c = http.client.HTTPConnection("127.0.0.1", PORT, timeout=60)
-        c.request("POST" if body else "GET", path, body, {"Connection": "close"})
-        r = c.getresponse()
-        words = r.read()
-        c.close()
-        return r.status, words
 
 
 class Nginx(Http):
@@ -212,25 +129,6 @@ class Memcached(Program):
         check(got == b"VALUE counter 0 1\r\n%d\r\nEND\r\n" % i, "the counter: %r" % got)
 
 
-class Server(Http):
-    """One that keeps what it is sent, and counts by a timer."""
-
-    def work(self, i):
-        for k in range(50):
-            check(self.get("/item/%d/%d" % (i, k), b"body %d %d" % (i, k))[0] == 200, "a new item")
-
-    def ticks(self):
-        return int(self.get("/ticks")[1])
-
-    def look(self, i):
-        for n in range(i):
-            for k in (0, 49):
-                got = self.get("/item/%d/%d" % (n, k))
-                check(got == (200, b"body %d %d" % (n, k)), "item %d/%d is %r" % (n, k, got))
-        now = self.ticks()
-        check(wait_for(lambda: self.ticks() > now), "its timer has stopped at %d" % now)
-
-
 class Node(Server):
     needs = ("node",)
     files = {"server.js": """const http = require('http'), fs = require('fs'), items = new Map();
@@ -245,46 +143,6 @@ http.createServer((req, res) => {
 }).listen(@PORT@, '127.0.0.1');
 """}
     command = ["node", "server.js"]
-
-
-class Java(Server):
-    needs = ("java", "javac")
-    files = {"Server.java": """import com.sun.net.httpserver.*;
-import java.net.*;
-import java.util.*;
-import java.util.concurrent.*;
-import java.util.concurrent.atomic.*;
-
-public class Server {
-	public static void main(String[] a) throws Exception {
-		Map<String, byte[]> items = new ConcurrentHashMap<>();
-		AtomicInteger ticks = new AtomicInteger();
-		Executors.newScheduledThreadPool(2).scheduleAtFixedRate(ticks::incrementAndGet, 5, 5, TimeUnit.MILLISECONDS);
-		HttpServer s = HttpServer.create(new InetSocketAddress("127.0.0.1", @PORT@), 10);
-		s.createContext("/", x -> {
-			byte[] out = new byte[0];
-			String url = x.getRequestURI().toString();
-			if (url.equals("/ticks"))
-				out = ticks.toString().getBytes();
-			else if (x.getRequestMethod().equals("GET"))
-				out = items.getOrDefault(url, out);
-			else
-				items.put(url, x.getRequestBody().readAllBytes());
-			x.sendResponseHeaders(200, out.length == 0 ? -1 : out.length);
-			x.getResponseBody().write(out);
-			x.close();
-		});
-		s.setExecutor(Executors.newFixedThreadPool(4));
-		s.start();
-	}
-}
-"""}
-    command = ["java", "-Xmx200m", "-cp", ".", "Server"]
-
-    def prepare(self):
-        r = subprocess.run(["javac", "Server.java"], cwd=self.s.dir, capture_output=True, text=True)
-        if r.returncode:
-            raise Skipped("javac does not work here: " + r.stderr[-200:])
 
 
 @scenario
@@ -307,14 +165,4 @@ def node(s):
     Node(s).rounds()
 
 
-@scenario
-def java(s):
-    Java(s).rounds()
-
-
-if ctypes.CDLL(None, use_errno=True).unshare(0x40000000):  # CLONE_NEWNET
-    with open("result", "w") as out:
-        out.write("SKIP no network namespace: %s\n" % os.strerror(ctypes.get_errno()))
-    sys.exit(77)
-subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-run_all()
+run_in_own_network()

@@ -15,10 +15,10 @@ int main(void)
 	int dir = -1, procs = -1;
 
 	for (int i = 0; i < 3 && dir < 0; i++) {
-		snprintf(path, sizeof(path), "%s/zdtm-removed", roots[i]);
-		snprintf(file, sizeof(file), "%s/cgroup.procs", path);
-		if (mkdir(path, 0755) && errno != EEXIST)
+		snprintf(path, sizeof(path), "%s/zdtm-removed-XXXXXX", roots[i]);
+		if (!mkdtemp(path))
 			continue;
+		snprintf(file, sizeof(file), "%s/cgroup.procs", path);
 		dir = open(path, O_RDONLY | O_DIRECTORY);
 		procs = open(file, O_RDONLY);
 		zdtm_must(!rmdir(path));

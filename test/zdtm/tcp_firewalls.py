@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 
-from driver import check, run_all, scenario, text, wait_for
+from driver import check, passed_over, run_all, scenario, text, wait_for
 from tcp_peers import Streams, connect, exchange, inside_flows, own_network, ruleset, shell, start, tables
 
 KEEP = "--tcp-established"
@@ -115,6 +115,7 @@ def kube_by_iptables(s):
     for kind in ("nft", "legacy"):
         tool = shutil.which("iptables-" + kind)
         if not tool:
+            passed_over("kube_by_iptables", "needs iptables-" + kind)
             continue
         shell("%s -N KUBE-FIREWALL; %s -A INPUT -j KUBE-FIREWALL; %s -A OUTPUT -j KUBE-FIREWALL; "
               "%s -A KUBE-FIREWALL -m comment --comment 'kubernetes firewall for dropping marked packets' "

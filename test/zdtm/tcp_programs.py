@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Programs in the middle of their work over TCP: redis with pipelined commands of a client in its tree and of one outside,
 # nginx in the middle of a large download by curl, an ssh session (with its separated privileges), streams of asyncio on
-# both sides, a transaction of PostgreSQL. All go on, with every byte right. What is not installed is passed over.
+# both sides. All go on, with every byte right. What is not installed is passed over, and listed so.
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs ip
@@ -16,18 +16,12 @@ import sys
 import threading
 import time
 
-from driver import Skipped, check, run_all, scenario, state_of, text, wait_for
+from driver import check, need, run_all, scenario, state_of, text, wait_for
 from tcp_peers import own_network, shell
 
 STRESS = bool(os.environ.get("STRESS"))
 ROUNDS = 10 if STRESS else 3
 PORT = 7400
-
-
-def need(*programs):
-    for n in programs:
-        if not shutil.which(n):
-            raise Skipped("needs " + n)
 
 
 def popen(s, *args, out="program.out", **kw):

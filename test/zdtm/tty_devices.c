@@ -6,6 +6,7 @@
  * zdtm: iters 2
  * zdtm: needs-root
  * zdtm: exclusive
+ * zdtm: sole
  */
 #include <sys/stat.h>
 #include <sys/sysmacros.h>

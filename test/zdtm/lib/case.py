@@ -28,7 +28,7 @@ class Spec:
     """A test's header lines: "zdtm: key value" in its first comment. README.md in test/zdtm lists the keys."""
 
     KEYS = ("exclusive", "needs-root", "needs", "dump", "restore", "iters", "restores", "flavour", "refuse", "victim",
-            "slow", "allow", "timeout", "driver", "mode", "frozen", "leaves")
+            "slow", "set", "sole", "allow", "timeout", "driver", "mode", "frozen", "leaves")
 
     def __init__(self, source, program):
         self.source, self.program = source, os.path.abspath(program)
@@ -244,6 +244,10 @@ class Case:
         if not said or said[-1] != "PASS" or code not in (0, None):
             raise Failed("the program ended with %s without saying PASS" %
                          ("status %s" % code if code is None or code >= 0 else "signal %d" % -code))
+
+    def passed_over(self):
+        """Parts of the test that could not be made here, each with its reason."""
+        return [w.partition("PASSED OVER ")[2] for w in self.words()[0] if w.startswith("PASSED OVER ")]
 
     def kill_tree(self, pids=None):
         pids = tree(self.pid) if pids is None else list(pids)

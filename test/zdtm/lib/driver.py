@@ -34,6 +34,7 @@ class Scenario:
         self.dir = os.path.join(TOP, name)
         self.imgs = os.path.join(self.dir, "imgs")
         os.makedirs(self.imgs)
+        os.chmod(self.dir, 0o777)  # a victim may give up being root
         self.criu = os.environ["CRIU"]
         self.proc = None
         self.pid = None
@@ -157,10 +158,23 @@ def reap():
 _live = []
 
 
+def passed_over(what, why):
+    """A part that cannot be tested on this machine: the runner lists it."""
+    with open(os.path.join(TOP, "result"), "a") as result:
+        result.write("PASSED OVER %s: %s\n" % (what, why))
+
+
+def need(*programs):
+    """For a scenario: these are installed."""
+    for n in programs:
+        if not shutil.which(n):
+            raise Skipped("needs " + n)
+
+
 def run_all():
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # restored tasks come to us
     only = sys.argv[1:]
-    with open(os.path.join(TOP, "result"), "a") as result:
+    with open(os.path.join(TOP, "result"), "a", buffering=1) as result:
         for fn in _scenarios:
             if only and fn.__name__ not in only:
                 continue
@@ -171,7 +185,7 @@ def run_all():
                 fn(s)
                 print("ok %s  %.2f s" % (fn.__name__, time.monotonic() - began), flush=True)
             except Skipped as e:
-                print("skip %s: %s" % (fn.__name__, e), flush=True)
+                passed_over(fn.__name__, e)
             except Failed as e:
                 result.write("FAIL %s: %s\n" % (fn.__name__, e))
             except Exception:

@@ -28,6 +28,13 @@ def _our_devices():
     _libc.umount2(b"/dev/shm", DETACH)
 
 
+def _no_configuration():
+    """What the machine's owner wants of criu is nothing to a test."""
+    if os.path.isdir("/etc/criu"):
+        _mount("tmpfs", "/etc/criu", NOSUID | NODEV)
+    os.environ.pop("CRIU_CONFIG_FILE", None)
+
+
 def _loopback():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         request = struct.pack("16sH14x", b"lo", 0)
@@ -47,7 +54,7 @@ def go():
     """
     The caller goes on as the first process of new namespaces, or where it is if they are not to be had; who called stays
     outside and ends as it does. Its own are: pids (nobody takes one between dump and restore: a busy machine wraps around
-    in seconds), ports and firewall rules, segments, mounts, terminals and what lies in /dev/shm.
+    in seconds), ports and firewall rules, segments, mounts, terminals, what lies in /dev/shm, and no configuration of criu.
     """
     if os.geteuid() or _libc.unshare(NEWNS | NEWIPC | NEWPID | NEWNET):
         return False
@@ -61,6 +68,7 @@ def go():
     _our_devices()
     _mount("tmpfs", "/dev/shm", NOSUID | NODEV, "mode=1777")
     _mount("devpts", "/dev/pts", NOSUID | NOEXEC, "ptmxmode=666,mode=620")
+    _no_configuration()
     _loopback()
     # Names with a pid in them, of what no namespace keeps apart, stay different.
     with open("/proc/sys/kernel/ns_last_pid", "w") as f:

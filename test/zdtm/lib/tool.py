@@ -77,33 +77,3 @@ def segments(pids):
         if int(f[4]) in pids:
             out.append("shmid %s, %s bytes, made by the tool" % (f[1], f[3]))
     return out
-
-
-def namespace_state():
-    """What a test may not leave in its namespaces."""
-    state = {}
-    for line in text("/proc/self/mountinfo").splitlines():
-        state["mount " + line.split()[4]] = line.split(" - ")[-1]
-    for line in text("/proc/sysvipc/shm").splitlines()[1:]:
-        f = line.split()
-        state["segment " + f[1]] = "of %s bytes" % f[3]
-    for n in os.listdir("/dev/shm"):
-        state["file /dev/shm/" + n] = "there"
-    try:
-        rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, timeout=60).stdout
-        for line in rules.splitlines():
-            if line.startswith("table"):
-                state["rule " + line] = "there"
-    except OSError:
-        pass
-    return state
-
-
-def machine_state():
-    """And what none may leave anywhere. Others may use the machine: only what bears our name counts."""
-    return {"file %s/%s" % (d, n): "there" for d in ("/run", "/tmp", "") for n in os.listdir(d or "/")
-            if n.startswith("criu") and n != "criu.kdat"}
-
-
-def new_in(before, after):
-    return ["%s %s" % (k, v) for k, v in after.items() if before.get(k) != v]
