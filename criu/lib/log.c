@@ -17,7 +17,7 @@
 static struct {
 	int fd;
 	enum log_level level;
-	bool copy_errors; /* to standard error as well */
+	bool copies; /* errors and warnings, which tell of a loss, go to standard error as well */
 	struct timespec started;
 	int task_dir;
 	const char *task_base;
@@ -86,7 +86,7 @@ int log_init(int fd, enum log_level level)
 		close(state.fd);
 	state.fd = copy;
 	state.level = level;
-	state.copy_errors = copy >= 0 && !is_same_log(copy, STDERR_FILENO);
+	state.copies = copy >= 0 && !is_same_log(copy, STDERR_FILENO);
 	clock_gettime(CLOCK_MONOTONIC, &state.started);
 	count_anew();
 	state.begun = true;
@@ -194,7 +194,7 @@ static void write_line(enum log_level level, const char *line, size_t len)
 		io_write_all(task_fd, line, len);
 	else
 		io_write_all(state.fd >= 0 ? state.fd : STDERR_FILENO, line, len);
-	if (level == LOG_ERROR && (state.copy_errors || (task_fd >= 0 && state.fd < 0)))
+	if (level <= LOG_WARN && (state.copies || (task_fd >= 0 && state.fd < 0)))
 		io_write_all(STDERR_FILENO, line, len);
 }
 

@@ -47,7 +47,7 @@ static int check_entry(const char *text)
 
 	named = parse_entry(text, "debug", &fd);
 	if (named) {
-		if (dprintf(fd, "%s\n", named) < 0)
+		if (dprintf(fd, "%s", named) < 0)
 			return log_errno(-errno, "--inherit-fd %s: write to descriptor %d", text, fd);
 		return 0;
 	}

@@ -79,6 +79,8 @@ const struct option_row option_rows[] = {
 	  "say more: each v adds one; -vN sets it: 0 nothing, 1 errors, 2 warnings (default), 3 information and times, "
 	  "4 all",
 	  0, 0, NULL },
+	STRING("libdir", 'L', ALL, libdir, "DIR",
+	       "directory of plugins: refused while it has some, since they are not supported yet"),
 	{ "close", 0, OPT_LIST, ALL, AT(close_fds), "FD",
 	  "close this descriptor first of all; can be given several times", 0, 0, NULL },
 	{ "config", 0, OPT_CONFIG, ALL, 0, "FILE", "read options from this configuration file too", 0, 0, NULL },
@@ -129,6 +131,8 @@ const struct option_row option_rows[] = {
 	  "refuse deleted files that hold more than SIZE (with K, M or G) bytes (default: no limit)", 0, 0, NULL },
 	FLAG("link-remap", 0, DUMP, link_remap,
 	     "make a new link to a file whose name was deleted, where no other name of it can be found"),
+	FLAG("ghost-fiemap", 0, DUMP, ghost_fiemap,
+	     "find the holes of deleted files in the file system's list of extents, where it has one"),
 	FLAG("ghost-links", 0, DUMP, ghost_links, "save such a file with what is in it instead"),
 	FLAG("force-irmap", 0, DUMP, force_irmap, "find a path for every file that inotify or fanotify watches"),
 	{ "irmap-scan-path", 0, OPT_LIST, DUMP, AT(irmap_scan_paths), "DIR",
@@ -165,6 +169,7 @@ const struct option_row option_rows[] = {
 	TAKEN("enable-fs", 0, VALUE, "trees with mounts of their own are not supported yet"),
 	TAKEN("ext-mount-map", 'M', VALUE, "trees with mounts of their own are not supported yet"),
 	TAKEN("mntns-compat-mode", 0, FLAG, "there is one way of restoring mounts"),
+	TAKEN("evasive-devices", 0, FLAG, "a device whose name is gone is created again"),
 	TAKEN("track-mem", 0, FLAG, "memory is not tracked yet: every dump is a full one"),
 	TAKEN("pre-dump-mode", 0, VALUE, "pre-dump is not implemented yet"),
 
@@ -180,11 +185,8 @@ const struct option_row option_rows[] = {
 	LATER("cpu-cap", 0, MAYBE),
 	LATER("daemon", 0, FLAG), /* -d there; here -d is restore's */
 	LATER("empty-ns", 0, VALUE),
-	LATER("evasive-devices", 0, FLAG),
-	LATER("ghost-fiemap", 0, FLAG),
 	LATER("join-ns", 'J', VALUE),
 	LATER("lazy-pages", 0, FLAG),
-	LATER("libdir", 'L', VALUE),
 	LATER("lsm-mount-context", 0, VALUE),
 	LATER("lsm-profile", 0, VALUE),
 	LATER("manage-cgroups", 0, MAYBE),

@@ -3,6 +3,7 @@
  * The command line. It is taken apart first, so that the command and --config are known wherever they stand; then the
  * configuration files are applied, then what stood on the command line. All errors are said, not only the first.
  */
+#include <dirent.h>
 #include <limits.h>
 #include <string.h>
 
@@ -233,6 +234,40 @@ static int close_descriptors(const struct options *o)
 	return 0;
 }
 
+/* The first plugin in a directory, by the arena's string; NULL: none, or no directory. */
+static const char *find_plugin(struct arena *a, const char *path)
+{
+	DIR *dir = opendir(path);
+	const char *found = NULL;
+	const struct dirent *e;
+
+	while (dir && !found && (e = readdir(dir))) {
+		size_t len = strlen(e->d_name);
+
+		if (len > 3 && !strcmp(e->d_name + len - 3, ".so"))
+			found = arena_printf(a, "%s/%s", path, e->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+/* What a plugin would do is not done here, so one that somebody asks for is not passed over. */
+static int check_plugins(const struct options *o)
+{
+	const char *from = o->libdir ? "--libdir" : "CRIU_LIBS_DIR", *path = o->libdir ?: getenv(from), *found;
+
+	if (!path || !*path || o->command == CMD_CHECK)
+		return 0;
+	found = find_plugin(o->arena, path);
+	if (found) {
+		log_errno(0, "%s: plugins are not supported yet: name a directory without %s", from, found);
+		return -EOPNOTSUPP;
+	}
+	log_info("%s: there is no plugin in %s", from, path);
+	return 0;
+}
+
 static void set_defaults(struct options *o)
 {
 	if (!o->images_dir)
@@ -270,6 +305,7 @@ int options_parse(struct options *o, int argc, char **argv)
 	for (size_t i = 0; i < l.n_uses; i++)
 		note_error(&l, option_apply(o, l.uses[i].row, l.uses[i].value, l.uses[i].negate, ""));
 	note_error(&l, close_descriptors(o));
+	note_error(&l, check_plugins(o));
 	set_defaults(o);
 	if (getenv("CRIU_FAULT"))
 		log_warn("CRIU_FAULT is set and means nothing here; see --test-kill-at");

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "lib/log.h"
@@ -26,25 +30,67 @@ static int write_data_chunk(const char *who, char *buffer, int fd, off_t at, off
 	return err;
 }
 
-int ghost_data_dump(const char *who, char *buffer, int fd, off_t size, struct image *img)
+/* Where the next data at or behind *start begin and end. 1: found; 0: there are none; negative errno (logged). */
+static int find_by_seek(const char *who, int fd, off_t size, off_t *start, off_t *end)
 {
-	off_t at = 0, hole;
+	off_t at = lseek(fd, *start, SEEK_DATA);
+
+	if (at < 0 && errno == ENXIO)
+		return 0;
+	*end = at < 0 ? -1 : lseek(fd, at, SEEK_HOLE);
+	if (*end <= at && errno == EINVAL) { /* a file system that does not know of holes */
+		at = *start;
+		*end = size;
+	} else if (*end <= at) {
+		return log_errno(-errno, "%s: lseek(SEEK_DATA, SEEK_HOLE)", who);
+	}
+	*start = at;
+	return 1;
+}
+
+/* The same by the file system's own list; what it has reserved and nobody has written is no data. -EOPNOTSUPP: no list. */
+static int find_by_fiemap(const char *who, int fd, off_t size, off_t *start, off_t *end)
+{
+	union {
+		struct fiemap map;
+		char room[sizeof(struct fiemap) + sizeof(struct fiemap_extent)];
+	} u;
+	const struct fiemap_extent *x = u.map.fm_extents;
+
+	*end = *start;
+	do {
+		memset(&u, 0, sizeof(u));
+		u.map.fm_start = (uint64_t)*end;
+		u.map.fm_length = (uint64_t)(size - *end);
+		u.map.fm_flags = FIEMAP_FLAG_SYNC;
+		u.map.fm_extent_count = 1;
+		if (ioctl(fd, FS_IOC_FIEMAP, &u.map))
+			return errno == EOPNOTSUPP || errno == ENOTTY
+			           ? -EOPNOTSUPP
+			           : log_errno(-errno, "%s: ioctl(FS_IOC_FIEMAP)", who);
+		if (!u.map.fm_mapped_extents)
+			return 0;
+		*start = MAX(*start, (off_t)x->fe_logical);
+		*end = (off_t)(x->fe_logical + x->fe_length);
+	} while (x->fe_flags & FIEMAP_EXTENT_UNWRITTEN && *end < size);
+	return !(x->fe_flags & FIEMAP_EXTENT_UNWRITTEN);
+}
+
+int ghost_data_dump(const char *who, char *buffer, int fd, off_t size, bool fiemap, struct image *img)
+{
+	off_t at = 0, end;
 	int err = 0;
 
 	while (!err && at < size) {
-		at = lseek(fd, at, SEEK_DATA);
-		if (at < 0 && errno == ENXIO)
-			return 0;
-		hole = at < 0 ? -1 : lseek(fd, at, SEEK_HOLE);
-		if (hole <= at && errno == EINVAL) { /* a file system that does not know of holes */
-			at = 0;
-			hole = size;
-		} else if (hole <= at) {
-			return log_errno(-errno, "%s: lseek(SEEK_DATA, SEEK_HOLE)", who);
-		}
+		int found = fiemap ? find_by_fiemap(who, fd, size, &at, &end) : -EOPNOTSUPP;
+
+		if (found == -EOPNOTSUPP)
+			found = find_by_seek(who, fd, size, &at, &end);
+		if (found <= 0)
+			return found;
 		if (at < size)
-			err = write_data_chunk(who, buffer, fd, at, MIN(hole, size), img);
-		at = hole;
+			err = write_data_chunk(who, buffer, fd, at, MIN(end, size), img);
+		at = end;
 	}
 	return err;
 }

@@ -9,10 +9,10 @@
 #define GHOST_DATA_BUFFER (1UL << 20)
 
 /*
- * Dump: writes `size` bytes of fd into img. buffer: GHOST_DATA_BUFFER bytes. who: for messages. 0 or a negative errno
- * (logged).
+ * Dump: writes `size` bytes of fd into img. buffer: GHOST_DATA_BUFFER bytes. fiemap: ask the file system for its list of
+ * extents where it has one. who: for messages. 0 or a negative errno (logged).
  */
-int ghost_data_dump(const char *who, char *buffer, int fd, off_t size, struct image *img);
+int ghost_data_dump(const char *who, char *buffer, int fd, off_t size, bool fiemap, struct image *img);
 
 /* Restore: fills the empty file fd from ghost-file-ID. name: for messages. 0 or a negative errno (logged). */
 int ghost_data_restore(struct restore *r, uint32_t id, const GhostFileEntry *e, const char *name, int fd);

@@ -259,7 +259,7 @@ static int write_ghost(struct dump *d, const struct kept_ghost *g)
 	if (!err)
 		err = write_ghost_entry(d, g, fd, img);
 	if (!err && S_ISREG(g->st.st_mode))
-		err = ghost_data_dump(g->who, all->buffer, fd, g->st.st_size, img);
+		err = ghost_data_dump(g->who, all->buffer, fd, g->st.st_size, d->opts->ghost_fiemap, img);
 	return err ?: image_close(move_ptr(img));
 }
 

@@ -148,8 +148,10 @@ int tty_external_check(struct restore *r, const TtyFileEntry *m, const struct tt
 	}
 	if (own_terminal(r) >= 0)
 		return 0;
-	*why = arena_printf(r->arena, "%s: --shell-job puts criu's own terminal in its place, but criu has none",
-	                    path->name);
+	*why = arena_printf(r->arena,
+	                    "%s: --shell-job puts criu's own terminal in its place, but criu has none: run criu in a "
+	                    "terminal (script(1) makes one), or hand one in: --inherit-fd 'fd[N]:tty[%x:%x]'",
+	                    path->name, e->rdev, e->dev);
 	return -ENOTTY;
 }
 

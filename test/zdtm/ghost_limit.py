@@ -63,6 +63,29 @@ def limits(s):
 
 
 @scenario
+def fiemap(s):
+    """Data between holes and what is only reserved, found either way, and nothing else is written."""
+    sizes = []
+    for opts in ((), ("--no-ghost-fiemap",), ("--ghost-fiemap",)):
+        fd = os.open(s.path("away"), os.O_RDWR | os.O_CREAT)
+        os.posix_fallocate(fd, 0, 1 << 20)
+        os.ftruncate(fd, 8 << 20)
+        for at in (4096, 500000, 3 << 20, (8 << 20) - 5):
+            os.pwrite(fd, b"data%d" % (at % 10), at)
+        os.unlink(s.path("away"))
+        before = os.pread(fd, 8 << 20, 0)
+        s.victim(pass_fds=[fd])
+        os.close(fd)
+        s.dump(*opts)
+        sizes.append(os.stat(os.path.join(s.imgs, "ghost-file-1.img")).st_size)
+        s.restore()
+        with open("/proc/%d/fd/%d" % (s.pid, fd), "rb") as f:
+            check(f.read() == before, "%r: other contents" % (opts,))
+        s.verify()
+    check(sizes[2] <= sizes[0] == sizes[1] < 3 << 20, "sizes %r" % sizes)
+
+
+@scenario
 def no_room(s):
     small = s.path("small")
     os.mkdir(small)

@@ -487,7 +487,7 @@ def a_marker(s):
     start(s, COUNT, stdout=out, stderr=subprocess.DEVNULL)
     check(wait_for(lambda: text(s.path("out")).count("\n") > 4), "no lines")
     s.dump()
-    s.restore("--inherit-fd", "debug[%d]:here it was restored" % out.fileno(), pass_fds=[out.fileno()])
+    s.restore("--inherit-fd", "debug[%d]:here it was restored\n" % out.fileno(), pass_fds=[out.fileno()])
     check("here it was restored\n" in text(s.path("out")), "no marker")
     end(s)
 

@@ -40,6 +40,28 @@ def refused_by_name(s):
 
 
 @scenario
+def refusals_stand_in_the_log(s):
+    s.victim()
+    for opt in ("--lazy-pages", "--no-such-option", "--network-lock=x"):
+        rc = s.dump("--images-dir", s.imgs, opt, ok=False)
+        log = text(s.imgs + "/dump.log")
+        check(rc != 0 and opt.lstrip("-").split("=")[0] in log and "Error" in log, "%s: %d, the log: %r" % (opt, rc, log))
+    s.verify()
+
+
+@scenario
+def plugins(s):
+    s.victim()
+    os.mkdir(s.path("plugins"))
+    s.dump("--libdir", s.path("plugins"), "-R")
+    open(s.path("plugins/amd.so"), "w").close()
+    for opts, env in ((("-L", s.path("plugins")), None), ((), dict(os.environ, CRIU_LIBS_DIR=s.path("plugins")))):
+        rc = s.dump(*opts, ok=False, **({"env": env} if env else {}))
+        check(rc != 0 and "plugins/amd.so" in text(s.imgs + "/dump.log"), "%r: %d %r" % (opts, rc, s.out))
+    s.verify()
+
+
+@scenario
 def wrong_values(s):
     s.victim()
     for opts in (("-t", "abc"), ("--timeout", "x"), ("-t",)):
