@@ -21,9 +21,9 @@ enum log_level { LOG_MSG = 0, LOG_ERROR = 1, LOG_WARN = 2, LOG_INFO = 3, LOG_DEB
 
 /*
  * Starts logging. fd: where lines go (duplicated; -1: standard error). level: the highest that is written, and from
- * LOG_INFO on lines have the time since log_init(). Errors, and warnings, which tell what is lost, go to standard error as
- * well when fd is another file. Before this call warnings and errors go to standard error; they, and information, are kept and written to the log when it
- * is known. Returns 0 or a negative errno.
+ * LOG_INFO on lines have the time since log_init(). Errors, and warnings, which tell what is lost, go to standard error
+ * as well when fd is another file. Before this call warnings and errors go to standard error; they, and information,
+ * are kept and written to the log when it is known. Returns 0 or a negative errno.
  */
 int log_init(int fd, enum log_level level);
 

@@ -46,7 +46,7 @@ struct options {
 	size_t n_irmap_scan_paths;
 	uint64_t ghost_limit; /* bytes of one deleted file; 0: none */
 	bool link_remap, ghost_links;
-	bool ghost_fiemap; /* find the holes of deleted files by FS_IOC_FIEMAP */
+	bool ghost_fiemap;  /* find the holes of deleted files by FS_IOC_FIEMAP */
 	const char *libdir; /* of plugins, which are not there yet; NULL if not given */
 	enum validation file_validation;
 	bool skip_file_rwx_check;

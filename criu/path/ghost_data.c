@@ -48,7 +48,8 @@ static int find_by_seek(const char *who, int fd, off_t size, off_t *start, off_t
 	return 1;
 }
 
-/* The same by the file system's own list; what it has reserved and nobody has written is no data. -EOPNOTSUPP: no list. */
+/* The same by the file system's own list; what it has reserved and nobody has written is no data. -EOPNOTSUPP: no list.
+ */
 static int find_by_fiemap(const char *who, int fd, off_t size, off_t *start, off_t *end)
 {
 	union {

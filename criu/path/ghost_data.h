@@ -9,8 +9,8 @@
 #define GHOST_DATA_BUFFER (1UL << 20)
 
 /*
- * Dump: writes `size` bytes of fd into img. buffer: GHOST_DATA_BUFFER bytes. fiemap: ask the file system for its list of
- * extents where it has one. who: for messages. 0 or a negative errno (logged).
+ * Dump: writes `size` bytes of fd into img. buffer: GHOST_DATA_BUFFER bytes. fiemap: ask the file system for its list
+ * of extents where it has one. who: for messages. 0 or a negative errno (logged).
  */
 int ghost_data_dump(const char *who, char *buffer, int fd, off_t size, bool fiemap, struct image *img);
 

@@ -123,14 +123,16 @@ static void timestamps(void **state)
 	assert_int_equal(sec, 0);
 }
 
-static void errors_reach_the_terminal(void **state)
+static void losses_reach_the_terminal(void **state)
 {
-	log_init(place.log, LOG_WARN);
+	log_init(place.log, LOG_INFO);
+	log_info("a piece of news");
 	log_warn("a warning");
 	log_errno(-EIO, "an error");
 	assert_non_null(strstr(content(place.log), "a warning"));
 	assert_non_null(strstr(content(place.log), "an error"));
-	assert_null(strstr(content(place.err), "a warning"));
+	assert_null(strstr(content(place.err), "a piece of news"));
+	assert_non_null(strstr(content(place.err), "a warning"));
 	assert_non_null(strstr(content(place.err), "an error"));
 }
 
@@ -249,7 +251,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(levels, setup, teardown),
 		cmocka_unit_test_setup_teardown(silent_but_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(timestamps, setup, teardown),
-		cmocka_unit_test_setup_teardown(errors_reach_the_terminal, setup, teardown),
+		cmocka_unit_test_setup_teardown(losses_reach_the_terminal, setup, teardown),
 		cmocka_unit_test_setup_teardown(once_where_both_are_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(foreign_text_is_one_line, setup, teardown),
 		cmocka_unit_test_setup_teardown(long_lines, setup, teardown),
