@@ -89,8 +89,15 @@ static int run_one(struct agent_op *ops, uint32_t i)
 	return (op->flags & AGENT_OP_STOP) && (uint64_t)op->ret > (uint64_t)-4096;
 }
 
+/*
+ * No signal takes an agent away from its work. A new task comes here with the mask of criu, whose libc does not block
+ * the two signals that the libc itself uses (32 and 33); timers of the task may send them.
+ */
 void __attribute__((noreturn)) agent_loop(struct agent_slot *slot)
 {
+	static const uint64_t all = ~0ULL;
+
+	agent_syscall(AGENT_NR_SIGPROCMASK, AGENT_SIG_SETMASK, (long)&all, 0, ARCH_SIGSET_SIZE, 0, 0);
 	for (;;) {
 		__atomic_store_n(&slot->done, 1, __ATOMIC_RELEASE);
 		agent_syscall(AGENT_NR_FUTEX, (long)&slot->done, FUTEX_WAKE, 1, 0, 0, 0);
