@@ -49,7 +49,8 @@
 	X(creds_part)                                                                                                  \
 	X(dumpable_part) /* a change of credentials resets it, and the next */                                         \
 	X(pdeath_signal_part)                                                                                          \
-	X(signal_part) /* last: pending signals are queued while all are blocked */
+	X(signal_part)    /* pending signals are queued while all are blocked */                                       \
+	X(timer_arm_part) /* last: when those of all threads are */
 
 /* Mappings: first match wins, also where an image says of which kinds one is. */
 #define VMA_KINDS(X)                                                                                                   \
@@ -63,13 +64,15 @@
 
 /* What a tree has as a whole, in the order of work at each stage; then engines, for what they keep. */
 #define SUBSYSTEMS(X)                                                                                                  \
-	X(memory_pages_subsys) /* before descriptors, through which some pages are read, are closed */                 \
-	X(tcp_subsys)          /* silences connections and releases them by descriptors that the files' rows close */  \
+	X(timer_expired_subsys) /* as soon as the timers have been read */                                             \
+	X(memory_pages_subsys)  /* before descriptors, through which some pages are read, are closed */                \
+	X(tcp_subsys)           /* silences connections and releases them by descriptors that the files' rows close */ \
 	X(files_dump_subsys)                                                                                           \
 	X(fs_subsys) /* roots and working directories, before descriptor tables are filled */                          \
 	X(memory_subsys)                                                                                               \
 	X(tty_subsys) /* foreground groups, before anything is done late to descriptors */                             \
 	X(files_restore_subsys)                                                                                        \
+	X(signal_last_subsys) /* the last work before the commit */                                                    \
 	X(infect_subsys)                                                                                               \
 	X(open_file_subsys)                                                                                            \
 	X(task_mm_subsys)                                                                                              \

@@ -259,6 +259,20 @@ int image_dir_seal(struct image_dir *dir)
 	return err;
 }
 
+int image_dir_unseal(struct image_dir *dir)
+{
+	int err = 0;
+
+	if (!dir->writing || !dir->sealed)
+		return log_errno(-EINVAL, "%s: the checkpoint is not complete", dir->path);
+	pthread_mutex_lock(&dir->lock);
+	if (unlinkat(dir->fd, IMAGE_SUMS, 0) < 0)
+		err = log_errno(-errno, "%s/%s: unlink", dir->path, IMAGE_SUMS);
+	dir->sealed = err;
+	pthread_mutex_unlock(&dir->lock);
+	return err;
+}
+
 static void discard_file(struct image_dir *dir, const char *name)
 {
 	if (unlinkat(dir->fd, name, 0) < 0 && errno != ENOENT)

@@ -39,6 +39,9 @@ int image_dir_open(const char *path, bool allow_edited, struct image_dir **dirp)
  */
 int image_dir_seal(struct image_dir *dir);
 
+/* Images may be written anew after this, until it is sealed again. */
+int image_dir_unseal(struct image_dir *dir);
+
 /* Takes the integrity file and every file that this run made away again: a dump that fails leaves nothing. */
 void image_dir_discard(struct image_dir *dir);
 

@@ -179,6 +179,7 @@ static int drop_area(struct build *b, struct task *t)
 	err = inject_syscall(&in, scratch, SYS_munmap, (const uint64_t[6]) { f->at, b->plan->common + f->size }, &ret);
 	if (!err && ret)
 		err = log_errno((int)ret, "%s: unmapping the agent's area", task_name(t));
+	t->threads[0].restore->agent->stop_came |= in.stop_came;
 	return err;
 }
 

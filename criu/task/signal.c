@@ -8,38 +8,14 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 
+#include "agent/agent.h"
 #include "arch/arch_abi.h"
 #include "lib/log.h"
 #include "task/answer.h"
-
-#define INFOS_A_CALL 128
-
-_Static_assert(sizeof(siginfo_t) == ARCH_SIGINFO_SIZE, "siginfo_t as the kernel has it");
+#include "task/signal_queue.h"
+#include "task/timer.h"
 
 /* ---- dump ---- */
-
-static int peek_queue(struct dump *d, struct thread *th, uint32_t flags, SignalQueueEntry **out)
-{
-	SignalQueueEntry *q = *out = arena_msg(d->arena, SignalQueueEntry, signal_queue_entry);
-	siginfo_t infos[INFOS_A_CALL];
-	long n;
-
-	do {
-		struct __ptrace_peeksiginfo_args args = { .off = q->n_signals, .flags = flags, .nr = INFOS_A_CALL };
-
-		n = ptrace(PTRACE_PEEKSIGINFO, th->tid, &args, infos);
-		if (n < 0)
-			return log_errno(-errno, "%s: ptrace(PTRACE_PEEKSIGINFO)", task_thread_name(th));
-		for (long i = 0; i < n; i++) {
-			SiginfoEntry *e = arena_msg(d->arena, SiginfoEntry, siginfo_entry);
-
-			e->siginfo.data = arena_memdup(d->arena, &infos[i], ARCH_SIGINFO_SIZE);
-			e->siginfo.len = ARCH_SIGINFO_SIZE;
-			arena_push(d->arena, &q->signals, &q->n_signals, e);
-		}
-	} while (n == INFOS_A_CALL);
-	return 0;
-}
 
 /* Which signal stopped a stopped task: to a tracer that has seized it so, the kernel shows that signal. */
 static void peek_stop(struct thread *th)
@@ -58,12 +34,12 @@ static void peek_stop(struct thread *th)
 
 static int signal_peek(struct dump *d, struct thread *th)
 {
-	int err = peek_queue(d, th, 0, &th->core->thread_core->signals_p);
+	int err = signal_queue_read(d, th, false, &th->core->thread_core->signals_p);
 
 	if (err || !is_leader(th))
 		return err;
 	peek_stop(th);
-	return peek_queue(d, th, PTRACE_PEEKSIGINFO_SHARED, &th->core->tc->signals_s);
+	return signal_queue_read(d, th, true, &th->core->tc->signals_s);
 }
 
 static int signal_dump(struct dump *d, struct thread *th, const struct answers *ans)
@@ -102,7 +78,17 @@ static int signal_check(struct restore *r, const struct thread *th)
 	return err || !is_leader(th) ? err : check_queue(th, th->core->tc->signals_s);
 }
 
-/* The timer that sent a signal is a new one now: what the kernel kept in here to find the old one must not be used. */
+/* Its timer sends it, when timer_arm_part arms it as one that has expired. */
+static bool is_left_to_timer(const struct task *t, const siginfo_t *info, bool shared)
+{
+	const PosixTimerEntry *p = signal_queue_posix_timer(t, info);
+	const ItimerEntry *i = signal_queue_itimer(t, info);
+
+	return (p && timer_has_expired(p)) || (shared && i && info->si_signo == SIGALRM && timer_is_waiting(i));
+}
+
+/* The timer that sent a signal is gone or a new one: what the kernel kept in here to find the old one must not be used.
+ */
 static void cut_timer(siginfo_t *info)
 {
 	size_t at = offsetof(siginfo_t, si_value) + sizeof(info->si_value);
@@ -118,11 +104,10 @@ static void cut_timer(siginfo_t *info)
 static void send_queue(const struct thread *th, struct batch *b, const SignalQueueEntry *q, bool shared)
 {
 	for (size_t i = 0; q && i < q->n_signals; i++) {
-		siginfo_t info;
+		siginfo_t info = signal_queue_info(q, i);
 		raddr_t at;
 
-		memcpy(&info, q->signals[i]->siginfo.data, sizeof(info));
-		if (info.si_signo == SIGSTOP)
+		if (info.si_signo == SIGSTOP || is_left_to_timer(th->task, &info, shared))
 			continue;
 		cut_timer(&info);
 		at = batch_data(b, &info, sizeof(info));
@@ -142,22 +127,12 @@ static int signal_restore(struct restore *r, struct thread *th, struct batch *b)
 	return 0;
 }
 
-static bool has_stop(const SignalQueueEntry *q)
-{
-	for (size_t i = 0; q && i < q->n_signals; i++) {
-		int32_t sig;
-
-		memcpy(&sig, q->signals[i]->siginfo.data, sizeof(sig));
-		if (sig == SIGSTOP)
-			return true;
-	}
-	return false;
-}
-
-/* The thread is in a ptrace stop, and takes the signal when it is resumed. */
+/* The thread is in a ptrace stop, and takes the signal when it is resumed. Also one that came during the restore. */
 static int signal_finish(struct restore *r, struct thread *th)
 {
-	bool stop = has_stop(th->core->thread_core->signals_p) || (is_leader(th) && has_stop(th->core->tc->signals_s));
+	bool stop = th->restore->agent->stop_came ||
+	            signal_queue_has_number(th->core->thread_core->signals_p, SIGSTOP) ||
+	            (is_leader(th) && signal_queue_has_number(th->core->tc->signals_s, SIGSTOP));
 
 	if (stop && syscall(SYS_tgkill, th->task->pid, th->tid, SIGSTOP))
 		return log_errno(-errno, "%s: sending the pending SIGSTOP: tgkill", task_thread_name(th));

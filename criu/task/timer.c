@@ -14,6 +14,8 @@
 #include "lib/log.h"
 #include "proc/proc.h"
 #include "task/answer.h"
+#include "task/signal_queue.h"
+#include "task/timer.h"
 #include "task/timer_ids.h"
 
 #define ITIMERS        3
@@ -225,45 +227,11 @@ static int timer_check(struct restore *r, const struct thread *th)
 	return timer_ids_check(task_name(th->task), all->posix[all->n_posix - 1]->it_id);
 }
 
-static void set_itimer(struct batch *b, unsigned which, const ItimerEntry *e)
-{
-	struct arch_itimerval v = { e->isec, e->iusec, e->vsec, e->vusec };
-	raddr_t at;
-
-	if (!e->isec && !e->iusec && !e->vsec && !e->vusec)
-		return;
-	at = batch_data(b, &v, sizeof(v));
-	batch_call(b, SYS_setitimer, which, at, 0);
-}
-
-static void set_timer(struct batch *b, const PosixTimerEntry *e)
-{
-	struct arch_itimerspec spec = {
-		.interval = { (int64_t)e->isec, (int64_t)e->insec },
-		.value = { (int64_t)e->vsec, (int64_t)e->vnsec },
-	};
-	raddr_t at;
-
-	if (!e->vsec && !e->vnsec)
-		return;
-	at = batch_data(b, &spec, sizeof(spec));
-	batch_call(b, SYS_timer_settime, e->it_id, 0, at, 0);
-}
-
 static int timer_restore(struct restore *r, struct thread *th, struct batch *b)
 {
 	const TaskTimersEntry *all = th->core->tc->timers;
-	int err;
 
-	if (!all)
-		return 0;
-	err = all->n_posix ? timer_ids_create(task_name(th->task), b, all->posix, all->n_posix) : 0;
-	for (size_t i = 0; !err && i < all->n_posix; i++)
-		set_timer(b, all->posix[i]);
-	set_itimer(b, ITIMER_REAL, all->real);
-	set_itimer(b, ITIMER_VIRTUAL, all->virt);
-	set_itimer(b, ITIMER_PROF, all->prof);
-	return err;
+	return all && all->n_posix ? timer_ids_create(task_name(th->task), b, all->posix, all->n_posix) : 0;
 }
 
 const struct task_part timer_part = {
@@ -272,4 +240,128 @@ const struct task_part timer_part = {
 	.dump = timer_dump,
 	.check = timer_check,
 	.restore = timer_restore,
+};
+
+/* ---- restore: arming ---- */
+
+static void set_itimer(struct batch *b, unsigned which, uint64_t vsec, uint64_t vusec, const ItimerEntry *e)
+{
+	struct arch_itimerval v = { e->isec, e->iusec, vsec, vusec };
+	raddr_t at;
+
+	if (!vsec && !vusec)
+		return;
+	batch_reserve(b, 1, sizeof(v));
+	at = batch_data(b, &v, sizeof(v));
+	batch_call(b, SYS_setitimer, which, at, 0);
+}
+
+static void set_timer(struct batch *b, const PosixTimerEntry *e, int flags, struct arch_timespec value)
+{
+	struct arch_itimerspec spec = { .interval = { (int64_t)e->isec, (int64_t)e->insec }, .value = value };
+	raddr_t at;
+
+	batch_reserve(b, 1, sizeof(spec));
+	at = batch_data(b, &spec, sizeof(spec));
+	batch_call(b, SYS_timer_settime, e->it_id, (uint64_t)flags, at, 0);
+}
+
+/* When a periodic timer has expired that does so again in e's value: an interval before that. At least 1 ns. */
+static struct arch_timespec last_expiration(const PosixTimerEntry *e, struct arch_timespec now)
+{
+	int64_t sec = now.sec + (int64_t)e->vsec - (int64_t)e->isec;
+	int64_t nsec = now.nsec + (int64_t)e->vnsec - (int64_t)e->insec;
+
+	for (; nsec < 0; nsec += (int64_t)NSEC)
+		sec--;
+	sec += nsec / (int64_t)NSEC;
+	nsec %= (int64_t)NSEC;
+	if (sec < 0 || (!sec && !nsec))
+		return (struct arch_timespec) { 0, 1 };
+	return sec > now.sec || (sec == now.sec && nsec > now.nsec) ? now : (struct arch_timespec) { sec, nsec };
+}
+
+/*
+ * The kernel queues the signal of a timer whose time has passed, and starts it again when the signal is taken, as it
+ * would have done with the old one. Absolute where that does not tie it to a clock that can be set; a clock of CPU time
+ * stands still here, and only an absolute time is found to have passed.
+ */
+static int set_expired(struct batch *b, const PosixTimerEntry *e)
+{
+	int32_t clock = (int32_t)e->clock_id;
+	struct arch_timespec *now;
+	raddr_t at;
+	int err;
+
+	if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_ALARM || clock == CLOCK_TAI) {
+		set_timer(b, e, 0, (struct arch_timespec) { 0, 1 });
+		return 0;
+	}
+	batch_reserve(b, 1, sizeof(*now));
+	at = batch_space(b, sizeof(*now), &now);
+	batch_call(b, SYS_clock_gettime, (uint64_t)clock, at);
+	err = batch_run(b);
+	if (!err)
+		set_timer(b, e, TIMER_ABSTIME, last_expiration(e, *now));
+	return err;
+}
+
+static void mark_pending(const struct task *t, const SignalQueueEntry *q, bool *pending)
+{
+	const TaskTimersEntry *all = t->threads[0].core->tc->timers;
+
+	for (size_t i = 0; q && i < q->n_signals; i++) {
+		siginfo_t info = signal_queue_info(q, i);
+		const PosixTimerEntry *e = signal_queue_posix_timer(t, &info);
+
+		for (size_t k = 0; e && timer_has_expired(e) && k < all->n_posix; k++)
+			pending[k] |= all->posix[k] == e;
+	}
+}
+
+static int arm_posix(struct restore *r, const struct task *t, struct batch *b)
+{
+	const TaskTimersEntry *all = t->threads[0].core->tc->timers;
+	bool *pending = arena_array(r->arena, bool, all->n_posix);
+	int err = 0;
+
+	mark_pending(t, t->threads[0].core->tc->signals_s, pending);
+	for (size_t i = 0; i < t->n_threads; i++)
+		mark_pending(t, t->threads[i].core->thread_core->signals_p, pending);
+	for (size_t i = 0; !err && i < all->n_posix; i++) {
+		const PosixTimerEntry *e = all->posix[i];
+
+		if (pending[i])
+			err = set_expired(b, e);
+		else if (e->vsec || e->vnsec)
+			set_timer(b, e, 0, (struct arch_timespec) { (int64_t)e->vsec, (int64_t)e->vnsec });
+	}
+	return err;
+}
+
+/*
+ * In the last thread of the task: the signals of all have been queued, and what timers send comes behind them. A
+ * waiting ITIMER_REAL expires at once: its signal is queued, or becomes one with that which was pending.
+ */
+static int timer_arm(struct restore *r, struct thread *th, struct batch *b)
+{
+	struct task *t = th->task;
+	const TaskTimersEntry *all = t->threads[0].core->tc->timers;
+	bool waits =
+	    all && timer_is_waiting(all->real) && signal_queue_has_number(t->threads[0].core->tc->signals_s, SIGALRM);
+	int err;
+
+	if (!all || th != &t->threads[t->n_threads - 1])
+		return 0;
+	err = all->n_posix ? arm_posix(r, t, b) : 0;
+	set_itimer(b, ITIMER_REAL, all->real->vsec, waits ? 1 : all->real->vusec, all->real);
+	set_itimer(b, ITIMER_VIRTUAL, all->virt->vsec, all->virt->vusec, all->virt);
+	set_itimer(b, ITIMER_PROF, all->prof->vsec, all->prof->vusec, all->prof);
+	return err;
+}
+
+const struct task_part timer_arm_part = {
+	.name = "arming of timers",
+	.per_thread = true,
+	.restore = timer_arm,
 };

@@ -7,6 +7,11 @@
 #include "tree/tree_image.h"
 #include "inventory.pb-c.h"
 
+int tree_write_core(struct dump *d, const struct thread *th)
+{
+	return image_write_one(d->dir, IMG_CORE, (uint64_t)th->vtid.v, th->core);
+}
+
 static int write_task(struct dump *d, struct image *img, const struct task *t)
 {
 	PstreeEntry *e = arena_msg(d->arena, PstreeEntry, pstree_entry);
@@ -22,7 +27,7 @@ static int write_task(struct dump *d, struct image *img, const struct task *t)
 		e->threads[i] = t->threads[i].vtid.v;
 	err = image_write(img, e);
 	for (size_t i = 0; !err && i < t->n_threads; i++)
-		err = image_write_one(d->dir, IMG_CORE, t->threads[i].vtid.v, t->threads[i].core);
+		err = tree_write_core(d, &t->threads[i]);
 	return err;
 }
 

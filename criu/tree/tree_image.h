@@ -8,6 +8,7 @@
 
 /* Writes pstree.img and core-<tid>.img of every thread, from what the rows have filled in. Logs its errors. */
 int tree_write(struct dump *d);
+int tree_write_core(struct dump *d, const struct thread *th); /* of one thread, again */
 
 /*
  * Reads the inventory and the tree: r->inventory, r->tree with parents, children, threads, core, ids, mm, fs. Checks
