@@ -67,6 +67,17 @@ static int unexpected_stop(struct agent *a, int status)
 	return log_errno(-ESRCH, "%s: the agent stopped with signal %d", agent_name(a), WSTOPSIG(status));
 }
 
+/* A SIGSTOP from outside before it is traced: the agent has work to do first. */
+static int go_on_if_stopped(struct agent *a)
+{
+	struct proc_stat st;
+
+	if (proc_stat_of(a->tid, &st) || st.state != 'T')
+		return 0;
+	a->stop_came = true;
+	return kill(a->tid, SIGCONT) && errno != ESRCH ? log_errno(-errno, "%s: kill(SIGCONT)", agent_name(a)) : 0;
+}
+
 static int check_alive(struct agent *a)
 {
 	int status;
@@ -81,7 +92,7 @@ static int check_alive(struct agent *a)
 	}
 	if (!proc_alive(a->tid))
 		return log_errno(-ESRCH, "%s: died while being restored", agent_name(a));
-	return 0;
+	return go_on_if_stopped(a);
 }
 
 int agent_wait(struct agent *a)

@@ -343,6 +343,15 @@ static int restore_registers(struct thread *th)
 	return err ? log_errno(err, "%s: putting its registers back", task_thread_name(th)) : 0;
 }
 
+/* A SIGCONT that came after the last SIGSTOP: else the kernel would have dropped that SIGCONT. */
+static bool was_continued(const struct task *t)
+{
+	struct proc_status st;
+
+	return !proc_read_status(t->dump->proc_fd, 0, NULL, &st) &&
+	       (st.sig_pending | st.shared_pending) >> (SIGCONT - 1) & 1;
+}
+
 int agent_cure(struct dump *d, struct task *t)
 {
 	struct entered *e = t->dump->entered;
@@ -371,7 +380,7 @@ int agent_cure(struct dump *d, struct task *t)
 	t->threads[0].dump->agent = NULL;
 	part = take_frame(t, e);
 	err = err ?: part;
-	if (e->in.stop_came)
+	if (e->in.stop_came && !was_continued(t))
 		kill(t->pid, SIGSTOP);
 	if (!err && e->undo >= 0)
 		guardian_drop(d->guardian, e->undo);

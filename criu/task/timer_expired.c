@@ -7,6 +7,8 @@
  */
 #include "lib/log.h"
 #include "task/signal_queue.h"
+#include "task/timer.h"
+#include "task/timer_stale.h"
 #include "tree/subsys.h"
 
 /* What a timer shows when its signal is pending. */
@@ -26,10 +28,19 @@ static void mark_expired(const struct task *t, const siginfo_t *info)
 	i->vusec = info->si_signo == SIGALRM ? 0 : i->iusec;
 }
 
+/* Armed again after it had sent the signal, which is shown until a task comes to take it. */
+static bool is_stale(const struct task *t, const siginfo_t *info)
+{
+	const PosixTimerEntry *p = signal_queue_posix_timer(t, info);
+
+	return p && !timer_has_expired(p) && timer_stale_is_dropped();
+}
+
 static int look_again(struct dump *d, const struct thread *th, bool shared, SignalQueueEntry **queue)
 {
 	const SignalQueueEntry *before = *queue;
 	SignalQueueEntry *now;
+	size_t n = 0;
 	int err = signal_queue_read(d, th, shared, &now);
 
 	for (size_t i = 0; !err && i < now->n_signals; i++) {
@@ -37,10 +48,14 @@ static int look_again(struct dump *d, const struct thread *th, bool shared, Sign
 
 		if (!signal_queue_has(before, &info))
 			mark_expired(th->task, &info);
+		if (!is_stale(th->task, &info))
+			now->signals[n++] = now->signals[i];
 	}
-	if (!err)
-		*queue = now;
-	return err;
+	if (err)
+		return err;
+	now->n_signals = n;
+	*queue = now;
+	return 0;
 }
 
 static int look_at_queues(struct dump *d, struct task *t)

@@ -7,7 +7,7 @@
  *	timer_storm tree		the timers, and the process that gets signals (the root)
  *	timer_storm send PID TID	sends while the file "gate" exists; "ack": nothing is under way; until "quit"
  *
- * zdtm: iters 5
+ * zdtm: iters 2
  * zdtm: frozen
  */
 #include <pthread.h>

@@ -119,11 +119,12 @@ def stops(s):
     s.dump(*at(s, "post-dump", "CONT"))
     s.restore()
     stands("S", "continued during the dump")
-    s.dump()
-    s.restore(*at(s, "post-restore", "STOP"))
-    stands("T", "stopped during the restore")
-    os.kill(s.pid, signal.SIGCONT)
-    stands("S", "continued")
+    for stage in ("post-setup-namespaces", "post-restore"):
+        s.dump()
+        s.restore(*at(s, stage, "STOP"))
+        stands("T", "stopped during the restore")
+        os.kill(s.pid, signal.SIGCONT)
+        stands("S", "continued")
     s.verify()
 
 
