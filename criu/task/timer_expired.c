@@ -28,12 +28,28 @@ static void mark_expired(const struct task *t, const siginfo_t *info)
 	i->vusec = info->si_signo == SIGALRM ? 0 : i->iusec;
 }
 
+extern const struct subsys timer_expired_subsys;
+
+/* What the kernel does with a stale signal is asked once in a dump. */
+struct stale_signals {
+	bool known, dropped;
+};
+
+static bool are_dropped(struct dump *d)
+{
+	struct stale_signals *s = dump_state(d, &timer_expired_subsys);
+
+	if (!s->known)
+		*s = (struct stale_signals) { true, timer_stale_is_dropped() };
+	return s->dropped;
+}
+
 /* Armed again after it had sent the signal, which is shown until a task comes to take it. */
-static bool is_stale(const struct task *t, const siginfo_t *info)
+static bool is_stale(struct dump *d, const struct task *t, const siginfo_t *info)
 {
 	const PosixTimerEntry *p = signal_queue_posix_timer(t, info);
 
-	return p && !timer_has_expired(p) && timer_stale_is_dropped();
+	return p && !timer_has_expired(p) && are_dropped(d);
 }
 
 static int look_again(struct dump *d, const struct thread *th, bool shared, SignalQueueEntry **queue)
@@ -48,7 +64,7 @@ static int look_again(struct dump *d, const struct thread *th, bool shared, Sign
 
 		if (!signal_queue_has(before, &info))
 			mark_expired(th->task, &info);
-		if (!is_stale(th->task, &info))
+		if (!is_stale(d, th->task, &info))
 			now->signals[n++] = now->signals[i];
 	}
 	if (err)
@@ -69,5 +85,6 @@ static int look_at_queues(struct dump *d, struct task *t)
 
 const struct subsys timer_expired_subsys = {
 	.name = "timers that expire meanwhile",
+	.state = { .dump = sizeof(struct stale_signals) },
 	.dump_task = look_at_queues,
 };

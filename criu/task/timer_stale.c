@@ -32,7 +32,7 @@ static bool probe_timer(timer_t timer, const sigset_t *set)
 	return sigtimedwait(set, NULL, &none) != PROBE_SIGNAL && ok;
 }
 
-static bool probe_kernel(void)
+bool timer_stale_is_dropped(void)
 {
 	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = PROBE_SIGNAL };
 	sigset_t set, old;
@@ -49,13 +49,4 @@ static bool probe_kernel(void)
 	timer_delete(timer);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return dropped;
-}
-
-bool timer_stale_is_dropped(void)
-{
-	static enum { UNKNOWN, KEPT, DROPPED } known;
-
-	if (known == UNKNOWN)
-		known = probe_kernel() ? DROPPED : KEPT;
-	return known == DROPPED;
 }

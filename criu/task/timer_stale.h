@@ -5,7 +5,8 @@
 
 #include "common.h"
 
-/* Whether this kernel drops such a signal when a task comes to take it (Linux 6.13), though it shows it as pending. */
+/* Asks it with a timer of criu's own: whether this kernel drops such a signal when a task comes to take it
+ * (Linux 6.13), though it shows it as pending. */
 bool timer_stale_is_dropped(void);
 
 #endif
