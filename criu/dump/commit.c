@@ -71,10 +71,10 @@ int dump_commit(struct dump *d, struct stages *stages)
 	bool kill_them = dump_kills_tree(d);
 	int err = stages_run(stages, STAGE_POST_DUMP, d->opts->tree);
 
-	if (!err)
-		err = subsys_run(before_commit, d);
 	if (!err && kill_them)
 		err = note_kills(d);
+	if (!err) /* ends with the last look at signals: nothing that takes time behind it */
+		err = subsys_run(before_commit, d);
 	fault_point("about to commit");
 	if (!err)
 		err = guardian_check(d->guardian);

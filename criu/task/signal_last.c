@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "freeze/ptrace.h"
 #include "image/image.h"
 #include "lib/log.h"
 #include "task/signal_queue.h"
@@ -42,7 +43,7 @@ static int read_again(struct dump *d, const struct thread *th, bool shared, Sign
 	for (size_t i = 0; !err && i < now->n_signals; i++) {
 		siginfo_t info = signal_queue_info(now, i);
 
-		if (!comes_again(th->task, *queue, &info))
+		if (!comes_again(th->task, *queue, &info) && !signal_queue_is_idle_stop(th->task, &info))
 			now->signals[n++] = now->signals[i];
 	}
 	if (err)
@@ -85,8 +86,14 @@ static int look_at_thread(struct dump *d, struct thread *th, bool *unsealed)
 {
 	uint32_t state = th->task->state;
 	bool changed = false;
-	int err = read_thread(d, th, &changed);
+	int err;
 
+	/* By the post-dump script, maybe: the images are whole. */
+	if (!ptrace_is_stopped(th->tid)) {
+		log_info("%s: was killed during the dump", task_thread_name(th));
+		return 0;
+	}
+	err = read_thread(d, th, &changed);
 	if (err || !changed)
 		return err;
 	log_debug("%s: signals came during the dump", task_thread_name(th));

@@ -65,6 +65,11 @@ bool signal_queue_has_number(const SignalQueueEntry *q, int sig)
 	return false;
 }
 
+bool signal_queue_is_idle_stop(const struct task *t, const siginfo_t *info)
+{
+	return t->state == TASK_STOPPED && info->si_signo == SIGSTOP;
+}
+
 static int compare_id(const void *key, const void *element)
 {
 	uint32_t id = *(const uint32_t *)key, other = (*(PosixTimerEntry *const *)element)->it_id;

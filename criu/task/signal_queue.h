@@ -17,6 +17,12 @@ siginfo_t signal_queue_info(const SignalQueueEntry *q, size_t i);
 bool signal_queue_has(const SignalQueueEntry *q, const siginfo_t *info);
 bool signal_queue_has_number(const SignalQueueEntry *q, int sig);
 
+/*
+ * A SIGSTOP that waits for a stopped task does nothing: the SIGCONT that lets the task run takes it away. Images do not
+ * have it (CRIU would stop the task twice).
+ */
+bool signal_queue_is_idle_stop(const struct task *t, const siginfo_t *info);
+
 /* The timer of the task that has sent it, as the task's image has it; NULL: sent by something else. */
 PosixTimerEntry *signal_queue_posix_timer(const struct task *t, const siginfo_t *info);
 ItimerEntry *signal_queue_itimer(const struct task *t, const siginfo_t *info);

@@ -64,7 +64,7 @@ static int look_again(struct dump *d, const struct thread *th, bool shared, Sign
 
 		if (!signal_queue_has(before, &info))
 			mark_expired(th->task, &info);
-		if (!is_stale(d, th->task, &info))
+		if (!is_stale(d, th->task, &info) && !signal_queue_is_idle_stop(th->task, &info))
 			now->signals[n++] = now->signals[i];
 	}
 	if (err)

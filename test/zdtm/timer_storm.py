@@ -128,4 +128,13 @@ def stops(s):
     s.verify()
 
 
+@scenario
+def ended(s):
+    """The post-dump script ends the tree by itself."""
+    s.victim()
+    s.dump(*at(s, "post-dump", "KILL"))
+    s.restore()
+    s.verify()
+
+
 run_all()
