@@ -269,16 +269,15 @@ static void set_timer(struct batch *b, const PosixTimerEntry *e, int flags, stru
 /* When a periodic timer has expired that does so again in e's value: an interval before that. At least 1 ns. */
 static struct arch_timespec last_expiration(const PosixTimerEntry *e, struct arch_timespec now)
 {
-	int64_t sec = now.sec + (int64_t)e->vsec - (int64_t)e->isec;
-	int64_t nsec = now.nsec + (int64_t)e->vnsec - (int64_t)e->insec;
+	int64_t sec = (int64_t)e->vsec - (int64_t)e->isec, nsec = (int64_t)e->vnsec - (int64_t)e->insec;
 
-	for (; nsec < 0; nsec += (int64_t)NSEC)
-		sec--;
-	sec += nsec / (int64_t)NSEC;
-	nsec %= (int64_t)NSEC;
-	if (sec < 0 || (!sec && !nsec))
-		return (struct arch_timespec) { 0, 1 };
-	return sec > now.sec || (sec == now.sec && nsec > now.nsec) ? now : (struct arch_timespec) { sec, nsec };
+	if (sec > 0 || (!sec && nsec > 0)) /* no value that the kernel shows */
+		return now;
+	sec += now.sec;
+	nsec += now.nsec;
+	sec += nsec < 0 ? -1 : nsec >= (int64_t)NSEC;
+	nsec += nsec < 0 ? (int64_t)NSEC : nsec >= (int64_t)NSEC ? -(int64_t)NSEC : 0;
+	return sec < 0 || (!sec && !nsec) ? (struct arch_timespec) { 0, 1 } : (struct arch_timespec) { sec, nsec };
 }
 
 /*
