@@ -311,6 +311,15 @@ int agent_infect_thread(struct dump *d, struct thread *th)
 
 /* ---- out ---- */
 
+/* A SIGCONT that came after the last SIGSTOP: else the kernel would have dropped that SIGCONT. */
+static bool was_continued(const struct task *t)
+{
+	struct proc_status st;
+
+	return !proc_read_status(t->dump->proc_fd, 0, NULL, &st) &&
+	       (st.sig_pending | st.shared_pending) >> (SIGCONT - 1) & 1;
+}
+
 static int stop_thread(struct thread *th, struct entered *e)
 {
 	struct agent *a = th->dump->agent;
@@ -341,15 +350,6 @@ static int restore_registers(struct thread *th)
 	if (!err)
 		err = arch_regs_set_general(th->tid, th->dump->regs);
 	return err ? log_errno(err, "%s: putting its registers back", task_thread_name(th)) : 0;
-}
-
-/* A SIGCONT that came after the last SIGSTOP: else the kernel would have dropped that SIGCONT. */
-static bool was_continued(const struct task *t)
-{
-	struct proc_status st;
-
-	return !proc_read_status(t->dump->proc_fd, 0, NULL, &st) &&
-	       (st.sig_pending | st.shared_pending) >> (SIGCONT - 1) & 1;
 }
 
 int agent_cure(struct dump *d, struct task *t)
