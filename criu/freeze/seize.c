@@ -195,6 +195,13 @@ int seize_thread(struct freezer *f, struct proc *p, pid_t tid, bool *fresh)
 
 	if (s->state != SEIZED_GONE)
 		return 0;
+	if (strangers_take(f->unfreezer.tree->frozen, tid)) {
+		s->stop_signo = 0;
+		s->urged = false;
+		push_pending(f, s);
+		*fresh = true;
+		return 0;
+	}
 	err = try_seize(f, s, &ours);
 	if (err || !ours)
 		return err;
@@ -346,6 +353,15 @@ static void has_gone(struct freezer *f, struct seized *s)
 		leader->urged = true;
 }
 
+/* A thread can be in a cgroup of version 1 of its own, which is frozen. 1: it was, and comes to its stop now. */
+static int thaw_its_cgroup(struct freezer *f, struct seized *s)
+{
+	if (s->looked || f->frozen)
+		return 0;
+	s->looked = true;
+	return freeze_thaw_cgroups(&f->unfreezer, s->proc->pid, s->tid, NULL);
+}
+
 /* 1: not yet. */
 static int wait_one(struct freezer *f, struct seized *s)
 {
@@ -363,6 +379,8 @@ static int wait_one(struct freezer *f, struct seized *s)
 		                 s->tid);
 	else if (!is_traced_by_us(f, s))
 		s->state = SEIZED_GONE;
+	else if ((err = thaw_its_cgroup(f, s)))
+		return err;
 	else
 		return interrupt_again(s) ?: 1;
 	return 0;
