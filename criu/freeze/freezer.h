@@ -25,8 +25,8 @@ struct seized {
 	enum seized_state state;
 	int stop_signo; /* of a job control stop, else 0 */
 	bool had_children;
-	bool urged;  /* it was interrupted once more */
-	bool looked; /* at its cgroups */
+	bool urged;      /* it was interrupted once more */
+	int64_t look_at; /* its cgroups are looked at next, CLOCK_MONOTONIC, ms */
 	struct seized *next_pending;
 	UT_hash_handle hh;
 };

@@ -11,7 +11,10 @@
 #include "proc/proc.h"
 
 /* How long a thaw in the middle of a dump may take. */
-#define THAW_MS 2000
+#define THAW_MS     2000
+
+/* Somebody may freeze the cgroup between the looks at it and at its state. */
+#define CHAIN_TRIES 4
 
 /* A hierarchy with a freezer, and the part of it that is mounted here. */
 struct hierarchy {
@@ -88,10 +91,10 @@ static struct frozen *find_thawed(struct tree *tree, const char *dir)
 	return z && strrchr(z->path, '/') == z->path + strlen(dir) ? z : NULL;
 }
 
-/* Thaws what is frozen on the way from dir up to where the hierarchy is mounted. 1: something was. */
-static int thaw_chain(const struct unfreezer *u, const struct hierarchy *h, char *dir, pid_t tid)
+/* Thaws what is frozen on the way from leaf up to where the hierarchy is mounted. 1: something was. */
+static int thaw_upwards(const struct unfreezer *u, const struct hierarchy *h, const char *leaf, pid_t tid)
 {
-	char *leaf = arena_strdup(u->arena, dir);
+	char *dir = arena_strdup(u->arena, leaf);
 	int err, found = 0;
 
 	for (size_t top = strlen(h->mounted); strlen(dir) > top; *strrchr(dir, '/') = '\0') {
@@ -105,10 +108,21 @@ static int thaw_chain(const struct unfreezer *u, const struct hierarchy *h, char
 		if (err)
 			return err;
 	}
-	if (found)
-		return freeze_cgroup_wait_thawed(u->tree->frozen, leaf, clock_now_ms() + THAW_MS) ?: 1;
-	if (!is_frozen(h, leaf))
-		return 0;
+	return found;
+}
+
+static int thaw_chain(const struct unfreezer *u, const struct hierarchy *h, const char *leaf, pid_t tid)
+{
+	for (int tries = 0; tries < CHAIN_TRIES; tries++) {
+		int found = thaw_upwards(u, h, leaf, tid);
+
+		if (found < 0)
+			return found;
+		if (found)
+			return freeze_cgroup_wait_thawed(u->tree->frozen, leaf, clock_now_ms() + THAW_MS) ?: 1;
+		if (!is_frozen(h, leaf))
+			return 0;
+	}
 	return log_errno(-EBUSY,
 	                 "pid %d: its cgroup %s is frozen by a cgroup above that is not mounted here; thaw that first, "
 	                 "or run criu where it is mounted",

@@ -13,15 +13,18 @@
 #include "proc/proc.h"
 
 /* How long to wait for one stop before looking at what the thread does. */
-#define SLICE_MS    2
+#define SLICE_MS        2
+
+/* How often a thread that does not stop is asked whether its cgroup is frozen. */
+#define FREEZER_LOOK_MS 50
 
 /* How often SEIZE is tried without a reason why it should be forbidden. */
-#define SEIZE_TRIES 10
+#define SEIZE_TRIES     10
 
 /* This many threads are named one by one. */
-#define NAMES_MAX   16
+#define NAMES_MAX       16
 
-#define PF_KTHREAD  0x00200000 /* linux/include/linux/sched.h of the kernel, since 2.6.27 */
+#define PF_KTHREAD      0x00200000 /* linux/include/linux/sched.h of the kernel, since 2.6.27 */
 
 /*
  * Why SEIZE was not permitted. 0: it has exited, or is traced by us already. -EAGAIN: no reason is seen, which is an
@@ -294,7 +297,7 @@ static void say_why(struct freezer *f, const struct seized *s)
 	log_errno(-ETIMEDOUT,
 	          "pid %d (%s): thread %d does not stop within %u s (--timeout): state %c%s, in the kernel at %s",
 	          s->proc->pid, s->proc->comm, s->tid, f->timeout, st.state,
-	          strstr(where, "refrigerator") ? ", frozen by its cgroup (--freeze-cgroup helps)"
+	          strstr(where, "refrigerator") ? ", frozen by its cgroup"
 	          : st.state == 'D'             ? ", uninterruptible"
 	                                        : "",
 	          where);
@@ -353,12 +356,15 @@ static void has_gone(struct freezer *f, struct seized *s)
 		leader->urged = true;
 }
 
-/* A thread can be in a cgroup of version 1 of its own, which is frozen. 1: it was, and comes to its stop now. */
+/* A thread can be in a frozen cgroup of version 1 of its own, or one may have been frozen since. 1: it was, and comes
+ * to its stop now. */
 static int thaw_its_cgroup(struct freezer *f, struct seized *s)
 {
-	if (s->looked || f->frozen)
+	int64_t now = clock_now_ms();
+
+	if (now < s->look_at || f->frozen)
 		return 0;
-	s->looked = true;
+	s->look_at = now + FREEZER_LOOK_MS;
 	return freeze_thaw_cgroups(&f->unfreezer, s->proc->pid, s->tid, NULL);
 }
 

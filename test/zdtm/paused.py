@@ -211,6 +211,51 @@ def killed(s):
                 subprocess.run(["rm", "-rf", other.dir])
 
 
+def killed_once(s, g, version, number, name):
+    victim(s)
+    other = Stranger(s)
+    g.add(s.pid)
+    g.add(other.pid)
+    try:
+        g.freeze(True)
+        its = rests(other.told, "frozen")
+        s.clean_images()
+        s.dump("--test-kill-at", number, ok=False)
+        check(s.rc < 0 and wait_for(lambda: not guardians()), "%s: it was not killed" % name)
+        check(g.frozen_itself(), "version %d, killed at %s: the cgroup is thawed" % (version, name))
+        if version == 2:
+            check(rests(other.told, name) == its, "killed at %s: the stranger has made a step" % name)
+        if name == "about to commit":
+            rests(s.path("told"), name)
+            g.freeze(False)
+            s.verify()
+            return
+        g.freeze(False)
+        s.gone()
+        s.restore()
+        runs_on(s.path("told"), "restored")
+        s.verify()
+    finally:
+        g.freeze(False, wait=False)
+        other.end()
+        subprocess.run(["rm", "-rf", other.dir])
+
+
+@scenario
+def killed_at_commit(s):
+    """Behind the commit the tree dies, and what else is paused stays so."""
+    for version in (1, 2):
+        with Group(version, "commit") as g:
+            victim(s)
+            g.add(s.pid)
+            g.freeze(True)
+            s.dump("--test-kill-at", 100000)
+            found = re.findall(r"fault point (\d+): (.*)", text(s.path("imgs/dump.log")))
+            g.freeze(False)
+            for number, name in found[[n for _, n in found].index("about to commit"):]:
+                killed_once(s, g, version, number, name)
+
+
 @scenario
 def in_the_middle(s):
     """Frozen and thawed at any moment while dumps go on; each dump comes to an end, and hurts nothing."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Freezer cgroups of a test's own, versions 1 and 2, that are thawed and removed whatever happens."""
+import glob
 import os
+import time
 
 from case import Skipped, wait_for
 from snapshot import text
@@ -12,6 +14,22 @@ for _line in text("/proc/self/mountinfo").splitlines():
         TOP[2] = _f[0].split()[4]
 
 
+def _sweep(top):
+    """What a killed test has left, frozen tasks in it among it, which no other kill would end."""
+    for path in glob.glob(os.path.join(top, "zdtm-*")):
+        try:
+            if time.time() - os.stat(path).st_mtime < 1800:
+                continue
+            for d in [path] + [os.path.join(path, n) for n in os.listdir(path)]:
+                for name, word in (("freezer.state", "THAWED"), ("cgroup.freeze", "0"), ("cgroup.kill", "1")):
+                    if os.path.exists(os.path.join(d, name)):
+                        with open(os.path.join(d, name), "w") as f:
+                            f.write(word)
+            os.rmdir(path)
+        except OSError:
+            pass
+
+
 class Group:
     """with Group(version, name) as g: ... ; g.child("below") is one inside."""
 
@@ -19,6 +37,8 @@ class Group:
         top = parent or TOP[version]
         if not top or not os.path.isdir(top):
             raise Skipped("no freezer of version %d is mounted" % version)
+        if not parent:
+            _sweep(top)
         self.version, self.below = version, []
         self.path = os.path.join(top, name if parent else "zdtm-%s-%d" % (name, os.getpid()))
         try:
