@@ -15,11 +15,12 @@
 #include "proc/proc.h"
 
 /* How long all of them together may take to come to their stops. */
-#define STOP_MS 1000
+#define STOP_MS 300
 
 struct stranger {
 	pid_t tid;
 	bool taken;
+	bool stuck; /* did not stop when that was waited for: in vfork(), whose child does not run */
 	UT_hash_handle hh;
 };
 
@@ -120,21 +121,25 @@ bool strangers_take(struct frozen *z, pid_t tid)
 	return false;
 }
 
+/* A stop for a signal keeps the signal: the thread is let on with it to the stop that was asked for. */
+static void wait_stranger(struct stranger *s, int64_t deadline)
+{
+	int status, err;
+
+	if (s->taken || s->stuck || ptrace_is_stopped(s->tid))
+		return;
+	while ((err = ptrace_wait(s->tid, (int)MAX(deadline - clock_now_ms(), 0), &status)) == 0 && !stop_event(status))
+		ptrace_cont(s->tid, WSTOPSIG(status));
+	s->stuck = err == -ETIMEDOUT;
+}
+
 void strangers_wait(struct frozen *z)
 {
 	int64_t deadline = clock_now_ms() + STOP_MS;
 	struct stranger *s, *tmp;
 
 	HASH_ITER(hh, z->strangers, s, tmp)
-	{
-		int status;
-
-		if (s->taken || ptrace_is_stopped(s->tid))
-			continue;
-		/* A stop for a signal keeps the signal: it is let on to its end, the stop that was asked for. */
-		while (ptrace_wait(s->tid, (int)MAX(deadline - clock_now_ms(), 0), &status) == 0 && !stop_event(status))
-			ptrace_cont(s->tid, WSTOPSIG(status));
-	}
+	wait_stranger(s, deadline);
 }
 
 void strangers_let_go(struct frozen *z)

@@ -6,6 +6,7 @@
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: exclusive
+import ctypes
 import os
 import random
 import re
@@ -140,6 +141,31 @@ def both_levels(s):
             below.freeze(False)
             s.clean_images()
             s.verify()
+
+
+@scenario
+def refused(s):
+    """What else is paused may be another's to trace: it could not be held, so nothing is thawed."""
+    ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+    for version in (1, 2):
+        with Group(version, "refused") as g:
+            victim(s)
+            other = Stranger(s)
+            g.add(s.pid)
+            g.add(other.pid)
+            try:
+                check(ptrace(0x4206, other.pid, None, None) == 0, "PTRACE_SEIZE")
+                g.freeze(True)
+                mine = rests(s.path("told"), "frozen")
+                check(s.dump("-R", ok=False) != 0, "it was not refused")
+                check("traced by pid %d" % os.getpid() in text(s.path("imgs/dump.log")), s.errors("dump.log"))
+                check(g.frozen() and rests(s.path("told"), "refused") == mine, "version %d: it was thawed" % version)
+                g.freeze(False)
+                s.verify()
+            finally:
+                g.freeze(False, wait=False)
+                other.end()
+                subprocess.run(["rm", "-rf", other.dir])
 
 
 @scenario
