@@ -7,16 +7,20 @@
 #include <time.h>
 
 #include "agent/agent.h"
+#include "freeze/freeze.h"
 #include "freeze/ptrace.h"
 #include "lib/log.h"
 #include "proc/proc.h"
 
-#define OPS_OFFSET    256
-#define SMALL_OPS     24
-#define SMALL_SPACE   1024
-#define LARGE_OPS     1024
-#define LARGE_SPACE   (BATCH_SPACE_MAX + (32UL << 10))
-#define WAIT_SLICE_NS (20 * 1000 * 1000)
+#define OPS_OFFSET     256
+#define SMALL_OPS      24
+#define SMALL_SPACE    1024
+#define LARGE_OPS      1024
+#define LARGE_SPACE    (BATCH_SPACE_MAX + (32UL << 10))
+#define WAIT_SLICE_NS  (20 * 1000 * 1000)
+
+/* After so many, a look whether the task's cgroup was frozen in the middle. */
+#define FREEZER_SLICES 5
 
 _Static_assert(sizeof(struct agent_slot) <= OPS_OFFSET, "a slot fits before the operations");
 _Static_assert(OPS_OFFSET + SMALL_OPS * sizeof(struct agent_op) + SMALL_SPACE + 768 <= AGENT_SMALL, "small region");
@@ -98,11 +102,14 @@ static int check_alive(struct agent *a)
 int agent_wait(struct agent *a)
 {
 	static const struct timespec slice = { .tv_nsec = WAIT_SLICE_NS };
+	unsigned slices = 0;
 
 	while (!__atomic_load_n(&a->slot->done, __ATOMIC_ACQUIRE)) {
 		if (syscall(SYS_futex, &a->slot->done, FUTEX_WAIT, 0, &slice, NULL, 0) && errno == ETIMEDOUT) {
 			int err = check_alive(a);
 
+			if (!err && a->unfreezer && ++slices % FREEZER_SLICES == 0)
+				err = MIN(freeze_thaw_cgroups(a->unfreezer, a->tid, a->tid, NULL), 0);
 			if (err)
 				return err;
 		}

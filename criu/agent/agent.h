@@ -14,6 +14,8 @@
 #define AGENT_SMALL 4096UL
 #define AGENT_LARGE (216UL << 10)
 
+struct unfreezer;
+
 struct batch {
 	unsigned n;
 	size_t used; /* of the space */
@@ -38,6 +40,7 @@ struct agent {
 	size_t space_size;
 	raddr_t stack_top;
 	struct batch batch;
+	const struct unfreezer *unfreezer; /* thaws its cgroup if that is frozen meanwhile; may be NULL */
 };
 
 /*

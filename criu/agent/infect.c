@@ -19,6 +19,7 @@
 #include "agent/infect.h"
 #include "agent/inject.h"
 #include "agent/layout.h"
+#include "freeze/freeze.h"
 #include "freeze/ptrace.h"
 #include "arch/arch.h"
 #include "arch_page.h"
@@ -34,6 +35,7 @@
 /* The agent's presence in one task; hangs off dump_task. */
 struct entered {
 	struct inject in;
+	struct unfreezer unfreezer;
 	struct thread_regs *scratch;
 	struct layout layout;
 	uint64_t size, common, region;
@@ -212,6 +214,7 @@ static struct agent *thread_agent(struct dump *d, struct thread *th, struct ente
 
 	a->tid = th->tid;
 	a->traced = true;
+	a->unfreezer = &e->unfreezer;
 	arch_regs_to_resume(th->dump->regs, a->slot->regs);
 	a->slot->sigmask = th->dump->sigmask;
 	return a;
@@ -257,7 +260,13 @@ static int prepare_injection(struct dump *d, struct task *t, struct entered *e)
 	e->region = AGENT_LARGE + (t->n_threads - 1) * AGENT_SMALL;
 	e->size = e->common + e->region;
 	e->scratch = arch_regs_dup(d->arena, leader->dump->regs);
-	e->in = (struct inject) { .who = arena_strdup(d->arena, task_name(t)), .tid = t->pid };
+	e->unfreezer = (struct unfreezer) { .tree = &d->tree, .guardian = d->guardian, .arena = d->arena };
+	e->unfreezer.kills = d->opts && dump_kills_tree(d);
+	e->in = (struct inject) {
+		.who = arena_strdup(d->arena, task_name(t)),
+		.tid = t->pid,
+		.unfreezer = d->guardian ? &e->unfreezer : NULL,
+	};
 	err = layout_read(d->arena, t->pid, e->in.who, e->size, dump_state(d, &infect_subsys), &e->layout);
 	if (err)
 		return err;
@@ -323,7 +332,7 @@ static bool was_continued(const struct task *t)
 static int stop_thread(struct thread *th, struct entered *e)
 {
 	struct agent *a = th->dump->agent;
-	int err = inject_stop_thread(th->tid, task_thread_name(th), &e->in.stop_came);
+	int err = inject_stop_thread(th->tid, task_thread_name(th), &e->in.stop_came, &e->unfreezer);
 
 	e->in.stop_came |= a->stop_came;
 	return err;
@@ -352,42 +361,65 @@ static int restore_registers(struct thread *th)
 	return err ? log_errno(err, "%s: putting its registers back", task_thread_name(th)) : 0;
 }
 
-int agent_cure(struct dump *d, struct task *t)
+/*
+ * Stops all agents; the threads but the leader have their registers then: no thread may be in the area when it goes.
+ * One that does not stop keeps what it has: its agent brings its registers back when criu ends.
+ */
+static int stop_agents(struct task *t, struct entered *e)
 {
-	struct entered *e = t->dump->entered;
-	int err = 0, part;
+	int err = 0;
 
-	for (size_t i = 0; i < t->n_threads; i++) {
-		if (!t->threads[i].dump->agent)
-			continue;
-		part = stop_thread(&t->threads[i], e);
+	for (size_t i = t->n_threads; i-- > 0;) {
+		struct thread *th = &t->threads[i];
+		int part = th->dump->agent ? stop_thread(th, e) : 0;
+
+		if (!part && i && th->dump->agent)
+			part = restore_registers(th);
+		if (i)
+			th->dump->agent = NULL;
 		err = err ?: part;
 	}
-	fault_point("agents stopped");
-	/* The leader unmaps what the others must have left before: no thread may be in the area when criu dies. */
-	for (size_t i = 1; i < t->n_threads; i++) {
-		part = restore_registers(&t->threads[i]);
-		err = err ?: part;
-		t->threads[i].dump->agent = NULL;
-	}
-	if (!err && e->mapped)
-		err = unmap_area(t, e);
-	fault_point("area unmapped");
-	if (e->death)
-		liveness_forget(e->death);
-	part = restore_registers(&t->threads[0]);
-	err = err ?: part;
-	t->threads[0].dump->agent = NULL;
-	part = take_frame(t, e);
-	err = err ?: part;
-	if (e->in.stop_came && !was_continued(t))
-		kill(t->pid, SIGSTOP);
-	if (!err && e->undo >= 0)
-		guardian_drop(d->guardian, e->undo);
+	return err;
+}
+
+static void drop_area(struct entered *e)
+{
 	if (e->common_local)
 		munmap(e->common_local, e->common);
 	if (e->region_local)
 		munmap(e->region_local, e->region);
+}
+
+/*
+ * A leader that does not come to a stop keeps all: the frame below its stack or the agent brings its registers back
+ * when criu ends, and the guardian removes the area then.
+ */
+int agent_cure(struct dump *d, struct task *t)
+{
+	struct entered *e = t->dump->entered;
+	int err = stop_agents(t, e), part, stuck;
+
+	fault_point("agents stopped");
+	stuck = inject_settle(&e->in);
+	if (!err && !stuck && e->mapped)
+		err = unmap_area(t, e);
+	stuck = stuck ?: inject_settle(&e->in);
+	if (!stuck && !ptrace_is_stopped(t->pid))
+		stuck = -ESRCH;
+	fault_point("area unmapped");
+	if (e->death && !stuck)
+		liveness_forget(e->death);
+	if (!stuck) {
+		part = restore_registers(&t->threads[0]) ?: take_frame(t, e);
+		err = err ?: part;
+	}
+	t->threads[0].dump->agent = NULL;
+	err = err ?: stuck;
+	if (e->in.stop_came && !was_continued(t))
+		kill(t->pid, SIGSTOP);
+	if (!err && e->undo >= 0)
+		guardian_drop(d->guardian, e->undo);
+	drop_area(e);
 	t->dump->entered = NULL;
 	return err;
 }
@@ -409,7 +441,7 @@ static int seize_threads(struct dump *d, struct task *t)
 		th->dump = arena_new_of(d->arena, struct dump_thread);
 		err = ptrace_seize(th->tid, PTRACE_O_TRACESYSGOOD);
 		if (!err)
-			err = inject_stop_thread(th->tid, "the guardian's victim", &stop_came);
+			err = inject_stop_thread(th->tid, "the guardian's victim", &stop_came, NULL);
 		th->dump->regs = err ? NULL : arch_regs_get(d->arena, th->tid);
 		if (!err)
 			err = ptrace_get_sigmask(th->tid, &th->dump->sigmask);
@@ -450,13 +482,11 @@ static int remove_now(struct dump *d, struct task *t, raddr_t addr, uint64_t siz
 		err = ptrace_set_sigmask(t->pid, ALL_SIGNALS);
 	if (!err)
 		err = unmap_area(t, e);
-	part = restore_registers(&t->threads[0]);
-	err = err ?: part;
-	part = take_frame(t, e);
+	part = inject_settle(&e->in) ?: restore_registers(&t->threads[0]) ?: take_frame(t, e);
 	return err ?: part;
 }
 
-int agent_remove_area(pid_t pid, raddr_t addr, uint64_t size)
+static int remove_when_left(pid_t pid, raddr_t addr, uint64_t size)
 {
 	int err = -EAGAIN;
 
@@ -482,4 +512,24 @@ int agent_remove_area(pid_t pid, raddr_t addr, uint64_t size)
 			usleep(1000);
 	}
 	return err == -ENOENT ? 0 : err;
+}
+
+/*
+ * A frozen task is thawed for it, with all others in its cgroup held, and frozen again. (The task itself may run for
+ * about a millisecond: between its agent's last step and the next look.)
+ */
+int agent_remove_area(pid_t pid, raddr_t addr, uint64_t size)
+{
+	struct tree tree = {};
+	struct unfreezer u = { .tree = &tree, .arena = arena_new(), .spare = pid };
+	int err;
+
+	if (!u.arena)
+		return -ENOMEM;
+	err = MIN(freeze_thaw_cgroups(&u, pid, pid, NULL), 0);
+	if (!err)
+		err = remove_when_left(pid, addr, size);
+	freeze_take_back(&tree);
+	arena_free(u.arena);
+	return err;
 }

@@ -4,24 +4,43 @@
 #include <sys/wait.h>
 
 #include "agent/inject.h"
+#include "freeze/freeze.h"
 #include "freeze/ptrace.h"
 #include "lib/log.h"
 
 #define INJECT_TIMEOUT_MS 10000
 
+/* A stop that takes longer makes criu look whether the thread's cgroup was frozen in the middle. */
+#define FREEZER_LOOK_MS   100
+
 enum wanted { SYSCALL_STOP, EVENT_STOP };
+
+/* -ETIMEDOUT: no stop in all the time. Other errors are logged, or ptrace_wait()'s. */
+static int wait_any_stop(pid_t tid, const struct unfreezer *unfreezer, int *status)
+{
+	for (int waited = 0; waited < INJECT_TIMEOUT_MS; waited += FREEZER_LOOK_MS) {
+		int err = ptrace_wait(tid, FREEZER_LOOK_MS, status);
+
+		if (err != -ETIMEDOUT)
+			return err;
+		err = unfreezer ? freeze_thaw_cgroups(unfreezer, tid, tid, NULL) : 0;
+		if (err < 0)
+			return err;
+	}
+	return -ETIMEDOUT;
+}
 
 /*
  * All signals but SIGKILL and SIGSTOP are blocked here. A SIGSTOP is taken out and noted; a group stop that another
  * thread entered is passed over.
  */
-static int wait_for_stop(pid_t tid, const char *who, enum wanted wanted, bool *stop_came)
+static int wait_for_stop(struct inject *in, enum wanted wanted)
 {
 	for (;;) {
-		int status, sig, err = ptrace_wait(tid, INJECT_TIMEOUT_MS, &status);
+		int status, sig, err = wait_any_stop(in->tid, in->unfreezer, &status);
 
 		if (err)
-			return log_errno(err, "%s: waiting for it to stop", who);
+			return log_errno(err, "%s: waitpid for its stop", in->who);
 		sig = WSTOPSIG(status);
 		if (stop_event(status) == PTRACE_EVENT_STOP) {
 			if (wanted == EVENT_STOP)
@@ -30,23 +49,44 @@ static int wait_for_stop(pid_t tid, const char *who, enum wanted wanted, bool *s
 			if (wanted == SYSCALL_STOP)
 				return 0;
 		} else if (sig == SIGSTOP) {
-			*stop_came = true;
+			in->stop_came = true;
 		} else {
-			return log_errno(-EFAULT, "%s: stopped with signal %d in a system call of ours", who, sig);
+			return log_errno(-EFAULT, "%s: stopped with signal %d in a system call of ours", in->who, sig);
 		}
-		err = wanted == SYSCALL_STOP ? ptrace_to_syscall(tid) : ptrace_cont(tid, 0);
+		err = wanted == SYSCALL_STOP ? ptrace_to_syscall(in->tid) : ptrace_cont(in->tid, 0);
 		if (err)
-			return log_errno(err, "%s: letting it go on", who);
+			return log_errno(err, "%s: letting it go on", in->who);
 	}
 }
 
-int inject_stop_thread(pid_t tid, const char *who, bool *stop_came)
+int inject_stop_thread(pid_t tid, const char *who, bool *stop_came, const struct unfreezer *unfreezer)
 {
+	struct inject in = { .who = who, .tid = tid, .unfreezer = unfreezer };
 	int err = ptrace_interrupt(tid);
 
 	if (err)
-		return log_errno(err, "%s: interrupting it", who);
-	return wait_for_stop(tid, who, EVENT_STOP, stop_came);
+		return log_errno(err, "%s: ptrace(PTRACE_INTERRUPT)", who);
+	err = wait_for_stop(&in, EVENT_STOP);
+	*stop_came |= in.stop_came;
+	return err;
+}
+
+/* A stop before or behind the call, or for a signal: the interrupt, asked for first, comes before anything else of the
+ * task's. */
+int inject_settle(struct inject *in)
+{
+	int err;
+
+	if (!in->under_way)
+		return 0;
+	err = ptrace_interrupt(in->tid);
+	if (!err && ptrace_is_stopped(in->tid))
+		err = ptrace_cont(in->tid, 0);
+	if (err)
+		return log_errno(err, "%s: interrupting a call of ours", in->who);
+	err = wait_for_stop(in, EVENT_STOP);
+	in->under_way = err != 0;
+	return err;
 }
 
 static int step_to_syscall(struct inject *in)
@@ -54,8 +94,8 @@ static int step_to_syscall(struct inject *in)
 	int err = ptrace_to_syscall(in->tid);
 
 	if (err)
-		return log_errno(err, "%s: letting it make a system call", in->who);
-	return wait_for_stop(in->tid, in->who, SYSCALL_STOP, &in->stop_came);
+		return log_errno(err, "%s: ptrace(PTRACE_SYSCALL)", in->who);
+	return wait_for_stop(in, SYSCALL_STOP);
 }
 
 int inject_syscall(struct inject *in, struct thread_regs *scratch, long nr, const uint64_t arg[6], int64_t *ret)
@@ -66,6 +106,7 @@ int inject_syscall(struct inject *in, struct thread_regs *scratch, long nr, cons
 	err = arch_regs_set_general(in->tid, scratch);
 	if (err)
 		return log_errno(err, "%s: setting its registers", in->who);
+	in->under_way = true;
 	err = step_to_syscall(in); /* the entry */
 	if (!err)
 		err = step_to_syscall(in); /* the exit */
@@ -79,5 +120,7 @@ int inject_syscall(struct inject *in, struct thread_regs *scratch, long nr, cons
 		err = ptrace_cont(in->tid, 0);
 	if (err)
 		return log_errno(err, "%s: stopping it again", in->who);
-	return wait_for_stop(in->tid, in->who, EVENT_STOP, &in->stop_came);
+	err = wait_for_stop(in, EVENT_STOP);
+	in->under_way = err != 0;
+	return err;
 }

@@ -6,6 +6,8 @@
 #include "arch/arch.h"
 #include "common.h"
 
+struct unfreezer;
+
 struct inject {
 	const char *who; /* for messages */
 	pid_t tid;
@@ -13,6 +15,8 @@ struct inject {
 	raddr_t syscall_ip; /* a syscall instruction, see arch_find_syscall() */
 	raddr_t stack;      /* where a `ret` leads back to the task's own registers if criu is gone; 0: nowhere */
 	bool stop_came;     /* a SIGSTOP arrived during the call and has to be sent again */
+	bool under_way;     /* a call failed before the stop behind it was seen: inject_settle() */
+	const struct unfreezer *unfreezer; /* thaws the task's cgroup if that is frozen meanwhile; may be NULL */
 };
 
 /*
@@ -23,7 +27,13 @@ struct inject {
  */
 int inject_syscall(struct inject *in, struct thread_regs *scratch, long nr, const uint64_t arg[6], int64_t *ret);
 
+/*
+ * After a failed call, which may be under way still: interrupts the thread and waits until it is in PTRACE_EVENT_STOP,
+ * so that its registers can be set. Until that has come, the registers and the stack are the call's. Logs.
+ */
+int inject_settle(struct inject *in);
+
 /* Interrupts a running thread and waits for PTRACE_EVENT_STOP; other stops on the way are continued. Logs. */
-int inject_stop_thread(pid_t tid, const char *who, bool *stop_came);
+int inject_stop_thread(pid_t tid, const char *who, bool *stop_came, const struct unfreezer *unfreezer);
 
 #endif

@@ -91,6 +91,8 @@ int cmd_dump(const struct options *o, struct stages *stages)
 	files_raise_limit();
 	if (!err)
 		err = guardian_start(&d.guardian);
+	if (!err && o->kill_guardian)
+		fault_kill_also(guardian_pid(d.guardian));
 	if (!err)
 		err = inventory_new_run(&d);
 	if (!err)

@@ -131,6 +131,7 @@ int dump_collect(struct dump *d)
 		if (part && !log_refusals())
 			return part;
 	}
+	freeze_again(&d->tree);
 	part = collect_tree(d);
 	err = err ?: part;
 	if (log_refusals()) {

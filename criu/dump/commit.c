@@ -3,6 +3,7 @@
 #include <sys/ptrace.h>
 
 #include "dump/dump.h"
+#include "dump/kill_once.h"
 #include "freeze/freeze.h"
 #include "freeze/ptrace.h"
 #include "image/image_dir.h"
@@ -66,20 +67,45 @@ static int note_kills(struct dump *d)
 	return 0;
 }
 
+static int prepare_kill(struct dump *d, struct kill_once **kp)
+{
+	int err = note_kills(d);
+
+	return err ?: kill_once_prepare(d, kp);
+}
+
+/*
+ * EXITKILL is set on one after the other, and should criu and its guardian be killed in the middle of that, some tasks
+ * die and others run on. So it is for where the tree cannot be killed in one call, or its tasks would run on before
+ * the guardian sees the end of criu.
+ */
+static void kill_tree(struct dump *d, struct kill_once *k)
+{
+	if (!k || !guardian_holds_criu(d->guardian))
+		exitkill_all(d);
+	subsys_tell(after_commit, d);
+	fault_point("about to kill");
+	kill_once_fire(k);
+	fault_point("killed in one call");
+}
+
 int dump_commit(struct dump *d, struct stages *stages)
 {
 	bool kill_them = dump_kills_tree(d);
+	struct kill_once *k = NULL;
 	int err = stages_run(stages, STAGE_POST_DUMP, d->opts->tree);
 
 	if (!err && kill_them)
-		err = note_kills(d);
+		err = prepare_kill(d, &k);
 	if (!err) /* ends with the last look at signals: nothing that takes time behind it */
 		err = subsys_run(before_commit, d);
 	fault_point("about to commit");
 	if (!err)
 		err = guardian_check(d->guardian);
-	if (err)
+	if (err) {
+		kill_once_free(d, k);
 		return err;
+	}
 	guardian_commit(d->guardian);
 	image_dir_keep(d->dir);
 	fault_point("committed");
@@ -87,9 +113,9 @@ int dump_commit(struct dump *d, struct stages *stages)
 	                                    : d->opts->leave_stopped ? "stay stopped"
 	                                                             : "run on");
 	if (kill_them)
-		exitkill_all(d);
-	fault_point("exitkill set");
-	subsys_tell(after_commit, d);
+		kill_tree(d, k);
+	else
+		subsys_tell(after_commit, d);
 	d->stats->frozen_time = clock_now_us() - d->stats->frozen_time;
 	err = thaw_tree(&d->tree, kill_them ? THAW_KILL : d->opts->leave_stopped ? THAW_STOP : THAW_RUN);
 	image_dir_drop_older(d->dir);

@@ -184,6 +184,15 @@ static int close_proc(struct freezer *f, struct proc *p, int fd, const struct pr
 	return 0;
 }
 
+/* The cgroups of a task are thawed before it is seized: one of version 1 would not let it come to its stop. */
+static int look_at_cgroups(struct freezer *f, struct proc *p)
+{
+	if (f->frozen || p->looked)
+		return 0;
+	p->looked = true;
+	return freeze_thaw_cgroups(&f->unfreezer, p->pid, p->pid, &f->cgroups_seen);
+}
+
 /* One look at a process; *fresh counts threads that were seized by it. */
 static int scan_proc(struct freezer *f, struct proc *p, size_t *fresh)
 {
@@ -199,6 +208,9 @@ static int scan_proc(struct freezer *f, struct proc *p, size_t *fresh)
 	if (err)
 		return log_errno(err, "pid %d: reading its state", p->pid);
 	memcpy(p->comm, st.comm, sizeof(p->comm));
+	err = look_at_cgroups(f, p);
+	if (err < 0)
+		return err;
 	err = seize_new(f, p, fd, st.state == 'Z', &mine);
 	*fresh += mine;
 	if (err)
@@ -405,6 +417,8 @@ int freeze_tree(const struct options *o, struct guardian *g, struct arena *a, pi
 	int err = check_root(root);
 
 	*tree = (struct tree) { 0 };
+	f.unfreezer = (struct unfreezer) { .tree = tree, .guardian = g, .arena = a };
+	f.unfreezer.kills = !o->leave_running && !o->leave_stopped;
 	f.deadline = clock_now_ms() + f.timeout * 1000LL;
 	seize_watch(&f);
 	if (!err)

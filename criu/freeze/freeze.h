@@ -19,6 +19,32 @@
  */
 int freeze_tree(const struct options *o, struct guardian *g, struct arena *a, pid_t root, struct tree *tree);
 
+/* What thawing cgroups in the middle needs: where they are noted, and for whom. */
+struct unfreezer {
+	struct tree *tree;         /* tree->frozen gets them */
+	struct guardian *guardian; /* may be NULL */
+	struct arena *arena;
+	bool kills;  /* the tree is going to be killed */
+	pid_t spare; /* a process that may run when its cgroup is thawed, though criu does not trace it; 0: none */
+};
+
+/*
+ * Thaws what a thread's cgroups (freezers of version 1 and 2, the ones above too) hold frozen: all other threads in
+ * them that criu does not trace are stopped by ptrace before. tid == pid: the process, with all threads where those
+ * have cgroups of their own. 1: something was thawed; 0: nothing was frozen; a negative errno (logged, with the way
+ * out). *seen (may be NULL): the cgroups that were looked at last, which are passed over.
+ */
+int freeze_thaw_cgroups(const struct unfreezer *u, pid_t pid, pid_t tid, const char **seen);
+
+/*
+ * Cgroups of version 2 that were frozen before are frozen again, though the tree is still criu's: no agent runs from
+ * here on. (In one of version 1 no killed task would end.)
+ */
+void freeze_again(struct tree *tree);
+
+/* The same, and what was stopped for it by ptrace is let go, the tree aside: freeze_thaw_cgroups() is taken back. */
+void freeze_take_back(struct tree *tree);
+
 /* How the tree goes on. */
 enum thaw { THAW_RUN, THAW_STOP, THAW_KILL };
 

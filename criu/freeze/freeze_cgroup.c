@@ -143,27 +143,55 @@ static int open_cgroup(struct frozen *z, struct arena *a, const char *path)
 	if (err)
 		return log_errno(err, "reading %s", z->path);
 	z->was_frozen = z->v2 ? *text == '1' : strncmp(text, "THAWED", 6) != 0;
-	if (cgroup_holds(a, full, getpid()))
-		return log_errno(-EDEADLK, "%s: criu itself is in it; move it out of the cgroup that it is to freeze",
-		                 full);
 	return 0;
 }
 
-static int note_thaw(struct frozen *z, enum state back)
+static int write_back(const struct undo *u)
 {
-	struct undo u = { .type = UNDO_CGROUP_THAW, .fd = -1, .path = z->path, .text = word_of(z, back) };
+	_cleanup_close_ int fd = open(u->path, O_WRONLY | O_CLOEXEC);
 
-	z->undo = z->guardian ? guardian_note(z->guardian, &u) : 0;
-	return MIN(z->undo, 0);
+	return fd < 0 || write(fd, u->text, strlen(u->text)) < 0 ? -errno : 0;
+}
+
+static int note_state(struct frozen *z, enum undo_type type, bool while_stopped)
+{
+	struct undo u = {
+		.type = type,
+		.while_stopped = while_stopped,
+		.call = type == FORWARD_CALL ? write_back : NULL,
+		.fd = -1,
+		.path = z->path,
+		.text = word_of(z, z->was_frozen ? FROZEN : THAWED),
+	};
+
+	return z->guardian ? guardian_note(z->guardian, &u) : 0;
+}
+
+/*
+ * What was frozen is frozen again before the tasks of a dead criu run on, and that is said once more at the end: the
+ * agent in a task can leave it only where that is thawed. After the commit of a dump that kills, version 1 has to wait:
+ * it does not let a killed task end.
+ */
+static int note_thaw(struct frozen *z, bool kills)
+{
+	z->undo = note_state(z, UNDO_CGROUP_THAW, false);
+	if (z->undo >= 0 && z->was_frozen)
+		z->undo_stopped = note_state(z, UNDO_CGROUP_THAW, true);
+	if (z->undo >= 0 && z->undo_stopped >= 0 && z->found)
+		z->forward = note_state(z, FORWARD_CALL, z->v2 || !kills);
+	return MIN(MIN(z->undo, 0), z->was_frozen ? MIN(z->undo_stopped, 0) : 0);
 }
 
 static void unfreeze_and_drop(struct frozen *z)
 {
-	if (z->guardian && z->undo >= 0)
+	if (z->guardian) {
+		guardian_drop(z->guardian, z->forward);
+		guardian_drop(z->guardian, z->undo_stopped);
 		guardian_drop(z->guardian, z->undo);
+	}
 	if (z->dir >= 0)
 		close(z->dir);
-	z->undo = z->dir = -1;
+	z->undo = z->undo_stopped = z->forward = z->dir = -1;
 }
 
 int freeze_cgroup_start(const char *path, struct guardian *g, struct arena *a, int64_t deadline,
@@ -172,10 +200,13 @@ int freeze_cgroup_start(const char *path, struct guardian *g, struct arena *a, i
 	struct frozen *z = arena_new_of(a, struct frozen);
 	int err;
 
-	*z = (struct frozen) { .dir = -1, .undo = -1, .guardian = g };
+	*z = (struct frozen) { .dir = -1, .undo = -1, .undo_stopped = -1, .forward = -1, .guardian = g };
 	err = open_cgroup(z, a, path);
+	if (!err && cgroup_holds(a, path, getpid()))
+		err = log_errno(-EDEADLK, "%s: criu itself is in it; move it out of the cgroup that it is to freeze",
+		                path);
 	if (!err)
-		err = note_thaw(z, z->was_frozen ? FROZEN : THAWED);
+		err = note_thaw(z, false);
 	if (err) {
 		unfreeze_and_drop(z);
 		return err;
@@ -197,21 +228,75 @@ int freeze_cgroup_thaw(struct frozen *z, int64_t deadline)
 	return err;
 }
 
+int freeze_cgroup_take(const char *path, const struct unfreezer *u, struct frozen *z)
+{
+	int err = 0;
+
+	if (!z || z->dir < 0) {
+		z = arena_new_of(u->arena, struct frozen);
+		*z = (struct frozen) {
+			.dir = -1, .undo = -1, .undo_stopped = -1, .forward = -1, .guardian = u->guardian
+		};
+		err = open_cgroup(z, u->arena, path);
+		z->was_frozen = z->found = true;
+		if (!err)
+			err = note_thaw(z, u->kills);
+		z->next = u->tree->frozen;
+		u->tree->frozen = z;
+	}
+	if (!err)
+		err = strangers_seize(z, u->arena, path, u->spare);
+	return err ?: write_state(z, THAWED);
+}
+
+int freeze_cgroup_wait_thawed(const struct frozen *like, const char *path, int64_t deadline)
+{
+	struct frozen z = { .v2 = like->v2, .path = path, .dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
+	int err = z.dir < 0 ? log_errno(-errno, "open of the cgroup %s", path) : wait_state(&z, THAWED, deadline);
+
+	if (z.dir >= 0)
+		close(z.dir);
+	return err;
+}
+
+/* CRIU leaves a cgroup thawed that was named to it and whose tree it has killed. What was found is as it was. */
+static bool is_refrozen(const struct frozen *z, bool dead)
+{
+	return z->was_frozen && (z->found || !dead);
+}
+
 void freeze_cgroup_restore(struct frozen *z, bool dead)
 {
-	if (!z || z->dir < 0)
-		return;
-	if (!z->was_frozen)
-		write_state(z, THAWED);
-	else if (!dead)
-		write_state(z, FROZEN);
+	for (struct frozen *one = z; one; one = one->next)
+		strangers_wait(one);
+	for (; z; z = z->next)
+		if (z->dir >= 0 && (!z->was_frozen || is_refrozen(z, dead)))
+			write_state(z, z->was_frozen ? FROZEN : THAWED);
 }
 
 void freeze_cgroup_settle(struct frozen *z, bool dead)
 {
-	if (!z || z->dir < 0)
-		return;
-	if (z->was_frozen && !dead)
-		wait_state(z, FROZEN, clock_now_ms() + SETTLE_MS);
-	unfreeze_and_drop(z);
+	for (struct frozen *one = z; one; one = one->next)
+		strangers_let_go(one);
+	for (; z; z = z->next) {
+		if (z->dir >= 0 && is_refrozen(z, dead))
+			wait_state(z, FROZEN, clock_now_ms() + SETTLE_MS);
+		unfreeze_and_drop(z);
+	}
+}
+
+void freeze_again(struct tree *tree)
+{
+	for (struct frozen *z = tree->frozen; z; z = z->next) {
+		strangers_wait(z);
+		if (z->was_frozen && z->dir >= 0 && z->v2)
+			write_state(z, FROZEN);
+	}
+}
+
+void freeze_take_back(struct tree *tree)
+{
+	freeze_cgroup_restore(tree->frozen, false);
+	freeze_cgroup_settle(tree->frozen, false);
+	tree->frozen = NULL;
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the files of freezing share: freeze.c (rounds), seize.c (threads), freeze_cgroup.c, thaw.c. */
+/* What the files of freezing share: freeze.c (rounds), seize.c (threads), thaw.c. */
 #ifndef CRIU_FREEZE_FREEZER_H
 #define CRIU_FREEZE_FREEZER_H
 
 #include "lib/clock.h"
 #include "freeze/freeze.h"
+#include "freeze/freeze_cgroup.h"
 #include "freeze/seize_call.h"
 #include "lib/arena_hash.h"
 
@@ -24,7 +25,8 @@ struct seized {
 	enum seized_state state;
 	int stop_signo; /* of a job control stop, else 0 */
 	bool had_children;
-	bool urged; /* it was interrupted once more */
+	bool urged;      /* it was interrupted once more */
+	int64_t look_at; /* its cgroups are looked at next, CLOCK_MONOTONIC, ms */
 	struct seized *next_pending;
 	UT_hash_handle hh;
 };
@@ -35,6 +37,7 @@ struct proc {
 	struct proc *parent;
 	char comm[16];
 	bool zombie, gone;
+	bool looked;  /* at its cgroups */
 	bool closed;  /* all its threads are stopped and its children known */
 	size_t place; /* in freezer.procs, when the tree is made */
 	struct seized **threads;
@@ -53,6 +56,8 @@ struct freezer {
 	struct seized *by_tid;
 	struct seized *pending;
 	bool frozen; /* by the cgroup's freezer, at this moment */
+	struct unfreezer unfreezer;
+	const char *cgroups_seen; /* the last that were not frozen */
 	struct seize_watch watch;
 };
 
@@ -77,30 +82,5 @@ int seize_wait(struct freezer *f);
 
 /* Lets go what has been seized, after a failure. */
 void seize_release(struct freezer *f);
-
-/* ---- freeze_cgroup.c ---- */
-
-/* A cgroup that has been frozen or thawed by us; kept in tree->frozen until thaw_tree(). */
-struct frozen {
-	bool v2, was_frozen;
-	int dir;                   /* of the cgroup; -1 when nothing is to be put back */
-	const char *path;          /* of the file that is written */
-	struct guardian *guardian; /* may be NULL */
-	int undo;
-};
-
-/* Freezes the cgroup (v1's freezer or v2). Undo entry first. Refuses one that holds criu. Logs its errors. */
-int freeze_cgroup_start(const char *path, struct guardian *g, struct arena *a, int64_t deadline,
-                        struct frozen **frozenp);
-
-/* Thaws it, to let tasks come to their stops; where it was frozen before us, cgroup_refreeze() is still to come. */
-int freeze_cgroup_thaw(struct frozen *frozen, int64_t deadline);
-
-/*
- * Puts the state of before back, before the tasks are let go, so that none of them runs; freeze_cgroup_settle() sees to
- * it that they are in it when they have been. `dead`: nothing lives in it any more. NULL is fine.
- */
-void freeze_cgroup_restore(struct frozen *frozen, bool dead);
-void freeze_cgroup_settle(struct frozen *frozen, bool dead);
 
 #endif

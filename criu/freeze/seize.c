@@ -13,15 +13,18 @@
 #include "proc/proc.h"
 
 /* How long to wait for one stop before looking at what the thread does. */
-#define SLICE_MS    2
+#define SLICE_MS        2
+
+/* How often a thread that does not stop is asked whether its cgroup is frozen. */
+#define FREEZER_LOOK_MS 50
 
 /* How often SEIZE is tried without a reason why it should be forbidden. */
-#define SEIZE_TRIES 10
+#define SEIZE_TRIES     10
 
 /* This many threads are named one by one. */
-#define NAMES_MAX   16
+#define NAMES_MAX       16
 
-#define PF_KTHREAD  0x00200000 /* linux/include/linux/sched.h of the kernel, since 2.6.27 */
+#define PF_KTHREAD      0x00200000 /* linux/include/linux/sched.h of the kernel, since 2.6.27 */
 
 /*
  * Why SEIZE was not permitted. 0: it has exited, or is traced by us already. -EAGAIN: no reason is seen, which is an
@@ -195,6 +198,13 @@ int seize_thread(struct freezer *f, struct proc *p, pid_t tid, bool *fresh)
 
 	if (s->state != SEIZED_GONE)
 		return 0;
+	if (strangers_take(f->unfreezer.tree->frozen, tid)) {
+		s->stop_signo = 0;
+		s->urged = false;
+		push_pending(f, s);
+		*fresh = true;
+		return 0;
+	}
 	err = try_seize(f, s, &ours);
 	if (err || !ours)
 		return err;
@@ -287,7 +297,7 @@ static void say_why(struct freezer *f, const struct seized *s)
 	log_errno(-ETIMEDOUT,
 	          "pid %d (%s): thread %d does not stop within %u s (--timeout): state %c%s, in the kernel at %s",
 	          s->proc->pid, s->proc->comm, s->tid, f->timeout, st.state,
-	          strstr(where, "refrigerator") ? ", frozen by its cgroup (--freeze-cgroup helps)"
+	          strstr(where, "refrigerator") ? ", frozen by its cgroup"
 	          : st.state == 'D'             ? ", uninterruptible"
 	                                        : "",
 	          where);
@@ -346,6 +356,18 @@ static void has_gone(struct freezer *f, struct seized *s)
 		leader->urged = true;
 }
 
+/* A thread can be in a frozen cgroup of version 1 of its own, or one may have been frozen since. 1: it was, and comes
+ * to its stop now. */
+static int thaw_its_cgroup(struct freezer *f, struct seized *s)
+{
+	int64_t now = clock_now_ms();
+
+	if (now < s->look_at || f->frozen)
+		return 0;
+	s->look_at = now + FREEZER_LOOK_MS;
+	return freeze_thaw_cgroups(&f->unfreezer, s->proc->pid, s->tid, NULL);
+}
+
 /* 1: not yet. */
 static int wait_one(struct freezer *f, struct seized *s)
 {
@@ -363,6 +385,8 @@ static int wait_one(struct freezer *f, struct seized *s)
 		                 s->tid);
 	else if (!is_traced_by_us(f, s))
 		s->state = SEIZED_GONE;
+	else if ((err = thaw_its_cgroup(f, s)))
+		return err;
 	else
 		return interrupt_again(s) ?: 1;
 	return 0;

@@ -12,7 +12,8 @@
 #include "lib/log.h"
 
 static struct {
-	pid_t pid; /* forks of criu (its guardian above all) do not count */
+	pid_t also; /* is killed with criu; 0: none */
+	pid_t pid;  /* forks of criu (its guardian above all) do not count */
 	unsigned kill_at;
 	atomic_uint count;
 } fault;
@@ -22,6 +23,11 @@ void fault_init(unsigned kill_at)
 	fault.pid = getpid();
 	fault.kill_at = kill_at;
 	atomic_store(&fault.count, 0);
+}
+
+void fault_kill_also(pid_t pid)
+{
+	fault.also = pid;
 }
 
 void fault_point(const char *name)
@@ -35,5 +41,7 @@ void fault_point(const char *name)
 	if (n != fault.kill_at)
 		return;
 	log_warn("killed at fault point %u: %s", n, name);
+	if (fault.also)
+		kill(fault.also, SIGKILL);
 	kill(fault.pid, SIGKILL);
 }

@@ -159,6 +159,7 @@ const struct option_row option_rows[] = {
 
 	/* for tests */
 	{ "test-kill-at", 0, OPT_UINT, ALL, AT(kill_at), "N", NULL, 0, UINT_MAX, NULL },
+	FLAG("test-kill-guardian", 0, DUMP, kill_guardian, NULL),
 
 	/* CRIU's that are taken, since scripts give them, and have nothing to do here */
 	TAKEN("deprecated", 0, FLAG, "nothing in criu is deprecated"),

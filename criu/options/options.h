@@ -63,6 +63,7 @@ struct options {
 	size_t n_features;
 	char **exec_argv;    /* after --, for --exec-cmd; NULL-terminated */
 	unsigned kill_at;    /* test only, --test-kill-at N: criu kills itself at the N-th fault point; 0: never */
+	bool kill_guardian;  /* test only: and its guardian with it */
 	struct arena *arena; /* where its strings come from, those of argv aside */
 };
 

@@ -136,7 +136,7 @@ int build_tasks(struct build *b)
 
 static int stop_one(struct build *b, struct thread *th)
 {
-	return inject_stop_thread(th->tid, task_thread_name(th), &th->restore->agent->stop_came);
+	return inject_stop_thread(th->tid, task_thread_name(th), &th->restore->agent->stop_came, NULL);
 }
 
 static uint64_t final_mask(const struct thread *th)

@@ -54,7 +54,7 @@ static void wait_for_criu_end(struct guardian *g)
 	int status = 0;
 	bool traces = ptrace(PTRACE_SEIZE, g->thread, 0, PTRACE_O_TRACEEXIT) == 0;
 
-	undo_log_watch(g->log);
+	undo_log_watch(g->log, traces);
 	if (traces) {
 		while ((pid = waitpid(g->thread, &status, __WALL)) == g->thread || (pid < 0 && errno == EINTR)) {
 			if (pid < 0)
@@ -219,6 +219,16 @@ void guardian_drop(struct guardian *g, int number)
 void guardian_commit(struct guardian *g)
 {
 	undo_log_commit(g->log);
+}
+
+bool guardian_holds_criu(const struct guardian *g)
+{
+	return undo_log_holds(g->log);
+}
+
+pid_t guardian_pid(const struct guardian *g)
+{
+	return g->pid;
 }
 
 void guardian_stop(struct guardian *g, bool rollback)

@@ -63,6 +63,15 @@ void guardian_commit(struct guardian *g);
 /* Whether it still watches: 0, or -ESRCH (logged) when the guardian was killed. guardian_note() asks the same. */
 int guardian_check(const struct guardian *g);
 
+/*
+ * Whether it traces criu (known when something was noted with while_stopped): then no task of a criu that is killed
+ * runs on before such entries have been carried out.
+ */
+bool guardian_holds_criu(const struct guardian *g);
+
+/* Its pid, for tests. */
+pid_t guardian_pid(const struct guardian *g);
+
 /* Ends the guardian: entries still noted are undone by the caller first (in criu itself) when rollback is set. */
 void guardian_stop(struct guardian *g, bool rollback);
 

@@ -27,7 +27,7 @@ struct entry {
 };
 
 struct undo_log {
-	uint32_t watched, committed, ended;
+	uint32_t watched, holds, committed, ended;
 	uint32_t n;
 	uint32_t strings; /* where they begin */
 	struct entry entries[];
@@ -100,14 +100,20 @@ void undo_log_forget(struct undo_log *log, int number)
 	}
 }
 
-void undo_log_watch(struct undo_log *log)
+void undo_log_watch(struct undo_log *log, bool holds)
 {
+	log->holds = holds;
 	__atomic_store_n(&log->watched, 1, __ATOMIC_RELEASE);
 }
 
 bool undo_log_is_watched(const struct undo_log *log)
 {
 	return __atomic_load_n(&log->watched, __ATOMIC_ACQUIRE);
+}
+
+bool undo_log_holds(const struct undo_log *log)
+{
+	return undo_log_is_watched(log) && log->holds;
 }
 
 void undo_log_commit(struct undo_log *log)

@@ -18,9 +18,10 @@ void undo_log_free(struct undo_log *log);
 int undo_log_add(struct undo_log *log, const struct undo *u);
 void undo_log_forget(struct undo_log *log, int number);
 
-/* The guardian watches from here on; whether it does. */
-void undo_log_watch(struct undo_log *log);
+/* The guardian watches from here on, and traces criu (holds) or not; whether it does. */
+void undo_log_watch(struct undo_log *log, bool holds);
 bool undo_log_is_watched(const struct undo_log *log);
+bool undo_log_holds(const struct undo_log *log);
 
 /* From here on undo entries are void. */
 void undo_log_commit(struct undo_log *log);
