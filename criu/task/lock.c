@@ -17,6 +17,7 @@
 #include "lib/message.h"
 #include "task/answer.h"
 #include "task/lock_holders.h"
+#include "tree/inventory.h"
 
 extern const struct task_part lock_part;
 
@@ -218,6 +219,14 @@ static struct task_locks *locks_of(const struct restore *r, const struct task *t
 	return l;
 }
 
+/* Our older images have the numbers of these two the other way round. */
+static uint32_t true_flag(const struct restore *r, uint32_t flag)
+{
+	if (inventory_has_crius_numbers(r->inventory) || (flag != LOCK_POSIX && flag != LOCK_FLOCK))
+		return flag;
+	return flag == LOCK_POSIX ? LOCK_FLOCK : LOCK_POSIX;
+}
+
 static int add_lock(struct restore *r, FileLockEntry *e)
 {
 	const struct task *t = tree_find(&r->tree, VPID(e->pid));
@@ -225,6 +234,7 @@ static int add_lock(struct restore *r, FileLockEntry *e)
 
 	if (!t || t->state == TASK_DEAD)
 		return log_errno(-EINVAL, "filelocks.img: a lock of pid %d, which is not in the checkpoint", e->pid);
+	e->flag = true_flag(r, e->flag);
 	l = locks_of(r, t);
 	if (!l) {
 		l = arena_new_of(r->arena, struct task_locks);
