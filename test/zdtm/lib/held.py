@@ -76,11 +76,12 @@ def place(mode, left=True):
 def start(mode):
     """`held MODE` as it was started for CRIU's dump."""
     home = place(mode, left=False)
-    with open(home + "/err", "w") as err:
-        p = subprocess.Popen([home + "/held", mode], cwd=home, stdin=open("/dev/null", "r+"),
-                             stdout=open("/dev/null", "r+"), stderr=err, start_new_session=True,
+    with open(home + "/err", "w") as err, open("/dev/null", "r+") as null:
+        p = subprocess.Popen([home + "/held", mode], cwd=home, stdin=null, stdout=null, stderr=err, start_new_session=True,
                              env={"HELD_OUT": home + "/out"})
     check(wait_for(lambda: os.path.exists(home + "/ready")), "not ready: %s" % text(home + "/err"))
+    if mode == "tcp":  # the peer confirms the end a little later
+        check(wait_for(lambda: " 05 00000000" in text("/proc/net/tcp")), "no connection in FIN_WAIT2")
     return p
 
 
