@@ -22,14 +22,10 @@ OPTIONS = {"locks": (["--file-locks"], ["--file-locks"]), "pty": ([], []), "tcp"
 def show(folder):
     """{image: its entries}, as scripts/img-show decodes them."""
     tool = os.path.join(os.environ["ZDTM"], "../../scripts/img-show")
-    out = {}
-    for path in sorted(glob.glob(os.path.join(folder, "*.img"))):
-        name = os.path.basename(path)
-        if not name.startswith("pages-"):
-            p = subprocess.run([sys.executable, tool, path], capture_output=True, text=True, timeout=60)
-            check(p.returncode == 0, "%s: %s" % (path, p.stderr))
-            out[name] = json.loads(p.stdout)["entries"]
-    return out
+    paths = [p for p in sorted(glob.glob(os.path.join(folder, "*.img"))) if "/pages-" not in p]
+    p = subprocess.run([sys.executable, tool, "-c", *paths], capture_output=True, text=True, timeout=60)
+    check(p.returncode == 0, "%s: %s" % (folder, p.stderr))
+    return {os.path.basename(path): json.loads(line)["entries"] for path, line in zip(paths, p.stdout.splitlines())}
 
 
 def build():
