@@ -503,7 +503,7 @@ static void expect_rich(const struct victim *v)
 	assert_int_equal(a->creds->fsuid, 30);
 	assert_int_equal(a->creds->no_new_privs, 1);
 	assert_int_equal(b->pdeath_sig, SIGUSR1);
-	assert_int_equal(b->sched_policy, SCHED_RR);
+	assert_int_equal(b->sched_policy, SCHED_RR | SCHED_RESET_ON_FORK);
 	assert_int_equal(b->sched_prio, 7);
 	assert_int_equal(b->sched_nice, -3);
 	assert_int_equal(a->sched_nice, 4);
