@@ -48,7 +48,6 @@ struct seen_filter {
 struct filters {
 	struct seen_filter *by_key;
 	SeccompEntry *table; /* prev is the filter below */
-	SeccompEntry *image; /* dump: what is written */
 };
 
 /* The index of a filter, which is added if it is not there yet. */
@@ -184,13 +183,13 @@ static uint32_t put_chain(struct dump *d, const SeccompEntry *table, SeccompEntr
 	}
 }
 
-/* From here on the threads name filters of the image. */
-static int seccomp_collected(struct dump *d)
+/* From here on the threads name filters of the image: their cores are written later. */
+static int seccomp_write(struct dump *d)
 {
-	struct filters *all = filters_of(d);
+	const struct filters *all = filters_of(d);
+	SeccompEntry *image = arena_msg(d->arena, SeccompEntry, seccomp_entry);
 	uint32_t *put = no_filters(d->arena, all->table->n_seccomp_filters);
 
-	all->image = arena_msg(d->arena, SeccompEntry, seccomp_entry);
 	for (size_t i = 0; i < d->tree.n_tasks; i++) {
 		const struct task *t = d->tree.tasks[i];
 
@@ -200,16 +199,11 @@ static int seccomp_collected(struct dump *d)
 			if (!core || !core->has_seccomp_filter)
 				continue;
 			if (put[core->seccomp_filter] == NO_FILTER)
-				put[core->seccomp_filter] = put_chain(d, all->table, all->image, core->seccomp_filter);
+				put[core->seccomp_filter] = put_chain(d, all->table, image, core->seccomp_filter);
 			core->seccomp_filter = put[core->seccomp_filter];
 		}
 	}
-	return 0;
-}
-
-static int seccomp_write(struct dump *d)
-{
-	return image_write_one(d->dir, IMG_SECCOMP, 0, filters_of(d)->image);
+	return image_write_one(d->dir, IMG_SECCOMP, 0, image);
 }
 
 /* ---- restore ---- */
@@ -482,7 +476,6 @@ const struct task_part seccomp_part = {
 	.state = { .dump = sizeof(struct filters), .restore = sizeof(struct filters) },
 	.per_thread = true,
 	.peek = seccomp_peek,
-	.all_collected = seccomp_collected,
 	.check = seccomp_check,
 	.restore = seccomp_restore,
 	.read_images = seccomp_read,

@@ -533,13 +533,15 @@ static void write_and_read_images(struct victim *v, struct restore *r)
 static void to_and_fro(bool sparse)
 {
 	struct victim a, b, saved;
-	struct restore r = { .arena = arena };
+	InventoryEntry inventory = INVENTORY_ENTRY__INIT;
+	struct restore r = { .arena = arena, .inventory = &inventory };
 
 	start(&a, (struct kind_of_child) { .rich = true, .sparse_ids = sparse });
 	seize(&a);
 	read_it(&a);
 	expect_rich(&a);
 	end(&a);
+	r.tree = a.d.tree;
 	write_and_read_images(&a, &r);
 
 	start(&b, (struct kind_of_child) { 0 });
