@@ -8,11 +8,13 @@
 # zdtm: timeout 240
 import os
 import shutil
+import subprocess
+import sys
 
 import held
 from case import Skipped
-from driver import check, run_all, scenario
-from tcp_peers import ruleset
+from driver import check, run_all, scenario, text, wait_for
+from tcp_peers import ruleset, varint
 
 
 def theirs(s, mode):
@@ -35,6 +37,85 @@ def theirs(s, mode):
         if again < 2:
             s.clean_images()
             s.dump(*dump)
+    s.kill()
+
+
+THREADS = r"""
+import ctypes, os, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+class F(ctypes.Structure):
+    _fields_ = [("code", ctypes.c_uint16), ("jt", ctypes.c_uint8), ("jf", ctypes.c_uint8), ("k", ctypes.c_uint32)]
+class P(ctypes.Structure):
+    _fields_ = [("n", ctypes.c_uint16), ("f", ctypes.POINTER(F))]
+said = []
+def look():
+    while not os.path.exists("look"):
+        time.sleep(0.02)
+    said.append(libc.getppid())
+threads = [threading.Thread(target=look) for _ in range(3)]
+for t in threads:
+    t.start()
+prog = (F * 4)((0x20, 0, 0, 0), (0x15, 0, 1, 110), (6, 0, 0, 0x50000 + 33), (6, 0, 0, 0x7fff0000))  # getppid
+libc.prctl(38, 1, 0, 0, 0)
+assert not libc.syscall(317, 1, 1, ctypes.byref(P(4, prog)))
+open("ready", "w").close()
+for t in threads:
+    t.join()
+open("said.new", "w").write(repr(said))
+os.rename("said.new", "said")
+time.sleep(1000)
+"""
+
+
+def fields(body):
+    """[(number, wire type, value)]: of a message."""
+    i, out = 0, []
+    while i < len(body):
+        tag, i = varint(body, i)
+        if tag & 7 == 0:
+            v, i = varint(body, i)
+        else:
+            n, i = varint(body, i) if tag & 7 == 2 else (8 if tag & 7 == 1 else 4, i)
+            v, i = body[i:i + n], i + n
+        out.append((tag >> 3, tag & 7, v))
+    return out
+
+
+def message(fs):
+    def number(v):
+        out = b""
+        while v > 127:
+            out, v = out + bytes([v & 127 | 128]), v >> 7
+        return out + bytes([v])
+    return b"".join(number(n << 3 | w) + (number(v) if w == 0 else (number(len(v)) if w == 2 else b"") + v) for n, w, v in fs)
+
+
+def edit(path, change):
+    with open(path, "rb") as f:
+        raw = f.read()
+    body = message(change(fields(raw[12:])))
+    with open(path, "wb") as f:
+        f.write(raw[:8] + len(body).to_bytes(4, "little") + body)
+
+
+@scenario
+def filters_of_all_threads(s):
+    """As CRIU writes a chain that all threads have: the leader alone names it, and its filters are marked TSYNC."""
+    s.proc = subprocess.Popen([sys.executable, "-c", THREADS], cwd=s.dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, start_new_session=True)
+    s.pid = s.proc.pid
+    check(wait_for(lambda: os.path.exists(s.path("ready"))), "not ready")
+    s.dump()
+    edit(s.imgs + "/seccomp.img", lambda fs: [(n, w, message(fields(v) + [(3, 0, 1)])) for n, w, v in fs])
+    tids = [n for n in os.listdir(s.imgs) if n.startswith("core-") and n != "core-%d.img" % s.pid]
+    check(len(tids) == 3, tids)
+    for n in tids:  # without seccomp_mode and seccomp_filter in thread_core
+        edit(os.path.join(s.imgs, n), lambda fs: [
+            (n, w, message([f for f in fields(v) if f[0] not in (11, 12)]) if n == 5 else v) for n, w, v in fs])
+    s.restore("--allow-edited-images")
+    open(s.path("look"), "w").close()
+    check(wait_for(lambda: os.path.exists(s.path("said"))), "no answer")
+    check(text(s.path("said")) == repr([-33] * 3), "the threads say %s" % text(s.path("said")))
     s.kill()
 
 
