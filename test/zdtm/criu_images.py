@@ -91,11 +91,16 @@ def message(fs):
 
 
 def edit(path, change):
+    """change(fields of an entry): those that it is to have."""
     with open(path, "rb") as f:
         raw = f.read()
-    body = message(change(fields(raw[12:])))
+    out, i = raw[:8], 8
+    while i < len(raw):
+        n = int.from_bytes(raw[i:i + 4], "little")
+        body = message(change(fields(raw[i + 4:i + 4 + n])))
+        out, i = out + len(body).to_bytes(4, "little") + body, i + 4 + n
     with open(path, "wb") as f:
-        f.write(raw[:8] + len(body).to_bytes(4, "little") + body)
+        f.write(out)
 
 
 @scenario
@@ -116,6 +121,49 @@ def filters_of_all_threads(s):
     open(s.path("look"), "w").close()
     check(wait_for(lambda: os.path.exists(s.path("said"))), "no answer")
     check(text(s.path("said")) == repr([-33] * 3), "the threads say %s" % text(s.path("said")))
+    s.kill()
+
+
+WATCHER = r"""
+import array, os, select, socket, time
+a, b = socket.socketpair()
+r, w = os.pipe()
+e = select.epoll()
+e.register(r, select.EPOLLIN)
+a.sendmsg([b"e"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [e.fileno()]))])
+e.close()
+open("ready", "w").close()
+while not os.path.exists("look"):
+    time.sleep(0.02)
+msg, anc, _, _ = b.recvmsg(1, 100)
+got = select.epoll.fromfd(array.array("i", anc[0][2])[0])
+said = [got.poll(0)]
+os.write(w, b"x")
+said.append(got.poll(1) == [(r, select.EPOLLIN)])
+open("said.new", "w").write(repr(said))
+os.rename("said.new", "said")
+time.sleep(1000)
+"""
+
+
+@scenario
+def epoll_in_flight(s):
+    """As CRIU writes an instance in the queue of a socket: without the files that it watches."""
+    s.proc = subprocess.Popen([sys.executable, "-c", WATCHER], cwd=s.dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, start_new_session=True)
+    s.pid = s.proc.pid
+    check(wait_for(lambda: os.path.exists(s.path("ready"))), "not ready")
+    s.dump()
+    EPFD, TFD = 9, 4
+
+    def without(fs):
+        fs = [f for f in fs if f[0] < 1000]
+        return [(n, w, message([f for f in fields(v) if f[0] < 1000]) if n == TFD else v) for n, w, v in fs]
+    edit(s.imgs + "/files.img", lambda fs: [(n, w, message(without(fields(v))) if n == EPFD else v) for n, w, v in fs])
+    s.restore("--allow-edited-images")
+    open(s.path("look"), "w").close()
+    check(wait_for(lambda: os.path.exists(s.path("said"))), "no answer")
+    check(text(s.path("said")) == "[[], True]", text(s.path("said")))
     s.kill()
 
 
