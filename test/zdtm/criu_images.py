@@ -167,6 +167,39 @@ def epoll_in_flight(s):
     s.kill()
 
 
+HUNG_UP = r"""
+import os, time
+m, s = os.openpty()
+os.set_inheritable(s, True)
+os.close(m)
+open("ready", "w").close()
+while not os.path.exists("look"):
+    time.sleep(0.02)
+said = [os.read(s, 10), os.isatty(s)]
+open("said.new", "w").write(repr(said))
+os.rename("said.new", "said")
+time.sleep(1000)
+"""
+
+
+@scenario
+def hung_up_terminal(s):
+    """CRIU has no field for it, but writes no settings of such a terminal; its number is that of a slave."""
+    s.proc = subprocess.Popen([sys.executable, "-c", HUNG_UP], cwd=s.dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, start_new_session=True)
+    s.pid = s.proc.pid
+    check(wait_for(lambda: os.path.exists(s.path("ready"))), "not ready")
+    s.dump()
+    e = held.show(s.imgs)["tty-info.img"]
+    check(len(e) == 1 and e[0]["id"] == 2 * e[0]["pty"]["index"] and "termios" not in e[0], e)
+    edit(s.imgs + "/tty-info.img", lambda fs: [f for f in fs if f[0] < 1000])
+    s.restore("--allow-edited-images")
+    open(s.path("look"), "w").close()
+    check(wait_for(lambda: os.path.exists(s.path("said"))), "no answer")
+    check(text(s.path("said")) == "[b'', False]", text(s.path("said")))
+    s.kill()
+
+
 def one(mode):
     def run(s):
         theirs(s, mode)

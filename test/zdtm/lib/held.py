@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from case import Skipped, wait_for
-from driver import check, text
+from driver import check, children, state_of, text
 
 DATA = os.path.join(os.environ["ZDTM"], "data/criu")
 ROOT = "/var/tmp/held"
@@ -85,6 +85,8 @@ def ask(pid, mode):
     """What the program says when it looks at what it holds."""
     out = os.path.join(ROOT, mode, "out")
     before = text(out) if os.path.exists(out) else ""
+    if mode == "stopped":  # the program stops its child and does not wait for that
+        wait_for(lambda: state_of(children(pid)[0]) == "T")
     os.kill(pid, 10)
     wait_for(lambda: os.path.exists(out) and text(out) != before and text(out).endswith("\n"))
     return text(out)[len(before):].strip()
