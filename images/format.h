@@ -6,6 +6,20 @@
 /* inventory_entry.img_version */
 #define FORMAT_VERSION_1_1 2
 
+/* inventory_entry.network_lock_method. (rpc.proto has other numbers.) */
+enum network_lock_number { LOCK_NUMBER_IPTABLES = 0, LOCK_NUMBER_NFTABLES = 1, LOCK_NUMBER_SKIP = 2 };
+
+/* The lock that a dump leaves is the table CRIU- and so many characters of the run id; CRIU's packets have this mark.
+ */
+#define NETWORK_LOCK_ID_LEN    21
+#define NETWORK_LOCK_CRIU_MARK 0xc114U
+
+/* file_lock_entry.flag */
+enum file_lock_flag { LOCK_POSIX = 1, LOCK_FLOCK = 2, LOCK_OFD = 4, LOCK_LEASE = 8 };
+
+/* file_lock_entry.type, beside F_RDLCK, F_WRLCK, F_UNLCK: a lease that is being broken, with what it is to become */
+#define LOCK_TYPE_BREAKING 4
+
 /* vma_entry.status, by bit */
 enum vma_status {
 	VMA_REGULAR = 1 << 0,

@@ -130,6 +130,40 @@ static int epoll_collected(struct dump *d)
 
 /* ---- restore ---- */
 
+/*
+ * In an image of CRIU's, of an instance that is in flight: what the tasks have under the number that it watches, if
+ * that is one file. (A socket has its inode number in both entries.)
+ */
+static uint32_t target_of_in_flight(struct restore *r, const EventpollTfdEntry *e)
+{
+	uint32_t found = 0;
+
+	for (size_t i = 0; i < r->tree.n_tasks; i++) {
+		const struct task *t = r->tree.tasks[i];
+		const FdinfoEntry *at = epoll_fd_at(t->fds, t->n_fds, e->tfd);
+		const struct fd_kind *kind;
+		const void *msg = at ? files_message(r, at->id, &kind) : NULL;
+		int64_t ino = 0;
+
+		if (!msg ||
+		    (e->has_inode && message_get_number(msg, "ino", &ino) && (uint32_t)ino != (uint32_t)e->inode))
+			continue;
+		if (found && found != at->id)
+			return 0;
+		found = at->id;
+	}
+	return found;
+}
+
+static bool has_owner(const struct restore *r, uint32_t id)
+{
+	for (size_t i = 0; i < r->tree.n_tasks; i++)
+		for (size_t j = 0; j < r->tree.tasks[i]->n_fds; j++)
+			if (r->tree.tasks[i]->fds[j]->id == id)
+				return true;
+	return false;
+}
+
 /* Images of CRIU name no file: it is what a task with this instance has under that number. */
 static uint32_t target_file(struct restore *r, const EventpollFileEntry *m, const EventpollTfdEntry *e)
 {
@@ -143,7 +177,7 @@ static uint32_t target_file(struct restore *r, const EventpollFileEntry *m, cons
 			if (t->fds[j]->id == m->id)
 				return at->id;
 	}
-	return 0;
+	return has_owner(r, m->id) ? 0 : target_of_in_flight(r, e);
 }
 
 static uint32_t target_number(const EventpollTfdEntry *e)

@@ -316,7 +316,6 @@ static int dump_table(struct dump *d, struct task *t)
 	err = proc_read_fd_numbers(t->dump->proc_fd, d->arena, &numbers, &n);
 	if (err)
 		return log_errno(err, "%s: reading /proc/PID/fd", task_name(t));
-	err = image_create(d->dir, IMG_FDINFO, t->ids->files_id, &img);
 	ahead = files_ahead_start(t, numbers, n);
 	for (size_t i = 0; !err && i < n; i++) {
 		FdinfoEntry *e = NULL;
@@ -325,10 +324,12 @@ static int dump_table(struct dump *d, struct task *t)
 		if (err || !e)
 			continue;
 		arena_push(d->arena, &t->fds, &t->n_fds, e);
-		err = image_write(img, e);
+		if (!img) /* without a descriptor there is no image */
+			err = image_create(d->dir, IMG_FDINFO, t->ids->files_id, &img);
+		err = err ?: image_write(img, e);
 	}
 	files_ahead_end(ahead);
-	return err ?: image_close(move_ptr(img));
+	return err || !img ? err : image_close(move_ptr(img));
 }
 
 /* Equal device, inode, name and flags: they get one id, since they are opened by that name anyway. */

@@ -24,7 +24,10 @@ enum net_lock_kind {
 	NET_LOCK_DUMP, /* lets nothing through to our sockets */
 	/* Lets packets with the mark through, which lose it behind all tables of restores: no later rule sees it. */
 	NET_LOCK_RESTORE,
-	/* Left by a dump: lets a restore's packets with the mark through, which keep it for the restore's own table. */
+	/*
+	 * Left by a dump: lets a restore's packets with the mark through, which keep it for the restore's own table;
+	 * and those with CRIU's mark, since CRIU may restore it.
+	 */
 	NET_LOCK_LASTING,
 };
 

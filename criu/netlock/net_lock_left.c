@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <string.h>
 
+#include "format.h"
 #include "netlock/net_lock_criu.h"
 #include "netlock/net_lock_ipt.h"
 #include "netlock/net_lock_left.h"
-
-#define CRIU_MARK 0xc114U /* what CRIU's own table lets through */
+#include "tree/inventory.h"
 
 void net_lock_left_name(char name[64], const char *run_id)
 {
-	snprintf(name, 64, "CRIU-%s", run_id);
+	snprintf(name, 64, "CRIU-%.*s", NETWORK_LOCK_ID_LEN, run_id);
 }
 
 /* Before runs had ids, CRIU named it after the root task. */
@@ -17,24 +17,41 @@ static void lock_name(const InventoryEntry *inventory, vpid_t root, char name[64
 {
 	const char *id = inventory->dump_criu_run_id;
 
-	if (id && *id && strlen(id) < 64 - sizeof("CRIU-"))
+	if (id && *id)
 		net_lock_left_name(name, id);
 	else
 		snprintf(name, 64, "CRIU-%d", root.v);
 }
 
+/* A table that one of our older versions left has the whole id in its name. */
+static int find_old_table(const InventoryEntry *inventory, char name[64])
+{
+	const char *id = inventory->dump_criu_run_id;
+	char old[64];
+	int found;
+
+	if (!inventory->tool_version || inventory->crius_numbers || !id || strlen(id) >= 64 - sizeof("CRIU-"))
+		return 0;
+	snprintf(old, sizeof(old), "CRIU-%s", id);
+	found = net_lock_exists(old);
+	if (found > 0)
+		memcpy(name, old, sizeof(old));
+	return found;
+}
+
 int net_lock_left_find(const InventoryEntry *inventory, vpid_t root, struct net_lock_left *left)
 {
-	bool by_iptables =
-	    inventory->has_network_lock_method && inventory->network_lock_method == NETWORK_LOCK_IPTABLES;
+	bool by_iptables = inventory_network_lock(inventory) == NETWORK_LOCK_IPTABLES;
 	int found;
 
 	*left = (struct net_lock_left) { .method = NETWORK_LOCK_SKIP };
 	left->mark = inventory->has_network_lock_mark ? inventory->network_lock_mark
 	             : inventory->tool_version        ? NETWORK_LOCK_MARK
-	                                              : CRIU_MARK;
+	                                              : NETWORK_LOCK_CRIU_MARK;
 	lock_name(inventory, root, left->name);
 	found = by_iptables ? net_lock_ipt_exists(left->name) : net_lock_exists(left->name);
+	if (!found && !by_iptables)
+		found = find_old_table(inventory, left->name);
 	if (found > 0)
 		left->method = by_iptables ? NETWORK_LOCK_IPTABLES : NETWORK_LOCK_NFTABLES;
 	return MIN(found, 0);
@@ -50,8 +67,7 @@ int net_lock_left_find_criu(const InventoryEntry *inventory, const struct net_tu
 {
 	int found;
 
-	if (inventory->tool_version || !inventory->has_network_lock_method ||
-	    inventory->network_lock_method != NETWORK_LOCK_IPTABLES)
+	if (inventory->tool_version || inventory_network_lock(inventory) != NETWORK_LOCK_IPTABLES)
 		return 0;
 	found = net_lock_criu_exists(tuples, n);
 	if (found <= 0)

@@ -7,6 +7,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
+#include "format.h"
 #include "netlock/net_lock_rules.h"
 
 #define LO_INDEX 1U /* in every network namespace */
@@ -173,6 +174,9 @@ int net_lock_rules_add(struct nft_batch *b, const char *set, int which, const st
 	/* The peer may be in another tree that is restored at this moment. */
 	if (!err)
 		err = add_accept_rule(b, "out", set, which, spec, mark, false);
+	/* It may be CRIU that restores this checkpoint, or the peer's. */
+	for (int to_us = 0; !err && to_us < 2 && spec->kind == NET_LOCK_LASTING; to_us++)
+		err = add_accept_rule(b, "out", set, which, spec, NETWORK_LOCK_CRIU_MARK, to_us);
 	if (!err && spec->kind == NET_LOCK_RESTORE)
 		err = add_mark_change(b, "own", set, which, spec, mark, spec->behind);
 	for (int to_us = 0; !err && to_us < 2; to_us++) {

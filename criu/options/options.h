@@ -14,7 +14,7 @@ struct arena;
 /* The default of --network-lock-mark, the mark of packets that criu itself makes; criu(8) says why this one. */
 #define NETWORK_LOCK_MARK 0x3002U
 
-/* --network-lock: how packets are held off. The numbers are the inventory's and rpc.proto's; 0: the option is not
+/* --network-lock: how packets are held off. The numbers are rpc.proto's; 0: the option is not
  * given. */
 enum network_lock { NETWORK_LOCK_DEFAULT, NETWORK_LOCK_IPTABLES, NETWORK_LOCK_NFTABLES, NETWORK_LOCK_SKIP };
 

@@ -130,11 +130,16 @@ static bool needs_stat(int fd)
 	       fs.f_type == NFS_SUPER_MAGIC;
 }
 
+static bool is_link_of_dump(const char *name)
+{
+	return !strncmp(name, OUR_LINK, strlen(OUR_LINK)) || !strncmp(name, CRIU_LINK, strlen(CRIU_LINK));
+}
+
 static void note_entry(struct dump *d, struct dir_seen *dir, int fd, const struct dirent *e, bool ask)
 {
 	struct stat st = { .st_ino = e->d_ino, .st_mode = (mode_t)e->d_type << 12 };
 
-	if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || !strncmp(e->d_name, OUR_LINK, strlen(OUR_LINK)))
+	if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || is_link_of_dump(e->d_name))
 		return;
 	if ((ask || e->d_type == DT_UNKNOWN) && fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT))
 		return;
@@ -302,7 +307,7 @@ static const char *name_by_handle(struct dump *d, const struct fd_info *info)
 		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 		n = readlink(link, text, sizeof(text) - 1);
 		text[n > 0 ? n : 0] = 0;
-		if (n > 0 && !strstr(text, "/" OUR_LINK) && long_path_leads_to(text, &info->st))
+		if (text[0] == '/' && !is_link_of_dump(strrchr(text, '/') + 1) && long_path_leads_to(text, &info->st))
 			path = arena_strdup(d->arena, text);
 	}
 	fhandle_close(&h);

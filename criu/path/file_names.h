@@ -6,8 +6,9 @@
 #include "files/long_path.h"
 #include "tree/kind.h"
 
-/* Names of links that criu makes begin with this: they are not names of the user's. */
-#define OUR_LINK ".criu."
+/* Names of links that a dump of ours or of CRIU's makes begin with these: they are not names of the user's. */
+#define OUR_LINK  ".criu."
+#define CRIU_LINK "link_remap."
 
 /* The text of the link without " (deleted)". */
 const char *file_names_unmark(struct arena *a, const char *link);

@@ -3,6 +3,8 @@
 #ifndef CRIU_PATH_GHOST_MAKE_H
 #define CRIU_PATH_GHOST_MAKE_H
 
+#include <sys/stat.h>
+
 #include "path/ghost.h"
 #include "lib/arena_hash.h"
 #include "ghost-file.pb-c.h"
@@ -16,6 +18,7 @@ struct ghost {
 	bool base_taken; /* by the first file that is this symbolic link */
 	bool has_maker;  /* a file that was opened with O_TMPFILE and made the ghost: it gets `first` */
 	uint32_t maker, maker_flags;
+	struct stat *used_link; /* of the link, where CRIU made it: it is removed in the end */
 	int first;
 	UT_hash_handle hh;
 };
@@ -32,6 +35,13 @@ const char *ghost_dir(struct restore *r, const struct ghost *g);
  * to show it. -ENOENT (not logged): the name is not free, or not possible.
  */
 int ghost_open_by_name(struct restore *r, const struct ghost *g, int fd);
+
+/*
+ * ghost_link.c: a link that CRIU made (not one of ours, which stays until the checkpoint is deleted) is noted while
+ * base is open, so that the guardian removes it if criu is killed after the commit; and removed after it.
+ */
+int ghost_link_note(struct restore *r, struct ghost *g);
+void ghost_link_remove(const struct ghost *g);
 
 /* ghost_nodes.c: a FIFO, device or symbolic link: base. 0 or a negative errno (logged). */
 int ghost_make_node(struct restore *r, struct ghost *g);

@@ -215,13 +215,24 @@ static void close_ghosts(struct restore *r)
 
 static int close_ghosts_at_end(struct restore *r)
 {
+	int err = 0;
+
+	for (struct ghost *g = ghosts_of(r)->by_link; g && !err; g = g->hh.next)
+		err = ghost_link_note(r, g);
 	close_ghosts(r);
-	return 0;
+	return err;
+}
+
+static void remove_links(struct restore *r)
+{
+	for (const struct ghost *g = ghosts_of(r)->by_link; g; g = g->hh.next)
+		ghost_link_remove(g);
 }
 
 const struct subsys ghost_restore_subsys = {
 	.name = "ghosts",
 	.state = { .restore = sizeof(struct ghosts) },
 	.all_standing = close_ghosts_at_end,
+	.committed = remove_links,
 	.undo = close_ghosts,
 };

@@ -7,11 +7,11 @@
 
 #include "proc/lockline.h"
 
-static int kind_of(const char *word, enum lock_kind *kind)
+static int kind_of(const char *word, enum file_lock_flag *kind)
 {
 	static const struct {
 		const char *word;
-		enum lock_kind kind;
+		enum file_lock_flag kind;
 	} kinds[] = {
 		{ "FLOCK", LOCK_FLOCK }, { "POSIX", LOCK_POSIX }, { "OFDLCK", LOCK_OFD }, { "LEASE", LOCK_LEASE }
 	};

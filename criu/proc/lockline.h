@@ -5,12 +5,10 @@
 #define CRIU_PROC_LOCKLINE_H
 
 #include "common.h"
-
-/* file_lock_entry.flag */
-enum lock_kind { LOCK_FLOCK = 1, LOCK_POSIX = 2, LOCK_OFD = 4, LOCK_LEASE = 8 };
+#include "format.h"
 
 struct lock_line {
-	enum lock_kind kind;
+	enum file_lock_flag kind;
 	int type;      /* F_RDLCK, F_WRLCK, F_UNLCK; of a lease that is being broken: what it is to become */
 	bool breaking; /* a lease that another opener waits for */
 	pid_t pid;     /* the owner, in the reader's namespace; -1: no process (OFD); 0: not visible from here */

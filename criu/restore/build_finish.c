@@ -7,6 +7,7 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "agent/code.h"
 #include "agent/liveness.h"
@@ -290,6 +291,31 @@ static int detach_thread_again(struct build *b, struct thread *th)
 	return err && err != -ESRCH ? log_errno(err, "%s: ptrace(PTRACE_DETACH)", task_thread_name(th)) : 0;
 }
 
+/* A stopped thread that is let go wakes and stops again. Not longer than a moment: another process may continue it. */
+static void await_stop(const struct thread *th)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	_cleanup_close_ int proc = proc_open(th->tid);
+	struct proc_stat st;
+
+	for (int i = 0; i < 200 && proc >= 0 && !proc_read_stat(proc, 0, &st); i++) {
+		if (st.state != 'R' && st.state != 't')
+			return;
+		nanosleep(&pause, NULL);
+	}
+}
+
+/* When criu has ended, what is stopped is seen to be stopped. */
+static void await_stops(const struct build *b, bool all)
+{
+	for (size_t i = 0; i < b->r->tree.n_tasks; i++) {
+		const struct task *t = b->r->tree.tasks[i];
+
+		for (size_t j = 0; j < t->n_threads && (t->state == TASK_STOPPED || (all && is_not_zombie(t))); j++)
+			await_stop(&t->threads[j]);
+	}
+}
+
 int build_release(struct build *b, bool stop)
 {
 	int err = 0;
@@ -312,7 +338,9 @@ int build_release(struct build *b, bool stop)
 	fault_point("restore committed");
 	subsys_tell(committed, b->r);
 	liveness_forget(b->death);
-	return each_thread(b, detach_thread_again);
+	err = each_thread(b, detach_thread_again);
+	await_stops(b, stop);
+	return err;
 }
 
 void build_abort(struct build *b)

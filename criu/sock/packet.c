@@ -12,6 +12,7 @@
 #include "lib/log.h"
 #include "sock/diag.h"
 #include "sock/opts.h"
+#include "tree/inventory.h"
 #include "packet-sock.pb-c.h"
 #include "uapi/packet_bits.h"
 
@@ -119,12 +120,12 @@ static int packet_dump(struct dump *d, const struct fd_info *info, void *msg)
 	if (err)
 		return err;
 	m->type = s->type;
-	m->protocol = s->num;
+	m->protocol = htons(s->num);
 	m->ifindex = (uint32_t)s->ifindex;
 	m->ifname = interface_name(d, s->ifindex);
 	m->copy_thresh = s->copy_thresh;
-	m->has_fanout = true;
-	m->fanout = s->has_fanout ? s->fanout : NO_FANOUT;
+	m->has_fanout = s->has_fanout;
+	m->fanout = s->fanout;
 	m->rx_ring = ring_of(d, s->rx_ring);
 	m->tx_ring = ring_of(d, s->tx_ring);
 	dump_memberships(d, s, m);
@@ -225,11 +226,17 @@ static int add_membership(int fd, const PacketMclist *mc, const char *who)
 	return 0;
 }
 
+/* In network byte order; our older images have it as the host has numbers. */
+static uint16_t saved_protocol(const struct restore *r, const PacketSockEntry *m)
+{
+	return inventory_has_crius_numbers(r->inventory) ? (uint16_t)m->protocol : htons((uint16_t)m->protocol);
+}
+
 /* Bound last: it is not to receive what the restore itself sends over an interface. */
 static int packet_late(struct restore *r, const void *msg, int fd)
 {
 	const PacketSockEntry *m = msg;
-	struct sockaddr_ll a = { .sll_family = AF_PACKET, .sll_protocol = htons((uint16_t)m->protocol) };
+	struct sockaddr_ll a = { .sll_family = AF_PACKET, .sll_protocol = saved_protocol(r, m) };
 	uint32_t fanout = m->fanout & ~((uint32_t)PACKET_FANOUT_FLAG_UNIQUEID << 16);
 	const char *who = arena_printf(r->arena, "packet socket on %s", m->ifname ?: "all interfaces");
 	int err = 0;
@@ -238,7 +245,7 @@ static int packet_late(struct restore *r, const void *msg, int fd)
 	if (a.sll_ifindex < 0)
 		log_warn("%s: stays unbound: its interface had disappeared before the dump", who);
 	else if ((m->protocol || a.sll_ifindex) && bind(fd, (struct sockaddr *)&a, sizeof(a)))
-		err = log_errno(-errno, "%s: bind to protocol 0x%04x", who, m->protocol);
+		err = log_errno(-errno, "%s: bind to protocol 0x%04x", who, ntohs(a.sll_protocol));
 	for (size_t i = 0; !err && i < m->n_mclist; i++)
 		err = add_membership(fd, m->mclist[i], who);
 	if (!err && m->has_fanout && m->fanout != NO_FANOUT &&

@@ -17,6 +17,8 @@
 #include "lib/message.h"
 #include "task/answer.h"
 #include "task/lock_holders.h"
+#include "task/lock_lease.h"
+#include "tree/inventory.h"
 
 extern const struct task_part lock_part;
 
@@ -97,22 +99,17 @@ static bool is_first(struct lock_dump *ld, const struct file_locked *l, uint32_t
 	return s->from == l;
 }
 
-/*
- * A lease that is being broken is dumped as what it is to become: the signal that says so has been sent. (Where the
- * file is open for writing, a read lease cannot be taken: only the kernel leaves one there, after its
- * lease-break-time.)
- */
-static bool lease_is_over(const struct file_locked *l, const struct lock_line *line)
+/* With what a lease that is being broken is to become. (The kernel shows one without that mark, when it is over.) */
+static bool note_lease(const struct file_locked *l, const struct lock_line *line, FileLockEntry *e)
 {
-	struct fdinfo fi;
-	bool over;
-
-	if (line->kind != LOCK_LEASE || (!line->breaking && line->type != F_UNLCK))
-		return false;
-	over = line->type != F_RDLCK || fdinfo_parse(l->info, &fi) || (fi.flags & O_ACCMODE) != O_RDONLY;
-	log_warn("%s: fd %d: %s: its lease is being broken by a process that opens the file: after a restore %s",
-	         task_name(l->task), l->number, l->link, over ? "the lease is gone" : "it is a read lease");
-	return over;
+	if (line->kind != LOCK_LEASE)
+		return true;
+	if (line->breaking)
+		e->type |= LOCK_TYPE_BREAKING;
+	if (line->breaking)
+		log_info("%s: fd %d: %s: its lease is being broken by a process that opens the file",
+		         task_name(l->task), l->number, l->link);
+	return line->breaking || line->type != F_UNLCK;
 }
 
 static int dump_lock(struct lock_dump *ld, const struct file_locked *l, const struct lock_line *line)
@@ -121,7 +118,8 @@ static int dump_lock(struct lock_dump *ld, const struct file_locked *l, const st
 	const struct task *taker = find_taker(ld, line->pid);
 	int err = 0;
 
-	if (lease_is_over(l, line))
+	e.type = (uint32_t)line->type;
+	if (!note_lease(l, line, &e))
 		return 0;
 	/* Of tasks that share a table, the one that took the lock takes it again: F_GETLK tells its pid to others. */
 	if (!taker || !taker->ids || taker->ids->files_id != l->task->ids->files_id)
@@ -130,7 +128,6 @@ static int dump_lock(struct lock_dump *ld, const struct file_locked *l, const st
 		lock_holders_warn(ld->d, &ld->outsiders, l,
 		                  line->pid > 0 && !find_taker(ld, line->pid) ? line->pid : 0);
 	e.flag = line->kind;
-	e.type = (uint32_t)line->type;
 	e.pid = taker->vpid.v;
 	e.fd = l->number;
 	e.start = line->start;
@@ -218,6 +215,14 @@ static struct task_locks *locks_of(const struct restore *r, const struct task *t
 	return l;
 }
 
+/* Our older images have the numbers of these two the other way round. */
+static uint32_t true_flag(const struct restore *r, uint32_t flag)
+{
+	if (inventory_has_crius_numbers(r->inventory) || (flag != LOCK_POSIX && flag != LOCK_FLOCK))
+		return flag;
+	return flag == LOCK_POSIX ? LOCK_FLOCK : LOCK_POSIX;
+}
+
 static int add_lock(struct restore *r, FileLockEntry *e)
 {
 	const struct task *t = tree_find(&r->tree, VPID(e->pid));
@@ -225,6 +230,7 @@ static int add_lock(struct restore *r, FileLockEntry *e)
 
 	if (!t || t->state == TASK_DEAD)
 		return log_errno(-EINVAL, "filelocks.img: a lock of pid %d, which is not in the checkpoint", e->pid);
+	e->flag = true_flag(r, e->flag);
 	l = locks_of(r, t);
 	if (!l) {
 		l = arena_new_of(r->arena, struct task_locks);
@@ -255,7 +261,9 @@ static bool is_known_lock(const FileLockEntry *e)
 {
 	bool range = e->flag == LOCK_POSIX || e->flag == LOCK_OFD;
 
-	if (!range && e->flag != LOCK_FLOCK && e->flag != LOCK_LEASE)
+	if (e->flag == LOCK_LEASE)
+		return lock_lease_is_known(e);
+	if (!range && e->flag != LOCK_FLOCK)
 		return false;
 	return (e->type == F_RDLCK || e->type == F_WRLCK) && e->start >= 0 && e->len >= 0 &&
 	       (!e->len || e->start <= INT64_MAX - e->len);
@@ -297,8 +305,19 @@ static int locks_check(struct restore *r, const struct thread *th)
 	return 0;
 }
 
-/* Adds the call that takes a lock. */
-static int ask_lock(struct batch *b, const FileLockEntry *e)
+/* The message of the file that a lock is on; *flags: of the description. */
+static const RegFileEntry *locked_file(struct restore *r, const struct task *t, const FileLockEntry *e, uint32_t *flags)
+{
+	const FdinfoEntry *fd = find_fd(t, (uint32_t)e->fd);
+	const struct fd_kind *kind = NULL;
+	const void *msg = fd ? files_message(r, fd->id, &kind) : NULL;
+
+	*flags = msg ? message_get_u32(msg, "flags") : 0;
+	return kind == kind_by_fd_type(FD_TYPES__REG) ? msg : NULL;
+}
+
+/* Adds the call that takes a lock. flags: of the description. */
+static int ask_lock(struct batch *b, const FileLockEntry *e, uint32_t flags)
 {
 	struct flock range = { .l_type = (short)e->type, .l_start = e->start, .l_len = e->len };
 
@@ -306,7 +325,8 @@ static int ask_lock(struct batch *b, const FileLockEntry *e)
 	case LOCK_FLOCK:
 		return batch_ask(b, SYS_flock, (uint64_t)e->fd, (e->type == F_WRLCK ? LOCK_EX : LOCK_SH) | LOCK_NB);
 	case LOCK_LEASE:
-		return batch_ask(b, SYS_fcntl, (uint64_t)e->fd, F_SETLEASE, e->type);
+		return batch_ask(b, SYS_fcntl, (uint64_t)e->fd, F_SETLEASE,
+		                 lock_lease_is_breaking(e) ? lock_lease_before(e, flags) : (int)e->type);
 	default:
 		return batch_ask(b, SYS_fcntl, (uint64_t)e->fd, e->flag == LOCK_OFD ? F_OFD_SETLK : F_SETLK,
 		                 batch_data(b, &range, sizeof(range)));
@@ -315,17 +335,37 @@ static int ask_lock(struct batch *b, const FileLockEntry *e)
 
 #define LOCKS_A_BATCH 64
 
-static int take_locks(const struct task *t, struct batch *b, FileLockEntry *const *locks, size_t n)
+/* got: what came of taking it. */
+static int after_taking(struct restore *r, const struct task *t, struct batch *b, const FileLockEntry *e, int got)
 {
-	int op[LOCKS_A_BATCH], err;
+	const RegFileEntry *m;
+	uint32_t flags;
+
+	if (lock_lease_is_breaking(e) && got == -EAGAIN)
+		return lock_lease_over(t, b, e);
+	if (got < 0)
+		return lock_holders_refused(t, e, got);
+	if (!lock_lease_is_breaking(e))
+		return 0;
+	m = locked_file(r, t, e, &flags);
+	return lock_lease_break(r, t, e, m ? m->fown : NULL);
+}
+
+static int take_locks(struct restore *r, const struct task *t, struct batch *b, FileLockEntry *const *locks, size_t n)
+{
+	int op[LOCKS_A_BATCH], got[LOCKS_A_BATCH], err;
+	uint32_t flags;
 
 	batch_reserve(b, (unsigned)n, n * sizeof(struct flock));
-	for (size_t i = 0; i < n; i++)
-		op[i] = ask_lock(b, locks[i]);
+	for (size_t i = 0; i < n; i++) {
+		locked_file(r, t, locks[i], &flags);
+		op[i] = ask_lock(b, locks[i], flags);
+	}
 	err = batch_run(b);
+	for (size_t i = 0; i < n; i++) /* the next call takes the results away */
+		got[i] = err ? 0 : (int)batch_ret(b, op[i]);
 	for (size_t i = 0; !err && i < n; i++)
-		if (batch_ret(b, op[i]) < 0)
-			err = lock_holders_refused(t, locks[i], (int)batch_ret(b, op[i]));
+		err = after_taking(r, t, b, locks[i], got[i]);
 	return err;
 }
 
@@ -336,7 +376,7 @@ static int locks_restore(struct restore *r, struct thread *th, struct batch *b)
 	int err = 0;
 
 	for (size_t i = 0; l && !err && i < l->n; i += chunk)
-		err = take_locks(th->task, b, l->locks + i, MIN(l->n - i, chunk));
+		err = take_locks(r, th->task, b, l->locks + i, MIN(l->n - i, chunk));
 	return err;
 }
 

@@ -110,7 +110,7 @@ void lock_holders_warn(struct dump *d, struct outsiders *o, const struct file_lo
 
 const char *lock_holders_text(const FileLockEntry *e, char *buf, size_t size)
 {
-	const char *type = e->type == F_WRLCK ? "write" : "read";
+	const char *type = e->type == F_WRLCK ? "write" : e->type & LOCK_TYPE_BREAKING ? "broken" : "read";
 
 	if (e->flag == LOCK_FLOCK)
 		snprintf(buf, size, "the %s flock", e->type == F_WRLCK ? "exclusive" : "shared");

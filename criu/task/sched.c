@@ -55,23 +55,33 @@ static int sched_dump(struct dump *d, struct thread *th, const struct answers *a
 		                   "one with chrt(1)",
 		                   task_thread_name(th));
 	core->has_sched_policy = core->has_sched_nice = true;
-	core->sched_policy = attr.policy;
+	core->sched_policy = attr.policy | (attr.flags & SCHED_FLAG_RESET_ON_FORK ? SCHED_RESET_ON_FORK : 0);
 	core->sched_nice = attr.nice;
 	core->has_sched_prio = is_real_time(attr.policy);
 	core->sched_prio = attr.priority;
-	core->has_sched_flags = attr.flags & SCHED_FLAG_RESET_ON_FORK;
-	core->sched_flags = attr.flags & SCHED_FLAG_RESET_ON_FORK;
 	core->has_cpu_affinity = true;
 	core->cpu_affinity.len = len;
 	core->cpu_affinity.data = arena_memdup(d->arena, mask, len);
 	return 0;
 }
 
+static uint32_t saved_policy(const ThreadCoreEntry *core)
+{
+	return core->sched_policy & ~(uint32_t)SCHED_RESET_ON_FORK;
+}
+
+/* In the policy, as sched_setscheduler(2) takes it; our older images have it in a field of its own. */
+static uint64_t saved_flags(const ThreadCoreEntry *core)
+{
+	return core->sched_policy & SCHED_RESET_ON_FORK ? SCHED_FLAG_RESET_ON_FORK
+	                                                : core->sched_flags & SCHED_FLAG_RESET_ON_FORK;
+}
+
 static int sched_check(struct restore *r, const struct thread *th)
 {
 	const ThreadCoreEntry *core = th->core->thread_core;
 
-	if (core->sched_policy == SCHED_DEADLINE)
+	if (saved_policy(core) == SCHED_DEADLINE)
 		return log_refusal(-EOPNOTSUPP, "%s: the scheduling policy SCHED_DEADLINE is not supported",
 		                   task_thread_name(th));
 	if (core->sched_nice < -20 || core->sched_nice > 19 || core->sched_prio > 99 ||
@@ -88,10 +98,10 @@ static int restore_policy(struct thread *th, struct batch *b, const struct kerne
 	const ThreadCoreEntry *core = th->core->thread_core;
 	struct kernel_sched_attr want = {
 		.size = sizeof(want),
-		.policy = core->sched_policy,
-		.flags = core->sched_flags & SCHED_FLAG_RESET_ON_FORK,
+		.policy = saved_policy(core),
+		.flags = saved_flags(core),
 		.nice = now->nice,
-		.priority = is_real_time(core->sched_policy) ? core->sched_prio : 0,
+		.priority = is_real_time(saved_policy(core)) ? core->sched_prio : 0,
 	};
 	int op, err;
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Seccomp: strict mode and filters, seccomp(2). Filters are read with ptrace, oldest first, and stand once each in
- * seccomp.img with the index of the filter below, so that threads and tasks with the same chain share its entries.
+ * a table with the index of the filter below, so that threads and tasks with the same chain share its entries. CRIU's
+ * image has each chain by itself, from the newest to the oldest: `prev` of a filter is the one that was installed next,
+ * and a thread names the oldest.
  * While criu holds the tasks, filters are suspended (PTRACE_O_SUSPEND_SECCOMP).
  */
 #include <fcntl.h>
@@ -19,14 +21,22 @@
 #include "lib/arena_hash.h"
 #include "seccomp.pb-c.h"
 #include "task/answer.h"
+#include "tree/inventory.h"
 
 #define NO_FILTER  UINT32_MAX
-/* Flags of a filter that can be read back and set again. */
+/* What the kernel tells of a filter (PTRACE_SECCOMP_GET_METADATA). */
 #define KEPT_FLAGS SECCOMP_FILTER_FLAG_LOG
-
-/* ---- dump ---- */
+/*
+ * Of flags in an image, those that belong to the filter and not to the call that installed it. (It is installed for all
+ * threads where they have it in common; a listener is a descriptor, which no filter of a checkpoint has.)
+ */
+#define CALL_FLAGS                                                                                                     \
+	(SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_TSYNC_ESRCH |              \
+	 SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
 
 extern const struct task_part seccomp_part;
+
+/* ---- the table ---- */
 
 /* Two filters are the same if the filter below, their flags and their program are. The key is all of it. */
 struct seen_filter {
@@ -37,23 +47,13 @@ struct seen_filter {
 
 struct filters {
 	struct seen_filter *by_key;
-	SeccompEntry *image;
+	SeccompEntry *table; /* prev is the filter below */
 };
 
-static struct filters *filters_of(struct dump *d)
-{
-	struct filters *f = dump_state(d, &seccomp_part);
-
-	if (!f->image)
-		f->image = arena_msg(d->arena, SeccompEntry, seccomp_entry);
-	return f;
-}
-
 /* The index of a filter, which is added if it is not there yet. */
-static uint32_t add_filter(struct dump *d, uint32_t prev, uint32_t flags, const struct sock_filter *prog, size_t n)
+static uint32_t add_filter(struct arena *a, struct filters *all, uint32_t prev, const SeccompFilter *filter)
 {
-	struct filters *all = filters_of(d);
-	size_t size = n * sizeof(*prog), key_size = size + 2 * sizeof(uint32_t);
+	size_t size = filter->filter.len, key_size = size + 2 * sizeof(uint32_t);
 	_cleanup_free_ uint32_t *key = malloc(key_size);
 	struct seen_filter *f = NULL;
 	SeccompFilter *e;
@@ -61,24 +61,45 @@ static uint32_t add_filter(struct dump *d, uint32_t prev, uint32_t flags, const 
 	if (!key)
 		abort();
 	key[0] = prev;
-	key[1] = flags;
-	memcpy(key + 2, prog, size);
+	key[1] = filter->flags & ~(uint32_t)CALL_FLAGS;
+	memcpy(key + 2, filter->filter.data, size);
 	HASH_FIND(hh, all->by_key, key, key_size, f);
 	if (f)
 		return f->index;
-	f = arena_new_of(d->arena, struct seen_filter);
-	f->key = arena_memdup(d->arena, key, key_size);
-	f->index = (uint32_t)all->image->n_seccomp_filters;
-	HASH_ADD_KEYPTR_IN(d->arena, hh, all->by_key, f->key, key_size, f);
-	e = arena_msg(d->arena, SeccompFilter, seccomp_filter);
+	f = arena_new_of(a, struct seen_filter);
+	f->key = arena_memdup(a, key, key_size);
+	f->index = (uint32_t)all->table->n_seccomp_filters;
+	HASH_ADD_KEYPTR_IN(a, hh, all->by_key, f->key, key_size, f);
+	e = arena_msg(a, SeccompFilter, seccomp_filter);
 	e->filter.data = (uint8_t *)(f->key + 2);
 	e->filter.len = size;
 	e->has_prev = prev != NO_FILTER;
 	e->prev = e->has_prev ? prev : 0;
-	e->has_flags = flags != 0;
-	e->flags = flags;
-	arena_push(d->arena, &all->image->seccomp_filters, &all->image->n_seccomp_filters, e);
+	e->flags = key[1];
+	e->has_flags = e->flags != 0;
+	arena_push(a, &all->table->seccomp_filters, &all->table->n_seccomp_filters, e);
 	return f->index;
+}
+
+/* n times NO_FILTER. */
+static uint32_t *no_filters(struct arena *a, size_t n)
+{
+	uint32_t *all = arena_alloc(a, (n + 1) * sizeof(*all));
+
+	for (size_t i = 0; i < n; i++)
+		all[i] = NO_FILTER;
+	return all;
+}
+
+/* ---- dump ---- */
+
+static struct filters *filters_of(struct dump *d)
+{
+	struct filters *f = dump_state(d, &seccomp_part);
+
+	if (!f->table)
+		f->table = arena_msg(d->arena, SeccompEntry, seccomp_entry);
+	return f;
 }
 
 enum { NO_SUCH = 1, REFUSED = 2 };
@@ -103,6 +124,7 @@ static int dump_seccomp_filter(struct dump *d, struct thread *th, unsigned i, ui
 {
 	struct sock_filter prog[BPF_MAXINSNS];
 	struct __ptrace_seccomp_metadata meta = { .filter_off = i };
+	SeccompFilter filter = SECCOMP_FILTER__INIT;
 	long n = ptrace(PTRACE_SECCOMP_GET_FILTER, th->tid, (void *)(uintptr_t)i, NULL);
 
 	if (n < 0)
@@ -113,7 +135,9 @@ static int dump_seccomp_filter(struct dump *d, struct thread *th, unsigned i, ui
 		return filter_error(th, i, -errno);
 	if (ptrace(PTRACE_SECCOMP_GET_METADATA, th->tid, (void *)sizeof(meta), &meta) < 0)
 		meta.flags = 0; /* before Linux 4.16 there were none */
-	*index = add_filter(d, *index, (uint32_t)meta.flags & KEPT_FLAGS, prog, (size_t)n);
+	filter.flags = (uint32_t)meta.flags & KEPT_FLAGS;
+	filter.filter = (ProtobufCBinaryData) { .data = (uint8_t *)prog, .len = (size_t)n * sizeof(*prog) };
+	*index = add_filter(d->arena, filters_of(d), *index, &filter);
 	return 0;
 }
 
@@ -141,35 +165,150 @@ static int seccomp_peek(struct dump *d, struct thread *th)
 	                       task_thread_name(th));
 }
 
+/* The chain up to a filter goes to the image; the index of its oldest one there. */
+static uint32_t put_chain(struct dump *d, const SeccompEntry *table, SeccompEntry *image, uint32_t newest)
+{
+	const SeccompFilter *f = table->seccomp_filters[newest];
+
+	for (bool first = true;; first = false) {
+		SeccompFilter *e = arena_msg(d->arena, SeccompFilter, seccomp_filter);
+
+		*e = *f;
+		e->has_prev = !first;
+		e->prev = first ? 0 : (uint32_t)image->n_seccomp_filters - 1;
+		arena_push(d->arena, &image->seccomp_filters, &image->n_seccomp_filters, e);
+		if (!f->has_prev)
+			return (uint32_t)image->n_seccomp_filters - 1;
+		f = table->seccomp_filters[f->prev];
+	}
+}
+
+/* From here on the threads name filters of the image: their cores are written later. */
 static int seccomp_write(struct dump *d)
 {
-	return image_write_one(d->dir, IMG_SECCOMP, 0, filters_of(d)->image);
+	const struct filters *all = filters_of(d);
+	SeccompEntry *image = arena_msg(d->arena, SeccompEntry, seccomp_entry);
+	uint32_t *put = no_filters(d->arena, all->table->n_seccomp_filters);
+
+	for (size_t i = 0; i < d->tree.n_tasks; i++) {
+		const struct task *t = d->tree.tasks[i];
+
+		for (size_t j = 0; j < t->n_threads; j++) {
+			ThreadCoreEntry *core = t->threads[j].core ? t->threads[j].core->thread_core : NULL;
+
+			if (!core || !core->has_seccomp_filter)
+				continue;
+			if (put[core->seccomp_filter] == NO_FILTER)
+				put[core->seccomp_filter] = put_chain(d, all->table, image, core->seccomp_filter);
+			core->seccomp_filter = put[core->seccomp_filter];
+		}
+	}
+	return image_write_one(d->dir, IMG_SECCOMP, 0, image);
 }
 
 /* ---- restore ---- */
 
-/* seccomp.img, or NULL. */
+/* The table, or NULL: the checkpoint has no seccomp.img. */
 static const SeccompEntry *filters_in(const struct restore *r)
 {
-	SeccompEntry *const *e = restore_state(r, &seccomp_part);
+	return ((struct filters *)restore_state(r, &seccomp_part))->table;
+}
 
-	return *e;
+static int check_filters(const SeccompEntry *image)
+{
+	for (size_t i = 0; i < image->n_seccomp_filters; i++) {
+		const SeccompFilter *f = image->seccomp_filters[i];
+
+		/* CRIU writes a filter before the filter that it names, or after: only a circle is an error. */
+		if (!f->filter.len || f->filter.len % sizeof(struct sock_filter) ||
+		    f->filter.len / sizeof(struct sock_filter) > BPF_MAXINSNS ||
+		    (f->has_prev && f->prev >= image->n_seccomp_filters))
+			return log_errno(-EINVAL, "seccomp.img: filter %zu is invalid", i);
+	}
+	return 0;
+}
+
+static bool has_filters(const ThreadCoreEntry *core)
+{
+	return core->has_seccomp_mode && core->seccomp_mode == SECCOMP_MODE__filter && core->has_seccomp_filter;
+}
+
+/* Adds the chain that begins with filter i of CRIU's image to the table; its newest one there. NO_FILTER: a circle. */
+static uint32_t take_chain(struct restore *r, struct filters *all, const SeccompEntry *image, uint32_t i)
+{
+	uint32_t newest = NO_FILTER;
+
+	for (size_t n = 0; n < image->n_seccomp_filters; n++) {
+		const SeccompFilter *f = image->seccomp_filters[i];
+
+		newest = add_filter(r->arena, all, newest, f);
+		if (!f->has_prev)
+			return newest;
+		i = f->prev;
+	}
+	return NO_FILTER;
+}
+
+/* Whether CRIU had all threads get the chain of the leader: then they have none of their own in the images. */
+static bool is_for_all_threads(const SeccompEntry *image, const ThreadCoreEntry *leader)
+{
+	return has_filters(leader) && leader->seccomp_filter < image->n_seccomp_filters &&
+	       image->seccomp_filters[leader->seccomp_filter]->flags & SECCOMP_FILTER_FLAG_TSYNC;
+}
+
+static void give_leaders(const SeccompEntry *image, const struct task *t)
+{
+	const ThreadCoreEntry *leader = t->threads[0].core->thread_core;
+
+	for (size_t i = 1; i < t->n_threads && is_for_all_threads(image, leader); i++) {
+		ThreadCoreEntry *core = t->threads[i].core->thread_core;
+
+		if (core->has_seccomp_mode && core->seccomp_mode != SECCOMP_MODE__disabled)
+			continue;
+		core->has_seccomp_mode = core->has_seccomp_filter = true;
+		core->seccomp_mode = SECCOMP_MODE__filter;
+		core->seccomp_filter = leader->seccomp_filter;
+	}
+}
+
+/* From here on the threads name filters of the table. Those that the image has not are refused by the check. */
+static void take_filters(struct restore *r, struct filters *all, const SeccompEntry *image)
+{
+	uint32_t *taken = no_filters(r->arena, image->n_seccomp_filters);
+
+	all->table = arena_msg(r->arena, SeccompEntry, seccomp_entry);
+	for (size_t i = 0; i < r->tree.n_tasks; i++) {
+		const struct task *t = r->tree.tasks[i];
+
+		if (t->state == TASK_DEAD)
+			continue;
+		give_leaders(image, t);
+		for (size_t j = 0; j < t->n_threads; j++) {
+			ThreadCoreEntry *core = t->threads[j].core->thread_core;
+			uint32_t at = core->seccomp_filter;
+
+			if (!has_filters(core))
+				continue;
+			if (at < image->n_seccomp_filters && taken[at] == NO_FILTER)
+				taken[at] = take_chain(r, all, image, at);
+			core->seccomp_filter = at < image->n_seccomp_filters ? taken[at] : NO_FILTER;
+		}
+	}
 }
 
 static int seccomp_read(struct restore *r)
 {
-	int err = image_read_one(r->dir, IMG_SECCOMP, 0, r->arena, restore_state(r, &seccomp_part));
+	struct filters *all = restore_state(r, &seccomp_part);
+	SeccompEntry *image = NULL;
+	int err = image_read_one(r->dir, IMG_SECCOMP, 0, r->arena, &image) ?: check_filters(image);
 
-	for (size_t i = 0; !err && i < filters_in(r)->n_seccomp_filters; i++) {
-		const SeccompFilter *f = filters_in(r)->seccomp_filters[i];
-
-		/* CRIU writes a filter before the filter below it, or after: only a circle is an error. */
-		if (!f->filter.len || f->filter.len % sizeof(struct sock_filter) ||
-		    f->filter.len / sizeof(struct sock_filter) > BPF_MAXINSNS ||
-		    (f->has_prev && f->prev >= filters_in(r)->n_seccomp_filters) || (f->flags & ~KEPT_FLAGS))
-			return log_errno(-EINVAL, "seccomp.img: filter %zu is invalid", i);
-	}
-	return err == -ENOENT ? 0 : err;
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	if (inventory_has_crius_numbers(r->inventory))
+		take_filters(r, all, image);
+	else
+		all->table = image; /* our older ones have the table itself */
+	return 0;
 }
 
 static const SeccompFilter *filter_below(const struct restore *r, const SeccompFilter *f)
@@ -182,9 +321,7 @@ static const SeccompFilter *newest_filter(const struct restore *r, const struct 
 {
 	const ThreadCoreEntry *core = th->core->thread_core;
 
-	if (!core->has_seccomp_mode || core->seccomp_mode != SECCOMP_MODE__filter || !core->has_seccomp_filter)
-		return NULL;
-	return filters_in(r)->seccomp_filters[core->seccomp_filter];
+	return !has_filters(core) ? NULL : filters_in(r)->seccomp_filters[core->seccomp_filter];
 }
 
 static size_t chain_depth(const struct restore *r, const SeccompFilter *f)
@@ -336,7 +473,7 @@ static int seccomp_restore(struct restore *r, struct thread *th, struct batch *b
 
 const struct task_part seccomp_part = {
 	.name = "seccomp",
-	.state = { .dump = sizeof(struct filters), .restore = sizeof(SeccompEntry *) },
+	.state = { .dump = sizeof(struct filters), .restore = sizeof(struct filters) },
 	.per_thread = true,
 	.peek = seccomp_peek,
 	.check = seccomp_check,

@@ -53,6 +53,39 @@ static int signal_dump(struct dump *d, struct thread *th, const struct answers *
 	return 0;
 }
 
+static void drop_stops(SignalQueueEntry *q)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; q && i < q->n_signals; i++) {
+		int32_t sig;
+
+		memcpy(&sig, q->signals[i]->siginfo.data, sizeof(sig));
+		if (sig != SIGSTOP)
+			q->signals[n++] = q->signals[i];
+	}
+	if (q)
+		q->n_signals = n;
+}
+
+/*
+ * A SIGSTOP that waits for a stopped task does nothing, since the SIGCONT that lets the task run takes it away. CRIU
+ * would stop the task twice: its images do not have it.
+ */
+static int signal_write(struct dump *d)
+{
+	for (size_t i = 0; i < d->tree.n_tasks; i++) {
+		const struct task *t = d->tree.tasks[i];
+
+		if (t->state != TASK_STOPPED)
+			continue;
+		drop_stops(t->threads[0].core->tc->signals_s);
+		for (size_t j = 0; j < t->n_threads; j++)
+			drop_stops(t->threads[j].core->thread_core->signals_p);
+	}
+	return 0;
+}
+
 /* ---- restore ---- */
 
 static int check_queue(const struct thread *th, const SignalQueueEntry *q)
@@ -147,4 +180,5 @@ const struct task_part signal_part = {
 	.check = signal_check,
 	.restore = signal_restore,
 	.finish = signal_finish,
+	.write_images = signal_write,
 };

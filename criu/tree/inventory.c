@@ -18,6 +18,43 @@ int inventory_new_run(struct dump *d)
 	return read ? 0 : log_errno(-EIO, "reading /proc/sys/kernel/random/uuid");
 }
 
+bool inventory_has_crius_numbers(const InventoryEntry *inventory)
+{
+	return !inventory->tool_version || inventory->crius_numbers;
+}
+
+static uint32_t lock_number(enum network_lock method)
+{
+	switch (method) {
+	case NETWORK_LOCK_IPTABLES:
+		return LOCK_NUMBER_IPTABLES;
+	case NETWORK_LOCK_SKIP:
+		return LOCK_NUMBER_SKIP;
+	default:
+		return LOCK_NUMBER_NFTABLES;
+	}
+}
+
+enum network_lock inventory_network_lock(const InventoryEntry *inventory)
+{
+	uint32_t number = inventory->network_lock_method;
+
+	if (!inventory->has_network_lock_method)
+		return NETWORK_LOCK_DEFAULT;
+	if (!inventory_has_crius_numbers(inventory)) /* those of rpc.proto, as the option has them */
+		return number <= NETWORK_LOCK_SKIP ? (enum network_lock)number : NETWORK_LOCK_DEFAULT;
+	switch (number) {
+	case LOCK_NUMBER_IPTABLES:
+		return NETWORK_LOCK_IPTABLES;
+	case LOCK_NUMBER_NFTABLES:
+		return NETWORK_LOCK_NFTABLES;
+	case LOCK_NUMBER_SKIP:
+		return NETWORK_LOCK_SKIP;
+	default:
+		return NETWORK_LOCK_DEFAULT;
+	}
+}
+
 int inventory_write(struct dump *d)
 {
 	InventoryEntry *inv = d->inventory;
@@ -36,7 +73,8 @@ int inventory_write(struct dump *d)
 	inv->dump_uptime = d->stats->started;
 	inv->plugins_entry = arena_msg(d->arena, PluginsEntry, plugins_entry);
 	inv->has_network_lock_method = true;
-	inv->network_lock_method = (uint32_t)(d->opts->network_lock ?: NETWORK_LOCK_NFTABLES);
+	inv->network_lock_method = lock_number(d->opts->network_lock);
+	inv->has_crius_numbers = inv->crius_numbers = true;
 	inv->has_network_lock_mark = inv->network_lock_mark;
 	inv->dump_criu_run_id = arena_strdup(d->arena, d->run_id);
 	inv->tool_version = arena_strdup(d->arena, TOOL_VERSION);

@@ -3,6 +3,8 @@
 #ifndef CRIU_TREE_INVENTORY_H
 #define CRIU_TREE_INVENTORY_H
 
+#include "inventory.pb-c.h"
+#include "options/options.h"
 #include "tree/dump.h"
 
 /* Writes inventory.img. */
@@ -10,5 +12,14 @@ int inventory_write(struct dump *d);
 
 /* Gives the run its id (d->run_id). At the start of a dump. */
 int inventory_new_run(struct dump *d);
+
+/*
+ * Whether numbers for which the format has no names are CRIU's: in its own images, and in ours that say so. Our older
+ * ones have others in network_lock_method, file_lock_entry.flag and packet_sock_entry.protocol.
+ */
+bool inventory_has_crius_numbers(const InventoryEntry *inventory);
+
+/* How the dump held packets off; NETWORK_LOCK_DEFAULT: the inventory does not say. */
+enum network_lock inventory_network_lock(const InventoryEntry *inventory);
 
 #endif

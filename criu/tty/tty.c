@@ -54,7 +54,6 @@ static struct terminal *add_terminal(struct dump *d, struct tty_dump *td, const 
 	struct terminal *t = arena_new_of(d->arena, struct terminal);
 
 	t->entry = arena_msg(d->arena, TtyInfoEntry, tty_info_entry);
-	t->entry->id = (uint32_t)td->n + 1;
 	t->entry->rdev = (uint32_t)info->st.st_rdev;
 	t->entry->has_dev = t->entry->has_uid = t->entry->has_gid = true;
 	t->entry->dev = (uint32_t)info->st.st_dev;
@@ -124,6 +123,25 @@ static int fill_terminal(struct dump *d, const struct fd_info *info, struct term
 	return t->entry->type == TTY_TYPE__PTY ? dump_pty(d, info, t) : dump_tty_device(d, info, t);
 }
 
+#define ID_OTHERS (1U << 24) /* above those of all pseudo terminals */
+
+/*
+ * CRIU finds each end of a pair from the other by these numbers. Of several devpts only one can have them, and other
+ * terminals have none.
+ */
+static uint32_t id_of_terminal(const struct tty_dump *td, const struct terminal *t)
+{
+	uint32_t other = ID_OTHERS + (uint32_t)td->n, id;
+
+	if (t->entry->type != TTY_TYPE__PTY || !t->entry->pty)
+		return other;
+	id = t->entry->pty->index * 2 + t->master;
+	for (size_t i = 0; i < td->n; i++)
+		if (td->all[i] != t && td->all[i]->entry->id == id)
+			return other;
+	return id;
+}
+
 /* A slave or a device is the same terminal however often it is opened; each open master is a terminal. */
 static int find_terminal(struct dump *d, const struct fd_info *info, struct terminal **tp)
 {
@@ -137,6 +155,7 @@ static int find_terminal(struct dump *d, const struct fd_info *info, struct term
 		return 0;
 	*tp = t = add_terminal(d, td, info);
 	err = fill_terminal(d, info, t);
+	t->entry->id = id_of_terminal(td, t);
 	if (err || t->master || t->entry->hung_up || t->entry->type == TTY_TYPE__CTTY)
 		return err;
 	t->key = key.key;

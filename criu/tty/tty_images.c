@@ -101,9 +101,15 @@ static void note_session(struct restore *r, struct tty_info *ti)
 		ts->info = ti;
 }
 
-static int add_info(struct restore *r, const void *msg)
+/* CRIU writes no settings of a terminal that was hung up, since it answers no ioctl(2). */
+static bool was_hung_up(const TtyInfoEntry *e)
 {
-	const TtyInfoEntry *e = msg;
+	return e->hung_up || (e->type == TTY_TYPE__PTY && !e->termios);
+}
+
+static int add_info(struct restore *r, void *msg)
+{
+	TtyInfoEntry *e = msg;
 	struct tty_restore *s = tty_restore_of(r);
 	struct tty_info *ti = tty_info_of(r, e->id);
 
@@ -112,6 +118,7 @@ static int add_info(struct restore *r, const void *msg)
 	ti = arena_new_of(r->arena, struct tty_info);
 	ti->id = e->id;
 	ti->entry = e;
+	e->has_hung_up = e->hung_up = was_hung_up(e);
 	if (e->type == TTY_TYPE__PTY && !e->hung_up) {
 		if (!e->pty)
 			return log_errno(-EINVAL, "tty-info.img: terminal %u has no index", e->id);
@@ -123,7 +130,7 @@ static int add_info(struct restore *r, const void *msg)
 	return 0;
 }
 
-static int add_queue(struct restore *r, const void *msg)
+static int add_queue(struct restore *r, void *msg)
 {
 	const TtyDataEntry *e = msg;
 	struct tty_info *ti = tty_info_of(r, e->tty_id);
@@ -140,7 +147,7 @@ static int add_queue(struct restore *r, const void *msg)
 }
 
 static int read_all_messages(struct restore *r, enum image_type type, const ProtobufCMessageDescriptor *pb,
-                             int (*add)(struct restore *r, const void *msg))
+                             int (*add)(struct restore *r, void *msg))
 {
 	_cleanup_image_ struct image *img = NULL;
 	int err = image_open(r->dir, type, 0, &img);

@@ -509,7 +509,7 @@ static void expect_rich(const struct victim *v)
 	assert_int_equal(a->creds->fsuid, 30);
 	assert_int_equal(a->creds->no_new_privs, 1);
 	assert_int_equal(b->pdeath_sig, SIGUSR1);
-	assert_int_equal(b->sched_policy, SCHED_RR);
+	assert_int_equal(b->sched_policy, SCHED_RR | SCHED_RESET_ON_FORK);
 	assert_int_equal(b->sched_prio, 7);
 	assert_int_equal(b->sched_nice, -3);
 	assert_int_equal(a->sched_nice, 4);
@@ -539,13 +539,15 @@ static void write_and_read_images(struct victim *v, struct restore *r)
 static void to_and_fro(bool sparse)
 {
 	struct victim a, b, saved;
-	struct restore r = { .arena = arena };
+	InventoryEntry inventory = INVENTORY_ENTRY__INIT;
+	struct restore r = { .arena = arena, .inventory = &inventory };
 
 	start(&a, (struct kind_of_child) { .rich = true, .sparse_ids = sparse });
 	seize(&a);
 	read_it(&a);
 	expect_rich(&a);
 	end(&a);
+	r.tree = a.d.tree;
 	write_and_read_images(&a, &r);
 
 	start(&b, (struct kind_of_child) { 0 });

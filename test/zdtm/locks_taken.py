@@ -6,6 +6,8 @@
 # zdtm: driver
 import fcntl
 import os
+import subprocess
+import sys
 
 from driver import check, children, reap, run_all, scenario, text, wait_for
 
@@ -102,7 +104,7 @@ def leases(s):
 
 @scenario
 def leases_being_broken(s):
-    """What each is to become: a read lease where the file is open for reading alone, else none."""
+    """Each still is, without a second signal, unless the file was opened meanwhile: then it is what it was to become."""
     s.victim("locks_lease")
     broken(s.path("w"), os.O_RDONLY)
     broken(s.path("r"), os.O_WRONLY)
@@ -112,8 +114,58 @@ def leases_being_broken(s):
     log = text(os.path.join(s.imgs, "dump.log"))
     check(log.count("its lease is being broken") == 2, "what the log says of it")
     s.restore()
+    check(leases(s) == had, str(leases(s)))
+    s.clean_images()
+    s.dump("-l")  # and again
+    opened = [os.open(s.path("w"), os.O_RDONLY), os.open(s.path("r"), os.O_WRONLY)]
+    s.restore()
     had = leases(s)
     check(had == {"w": "LEASE ACTIVE READ", "p": "LEASE ACTIVE WRITE"}, str(had))
+    check(text(os.path.join(s.imgs, "restore.log")).count("its lease was being broken") == 2, "what the log says of it")
+    for fd in opened:
+        os.close(fd)
+    s.kill()
+
+
+HOLDER = r"""
+import fcntl, os, signal, time
+fd = os.open("leased", os.O_RDWR | os.O_CREAT, 0o600)
+told = []
+signal.signal(signal.SIGIO, lambda *a: told.append(1))
+fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+open("ready", "w").close()
+while not os.path.exists("give"):
+    time.sleep(0.02)
+said = [len(told), fcntl.fcntl(fd, 9) == os.getpid(), fcntl.fcntl(fd, fcntl.F_GETLEASE) == fcntl.F_UNLCK]
+fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)  # the next opener is told
+open("given", "w").close()
+while len(told) < 2 and not os.path.exists("end"):
+    time.sleep(0.02)
+open("said.new", "w").write(repr(said + [len(told)]))
+os.rename("said.new", "said")
+time.sleep(1000)
+"""
+
+
+@scenario
+def told_once(s):
+    """The holder has had the signal: no second one comes, it gives way, and is told of the next opener."""
+    s.proc = subprocess.Popen([sys.executable, "-c", HOLDER], cwd=s.dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=open(s.path("err"), "w"), start_new_session=True)
+    s.pid = s.proc.pid
+    check(wait_for(lambda: os.path.exists(s.path("ready"))), text(s.path("err")))
+    broken(s.path("leased"), os.O_RDWR)
+    for _ in range(3):
+        s.clean_images()
+        s.dump("-l")
+        s.restore()
+        check(leases(s) == {"leased": "LEASE BREAKING UNLCK"}, str(leases(s)))
+    open(s.path("give"), "w").close()
+    check(wait_for(lambda: os.path.exists(s.path("given"))), text(s.path("err")))
+    broken(s.path("leased"), os.O_RDWR)
+    check(wait_for(lambda: os.path.exists(s.path("said"))), text(s.path("err")))
+    check(text(s.path("said")) == "[1, True, True, 2]", text(s.path("said")))
     s.kill()
 
 

@@ -16,7 +16,7 @@ import time
 
 from case import Skipped, guardians, runs
 from driver import check, children, reap, run_all, scenario, state_of, text, tree, wait_for
-from tcp_peers import Streams, connect, exchange, inside_flows, own_network, ruleset, run_id, shell, sockets_of, start, table_of_crius, tables
+from tcp_peers import Streams, connect, exchange, inside_flows, own_network, ruleset, shell, sockets_of, start, table_name, table_of_crius, tables
 
 KEEP = "--tcp-established"
 KILLS = 300 if os.environ.get("STRESS") else 20
@@ -58,7 +58,7 @@ class Victim:
 
     def locked(self, why):
         """Exactly the dump's table is there beside what was."""
-        name = "CRIU-" + run_id(self.s)
+        name = table_name(self.s)
         if self.s.method:
             chains = {w for line in ruleset().splitlines() for w in line.split() if w.startswith("CRIU")}
             check(chains == {"CRIU-%s-%s" % (c, name[5:25]) for c in "iom"}, "%s: chains %s" % (why, chains))
@@ -150,7 +150,7 @@ def whole_dump(v):
     v.s.gone()
     v.locked("after a dump")
     if v.crius:
-        table_of_crius(v.s)
+        table_name, table_of_crius(v.s)
     return seconds
 
 
@@ -189,7 +189,7 @@ def random_instants_of_many(s):
 
 
 @scenario
-def random_instants_over_a_table_of_crius(s):
+def random_instants_over_a_table_name, table_of_crius(s):
     """What a restore has found stays as it was, or goes as a whole."""
     v = Victim(s)
     v.crius = True

@@ -15,7 +15,7 @@ import time
 
 from case import Skipped, guardians
 from driver import check, children, reap, run_all, scenario, state_of, text, wait_for
-from tcp_peers import Streams, connect, end, exchange, inside_flows, own_network, ruleset, run_id, shell, start, strip_our_fields, table_of_crius, tables
+from tcp_peers import Streams, as_older, connect, end, exchange, inside_flows, own_network, ruleset, run_id, shell, start, strip_our_fields, table_name, table_of_crius, tables
 
 KEEP = "--tcp-established"
 
@@ -43,7 +43,7 @@ def nftables(s):
         c = connect(s)
         exchange(c)
         s.dump(KEEP)
-        check(tables() == [["inet", "CRIU-" + run_id(s)]], "after the dump: %s" % ruleset())
+        check(tables() == [["inet", table_name(s)]], "after the dump: %s" % ruleset())
         check(str(s.address[1]) in ruleset(), ruleset())
         c.sendall(b"abc")  # while locked
         time.sleep(0.3)
@@ -66,7 +66,7 @@ def unlock(s):
     s.dump(KEEP)
     c.sendall(b"abc")
     shell("nft 'add table inet other; add chain inet other CRIU-x'")
-    check(s.tool("unlock", "-D", s.imgs) == 0 and run_id(s) in s.out, s.out)
+    check(s.tool("unlock", "-D", s.imgs) == 0 and table_name(s) in s.out, s.out)
     check(tables() == [["inet", "other"]], ruleset())
     c.settimeout(60)
     try:
@@ -121,7 +121,7 @@ def both_ways(s, kind):
         streams.flows("after the restore")
         inside_flows(s)
         s.dump(KEEP, "--network-lock", "iptables")
-        check(s.tool("unlock", "-D", s.imgs) == 0 and run_id(s) in s.out, s.out)
+        check(s.tool("unlock", "-D", s.imgs) == 0 and table_name(s) in s.out, s.out)
         check("CRIU" not in rules(), "after unlock: %s" % rules())
         check(s.tool("unlock", "-D", s.imgs) == 0 and "no network lock" in s.out, s.out)
         streams.abandon()
@@ -330,6 +330,53 @@ def two_trees_by_iptables(s):
 def a_table_of_crius(s):
     """Behind all of ours, at priority 0, with CRIU's mark; the images do not say whose they are."""
     through(s, [], ["--allow-edited-images"], lambda s, cs: table_of_crius(s))
+
+
+@scenario
+def a_lock_of_an_older_version(s):
+    """Its number and the name of its table were others; so for a restore and for criu unlock."""
+    def older(s, cs):
+        as_older(s)
+        check(tables() == [["inet", "CRIU-" + run_id(s)]], ruleset())
+    through(s, [], ["--allow-edited-images"], older)
+    check("is not here" not in log(s), log(s))
+    s.clean_images()
+    cs = half_closed(s)
+    s.dump(KEEP)
+    older(s, cs)
+    check(s.tool("unlock", "-D", s.imgs) == 0 and "CRIU-" + run_id(s) in s.out and not tables(), s.out)
+
+
+@scenario
+def an_older_lock_by_iptables(s):
+    iptables(s, "nft" if shutil.which("iptables-nft-restore") else "legacy")
+    through(s, ["--network-lock", "iptables"], ["--allow-edited-images"], lambda s, cs: as_older(s))
+    check("CRIU" not in shell("iptables-save"), shell("iptables-save"))
+    shell("nft flush ruleset")
+
+
+@scenario
+def marks_of_crius_pass(s):
+    """CRIU may restore what we dumped: our lasting lock lets its packets through."""
+    for host in ("127.0.0.1", "::1"):
+        start(s, host)
+        c = connect(s)
+        exchange(c)
+        s.dump(KEEP)
+        shell("nft 'table inet look { chain i { type filter hook input priority 0; tcp dport %d counter; }; }'" % s.address[1])
+
+        def came():
+            return int(shell("nft list table inet look").split("counter packets ")[1].split()[0])
+        c.sendall(b"unmarked")
+        time.sleep(0.5)
+        check(came() == 0, "the lock lets others through")
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 0xc114)
+        c.sendall(b"marked")
+        check(wait_for(lambda: came() > 0), "the lock does not let CRIU's mark through: %s" % ruleset())
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 0)
+        shell("nft delete table inet look")
+        s.restore("--tcp-close")
+        s.kill()
 
 
 def crius_rules(s, cs):

@@ -10,6 +10,7 @@
 #include "netlock/net_lock_criu.h"
 #include "netlock/net_lock_ipt.h"
 #include "sock/tcp/tcp_lock.h"
+#include "tree/inventory.h"
 
 /* ---- the guardian's part ---- */
 
@@ -161,15 +162,17 @@ void tcp_lock_close(struct tcp_lock *lock)
 
 /* ---- restore ---- */
 
-/* The method of the dump, unless an option names another. */
+/*
+ * The method of the dump, unless an option names another. (CRIU's inventory says iptables where nothing was chosen:
+ * then it is no wish.)
+ */
 static enum network_lock method_to_use(const struct restore *r)
 {
-	const InventoryEntry *inv = r->inventory;
+	enum network_lock dump = inventory_network_lock(r->inventory);
 
-	if (r->opts->network_lock || !inv->has_network_lock_method ||
-	    inv->network_lock_method < NETWORK_LOCK_IPTABLES || inv->network_lock_method > NETWORK_LOCK_SKIP)
-		return r->opts->network_lock ?: NETWORK_LOCK_NFTABLES;
-	return (enum network_lock)inv->network_lock_method;
+	if (dump == NETWORK_LOCK_IPTABLES && !r->inventory->tool_version)
+		dump = NETWORK_LOCK_DEFAULT;
+	return r->opts->network_lock ?: dump ?: NETWORK_LOCK_NFTABLES;
 }
 
 static int find_left(struct restore *r, struct tcp_lock *lock)

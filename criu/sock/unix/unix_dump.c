@@ -74,27 +74,21 @@ static struct unix_seen *add_seen(struct dump *d, const struct fd_info *info, co
 }
 
 /*
- * The kernel also shows a datagram socket as connected when another one is connected to it. One that is connected
- * itself has a peer's name to show, even if the peer is gone.
+ * A connected datagram socket is shown as closed once another one that was connected to it has gone elsewhere; CRIU
+ * goes by the state. (It is also shown as connected because another one is connected to it.)
  */
-static uint32_t real_state(const struct diag_unix *diag, int fd)
+static uint32_t state_of_unix(const struct diag_unix *diag)
 {
-	struct sockaddr_un a;
-	socklen_t len = sizeof(a);
-
-	if (diag->type == SOCK_DGRAM && diag->state == TCP_ESTABLISHED &&
-	    getpeername(fd, (struct sockaddr *)&a, &len) && errno == ENOTCONN)
-		return TCP_CLOSE;
-	return diag->state;
+	return diag->type == SOCK_DGRAM && diag->peer ? TCP_ESTABLISHED : diag->state;
 }
 
-static void fill_entry(const struct unix_seen *u, int fd, UnixSkEntry *m)
+static void fill_entry(const struct unix_seen *u, UnixSkEntry *m)
 {
 	const struct diag_unix *diag = u->diag;
 
 	m->ino = u->ino;
 	m->type = diag->type;
-	m->state = real_state(diag, fd);
+	m->state = state_of_unix(diag);
 	m->backlog = diag->state == TCP_LISTEN ? diag->wqueue : 0;
 	m->peer = diag->peer;
 	if (u->external)
@@ -125,7 +119,7 @@ int unix_dump(struct dump *d, const struct fd_info *info, void *msg)
 	if (err)
 		return err;
 	u = add_seen(d, info, diag, m);
-	fill_entry(u, info->fd, m);
+	fill_entry(u, m);
 	err = sock_opts_dump(d->arena, info, &m->opts);
 	if (err)
 		return err;

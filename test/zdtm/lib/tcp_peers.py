@@ -223,9 +223,14 @@ def run_id(s):
     return re.search(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", raw)[0].decode()
 
 
+def table_name(s):
+    """The lock that the dump left."""
+    return "CRIU-" + run_id(s)[:21]
+
+
 def table_of_crius(s):
     """Instead of ours, as CRIU leaves it: behind all of ours, at priority 0, with another mark. The images do not say whose they are."""
-    name = "CRIU-" + run_id(s)
+    name = table_name(s)
     ours = re.findall(r"\S+ \. (\d+) \. \S+ \. (\d+)", shell("nft -n list table inet " + name))
     check(ours, "no connections in the table")
     drops = "; ".join("tcp sport %s tcp dport %s drop" % p for a, b in ours for p in ((a, b), (b, a)))
@@ -235,34 +240,56 @@ def table_of_crius(s):
     strip_our_fields(s)
 
 
-def strip_our_fields(s):
-    """The inventory without fields from 1000 on, as CRIU writes it."""
+def varint(raw, i):
+    v = shift = 0
+    while True:
+        b = raw[i]
+        v |= (b & 127) << shift
+        shift, i = shift + 7, i + 1
+        if not b & 128:
+            return v, i
+
+
+def change_inventory(s, change):
+    """change(number, bytes of the field with its tag): the bytes that it is to be."""
     path = os.path.join(s.imgs, "inventory.img")
     raw = open(path, "rb").read()
     magic, body = raw[:4], raw[8:]
     out, i = b"", 0
-
-    def varint(i):
-        v = shift = 0
-        while True:
-            b = body[i]
-            v |= (b & 127) << shift
-            shift, i = shift + 7, i + 1
-            if not b & 128:
-                return v, i
     while i < len(body):
         begin = i
-        tag, i = varint(i)
+        tag, i = varint(body, i)
         if tag & 7 == 0:
-            _, i = varint(i)
+            _, i = varint(body, i)
         elif tag & 7 == 2:
-            n, i = varint(i)
+            n, i = varint(body, i)
             i += n
         else:
             i += 8 if tag & 7 == 1 else 4
-        if tag >> 3 < 1000:
-            out += body[begin:i]
+        out += change(tag >> 3, body[begin:i])
     open(path, "wb").write(magic + len(out).to_bytes(4, "little") + out)
+
+
+def strip_our_fields(s):
+    """The inventory without fields from 1000 on, as CRIU writes it."""
+    change_inventory(s, lambda number, field: field if number < 1000 else b"")
+
+
+LOCK_METHOD, CRIUS_NUMBERS = 11, 1002
+
+
+def as_older(s):
+    """The inventory and the lock's table as our versions before 29 November 2026 wrote and named them."""
+    def change(number, field):
+        if number == LOCK_METHOD:
+            return field[:-1] + bytes([{1: 2, 0: 1, 2: 3}[field[-1]]])
+        return b"" if number == CRIUS_NUMBERS else field
+    change_inventory(s, change)
+    rules = shell("nft -n list table inet " + table_name(s)) if ["inet", table_name(s)] in tables() else ""
+    if rules:
+        with open(s.path("older"), "w") as f:
+            f.write("delete table inet %s\n%s" % (table_name(s), rules.replace(table_name(s), "CRIU-" + run_id(s), 1)))
+        shell("nft -f " + s.path("older"))
 
 
 def own_network():
