@@ -12,6 +12,7 @@
 #include "proc/fdinfo.h"
 #include "files/files.h"
 #include "lib/log.h"
+#include "tree/time_ns.h"
 #include "timerfd.pb-c.h"
 #include "uapi/timerfd_ticks.h"
 
@@ -176,12 +177,13 @@ static bool is_past(clockid_t clock, const struct timespec *end)
 }
 
 /* Armed with this time left; *end is when it will expire at the earliest. */
-static int arm_timer(int fd, const TimerfdEntry *m, uint64_t sec, uint64_t nsec, struct timespec *end)
+static int arm_timer(struct restore *r, int fd, const TimerfdEntry *m, uint64_t sec, uint64_t nsec,
+                     struct timespec *end)
 {
 	struct itimerspec spec = { .it_interval = { (time_t)m->isec, (long)m->insec } };
 	int flags = (int)m->settime_flags & (TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET);
 
-	clock_gettime(clock_of(m->clockid), end);
+	time_ns_base(r, clock_of(m->clockid), end);
 	add_time(end, sec, nsec);
 	if (sec || nsec)
 		spec.it_value = flags & TFD_TIMER_ABSTIME ? *end : (struct timespec) { (time_t)sec, (long)nsec };
@@ -191,7 +193,7 @@ static int arm_timer(int fd, const TimerfdEntry *m, uint64_t sec, uint64_t nsec,
 }
 
 /* Without TFD_IOC_SET_TICKS: one expiration is better than none, since a reader may wait for it. */
-static int expire_once(int fd, const TimerfdEntry *m)
+static int expire_once(struct restore *r, int fd, const TimerfdEntry *m)
 {
 	TimerfdEntry soon = *m;
 	struct timespec end;
@@ -201,7 +203,7 @@ static int expire_once(int fd, const TimerfdEntry *m)
 		         "CONFIG_CHECKPOINT_RESTORE)",
 		         (unsigned long long)m->ticks);
 	soon.settime_flags &= ~(uint32_t)TFD_TIMER_ABSTIME & ~(uint32_t)TFD_TIMER_CANCEL_ON_SET;
-	return arm_timer(fd, &soon, 0, 1, &end);
+	return arm_timer(r, fd, &soon, 0, 1, &end);
 }
 
 static int timerfd_post_open(struct restore *r, const void *msg, int fd)
@@ -216,16 +218,16 @@ static int timerfd_post_open(struct restore *r, const void *msg, int fd)
 		nsec = m->insec;
 	}
 	if (!m->ticks)
-		return arm_timer(fd, m, sec, nsec, &end);
+		return arm_timer(r, fd, m, sec, nsec, &end);
 	/* TFD_IOC_SET_TICKS forgets an expiration since the timer was armed: then once more, with more time for it. */
 	for (bool armed = sec || nsec;; least *= 2) {
 		if (armed && !sec && nsec < least)
 			nsec = least;
-		err = arm_timer(fd, m, sec, nsec, &end);
+		err = arm_timer(r, fd, m, sec, nsec, &end);
 		if (err)
 			return err;
 		if (ioctl(fd, TFD_IOC_SET_TICKS, &m->ticks))
-			return errno == ENOTTY || errno == EINVAL ? expire_once(fd, m)
+			return errno == ENOTTY || errno == EINVAL ? expire_once(r, fd, m)
 			                                          : log_errno(-errno, "timerfd: TFD_IOC_SET_TICKS");
 		if (!armed || least >= (uint64_t)LONGEST || !is_past(clock_of(m->clockid), &end))
 			return 0;
