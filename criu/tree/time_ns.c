@@ -69,18 +69,30 @@ static Timespec *timespec_of(struct arena *a, int64_t ns)
 	return ts;
 }
 
+static struct timespec timespec_at(int64_t ns)
+{
+	return (struct timespec) { ns / NSEC, ns % NSEC };
+}
+
+void time_ns_noted(struct dump *d, clockid_t clock, struct timespec *then)
+{
+	const struct clocks *noted = dump_state(d, &time_ns_subsys);
+
+	*then = timespec_at(clock == CLOCK_BOOTTIME ? noted->boottime : noted->monotonic);
+}
+
 /* All timers have been read: by a clock that goes on from here none is early. */
 static int time_ns_write(struct dump *d)
 {
 	TimensEntry *m = arena_msg(d->arena, TimensEntry, timens_entry);
-	struct clocks ahead, now;
+	struct clocks *now = dump_state(d, &time_ns_subsys), ahead;
 	int err = look_at_offsets(d->tree.tasks[0]->pid, &ahead);
 
 	if (err)
 		return err;
-	now = clocks_now();
-	m->monotonic = timespec_of(d->arena, now.monotonic + ahead.monotonic);
-	m->boottime = timespec_of(d->arena, now.boottime + ahead.boottime);
+	*now = clocks_now();
+	m->monotonic = timespec_of(d->arena, now->monotonic + ahead.monotonic);
+	m->boottime = timespec_of(d->arena, now->boottime + ahead.boottime);
 	return image_write_one(d->dir, IMG_TIMENS, 0, m);
 }
 
@@ -205,19 +217,17 @@ int time_ns_report(struct restore *r, pid_t root)
 void time_ns_base(struct restore *r, clockid_t clock, struct timespec *now)
 {
 	const struct time_ns *k = restore_state(r, &time_ns_subsys);
-	int64_t ns;
 
 	if (!k->made || (clock != CLOCK_MONOTONIC && clock != CLOCK_BOOTTIME)) {
 		clock_gettime(clock, now);
 		return;
 	}
-	ns = clock == CLOCK_MONOTONIC ? k->begun.monotonic : k->begun.boottime;
-	*now = (struct timespec) { ns / NSEC, ns % NSEC };
+	*now = timespec_at(clock == CLOCK_MONOTONIC ? k->begun.monotonic : k->begun.boottime);
 }
 
 const struct subsys time_ns_subsys = {
 	.name = "time namespace",
-	.state = { .restore = sizeof(struct time_ns) },
+	.state = { .dump = sizeof(struct clocks), .restore = sizeof(struct time_ns) },
 	.write_images = time_ns_write,
 	.read_images = time_ns_read,
 	.check = time_ns_check,

@@ -8,7 +8,14 @@
 
 #include <time.h>
 
+#include "tree/dump.h"
 #include "tree/restore.h"
+
+/*
+ * From write_images on: *then: what `clock` showed criu when the tree's clocks were noted, from which they will go on;
+ * CLOCK_MONOTONIC or CLOCK_BOOTTIME.
+ */
+void time_ns_noted(struct dump *d, clockid_t clock, struct timespec *then);
 
 /* Whether the images say how late it was, so that the tree gets a time namespace. */
 bool time_ns_wanted(const struct restore *r);

@@ -21,6 +21,7 @@
 #define NSEC   1000000000L
 #define JUMP   (300 * NSEC) /* the most that a clock may go on between two looks: a dump and a restore under load */
 #define ROUNDS 20
+#define PHASE  100000000L /* ns */
 
 static _Atomic int stop;
 
@@ -202,12 +203,47 @@ static void check_child(long long after)
 	zdtm_check(pid > 0 && waitpid(pid, &status, 0) == pid && !status, "fork");
 }
 
+/* Absolute, never read: each expiration at a whole PHASE since the begin, and all of them counted. */
+static int make_phased(clockid_t clock, long long begun)
+{
+	struct itimerspec spec = { { 0, PHASE }, at(begun + PHASE) };
+	int fd = timerfd_create(clock, 0);
+
+	zdtm_must(fd >= 0 && !timerfd_settime(fd, TFD_TIMER_ABSTIME, &spec, NULL));
+	return fd;
+}
+
+static void check_phased(clockid_t clock, int fd, long long begun)
+{
+	long long off, least = PHASE, before, after;
+	struct itimerspec left;
+	uint64_t ticks;
+
+	for (int i = 0; i < 100 && least > PHASE / 200; i++) {
+		before = now(clock);
+		zdtm_must(!timerfd_gettime(fd, &left));
+		after = now(clock);
+		off = (before + left.it_value.tv_sec * NSEC + left.it_value.tv_nsec - begun) % PHASE;
+		off = off > PHASE / 2 ? PHASE - off : off;
+		if (after - before < PHASE / 1000)
+			least = off < least ? off : least;
+	}
+	zdtm_check(least < PHASE / 50, "clock %d: an absolute timerfd has moved by %lld ns", clock, least);
+	before = now(clock);
+	zdtm_must(read(fd, &ticks, sizeof(ticks)) == sizeof(ticks));
+	after = now(clock);
+	zdtm_check((long long)ticks >= (before - begun - PHASE / 50) / PHASE &&
+	               (long long)ticks <= (after - begun + PHASE / 50) / PHASE,
+	           "clock %d: %llu expirations in %lld ns", clock, (unsigned long long)ticks, after - begun);
+}
+
 int main(void)
 {
 	long long begun[2] = { now(CLOCK_MONOTONIC), now(CLOCK_BOOTTIME) }, ended;
 	struct itimerspec hour = { .it_value = at(begun[0] + 3600 * NSEC) }, left;
 	struct sigevent none = { .sigev_notify = SIGEV_NONE };
 	long before[N_WAITERS];
+	int phased[2] = { make_phased(CLOCK_MONOTONIC, begun[0]), make_phased(CLOCK_BOOTTIME, begun[1]) };
 	timer_t timer;
 
 	zdtm_must(!timer_create(CLOCK_MONOTONIC, &none, &timer) && !timer_settime(timer, TIMER_ABSTIME, &hour, NULL));
@@ -217,6 +253,8 @@ int main(void)
 	zdtm_wait();
 	for (size_t i = 0; i < N_WAITERS; i++)
 		before[i] = waiters[i].rounds;
+	check_phased(CLOCK_MONOTONIC, phased[0], begun[0]);
+	check_phased(CLOCK_BOOTTIME, phased[1], begun[1]);
 	check_vdso("the program");
 	check_uptime();
 	ended = now(CLOCK_MONOTONIC);
