@@ -4,7 +4,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "lib/log.h"
 #include "proc/timens.h"
 #include "uapi/timens.h"
 
@@ -28,7 +27,7 @@ static int inode_of(pid_t pid, const char *file, uint64_t *ino)
 	if (!stat(path, &st))
 		*ino = st.st_ino;
 	else if (errno != ENOENT)
-		return log_errno(-errno, "stat of %s", path);
+		return -errno;
 	return 0;
 }
 
@@ -55,7 +54,6 @@ static int parse_offsets(FILE *f, struct timens_offsets *o)
 	return found == 2 ? 0 : -EBADMSG;
 }
 
-/* The kernel shows the offsets of the namespace of its children, which is nearly always its own. */
 int timens_read(pid_t pid, struct timens_offsets *o)
 {
 	uint64_t own, childrens;
@@ -68,12 +66,11 @@ int timens_read(pid_t pid, struct timens_offsets *o)
 		return err;
 	proc_path(path, sizeof(path), pid, "timens_offsets");
 	if (own != childrens)
-		return log_errno(-EOPNOTSUPP, "%s: shows another time namespace, that of its children", path);
+		return -EOPNOTSUPP;
 	f = fopen(path, "re");
 	if (!f)
-		return log_errno(-errno, "fopen %s", path);
-	err = parse_offsets(f, o);
-	return err ? log_errno(err, "%s: two lines of offsets are expected", path) : 0;
+		return -errno;
+	return parse_offsets(f, o);
 }
 
 /* Nanoseconds are never negative in that file, seconds may be. */

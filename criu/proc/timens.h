@@ -10,10 +10,12 @@ struct timens_offsets {
 	int64_t monotonic, boottime;
 };
 
-/* The inode of the time namespace of pid (0: criu). 0: this kernel has none; or a negative errno (logged). */
+/* The inode of the time namespace of pid (0: criu). 0: this kernel has none; or a negative errno (not logged). */
 int timens_inode(pid_t pid, uint64_t *ino);
 
-/* The offsets of a process (0: criu), which are 0 on a kernel without time namespaces. 0 or a negative errno (logged).
+/*
+ * The offsets of a process (0: criu), which are 0 on a kernel without time namespaces. 0 or a negative errno (not
+ * logged): -EOPNOTSUPP: the kernel shows those of another namespace, which the process has made for its children.
  */
 int timens_read(pid_t pid, struct timens_offsets *o);
 

@@ -57,7 +57,7 @@ static int read_root_time_ns(struct dump *d, struct kobj_state *s)
 	int err = timens_inode(d->tree.tasks[0]->pid, &ino);
 
 	s->ns[NS_TIME] = ino;
-	return err;
+	return err ? log_errno(err, "pid %d: stat of its ns/time", d->tree.tasks[0]->pid) : 0;
 }
 
 static int read_own_namespaces(struct dump *d, struct kobj_state *s)

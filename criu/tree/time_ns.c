@@ -52,12 +52,13 @@ static int look_at_offsets(pid_t root, struct clocks *ahead)
 	int err = timens_inode(0, &own_ino) ?: timens_inode(root, &its_ino);
 
 	*ahead = (struct clocks) { 0 };
-	if (err || own_ino == its_ino)
-		return err;
-	err = timens_read(0, &own) ?: timens_read(root, &its);
-	if (!err)
-		*ahead = (struct clocks) { its.monotonic - own.monotonic, its.boottime - own.boottime };
-	return err;
+	if (!err && own_ino == its_ino)
+		return 0;
+	err = err ?: timens_read(0, &own) ?: timens_read(root, &its);
+	if (err)
+		return log_errno(err, "pid %d: reading its timens_offsets, or criu's", root);
+	*ahead = (struct clocks) { its.monotonic - own.monotonic, its.boottime - own.boottime };
+	return 0;
 }
 
 static Timespec *timespec_of(struct arena *a, int64_t ns)
@@ -207,7 +208,7 @@ int time_ns_report(struct restore *r, pid_t root)
 	}
 	err = timens_inode(0, &own) ?: timens_inode(root, &its);
 	if (err)
-		return err;
+		return log_errno(err, "pid %d: stat of its ns/time, or criu's", root);
 	k->made = !k->err && own != its;
 	if (!k->made)
 		warn_of_jump(k);

@@ -211,6 +211,19 @@ def may_not_make_one(s):
 
 
 @scenario
+def in_user_namespace(s):
+    """Root of a user namespace may make one, and set it."""
+    need_time_ns()
+    s.victim(preexec_fn=go_ahead)
+    s.dump()
+    s.criu = s.script("there", '''exec unshare --user --map-root-user --pid --fork --mount-proc --kill-child sh -c '
+        "$CRIU" "$@" && cat /proc/%d/timens_offsets' sh "$@"''' % s.pid)
+    s.restore()
+    m = re.search(r"boottime +(\d+)", s.out)
+    check(m and AHEAD - JUMP <= int(m.group(1)) <= AHEAD, "the offsets are %r" % s.out)
+
+
+@scenario
 def own_namespaces(s):
     """Tasks in several time namespaces are refused by name."""
     need_time_ns()
