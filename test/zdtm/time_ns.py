@@ -223,6 +223,36 @@ def in_user_namespace(s):
     check(m and AHEAD - JUMP <= int(m.group(1)) <= AHEAD, "the offsets are %r" % s.out)
 
 
+def varint(v):
+    out = b""
+    while v > 127:
+        out += bytes([v & 127 | 128])
+        v >>= 7
+    return out + bytes([v])
+
+
+@scenario
+def other_images(s):
+    """Images without the clocks restore as they did; clocks that cannot be are refused, and the file is named."""
+    need_time_ns()
+    s.victim()
+    s.dump()
+    image = s.imgs + "/timens-0.img"
+    with open(image, "rb") as f:
+        magic = f.read(8)
+    for sec, nsec in ((1 << 40, 5), (1 << 63, 5), (5, 1000000000)):
+        clock = b"\x08" + varint(sec) + b"\x10" + varint(nsec)
+        message = b"".join(bytes([key, len(clock)]) + clock for key in (0x0a, 0x12))
+        with open(image, "wb") as f:
+            f.write(magic + len(message).to_bytes(4, "little") + message)
+        s.restore("--allow-edited-images", ok=False)
+        check(s.rc and "timens-0.img" in s.out, "rc %d: %r" % (s.rc, s.out))
+    os.unlink(image)
+    s.restore("--allow-edited-images")
+    check(os.readlink("/proc/%d/ns/time" % s.pid) == os.readlink("/proc/self/ns/time"), "it has a time namespace")
+    s.verify()
+
+
 @scenario
 def own_namespaces(s):
     """Tasks in several time namespaces are refused by name."""
