@@ -65,6 +65,7 @@
 /* What a tree has as a whole, in the order of work at each stage; then engines, for what they keep. */
 #define SUBSYSTEMS(X)                                                                                                  \
 	X(timer_expired_subsys) /* as soon as the timers have been read */                                             \
+	X(time_ns_subsys)       /* notes the clocks when all timers have been read, before images that take long */    \
 	X(memory_pages_subsys)  /* before descriptors, through which some pages are read, are closed */                \
 	X(tcp_subsys)           /* silences connections and releases them by descriptors that the files' rows close */ \
 	X(files_dump_subsys)                                                                                           \

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * timerfd: the time that was left goes on from the restore, as that of other timers does (task/timer.c). An absolute
- * expiry moves along: what was 5 seconds away is 5 seconds away. A read that would fail with ECANCELED, since the clock
- * was set before the dump, comes back as an expiration: the kernel counts it as one and shows no difference.
+ * expiry moves along: what was 5 seconds away is 5 seconds away; by a clock that goes on in the tree (tree/time_ns.h),
+ * it stays at the very time of that clock. A read that would fail with ECANCELED, since the clock was set before the
+ * dump, comes back as an expiration: the kernel counts it as one and shows no difference.
  */
 #include <string.h>
 #include <sys/timerfd.h>
@@ -12,6 +13,7 @@
 #include "proc/fdinfo.h"
 #include "files/files.h"
 #include "lib/log.h"
+#include "tree/time_ns.h"
 #include "timerfd.pb-c.h"
 #include "uapi/timerfd_ticks.h"
 
@@ -19,6 +21,7 @@
 #define LOOKS    100       /* at most, until no expiration falls between two */
 #define SHORTEST 1000000UL /* ns: left at least, where expirations are set of a timer that runs already */
 #define LONGEST  NSEC
+#define PATIENCE 8000000UL /* ns: so often the times of a clock are kept, if it expires between two calls */
 
 extern const struct fd_kind timerfd_kind;
 
@@ -102,6 +105,86 @@ static int look_until_still(const struct fd_info *info, struct shown_timer *now)
 	return err;
 }
 
+/* The clock of a timer: that of an alarm is the clock without wakeups. */
+static clockid_t clock_of(uint32_t clock)
+{
+	return clock == CLOCK_REALTIME_ALARM   ? CLOCK_REALTIME
+	       : clock == CLOCK_BOOTTIME_ALARM ? CLOCK_BOOTTIME
+	                                       : (clockid_t)clock;
+}
+
+/* Whether it expires at a time of a clock that goes on where it was. */
+static bool is_at_a_time(const TimerfdEntry *m)
+{
+	clockid_t clock = clock_of(m->clockid);
+
+	return (m->settime_flags & TFD_TIMER_ABSTIME) && (clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME);
+}
+
+static int64_t ns_of(uint64_t sec, uint64_t nsec)
+{
+	return (int64_t)sec * NSEC + (int64_t)nsec;
+}
+
+static int64_t clock_ns_of(uint32_t clock)
+{
+	struct timespec ts = { 0 };
+
+	clock_gettime(clock_of(clock), &ts);
+	return ns_of((uint64_t)ts.tv_sec, (uint64_t)ts.tv_nsec);
+}
+
+static void set_left(TimerfdEntry *m, int64_t left)
+{
+	m->vsec = (uint64_t)(left / NSEC);
+	m->vnsec = (uint64_t)(left % NSEC);
+}
+
+/* What happens to an armed timer in `by` nanoseconds. */
+static void let_pass(TimerfdEntry *m, int64_t by)
+{
+	int64_t left = ns_of(m->vsec, m->vnsec) - by, interval = ns_of(m->isec, m->insec);
+
+	if (left <= 0 && interval) {
+		int64_t n = -left / interval + 1;
+
+		m->ticks += (uint64_t)n;
+		left += n * interval;
+	}
+	set_left(m, MAX(left, 1));
+}
+
+/* One of a clock that goes on from a time that is not known yet. */
+struct timed {
+	TimerfdEntry *m;
+	int64_t read_at;
+	struct timed *next;
+};
+
+static int keep_timed(struct dump *d, TimerfdEntry *m)
+{
+	struct timed **list = dump_state(d, &timerfd_kind), *t = arena_new_of(d->arena, struct timed);
+
+	*t = (struct timed) { .m = m, .read_at = clock_ns_of(m->clockid), .next = *list };
+	*list = t;
+	return DUMP_LATER;
+}
+
+static int write_timed(struct dump *d)
+{
+	struct timed **list = dump_state(d, &timerfd_kind);
+	int err = 0;
+
+	for (struct timed *t = *list; !err && t; t = t->next) {
+		struct timespec then;
+
+		time_ns_noted(d, clock_of(t->m->clockid), &then);
+		let_pass(t->m, ns_of((uint64_t)then.tv_sec, (uint64_t)then.tv_nsec) - t->read_at);
+		err = files_write_entry(d, &timerfd_kind, t->m->id, t->m);
+	}
+	return err;
+}
+
 static int timerfd_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	TimerfdEntry *m = msg;
@@ -117,7 +200,7 @@ static int timerfd_dump(struct dump *d, const struct fd_info *info, void *msg)
 	m->vnsec = (uint64_t)s.spec.it_value.tv_nsec;
 	m->isec = (uint64_t)s.spec.it_interval.tv_sec;
 	m->insec = (uint64_t)s.spec.it_interval.tv_nsec;
-	return 0;
+	return is_at_a_time(m) && (m->vsec || m->vnsec) ? keep_timed(d, m) : 0;
 }
 
 /* ---- restore ---- */
@@ -152,14 +235,6 @@ static int timerfd_open(struct restore *r, const void *msg)
 	return err ?: move_fd(&fd);
 }
 
-/* The clock of a timer: that of an alarm is the clock without wakeups. */
-static clockid_t clock_of(uint32_t clock)
-{
-	return clock == CLOCK_REALTIME_ALARM   ? CLOCK_REALTIME
-	       : clock == CLOCK_BOOTTIME_ALARM ? CLOCK_BOOTTIME
-	                                       : (clockid_t)clock;
-}
-
 static void add_time(struct timespec *ts, uint64_t sec, uint64_t nsec)
 {
 	nsec += (uint64_t)ts->tv_nsec;
@@ -176,12 +251,13 @@ static bool is_past(clockid_t clock, const struct timespec *end)
 }
 
 /* Armed with this time left; *end is when it will expire at the earliest. */
-static int arm_timer(int fd, const TimerfdEntry *m, uint64_t sec, uint64_t nsec, struct timespec *end)
+static int arm_timer(struct restore *r, int fd, const TimerfdEntry *m, uint64_t sec, uint64_t nsec,
+                     struct timespec *end)
 {
 	struct itimerspec spec = { .it_interval = { (time_t)m->isec, (long)m->insec } };
 	int flags = (int)m->settime_flags & (TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET);
 
-	clock_gettime(clock_of(m->clockid), end);
+	time_ns_base(r, clock_of(m->clockid), end);
 	add_time(end, sec, nsec);
 	if (sec || nsec)
 		spec.it_value = flags & TFD_TIMER_ABSTIME ? *end : (struct timespec) { (time_t)sec, (long)nsec };
@@ -191,7 +267,7 @@ static int arm_timer(int fd, const TimerfdEntry *m, uint64_t sec, uint64_t nsec,
 }
 
 /* Without TFD_IOC_SET_TICKS: one expiration is better than none, since a reader may wait for it. */
-static int expire_once(int fd, const TimerfdEntry *m)
+static int expire_once(struct restore *r, int fd, const TimerfdEntry *m)
 {
 	TimerfdEntry soon = *m;
 	struct timespec end;
@@ -201,44 +277,67 @@ static int expire_once(int fd, const TimerfdEntry *m)
 		         "CONFIG_CHECKPOINT_RESTORE)",
 		         (unsigned long long)m->ticks);
 	soon.settime_flags &= ~(uint32_t)TFD_TIMER_ABSTIME & ~(uint32_t)TFD_TIMER_CANCEL_ON_SET;
-	return arm_timer(fd, &soon, 0, 1, &end);
+	return arm_timer(r, fd, &soon, 0, 1, &end);
 }
 
-static int timerfd_post_open(struct restore *r, const void *msg, int fd)
+/* One that expires at a time which may have passed since its clock went on; what is left still counts from then. */
+static void let_pass_since_base(struct restore *r, TimerfdEntry *m)
 {
-	const TimerfdEntry *m = msg;
-	uint64_t sec = m->vsec, nsec = m->vnsec, least = SHORTEST;
-	struct timespec end;
-	int err;
+	struct timespec base;
+	int64_t since;
 
-	if (!sec && !nsec && m->ticks) { /* from CRIU: an interval that has run out and was not read since */
-		sec = m->isec;
-		nsec = m->insec;
-	}
-	if (!m->ticks)
-		return arm_timer(fd, m, sec, nsec, &end);
-	/* TFD_IOC_SET_TICKS forgets an expiration since the timer was armed: then once more, with more time for it. */
-	for (bool armed = sec || nsec;; least *= 2) {
-		if (armed && !sec && nsec < least)
-			nsec = least;
-		err = arm_timer(fd, m, sec, nsec, &end);
+	time_ns_base(r, clock_of(m->clockid), &base);
+	since = clock_ns_of(m->clockid) - ns_of((uint64_t)base.tv_sec, (uint64_t)base.tv_nsec);
+	let_pass(m, since);
+	set_left(m, ns_of(m->vsec, m->vnsec) + since);
+}
+
+/* TFD_IOC_SET_TICKS forgets an expiration since the timer was armed: then once more, with more time for it. */
+static int arm_with_ticks(struct restore *r, int fd, const TimerfdEntry *m)
+{
+	bool armed = m->vsec || m->vnsec, at_a_time = armed && is_at_a_time(m);
+
+	for (uint64_t least = SHORTEST;; least *= 2) {
+		TimerfdEntry now = *m;
+		struct timespec end;
+		int err;
+
+		if (at_a_time)
+			let_pass_since_base(r, &now);
+		if (armed && !now.vsec && now.vnsec < least && (!at_a_time || least > PATIENCE))
+			now.vnsec = least;
+		err = arm_timer(r, fd, &now, now.vsec, now.vnsec, &end);
 		if (err)
 			return err;
-		if (ioctl(fd, TFD_IOC_SET_TICKS, &m->ticks))
-			return errno == ENOTTY || errno == EINVAL ? expire_once(fd, m)
+		if (ioctl(fd, TFD_IOC_SET_TICKS, &now.ticks))
+			return errno == ENOTTY || errno == EINVAL ? expire_once(r, fd, m)
 			                                          : log_errno(-errno, "timerfd: TFD_IOC_SET_TICKS");
 		if (!armed || least >= (uint64_t)LONGEST || !is_past(clock_of(m->clockid), &end))
 			return 0;
 	}
 }
 
+static int timerfd_post_open(struct restore *r, const void *msg, int fd)
+{
+	TimerfdEntry m = *(const TimerfdEntry *)msg;
+	struct timespec end;
+
+	if (!m.vsec && !m.vnsec && m.ticks) { /* from CRIU: an interval that has run out and was not read since */
+		m.vsec = m.isec;
+		m.vnsec = m.insec;
+	}
+	return m.ticks ? arm_with_ticks(r, fd, &m) : arm_timer(r, fd, &m, m.vsec, m.vnsec, &end);
+}
+
 const struct fd_kind timerfd_kind = {
 	.name = "timerfd",
+	.state = { .dump = sizeof(struct timed *) },
 	.type = FD_TYPES__TIMERFD,
 	.field = 12,
 	.pb = &timerfd_entry__descriptor,
 	.match = timerfd_match,
 	.dump = timerfd_dump,
+	.write_images = write_timed,
 	.check = timerfd_check,
 	.open = timerfd_open,
 	.post_open = timerfd_post_open,

@@ -22,6 +22,7 @@
 #include "lib/memfd_exec.h"
 #include "proc/proc.h"
 #include "tree/subsys.h"
+#include "tree/time_ns.h"
 
 int build_open(struct restore *r, struct build *b)
 {
@@ -103,18 +104,47 @@ static void set_alive(struct build *b, struct node *n, pid_t pid)
 /* ---- the root ---- */
 
 struct root_start {
+	struct restore *r;
+	struct helper_spec spec;
 	int elf, area, sock;
 	char name[12], *argv[2];
+	bool makes_time_ns;
 };
 
 static int exec_root(void *arg)
 {
 	struct root_start *s = arg;
 
+	if (s->makes_time_ns)
+		time_ns_make(s->r);
 	fcntl(s->area, F_SETFD, 0);
 	fcntl(s->sock, F_SETFD, 0);
 	syscall(SYS_execveat, s->elf, "", s->argv, s->argv + 1, AT_EMPTY_PATH);
 	return 127;
+}
+
+/* The parent of the root task is this helper's. */
+static int fork_root(void *arg)
+{
+	struct root_start *s = arg;
+
+	time_ns_make(s->r);
+	return helper_start(&s->spec, exec_root, s);
+}
+
+/* Before Linux 6.3 only a fork brings a process into a new time namespace, and only criu's own child can be forked so.
+ */
+static pid_t start_root(struct root_start *s)
+{
+	const struct helper_spec between = { .flags = CLONE_VM };
+	bool sibling = s->spec.flags & CLONE_PARENT;
+
+	s->makes_time_ns = time_ns_wanted(s->r);
+	if (!s->makes_time_ns || sibling || time_ns_moves_by_exec())
+		return helper_start(&s->spec, exec_root, s);
+	s->makes_time_ns = false;
+	s->spec.flags = CLONE_PARENT;
+	return helper_run(&between, fork_root, s);
 }
 
 static int socket_pair(struct node *n, int pair[2])
@@ -127,8 +157,13 @@ static int socket_pair(struct node *n, int pair[2])
 
 static int create_root(struct build *b, struct node *n)
 {
-	struct root_start start = { .area = b->area_fd, .name = "criu-agent", .argv = { start.name } };
-	struct helper_spec spec = { .flags = CLONE_VM, .pid = n->pid.v, .outlives = true, .exit_signal = SIGCHLD };
+	struct root_start start = {
+		.r = b->r,
+		.spec = { .flags = CLONE_VM, .pid = n->pid.v, .outlives = true, .exit_signal = SIGCHLD },
+		.area = b->area_fd,
+		.name = "criu-agent",
+		.argv = { start.name },
+	};
 	int pair[2], err = socket_pair(n, pair);
 	_cleanup_close_ int theirs = err ? -1 : pair[1];
 	_cleanup_close_ int elf = -1;
@@ -145,18 +180,18 @@ static int create_root(struct build *b, struct node *n)
 	start.sock = theirs;
 	n->task->restore->task_sock = theirs;
 	if (b->r->opts->restore_sibling) {
-		spec.flags |= CLONE_PARENT;
-		spec.exit_signal = 0;
+		start.spec.flags |= CLONE_PARENT;
+		start.spec.exit_signal = 0;
 	}
-	pid = helper_start(&spec, exec_root, &start);
+	pid = start_root(&start);
 	while (pid == -EEXIST && !pids_wait_free(n->pid, &tries))
-		pid = helper_start(&spec, exec_root, &start);
+		pid = start_root(&start);
 	if (pid < 0)
 		return log_errno(pid, "pid %d (%s): clone3 with this pid", n->pid.v, n->task->comm);
 	set_alive(b, n, pid);
 	err = note_task(b, n);
 	fault_point("root created");
-	return err ?: agent_wait(n->agent);
+	return err ?: agent_wait(n->agent) ?: time_ns_report(b->r, pid);
 }
 
 /* ---- all others ---- */

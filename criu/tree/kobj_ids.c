@@ -5,6 +5,7 @@
 #include <fcntl.h>
 
 #include "proc/kcmp.h"
+#include "proc/timens.h"
 #include "tree/kobj_ids.h"
 #include "lib/log.h"
 
@@ -33,7 +34,7 @@ static const struct {
 struct kobj_state {
 	struct kcmp_tree trees[ARRAY_SIZE(types)];
 	uint32_t last[ARRAY_SIZE(types)];
-	ino_t own_ns[NS_COUNT]; /* 0: this kernel has no such namespace */
+	ino_t ns[NS_COUNT]; /* criu's, but for time: the root task's. 0: this kernel has no such namespace */
 };
 
 static int number_of_object(struct dump *d, struct kobj_state *s, size_t type, pid_t pid, uint32_t *id)
@@ -47,6 +48,16 @@ static int number_of_object(struct dump *d, struct kobj_state *s, size_t type, p
 		node->id = ++s->last[type];
 	*id = node->id;
 	return 0;
+}
+
+/* Of time namespaces only the offsets matter, and time_ns.c keeps those: any will do, if all tasks share it. */
+static int read_root_time_ns(struct dump *d, struct kobj_state *s)
+{
+	uint64_t ino;
+	int err = timens_inode(d->tree.tasks[0]->pid, &ino);
+
+	s->ns[NS_TIME] = ino;
+	return err ? log_errno(err, "pid %d: stat of its ns/time", d->tree.tasks[0]->pid) : 0;
 }
 
 static int read_own_namespaces(struct dump *d, struct kobj_state *s)
@@ -63,14 +74,15 @@ static int read_own_namespaces(struct dump *d, struct kobj_state *s)
 	for (size_t i = 0; i < ARRAY_SIZE(ns_files); i++) {
 		snprintf(path, sizeof(path), "/proc/self/ns/%s", ns_files[i].file);
 		if (!stat(path, &st))
-			s->own_ns[ns_files[i].is] = st.st_ino;
+			s->ns[ns_files[i].is] = st.st_ino;
 		else if (errno != ENOENT)
 			return log_errno(-errno, "stat of %s", path);
 	}
-	return 0;
+	return read_root_time_ns(d, s);
 }
 
-/* All tasks are in criu's namespaces, or the dump is refused: so the numbers are the same for all. */
+/* All tasks are in criu's namespaces (or one time namespace), or the dump is refused: so the numbers are the same for
+ * all. */
 static void set_ns_ids(TaskKobjIdsEntry *ids)
 {
 	ids->has_pid_ns_id = ids->has_net_ns_id = ids->has_ipc_ns_id = ids->has_uts_ns_id = true;
@@ -92,7 +104,7 @@ static int check_namespaces(const struct kobj_state *s, const struct task *t)
 	struct stat st;
 
 	for (size_t i = 0; i < ARRAY_SIZE(ns_files); i++) {
-		ino_t own = s->own_ns[ns_files[i].is];
+		ino_t own = s->ns[ns_files[i].is];
 
 		if (!own)
 			continue;
@@ -108,11 +120,11 @@ static int check_namespaces(const struct kobj_state *s, const struct task *t)
 			len += snprintf(names + len, sizeof(names) - len, "%s%s", len ? ", " : "", ns_files[i].name);
 	}
 	if (len)
-		log_refusal(
-		    -ENOTSUP,
-		    "%s: lives in namespaces that are not criu's: %s; namespaces come with a later release; until "
-		    "then run criu inside of them (nsenter)",
-		    task_name(t), names);
+		log_refusal(-ENOTSUP,
+		            "%s: lives in namespaces that are not criu's (time: not the root task's): %s; namespaces "
+		            "come with a later release; until "
+		            "then run criu inside of them (nsenter)",
+		            task_name(t), names);
 	return 0;
 }
 

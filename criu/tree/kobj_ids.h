@@ -8,7 +8,7 @@
 /*
  * Fills t->ids of all live tasks (memory, descriptors, fs, signal actions by kcmp; namespaces by their inodes) and
  * writes ids-<vpid>.img. criu's own objects are number 1 of each kind. A task in other namespaces than criu's
- * is refused by name. 0 or a negative errno (logged); refusals are only counted.
+ * (of time: than the root task's) is refused by name. 0 or a negative errno (logged); refusals are only counted.
  */
 int kobj_ids_dump(struct dump *d);
 

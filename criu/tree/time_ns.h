@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The clocks of a tree. CLOCK_MONOTONIC and CLOCK_BOOTTIME begin anew with each boot, and programs wait for them to
+ * come to a value: so a restored tree lives in a time namespace, in which both go on from where they were at the dump.
+ */
+#ifndef CRIU_TREE_TIME_NS_H
+#define CRIU_TREE_TIME_NS_H
+
+#include <time.h>
+
+#include "tree/dump.h"
+#include "tree/restore.h"
+
+/*
+ * From write_images on: *then: what `clock` showed criu when the tree's clocks were noted, from which they will go on;
+ * CLOCK_MONOTONIC or CLOCK_BOOTTIME.
+ */
+void time_ns_noted(struct dump *d, clockid_t clock, struct timespec *then);
+
+/* Whether the images say how late it was, so that the tree gets a time namespace. */
+bool time_ns_wanted(const struct restore *r);
+
+/* Whether a program that a process executes begins in the time namespace that the process made for its children. */
+bool time_ns_moves_by_exec(void);
+
+/*
+ * In a helper whose child, or whose next program, becomes the root task: makes the namespace. A failure does not end
+ * the restore: time_ns_report() says what it means.
+ */
+void time_ns_make(struct restore *r);
+
+/* The root task lives: looks whether it is in the new namespace, and warns where clocks now jump. */
+int time_ns_report(struct restore *r, pid_t root);
+
+/*
+ * *now: what `clock` shows criu, or showed it when the tree's began to go on: the time from which what was left of an
+ * absolute expiry counts.
+ */
+void time_ns_base(struct restore *r, clockid_t clock, struct timespec *now);
+
+#endif
