@@ -257,7 +257,10 @@ static int arm_timer(struct restore *r, int fd, const TimerfdEntry *m, uint64_t 
 	struct itimerspec spec = { .it_interval = { (time_t)m->isec, (long)m->insec } };
 	int flags = (int)m->settime_flags & (TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET);
 
-	time_ns_base(r, clock_of(m->clockid), end);
+	if (flags & TFD_TIMER_ABSTIME)
+		time_ns_base(r, clock_of(m->clockid), end);
+	else
+		clock_gettime(clock_of(m->clockid), end);
 	add_time(end, sec, nsec);
 	if (sec || nsec)
 		spec.it_value = flags & TFD_TIMER_ABSTIME ? *end : (struct timespec) { (time_t)sec, (long)nsec };
@@ -305,7 +308,7 @@ static int arm_with_ticks(struct restore *r, int fd, const TimerfdEntry *m)
 		if (at_a_time)
 			let_pass_since_base(r, &now);
 		if (armed && !now.vsec && now.vnsec < least && (!at_a_time || least > PATIENCE))
-			now.vnsec = least;
+			now.vnsec = MIN(least, (uint64_t)NSEC - 1);
 		err = arm_timer(r, fd, &now, now.vsec, now.vnsec, &end);
 		if (err)
 			return err;
