@@ -5,6 +5,7 @@
 #include "dump/dump.h"
 #include "files/files.h"
 #include "image/image_dir.h"
+#include "image/image_exchange.h"
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "proc/proc.h"
@@ -37,12 +38,29 @@ static int dump_tree(struct dump *d, struct stages *stages)
 	return err ?: undone;
 }
 
-static int note_image(void *arg, const char *name)
+static int undo_images(const struct undo *u)
 {
-	struct dump *d = arg;
-	struct undo u = { .type = UNDO_IMAGES, .fd = image_dir_fd(d->dir), .path = name };
-	int number = guardian_note(d->guardian, &u);
+	return image_exchange_take_back(u->fd, u->path);
+}
 
+static int finish_images(const struct undo *u)
+{
+	return image_exchange_settle(u->fd, u->path, 0);
+}
+
+/* The older checkpoint of the directory counts until the commit, the new one from there on. */
+static int note_images(struct dump *d)
+{
+	const struct undo before = {
+		.type = UNDO_CALL, .call = undo_images, .fd = image_dir_fd(d->dir), .path = d->opts->images_dir
+	};
+	const struct undo after = {
+		.type = FORWARD_CALL, .call = finish_images, .fd = image_dir_fd(d->dir), .path = d->opts->images_dir
+	};
+	int number = guardian_note(d->guardian, &before);
+
+	if (number >= 0)
+		number = guardian_note(d->guardian, &after);
 	return number < 0 ? number : 0;
 }
 
@@ -73,9 +91,10 @@ int cmd_dump(const struct options *o, struct stages *stages)
 		err = inventory_new_run(&d);
 	if (!err)
 		err = image_dir_create(o->images_dir, &d.dir);
+	if (!err)
+		err = note_images(&d);
 	if (!err) {
 		state_make_all_dump(&d);
-		image_dir_on_create(d.dir, note_image, &d);
 		err = dump_tree(&d, stages);
 		subsys_tell(end, &d);
 	}

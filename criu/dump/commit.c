@@ -81,6 +81,7 @@ int dump_commit(struct dump *d, struct stages *stages)
 	if (err)
 		return err;
 	guardian_commit(d->guardian);
+	image_dir_keep(d->dir);
 	fault_point("committed");
 	log_info("committed: the tasks %s", kill_them                ? "are killed"
 	                                    : d->opts->leave_stopped ? "stay stopped"
@@ -90,14 +91,16 @@ int dump_commit(struct dump *d, struct stages *stages)
 	fault_point("exitkill set");
 	subsys_tell(after_commit, d);
 	d->stats->frozen_time = clock_now_us() - d->stats->frozen_time;
-	return thaw_tree(&d->tree, kill_them ? THAW_KILL : d->opts->leave_stopped ? THAW_STOP : THAW_RUN);
+	err = thaw_tree(&d->tree, kill_them ? THAW_KILL : d->opts->leave_stopped ? THAW_STOP : THAW_RUN);
+	image_dir_drop_older(d->dir);
+	return err;
 }
 
 int dump_rollback(struct dump *d)
 {
 	int err;
 
-	log_info("rolling back: resuming the tree and removing the images");
+	log_info("rolling back: resuming the tree and removing the new images");
 	subsys_tell(rollback, d);
 	err = d->tree.n_tasks ? thaw_tree(&d->tree, THAW_RUN) : 0;
 	image_dir_discard(d->dir);

@@ -7,19 +7,22 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "image/image_exchange.h"
 #include "lib/log.h"
 
-#define SUMS_TEMP IMAGE_SUMS ".tmp"
-#define TAKE_IT   "(--allow-edited-images takes it as it is)"
+#define SUMS_TEMP      IMAGE_SUMS ".tmp"
+#define SETTLE_WAIT_MS 10000 /* for a restore that reads what a killed dump left */
+#define TAKE_IT        "(--allow-edited-images takes it as it is)"
 
 struct image_dir {
 	int fd;
+	int places[2]; /* where its files are: see image_exchange_read(). Writing: the hidden directory, once it exists
+	                */
+	int readers;   /* reading: the descriptor that keeps them there */
 	char *path;
-	bool writing, touched, sealed, allow_edited;
-	pthread_mutex_t lock; /* for sums and the hook */
+	bool writing, sealed, kept, allow_edited;
+	pthread_mutex_t lock; /* for sums */
 	struct sums *sums;    /* reading: NULL where the checkpoint has none */
-	image_created_fn created;
-	void *created_arg;
 };
 
 static void cleanup_dir(struct image_dir **dir)
@@ -34,6 +37,7 @@ static int open_image_dir(const char *path, struct image_dir **dirp)
 	if (!dir)
 		return log_errno(-ENOMEM, "%s", path);
 	pthread_mutex_init(&dir->lock, NULL);
+	dir->places[0] = dir->places[1] = dir->readers = -1;
 	dir->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir->fd < 0)
 		return log_errno(-errno, "%s: open of the image directory", path);
@@ -53,7 +57,13 @@ int image_dir_create(const char *path, struct image_dir **dirp)
 		return err;
 	if (faccessat(dir->fd, ".", W_OK | X_OK, AT_EACCESS) < 0)
 		return log_errno(-errno, "%s: access to the image directory for writing", path);
-	dir->writing = true;
+	err = image_exchange_lock(dir->fd, path);
+	if (err)
+		return err;
+	dir->writing = true; /* closing it gives the lock back */
+	err = image_exchange_settle(dir->fd, path, SETTLE_WAIT_MS);
+	if (err)
+		return err;
 	dir->sums = integrity_new();
 	if (!dir->sums)
 		return log_errno(-ENOMEM, "%s", path);
@@ -61,10 +71,14 @@ int image_dir_create(const char *path, struct image_dir **dirp)
 	return 0;
 }
 
-void image_dir_on_create(struct image_dir *dir, image_created_fn fn, void *arg)
+/* The directory in which a file is. A dump in progress may have moved it in between: from the one to the other, and
+ * back. */
+static int place_of(const struct image_dir *dir, const char *name)
 {
-	dir->created = fn;
-	dir->created_arg = arg;
+	for (int i = 0; i < 3 && dir->places[1] >= 0; i++)
+		if (faccessat(dir->places[i % 2], name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+			return dir->places[i % 2];
+	return dir->places[0];
 }
 
 /* Says what is wrong with every file; the first error is what is returned. */
@@ -74,7 +88,7 @@ static int check_files(struct image_dir *dir)
 
 	for (struct sum *sum = dir->sums->all; sum; sum = sum->hh.next) {
 		char why[128];
-		int err = integrity_check(sum, dir->fd, why, sizeof(why));
+		int err = integrity_check(sum, place_of(dir, sum->name), why, sizeof(why));
 
 		if (!err)
 			continue;
@@ -90,61 +104,79 @@ static int check_files(struct image_dir *dir)
 	return dir->allow_edited ? 0 : first;
 }
 
+static int read_sums(struct image_dir *dir)
+{
+	char why[128];
+	int err = integrity_read(place_of(dir, IMAGE_SUMS), IMAGE_SUMS, &dir->sums, why, sizeof(why));
+
+	if (err == -ENOENT) {
+		log_info("%s has no %s: not checked as a whole", dir->path, IMAGE_SUMS);
+		return 0;
+	}
+	if (err && dir->allow_edited) {
+		log_warn("%s/%s %s: not checked as a whole", dir->path, IMAGE_SUMS, why);
+		return 0;
+	}
+	if (err)
+		return log_errno(err, "%s/%s %s " TAKE_IT, dir->path, IMAGE_SUMS, why);
+	err = check_files(dir);
+	dir->sealed = !err;
+	return err;
+}
+
+/* What a dump that was killed has left. A restore need not write: it can read the checkpoint as it lies. */
+static void settle_for_reading(const struct image_dir *dir)
+{
+	if (image_exchange_is_settled(dir->fd) || faccessat(dir->fd, ".", W_OK | X_OK, AT_EACCESS) < 0)
+		return;
+	if (!image_exchange_try_lock(dir->fd))
+		return;
+	log_info("%s: a dump into it was killed: putting the files of the checkpoint in order", dir->path);
+	image_exchange_settle(dir->fd, dir->path, 0);
+	image_exchange_unlock(dir->fd);
+}
+
 int image_dir_open(const char *path, bool allow_edited, struct image_dir **dirp)
 {
 	__attribute__((cleanup(cleanup_dir))) struct image_dir *dir = NULL;
-	char why[128];
 	int err = open_image_dir(path, &dir);
 
 	if (err)
 		return err;
 	dir->allow_edited = allow_edited;
-	err = integrity_read(dir->fd, IMAGE_SUMS, &dir->sums, why, sizeof(why));
-	if (err == -ENOENT) {
-		log_info("%s has no %s: not checked as a whole", path, IMAGE_SUMS);
-	} else if (err && allow_edited) {
-		log_warn("%s/%s %s: not checked as a whole", path, IMAGE_SUMS, why);
-	} else if (err) {
-		return log_errno(err, "%s/%s %s " TAKE_IT, path, IMAGE_SUMS, why);
-	} else {
-		err = check_files(dir);
-		if (err)
-			return err;
-		dir->sealed = true;
-	}
+	settle_for_reading(dir);
+	err = image_exchange_read(dir->fd, path, dir->places, &dir->readers);
+	if (!err)
+		err = read_sums(dir);
+	if (err)
+		return err;
 	*dirp = move_ptr(dir);
 	return 0;
 }
 
-/* Before the first change: what says that an older checkpoint is whole goes away. Under the lock. */
-static int forget_older(struct image_dir *dir)
+/* Before the first file of a dump. Under the lock. */
+static int begin_writing(struct image_dir *dir)
 {
-	if (dir->touched)
-		return 0;
-	if (unlinkat(dir->fd, IMAGE_SUMS, 0) < 0 && errno != ENOENT)
-		return log_errno(-errno, "%s/%s: unlink", dir->path, IMAGE_SUMS);
-	if (unlinkat(dir->fd, SUMS_TEMP, 0) < 0 && errno != ENOENT)
-		return log_errno(-errno, "%s/%s: unlink", dir->path, SUMS_TEMP);
-	dir->touched = true;
+	int fd = dir->places[0] >= 0 ? 0 : image_exchange_begin(dir->fd, dir->path);
+
+	if (fd < 0)
+		return fd;
+	if (dir->places[0] < 0)
+		dir->places[0] = fd;
 	return 0;
 }
 
-static int tell_created(struct image_dir *dir, const char *name)
-{
-	return dir->created ? dir->created(dir->created_arg, name) : 0;
-}
-
-/* Not written over: an older file may have other names, other readers, another owner. */
+/* A file that is begun again (a queue that was not as it seemed) is made anew. */
 static int create_new(struct image_dir *dir, const char *name)
 {
 	for (int again = 0;; again++) {
-		int fd = openat(dir->fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		int fd = openat(dir->places[0], name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
 		if (fd >= 0)
 			return fd;
 		if (errno != EEXIST || again)
 			return -errno;
-		if (unlinkat(dir->fd, name, 0) < 0)
+		if (unlinkat(dir->places[0], name, 0) < 0)
 			return -errno;
 	}
 }
@@ -156,16 +188,13 @@ static int create_locked(struct image_dir *dir, const char *name, struct sum **s
 
 	if (sum && sum->state == SUM_OPEN && !sum->size_only)
 		return log_errno(-EBUSY, "%s/%s is being written already", dir->path, name);
-	err = forget_older(dir);
+	err = begin_writing(dir);
 	if (err)
 		return err;
 	sum = integrity_add(dir->sums, name);
 	if (!sum)
 		return log_errno(-ENOMEM, "%s/%s", dir->path, name);
 	sum->state = SUM_FAILED;
-	err = tell_created(dir, name);
-	if (err)
-		return err;
 	fd = create_new(dir, name);
 	if (fd < 0)
 		return log_errno(fd, "%s/%s: openat for writing", dir->path, name);
@@ -188,7 +217,7 @@ int image_dir_create_file(struct image_dir *dir, const char *name, struct sum **
 
 int image_dir_open_file(struct image_dir *dir, const char *name)
 {
-	_cleanup_close_ int fd = openat(dir->fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	_cleanup_close_ int fd = openat(place_of(dir, name), name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
 
 	if (fd < 0)
@@ -223,7 +252,7 @@ void image_dir_size_only(struct image_dir *dir, struct sum *sum)
 
 static int seal_locked(struct image_dir *dir)
 {
-	int err = forget_older(dir);
+	int err = begin_writing(dir);
 
 	if (err)
 		return err;
@@ -234,15 +263,17 @@ static int seal_locked(struct image_dir *dir)
 			return log_errno(-EIO, "%s/%s is not complete", dir->path, sum->name);
 		if (!sum->size_only)
 			continue;
-		if (fstatat(dir->fd, sum->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		if (fstatat(dir->places[0], sum->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			return log_errno(-errno, "%s/%s: fstat", dir->path, sum->name);
 		sum->size = (uint64_t)st.st_size;
 	}
-	err = tell_created(dir, SUMS_TEMP);
+	err = integrity_write(dir->sums, dir->places[0], SUMS_TEMP, IMAGE_SUMS);
 	if (!err)
-		err = tell_created(dir, IMAGE_SUMS);
-	if (!err)
-		err = integrity_write(dir->sums, dir->fd, SUMS_TEMP, IMAGE_SUMS);
+		err = image_exchange_publish(dir->fd, dir->path);
+	if (!err) {
+		close(dir->places[0]);
+		dir->places[0] = dir->fd;
+	}
 	return err;
 }
 
@@ -259,30 +290,36 @@ int image_dir_seal(struct image_dir *dir)
 	return err;
 }
 
-static void discard_file(struct image_dir *dir, const char *name)
-{
-	if (unlinkat(dir->fd, name, 0) < 0 && errno != ENOENT)
-		log_warn("%s/%s: unlink: %s", dir->path, name, strerror(errno));
-}
-
 void image_dir_discard(struct image_dir *dir)
 {
-	if (!dir->writing || !dir->touched)
+	if (!dir->writing || dir->kept || dir->places[0] < 0)
 		return;
 	pthread_mutex_lock(&dir->lock);
-	/* The integrity file first: without it no reader takes the rest for a whole checkpoint. */
-	discard_file(dir, IMAGE_SUMS);
-	discard_file(dir, SUMS_TEMP);
-	for (struct sum *sum = dir->sums->all; sum; sum = sum->hh.next)
-		discard_file(dir, sum->name);
+	image_exchange_take_back(dir->fd, dir->path);
 	dir->sealed = true;
 	pthread_mutex_unlock(&dir->lock);
+}
+
+void image_dir_keep(struct image_dir *dir)
+{
+	dir->kept = true;
+}
+
+void image_dir_drop_older(struct image_dir *dir)
+{
+	image_exchange_settle(dir->fd, dir->path, 0);
 }
 
 void image_dir_close(struct image_dir *dir)
 {
 	if (!dir)
 		return;
+	for (size_t i = 0; i < ARRAY_SIZE(dir->places); i++)
+		if (dir->places[i] >= 0 && dir->places[i] != dir->fd)
+			close(dir->places[i]);
+	image_exchange_end_read(dir->readers);
+	if (dir->writing)
+		image_exchange_unlock(dir->fd);
 	if (dir->fd >= 0)
 		close(dir->fd);
 	integrity_free(dir->sums);

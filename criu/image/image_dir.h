@@ -9,20 +9,11 @@
 struct image_dir;
 
 /*
- * Opens path for writing (a dump). Before the first file is made, an existing integrity file is removed, so that
- * an older checkpoint in the same place can no longer be taken for whole. Files are made anew, with mode 0600: one of
- * that name that exists is unlinked, not written into. Every file that is made is noted for image_dir_discard(). Logs
- * its errors. A directory may be used by several threads, an image by one at a time.
+ * Opens path for writing (a dump), alone: another dump into it is -EBUSY. What a killed dump left in it is put in
+ * order. Files are made with mode 0600 in a hidden directory, so that an older checkpoint stays as it is until
+ * image_dir_seal(). Logs its errors. A directory may be used by several threads, an image by one at a time.
  */
 int image_dir_create(const char *path, struct image_dir **dirp);
-
-/*
- * fn is called with the name of every file before it is created (the integrity file's two names too), so that a
- * guardian can note it. One call at a time. A negative errno from it, which it has logged, keeps the file from being
- * made.
- */
-typedef int (*image_created_fn)(void *arg, const char *name);
-void image_dir_on_create(struct image_dir *dir, image_created_fn fn, void *arg);
 
 /*
  * Opens path for reading (a restore) and checks every metadata file against the integrity file: size and checksum;
@@ -34,13 +25,20 @@ void image_dir_on_create(struct image_dir *dir, image_created_fn fn, void *arg);
 int image_dir_open(const char *path, bool allow_edited, struct image_dir **dirp);
 
 /*
- * Writes the integrity file ("checkpoint.sums", renamed into place) from all that was written: every image is closed
- * and none has failed. The last step of a dump; after it, only image_dir_discard() may change the directory.
+ * Writes the integrity file ("checkpoint.sums") from all that was written: every image is closed and none has failed.
+ * Then the new checkpoint takes the place of the older one, which is kept aside. The last step of a dump before its
+ * commit; after it, only the next three may change the directory.
  */
 int image_dir_seal(struct image_dir *dir);
 
-/* Takes the integrity file and every file that this run made away again: a dump that fails leaves nothing. */
+/* The older checkpoint counts again, if there was one, and every file that this run made is removed. */
 void image_dir_discard(struct image_dir *dir);
+
+/* The dump has committed: image_dir_discard() does nothing any more. */
+void image_dir_keep(struct image_dir *dir);
+
+/* Removes the older checkpoint. May take a while where its files are large. */
+void image_dir_drop_older(struct image_dir *dir);
 
 /* Closes and frees. NULL is fine. */
 void image_dir_close(struct image_dir *dir);

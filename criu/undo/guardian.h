@@ -16,13 +16,12 @@ struct guardian;
 
 enum undo_type {
 	UNDO_NONE,
-	UNDO_UNLINK,      /* path: remove the file (unlinkat of an absolute path) */
+	UNDO_UNLINK,      /* path: remove the file; fd: the directory, where the path is a name in it */
 	UNDO_CGROUP_THAW, /* path: the freezer's file; text: what to write */
 	UNDO_CALL,        /* call: a function of criu's, with this entry (the guardian has the same text) */
 	UNDO_KILL,        /* pid (and its start time): a half-made task of a restore */
-	UNDO_IMAGES,  /* fd: an image directory; path: a name in it to remove, the integrity file and partial images */
-	FORWARD_CALL, /* as UNDO_CALL, after the commit */
-	FORWARD_KILL, /* pid and start time: after the commit, a task that must not run on */
+	FORWARD_CALL,     /* as UNDO_CALL, after the commit */
+	FORWARD_KILL,     /* pid and start time: after the commit, a task that must not run on */
 };
 
 struct undo;

@@ -206,8 +206,6 @@ static int run_entry(const struct undo_log *log, const struct entry *e)
 	case UNDO_NONE:
 		return 0;
 	case UNDO_UNLINK:
-		return remove_file(AT_FDCWD, path);
-	case UNDO_IMAGES:
 		return remove_file(e->fd, path);
 	case UNDO_CGROUP_THAW:
 		return set_freezer(path, text);

@@ -392,6 +392,7 @@ static void dump_both(struct world *w, const pid_t pids[2])
 	assert_int_equal(w->opts.timeout, 6);
 	close(pending);
 	check_ids(w);
+	assert_int_equal(image_dir_seal(w->d.dir), 0);
 	image_dir_close(w->d.dir);
 }
 

@@ -131,7 +131,7 @@ static void change(struct guardian *g, int numbers[7], enum at at, bool forward)
 	numbers[0] = note(g, (struct undo) { .type = UNDO_UNLINK, .path = file });
 	numbers[1] = note(
 	    g, (struct undo) { .type = UNDO_CALL, .call = undo_write, .fd = -1, .path = state_file, .text = written });
-	numbers[2] = note(g, (struct undo) { .type = UNDO_IMAGES, .fd = dir_fd, .path = name });
+	numbers[2] = note(g, (struct undo) { .type = UNDO_UNLINK, .fd = dir_fd, .path = name });
 	memset(name, 'x', sizeof(name) - 1); /* the log has copies */
 	memset(written, 'x', sizeof(written) - 1);
 	numbers[3] = note(g, (struct undo) { .type = forward ? FORWARD_KILL : UNDO_KILL,

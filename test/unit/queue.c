@@ -89,6 +89,7 @@ static int turn(struct world *w)
 	assert_int_equal(queue_write_images(&w->d), 0);
 	assert_int_equal(files_dump_subsys.write_images(&w->d), 0);
 	files_dump_subsys.rollback(&w->d);
+	assert_int_equal(image_dir_seal(w->d.dir), 0);
 	image_dir_close(w->d.dir);
 	assert_int_equal(image_dir_open(w->dir, true, &w->r.dir), 0);
 	err = files_read(&w->r);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * One checkpoint of a directory in exchange for another: at every instant the directory holds one whole checkpoint,
+ * whose files restore finds by reading alone. Documentation/IMAGES.md describes what lies where. Used by image_dir.c,
+ * and by the undo entries of a dump.
+ */
+#ifndef CRIU_IMAGE_IMAGE_EXCHANGE_H
+#define CRIU_IMAGE_IMAGE_EXCHANGE_H
+
+#include "common.h"
+
+/* Whether no dump was killed in the middle, and none is at work. */
+bool image_exchange_is_settled(int dir);
+
+/*
+ * Finishes what a dump began that was killed, so that the directory itself holds the checkpoint that counts, and
+ * nothing else is left. 0, or a negative errno (logged): it counts as before then. wait_ms: how long a restore that
+ * reads is waited for; -EBUSY after that.
+ */
+int image_exchange_settle(int dir, const char *path, int wait_ms);
+
+/* Before the commit of a dump: the older checkpoint counts again, the new one is removed. As image_exchange_settle().
+ */
+int image_exchange_take_back(int dir, const char *path);
+
+/* Makes the hidden directory for a new checkpoint. Returns its descriptor or a negative errno (logged). */
+int image_exchange_begin(int dir, const char *path);
+
+/*
+ * The new checkpoint, which is complete, takes the place of the older one, which is kept aside until
+ * image_exchange_settle() or image_exchange_take_back().
+ */
+int image_exchange_publish(int dir, const char *path);
+
+/* One dump at a time: -EBUSY (logged) if another has the directory. */
+int image_exchange_lock(int dir, const char *path);
+void image_exchange_unlock(int dir);
+
+/* Takes the lock for a moment, if no dump has it. */
+bool image_exchange_try_lock(int dir);
+
+/*
+ * Finds where the checkpoint lies that counts: places[0] is looked at first, then places[1] (-1: there is no second
+ * one; dir itself may be either). Until image_exchange_end_read() of *lockp nothing of it is moved or removed.
+ */
+int image_exchange_read(int dir, const char *path, int places[2], int *lockp);
+void image_exchange_end_read(int lock);
+
+#endif
