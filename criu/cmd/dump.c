@@ -40,7 +40,7 @@ static int dump_tree(struct dump *d, struct stages *stages)
 
 static int undo_images(const struct undo *u)
 {
-	return image_exchange_take_back(u->fd, u->path);
+	return image_exchange_take_back(u->fd, u->path, u->size);
 }
 
 static int finish_images(const struct undo *u)
@@ -52,7 +52,11 @@ static int finish_images(const struct undo *u)
 static int note_images(struct dump *d)
 {
 	const struct undo before = {
-		.type = UNDO_CALL, .call = undo_images, .fd = image_dir_fd(d->dir), .path = d->opts->images_dir
+		.type = UNDO_CALL,
+		.call = undo_images,
+		.fd = image_dir_fd(d->dir),
+		.path = d->opts->images_dir,
+		.size = image_dir_was_empty(d->dir),
 	};
 	const struct undo after = {
 		.type = FORWARD_CALL, .call = finish_images, .fd = image_dir_fd(d->dir), .path = d->opts->images_dir

@@ -16,11 +16,12 @@
 
 struct image_dir {
 	int fd;
-	int places[2]; /* where its files are: see image_exchange_read(). Writing: the hidden directory, once it exists
+	int places[2]; /* where its files are: see image_exchange_read(). Writing: the hidden directory, once made, or
+	                * fd
 	                */
 	int readers;   /* reading: the descriptor that keeps them there */
 	char *path;
-	bool writing, sealed, kept, allow_edited;
+	bool writing, was_empty, sealed, kept, allow_edited;
 	pthread_mutex_t lock; /* for sums */
 	struct sums *sums;    /* reading: NULL where the checkpoint has none */
 };
@@ -62,8 +63,13 @@ int image_dir_create(const char *path, struct image_dir **dirp)
 		return err;
 	dir->writing = true; /* closing it gives the lock back */
 	err = image_exchange_settle(dir->fd, path, SETTLE_WAIT_MS);
-	if (err)
+	if (!err)
+		err = image_exchange_is_empty(dir->fd, path);
+	if (err < 0)
 		return err;
+	dir->was_empty = err;
+	if (dir->was_empty)
+		dir->places[0] = dir->fd;
 	dir->sums = integrity_new();
 	if (!dir->sums)
 		return log_errno(-ENOMEM, "%s", path);
@@ -268,13 +274,14 @@ static int seal_locked(struct image_dir *dir)
 		sum->size = (uint64_t)st.st_size;
 	}
 	err = integrity_write(dir->sums, dir->places[0], SUMS_TEMP, IMAGE_SUMS);
-	if (!err)
-		err = image_exchange_publish(dir->fd, dir->path);
-	if (!err) {
-		close(dir->places[0]);
-		dir->places[0] = dir->fd;
-	}
-	return err;
+	if (err || dir->was_empty)
+		return err;
+	err = image_exchange_publish(dir->fd, dir->path);
+	if (err)
+		return err;
+	close(dir->places[0]);
+	dir->places[0] = dir->fd;
+	return 0;
 }
 
 int image_dir_seal(struct image_dir *dir)
@@ -295,7 +302,7 @@ void image_dir_discard(struct image_dir *dir)
 	if (!dir->writing || dir->kept || dir->places[0] < 0)
 		return;
 	pthread_mutex_lock(&dir->lock);
-	image_exchange_take_back(dir->fd, dir->path);
+	image_exchange_take_back(dir->fd, dir->path, dir->was_empty);
 	dir->sealed = true;
 	pthread_mutex_unlock(&dir->lock);
 }
@@ -326,6 +333,11 @@ void image_dir_close(struct image_dir *dir)
 	pthread_mutex_destroy(&dir->lock);
 	free(dir->path);
 	free(dir);
+}
+
+bool image_dir_was_empty(const struct image_dir *dir)
+{
+	return dir->was_empty;
 }
 
 bool image_dir_sealed(const struct image_dir *dir)

@@ -10,8 +10,9 @@ struct image_dir;
 
 /*
  * Opens path for writing (a dump), alone: another dump into it is -EBUSY. What a killed dump left in it is put in
- * order. Files are made with mode 0600 in a hidden directory, so that an older checkpoint stays as it is until
- * image_dir_seal(). Logs its errors. A directory may be used by several threads, an image by one at a time.
+ * order. Files are made with mode 0600; where images are already, in a hidden directory, so that the older checkpoint
+ * stays as it is until image_dir_seal(). Logs its errors. A directory may be used by several threads, an image by one
+ * at a time.
  */
 int image_dir_create(const char *path, struct image_dir **dirp);
 
@@ -42,6 +43,9 @@ void image_dir_drop_older(struct image_dir *dir);
 
 /* Closes and frees. NULL is fine. */
 void image_dir_close(struct image_dir *dir);
+
+/* Writing: whether no image was in it before. */
+bool image_dir_was_empty(const struct image_dir *dir);
 
 /* Whether there is an integrity file (reading), or one was written (image_dir_seal()). */
 bool image_dir_sealed(const struct image_dir *dir);

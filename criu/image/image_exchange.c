@@ -431,14 +431,24 @@ int image_exchange_settle(int dir, const char *path, int wait_ms)
 	return err ?: delete_sub(&p, NEW);
 }
 
-int image_exchange_take_back(int dir, const char *path)
+int image_exchange_is_empty(int dir, const char *path)
+{
+	const struct place p = { dir, path };
+	_cleanup_names_ struct names names = {};
+	int err = list_names(&p, dir, true, &names);
+
+	return err ?: !names.n;
+}
+
+int image_exchange_take_back(int dir, const char *path, bool was_empty)
 {
 	const struct place p = { dir, path };
 	_cleanup_readers_ int lock = -1;
+	int err;
 
+	if (was_empty)
+		return delete_files(&p, dir, true);
 	if (has_entry(dir, UNDO)) {
-		int err;
-
 		lock = lock_what_counts(&p, WAIT_BACK_MS);
 		err = rename_sub(&p, UNDO, WHOLE);
 		if (err)

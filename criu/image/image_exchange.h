@@ -19,9 +19,14 @@ bool image_exchange_is_settled(int dir);
  */
 int image_exchange_settle(int dir, const char *path, int wait_ms);
 
-/* Before the commit of a dump: the older checkpoint counts again, the new one is removed. As image_exchange_settle().
+/* Whether no image lies there: 1, 0, or a negative errno (logged). Such a directory needs no exchange. */
+int image_exchange_is_empty(int dir, const char *path);
+
+/*
+ * Before the commit of a dump: the older checkpoint counts again, the new one is removed. was_empty: there was no older
+ * one, so all images are removed. As image_exchange_settle().
  */
-int image_exchange_take_back(int dir, const char *path);
+int image_exchange_take_back(int dir, const char *path, bool was_empty);
 
 /* Makes the hidden directory for a new checkpoint. Returns its descriptor or a negative errno (logged). */
 int image_exchange_begin(int dir, const char *path);

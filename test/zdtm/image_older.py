@@ -256,6 +256,7 @@ def kill_both(p):
 def killed_at_points(s):
     """criu and its guardian die together at each fault point of the exchange. Read as it lies, from a read-only mount too."""
     start(s)
+    s.dump("-R")
     s.dump("-R", "--test-kill-at", 100000)
     points = [int(n) for n in re.findall(r"fault point (\d+): (?:images written|an older|the older|the new|an image|sealed|about"
                                          "|committed|exitkill)", text(s.imgs + "/dump.log"))]
@@ -357,17 +358,12 @@ def read_meanwhile(s):
 def many_files(s):
     """What lies there beside it may be much."""
     start(s)
-    began = time.monotonic()
-    for i in range(5000):
+    for i in range(500):
         open("%s/other-%d.txt" % (s.imgs, i), "w").close()
-    print("made %.2f" % (time.monotonic() - began))
     s.dump("-R")
-    print("%.2f" % (time.monotonic() - began))
     s.dump("-R")
-    print("%.2f" % (time.monotonic() - began))
     in_order(s, "many files")
-    print("%.2f" % (time.monotonic() - began))
-    check(len([n for n in os.listdir(s.imgs) if n.startswith("other-")]) == 5000, "others are gone")
+    check(len([n for n in os.listdir(s.imgs) if n.startswith("other-")]) == 500, "others are gone")
     shutil.rmtree(s.imgs)
 
 
