@@ -259,7 +259,8 @@ def is_at_point(s, p, guardian):
     if state_of(p.pid) == "t" and not killed:  # a signal (its script has ended) waits for its tracer
         os.kill(guardian, signal.SIGCONT)
         time.sleep(0.001)
-        os.kill(guardian, signal.SIGSTOP)
+        if state_of(guardian) not in ("Z", "gone"):
+            os.kill(guardian, signal.SIGSTOP)
     return killed and state_of(p.pid) in "tZ"
 
 
@@ -282,9 +283,9 @@ def killed_at_points(s):
         open(s.path("go"), "w").close()
         check(wait_for(lambda: is_at_point(s, p, guardian), 30),
               "point %d: not killed: %s, %s" % (n, state_of(p.pid), text(s.imgs + "/dump.log").splitlines()[-3:]))
-        if p.poll() is None:  # else there were fewer points this time
+        if state_of(guardian) not in ("Z", "gone"):
             os.kill(guardian, signal.SIGKILL)
-            check(p.wait(60) == -signal.SIGKILL, "point %d: it ends with %d" % (n, p.returncode))
+        check(p.wait(60) in (0, -signal.SIGKILL), "point %d: it ends with %d" % (n, p.returncode))  # 0: fewer points this time
         ro = ("unshare", "-m", "--propagation", "private", "sh", "-c",
               'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"', s.imgs)
         before = everything(s)
