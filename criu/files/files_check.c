@@ -42,21 +42,25 @@ static int check_task_files(struct restore *r, const struct task *t)
 	size_t n_fds = tree_first_files(&r->tree, t) == t ? t->n_fds : 0;
 	int err = 0;
 
+	log_about("files.img, or fdinfo-%lu.img", t->ids ? t->ids->files_id : 0);
 	for (size_t i = 0; i < n_fds; i++) {
 		struct open_file *f = open_file_find(r, t->fds[i]->id);
 
 		if (problem_of(r, f))
 			log_refusal(0, "%s: fd %u: %s", task_name(t), t->fds[i]->fd, f->problem);
 	}
+	log_about("files.img, or mm-%lu.img", (unsigned long)t->vpid.v);
 	if (mm)
 		err = check_path_of(r, t, mm->exe_file_id, "its executable", 0);
 	for (size_t i = 0; mm && !err && i < mm->n_vmas; i++)
 		if (mm->vmas[i]->status & (VMA_FILE_PRIVATE | VMA_FILE_SHARED)) /* shmid is the file's id */
 			err = check_path_of(r, t, mm->vmas[i]->shmid, "its mapping", mm->vmas[i]->start);
+	log_about("files.img, or fs-%lu.img", (unsigned long)t->vpid.v);
 	if (!err && t->fs)
 		err = check_path_of(r, t, t->fs->cwd_id, "its working directory", 0);
 	if (!err && t->fs)
 		err = check_path_of(r, t, t->fs->root_id, "its root", 0);
+	log_about(NULL, 0);
 	return err;
 }
 

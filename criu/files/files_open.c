@@ -60,7 +60,9 @@ int files_open(struct restore *r, uint32_t id)
 		open_file_opened(f, fd);
 		return fd;
 	}
+	log_about_too("files.img");
 	fd = f->source == OPEN_FILE_MADE ? f->kind->open(r, f->msg) : inherit_open(r, f);
+	log_about_too(NULL);
 	note_opened(r, f, fd);
 	return fd;
 }

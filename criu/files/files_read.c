@@ -118,9 +118,12 @@ int files_read(struct restore *r)
 			t->n_fds = first->n_fds;
 			continue;
 		}
+		log_about("ids-%lu.img", (unsigned long)t->vpid.v);
 		err = read_fdinfo_image(r, t);
+		log_about("fdinfo-%lu.img", t->ids->files_id);
 		if (!err)
 			err = check_fds(r, t);
+		log_about(NULL, 0);
 	}
 	if (!err)
 		err = fd_limit_for_tasks(r);

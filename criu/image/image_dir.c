@@ -117,6 +117,7 @@ static int read_sums(struct image_dir *dir)
 
 	if (err == -ENOENT) {
 		log_info("%s has no %s: not checked as a whole", dir->path, IMAGE_SUMS);
+		log_name_images();
 		return 0;
 	}
 	if (err && dir->allow_edited) {

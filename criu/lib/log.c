@@ -14,6 +14,9 @@
 #include "lib/log.h"
 
 /* The state: the only global of criu that functions write. Descriptors are -1 where standard error stands in. */
+/* Room for what comes behind a text: the errno, the name of an image, newline. */
+#define MORE 180
+
 static struct {
 	int fd;
 	enum log_level level;
@@ -22,6 +25,7 @@ static struct {
 	int task_dir;
 	const char *task_base;
 	atomic_uint refusals;
+	atomic_bool name_images;
 	atomic_bool first_taken;
 	atomic_int first_errno;
 	atomic_bool first_said;
@@ -34,6 +38,13 @@ static struct {
 
 /* The file of the task that this thread works on, with --log-pid. */
 static __thread int task_fd = -1;
+
+/* What log_about() said. */
+static __thread struct {
+	const char *pattern;
+	unsigned long number;
+	const char *too;
+} about;
 
 static bool is_same_log(int a, int b)
 {
@@ -241,6 +252,38 @@ static size_t put_errno(char *buf, size_t size, int err)
 	return MIN((size_t)n, size - 1);
 }
 
+void log_name_images(void)
+{
+	atomic_store(&state.name_images, true);
+}
+
+void log_about(const char *pattern, unsigned long number)
+{
+	about.pattern = pattern;
+	about.number = number;
+}
+
+void log_about_too(const char *name)
+{
+	about.too = name;
+}
+
+/* The images that the text is about, if the text does not name it. At most size bytes are written. */
+static size_t put_about(char *buf, size_t size, const char *text)
+{
+	char name[64] = "";
+
+	if ((!about.pattern && !about.too) || !atomic_load(&state.name_images))
+		return 0;
+	if (about.pattern)
+		snprintf(name, sizeof(name), about.pattern, about.number);
+	if (about.too && about.pattern)
+		return (size_t)snprintf(buf, size, " (see %s, or %s)", name, about.too);
+	if (about.too)
+		snprintf(name, sizeof(name), "%s", about.too);
+	return strstr(text, name) ? 0 : (size_t)snprintf(buf, size, " (see %s)", name);
+}
+
 /* Prefix, text, the text of err where there is one, newline: in one buffer, on the heap only when it is long. */
 static void write_message(enum log_level level, int err, const char *file, int line, const char *fmt, va_list ap)
 {
@@ -254,7 +297,7 @@ static void write_message(enum log_level level, int err, const char *file, int l
 	va_copy(again, ap);
 	start = put_prefix(buf, room, level, file, line);
 	len = vsnprintf(buf + start, room - start, fmt, ap);
-	need = start + (size_t)MAX(len, 0) + 80; /* 80: the errno, newline */
+	need = start + (size_t)MAX(len, 0) + MORE;
 	if (need > room) {
 		heap = malloc(need);
 		if (heap) {
@@ -265,9 +308,11 @@ static void write_message(enum log_level level, int err, const char *file, int l
 		}
 	}
 	va_end(again);
-	need = strnlen(buf, room - 80);
+	need = strnlen(buf, room - MORE);
 	if (err)
 		need += put_errno(buf + need, 79, err);
+	if (level == LOG_ERROR)
+		need += put_about(buf + need, 99, buf + start);
 	buf[need] = '\0';
 	blank_controls(buf + start);
 	if (level == LOG_ERROR)

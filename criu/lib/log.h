@@ -42,6 +42,15 @@ bool log_enabled(enum log_level level);
 int log_first_errno(void);
 const char *log_first_text(void);
 
+/*
+ * What a thread works on stands in this image: errors name the file, until the next call (NULL: in none that is known).
+ * pattern: as in images/images.def, with %lu for the number. Only after log_name_images(), for images that nothing has
+ * checked as a whole: what is odd in them may be damage.
+ */
+void log_about(const char *pattern, unsigned long number);
+void log_about_too(const char *name); /* another one, for a part of that work */
+void log_name_images(void);
+
 /* Writes one line; use the macros. Thread-safe; one write(2) a line. */
 void log_line(enum log_level level, const char *file, int line, const char *fmt, ...) PRINTF(4, 5);
 

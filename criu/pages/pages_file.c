@@ -228,7 +228,9 @@ int pages_file_check(struct image_dir *dir, const struct pagemap *map)
 
 	if (!map->n_pages)
 		return 0;
+	log_about(map->name, 0);
 	fd = image_pages_open(dir, map->pages_id);
+	log_about(NULL, 0);
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, &st))

@@ -69,7 +69,8 @@ int pages_fill_task(struct restore *r, const struct pagemap *map, pid_t pid, con
 	if (!err)
 		err = move_into_memory(r, &t, &counts);
 	page_transfer_free(&t);
-	return err;
+	/* What went wrong was said by a worker thread, which does not know of the images. */
+	return err ? log_errno(err, "pid %d: filling its memory from %s", pid, map->name) : 0;
 }
 
 int pages_fill_object(struct restore *r, const struct pagemap *map, void *at, uint64_t size)

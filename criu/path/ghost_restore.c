@@ -148,16 +148,18 @@ int ghost_check(struct restore *r, const struct ghost *g, const char **why)
 	if (g->link)
 		return named_file_check(r, g->link, why);
 	if (S_ISSOCK(g->entry->mode) || !(g->entry->mode & S_IFMT)) {
-		*why = arena_printf(r->arena, "%s was deleted; %s cannot be made again", g->name,
-		                    file_type_name(g->entry->mode));
+		*why = arena_printf(r->arena, "%s was deleted; %s cannot be made again (ghost-file-%x.img)", g->name,
+		                    file_type_name(g->entry->mode), g->id);
 		return -ENOTSUP;
 	}
 	if (S_ISLNK(g->entry->mode) && !g->entry->symlnk_target) {
-		*why = arena_printf(r->arena, "%s was deleted, and the image does not tell where it led", g->name);
+		*why = arena_printf(r->arena, "%s was deleted, and ghost-file-%x.img does not tell where it led",
+		                    g->name, g->id);
 		return -EINVAL;
 	}
 	if (g->name[0] != '/' || (g->entry->dir && g->entry->dir[0] != '/')) {
-		*why = arena_printf(r->arena, "%s (deleted): the path is not absolute", g->name);
+		*why =
+		    arena_printf(r->arena, "%s (deleted, ghost-file-%x.img): the path is not absolute", g->name, g->id);
 		return -EINVAL;
 	}
 	dir = ghost_dir(r, g);

@@ -418,8 +418,11 @@ static int populate_node(struct build *b, struct node *n)
 	const struct family *f = n->family;
 	int err = 0;
 
-	if (own_mm)
+	if (own_mm) {
+		log_about("mm-%lu.img", (unsigned long)n->task->vpid.v);
 		err = subsys_space()->map(b->r, n->task, f->at, b->plan->common + f->size);
+		log_about(NULL, 0);
+	}
 	if (!err)
 		err = create_those(b, n, true);
 	if (!err && n->sid.v && n->sid.v == n->pid.v) {
@@ -435,8 +438,11 @@ static int populate_node(struct build *b, struct node *n)
 		err = create_those(b, n, false);
 	if (!err)
 		err = leave_orphans(n);
-	if (!err && own_mm)
+	if (!err && own_mm) {
+		log_about("mm-%lu.img", (unsigned long)n->task->vpid.v);
 		err = subsys_space()->seal(b->r, n->task);
+		log_about(NULL, 0);
+	}
 	return err;
 }
 

@@ -102,8 +102,11 @@ static int each_thread(struct build *b, int (*fn)(struct build *, struct thread 
 		struct task *t = b->r->tree.tasks[i];
 
 		log_task(t->vpid.v);
-		for (size_t k = 0; !err && is_not_zombie(t) && k < t->n_threads; k++)
+		for (size_t k = 0; !err && is_not_zombie(t) && k < t->n_threads; k++) {
+			log_about("core-%lu.img", (unsigned long)t->threads[k].vtid.v);
 			err = fn(b, &t->threads[k]);
+		}
+		log_about(NULL, 0);
 		log_task(0);
 	}
 	return err;

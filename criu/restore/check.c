@@ -21,15 +21,19 @@ static void hang_restore_parts(struct restore *r)
 
 static int check_thread(struct restore *r, const struct thread *th)
 {
-	int err = arch_regs_check_core(th->core, task_thread_name(th));
+	int err;
 
+	log_about("core-%lu.img", (unsigned long)th->vtid.v);
+	err = arch_regs_check_core(th->core, task_thread_name(th));
 	for (const struct task_part *const *p = task_parts; *p; p++) {
+		log_about("core-%lu.img", (unsigned long)th->vtid.v);
 		if ((*p)->check && (th == th->task->threads || (*p)->per_thread)) {
 			int part = (*p)->check(r, th);
 
 			err = err ?: part;
 		}
 	}
+	log_about(NULL, 0);
 	return err;
 }
 
@@ -80,7 +84,9 @@ int restore_check(struct restore *r)
 	int err, part;
 
 	log_info("%zu tasks in the checkpoint; checking", r->tree.n_tasks);
+	log_about("pstree.img", 0);
 	err = check_shell_job(r);
+	log_about(NULL, 0);
 
 	part = check_threads(r);
 	err = err ?: part;

@@ -171,9 +171,10 @@ static int choose_birth(struct planner *pl, struct node *n)
 		n->birth = BIRTH_COPY;
 	first = tree_first_files(&pl->r->tree, t);
 	if (first != t && (!p || n->birth != BIRTH_COPY || first->ids->files_id != p->task->ids->files_id))
-		return log_refusal(-EOPNOTSUPP,
-		                   "pid %d (%s): shares its descriptor table with pid %d, which is not its parent",
-		                   t->vpid.v, t->comm, first->vpid.v);
+		return log_refusal(
+		    -EOPNOTSUPP,
+		    "pid %d (%s): shares its descriptor table with pid %d (ids-%d.img), which is not its parent",
+		    t->vpid.v, t->comm, first->vpid.v, first->vpid.v);
 	return 0;
 }
 
@@ -217,7 +218,9 @@ static int order_nodes(struct planner *pl)
 	for (size_t i = 0; !err && i < n_order; i++) {
 		struct node *n = order[i];
 
+		log_about("pstree.img, or ids-%lu.img", n->task ? (unsigned long)n->task->vpid.v : 0);
 		err = n->creator ? choose_birth(pl, n) : 0;
+		log_about(NULL, 0);
 		assign_region(pl, n);
 		for (size_t k = 0; k < n->n_created; k++)
 			arena_push(pl->r->arena, &order, &n_order, n->created[k]);

@@ -23,8 +23,10 @@ static int build_all(struct build *b, struct stages *stages)
 	if (!err)
 		err = stages_run(stages, STAGE_SETUP_NAMESPACES, r->tree.tasks[0]->pid)
 		          ?: stages_run(stages, STAGE_POST_SETUP_NAMESPACES, r->tree.tasks[0]->pid);
+	log_about("pstree.img", 0);
 	if (!err)
 		err = build_groups(b);
+	log_about(NULL, 0);
 	fault_point("groups built");
 	if (!err)
 		err = build_tasks(b);

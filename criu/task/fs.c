@@ -64,6 +64,7 @@ static int fs_restore(struct restore *r, struct task *t)
 
 	fds[0] = files_open(r, t->fs->cwd_id);
 	fds[1] = files_open(r, t->fs->root_id);
+	log_about("files.img, or fs-%lu.img", (unsigned long)t->vpid.v);
 	if (fds[0] < 0 || fds[1] < 0)
 		return log_errno(MIN(fds[0], fds[1]), "%s: opening its working directory or root", task_name(t));
 	err = same_as_our_root(fds[1], &same_root);
@@ -96,6 +97,7 @@ static int fs_create(struct restore *r)
 
 		if (t->state != TASK_DEAD && tree_first_fs(&r->tree, t) == t)
 			err = fs_restore(r, t);
+		log_about(NULL, 0);
 	}
 	return err;
 }

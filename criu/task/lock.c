@@ -286,6 +286,7 @@ static int locks_check(struct restore *r, const struct thread *th)
 	const struct task_locks *l = locks_of(r, th->task);
 	char text[96];
 
+	log_about("filelocks.img, or fdinfo-%lu.img", th->task->ids ? th->task->ids->files_id : 0);
 	for (size_t i = 0; l && i < l->n; i++) {
 		const FileLockEntry *e = l->locks[i];
 		const FdinfoEntry *fd = find_fd(th->task, (uint32_t)e->fd);

@@ -46,9 +46,10 @@ static int read_required(struct restore *r, enum image_type type, uint64_t id, c
 	int err = image_read_one(r->dir, type, id, r->arena, msgp);
 
 	if (err == -ENOENT)
-		return log_errno(
-		    err, "pid %d: one of its images is missing (type %d, number %llu); the checkpoint is not whole",
-		    t->vpid.v, type, (unsigned long long)id);
+		return log_errno(err,
+		                 "pid %d of pstree.img: one of its images is missing (type %d, number %llu); the "
+		                 "checkpoint is not whole",
+		                 t->vpid.v, type, (unsigned long long)id);
 	return err;
 }
 
