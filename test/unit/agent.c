@@ -81,7 +81,7 @@ static int setup(void **state)
 	v->t.dump = &v->dt;
 	v->th = (struct thread) { .task = &v->t, .tid = v->t.pid, .vtid = v->t.vpid, .dump = &v->dth };
 	assert_int_equal(ptrace_seize(v->t.pid, 0), 0);
-	assert_int_equal(inject_stop_thread(v->t.pid, "victim", &stop_came), 0);
+	assert_int_equal(inject_stop_thread(v->t.pid, "victim", &stop_came, NULL), 0);
 	v->dth.regs = arch_regs_get(v->d.arena, v->t.pid);
 	assert_non_null(v->dth.regs);
 	assert_int_equal(ptrace_get_sigmask(v->t.pid, &v->dth.sigmask), 0);
