@@ -150,7 +150,7 @@ def whole_dump(v):
     v.s.gone()
     v.locked("after a dump")
     if v.crius:
-        table_name, table_of_crius(v.s)
+        table_of_crius(v.s)
     return seconds
 
 
@@ -189,7 +189,7 @@ def random_instants_of_many(s):
 
 
 @scenario
-def random_instants_over_a_table_name, table_of_crius(s):
+def random_instants_over_a_table_of_crius(s):
     """What a restore has found stays as it was, or goes as a whole."""
     v = Victim(s)
     v.crius = True
