@@ -192,7 +192,7 @@ static void refusals(void **state)
 	refused("dump -t 1 --lazy-pages", "option --lazy-pages is not implemented yet");
 	refused("dump -t 1 --veth-pair a=b", "option --veth-pair is not implemented yet");
 	assert_null(strstr(said, "what is mnt"));
-	refused("dump -t 1 --manage-cgroups=soft", "option --manage-cgroups is not implemented yet");
+	refused("dump -t 1 --manage-cgroups=full", "option --manage-cgroups=full is not implemented yet");
 }
 
 static void all_errors_are_said(void **state)
