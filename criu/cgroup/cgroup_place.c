@@ -129,22 +129,26 @@ static int check_frozen(struct arena *a, const struct cgroup_place *p, const cha
 	return 0;
 }
 
-/* Version 2: tasks are in leaves only, once controllers are handed on (cgroups(7), "no internal processes"). */
+/*
+ * Version 2: tasks are in leaves only, once controllers are handed on (cgroups(7), "no internal processes"). Threaded
+ * groups have rules of their own: the move tells.
+ */
 static int check_leaf(const struct cgroup_place *p)
 {
-	char line[256];
+	char line[256], type[32];
 
 	if (*p->name || !strcmp(p->directory, p->top))
 		return 0;
+	read_group_line(p->directory, "cgroup.type", type, sizeof(type));
 	read_group_line(p->directory, "cgroup.subtree_control", line, sizeof(line));
-	if (*line)
+	if (!strcmp(type, "domain") && *line)
 		return log_refusal(-EBUSY,
 		                   "%s: it hands controllers (%s) on to the groups below it, and can have no "
 		                   "processes of its own then" HINT,
 		                   p->what, line);
-	read_group_line(p->directory, "cgroup.type", line, sizeof(line));
-	if (*line && strcmp(line, "domain") && strcmp(line, "domain threaded"))
-		return log_refusal(-EOPNOTSUPP, "%s: its type is \"%s\", which takes no processes" HINT, p->what, line);
+	if (!strcmp(type, "domain invalid"))
+		return log_refusal(-EOPNOTSUPP, "%s: it is below a threaded group, and not threaded itself" HINT,
+		                   p->what);
 	return 0;
 }
 

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 
 from case import Failed, Skipped
-from driver import check, children, need, passed_over, run_all, scenario, text, wait_for
+from driver import check, children, need, passed_over, reap, run_all, scenario, state_of, text, wait_for
 
 
 def hierarchies():
@@ -22,7 +22,7 @@ def hierarchies():
         at, kind, options = left.split()[4], right.split()[0], right.split()[2].split(",")
         if kind == "cgroup2":
             found.setdefault("", at)
-        for name in ("pids", "freezer", "cpuset"):
+        for name in ("pids", "freezer", "cpuset", "memory"):
             if kind == "cgroup" and name in options:
                 found.setdefault(name, at)
     return found
@@ -210,17 +210,26 @@ def threads(s):
 @scenario
 def fails(s):
     """A restore that fails, or is killed at any point, leaves no group."""
-    groups, _ = dumped(s, sorted(hierarchies()))
+    groups, before = dumped(s, sorted(hierarchies()))
+    s.proc = None  # what is restored is reaped as any other child
     hook = s.script("hook", 'test "$CRTOOLS_SCRIPT_ACTION" != post-restore\n')
 
     def is_clean():
-        return not any(os.path.isdir(g.top) for g in groups)
+        reap()
+        return all(state_of(p) == "gone" for p in before) and not any(os.path.isdir(g.top) for g in groups)
     try:
         check(s.restore("--action-script", hook, ok=False) != 0, "the veto was not heard")
         check(wait_for(is_clean), "after a veto: %s" % [g.left() for g in groups])
-        for point in range(1, 12):
+        for point in range(1, 100):
             s.tool("restore", "-d", "-D", s.imgs, "-o", "kill.log", "-v4", "--test-kill-at", point)
+            if s.rc >= 0 or "restore committed" in text(os.path.join(s.imgs, "kill.log")):
+                break
             check(wait_for(is_clean), "killed at %d: %s" % (point, [g.left() for g in groups]))
+        check(point > 8, "the restore ended at point %d: %s" % (point, s.errors("kill.log")))
+        wait_for(lambda: state_of(s.pid) == "S")
+        s.kill()
+        for g in groups:
+            g.remove()
         s.restore()
         s.kill()
     finally:
@@ -356,6 +365,29 @@ def no_leaf(s):
         refused(s, g, words="hands controllers")
     finally:
         g.remove()
+
+
+@scenario
+def memory_is_charged(s):
+    """What a task gets back belongs to its group."""
+    g, size = Groups("memory"), 48 << 20
+    with open(s.path("victim.out"), "a") as out:
+        s.proc = subprocess.Popen(["python3", "-c", "import time; b = bytearray(b'x' * %d); print(1, flush=True); "
+                                   "time.sleep(1000)" % size], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                  start_new_session=True)
+    s.pid = s.proc.pid
+    try:
+        check(wait_for(lambda: text(s.path("victim.out")) == "1\n"), "the program is not ready")
+        g.add("m", s.pid)
+        s.dump()
+        g.remove()
+        s.restore()
+        used = int(text(g.top + "/m/memory.usage_in_bytes"))
+        check(used >= size, "%d bytes of %d are charged to its group" % (used, size))
+        s.kill()
+    finally:
+        if os.path.isdir(g.top):
+            g.remove()
 
 
 @scenario
