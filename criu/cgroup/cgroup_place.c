@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <fcntl.h>
+#include <fts.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -115,16 +116,43 @@ static void read_group_line(const char *dir, const char *file, char *line, size_
 		snprintf(line, size, "%.*s", (int)strcspn(text, "\n"), text);
 }
 
-/* A task that is moved into such a group would never come to the end of its restore. */
-static int check_frozen(struct arena *a, const struct cgroup_place *p, const char *dir)
+/* Whether no process is in a group or below it. */
+static bool is_group_empty(struct arena *a, const char *path)
 {
-	char v1[16], v2[16];
+	char *const roots[] = { arena_strdup(a, path), NULL };
+	FTS *fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_NOSTAT, NULL);
+	bool empty = fts != NULL;
+	char line[16];
+	FTSENT *e;
+
+	while (fts && empty && (e = fts_read(fts))) {
+		if (e->fts_info != FTS_D)
+			continue;
+		read_group_line(e->fts_path, "cgroup.procs", line, sizeof(line));
+		empty = !*line;
+	}
+	if (fts)
+		fts_close(fts);
+	return empty;
+}
+
+/*
+ * A task that is moved into a frozen group would never come to the end of its restore. A group that was frozen when its
+ * tasks were dumped still is; where nothing else is in it, it is thawed.
+ */
+static int check_frozen(struct arena *a, struct cgroup_place *p, const char *dir)
+{
+	char v1[4], v2[4];
 
 	for (; strlen(dir) > strlen(p->top); dir = parent_directory(a, dir)) {
-		read_group_line(dir, "freezer.state", v1, sizeof(v1));
+		read_group_line(dir, "freezer.self_freezing", v1, sizeof(v1));
 		read_group_line(dir, "cgroup.freeze", v2, sizeof(v2));
-		if (!strncmp(v1, "FR", 2) || *v2 == '1')
-			return log_refusal(-EBUSY, "%s: %s is frozen: thaw it first" HINT, p->what, dir);
+		if (*v1 != '1' && *v2 != '1')
+			continue;
+		if (!is_group_empty(a, dir))
+			return log_refusal(-EBUSY, "%s: %s is frozen, and has processes: thaw it first" HINT, p->what,
+			                   dir);
+		arena_push(a, &p->frozen, &p->n_frozen, dir);
 	}
 	return 0;
 }
@@ -236,9 +264,46 @@ static int make_directory(struct arena *a, struct guardian *g, const struct cgro
 	return err;
 }
 
+static int write_freezer(const char *path, const char *word)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	return fd < 0 || write(fd, word, strlen(word)) < 0 ? -errno : 0;
+}
+
+static int freeze_again(const struct undo *u)
+{
+	return write_freezer(u->path, u->text);
+}
+
+static int thaw_group(struct arena *a, struct guardian *g, const struct cgroup_place *p, const char *dir)
+{
+	bool v2 = !*p->name;
+	struct undo u = {
+		.type = UNDO_CALL,
+		.call = freeze_again,
+		.fd = -1,
+		.path = arena_printf(a, "%s/%s", dir, v2 ? "cgroup.freeze" : "freezer.state"),
+		.text = v2 ? "1" : "FROZEN",
+	};
+	int err = guardian_note(g, &u);
+
+	if (err < 0)
+		return err;
+	err = write_freezer(u.path, v2 ? "0" : "THAWED");
+	if (err)
+		return log_errno(err, "%s: write into %s, to thaw it", p->what, u.path);
+	log_info("%s: %s was frozen and had no processes: thawed", p->what, dir);
+	return 0;
+}
+
 int cgroup_place_make(struct arena *a, struct guardian *g, struct cgroup_place *p)
 {
-	return make_directory(a, g, p, p->directory);
+	int err = 0;
+
+	for (size_t i = 0; !err && i < p->n_frozen; i++)
+		err = thaw_group(a, g, p, p->frozen[i]);
+	return err ?: p->missing ? make_directory(a, g, p, p->directory) : 0;
 }
 
 /* ---- moving ---- */

@@ -24,6 +24,8 @@ struct cgroup_place {
 	const char *what;            /* for messages: "cgroup /a of memory" */
 	const char *top, *directory; /* where it is mounted; the group, below or at it */
 	bool missing;
+	const char **frozen; /* it, and groups above it, that are frozen and have no processes */
+	size_t n_frozen;
 };
 
 /* All mounts of cgroups that this mount namespace shows. 0 or a negative errno (logged). */
@@ -35,7 +37,8 @@ int cgroup_place_mounts(struct arena *a, struct cgroup_mounts *m);
  */
 int cgroup_place_check(struct arena *a, const struct cgroup_mounts *m, struct cgroup_place *p, bool make);
 
-/* Makes it, and what is missing above it; each has an entry in the undo log. 0 or a negative errno (logged). */
+/* Thaws what is frozen, makes it, and what is missing above it; each has an entry in the undo log. 0 or a negative
+ * errno (logged). */
 int cgroup_place_make(struct arena *a, struct guardian *g, struct cgroup_place *p);
 
 /* Moves a process, or a single thread (of version 1). who: for messages. 0 or a negative errno (logged). */

@@ -198,8 +198,7 @@ static int cgroup_restore_make(struct restore *r)
 	int err = 0;
 
 	for (size_t i = 0; !err && i < cg->n_places; i++)
-		if (cg->places[i]->place.missing)
-			err = cgroup_place_make(r->arena, r->guardian, &cg->places[i]->place);
+		err = cgroup_place_make(r->arena, r->guardian, &cg->places[i]->place);
 	return err;
 }
 

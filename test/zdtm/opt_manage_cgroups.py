@@ -318,16 +318,34 @@ def not_mounted(s):
     s.kill()
 
 
+def thawed_if_empty(s, g, file, on, off):
+    """A frozen group takes no task: refused where others are in it, thawed where nothing is, frozen again on failure."""
+    hook = s.script("hook", 'test "$CRTOOLS_SCRIPT_ACTION" != post-restore\n')
+    file = os.path.join(g.top, file)
+    with subprocess.Popen(["sleep", "1000"]) as other:
+        g.add("other", other.pid)
+        write(file, on)
+        refused(s, g, words="is frozen")
+        write(file, off)
+        other.kill()
+    check(wait_for(lambda: not text(g.top + "/other/cgroup.procs")), "the other one is still there")
+    write(file, on)
+    s.proc = None
+    check(s.restore("--action-script", hook, ok=False) != 0, "the veto was not heard")
+    s.gone()
+    check(wait_for(lambda: text(file).strip() == on), "after a veto: %r" % text(file))
+    s.restore()
+    check(text(file).strip() == off, "after the restore: %r" % text(file))
+    check(paths(s.pid)[g.name].endswith(os.path.basename(g.top)), "it is in %s" % paths(s.pid))
+    s.kill()
+
+
 @scenario
 def frozen(s):
     (g,), _ = dumped(s, ["freezer"])
     os.mkdir(g.top)
     try:
-        write(g.top + "/freezer.state", "FROZEN")
-        refused(s, g, words="is frozen")
-        write(g.top + "/freezer.state", "THAWED")
-        s.restore()
-        s.kill()
+        thawed_if_empty(s, g, "freezer.state", "FROZEN", "THAWED")
     finally:
         g.remove()
 
@@ -339,11 +357,7 @@ def frozen_2(s):
     try:
         if not os.path.exists(g.top + "/cgroup.freeze"):
             raise Skipped("cgroups of version 2 have no freezer here")
-        write(g.top + "/cgroup.freeze", "1")
-        refused(s, g, words="is frozen")
-        write(g.top + "/cgroup.freeze", "0")
-        s.restore()
-        s.kill()
+        thawed_if_empty(s, g, "cgroup.freeze", "1", "0")
     finally:
         g.remove()
 
