@@ -68,6 +68,8 @@
 	X(time_ns_subsys)       /* notes the clocks when all timers have been read, before images that take long */    \
 	X(memory_pages_subsys)  /* before descriptors, through which some pages are read, are closed */                \
 	X(tcp_subsys)           /* silences connections and releases them by descriptors that the files' rows close */ \
+	X(cgroup_dump_subsys)                                                                                          \
+	X(cgroup_restore_subsys)                                                                                       \
 	X(files_dump_subsys)                                                                                           \
 	X(fs_subsys) /* roots and working directories, before descriptor tables are filled */                          \
 	X(memory_subsys)                                                                                               \

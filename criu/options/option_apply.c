@@ -157,6 +157,12 @@ static int set_size(const struct option_row *row, const char *text, const char *
 	return 0;
 }
 
+static int refuse_later(const struct option_row *row, const char *word, const char *from)
+{
+	log_errno(0, "%soption --%s=%s is not implemented yet", from, row->name, word);
+	return -EOPNOTSUPP;
+}
+
 /* One of the words of a row, as its number. */
 static int set_word(const struct option_row *row, const char *text, const char *from, int *value)
 {
@@ -168,7 +174,7 @@ static int set_word(const struct option_row *row, const char *text, const char *
 
 		if (strcmp(w->word, text) == 0) {
 			*value = w->value;
-			return 0;
+			return w->value == OPTION_WORD_LATER ? refuse_later(row, text, from) : 0;
 		}
 		snprintf(all + len, sizeof(all) - len, "%s'%s'", before, w->word);
 		before = w[1].word && w[2].word ? ", " : " or ";
@@ -235,7 +241,8 @@ static int set_field(struct options *o, const struct option_row *row, const char
 		err = set_size(row, value, from, field);
 		break;
 	case OPT_WORD:
-		err = set_word(row, value, from, &word);
+	case OPT_WORD_MAYBE:
+		err = set_word(row, value ?: row->words->word, from, &word);
 		*(int *)field = word;
 		break;
 	case OPT_WORD_FLAG:
@@ -274,7 +281,7 @@ bool option_takes_value(const struct option_row *row)
 bool option_may_take_value(const struct option_row *row)
 {
 	return option_takes_value(row) || row->type == OPT_VERBOSITY || row->type == OPT_LIST_ALL ||
-	       row->type == LATER_MAYBE || row->type == TAKEN_MAYBE;
+	       row->type == OPT_WORD_MAYBE || row->type == LATER_MAYBE || row->type == TAKEN_MAYBE;
 }
 
 int option_apply(struct options *o, const struct option_row *row, const char *value, bool negate, const char *from)

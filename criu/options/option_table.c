@@ -51,6 +51,12 @@ static const struct option_word validation_words[] = {
 	{ NULL, 0 },
 };
 
+static const struct option_word manage_cgroups_words[] = {
+	{ "soft", MANAGE_CGROUPS_SOFT }, /* the first: without a value */
+	{ "none", MANAGE_CGROUPS_NONE }, { "ignore", MANAGE_CGROUPS_IGNORE }, { "props", OPTION_WORD_LATER },
+	{ "full", OPTION_WORD_LATER },   { "strict", OPTION_WORD_LATER },     { NULL, 0 },
+};
+
 static const struct option_word close_word[] = { { "close", 1 }, { NULL, 0 } };
 
 const struct command_row option_commands[] = {
@@ -110,6 +116,10 @@ const struct option_row option_rows[] = {
 	FLAG("file-locks", 'l', BOTH, file_locks, "save file locks and leases, and take them again"),
 	WORD("file-validation", OPT_WORD, BOTH, file_validation, "HOW", validation_words,
 	     "how files are known to be as they were: filesize, buildid (default), checksum"),
+	WORD(
+	    "manage-cgroups", OPT_WORD_MAYBE, BOTH, manage_cgroups, "MODE", manage_cgroups_words,
+	    "cgroups of the tasks: soft (default; tasks come back into theirs, which are made where they are missing), "
+	    "none (all have to be there), ignore (tasks come into the caller's)"),
 	{ "external", 0, OPT_LIST, BOTH, AT(external), "RESOURCE",
 	  "RESOURCE is not part of the checkpoint: unix[INODE], tty[RDEV:DEV], ...; can be given several times", 0, 0,
 	  NULL },
@@ -190,7 +200,6 @@ const struct option_row option_rows[] = {
 	LATER("lazy-pages", 0, FLAG),
 	LATER("lsm-mount-context", 0, VALUE),
 	LATER("lsm-profile", 0, VALUE),
-	LATER("manage-cgroups", 0, MAYBE),
 	LATER("page-server", 0, FLAG),
 	LATER("port", 0, VALUE),
 	LATER("prev-images-dir", 0, VALUE),

@@ -10,17 +10,18 @@
 
 /* What an option's field is, and what it takes. */
 enum option_type {
-	OPT_FLAG,      /* bool; --no-NAME negates it */
-	OPT_STRING,    /* const char * */
-	OPT_PID,       /* pid_t, above 0 */
-	OPT_UINT,      /* unsigned, between min and max */
-	OPT_SIZE,      /* uint64_t: a number of bytes, or of as many KiB, MiB, GiB with K, M, G */
-	OPT_WORD,      /* an enum: one of the words, see option_row.words */
-	OPT_WORD_FLAG, /* bool: there is one word, and it sets the flag */
-	OPT_LIST,      /* a NULL-terminated array of strings, and its count right behind it; every use adds one */
-	OPT_LIST_ALL,  /* the same, and without a value it adds "" */
-	OPT_VERBOSITY, /* int: -v adds one, -vv two, -vN and --verbosity=N set it */
-	OPT_CONFIG,    /* the four that act while options are parsed */
+	OPT_FLAG,       /* bool; --no-NAME negates it */
+	OPT_STRING,     /* const char * */
+	OPT_PID,        /* pid_t, above 0 */
+	OPT_UINT,       /* unsigned, between min and max */
+	OPT_SIZE,       /* uint64_t: a number of bytes, or of as many KiB, MiB, GiB with K, M, G */
+	OPT_WORD,       /* an enum: one of the words, see option_row.words */
+	OPT_WORD_MAYBE, /* the same, and without a value the first of them (--x=WORD only) */
+	OPT_WORD_FLAG,  /* bool: there is one word, and it sets the flag */
+	OPT_LIST,       /* a NULL-terminated array of strings, and its count right behind it; every use adds one */
+	OPT_LIST_ALL,   /* the same, and without a value it adds "" */
+	OPT_VERBOSITY,  /* int: -v adds one, -vv two, -vN and --verbosity=N set it */
+	OPT_CONFIG,     /* the four that act while options are parsed */
 	OPT_NO_CONFIG,
 	OPT_VERSION,
 	OPT_HELP,
@@ -34,6 +35,8 @@ enum option_type {
 	TAKEN_VALUE,
 	TAKEN_MAYBE,
 };
+
+#define OPTION_WORD_LATER (-1) /* a word of CRIU's that is not there yet */
 
 /* A word that an option takes, and the number that stands for it. */
 struct option_word {
@@ -50,7 +53,7 @@ struct option_row {
 	const char *arg;                 /* what --help calls its value */
 	const char *help;                /* NULL: not shown */
 	unsigned long min, max;          /* OPT_UINT */
-	const struct option_word *words; /* OPT_WORD, OPT_WORD_FLAG */
+	const struct option_word *words; /* OPT_WORD and its like */
 };
 
 extern const struct option_row option_rows[]; /* ends with a row without a name */

@@ -21,6 +21,9 @@ enum network_lock { NETWORK_LOCK_DEFAULT, NETWORK_LOCK_IPTABLES, NETWORK_LOCK_NF
 /* --file-validation; each takes in the one before. 0: the option is not given. */
 enum validation { VALIDATE_DEFAULT, VALIDATE_SIZE, VALIDATE_BUILD_ID, VALIDATE_CHECKSUM };
 
+/* --manage-cgroups. CRIU's none: tasks are moved, no group is made. */
+enum manage_cgroups { MANAGE_CGROUPS_SOFT, MANAGE_CGROUPS_NONE, MANAGE_CGROUPS_IGNORE };
+
 struct options {
 	enum command command;
 	int verbosity;
@@ -34,6 +37,7 @@ struct options {
 	pid_t tree;
 	bool leave_running, leave_stopped, restore_detached, restore_sibling, shell_job, exec_cmd;
 	const char *freeze_cgroup;
+	enum manage_cgroups manage_cgroups;
 	unsigned timeout; /* seconds */
 	bool allow_edited_images;
 	bool file_locks;

@@ -418,7 +418,9 @@ static int populate_node(struct build *b, struct node *n)
 	const struct family *f = n->family;
 	int err = 0;
 
-	if (own_mm) {
+	if (n->task && !n->ephemeral && n->task->state != TASK_DEAD)
+		err = subsys_run(born, b->r, n->task);
+	if (!err && own_mm) {
 		log_about("mm-%lu.img", (unsigned long)n->task->vpid.v);
 		err = subsys_space()->map(b->r, n->task, f->at, b->plan->common + f->size);
 		log_about(NULL, 0);

@@ -16,6 +16,9 @@ static int build_all(struct build *b, struct stages *stages)
 
 	fault_point("area made");
 	if (!err)
+		err = subsys_run(before_start, r);
+	fault_point("before the first process");
+	if (!err)
 		err = build_processes(b);
 	r->stats->forking_time = clock_now_us() - start;
 	log_info("%zu processes made, with their memory", b->plan->n_nodes);

@@ -54,6 +54,10 @@ struct subsys {
 	/* Restore, before anything is started: images of its own, then whether all of them can come back. */
 	int (*read_images)(struct restore *r);
 	int (*check)(struct restore *r);
+	/* The guardian watches; the first process is made next. */
+	int (*before_start)(struct restore *r);
+	/* A task lives, without mappings, children and descriptors. */
+	int (*born)(struct restore *r, struct task *t);
 	/* A task lives and is in its session, without children and descriptors. */
 	int (*at_birth)(struct restore *r, struct task *t);
 	/* All processes and threads exist, with agents in them: objects that refer to each other; then the rest. */

@@ -174,6 +174,18 @@ static void values(void **state)
 	refused("dump -t 1 --leave-running=yes", "--leave-running takes no value");
 }
 
+static void value_left_out(void **state)
+{
+	assert_int_equal(parse("restore"), 0);
+	assert_int_equal(o.manage_cgroups, MANAGE_CGROUPS_SOFT);
+	assert_int_equal(parse("restore --manage-cgroups=ignore --manage-cgroups"), 0);
+	assert_int_equal(o.manage_cgroups, MANAGE_CGROUPS_SOFT);
+	assert_int_equal(parse("dump -t 1 --manage-cgroups=ignore"), 0);
+	assert_int_equal(o.manage_cgroups, MANAGE_CGROUPS_IGNORE);
+	refused("restore --manage-cgroups=hard", "--manage-cgroups: 'hard' is not valid");
+	refused("restore --manage-cgroups ignore", "unexpected argument 'ignore'");
+}
+
 static void refusals(void **state)
 {
 	refused("", "no command");
@@ -192,7 +204,7 @@ static void refusals(void **state)
 	refused("dump -t 1 --lazy-pages", "option --lazy-pages is not implemented yet");
 	refused("dump -t 1 --veth-pair a=b", "option --veth-pair is not implemented yet");
 	assert_null(strstr(said, "what is mnt"));
-	refused("dump -t 1 --manage-cgroups=soft", "option --manage-cgroups is not implemented yet");
+	refused("dump -t 1 --manage-cgroups=full", "option --manage-cgroups=full is not implemented yet");
 }
 
 static void all_errors_are_said(void **state)
@@ -445,6 +457,7 @@ int main(void)
 		cmocka_unit_test(verbosity),
 		cmocka_unit_test(negation),
 		cmocka_unit_test(values),
+		cmocka_unit_test(value_left_out),
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(all_errors_are_said),
 		cmocka_unit_test(of_the_other_command),
