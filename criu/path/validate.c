@@ -4,6 +4,7 @@
 #include <zlib.h>
 
 #include "path/buildid.h"
+#include "lib/io.h"
 #include "lib/log.h"
 #include "files/long_path.h"
 #include "lib/arena_hash.h"
@@ -25,10 +26,10 @@ static int checksum_file(int fd, uint64_t size, uint32_t *sum)
 		return -ENOMEM;
 	*sum = 0;
 	while (at < size) {
-		ssize_t n = pread(fd, buf, MIN(CHECKSUM_BUFFER, size - at), (off_t)at);
+		ssize_t n = io_pread_all(fd, buf, MIN(CHECKSUM_BUFFER, size - at), (off_t)at);
 
 		if (n < 0)
-			return -errno;
+			return (int)n;
 		if (!n)
 			return -EIO;
 		*sum = (uint32_t)crc32_z(*sum, buf, (size_t)n);
