@@ -47,7 +47,10 @@ void inet_bind_set_options(struct restore *r, int fd, const InetSkEntry *m, bool
 int inet_bind(struct restore *r, int fd, const InetSkEntry *m, const char *who);
 int inet_bind_exactly(int fd, const InetSkEntry *m, const char *who);
 
-/* SO_REUSEADDR as long as others with the same port are bound, and as it was when all are. */
+/*
+ * SO_REUSEADDR as long as others with the same port are bound, and as it was when all are; SO_REUSEPORT, too, where
+ * the sockets cannot have come to one address without it.
+ */
 int inet_bind_share_port(struct restore *r, int fd, const InetSkEntry *m, const char *who);
 int inet_bind_unshare_port(struct restore *r, int fd, const InetSkEntry *m);
 
