@@ -142,7 +142,7 @@ static bool is_followed(const RegFileEntry *m)
 	return !(m->flags & O_PATH) && (m->flags & O_ACCMODE) == O_RDONLY && m->pos == m->size;
 }
 
-/* A log that is only appended to: whatever was cut off (copytruncate of logrotate) or came to it, the next line fits. */
+/* A log that is only appended to: cut off (copytruncate of logrotate) or longer, the next line fits. */
 static bool is_appended(const RegFileEntry *m)
 {
 	return !(m->flags & O_PATH) && m->flags & O_APPEND && (m->flags & O_ACCMODE) == O_WRONLY;

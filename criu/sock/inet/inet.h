@@ -10,7 +10,8 @@
 
 /* ---- what an entry or a socket is (inet_entry.c) ---- */
 
-bool inet_is_udp(const InetSkEntry *m);      /* or UDP-Lite */
+bool inet_is_udp(const InetSkEntry *m);
+bool inet_is_tcp(const InetSkEntry *m);      /* or UDP-Lite */
 bool inet_is_known(const InetSkEntry *m);    /* a type and protocol that can be restored */
 const char *inet_what(const InetSkEntry *m); /* "UDP socket" */
 int inet_int_option(int fd, int name);       /* of SOL_SOCKET; -1 where the socket has no such option */

@@ -25,7 +25,7 @@ static bool read_peer(const struct fd_info *info, const InetSkEntry *m, union in
 	memset(dst, 0, sizeof(*dst));
 	if (!getpeername(info->fd, &dst->any, &len))
 		return true;
-	return m->proto != IPPROTO_TCP && !inet_is_udp(m) &&
+	return !inet_is_tcp(m) && !inet_is_udp(m) &&
 	       !inet_proc_peer((int)m->family, m->type == SOCK_RAW, info->st.st_ino, dst);
 }
 
@@ -149,10 +149,10 @@ static bool address_overlaps(const InetSkEntry *a, const InetSkEntry *b)
 /* Two sockets that only SO_REUSEPORT, set on both when they were bound, allowed at one address. */
 static bool must_have_shared(const InetSkEntry *a, const InetSkEntry *b)
 {
-	bool listen = a->proto == IPPROTO_TCP && a->state == TCP_LISTEN && b->state == TCP_LISTEN;
+	bool listen = inet_is_tcp(a) && a->state == TCP_LISTEN && b->state == TCP_LISTEN;
 
 	if (a == b || a->uid != b->uid || inet_tcp_has_peer(a) || inet_tcp_has_peer(b) || a->external || b->external ||
-	    !address_overlaps(a, b) || (a->proto == IPPROTO_TCP && (a->has_shutdown || b->has_shutdown)))
+	    !address_overlaps(a, b) || (inet_is_tcp(a) && (a->has_shutdown || b->has_shutdown)))
 		return false;
 	return listen || !a->opts->reuseaddr || !b->opts->reuseaddr;
 }
@@ -355,9 +355,9 @@ int inet_bind_check(struct restore *r, const InetSkEntry *m, const union inet_ad
 	inet_bind_set_options(r, fd, m, true);
 	err = bind_to(fd, n);
 	/* inet_bind() does without an address for what is left of a connection that has ended. */
-	if (!err || (m->proto == IPPROTO_TCP && m->state == TCP_CLOSE && m->has_shutdown))
+	if (!err || (inet_is_tcp(m) && m->state == TCP_CLOSE && m->has_shutdown))
 		return 0;
-	if (err == -EADDRINUSE && m->proto == IPPROTO_TCP && tcp_port_is_left(r->arena, inet_addr_port(n)))
+	if (err == -EADDRINUSE && inet_is_tcp(m) && tcp_port_is_left(r->arena, inet_addr_port(n)))
 		return 0;
 	*why = why_unbound(r, m, n, err);
 	return err;
@@ -387,7 +387,7 @@ int inet_bind(struct restore *r, int fd, const InetSkEntry *m, const char *who)
 {
 	union inet_addr src, dst, any, now = { 0 };
 	socklen_t len = sizeof(now);
-	bool connected = m->proto != IPPROTO_TCP && m->state == TCP_ESTABLISHED;
+	bool connected = !inet_is_tcp(m) && m->state == TCP_ESTABLISHED;
 	int err = 0;
 
 	inet_addr_from_words((int)m->family, m->src_addr, m->n_src_addr, m->src_port, m->ifname, &src);
@@ -395,9 +395,9 @@ int inet_bind(struct restore *r, int fd, const InetSkEntry *m, const char *who)
 	inet_addr_from_words((int)m->family, m->dst_addr, m->n_dst_addr, m->dst_port, m->dst_ifname, &dst);
 	if (must_bind(m, &src))
 		err = connected && m->src_port ? bind_to(fd, &any) : bind_freely(fd, m, &src);
-	if (err && m->proto == IPPROTO_TCP && m->state == TCP_CLOSE && m->has_shutdown)
+	if (err && inet_is_tcp(m) && m->state == TCP_CLOSE && m->has_shutdown)
 		return 0; /* another socket has taken the port of a connection that has ended */
-	if (err == -EADDRINUSE && m->proto == IPPROTO_TCP)
+	if (err == -EADDRINUSE && inet_is_tcp(m))
 		err = tcp_port_bind(r->arena, fd, &src);
 	if (err && !connected)
 		return log_errno(err, "%s: bind", who);
