@@ -176,6 +176,8 @@ struct memfd_inode {
 struct memfd_inode_restore_state {
 	struct memfd_inode *by_id;
 	bool all_mapped; /* no mapping is to come any more */
+	bool read;
+	int read_err;
 };
 
 const struct subsys memfd_inode_subsys = {
@@ -212,7 +214,7 @@ static int read_inode(struct restore *r, const MemfdInodeEntry *m)
 	return pages_read_object(r, m->shmid, &f->pages);
 }
 
-int memfd_inode_read_images(struct restore *r)
+static int read_memfd_image(struct restore *r)
 {
 	_cleanup_image_ struct image *img = NULL;
 	int err = image_open(r->dir, IMG_MEMFD_INODE, 0, &img);
@@ -221,6 +223,21 @@ int memfd_inode_read_images(struct restore *r)
 	while (!err && (err = image_read(img, &memfd_inode_entry__descriptor, r->arena, &m)) > 0)
 		err = read_inode(r, m);
 	return err == -ENOENT ? 0 : err;
+}
+
+int memfd_inode_read_images(struct restore *r)
+{
+	struct memfd_inode_restore_state *all = restore_state(r, &memfd_inode_subsys);
+
+	if (!all->read)
+		all->read_err = read_memfd_image(r);
+	all->read = true;
+	return all->read_err;
+}
+
+const char *memfd_inode_name(const struct memfd_inode *f)
+{
+	return f->entry->name;
 }
 
 void memfd_inode_expect_open(struct memfd_inode *f, bool writes)
