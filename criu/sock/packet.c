@@ -140,13 +140,19 @@ static int index_of(const char *name, uint32_t index)
 	return name ? (int)if_nametoindex(name) : (int)index;
 }
 
+/* In network byte order. */
+static uint16_t saved_protocol(const struct restore *r, const PacketSockEntry *m)
+{
+	return htons((uint16_t)m->protocol);
+}
+
 /*
  * Without a protocol it receives nothing before it is bound. SOCK_PACKET gets its protocol here or never: its bind()
  * takes the name of an interface alone.
  */
-static int make_packet(const PacketSockEntry *m)
+static int make_packet(const struct restore *r, const PacketSockEntry *m)
 {
-	int protocol = m->type == SOCK_PACKET ? htons((uint16_t)m->protocol) : 0;
+	int protocol = m->type == SOCK_PACKET ? saved_protocol(r, m) : 0;
 	int fd = socket(AF_PACKET, (int)m->type | SOCK_CLOEXEC, protocol);
 
 	return fd < 0 ? -errno : fd;
@@ -155,7 +161,7 @@ static int make_packet(const PacketSockEntry *m)
 static int packet_check(struct restore *r, const void *msg, const char **why)
 {
 	const PacketSockEntry *m = msg;
-	_cleanup_close_ int fd = make_packet(m);
+	_cleanup_close_ int fd = make_packet(r, m);
 	const char *missing = m->ifname && !if_nametoindex(m->ifname) ? m->ifname : NULL;
 
 	if (fd < 0) {
@@ -200,7 +206,7 @@ static int packet_open(struct restore *r, const void *msg)
 	const PacketSockEntry *m = msg;
 	const char *who = arena_printf(r->arena, "packet socket on %s", m->ifname ?: "all interfaces");
 	int threshold = (int)m->copy_thresh, err;
-	_cleanup_close_ int fd = make_packet(m);
+	_cleanup_close_ int fd = make_packet(r, m);
 
 	if (fd < 0)
 		return log_errno(fd, "%s: socket(AF_PACKET)", who);
@@ -269,7 +275,7 @@ static int bind_old_style(int fd, const PacketSockEntry *m, int ifindex, const c
 static int packet_late(struct restore *r, const void *msg, int fd)
 {
 	const PacketSockEntry *m = msg;
-	struct sockaddr_ll a = { .sll_family = AF_PACKET, .sll_protocol = htons((uint16_t)m->protocol) };
+	struct sockaddr_ll a = { .sll_family = AF_PACKET, .sll_protocol = saved_protocol(r, m) };
 	uint32_t fanout = m->fanout & ~((uint32_t)PACKET_FANOUT_FLAG_UNIQUEID << 16);
 	const char *who = arena_printf(r->arena, "packet socket on %s", m->ifname ?: "all interfaces");
 	int err = 0;
