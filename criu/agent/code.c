@@ -1,28 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <string.h>
-#include <sys/uio.h>
 
 #include "agent/code.h"
 #include "arch/arch.h"
 #include "arch/arch_start.h"
+#include "lib/io.h"
 
 #define WINDOW  (256UL << 10)
 #define OVERLAP 32UL
 
 int agent_read_task(pid_t pid, raddr_t at, void *buf, size_t len)
 {
-	struct iovec local = { buf, len }, remote = { (void *)(uintptr_t)at, len };
-	ssize_t n = process_vm_readv(pid, &local, 1, &remote, 1, 0);
-
-	return n < 0 ? -errno : (size_t)n < len ? -EFAULT : 0;
+	return io_read_process(pid, buf, &(struct iovec) { (void *)(uintptr_t)at, len }, 1);
 }
 
 int agent_write_task(pid_t pid, raddr_t at, const void *buf, size_t len)
 {
-	struct iovec local = { (void *)(uintptr_t)buf, len }, remote = { (void *)(uintptr_t)at, len };
-	ssize_t n = process_vm_writev(pid, &local, 1, &remote, 1, 0);
-
-	return n < 0 ? -errno : (size_t)n < len ? -EFAULT : 0;
+	return io_write_process(pid, buf, &(struct iovec) { (void *)(uintptr_t)at, len }, 1);
 }
 
 static ssize_t match_sigreturn(const uint8_t *code, size_t len)

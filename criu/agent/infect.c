@@ -239,14 +239,19 @@ static int start_thread_agent(struct dump *d, struct thread *th, struct entered 
 
 static int trace_options(struct dump *d, struct task *t)
 {
-	unsigned long options = PTRACE_O_TRACESYSGOOD;
 	int err = 0;
 
-	/* Only where it is needed: it is refused to a criu that is filtered itself, as in many containers. */
-	if (proc_seccomp_mode(t->pid) > 0)
-		options |= PTRACE_O_SUSPEND_SECCOMP;
-	for (size_t i = 0; !err && i < t->n_threads; i++)
+	for (size_t i = 0; !err && i < t->n_threads; i++) {
+		unsigned long options = PTRACE_O_TRACESYSGOOD;
+
+		/*
+		 * Filters are each thread's own. Only where it is needed: it is refused to a criu that is filtered
+		 * itself, as in many containers.
+		 */
+		if (proc_seccomp_mode(t->threads[i].tid) > 0)
+			options |= PTRACE_O_SUSPEND_SECCOMP;
 		err = ptrace_set_options(t->threads[i].tid, options);
+	}
 	return err ? log_errno(err, "%s: setting the options of ptrace", task_name(t)) : 0;
 }
 

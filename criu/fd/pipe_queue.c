@@ -47,6 +47,8 @@ static int read_packets(struct dump *d, const struct fd_info *info, int fd, char
 	while (at < total) {
 		ssize_t got = read(fd, buf + at, total - at);
 
+		if (got < 0 && errno == EINTR)
+			continue;
 		if (got <= 0)
 			return log_errno(got ? -errno : -EIO, "%s: read of the copy of its queue", fd_name(info));
 		at += got;

@@ -6,6 +6,7 @@
 #include "tree/dump.h"
 #include "files/files_ahead.h"
 #include "files/files.h"
+#include "lib/io.h"
 #include "lib/log.h"
 #include "lib/workers.h"
 
@@ -25,17 +26,15 @@ static size_t prefetch_fdinfo(int proc_fd, int number, char *text, size_t size)
 {
 	char path[32];
 	_cleanup_close_ int fd = -1;
-	size_t len = 0;
-	ssize_t n = 1;
+	size_t len;
+	ssize_t n;
 
 	snprintf(path, sizeof(path), "fdinfo/%d", number);
 	fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
-	while (fd >= 0 && n > 0 && len < size - 1) {
-		n = read(fd, text + len, size - 1 - len);
-		len += n > 0 ? (size_t)n : 0;
-	}
+	n = fd < 0 ? -1 : io_read_all(fd, text, size - 1);
+	len = n < 0 ? 0 : (size_t)n;
 	text[len] = '\0';
-	return n == 0 ? len : 0; /* read up to its end */
+	return len < size - 1 ? len : 0; /* read up to its end */
 }
 
 static void prefetch_fd(const struct task *t, int number, struct prefetched *p)

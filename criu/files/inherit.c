@@ -80,10 +80,10 @@ static uint32_t flags_of(struct restore *r, const struct open_file *f)
 	return path ? path->flags : message_get_u32(f->msg, "flags");
 }
 
-/* A file that something wants and that can be inherited. */
+/* A file that something wants and that can be inherited. What is only mapped is not known to be wanted yet. */
 static bool can_be_inherited(const struct open_file *f)
 {
-	return open_file_is_wanted(f) && f->kind && f->kind->resource;
+	return f->kind && f->kind->resource && (open_file_is_wanted(f) || f->kind->inherits_mapped);
 }
 
 /* The same, with its name, of kinds for which --inherit-fd is matched here (itself: of those that do it themselves). */

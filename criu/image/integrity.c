@@ -134,8 +134,8 @@ static int read_text(int dirfd, const char *name, char **textp, size_t *lenp, ch
 {
 	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	_cleanup_free_ char *text = NULL;
-	size_t len = 0;
 	struct stat st;
+	ssize_t n;
 
 	if (fd < 0)
 		return because(-errno, why, why_size, "cannot be opened");
@@ -146,18 +146,12 @@ static int read_text(int dirfd, const char *name, char **textp, size_t *lenp, ch
 	text = malloc((size_t)st.st_size + 1);
 	if (!text)
 		return because(-ENOMEM, why, why_size, "has no place in memory");
-	while (len < (size_t)st.st_size) {
-		ssize_t n = read(fd, text + len, (size_t)st.st_size - len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return because(n ? -errno : -EBADMSG, why, why_size, "cannot be read");
-		len += (size_t)n;
-	}
-	text[len] = '\0';
+	n = io_read_all(fd, text, (size_t)st.st_size);
+	if (n < st.st_size)
+		return because(n < 0 ? (int)n : -EBADMSG, why, why_size, "cannot be read");
+	text[n] = '\0';
 	*textp = move_ptr(text);
-	*lenp = len;
+	*lenp = (size_t)n;
 	return 0;
 }
 
@@ -248,11 +242,9 @@ static int sum_file(int fd, uint32_t *crc, uint64_t *size)
 	buf = malloc(step);
 	if (!buf)
 		return -ENOMEM;
-	while ((n = read(fd, buf, step))) {
-		if (n < 0 && errno == EINTR)
-			continue;
+	while ((n = io_read_all(fd, buf, step))) {
 		if (n < 0)
-			return -errno;
+			return (int)n;
 		sum = crc32_z(sum, buf, (size_t)n);
 		total += (uint64_t)n;
 	}

@@ -112,6 +112,16 @@ static int memfd_check(struct restore *r, const void *msg, const char **why)
 	return -EBADMSG;
 }
 
+static void memfd_resource(struct restore *r, const void *msg, char *buf, size_t size, bool *is_external)
+{
+	const MemfdFileEntry *m = msg;
+	/* Names are asked for before rows read images. An error comes again then. */
+	const struct memfd_inode *f = memfd_inode_read_images(r) ? NULL : memfd_inode_find(r, m->inode_id);
+
+	if (f)
+		snprintf(buf, size, "/memfd:%s", memfd_inode_name(f));
+}
+
 static int memfd_prepare(struct restore *r)
 {
 	expect_all(r);
@@ -142,6 +152,8 @@ const struct fd_kind memfd_kind = {
 	.match = memfd_match,
 	.dump = memfd_dump,
 	.check = memfd_check,
+	.resource = memfd_resource,
+	.inherits_mapped = true,
 	.prepare = memfd_prepare,
 	.open = memfd_open,
 	.read_images = memfd_inode_read_images,

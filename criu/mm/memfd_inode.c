@@ -9,6 +9,7 @@
 #include "arch_page.h"
 #include "files/files.h"
 #include "lib/arena_hash.h"
+#include "lib/fd_flags.h"
 #include "lib/log.h"
 #include "lib/memfd_exec.h"
 #include "memfd.pb-c.h"
@@ -44,14 +45,30 @@ struct memfd_inode_dump_state {
 	struct dumped_memfd *by_ino;
 };
 
-static int get_seals(const struct fd_info *info, uint32_t *seals)
+/*
+ * The description that memfd_create() returns writes, and yet may the file be executed: only what open(2) opened for
+ * writing is counted. A lease for reading is refused where something is counted.
+ */
+static void ask_for_writers(int fd, MemfdInodeEntry *m)
 {
-	_cleanup_close_ int again = reopen_memfd(info->fd, O_RDONLY); /* one with O_PATH does not tell */
+	bool leased = !fcntl(fd, F_SETLEASE, F_RDLCK);
+
+	m->open_for_writing = !leased;
+	m->has_open_for_writing = leased || errno == EAGAIN;
+	if (leased)
+		fcntl(fd, F_SETLEASE, F_UNLCK);
+}
+
+/* One with O_PATH does not tell: it is opened again. */
+static int ask_memfd(const struct fd_info *info, MemfdInodeEntry *m)
+{
+	_cleanup_close_ int again = reopen_memfd(info->fd, O_RDONLY);
 	int ret = again < 0 ? again : fcntl(again, F_GET_SEALS);
 
 	if (ret < 0)
 		return log_errno(again < 0 ? again : -errno, "%s: F_GET_SEALS of %s", fd_name(info), info->link);
-	*seals = (uint32_t)ret;
+	m->seals = (uint32_t)ret;
+	ask_for_writers(again, m);
 	return 0;
 }
 
@@ -90,7 +107,7 @@ static int note_data(struct dump *d, const struct fd_info *info, struct dumped_m
 static int fill_entry(struct dump *d, const struct fd_info *info, struct dumped_memfd *f)
 {
 	MemfdInodeEntry *m = f->entry;
-	int err = get_seals(info, &m->seals);
+	int err = ask_memfd(info, m);
 
 	m->name = memfd_name(d->arena, info->link);
 	m->uid = info->st.st_uid;
@@ -159,6 +176,8 @@ struct memfd_inode {
 struct memfd_inode_restore_state {
 	struct memfd_inode *by_id;
 	bool all_mapped; /* no mapping is to come any more */
+	bool read;
+	int read_err;
 };
 
 const struct subsys memfd_inode_subsys = {
@@ -195,7 +214,7 @@ static int read_inode(struct restore *r, const MemfdInodeEntry *m)
 	return pages_read_object(r, m->shmid, &f->pages);
 }
 
-int memfd_inode_read_images(struct restore *r)
+static int read_memfd_image(struct restore *r)
 {
 	_cleanup_image_ struct image *img = NULL;
 	int err = image_open(r->dir, IMG_MEMFD_INODE, 0, &img);
@@ -204,6 +223,21 @@ int memfd_inode_read_images(struct restore *r)
 	while (!err && (err = image_read(img, &memfd_inode_entry__descriptor, r->arena, &m)) > 0)
 		err = read_inode(r, m);
 	return err == -ENOENT ? 0 : err;
+}
+
+int memfd_inode_read_images(struct restore *r)
+{
+	struct memfd_inode_restore_state *all = restore_state(r, &memfd_inode_subsys);
+
+	if (!all->read)
+		all->read_err = read_memfd_image(r);
+	all->read = true;
+	return all->read_err;
+}
+
+const char *memfd_inode_name(const struct memfd_inode *f)
+{
+	return f->entry->name;
 }
 
 void memfd_inode_expect_open(struct memfd_inode *f, bool writes)
@@ -321,6 +355,27 @@ static void close_memfd(struct memfd_inode *f)
 	f->fd = -1;
 }
 
+/*
+ * The description that memfd_create() made: with another one that can write, execve() would fail with ETXTBSY. The
+ * task had no other, so descriptors and mappings share it here too; what a mapping asks for changes nothing of it.
+ */
+static int open_original(const struct memfd_inode *f, int flags)
+{
+	_cleanup_close_ int fd = fcntl(f->fd, F_DUPFD_CLOEXEC, 0);
+	int err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (flags & (O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME))
+		err = fd_flags_restore(fd, (uint32_t)flags);
+	return err ?: move_fd(&fd);
+}
+
+static bool wants_original(const struct memfd_inode *f, int flags)
+{
+	return !f->entry->open_for_writing && (flags & (O_ACCMODE | O_PATH)) == O_RDWR;
+}
+
 int memfd_inode_open(struct restore *r, struct memfd_inode *f, int flags)
 {
 	struct memfd_inode_restore_state *all = restore_state(r, &memfd_inode_subsys);
@@ -328,7 +383,7 @@ int memfd_inode_open(struct restore *r, struct memfd_inode *f, int flags)
 
 	if (err)
 		return err;
-	fd = reopen_memfd(f->fd, flags);
+	fd = wants_original(f, flags) ? open_original(f, flags) : reopen_memfd(f->fd, flags);
 	if (fd < 0)
 		return log_errno(fd, "memfd %s: open with flags 0%o", f->entry->name, (unsigned)flags);
 	if (all->all_mapped && f->left && --f->left == 0)

@@ -22,10 +22,13 @@ int memfd_inode_write_images(struct dump *d);
 
 struct memfd_inode;
 
+/* Once, at the first call. */
 int memfd_inode_read_images(struct restore *r);
 
 /* NULL where memfd.img does not have it. */
 struct memfd_inode *memfd_inode_find(struct restore *r, uint32_t inode_id);
+
+const char *memfd_inode_name(const struct memfd_inode *f);
 
 /* As fd_kind.check(): whether it can be made here. */
 int memfd_inode_check(struct restore *r, const struct memfd_inode *f, const char **why);

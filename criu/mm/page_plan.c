@@ -70,11 +70,28 @@ bool page_plan_fits(const VmaEntry *c, const VmaEntry *p)
 	return !(c->status & objects) || (c->shmid == p->shmid && c->start - c->pgoff == p->start - p->pgoff);
 }
 
+/*
+ * A mapping of an object is one as long as it is of one opened file: pieces, some inherited and others mapped anew,
+ * would stay apart. Nothing is shared with the parent's but the object.
+ */
+static bool is_mapped_whole(const VmaEntry *v, const VmaEntry *p)
+{
+	if (!(v->status & (VMA_ANON_SHARED | VMA_FILE_SHARED)))
+		return false;
+	return !p || p->start > v->start || p->end < v->end || !page_plan_fits(v, p);
+}
+
 /* Cuts one mapping of the child at the borders of the parent's. *k: the parent's first that may reach into it. */
 static void cut_at_borders(struct arena *a, struct task_mm *m, const VmaEntry *v, const MmEntry *parent, size_t *k)
 {
 	raddr_t at = v->start;
 
+	while (*k < parent->n_vmas && parent->vmas[*k]->end <= at)
+		(*k)++;
+	if (is_mapped_whole(v, *k < parent->n_vmas ? parent->vmas[*k] : NULL)) {
+		add_segment(a, m, v, v->start, v->end, SEG_MAP);
+		return;
+	}
 	while (at < v->end) {
 		const VmaEntry *p;
 		raddr_t end;

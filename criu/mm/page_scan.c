@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "arch_page.h"
+#include "lib/io.h"
 #include "lib/log.h"
 #include "mm/mm.h"
 #include "mm/shmem.h"
@@ -43,9 +44,9 @@ static int window_at(struct window *w, uint64_t addr)
 
 	if (w->start == start && start)
 		return 0;
-	n = pread(w->fd, w->entry, sizeof(w->entry), (off_t)(start / PAGE_SIZE * sizeof(*w->entry)));
+	n = io_pread_all(w->fd, w->entry, sizeof(w->entry), (off_t)(start / PAGE_SIZE * sizeof(*w->entry)));
 	if (n < 0)
-		return -errno;
+		return (int)n;
 	memset((char *)w->entry + n, 0, sizeof(w->entry) - (size_t)n); /* it ends where addresses end */
 	w->start = start;
 	return 0;

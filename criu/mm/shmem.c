@@ -85,12 +85,27 @@ static bool shmem_match(struct dump *d, const struct proc_map *m)
 	       shmem_holds(d, m);
 }
 
+/* Mappings may show a part of the object, or reach beyond its end. */
+static void take_object_size(struct dump *d, uint64_t ino, VmaEntry *v)
+{
+	struct shmem_dump_state *s = dump_state(d, &shmem_kind);
+	struct shmem_object *o;
+	struct stat st;
+
+	HASH_FIND(hh, s->objects, &ino, sizeof(ino), o);
+	if (o && !o->size && !stat(o->path, &st))
+		o->size = (uint64_t)st.st_size;
+	v->object_size = o ? o->size : 0;
+	v->has_object_size = v->object_size;
+}
+
 static int shmem_dump(struct dump *d, struct task *t, const struct proc_map *m, struct vma *v)
 {
 	v->entry->status |= VMA_ANON_SHARED;
 	v->entry->flags |= MAP_ANONYMOUS;
 	v->entry->shmid = m->ino;
 	shmem_note_mapping(d, t, m);
+	take_object_size(d, m->ino, v->entry);
 	return 0;
 }
 
@@ -98,7 +113,9 @@ static int shmem_dump(struct dump *d, struct task *t, const struct proc_map *m, 
 
 struct shmem {
 	uint64_t id;
-	uint64_t size;   /* what its mappings need */
+	uint64_t size; /* what it had; where the images do not tell, what its mappings need */
+	bool size_known;
+	bool noreserve;  /* no memory is set aside for it */
 	size_t mappings; /* that are still to be made */
 	struct pagemap *pages;
 	void *map;
@@ -138,7 +155,15 @@ static int shmem_check(struct restore *r, const struct task *t, const VmaEntry *
 		HASH_ADD_IN(r->arena, hh, all->by_id, id, sizeof(s->id), s);
 		err = pages_read_object(r, s->id, &s->pages);
 	}
-	s->size = MAX(s->size, v->pgoff + v->end - v->start);
+	if (v->has_object_size && (!v->object_size || v->object_size % PAGE_SIZE || v->object_size > INT64_MAX))
+		return vma_damaged(t, v, "is of shared memory of an impossible size");
+	if (v->has_object_size && !s->size_known) {
+		s->size = v->object_size;
+		s->size_known = true;
+	}
+	if (!s->size_known)
+		s->size = MAX(s->size, v->pgoff + v->end - v->start);
+	s->noreserve |= v->flags & MAP_NORESERVE;
 	s->mappings++;
 	return err;
 }
@@ -167,7 +192,7 @@ static int map_object(struct shmem *s, int flags)
 /* 1: such an object cannot be opened here. */
 static int make_anonymous(struct shmem *s)
 {
-	int err = map_object(s, MAP_ANONYMOUS);
+	int err = map_object(s, MAP_ANONYMOUS | (s->noreserve ? MAP_NORESERVE : 0));
 	_cleanup_close_ int fd = err ? -1 : open_by_map_files(s);
 
 	if (err || fd >= 0)

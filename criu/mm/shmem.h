@@ -14,6 +14,7 @@ struct shmem_object {
 	uint64_t ino;
 	const struct task *task; /* the first that has it */
 	const char *path;        /* that opens it, in /proc */
+	uint64_t size;           /* of shared anonymous memory; 0: not asked for yet */
 	UT_hash_handle hh;       /* hh.next: in the order in which they were found */
 };
 

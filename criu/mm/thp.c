@@ -9,10 +9,10 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 
 #include "agent/agent.h"
 #include "arch_page.h"
+#include "lib/io.h"
 #include "lib/log.h"
 #include "mm/vma_advice.h"
 #include "tree/kind.h"
@@ -147,18 +147,16 @@ static int touch_range(const struct task *t, const struct range *range)
 {
 	static const uint8_t zeros[TOUCH_AT_ONCE];
 	struct iovec remote[TOUCH_AT_ONCE];
+	int err = 0;
 
-	for (raddr_t at = range->start; at < range->end;) {
-		struct iovec local = { (void *)(uintptr_t)zeros, 0 };
+	for (raddr_t at = range->start; !err && at < range->end;) {
 		size_t n = 0;
 
 		for (; n < TOUCH_AT_ONCE && at < range->end; at += HUGE_SIZE)
 			remote[n++] = (struct iovec) { (void *)(uintptr_t)at, 1 };
-		local.iov_len = n;
-		if (process_vm_writev(t->pid, &local, 1, remote, n, 0) != (ssize_t)n)
-			return log_errno(-errno, "%s: process_vm_writev, for huge pages", task_name(t));
+		err = io_write_process(t->pid, zeros, remote, n);
 	}
-	return 0;
+	return err ? log_errno(err, "%s: process_vm_writev, for huge pages", task_name(t)) : 0;
 }
 
 int thp_make(struct task *t, const struct thp_plan *huge)

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "lib/io.h"
 #include "lib/log.h"
 
 /* ---- the sink ---- */
@@ -62,20 +63,13 @@ static void file_sink_place(struct page_sink *s, struct page_load *load)
 static int file_sink_write(struct page_sink *s, const struct page_load *load)
 {
 	const struct file_sink *f = (struct file_sink *)s;
+	int err;
 
 	/* Not every file system can; and where there is no room, writing says so. */
 	if (load->alloc_len)
 		(void)!fallocate(f->fd, 0, (off_t)load->alloc, (off_t)load->alloc_len);
-	for (size_t done = 0; done < load->len;) {
-		ssize_t n = pwrite(f->fd, load->bytes + done, load->len - done, (off_t)(load->offset + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return log_errno(n < 0 ? -errno : -EIO, "pwrite to pages-%u.img", f->pages_id);
-		done += (size_t)n;
-	}
-	return 0;
+	err = io_pwrite_all(f->fd, load->bytes, load->len, (off_t)load->offset);
+	return err ? log_errno(err, "pwrite to pages-%u.img", f->pages_id) : 0;
 }
 
 static int add_to_pagemap(void *arg, const struct page_run *run)
@@ -178,20 +172,13 @@ static const uint8_t *file_source_view(struct page_source *s, const struct page_
 static int file_source_read(struct page_source *s, const struct page_run *runs, size_t n, uint8_t *buf)
 {
 	const struct file_source *f = (struct file_source *)s;
-	uint64_t off = runs->stored, end = runs[n - 1].stored + runs[n - 1].n * PAGE_SIZE;
+	uint64_t off = runs->stored, len = runs[n - 1].stored + runs[n - 1].n * PAGE_SIZE - off;
+	ssize_t got = io_pread_all(f->fd, buf, len, (off_t)off);
 
-	while (off < end) {
-		ssize_t got = pread(f->fd, buf + (off - runs->stored), end - off, (off_t)off);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return log_errno(got ? -errno : -EBADMSG,
-			                 "pread of pages-%u.img, %" PRIu64 " bytes at %" PRIu64, f->pages_id, end - off,
-			                 off);
-		off += (size_t)got;
-	}
-	return 0;
+	if (got == (ssize_t)len)
+		return 0;
+	return log_errno(got < 0 ? (int)got : -EBADMSG, "pread of pages-%u.img, %" PRIu64 " bytes at %" PRIu64,
+	                 f->pages_id, len, off);
 }
 
 static void file_source_close(struct page_source *s)

@@ -5,8 +5,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/uio.h>
 
+#include "lib/io.h"
 #include "lib/log.h"
 
 struct process_memory {
@@ -28,19 +28,14 @@ static int process_memory_open(struct page_sink *s, const struct page_transfer *
 	return m->mem < 0 ? log_errno(-errno, "open of %s", path) : 0;
 }
 
-static int write_runs(const struct process_memory *m, const uint8_t *bytes, size_t len, const struct iovec *remote,
-                      size_t n)
+static int write_runs(const struct process_memory *m, const uint8_t *bytes, size_t len, struct iovec *remote, size_t n)
 {
-	struct iovec local = { (void *)(uintptr_t)bytes, len };
-	ssize_t ret;
+	uintptr_t at = n ? (uintptr_t)remote->iov_base : 0;
+	int err = io_write_process(m->pid, bytes, remote, n);
 
-	if (!n)
+	if (!err)
 		return 0;
-	ret = process_vm_writev(m->pid, &local, 1, remote, n, 0);
-	if (ret == (ssize_t)len)
-		return 0;
-	return log_errno(ret < 0 ? -errno : -EFAULT, "pid %d: process_vm_writev of %zu bytes from 0x%" PRIxPTR, m->pid,
-	                 len, (uintptr_t)remote->iov_base);
+	return log_errno(err, "pid %d: process_vm_writev of %zu bytes from 0x%" PRIxPTR, m->pid, len, at);
 }
 
 /*
@@ -55,7 +50,7 @@ static int write_different(const struct process_memory *m, const struct page_run
 	uint64_t same = 0;
 	int err = 0;
 
-	if (pread(m->mem, now, len, (off_t)run->at) != (ssize_t)len)
+	if (io_pread_all(m->mem, now, len, (off_t)run->at) != (ssize_t)len)
 		return log_errno(-EFAULT, "pid %d: pread of /proc/PID/mem, %zu bytes at 0x%" PRIx64, m->pid, len,
 		                 run->at);
 	for (size_t at = 0; !err && at < len; at += PAGE_SIZE) {

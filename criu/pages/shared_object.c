@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/io.h"
 #include "lib/log.h"
 #include "pages/pages.h"
 
@@ -51,10 +52,10 @@ int shared_object_scan(struct page_source *s, struct page_transfer *t, uint64_t 
 static int read_object_run(const struct shared_object *o, const struct page_run *run, uint8_t *buf)
 {
 	size_t len = run->n * PAGE_SIZE;
-	ssize_t n = pread(o->fd, buf, len, (off_t)run->at);
+	ssize_t n = io_pread_all(o->fd, buf, len, (off_t)run->at);
 
 	if (n <= 0)
-		return log_errno(n < 0 ? -errno : -EFAULT, "%s: pread of %" PRIu64 " pages at %" PRIx64 " of %s",
+		return log_errno(n < 0 ? (int)n : -EFAULT, "%s: pread of %" PRIu64 " pages at %" PRIx64 " of %s",
 		                 task_name(o->task), run->n, run->at, o->path);
 	memset(buf + n, 0, len - (size_t)n); /* the object may end within its last page */
 	return 0;

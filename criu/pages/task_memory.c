@@ -4,8 +4,8 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <sys/uio.h>
 
+#include "lib/io.h"
 #include "lib/log.h"
 
 struct task_memory {
@@ -27,28 +27,27 @@ static int task_memory_open(struct page_source *s, const struct page_transfer *t
 static int read_task_run(const struct task_memory *m, const struct page_run *run, uint8_t *buf)
 {
 	size_t len = run->n * PAGE_SIZE;
-	struct iovec local = { buf, len }, remote = { (void *)(uintptr_t)run->at, len };
-	ssize_t n = run->force ? pread(m->mem, buf, len, (off_t)run->at)
-	                       : process_vm_readv(m->task->pid, &local, 1, &remote, 1, 0);
+	struct iovec remote = { (void *)(uintptr_t)run->at, len };
+	ssize_t n = run->force ? io_pread_all(m->mem, buf, len, (off_t)run->at)
+	                       : io_read_process(m->task->pid, buf, &remote, 1);
 
-	if (n == (ssize_t)len)
+	if (n == (run->force ? (ssize_t)len : 0))
 		return 0;
-	return log_errno(n < 0 ? -errno : -EFAULT, "%s: %s of %" PRIu64 " pages at %" PRIx64, task_name(m->task),
+	return log_errno(n < 0 ? (int)n : -EFAULT, "%s: %s of %" PRIu64 " pages at %" PRIx64, task_name(m->task),
 	                 run->force ? "pread of /proc/PID/mem" : "process_vm_readv", run->n, run->at);
 }
 
 /* All runs in one call. False: they have to be read one by one. */
 static bool read_at_once(const struct task_memory *m, const struct page_run *runs, size_t n, uint8_t *buf)
 {
-	struct iovec local = { .iov_base = buf }, remote[BATCH_PAGES];
+	struct iovec remote[BATCH_PAGES];
 
 	for (size_t i = 0; i < n; i++) {
 		if (runs[i].force)
 			return false;
 		remote[i] = (struct iovec) { (void *)(uintptr_t)runs[i].at, runs[i].n * PAGE_SIZE };
-		local.iov_len += remote[i].iov_len;
 	}
-	return process_vm_readv(m->task->pid, &local, 1, remote, n, 0) == (ssize_t)local.iov_len;
+	return !io_read_process(m->task->pid, buf, remote, n);
 }
 
 static int task_memory_read(struct page_source *s, const struct page_run *runs, size_t n, uint8_t *buf)

@@ -2,6 +2,7 @@
 #include <elf.h>
 #include <string.h>
 
+#include "lib/io.h"
 #include "path/buildid.h"
 
 #define MAX_PHDRS 64
@@ -16,7 +17,7 @@ struct segment {
 /* Reads the n program headers of `size` bytes each that stand at `offset`. Returns how many: n or 0. */
 static size_t read_headers(int fd, void *to, uint64_t offset, size_t n, size_t size)
 {
-	return pread(fd, to, n * size, (off_t)offset) == (ssize_t)(n * size) ? n : 0;
+	return io_pread_all(fd, to, n * size, (off_t)offset) == (ssize_t)(n * size) ? n : 0;
 }
 
 static size_t read_segments64(const Elf64_Ehdr *eh, int fd, struct segment *out)
@@ -79,7 +80,8 @@ size_t buildid_of_elf(int fd, uint32_t words[BUILDID_WORDS])
 	uint8_t notes[MAX_NOTES];
 	size_t n = 0, found = 0;
 
-	if (pread(fd, &head, sizeof(head), 0) < (ssize_t)sizeof(Elf32_Ehdr) || memcmp(head.ident, ELFMAG, SELFMAG))
+	if (io_pread_all(fd, &head, sizeof(head), 0) < (ssize_t)sizeof(Elf32_Ehdr) ||
+	    memcmp(head.ident, ELFMAG, SELFMAG))
 		return 0;
 	if (head.ident[EI_CLASS] == ELFCLASS64)
 		n = read_segments64(&head.eh64, fd, segs);
@@ -88,7 +90,7 @@ size_t buildid_of_elf(int fd, uint32_t words[BUILDID_WORDS])
 	for (size_t i = 0; i < n && !found; i++) {
 		size_t size = MIN(segs[i].size, MAX_NOTES);
 
-		if (segs[i].type == PT_NOTE && pread(fd, notes, size, (off_t)segs[i].offset) == (ssize_t)size)
+		if (segs[i].type == PT_NOTE && io_pread_all(fd, notes, size, (off_t)segs[i].offset) == (ssize_t)size)
 			found = find_note(notes, size, words);
 	}
 	return found;

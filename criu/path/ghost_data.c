@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "lib/io.h"
 #include "lib/log.h"
 #include "path/ghost_data.h"
 
@@ -20,10 +21,10 @@ static int write_data_chunk(const char *who, char *buffer, int fd, off_t at, off
 	c.len = (uint64_t)(end - at);
 	err = image_write(img, &c);
 	while (!err && at < end) {
-		ssize_t n = pread(fd, buffer, MIN((size_t)(end - at), GHOST_DATA_BUFFER), at);
+		ssize_t n = io_pread_all(fd, buffer, MIN((size_t)(end - at), GHOST_DATA_BUFFER), at);
 
 		if (n <= 0)
-			return log_errno(n ? -errno : -EIO, "%s: pread at %lld", who, (long long)at);
+			return log_errno(n ? (int)n : -EIO, "%s: pread at %lld", who, (long long)at);
 		err = image_write_raw(img, buffer, (size_t)n);
 		at += n;
 	}
@@ -110,14 +111,13 @@ static int copy_data(const struct ghost_source *s, int fd, uint64_t at, uint64_t
 	while (len) {
 		size_t n = MIN(len, GHOST_DATA_BUFFER);
 		int err = image_read_raw(s->img, s->buffer, n);
-		ssize_t done;
 
 		if (err)
 			return err;
-		done = pwrite(fd, s->buffer, n, (off_t)at);
-		if (done != (ssize_t)n)
-			return log_errno(done < 0 ? -errno : -ENOSPC, "%s (deleted): pwrite of %zu bytes at %llu",
-			                 s->name, n, (unsigned long long)at);
+		err = io_pwrite_all(fd, s->buffer, n, (off_t)at);
+		if (err)
+			return log_errno(err, "%s (deleted): pwrite of %zu bytes at %llu", s->name, n,
+			                 (unsigned long long)at);
 		at += n;
 		len -= n;
 	}

@@ -4,6 +4,7 @@
 #include <zlib.h>
 
 #include "path/buildid.h"
+#include "lib/io.h"
 #include "lib/log.h"
 #include "files/long_path.h"
 #include "lib/arena_hash.h"
@@ -25,10 +26,10 @@ static int checksum_file(int fd, uint64_t size, uint32_t *sum)
 		return -ENOMEM;
 	*sum = 0;
 	while (at < size) {
-		ssize_t n = pread(fd, buf, MIN(CHECKSUM_BUFFER, size - at), (off_t)at);
+		ssize_t n = io_pread_all(fd, buf, MIN(CHECKSUM_BUFFER, size - at), (off_t)at);
 
 		if (n < 0)
-			return -errno;
+			return (int)n;
 		if (!n)
 			return -EIO;
 		*sum = (uint32_t)crc32_z(*sum, buf, (size_t)n);
@@ -141,11 +142,22 @@ static bool is_followed(const RegFileEntry *m)
 	return !(m->flags & O_PATH) && (m->flags & O_ACCMODE) == O_RDONLY && m->pos == m->size;
 }
 
+/* A log that is only appended to: cut off (copytruncate of logrotate) or longer, the next line fits. */
+static bool is_appended(const RegFileEntry *m)
+{
+	return !(m->flags & O_PATH) && m->flags & O_APPEND && (m->flags & O_ACCMODE) == O_WRONLY;
+}
+
 /* A file that the tree itself wrote to after the dump, or in an earlier restore, is not another file. */
 static int check_file_size(struct restore *r, const RegFileEntry *m, const struct stat *st, const char **why)
 {
 	if (!m->has_size || (uint64_t)st->st_size == m->size)
 		return 0;
+	if (is_appended(m)) {
+		log_info("%s has %llu bytes, and had %llu when it was dumped: it is only appended to", m->name,
+		         (unsigned long long)st->st_size, (unsigned long long)m->size);
+		return 0;
+	}
 	if ((uint64_t)st->st_size > m->size && (is_written(r, m) || is_followed(m))) {
 		log_warn("%s has grown from %llu to %llu bytes since the dump; it was %s", m->name,
 		         (unsigned long long)m->size, (unsigned long long)st->st_size,

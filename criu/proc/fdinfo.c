@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/fd_flags.h"
+#include "lib/io.h"
 #include "proc/fdinfo.h"
 #include "proc/proc.h"
 
@@ -109,7 +110,7 @@ const char *proc_read_text(int dir_fd, const char *path, struct arena *a, struct
 			buf->size = buf->size ? buf->size * 2 : 4096;
 			buf->data = more;
 		}
-		n = read(fd, buf->data + have, buf->size - have - 1);
+		n = io_read_all(fd, buf->data + have, buf->size - have - 1);
 		if (n < 0)
 			return NULL;
 		if (n == 0)

@@ -18,6 +18,7 @@
 #include "restore/build.h"
 #include "restore/pids.h"
 #include "lib/fault.h"
+#include "lib/io.h"
 #include "lib/log.h"
 #include "lib/memfd_exec.h"
 #include "proc/proc.h"
@@ -72,12 +73,14 @@ static int start_elf_file(struct build *b, struct node *n)
 	_cleanup_close_ int fd = memfd_exec("criu-agent", MFD_CLOEXEC);
 	uint8_t elf[PAGE_SIZE];
 	size_t len = arch_start_elf(f->at - PAGE_SIZE, &params, elf);
+	int err;
 
 	if (fd < 0)
 		return log_errno(fd, "memfd_create of the ELF that a process starts from%s",
 		                 fd == -EACCES ? " (vm.memfd_noexec is 2)" : "");
-	if (write(fd, elf, len) != (ssize_t)len)
-		return log_errno(-errno, "write of the ELF that a process starts from");
+	err = io_write_all(fd, elf, len);
+	if (err)
+		return log_errno(err, "write of the ELF that a process starts from");
 	return move_fd(&fd);
 }
 

@@ -191,12 +191,15 @@ static int join_netlink_groups(int fd, const NetlinkSkEntry *m, const char *who)
 	return 0;
 }
 
-/* The kernel takes a mask here, and so groups up to 32. */
+/*
+ * Never one that was not: it would hear of its peer alone, and refuse others. A socket that was never connected has the
+ * state TCP_CLOSE, and 0 is that of one that no longer is. The kernel takes a mask here, and so groups up to 32.
+ */
 static int connect_netlink(int fd, const NetlinkSkEntry *m, const char *who)
 {
 	struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_pid = m->dst_portid };
 
-	if (!m->state && !m->dst_portid && !m->dst_group)
+	if (m->state != NETLINK_CONNECTED)
 		return 0;
 	if (m->dst_group > 32)
 		log_warn("%s: was connected to group %u, which connect(2) cannot name", who, m->dst_group);

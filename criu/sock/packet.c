@@ -141,17 +141,33 @@ static int index_of(const char *name, uint32_t index)
 	return name ? (int)if_nametoindex(name) : (int)index;
 }
 
+/* In network byte order; our older images have it as the host has numbers. */
+static uint16_t saved_protocol(const struct restore *r, const PacketSockEntry *m)
+{
+	return inventory_has_crius_numbers(r->inventory) ? (uint16_t)m->protocol : htons((uint16_t)m->protocol);
+}
+
+/*
+ * Without a protocol it receives nothing before it is bound. SOCK_PACKET gets its protocol here or never: its bind()
+ * takes the name of an interface alone.
+ */
+static int make_packet(const struct restore *r, const PacketSockEntry *m)
+{
+	int protocol = m->type == SOCK_PACKET ? saved_protocol(r, m) : 0;
+	int fd = socket(AF_PACKET, (int)m->type | SOCK_CLOEXEC, protocol);
+
+	return fd < 0 ? -errno : fd;
+}
+
 static int packet_check(struct restore *r, const void *msg, const char **why)
 {
 	const PacketSockEntry *m = msg;
-	_cleanup_close_ int fd = socket(AF_PACKET, (int)m->type | SOCK_CLOEXEC, 0);
+	_cleanup_close_ int fd = make_packet(r, m);
 	const char *missing = m->ifname && !if_nametoindex(m->ifname) ? m->ifname : NULL;
 
 	if (fd < 0) {
-		int err = -errno;
-
-		*why = arena_printf(r->arena, "socket(AF_PACKET): %s", strerror(-err));
-		return err;
+		*why = arena_printf(r->arena, "socket(AF_PACKET): %s", strerror(-fd));
+		return fd;
 	}
 	for (size_t i = 0; i < m->n_mclist; i++)
 		if (m->mclist[i]->ifname && !if_nametoindex(m->mclist[i]->ifname))
@@ -191,14 +207,15 @@ static int packet_open(struct restore *r, const void *msg)
 	const PacketSockEntry *m = msg;
 	const char *who = arena_printf(r->arena, "packet socket on %s", m->ifname ?: "all interfaces");
 	int threshold = (int)m->copy_thresh, err;
-	/* Without a protocol it receives nothing before it is bound. */
-	_cleanup_close_ int fd = socket(AF_PACKET, (int)m->type | SOCK_CLOEXEC, 0);
+	_cleanup_close_ int fd = make_packet(r, m);
 
 	if (fd < 0)
-		return log_errno(-errno, "%s: socket(AF_PACKET)", who);
+		return log_errno(fd, "%s: socket(AF_PACKET)", who);
 	err = sock_opts_before_bind(r, fd, m->opts, who);
-	err = err ?: sock_opt_table_restore(r, fd, packet_opts, m, false, who);
-	if (!err && threshold && setsockopt(fd, SOL_PACKET, PACKET_COPY_THRESH, &threshold, sizeof(threshold)))
+	if (!err && m->type != SOCK_PACKET) /* it has no options at this level */
+		err = sock_opt_table_restore(r, fd, packet_opts, m, false, who);
+	if (!err && threshold && m->type != SOCK_PACKET &&
+	    setsockopt(fd, SOL_PACKET, PACKET_COPY_THRESH, &threshold, sizeof(threshold)))
 		err = log_errno(-errno, "%s: setsockopt(PACKET_COPY_THRESH) to %d", who, threshold);
 	err = err ?: set_ring(fd, PACKET_RX_RING, m->rx_ring, m->version, who);
 	err = err ?: set_ring(fd, PACKET_TX_RING, m->tx_ring, m->version, who);
@@ -226,10 +243,33 @@ static int add_membership(int fd, const PacketMclist *mc, const char *who)
 	return 0;
 }
 
-/* In network byte order; our older images have it as the host has numbers. */
-static uint16_t saved_protocol(const struct restore *r, const PacketSockEntry *m)
+static int bind_by_name(int fd, const char *interface)
 {
-	return inventory_has_crius_numbers(r->inventory) ? (uint16_t)m->protocol : htons((uint16_t)m->protocol);
+	struct sockaddr a = { .sa_family = AF_PACKET };
+
+	memcpy(a.sa_data, interface, MIN(strlen(interface), sizeof(a.sa_data) - 1));
+	return bind(fd, &a, sizeof(a)) ? -errno : 0;
+}
+
+/* What came from other interfaces, or from the restore itself, since the socket was made. */
+static void drop_received(int fd)
+{
+	char c;
+
+	while (recv(fd, &c, 1, MSG_DONTWAIT | MSG_TRUNC) >= 0)
+		;
+}
+
+/* An interface without its name in the image has disappeared. */
+static int bind_old_style(int fd, const PacketSockEntry *m, int ifindex, const char *who)
+{
+	char name[IF_NAMESIZE];
+	int err = 0;
+
+	if (ifindex > 0 && if_indextoname((unsigned)ifindex, name))
+		err = bind_by_name(fd, name);
+	drop_received(fd);
+	return err ? log_errno(err, "%s: bind to interface %s", who, name) : 0;
 }
 
 /* Bound last: it is not to receive what the restore itself sends over an interface. */
@@ -244,6 +284,8 @@ static int packet_late(struct restore *r, const void *msg, int fd)
 	a.sll_ifindex = index_of(m->ifname, m->ifindex);
 	if (a.sll_ifindex < 0)
 		log_warn("%s: stays unbound: its interface had disappeared before the dump", who);
+	else if (m->type == SOCK_PACKET)
+		err = bind_old_style(fd, m, a.sll_ifindex, who);
 	else if ((m->protocol || a.sll_ifindex) && bind(fd, (struct sockaddr *)&a, sizeof(a)))
 		err = log_errno(-errno, "%s: bind to protocol 0x%04x", who, ntohs(a.sll_protocol));
 	for (size_t i = 0; !err && i < m->n_mclist; i++)

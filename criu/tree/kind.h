@@ -69,6 +69,8 @@ struct fd_kind {
 	void (*resource)(struct restore *r, const void *msg, char *buf, size_t size, bool *is_external);
 	/* Restore: whether an inherited descriptor can take its place. NULL: match() tells. */
 	bool (*accepts_inherited)(struct restore *r, const void *msg, const struct fd_info *ours);
+	/* Restore: what is only mapped is inherited too: it is memory, which mappings and descriptors have to share. */
+	bool inherits_mapped;
 	/* Restore: the kind finds inherited descriptors itself (inherited_fd()), and checks them. */
 	bool inherits_itself;
 	/*

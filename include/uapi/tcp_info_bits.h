@@ -13,4 +13,11 @@ struct tcp_info_counts {
 	uint32_t segs_out, segs_in;
 };
 
+/* The beginning of struct tcp_zerocopy_receive of linux/tcp.h (5.2), and its length up to `inq`. */
+struct tcp_zerocopy_inq {
+	uint64_t address;
+	uint32_t length, recv_skip_hint, inq;
+};
+#define TCP_ZEROCOPY_INQ_LEN 20
+
 #endif

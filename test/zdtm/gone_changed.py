@@ -56,9 +56,31 @@ def a_log_that_grew(s):
     restored(s)
     with open(s.path("log"), "a") as f:
         f.write("three\n")
-    restored(s, warn="has grown from 8 to 14 bytes")
-    os.truncate(s.path("log"), 5)
-    refused(s, "fd 3: %s has 5 bytes, but had 8" % s.path("log"))
+    restored(s)
+    for size in (0, 5, 100, 1 << 30):
+        os.truncate(s.path("log"), size)
+        s.restore()
+        log = text(os.path.join(s.imgs, "restore.log"))
+        check("Warn" not in log and log.count("has %d bytes, and had 8" % size) == 1, "%d bytes: %s" % (size, log[-800:]))
+        s.kill()
+        check(os.stat(s.path("log")).st_size == size, "the restore changed the log")
+    os.unlink(s.path("log"))
+    refused(s, s.path("log"))
+
+
+@scenario
+def what_is_no_such_log(s):
+    """Truncated: a file that is written at a position, or read and appended to, is not what it was."""
+    for flags in ("os.O_WRONLY", "os.O_RDWR | os.O_APPEND"):
+        s.clean_images()
+        start(s, "f = os.open('log', %s | os.O_CREAT | os.O_TRUNC); os.write(f, b'one\\ntwo\\n')" % flags)
+        s.dump()
+        with open(s.path("log"), "a") as f:
+            f.write("three\n")
+        restored(s, warn="has grown from 8 to 14 bytes")
+        os.truncate(s.path("log"), 5)
+        refused(s, "fd 3: %s has 5 bytes, but had 8" % s.path("log"))
+        os.unlink(s.path("ready"))
 
 
 @scenario

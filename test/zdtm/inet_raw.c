@@ -166,15 +166,52 @@ static void check(const char *what, const struct set *s)
 	check_ping(what, s);
 }
 
+/* Those of protocol 6 are no TCP sockets. */
+static void make_raw_tcp(int family, int fds[2])
+{
+	union name n = loopback(family, 0);
+
+	for (int i = 0; i < 2; i++)
+		zdtm_must((fds[i] = socket(family, SOCK_RAW, IPPROTO_TCP)) >= 0);
+	zdtm_must(!bind(fds[1], &n.any, LEN(n)));
+}
+
+/* The segments of a connect() that is refused. */
+static void check_raw_tcp(const char *what, int family, const int fds[2])
+{
+	union name n = loopback(family, 9);
+	int fd = socket(family, SOCK_STREAM, 0);
+	unsigned char b[100];
+
+	for (int i = 0; i < 2; i++)
+		zdtm_check(recv(fds[i], b, 1, MSG_DONTWAIT) == -1, "%s: the restore's own segments", what);
+	zdtm_check(connect(fd, &n.any, LEN(n)) && errno == ECONNREFUSED, "%s: connect: %s", what, strerror(errno));
+	close(fd);
+	for (int i = 0; i < 2; i++) {
+		zdtm_check(get(fds[i], SOL_SOCKET, SO_PROTOCOL) == IPPROTO_TCP &&
+		               get(fds[i], SOL_SOCKET, SO_TYPE) == SOCK_RAW,
+		           "%s: type or protocol of %d", what, i);
+		zdtm_check(next(fds[i], family, b, sizeof(b)) >= 20 && b[3] == 9 && b[13] == 2, "%s: no SYN to %d",
+		           what, i);
+		zdtm_check(next(fds[i], family, b, sizeof(b)) >= 20 && b[1] == 9 && b[13] == 0x14, "%s: no RST to %d",
+		           what, i);
+	}
+}
+
 int main(void)
 {
 	struct set four, six;
+	int tcp4[2], tcp6[2];
 
 	make(&four, AF_INET);
 	make(&six, AF_INET6);
+	make_raw_tcp(AF_INET, tcp4);
+	make_raw_tcp(AF_INET6, tcp6);
 	zdtm_ready();
 	zdtm_wait();
 	check("IPv4", &four);
 	check("IPv6", &six);
+	check_raw_tcp("raw TCP over IPv4", AF_INET, tcp4);
+	check_raw_tcp("raw TCP over IPv6", AF_INET6, tcp6);
 	zdtm_pass();
 }

@@ -481,6 +481,40 @@ def by_mount_and_inode_at_restore_alone(s):
     end(s)
 
 
+MEMORY = """
+import mmap
+fd = os.memfd_create("a name")
+os.write(fd, b"old" + bytes(4093))
+map = mmap.mmap(fd, 4096)
+def loop():
+    with open("seen.new", "wb") as f: f.write(map[:3] + b" " + os.pread(fd, 3, 0))
+    os.rename("seen.new", "seen")
+"""
+
+
+@scenario
+def a_memfd(s):
+    program(s, MEMORY)
+    check(wait_for(lambda: text(s.path("seen")) == "old old"), "it sees %r" % text(s.path("seen")))
+    s.dump()
+    for name in ("/memfd:a name", "memfd:a name", "/memfd:a name (deleted)"):
+        new = os.memfd_create("another")
+        os.write(new, b"new" + bytes(4093))
+        s.restore(*given(new, name), pass_fds=[new])
+        no_words(s)
+        check(wait_for(lambda: text(s.path("seen")) == "new new"), "%s: it sees %r" % (name, text(s.path("seen"))))
+        os.pwrite(new, b"now", 0)
+        check(wait_for(lambda: text(s.path("seen")) == "now now"), "%s: now it sees %r" % (name, text(s.path("seen"))))
+        os.close(new)
+        end(s)
+    s.restore()
+    check(wait_for(lambda: text(s.path("seen")) == "old old"), "without: it sees %r" % text(s.path("seen")))
+    end(s)
+    with open("/dev/null") as null:
+        s.restore(*given(null.fileno(), "/memfd:a name"), pass_fds=[null.fileno()], ok=False)
+    check(s.rc and "of another kind" in s.out + s.errors("restore.log"), s.errors("restore.log"))
+
+
 @scenario
 def a_marker(s):
     out = open(s.path("out"), "a")

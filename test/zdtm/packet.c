@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Packet sockets: all interfaces and one, raw and cooked, options, memberships, a filter, a fanout group, rings that
- * nobody has mapped; they receive afterwards, and nothing of what the restore sent.
+ * nobody has mapped; SOCK_PACKET, the old way; they receive afterwards, and nothing of what the restore sent.
  *
  * zdtm: exclusive
  * zdtm: needs-root
@@ -151,10 +151,29 @@ static struct tpacket_req3 ring = {
 	.tp_block_size = 8192, .tp_block_nr = 4, .tp_frame_size = 2048, .tp_frame_nr = 16, .tp_retire_blk_tov = 60
 };
 
+/* SOCK_PACKET: its protocol is of its making, its bind() takes a name. */
+static int bound_by_name(int protocol, const char *name)
+{
+	struct sockaddr a = { .sa_family = AF_PACKET };
+	int fd = socket(AF_PACKET, SOCK_PACKET, htons(protocol));
+
+	strcpy(a.sa_data, name);
+	zdtm_must(fd >= 0 && (!*name || !bind(fd, &a, sizeof(a))));
+	return fd;
+}
+
+static int has_name(int fd, const char *name)
+{
+	struct sockaddr a = { 0 };
+	socklen_t len = sizeof(a);
+
+	return !getsockname(fd, &a, &len) && !strncmp(a.sa_data, name, sizeof(a.sa_data));
+}
+
 int main(void)
 {
 	struct sock_fprog program = { .len = 4, .filter = filter };
-	int all, one, set, filtered, ringed, versions, fan[2], fanout, fresh, v3 = TPACKET_V3;
+	int old_all, old_one, all, one, set, filtered, ringed, versions, fan[2], fanout, fresh, v3 = TPACKET_V3;
 	struct sockaddr_ll a;
 	char *map;
 
@@ -182,6 +201,8 @@ int main(void)
 		fanout = 4711 | PACKET_FANOUT_LB << 16;
 		zdtm_must(!setsockopt(fan[i], SOL_PACKET, PACKET_FANOUT, &fanout, sizeof(fanout)));
 	}
+	old_all = bound_by_name(ETH_P_IP, "");
+	old_one = bound_by_name(ETH_P_ALL, "lo");
 	say(5000); /* what waits in queues, and is lost */
 
 	zdtm_ready();
@@ -190,7 +211,13 @@ int main(void)
 	check_drained(all, 14);
 	for (size_t i = 0; i < 4; i++)
 		check_drained((int[]) { one, filtered, fan[0], fan[1] }[i], 0);
+	check_drained(old_all, 14);
+	check_drained(old_one, 14);
 	say(4242);
+	zdtm_check(is_said(old_all, 14, 4242) && is_silent(old_all), "the old way: what comes over all interfaces");
+	zdtm_check(is_said(old_one, 14, 4242) && is_said(old_one, 14, 4242) && is_silent(old_one),
+	           "the old way: what goes over one");
+	zdtm_check(has_name(old_one, "lo") && has_name(old_all, ""), "the old way: names");
 	/* The loopback device shows each packet going out and coming in. */
 	zdtm_check(is_said(all, 14, 4242) && is_said(all, 14, 4242) && is_silent(all), "what goes over all interfaces");
 	zdtm_check(is_said(one, 0, 4242) && is_silent(one), "what comes over one");

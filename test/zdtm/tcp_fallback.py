@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 # Connections that cannot come back, since their address is gone or somebody else has them: the restore says so before it
-# starts anything, or makes closed sockets of them (--tcp-fallback close). --tcp-close at dump and at restore: as if the peer had
-# reset them. In a network namespace of its own.
+# starts anything, or makes closed sockets of them (--tcp-fallback close), as if the peer had reset them. --tcp-close at dump and
+# at restore: recv() says 0. In a network namespace of its own.
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs ip nft
@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 
@@ -234,7 +235,8 @@ def connections():
 
 
 # Bytes that were not read are no longer there; the end that was seen already stays what is seen.
-CLOSED = dict(established=ENDED, unread=ENDED, shut=ENDED, fin=["HUP", "end", "EPIPE"])
+SHUT = ["HUP", "end", "EPIPE"]
+CLOSED = dict(established=SHUT, unread=SHUT, shut=SHUT, fin=SHUT)
 
 
 @scenario
@@ -285,7 +287,7 @@ def close_without_net_admin(s):
     check("Warn" in log and "criu unlock" in log and "Error" not in log, log[-500:])
     s.criu = tool
     check(s.tool("unlock", "-D", s.imgs) == 0 and "is removed" in s.out, s.out)
-    says(s, dict(a=ENDED))
+    says(s, dict(a=SHUT))
     gone_from(peer)
 
 
@@ -310,13 +312,16 @@ def in_progress(s):
 def without_loopback(s):
     """What cannot come back as it was is a plain socket that is shut."""
     a, peer = pair()
-    start(s, dict(a=a))
+    reset, other = pair()
+    other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    other.close()
+    start(s, dict(a=a, reset=reset))
     s.dump("--tcp-established")
     subprocess.run("ip link set lo down".split(), check=True)
     s.restore("--tcp-close")
     log = text(os.path.join(s.imgs, "restore.log"))
-    check("restored shut down" in log and "is lo up" in log, log[-500:])
-    says(s, dict(a=["HUP", "end", "EPIPE"]))
+    check(log.count("restored shut down") == 1 and "is lo up" in log, log[-500:])
+    says(s, dict(a=SHUT, reset=SHUT))
     subprocess.run("ip link set lo up".split(), check=True)
 
 

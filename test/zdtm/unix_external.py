@@ -87,6 +87,29 @@ def datagrams_to_outside(s):
 
 
 @scenario
+def a_stream_by_the_name_unix(s):
+    """--external unix[INO], of its own end or of ours."""
+    for own in (True, False):
+        a, b = socket.socketpair()
+        a.settimeout(60)
+        start(s, "k = socket.socket(fileno=%d)\ndef loop(n): k.send(b'%%d ' %% n)" % b.fileno(), pass_fds=[b.fileno()])
+        ours, theirs = os.fstat(a.fileno()).st_ino, os.fstat(b.fileno()).st_ino
+        b.close()
+        check(a.recv(100), "nothing comes")
+        s.dump("--external", "unix[%d]" % (theirs if own else ours))
+        s.restore(ok=False)
+        check(s.rc != 0 and "--inherit-fd" in said(s), "what is missing is not said: " + said(s))
+        c, d = socket.socketpair()
+        c.settimeout(60)
+        s.restore("--inherit-fd", "fd[%d]:socket:[%d]" % (d.fileno(), theirs), pass_fds=[d.fileno()])
+        d.close()
+        check(c.recv(100), "nothing comes after the restore")
+        s.kill()
+        os.unlink(s.path("ready"))
+        s.clean_images()
+
+
+@scenario
 def a_stream_handed_in(s):
     a, b = socket.socketpair()
     a.settimeout(60)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Listening unix sockets: the backlog, and connections that wait to be accepted, in their order, from this process and
- * another, from one that is gone, with the client's shutdown.
+ * another, from one that is gone (it has sent nothing), with the client's shutdown.
  *
  * zdtm: flavour ns
+ * zdtm: dump --skip-in-flight
  * zdtm: iters 2
  */
 #include <stddef.h>

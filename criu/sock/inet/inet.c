@@ -49,7 +49,7 @@ static int dump_by_protocol(struct dump *d, const struct fd_info *info, InetSkEn
 {
 	uint32_t bytes;
 
-	if (m->proto == IPPROTO_TCP)
+	if (inet_is_tcp(m))
 		return inet_tcp_dump(d, info, m, src);
 	m->state = dst->any.sa_family ? TCP_ESTABLISHED : TCP_CLOSE;
 	if (inet_is_udp(m))
@@ -93,7 +93,7 @@ static int refuse_protocol(struct dump *d, const struct fd_info *info, const Ine
 /* Only what tells which sockets can take its place at the restore. */
 static void dump_external(struct dump *d, const struct fd_info *info, InetSkEntry *m, const union inet_addr *dst)
 {
-	if (m->proto == IPPROTO_TCP && inet_int_option(info->fd, SO_ACCEPTCONN) == 1)
+	if (inet_is_tcp(m) && inet_int_option(info->fd, SO_ACCEPTCONN) == 1)
 		m->state = TCP_LISTEN;
 	else
 		m->state = dst->any.sa_family ? TCP_ESTABLISHED : TCP_CLOSE;
@@ -146,7 +146,7 @@ static int check_socket_entry(struct restore *r, const void *msg, void *arg)
 	if ((m->family != AF_INET && m->family != AF_INET6) || !inet_is_known(m) ||
 	    inet_addr_from_words((int)m->family, m->src_addr, m->n_src_addr, m->src_port, NULL, &n) ||
 	    inet_addr_from_words((int)m->family, m->dst_addr, m->n_dst_addr, m->dst_port, NULL, &n) ||
-	    (m->ended && (m->state != TCP_CLOSE || m->proto != IPPROTO_TCP || m->ended->error > 4095)))
+	    (m->ended && (m->state != TCP_CLOSE || !inet_is_tcp(m) || m->ended->error > 4095)))
 		return log_errno(-EINVAL, "file %u: an impossible socket of family %u, type %u, protocol %u", m->id,
 		                 m->family, m->type, m->proto);
 	inet_bind_count_port(r, m);
@@ -187,7 +187,7 @@ static void inet_resource(struct restore *r, const void *msg, char *buf, size_t 
 static bool inet_accepts(struct restore *r, const void *msg, const struct fd_info *ours)
 {
 	const InetSkEntry *m = msg;
-	bool listens = m->proto == IPPROTO_TCP && m->state == TCP_LISTEN;
+	bool listens = inet_is_tcp(m) && m->state == TCP_LISTEN;
 
 	return inet_match(ours) && inet_int_option(ours->fd, SO_DOMAIN) == (int)m->family &&
 	       inet_int_option(ours->fd, SO_TYPE) == (int)m->type &&
@@ -265,7 +265,7 @@ static int inet_post_open(struct restore *r, const void *msg, int fd)
 
 	if (m->type == SOCK_RAW)
 		discard_received(fd);
-	if (m->proto == IPPROTO_TCP && m->state == TCP_LISTEN)
+	if (inet_is_tcp(m) && m->state == TCP_LISTEN)
 		err = tcp_listen_start(r, m, fd);
 	if (err)
 		return log_errno(err, "%s: listen", inet_who(r, m));

@@ -10,7 +10,8 @@
 
 /* ---- what an entry or a socket is (inet_entry.c) ---- */
 
-bool inet_is_udp(const InetSkEntry *m);      /* or UDP-Lite */
+bool inet_is_udp(const InetSkEntry *m);
+bool inet_is_tcp(const InetSkEntry *m);      /* or UDP-Lite */
 bool inet_is_known(const InetSkEntry *m);    /* a type and protocol that can be restored */
 const char *inet_what(const InetSkEntry *m); /* "UDP socket" */
 int inet_int_option(int fd, int name);       /* of SOL_SOCKET; -1 where the socket has no such option */
@@ -47,7 +48,10 @@ void inet_bind_set_options(struct restore *r, int fd, const InetSkEntry *m, bool
 int inet_bind(struct restore *r, int fd, const InetSkEntry *m, const char *who);
 int inet_bind_exactly(int fd, const InetSkEntry *m, const char *who);
 
-/* SO_REUSEADDR as long as others with the same port are bound, and as it was when all are. */
+/*
+ * SO_REUSEADDR as long as others with the same port are bound, and as it was when all are; SO_REUSEPORT, too, where
+ * the sockets cannot have come to one address without it.
+ */
 int inet_bind_share_port(struct restore *r, int fd, const InetSkEntry *m, const char *who);
 int inet_bind_unshare_port(struct restore *r, int fd, const InetSkEntry *m);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Addresses and ports: read, checked on the host of a restore, and bound. */
+#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -24,7 +25,7 @@ static bool read_peer(const struct fd_info *info, const InetSkEntry *m, union in
 	memset(dst, 0, sizeof(*dst));
 	if (!getpeername(info->fd, &dst->any, &len))
 		return true;
-	return m->proto != IPPROTO_TCP && !inet_is_udp(m) &&
+	return !inet_is_tcp(m) && !inet_is_udp(m) &&
 	       !inet_proc_peer((int)m->family, m->type == SOCK_RAW, info->st.st_ino, dst);
 }
 
@@ -36,6 +37,19 @@ static char *scope_name(struct dump *d, const union inet_addr *n)
 	if (n->any.sa_family != AF_INET6 || !n->v6.sin6_scope_id || !if_indextoname(n->v6.sin6_scope_id, ifname))
 		return NULL;
 	return arena_strdup(d->arena, ifname);
+}
+
+/* Whether this host lacks an address, to which only IP_FREEBIND could bind a socket. Tried with one of our own. */
+static bool is_nonlocal(const union inet_addr *n)
+{
+	_cleanup_close_ int fd = -1;
+	union inet_addr at = *n;
+
+	if (inet_addr_is_any(n) || (n->any.sa_family == AF_INET && n->v4.sin_addr.s_addr == htonl(INADDR_LOOPBACK)))
+		return false;
+	fd = socket(n->any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	inet_addr_set_port(&at, 0);
+	return fd >= 0 && bind(fd, &at.any, inet_addr_len(&at)) && errno == EADDRNOTAVAIL;
 }
 
 int inet_bind_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m, union inet_addr *src,
@@ -54,6 +68,7 @@ int inet_bind_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m, u
 
 		dst->any.sa_family = 0;
 		inet_addr_to_words(d->arena, &none, &m->dst_addr, &m->n_dst_addr);
+		m->has_nonlocal = m->nonlocal = is_nonlocal(src);
 		return 0;
 	}
 	inet_addr_to_words(d->arena, dst, &m->dst_addr, &m->n_dst_addr);
@@ -70,17 +85,19 @@ struct bound_port {
 	} key;
 	unsigned sockets;
 	const InetSkEntry **bound; /* those with SO_REUSEPORT, in the order in which they were bound */
-	size_t n_bound;
+	const InetSkEntry **all;
+	size_t n_bound, n_all;
 	UT_hash_handle hh;
 };
 
 struct inet_bind_state {
 	struct bound_port *ports;
+	int *lent; /* descriptors of ours: sockets with SO_REUSEPORT until all are bound and listen */
+	size_t n_lent;
 	const InetSkEntry *checked; /* the last one whose address this host was found to have */
 };
 
-const struct subsys inet_bind_subsys = { .name = "ports of IPv4 and IPv6 sockets",
-	                                 .state = { .restore = sizeof(struct inet_bind_state) } };
+extern const struct subsys inet_bind_subsys;
 
 static struct bound_port *find_port(struct restore *r, const InetSkEntry *m, bool add)
 {
@@ -98,7 +115,10 @@ static struct bound_port *find_port(struct restore *r, const InetSkEntry *m, boo
 
 void inet_bind_count_port(struct restore *r, const InetSkEntry *m)
 {
-	find_port(r, m, true)->sockets++;
+	struct bound_port *p = find_port(r, m, true);
+
+	p->sockets++;
+	arena_push(r->arena, &p->all, &p->n_all, m);
 }
 
 static bool shares_port(struct restore *r, const InetSkEntry *m)
@@ -113,11 +133,82 @@ static int set_reuseaddr(int fd, int value)
 	return setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &value, sizeof(value)) ? -errno : 0;
 }
 
+static bool address_overlaps(const InetSkEntry *a, const InetSkEntry *b)
+{
+	union inet_addr na, nb;
+
+	if (inet_addr_from_words((int)a->family, a->src_addr, a->n_src_addr, 0, NULL, &na) ||
+	    inet_addr_from_words((int)b->family, b->src_addr, b->n_src_addr, 0, NULL, &nb))
+		return false;
+	if (a->family != b->family)
+		return !a->v6only && !b->v6only && (inet_addr_is_any(&na) || inet_addr_is_any(&nb));
+	return inet_addr_is_any(&na) || inet_addr_is_any(&nb) ||
+	       !memcmp(a->src_addr, b->src_addr, a->n_src_addr * sizeof(*a->src_addr));
+}
+
+/* Two sockets that only SO_REUSEPORT, set on both when they were bound, allowed at one address. */
+static bool must_have_shared(const InetSkEntry *a, const InetSkEntry *b)
+{
+	bool listen = inet_is_tcp(a) && a->state == TCP_LISTEN && b->state == TCP_LISTEN;
+
+	if (a == b || a->uid != b->uid || inet_tcp_has_peer(a) || inet_tcp_has_peer(b) || a->external || b->external ||
+	    !address_overlaps(a, b) || (inet_is_tcp(a) && (a->has_shutdown || b->has_shutdown)))
+		return false;
+	return listen || !a->opts->reuseaddr || !b->opts->reuseaddr;
+}
+
+/* The option was cleared since: it is lent to the socket until all are in their places, and in their group. */
+static bool lacks_reuseport(struct restore *r, const InetSkEntry *m)
+{
+	const struct bound_port *p = m->src_port && !m->opts->so_reuseport ? find_port(r, m, false) : NULL;
+
+	for (size_t i = 0; p && i < p->n_all; i++)
+		if (must_have_shared(m, p->all[i]))
+			return true;
+	return false;
+}
+
+static int lend_reuseport(struct restore *r, int fd)
+{
+	struct inet_bind_state *state = restore_state(r, &inet_bind_subsys);
+	int on = 1, own;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)))
+		return -errno;
+	own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (own < 0)
+		return -errno;
+	arena_push(r->arena, &state->lent, &state->n_lent, own);
+	return 0;
+}
+
+static int take_reuseport_back(struct restore *r)
+{
+	struct inet_bind_state *state = restore_state(r, &inet_bind_subsys);
+	int off = 0, err = 0;
+
+	for (size_t i = 0; i < state->n_lent; i++) {
+		if (setsockopt(state->lent[i], SOL_SOCKET, SO_REUSEPORT, &off, sizeof(off)))
+			err = log_errno(-errno, "setsockopt(SO_REUSEPORT) of a port that several sockets have");
+		close(state->lent[i]);
+	}
+	state->n_lent = 0;
+	return err;
+}
+
+const struct subsys inet_bind_subsys = {
+	.name = "ports of IPv4 and IPv6 sockets",
+	.state = { .restore = sizeof(struct inet_bind_state) },
+	.settle = take_reuseport_back,
+};
+
 int inet_bind_share_port(struct restore *r, int fd, const InetSkEntry *m, const char *who)
 {
 	int err = shares_port(r, m) ? set_reuseaddr(fd, 1) : 0;
 
-	return err ? log_errno(err, "%s: setting SO_REUSEADDR", who) : 0;
+	if (!err && lacks_reuseport(r, m))
+		err = lend_reuseport(r, fd);
+	return err ? log_errno(err, "%s: setsockopt(SO_REUSEADDR, SO_REUSEPORT)", who) : 0;
 }
 
 int inet_bind_unshare_port(struct restore *r, int fd, const InetSkEntry *m)
@@ -194,8 +285,8 @@ void inet_bind_set_options(struct restore *r, int fd, const InetSkEntry *m, bool
 
 	/* Errors are not reported here: bind() will fail. */
 	set_reuseaddr(fd, m->opts->reuseaddr || shares_port(r, m));
-	set_if(fd, SOL_SOCKET, SO_REUSEPORT, m->opts->so_reuseport);
-	set_if(fd, IPPROTO_IP, IP_FREEBIND, o && o->freebind);
+	set_if(fd, SOL_SOCKET, SO_REUSEPORT, m->opts->so_reuseport || lacks_reuseport(r, m));
+	set_if(fd, IPPROTO_IP, IP_FREEBIND, (o && o->freebind) || m->nonlocal);
 	set_if(fd, IPPROTO_IP, IP_TRANSPARENT, o && o->transparent);
 	if (m->family == AF_INET6) {
 		int only = m->v6only;
@@ -225,7 +316,8 @@ static bool same_address(const InetSkEntry *a, const InetSkEntry *b)
 	return a->family == b->family && a->n_src_addr == b->n_src_addr &&
 	       !memcmp(a->src_addr, b->src_addr, a->n_src_addr * sizeof(*a->src_addr)) && a->v6only == b->v6only &&
 	       same_text(a->ifname, b->ifname) && same_text(a->opts->so_bound_dev, b->opts->so_bound_dev) &&
-	       (oa && oa->freebind) == (ob && ob->freebind) && (oa && oa->transparent) == (ob && ob->transparent);
+	       (oa && oa->freebind) == (ob && ob->freebind) && a->nonlocal == b->nonlocal &&
+	       (oa && oa->transparent) == (ob && ob->transparent);
 }
 
 int inet_bind_check_address(struct restore *r, const InetSkEntry *m, union inet_addr *n, const char **why)
@@ -263,15 +355,29 @@ int inet_bind_check(struct restore *r, const InetSkEntry *m, const union inet_ad
 	inet_bind_set_options(r, fd, m, true);
 	err = bind_to(fd, n);
 	/* inet_bind() does without an address for what is left of a connection that has ended. */
-	if (!err || (m->proto == IPPROTO_TCP && m->state == TCP_CLOSE && m->has_shutdown))
+	if (!err || (inet_is_tcp(m) && m->state == TCP_CLOSE && m->has_shutdown))
 		return 0;
-	if (err == -EADDRINUSE && m->proto == IPPROTO_TCP && tcp_port_is_left(r->arena, inet_addr_port(n)))
+	if (err == -EADDRINUSE && inet_is_tcp(m) && tcp_port_is_left(r->arena, inet_addr_port(n)))
 		return 0;
 	*why = why_unbound(r, m, n, err);
 	return err;
 }
 
 /* ---- restore ---- */
+
+/* The option is set while the address is bound, and is then what it was. */
+static int bind_freely(int fd, const InetSkEntry *m, const union inet_addr *n)
+{
+	int off = 0, err;
+
+	if (!m->nonlocal)
+		return bind_to(fd, n);
+	set_if(fd, IPPROTO_IP, IP_FREEBIND, true);
+	err = bind_to(fd, n);
+	if (!(m->ip_opts && m->ip_opts->freebind) && setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &off, sizeof(off)))
+		err = err ?: -errno;
+	return err;
+}
 
 /*
  * Of a connected socket the kernel does not tell whether its task chose the address or connect() did. So only the port
@@ -281,17 +387,17 @@ int inet_bind(struct restore *r, int fd, const InetSkEntry *m, const char *who)
 {
 	union inet_addr src, dst, any, now = { 0 };
 	socklen_t len = sizeof(now);
-	bool connected = m->proto != IPPROTO_TCP && m->state == TCP_ESTABLISHED;
+	bool connected = !inet_is_tcp(m) && m->state == TCP_ESTABLISHED;
 	int err = 0;
 
 	inet_addr_from_words((int)m->family, m->src_addr, m->n_src_addr, m->src_port, m->ifname, &src);
 	inet_addr_from_words((int)m->family, NULL, 0, m->src_port, NULL, &any);
 	inet_addr_from_words((int)m->family, m->dst_addr, m->n_dst_addr, m->dst_port, m->dst_ifname, &dst);
 	if (must_bind(m, &src))
-		err = connected && m->src_port ? bind_to(fd, &any) : bind_to(fd, &src);
-	if (err && m->proto == IPPROTO_TCP && m->state == TCP_CLOSE && m->has_shutdown)
+		err = connected && m->src_port ? bind_to(fd, &any) : bind_freely(fd, m, &src);
+	if (err && inet_is_tcp(m) && m->state == TCP_CLOSE && m->has_shutdown)
 		return 0; /* another socket has taken the port of a connection that has ended */
-	if (err == -EADDRINUSE && m->proto == IPPROTO_TCP)
+	if (err == -EADDRINUSE && inet_is_tcp(m))
 		err = tcp_port_bind(r->arena, fd, &src);
 	if (err && !connected)
 		return log_errno(err, "%s: bind", who);

@@ -11,6 +11,12 @@ bool inet_is_udp(const InetSkEntry *m)
 	return m->type == SOCK_DGRAM && (m->proto == IPPROTO_UDP || m->proto == IPPROTO_UDPLITE);
 }
 
+/* A raw socket may have the protocol of TCP. */
+bool inet_is_tcp(const InetSkEntry *m)
+{
+	return m->type == SOCK_STREAM && m->proto == IPPROTO_TCP;
+}
+
 bool inet_is_known(const InetSkEntry *m)
 {
 	if (m->type == SOCK_STREAM)
@@ -22,7 +28,7 @@ bool inet_is_known(const InetSkEntry *m)
 
 const char *inet_what(const InetSkEntry *m)
 {
-	if (m->proto == IPPROTO_TCP)
+	if (inet_is_tcp(m))
 		return m->state == TCP_LISTEN ? "listening TCP socket" : "TCP socket";
 	if (m->type == SOCK_RAW)
 		return "raw socket";

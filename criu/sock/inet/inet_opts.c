@@ -323,7 +323,7 @@ int inet_opts_dump(struct arena *a, const struct fd_info *info, InetSkEntry *m)
 		                   : 0;
 	if (!err && m->type == SOCK_RAW)
 		err = dump_raw(a, info, m, o);
-	if (!err && m->proto == IPPROTO_TCP)
+	if (!err && inet_is_tcp(m))
 		err = dump_tcp(a, info, m);
 	if (!err && m->type == SOCK_DGRAM && (m->proto == IPPROTO_UDP || m->proto == IPPROTO_UDPLITE)) {
 		m->udp_opts = arena_msg(a, UdpOptsEntry, udp_opts_entry);
@@ -452,7 +452,7 @@ int inet_opts_early(struct restore *r, int fd, const InetSkEntry *m, const char 
 	if (!err && m->ip_opts && m->ip_opts->raw)
 		err = early_raw(r, fd, m, m->ip_opts->raw, who);
 	/* Those of a connection are set when its queues are full. */
-	if (!err && m->proto == IPPROTO_TCP && !tcp_is_connection(m))
+	if (!err && inet_is_tcp(m) && !tcp_is_connection(m))
 		err = set_tcp(r, fd, m, who);
 	return err ?: udp_opts(r, fd, m, false, who);
 }

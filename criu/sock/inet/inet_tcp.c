@@ -2,6 +2,7 @@
 /* TCP sockets: in which state they are, and so which part of sock/tcp/ dumps and restores them. */
 #include <net/if.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -54,6 +55,13 @@ static int read_tcp_state(const struct fd_info *info, InetSkEntry *m)
 	return 0;
 }
 
+static bool has_pending_error(int fd)
+{
+	struct pollfd p = { .fd = fd };
+
+	return poll(&p, 1, 0) > 0 && p.revents & POLLERR;
+}
+
 int inet_tcp_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m, const union inet_addr *src)
 {
 	const struct diag_inet *s = NULL;
@@ -81,7 +89,9 @@ int inet_tcp_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m, co
 		return s ? tcp_listen_dump(d, info, m, s, src)
 		         : log_errno(found, "%s: the kernel does not list this listening socket", fd_name(info));
 	err = err ?: inet_shutdown_dump(info, m, s);
-	return err || m->shutdown != SK_SHUTDOWN__BOTH ? err : tcp_dump_ended(d, info, m, s);
+	if (err || (m->shutdown != SK_SHUTDOWN__BOTH && !(m->state == TCP_CLOSE && has_pending_error(info->fd))))
+		return err;
+	return tcp_dump_ended(d, info, m, s);
 }
 
 /* ---- restore ---- */
@@ -111,10 +121,15 @@ int inet_tcp_set_options(struct restore *r, int fd, const InetSkEntry *m)
 	           ?: inet_opts_late(r, fd, m, who) ?: sock_opts_restore(r, fd, m->opts, who);
 }
 
+static int open_new(const InetSkEntry *m)
+{
+	return socket((int)m->family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+}
+
 /* A new socket that is shut down, with no other trace of the connection. */
 static int open_shut_down(const InetSkEntry *m)
 {
-	int fd = socket((int)m->family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+	int fd = open_new(m);
 
 	if (fd >= 0)
 		shutdown(fd, SHUT_RDWR);
@@ -127,14 +142,17 @@ static int open_shut_down(const InetSkEntry *m)
  */
 static int open_ended(struct restore *r, const InetSkEntry *m, const InetEndedEntry *e, const char *who)
 {
-	_cleanup_close_ int fd = socket((int)m->family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+	bool plain = !e->error && !e->unread && !e->bound;
+	_cleanup_close_ int fd = plain ? open_shut_down(m) : open_new(m);
 	const char *why;
-	int err;
+	int err = 0;
 
 	if (fd < 0)
 		return log_errno(-errno, "%s: socket", who);
-	inet_bind_set_options(r, fd, m, false);
-	err = tcp_ended_make(r, fd, m, e, who, &why);
+	if (!plain) {
+		inet_bind_set_options(r, fd, m, false);
+		err = tcp_ended_make(r, fd, m, e, who, &why);
+	}
 	if (err && e->unread)
 		return log_errno(0, "%s: %u unread bytes cannot be put back: %s", who, e->unread, why) ?: err;
 	if (err) {
@@ -185,5 +203,5 @@ int inet_tcp_open(struct restore *r, const InetSkEntry *m, const char *who)
 			return fd;
 		tcp_give_up(r, m);
 	}
-	return open_ended(r, m, tcp_ended_instead(r->arena, m->state), who);
+	return open_ended(r, m, tcp_ended_instead(r->arena, m->state, !r->opts->tcp_close), who);
 }

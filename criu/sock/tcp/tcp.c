@@ -67,7 +67,7 @@ int tcp_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m)
 
 	c.who = arena_printf(d->arena, "%s: the connection %s", fd_name(info), tcp_tuple_text(m));
 	if (d->opts->tcp_close) {
-		m->ended = tcp_ended_instead(d->arena, m->state);
+		m->ended = tcp_ended_instead(d->arena, m->state, false);
 		m->state = TCP_CLOSE;
 		return 0;
 	}

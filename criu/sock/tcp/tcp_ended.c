@@ -33,18 +33,44 @@ static bool was_established(int fd)
 	return info.bytes_acked || info.bytes_received || info.base.tcpi_options || info.segs_in > 1;
 }
 
+/*
+ * A reset behind the peer's FIN is EPIPE, not ECONNRESET, and SO_ERROR cannot tell which one waits without taking it.
+ * This call knows of the FIN, and takes nothing as long as its struct is so short: -EIO where nothing is to be read,
+ * else one byte more than SIOCINQ counts.
+ */
+static bool fin_was_received(int fd, int unread)
+{
+	struct tcp_zerocopy_inq z = { 0 };
+	socklen_t len = TCP_ZEROCOPY_INQ_LEN;
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, &z, &len))
+		return errno == EIO;
+	return unread && z.inq > (uint32_t)unread;
+}
+
+static uint32_t pending_error(int fd, const InetEndedEntry *e, bool established)
+{
+	int unread = (int)e->unread;
+
+	if (e->disconnected)
+		return ECONNRESET;
+	if (!established)
+		return ECONNREFUSED;
+	return fin_was_received(fd, unread) ? EPIPE : ECONNRESET;
+}
+
 int tcp_ended_dump(struct dump *d, int fd, enum tcp_bound bound, InetSkEntry *m, const char *who)
 {
 	struct pollfd p = { .fd = fd };
-	bool established = was_established(fd), error;
+	bool established = was_established(fd), disconnected = m->shutdown != SK_SHUTDOWN__BOTH, error;
 	int unread = 0;
 
 	if (ioctl(fd, SIOCINQ, &unread))
 		return log_errno(-errno, "%s: ioctl(SIOCINQ)", who);
 	error = poll(&p, 1, 0) > 0 && p.revents & POLLERR;
 	m->state = TCP_CLOSE;
-	m->has_shutdown = true;
-	m->shutdown = SK_SHUTDOWN__BOTH;
+	m->has_shutdown = !disconnected;
+	m->shutdown = disconnected ? SK_SHUTDOWN__NONE : SK_SHUTDOWN__BOTH;
 	m->ended = NULL;
 	if (!unread && !error && !(established && bound == TCP_BOUND_YES)) {
 		if (bound == TCP_BOUND_NO) {
@@ -57,22 +83,23 @@ int tcp_ended_dump(struct dump *d, int fd, enum tcp_bound bound, InetSkEntry *m,
 	m->ended = arena_msg(d->arena, InetEndedEntry, inet_ended_entry);
 	m->ended->unread = (uint32_t)unread;
 	m->ended->bound = bound == TCP_BOUND_YES;
+	m->ended->has_disconnected = m->ended->disconnected = disconnected;
 	if (error) {
-		m->ended->error = established ? ECONNRESET : ECONNREFUSED;
+		m->ended->error = pending_error(fd, m->ended, established);
 		log_info("%s: has a pending error (SO_ERROR), which reading would clear; the restored socket gets: %s",
 		         who, strerror((int)m->ended->error));
 	}
 	return 0;
 }
 
-InetEndedEntry *tcp_ended_instead(struct arena *a, uint32_t state)
+InetEndedEntry *tcp_ended_instead(struct arena *a, uint32_t state, bool reset)
 {
 	InetEndedEntry *e = arena_msg(a, InetEndedEntry, inet_ended_entry);
 
-	/* What the kernel reports in these states when an RST arrives. */
+	/* What the kernel reports in these states when an RST arrives. A connect() that goes on must not seem done. */
 	if (state == TCP_SYN_SENT)
 		e->error = ECONNREFUSED;
-	else
+	else if (reset)
 		e->error = soccr_fin_received((uint8_t)state) ? EPIPE : ECONNRESET;
 	return e;
 }
@@ -297,6 +324,15 @@ static void enlarge_buffer(int fd, uint32_t len)
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 }
 
+/* Ended by the socket itself: connect() to AF_UNSPEC leaves ECONNRESET, and shuts nothing down. */
+static int disconnect_own(struct ended_conn *e)
+{
+	const struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	e->step = "connect to AF_UNSPEC";
+	return connect(e->fd, &none, sizeof(none)) ? -errno : 0;
+}
+
 static int connect_and_end(struct ended_conn *e, const InetEndedEntry *m, const char *unread)
 {
 	int err = connect_to_peer(e);
@@ -304,6 +340,8 @@ static int connect_and_end(struct ended_conn *e, const InetEndedEntry *m, const 
 	if (m->error == ECONNREFUSED)
 		return err ?: wait_for_poll(e->fd, 0); /* no socket listens: POLLERR */
 	err = err ?: accept_own(e);
+	if (!err && m->disconnected)
+		return disconnect_own(e);
 	if (!err && m->unread)
 		err = send_unread(e, unread, m->unread);
 	return err ?: end_by_peer(e, (int)m->error);

@@ -14,13 +14,17 @@
 enum tcp_bound { TCP_BOUND_UNKNOWN, TCP_BOUND_NO, TCP_BOUND_YES };
 
 /*
- * Reads a socket in TCP_CLOSE that is shut down both ways into m->ended, NULL where nothing is left of the connection;
- * then m loses its address too, if no port is held. who: for messages. 0 or a negative errno (logged).
+ * Reads a socket in TCP_CLOSE that is shut down both ways, or has an error to report, into m->ended, NULL where nothing
+ * is left of the connection; then m loses its address too, if no port is held. who: for messages. 0 or a negative errno
+ * (logged).
  */
 int tcp_ended_dump(struct dump *d, int fd, enum tcp_bound bound, InetSkEntry *m, const char *who);
 
-/* How a connection in this state ends when it is closed instead of kept: as if its peer had reset it. */
-InetEndedEntry *tcp_ended_instead(struct arena *a, uint32_t state);
+/*
+ * How a connection in this state ends when it is closed instead of kept: with a plain end of what can be read, as CRIU
+ * does it (a connect() that goes on is refused), or as if its peer had reset it.
+ */
+InetEndedEntry *tcp_ended_instead(struct arena *a, uint32_t state, bool reset);
 
 /* Before anything is started: whether the bytes that were not read are in the images. Or *why in the arena. */
 int tcp_ended_check(struct restore *r, const InetSkEntry *m, const char **why);

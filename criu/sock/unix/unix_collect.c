@@ -116,6 +116,23 @@ static void refuse_outside_peer(const struct unix_collect *c, const struct outsi
 
 /* ---- listening sockets ---- */
 
+/* What it sent before it ended waits in a socket that no descriptor leads to, and that the kernel does not list. */
+static void refuse_gone_client(struct unix_collect *c, const struct unix_seen *u)
+{
+	const char *name = unix_name_text(c->d->arena, u->diag->name, u->diag->name_len);
+
+	if (c->d->opts->skip_in_flight)
+		log_warn("%s: a listening unix socket (%s): a connection waits to be accepted whose client is gone "
+		         "already: what that may have sent is lost (--skip-in-flight)",
+		         u->who, name);
+	else
+		log_refusal(-EBUSY,
+		            "%s: a listening unix socket (%s): a connection waits to be accepted whose client is gone "
+		            "already: what that may have sent cannot be read before; let it be accepted first (try "
+		            "again), or give --skip-in-flight to have it end without that",
+		            u->who, name);
+}
+
 static void collect_listener(struct unix_collect *c, struct unix_seen *u)
 {
 	const struct diag_unix *diag = u->diag;
@@ -140,9 +157,7 @@ static void collect_listener(struct unix_collect *c, struct unix_seen *u)
 		arena_push(c->d->arena, &m->waiting, &m->n_waiting, ino);
 	}
 	if (gone)
-		log_warn("%s: a listening unix socket (%s): a connection waits to be accepted whose client is gone "
-		         "already: what that may have sent cannot be read, and is lost",
-		         u->who, unix_name_text(c->d->arena, diag->name, diag->name_len));
+		refuse_gone_client(c, u);
 }
 
 static void collect_client(struct unix_seen *u)

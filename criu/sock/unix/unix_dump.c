@@ -52,12 +52,28 @@ static void read_peername(struct dump *d, int fd, struct unix_seen *u)
 	u->peername.data = arena_memdup(d->arena, a.sun_path, u->peername.len);
 }
 
+/* By its own name; a connected stream also as unix[INODE], of itself or of its peer. */
+static bool is_external(const struct options *o, uint32_t ino, const struct diag_unix *diag)
+{
+	char resource[32];
+
+	snprintf(resource, sizeof(resource), "socket:[%u]", ino);
+	if (external_named(o, resource))
+		return true;
+	if (diag->type == SOCK_DGRAM || diag->state != TCP_ESTABLISHED)
+		return false;
+	snprintf(resource, sizeof(resource), "unix[%u]", ino);
+	if (external_named(o, resource))
+		return true;
+	snprintf(resource, sizeof(resource), "unix[%u]", diag->peer);
+	return diag->peer && external_named(o, resource);
+}
+
 static struct unix_seen *add_seen(struct dump *d, const struct fd_info *info, const struct diag_unix *diag,
                                   UnixSkEntry *m)
 {
 	struct unix_dump *all = unix_dump_table(d);
 	struct unix_seen *u = arena_new_of(d->arena, struct unix_seen);
-	char resource[32];
 
 	u->ino = (uint32_t)info->st.st_ino;
 	u->m = m;
@@ -65,8 +81,7 @@ static struct unix_seen *add_seen(struct dump *d, const struct fd_info *info, co
 	u->task = info->task;
 	u->who = arena_strdup(d->arena, fd_name(info));
 	read_peername(d, info->fd, u);
-	snprintf(resource, sizeof(resource), "socket:[%u]", u->ino);
-	u->external = external_named(d->opts, resource);
+	u->external = is_external(d->opts, u->ino, diag);
 	if (ioctl(info->fd, SIOCOUTQ, &u->unread))
 		u->unread = 0;
 	HASH_ADD_IN(d->arena, hh, all->by_ino, ino, sizeof(u->ino), u);
