@@ -109,6 +109,10 @@ def prompting_shell(s):
     return shell
 
 
+def criu_stopped(s):
+    return state_of(s.pid) == "T" and state_of(int(status_of("/proc/%d/status" % s.pid)["PPid"])) == "T"
+
+
 @scenario
 def as_the_shells_own(s):
     """Stopped by a key, continued, in the background and back, killed, its exit status: all as of a job that the shell started."""
@@ -131,10 +135,10 @@ def as_the_shells_own(s):
     answer(shell, "echo status $?-\n", "status 7-", PROMPT)
 
     answer(shell, restore + " &\n", "[1]", PROMPT)
-    check(wait_for(lambda: os.path.exists("/proc/%d" % s.pid) and state_of(s.pid) == "T"), "it reads in the background")
+    check(wait_for(lambda: criu_stopped(s)), "it reads in the background")
     answer(shell, "jobs\n", "Stopped", PROMPT)
     answer(shell, "bg\n", "&", PROMPT)
-    check(wait_for(lambda: state_of(s.pid) == "T"), "it reads in the background")
+    check(wait_for(lambda: criu_stopped(s)), "it reads in the background")
     answer(shell, "fg\nthree\n", "got three")
     answer(shell, "\x03", PROMPT)
     answer(shell, "echo status $?-\n", "status 130-", PROMPT)
