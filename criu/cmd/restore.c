@@ -8,6 +8,7 @@
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "options/inherited.h"
+#include "restore/job.h"
 #include "restore/restore.h"
 
 static int restore_tree(struct restore *r, struct stages *stages)
@@ -32,7 +33,7 @@ static int restore_tree(struct restore *r, struct stages *stages)
 	return err;
 }
 
-/* Without --restore-detached criu stays as long as the root task; its exit status is not ours, as in CRIU. */
+/* Without --restore-detached criu stays as long as the root task; only a job's exit status is ours, for its shell. */
 static int after_restore(const struct options *o, const struct stages *stages, pid_t root)
 {
 	int status;
@@ -45,6 +46,12 @@ static int after_restore(const struct options *o, const struct stages *stages, p
 	}
 	if (o->restore_detached || o->restore_sibling)
 		return 0;
+	if (o->shell_job) {
+		status = job_wait(root);
+		if (status < 0)
+			return status;
+		job_end(status);
+	}
 	while (waitpid(root, &status, 0) < 0 && errno == EINTR)
 		;
 	return 0;

@@ -82,7 +82,7 @@ def fiemap(s):
         with open("/proc/%d/fd/%d" % (s.pid, fd), "rb") as f:
             check(f.read() == before, "%r: other contents" % (opts,))
         s.verify()
-    check(sizes[2] <= sizes[0] == sizes[1] < 3 << 20, "sizes %r" % sizes)
+    check(sizes[2] < sizes[0] < 3 << 20 and abs(sizes[0] - sizes[1]) < 100, "sizes %r" % sizes)
 
 
 @scenario

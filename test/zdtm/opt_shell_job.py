@@ -91,4 +91,65 @@ def to_another_terminal(s):
     second.end()
 
 
+def answer(shell, line, *words):
+    """Keys or a line, and what is to be seen then, one after the other."""
+    shell.seen = ""
+    os.write(shell.master, line.encode())
+    for w in words:
+        check(shell.wait(w), "%r: no %r, but %r" % (line, w, shell.seen))
+        shell.seen = shell.seen.partition(w)[2]
+
+
+PROMPT = "ready> "
+
+
+def prompting_shell(s):
+    shell = Shell(s)
+    answer(shell, "PS1='ready''> '\n", PROMPT)
+    return shell
+
+
+def criu_stopped(s):
+    return state_of(s.pid) == "T" and state_of(int(status_of("/proc/%d/status" % s.pid)["PPid"])) == "T"
+
+
+@scenario
+def as_the_shells_own(s):
+    """Stopped by a key, continued, in the background and back, killed, its exit status: all as of a job that the shell started."""
+    s.script("job", 'echo "$$" > jobpid; echo begun; while read -r l; do echo "got $l"; done; exit 7\n')
+    first = prompting_shell(s)
+    answer(first, "./job\n", "begun")
+    s.pid = int(text(s.path("jobpid")))
+    s.dump("--shell-job", ok=False)
+    check(s.rc == 0, "dump: " + s.errors("dump.log"))
+    first.end()
+    restore = "%s restore -D %s -o restore.log -j" % (s.criu, s.imgs)
+
+    shell = prompting_shell(s)
+    answer(shell, restore + "\none\n", "got one")
+    answer(shell, "\x1a", "Stopped", PROMPT)
+    check(wait_for(lambda: state_of(s.pid) == "T"), "it runs")
+    answer(shell, "stty -a | grep -o '.icanon '\n", " icanon", PROMPT)
+    answer(shell, "fg\ntwo\n", "got two")
+    answer(shell, "\x04", PROMPT)
+    answer(shell, "echo status $?-\n", "status 7-", PROMPT)
+
+    answer(shell, restore + " &\n", "[1]", PROMPT)
+    check(wait_for(lambda: criu_stopped(s)), "it reads in the background")
+    answer(shell, "jobs\n", "Stopped", PROMPT)
+    answer(shell, "bg\n", "&", PROMPT)
+    check(wait_for(lambda: criu_stopped(s)), "it reads in the background")
+    answer(shell, "fg\nthree\n", "got three")
+    answer(shell, "\x03", PROMPT)
+    answer(shell, "echo status $?-\n", "status 130-", PROMPT)
+    check(state_of(s.pid) == "gone", "^C does not end it")
+
+    answer(shell, restore + "\nfour\n", "got four")
+    answer(shell, "\x1a", "Stopped", PROMPT)
+    answer(shell, "kill %1\n", PROMPT)
+    check(wait_for(lambda: state_of(s.pid) == "gone"), "kill %1 does not end it")
+    answer(shell, "wait %1; echo status $?-\n", "status 143-")
+    shell.end()
+
+
 run_all()

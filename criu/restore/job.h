@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* criu restore --shell-job in the foreground: for its shell, criu is the job, and stops, goes on and ends as the root
+ * does. */
+#ifndef CRIU_RESTORE_JOB_H
+#define CRIU_RESTORE_JOB_H
+
+#include <sys/types.h>
+
+/* Stays until the root task, a child of criu's, has ended. Returns its wait status (waitpid(2)) or a negative errno
+ * (logged). */
+int job_wait(pid_t root);
+
+/* Ends criu as the root task has ended: with its exit status, or by the signal that it was killed by, without a core.
+ */
+void job_end(int status) __attribute__((noreturn));
+
+#endif
