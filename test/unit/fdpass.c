@@ -70,7 +70,7 @@ static void start_victim(struct world *w, int sock_number)
 	w->t.ids = &w->ids;
 	w->th = (struct thread) { .task = &w->t, .tid = w->t.pid, .vtid = w->t.vpid, .dump = &w->dth };
 	assert_int_equal(ptrace_seize(w->t.pid, 0), 0);
-	assert_int_equal(inject_stop_thread(w->t.pid, "victim", &stop_came), 0);
+	assert_int_equal(inject_stop_thread(w->t.pid, "victim", &stop_came, NULL), 0);
 	w->dth.regs = arch_regs_get(w->d.arena, w->t.pid);
 	assert_int_equal(ptrace_get_sigmask(w->t.pid, &w->dth.sigmask), 0);
 	assert_int_equal(agent_infect(&w->d, &w->t), 0);

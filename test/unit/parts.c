@@ -267,7 +267,7 @@ static void seize(struct victim *v)
 
 		v->th[i] = (struct thread) { .task = &v->t, .tid = tid, .vtid = VPID(tid), .dump = &v->dth[i] };
 		assert_int_equal(ptrace_seize(tid, 0), 0);
-		assert_int_equal(inject_stop_thread(tid, "victim", &stop_came), 0);
+		assert_int_equal(inject_stop_thread(tid, "victim", &stop_came, NULL), 0);
 	}
 }
 
@@ -355,7 +355,7 @@ static void each_stopped(struct victim *v, void (*fn)(struct victim *, struct th
 	bool stop_came;
 
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(inject_stop_thread(v->th[i].tid, "victim", &stop_came), 0);
+		assert_int_equal(inject_stop_thread(v->th[i].tid, "victim", &stop_came, NULL), 0);
 		fn(v, &v->th[i], r);
 		assert_int_equal(ptrace_cont(v->th[i].tid, 0), 0);
 	}
