@@ -208,7 +208,9 @@ static void huge_where_the_dump_saw_them(void **state)
 {
 	struct world *w = *state;
 	VmaEntry *v = add_vma(w, &w->cmm, 0, 1, VMA_ANON_PRIVATE);
-	struct segment seg = { H(0) + PAGE_SIZE, H(5) + PAGE_SIZE, v, SEG_MAP, false, true, 0 };
+	struct segment seg = {
+		.start = H(0) + PAGE_SIZE, .end = H(5) + PAGE_SIZE, .vma = v, .kind = SEG_MAP, .fill = true
+	};
 	struct thp_plan huge = { 0 };
 
 	w->c.segs = &seg;
@@ -231,7 +233,7 @@ static void full_ranges_where_advised(void **state)
 {
 	struct world *w = *state;
 	VmaEntry *v = add_vma(w, &w->cmm, 0, 1, VMA_ANON_PRIVATE);
-	struct segment seg = { H(0), H(4), v, SEG_MAP, false, true, 0 };
+	struct segment seg = { .start = H(0), .end = H(4), .vma = v, .kind = SEG_MAP, .fill = true };
 	struct thp_plan huge = { 0 };
 
 	v->has_madv = true;

@@ -30,8 +30,9 @@ def _our_devices():
 
 def _no_configuration():
     """What the machine's owner wants of criu is nothing to a test."""
-    if os.path.isdir("/etc/criu"):
-        _mount("tmpfs", "/etc/criu", NOSUID | NODEV)
+    for d in ("/etc/criu", os.path.expanduser("~/.criu")):
+        if os.path.isdir(d):
+            _mount("tmpfs", d, NOSUID | NODEV)
     os.environ.pop("CRIU_CONFIG_FILE", None)
 
 
