@@ -73,6 +73,7 @@ static int leave(void **state)
 /* A checkpoint of generation n: its number is in every image, and each generation has images that others have not. */
 static void write_generation(struct image_dir *dir, uint32_t n)
 {
+	InventoryEntry inventory = INVENTORY_ENTRY__INIT;
 	FsEntry fs = FS_ENTRY__INIT;
 	int fd = image_pages_create(dir, 1);
 
@@ -85,10 +86,8 @@ static void write_generation(struct image_dir *dir, uint32_t n)
 	assert_int_equal(image_write_one(dir, IMG_FS, 100 + n, &fs), 0);
 	close(openat(image_dir_fd(dir), "config.dump", O_WRONLY | O_CREAT, 0600));
 	/* The reading end looks for it; what it says is nothing to this test. */
-	assert_int_equal(
-	    image_write_one(dir, IMG_INVENTORY, 0,
-	                    &(InventoryEntry) { .base = { &inventory_entry__descriptor }, .img_version = 1 }),
-	    0);
+	inventory.img_version = 1;
+	assert_int_equal(image_write_one(dir, IMG_INVENTORY, 0, &inventory), 0);
 }
 
 /* Which generation stands there, whole and alone. */

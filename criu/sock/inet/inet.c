@@ -228,7 +228,7 @@ static int inet_open(struct restore *r, const void *msg)
 	_cleanup_close_ int fd = -1;
 	int err;
 
-	if (inet_tcp_has_peer(m))
+	if (inet_has_peer(m))
 		return inet_tcp_open(r, m, who);
 	err = open_bound(r, m, false, who, &fd);
 	if (err == 1)

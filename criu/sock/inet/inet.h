@@ -71,7 +71,7 @@ int inet_tcp_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m, co
 int inet_tcp_check_connection(struct restore *r, const InetSkEntry *m, union inet_addr *n, const char **why);
 
 /* Whether it is restored as a connection or as what is left of one, by inet_tcp_open(); else as a plain socket. */
-bool inet_tcp_has_peer(const InetSkEntry *m);
+bool inet_has_peer(const InetSkEntry *m);
 int inet_tcp_open(struct restore *r, const InetSkEntry *m, const char *who);
 int inet_tcp_set_options(struct restore *r, int fd, const InetSkEntry *m); /* see tcp_options_fn */
 

@@ -151,7 +151,7 @@ static bool must_have_shared(const InetSkEntry *a, const InetSkEntry *b)
 {
 	bool listen = inet_is_tcp(a) && a->state == TCP_LISTEN && b->state == TCP_LISTEN;
 
-	if (a == b || a->uid != b->uid || inet_tcp_has_peer(a) || inet_tcp_has_peer(b) || a->external || b->external ||
+	if (a == b || a->uid != b->uid || inet_has_peer(a) || inet_has_peer(b) || a->external || b->external ||
 	    !address_overlaps(a, b) || (inet_is_tcp(a) && (a->has_shutdown || b->has_shutdown)))
 		return false;
 	return listen || !a->opts->reuseaddr || !b->opts->reuseaddr;

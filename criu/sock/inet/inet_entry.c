@@ -5,6 +5,7 @@
 
 #include "lib/log.h"
 #include "sock/inet/inet.h"
+#include "sock/tcp/tcp_entry.h"
 
 bool inet_is_udp(const InetSkEntry *m)
 {
@@ -15,6 +16,11 @@ bool inet_is_udp(const InetSkEntry *m)
 bool inet_is_tcp(const InetSkEntry *m)
 {
 	return m->type == SOCK_STREAM && m->proto == IPPROTO_TCP;
+}
+
+bool inet_has_peer(const InetSkEntry *m)
+{
+	return m->ended || tcp_is_connection(m);
 }
 
 bool inet_is_known(const InetSkEntry *m)

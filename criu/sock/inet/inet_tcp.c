@@ -187,11 +187,6 @@ static int open_connection(struct restore *r, const InetSkEntry *m, const char *
 	return err ?: move_fd(&fd);
 }
 
-bool inet_tcp_has_peer(const InetSkEntry *m)
-{
-	return m->ended || tcp_is_connection(m);
-}
-
 int inet_tcp_open(struct restore *r, const InetSkEntry *m, const char *who)
 {
 	if (m->ended)
