@@ -51,12 +51,21 @@ def _wait_for(pid):
     os._exit(code)
 
 
+def _usual_signals():
+    """What a caller ignores (nohup, a job of a shell without job control) is nothing to a test. Python's own two stay."""
+    for n in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(n) == signal.SIG_IGN:
+            signal.signal(n, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 def go():
     """
     The caller goes on as the first process of new namespaces, or where it is if they are not to be had; who called stays
     outside and ends as it does. Its own are: pids (nobody takes one between dump and restore: a busy machine wraps around
     in seconds), ports and firewall rules, segments, mounts, terminals, what lies in /dev/shm, and no configuration of criu.
     """
+    _usual_signals()
     if os.geteuid() or _libc.unshare(NEWNS | NEWIPC | NEWPID | NEWNET):
         return False
     outside = os.getpid()
