@@ -275,6 +275,7 @@ def killed_at_commit(s):
             victim(s)
             g.add(s.pid)
             g.freeze(True)
+            s.clean_images()  # an older checkpoint makes for other fault points
             s.dump("--test-kill-at", 100000)
             found = re.findall(r"fault point (\d+): (.*)", text(s.path("imgs/dump.log")))
             g.freeze(False)
