@@ -242,13 +242,14 @@ static int trace_options(struct dump *d, struct task *t)
 	int err = 0;
 
 	for (size_t i = 0; !err && i < t->n_threads; i++) {
+		const struct proc_status *status = t->threads[i].dump->status; /* NULL: it was not asked for */
 		unsigned long options = PTRACE_O_TRACESYSGOOD;
 
 		/*
 		 * Filters are each thread's own. Only where it is needed: it is refused to a criu that is filtered
 		 * itself, as in many containers.
 		 */
-		if (proc_seccomp_mode(t->threads[i].tid) > 0)
+		if (status && status->seccomp)
 			options |= PTRACE_O_SUSPEND_SECCOMP;
 		err = ptrace_set_options(t->threads[i].tid, options);
 	}

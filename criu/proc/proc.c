@@ -195,15 +195,6 @@ int proc_comm(pid_t pid, char *comm, size_t size)
 	return err;
 }
 
-int proc_seccomp_mode(pid_t pid)
-{
-	_cleanup_close_ int fd = proc_open(pid);
-	struct proc_status status;
-	int err = fd < 0 ? fd : proc_read_status(fd, 0, NULL, &status);
-
-	return err ?: (int)status.seccomp;
-}
-
 int proc_wait_gone(pid_t pid)
 {
 	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);

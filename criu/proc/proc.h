@@ -87,9 +87,6 @@ pid_t proc_ppid(pid_t pid);
 /* Its name; a negative errno when it is gone. */
 int proc_comm(pid_t pid, char *comm, size_t size);
 
-/* SECCOMP_MODE_*, or a negative errno. */
-int proc_seccomp_mode(pid_t pid);
-
 /*
  * Waits (10 s at most) until a process that was killed has exited, and reaps it if it is our child or tracee. 0, or a
  * negative errno: -ETIMEDOUT.
