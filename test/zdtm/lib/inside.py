@@ -10,6 +10,7 @@ import struct
 NEWNS, NEWIPC, NEWPID, NEWNET = 0x00020000, 0x08000000, 0x20000000, 0x40000000
 BIND, REC, PRIVATE, DETACH = 0x1000, 0x4000, 0x40000, 2
 NOSUID, NODEV, NOEXEC = 2, 4, 8
+RT_SIGACTION = 13
 IFF_UP, SIOCGIFFLAGS, SIOCSIFFLAGS = 1, 0x8913, 0x8914
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -56,6 +57,8 @@ def _usual_signals():
     for n in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
         if signal.getsignal(n) == signal.SIG_IGN:
             signal.signal(n, signal.SIG_DFL)
+    for n in (32, 33):  # the libc's own: what posix_spawn(3) starts, as make does, ignores them
+        _libc.syscall(RT_SIGACTION, n, (ctypes.c_ulong * 4)(), None, 8)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
