@@ -52,7 +52,7 @@ def _wait_for(pid):
     os._exit(code)
 
 
-def _usual_signals():
+def _usual_signals_and_umask():
     """What a caller ignores (nohup, a job of a shell without job control) is nothing to a test. Python's own two stay."""
     for n in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
         if signal.getsignal(n) == signal.SIG_IGN:
@@ -60,6 +60,7 @@ def _usual_signals():
     for n in (32, 33):  # the libc's own: what posix_spawn(3) starts, as make does, ignores them
         _libc.syscall(RT_SIGACTION, n, (ctypes.c_ulong * 4)(), None, 8)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.umask(0o022)
 
 
 def go():
@@ -68,7 +69,7 @@ def go():
     outside and ends as it does. Its own are: pids (nobody takes one between dump and restore: a busy machine wraps around
     in seconds), ports and firewall rules, segments, mounts, terminals, what lies in /dev/shm, and no configuration of criu.
     """
-    _usual_signals()
+    _usual_signals_and_umask()
     if os.geteuid() or _libc.unshare(NEWNS | NEWIPC | NEWPID | NEWNET):
         return False
     outside = os.getpid()
