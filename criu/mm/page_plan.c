@@ -58,6 +58,12 @@ static enum segment_kind vdso_segment(const struct task_mm *m, bool kept)
 	return kept ? SEG_KEEP : SEG_MAP;
 }
 
+/* What could be written once counts as committed for ever, also in a copy that never could be. */
+static bool counts_as_committed(const VmaEntry *v)
+{
+	return vma_is_private(v) && (v->accounted || v->prot & PROT_WRITE);
+}
+
 bool page_plan_fits(const VmaEntry *c, const VmaEntry *p)
 {
 	uint32_t objects = VMA_FILE_PRIVATE | VMA_FILE_SHARED | VMA_ANON_SHARED;
@@ -65,7 +71,8 @@ bool page_plan_fits(const VmaEntry *c, const VmaEntry *p)
 	if (vma_is_kernels(c) || vma_is_kernels(p) || vma_advice(p, MADV_DONTFORK) || vma_advice(p, MADV_WIPEONFORK))
 		return false;
 	if ((c->status & (objects | VMA_ANON_PRIVATE)) != (p->status & (objects | VMA_ANON_PRIVATE)) ||
-	    (c->flags & LASTING_FLAGS) != (p->flags & LASTING_FLAGS) || (c->flags & MAP_TYPE) > MAP_PRIVATE)
+	    (c->flags & LASTING_FLAGS) != (p->flags & LASTING_FLAGS) || (c->flags & MAP_TYPE) > MAP_PRIVATE ||
+	    (counts_as_committed(p) && !counts_as_committed(c)))
 		return false;
 	return !(c->status & objects) || (c->shmid == p->shmid && c->start - c->pgoff == p->start - p->pgoff);
 }
