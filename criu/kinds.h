@@ -57,6 +57,7 @@
 	X(vdso_kind) /* the kernel's own: the flags that are refused say nothing of it */                              \
 	X(vma_special_kind)                                                                                            \
 	X(vma_refused_kind) /* after what is a part of these and can be saved */                                       \
+	X(sysv_shm_kind)    /* before other objects of the kernel's tmpfs */                                           \
 	X(shmem_kind)       /* before mappings of files, one of which the kernel shows */                              \
 	X(memfd_vma_kind)                                                                                              \
 	X(vma_file_kind)                                                                                               \
@@ -66,14 +67,16 @@
 #define SUBSYSTEMS(X)                                                                                                  \
 	X(timer_expired_subsys) /* as soon as the timers have been read */                                             \
 	X(time_ns_subsys)       /* notes the clocks when all timers have been read, before images that take long */    \
-	X(memory_pages_subsys)  /* before descriptors, through which some pages are read, are closed */                \
-	X(tcp_subsys)           /* silences connections and releases them by descriptors that the files' rows close */ \
+	X(sysv_shm_subsys)                                                                                             \
+	X(memory_pages_subsys) /* before descriptors, through which some pages are read, are closed */                 \
+	X(tcp_subsys)          /* silences connections and releases them by descriptors that the files' rows close */  \
 	X(cgroup_dump_subsys)                                                                                          \
 	X(cgroup_restore_subsys)                                                                                       \
 	X(files_dump_subsys)                                                                                           \
 	X(fs_subsys) /* roots and working directories, before descriptor tables are filled */                          \
 	X(memory_subsys)                                                                                               \
-	X(tty_subsys) /* foreground groups, before anything is done late to descriptors */                             \
+	X(sysv_segment_subsys) /* checked when all mappings of segments are known */                                   \
+	X(tty_subsys)          /* foreground groups, before anything is done late to descriptors */                    \
 	X(files_restore_subsys)                                                                                        \
 	X(signal_last_subsys) /* the last work before the commit */                                                    \
 	X(infect_subsys)                                                                                               \

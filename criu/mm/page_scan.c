@@ -368,7 +368,7 @@ int mm_dump_pages(struct dump *d)
 			err = scan_task(d, t, pd);
 	}
 	for (const struct shmem_object *o = shmem_objects(d); !err && o; o = o->hh.next)
-		err = pages_dump_object(pd, o->task, o->path, o->ino);
+		err = pages_dump_object(pd, o->task, o->path, (uint32_t)o->ino, shmem_object_id(d, o));
 	err = pages_dump_end(pd, err);
 	d->stats->memdump_time = clock_now_us() - start;
 	return err;

@@ -37,7 +37,7 @@ bool shmem_holds(struct dump *d, const struct proc_map *m)
 		if (fd >= 0 && !fstat(fd, &st))
 			s->dev = st.st_dev;
 	}
-	return m->ino && makedev(m->major, m->minor) == s->dev;
+	return s->dev && makedev(m->major, m->minor) == s->dev; /* the first segment has inode number 0 */
 }
 
 bool shmem_is_noted(struct dump *d, uint64_t ino)
@@ -70,12 +70,36 @@ const struct shmem_object *shmem_objects(struct dump *d)
 	return s->objects;
 }
 
-void shmem_note_mapping(struct dump *d, const struct task *t, const struct proc_map *m)
+static void note_mapping_as(struct dump *d, const struct task *t, const struct proc_map *m, uint64_t key)
 {
 	char path[80];
 
 	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, t->pid, m->start, m->end);
-	shmem_note_object(d, t, m->ino, path);
+	shmem_note_object(d, t, key, path);
+}
+
+void shmem_note_mapping(struct dump *d, const struct task *t, const struct proc_map *m)
+{
+	note_mapping_as(d, t, m, m->ino);
+}
+
+void shmem_note_segment(struct dump *d, const struct task *t, const struct proc_map *m)
+{
+	note_mapping_as(d, t, m, m->ino | SHMEM_SEGMENT);
+}
+
+uint32_t shmem_object_id(struct dump *d, const struct shmem_object *o)
+{
+	uint32_t n = 0;
+
+	if (!(o->ino & SHMEM_SEGMENT) || !shmem_is_noted(d, (uint32_t)o->ino))
+		return (uint32_t)o->ino;
+	/* Inode numbers are given from below; those of segments are numbers of segments, which are never negative. */
+	for (const struct shmem_object *other = shmem_objects(d); other != o; other = other->hh.next)
+		n += (other->ino & SHMEM_SEGMENT) != 0;
+	while (shmem_is_noted(d, UINT32_MAX - n))
+		n += (uint32_t)HASH_COUNT(shmem_objects(d));
+	return UINT32_MAX - n;
 }
 
 /* A name that was given by prctl() is shown instead of the file's. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Inside of mm/: objects of the kernel's own tmpfs, which are shared anonymous memory and memfds. Their data is stored
- * once, in pagemap-shmem-<inode>, whichever task has them.
+ * Inside of mm/: objects of the kernel's own tmpfs, which are shared anonymous memory, memfds and System V segments.
+ * Their data is stored once, in pagemap-shmem-<inode>, whichever task has them.
  */
 #ifndef CRIU_MM_SHMEM_H
 #define CRIU_MM_SHMEM_H
@@ -11,12 +11,14 @@
 
 /* An object whose data has to be stored. */
 struct shmem_object {
-	uint64_t ino;
+	uint64_t ino; /* its key: of a segment SHMEM_SEGMENT is added, since its inode number is the segment's */
 	const struct task *task; /* the first that has it */
 	const char *path;        /* that opens it, in /proc */
 	uint64_t size;           /* of shared anonymous memory; 0: not asked for yet */
 	UT_hash_handle hh;       /* hh.next: in the order in which they were found */
 };
+
+#define SHMEM_SEGMENT (UINT64_C(1) << 32)
 
 /* Whether the object of a mapping lies on the kernel's own tmpfs, where a file cannot be made by its name. */
 bool shmem_holds(struct dump *d, const struct proc_map *m);
@@ -24,9 +26,13 @@ bool shmem_holds(struct dump *d, const struct proc_map *m);
 /* The data of an object is to be stored. path: opens it, in /proc; copied; only that of the first call counts. */
 void shmem_note_object(struct dump *d, const struct task *t, uint64_t ino, const char *path);
 void shmem_note_mapping(struct dump *d, const struct task *t, const struct proc_map *m);
+void shmem_note_segment(struct dump *d, const struct task *t, const struct proc_map *m);
 
 /* The first of all objects whose data is to be stored. */
 const struct shmem_object *shmem_objects(struct dump *d);
+
+/* Under which number the data of an object is stored, when all are known: its inode's where no other has that. */
+uint32_t shmem_object_id(struct dump *d, const struct shmem_object *o);
 
 /* Whether the data of an object is to be stored already. */
 bool shmem_is_noted(struct dump *d, uint64_t ino);

@@ -243,11 +243,12 @@ int vdso_fill(struct restore *r, struct task *t, const struct task_mm *m)
 }
 
 /* The place of another kernel's vdso becomes memory, for vdso_fill(). */
-static void vdso_map_memory(struct batch *b, struct segment *s)
+static int vdso_map_memory(struct batch *b, struct task_mm *m, struct segment *s)
 {
 	s->prot = (int)s->vma->prot | PROT_WRITE;
 	batch_call(b, SYS_mmap, s->start, s->end - s->start, (uint64_t)s->prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
 	           UINT64_MAX, 0);
+	return 0;
 }
 
 const struct vma_kind vdso_kind = {

@@ -148,18 +148,21 @@ static void map_segment(struct batch *b, struct segment *s, int number)
 	           (uint64_t)(int64_t)number, off);
 }
 
-static void map_group(struct batch *b, struct segment *s, const struct segment *end, struct group *g)
+static int map_group(struct batch *b, struct task_mm *m, struct segment *s, const struct segment *end, struct group *g)
 {
-	for (; s < end; s++) {
+	int err = 0;
+
+	for (; !err && s < end; s++) {
 		if (s->kind != SEG_MAP)
 			continue;
 		if (s->row->map)
-			s->row->map(b, s);
+			err = s->row->map(b, m, s);
 		else
 			map_segment(b, s, wants_file(s) ? g->numbers[find_passed(g, s)] : -1);
 	}
 	for (size_t i = 0; i < g->n; i++)
 		batch_call(b, SYS_close, (uint64_t)g->numbers[i]);
+	return err;
 }
 
 int vma_map_all(struct restore *r, struct task *t, struct task_mm *m)
@@ -174,8 +177,7 @@ int vma_map_all(struct restore *r, struct task *t, struct task_mm *m)
 		if (err)
 			return err;
 		b = agent_batch(t->restore->agent, "its mappings");
-		map_group(b, &m->segs[from], &m->segs[to], g);
-		err = batch_run(b);
+		err = map_group(b, m, &m->segs[from], &m->segs[to], g) ?: batch_run(b);
 	}
 	for (size_t i = 0; !err && i < t->mm->n_vmas; i++) {
 		const struct vma_kind *kind = vma_kind_of(t->mm->vmas[i]);

@@ -8,7 +8,6 @@
 #include <sys/mman.h>
 
 #include "lib/log.h"
-#include "mm/shmem.h"
 #include "tree/vma_kind.h"
 
 extern const struct vma_kind vma_refused_kind;
@@ -18,16 +17,13 @@ extern const struct vma_kind vma_refused_kind;
 /* Only the kernel may have given the name: another file can be called so too. */
 static const struct {
 	const char *prefix;
-	bool shmem; /* lies on the kernel's own tmpfs */
 	const char *why;
 } refused_names[] = {
-	{ "/SYSV", true, "System V shared memory is not supported yet; detach it (shmdt) before the dump" },
-	{ "/[aio]", false,
-	  "rings of asynchronous I/O (io_setup) are not supported yet; io_destroy() them before the dump" },
-	{ "/secretmem", false, "memory of memfd_secret cannot be read from outside; unmap it before the dump" },
-	{ "socket:", false, "mappings of sockets are not supported yet; unmap it before the dump" },
-	{ "anon_inode:", false, "mappings of this kind of descriptor are not supported; unmap it before the dump" },
-	{ "[uprobes]", false, "a uprobe was put into this task; remove it (perf, bpftrace) before the dump" },
+	{ "/[aio]", "rings of asynchronous I/O (io_setup) are not supported yet; io_destroy() them before the dump" },
+	{ "/secretmem", "memory of memfd_secret cannot be read from outside; unmap it before the dump" },
+	{ "socket:", "mappings of sockets are not supported yet; unmap it before the dump" },
+	{ "anon_inode:", "mappings of this kind of descriptor are not supported; unmap it before the dump" },
+	{ "[uprobes]", "a uprobe was put into this task; remove it (perf, bpftrace) before the dump" },
 };
 
 static const struct {
@@ -46,11 +42,11 @@ static const struct {
 	{ VMF_pf, "pages that belong to a driver are not supported; unmap it before the dump" },
 };
 
-static const char *why_unsupported(struct dump *d, const struct proc_map *m)
+static const char *why_unsupported(const struct proc_map *m)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(refused_names); i++)
 		if (!strncmp(m->name, refused_names[i].prefix, strlen(refused_names[i].prefix)) &&
-		    (refused_names[i].shmem ? shmem_holds(d, m) : *m->name != '/' || !m->major))
+		    (*m->name != '/' || !m->major))
 			return refused_names[i].why;
 	for (size_t i = 0; i < ARRAY_SIZE(refused_flags); i++)
 		if (m->flags & refused_flags[i].flag)
@@ -62,13 +58,13 @@ static const char *why_unsupported(struct dump *d, const struct proc_map *m)
 
 static bool vma_refused_match(struct dump *d, const struct proc_map *m)
 {
-	return why_unsupported(d, m);
+	return why_unsupported(m);
 }
 
 static int vma_refused_dump(struct dump *d, struct task *t, const struct proc_map *m, struct vma *v)
 {
 	log_refusal(-ENOTSUP, "%s: mapping %" PRIx64 "-%" PRIx64 "%s%s: %s", task_name(t), m->start, m->end,
-	            *m->name ? " of " : "", m->name, why_unsupported(d, m));
+	            *m->name ? " of " : "", m->name, why_unsupported(m));
 	return VMA_LEFT_OUT;
 }
 
@@ -78,7 +74,6 @@ static const struct {
 	uint32_t status, flags;
 	const char *why;
 } refused_images[] = {
-	{ VMA_SYSVIPC, 0, "is System V shared memory, which is not supported yet" },
 	{ VMA_SOCKET, 0, "is of a packet socket, which is not supported yet" },
 	{ VMA_AIORING, 0, "is of an AIO context (io_setup), which is not supported yet" },
 	{ VMA_SHSTK, 0, "is a shadow stack, which is not supported yet" },
@@ -96,7 +91,7 @@ static int vma_refused_check(struct restore *r, const struct task *t, const VmaE
 
 const struct vma_kind vma_refused_kind = {
 	.name = "unsupported mapping",
-	.status = VMA_SYSVIPC | VMA_SOCKET | VMA_AIORING | VMA_SHSTK | VMA_GUARD | VMA_UPROBES,
+	.status = VMA_SOCKET | VMA_AIORING | VMA_SHSTK | VMA_GUARD | VMA_UPROBES,
 	.flags = MAP_HUGETLB,
 	.match = vma_refused_match,
 	.dump = vma_refused_dump,

@@ -35,10 +35,10 @@ int pages_add(struct page_transfer *t, const struct page_run *run);
 void pages_set_knows_cow(struct page_transfer *t);
 
 /*
- * The data of a shared object (anonymous memory, a memfd) goes into pagemap-shmem-<ino>.img and a pages file. path:
- * opens it, in /proc. t: a task that has it, for messages.
+ * The data of a shared object (anonymous memory, a memfd, a segment) goes into pagemap-shmem-<id>.img and a pages file.
+ * path: opens it, in /proc; ino: its inode number. t: a task that has it, for messages.
  */
-int pages_dump_object(struct pages_dump *pd, const struct task *t, const char *path, uint64_t ino);
+int pages_dump_object(struct pages_dump *pd, const struct task *t, const char *path, uint64_t ino, uint32_t id);
 
 /* The dump is refused: nothing is moved any more. */
 void pages_dump_refuse(struct pages_dump *pd);

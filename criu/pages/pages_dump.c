@@ -77,7 +77,7 @@ int pages_dump_task(struct pages_dump *pd, const struct task *t, struct page_tra
 	return err;
 }
 
-int pages_dump_object(struct pages_dump *pd, const struct task *t, const char *path, uint64_t ino)
+int pages_dump_object(struct pages_dump *pd, const struct task *t, const char *path, uint64_t ino, uint32_t id)
 {
 	struct page_source *source;
 	uint64_t scanned = 0;
@@ -88,7 +88,7 @@ int pages_dump_object(struct pages_dump *pd, const struct task *t, const char *p
 	source = shared_object_source(t, path, ino, &err);
 	if (!source)
 		return err;
-	err = add_transfer(pd, source, IMG_SHMEM_PAGEMAP, ino, &pd->d->stats->shpages_written);
+	err = add_transfer(pd, source, IMG_SHMEM_PAGEMAP, id, &pd->d->stats->shpages_written);
 	if (!err)
 		err = shared_object_scan(source, &pd->open[pd->n - 1], &scanned);
 	pd->d->stats->shpages_scanned += scanned;

@@ -11,6 +11,7 @@
 #include "tree/restore.h"
 
 struct batch;
+struct task_mm; /* mm/task_mm.h */
 
 /* ---- dump ---- */
 
@@ -90,10 +91,11 @@ struct vma_kind {
 	 */
 	int (*open)(struct restore *r, const VmaEntry *v, bool *own);
 	/*
-	 * Adds the calls that make a segment in t, and sets s->prot to the protection with which they do. NULL: mmap()
-	 * of what open() gave, or of memory without a file.
+	 * Adds the calls that make a segment, one of m's, in ascending order, and sets s->prot to the protection with
+	 * which they do; may run the batch. 0 or a negative errno (logged). NULL: mmap() of what open() gave, or of
+	 * memory without a file.
 	 */
-	void (*map)(struct batch *b, struct segment *s);
+	int (*map)(struct batch *b, struct task_mm *m, struct segment *s);
 	/* Called for each mapping that was checked, when all of its task have been made. */
 	void (*mapped)(struct restore *r, const VmaEntry *v);
 	/* Adds the last calls, when the copies of its task have been forked: what a child must not inherit. */
