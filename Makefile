@@ -29,14 +29,14 @@ BENCH	:= $(patsubst test/bench/%.c,$(B)/test/bench/%,$(wildcard test/bench/*.c))
 MAN	:= $(B)/criu.8 $(B)/soccr.3
 SOCCR	:= $(patsubst %.c,$(B)/%.o,$(wildcard soccr/*.c))
 
-.PHONY: all help soccr test test-java unit zdtm howto lint bench fuzz asan demo stress install uninstall dist clean tests-build
+.PHONY: all help soccr test test-java test-programs unit zdtm howto lint bench fuzz asan demo stress install uninstall dist clean tests-build
 .SECONDARY:
 .DELETE_ON_ERROR:
 
 all: $(B)/criu/criu $(MAN)
 
 help:
-	@echo 'all soccr test test-java unit zdtm howto lint bench fuzz asan demo stress install uninstall dist clean'
+	@echo 'all soccr test test-java test-programs unit zdtm howto lint bench fuzz asan demo stress install uninstall dist clean'
 
 $(B)/criu/criu: $(B)/criu/main.o $(ALL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -128,6 +128,11 @@ test-java:
 	@scripts/install-deps --java
 	@$(MAKE) --no-print-directory $(JOBS) tests-build
 	@test/zdtm/run --criu $(B)/criu/criu --tests $(B)/test/zdtm --set java
+# Large programs: databases.
+test-programs:
+	@scripts/install-deps --programs
+	@$(MAKE) --no-print-directory $(JOBS) tests-build
+	@test/zdtm/run --criu $(B)/criu/criu --tests $(B)/test/zdtm --set programs
 lint:
 	@scripts/lint
 bench: all $(BENCH)
