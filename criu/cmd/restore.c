@@ -7,6 +7,7 @@
 #include "files/files.h"
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "lib/own_pids.h"
 #include "options/inherited.h"
 #include "restore/job.h"
 #include "restore/restore.h"
@@ -84,6 +85,7 @@ int cmd_restore(const struct options *o, struct stages *stages)
 	if (!err)
 		stages_run(stages, STAGE_POST_RESUME, root);
 	image_dir_close(r.dir);
+	own_pids_avoid(NULL, 0);
 	arena_free(r.arena);
 	return err ?: after_restore(o, stages, root);
 }

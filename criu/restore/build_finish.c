@@ -15,6 +15,7 @@
 #include "freeze/ptrace.h"
 #include "arch/arch.h"
 #include "restore/build.h"
+#include "restore/pids.h"
 #include "format.h"
 #include "tree/kind.h"
 #include "lib/fault.h"
@@ -30,32 +31,65 @@ static bool is_not_zombie(const struct task *t)
 
 /* ---- threads ---- */
 
-static int create_threads(struct build *b, struct task *t)
+#define THREADS_AT_ONCE 128
+
+static int add_thread(struct build *b, struct thread *th, struct batch *batch)
 {
-	struct node *n = t->restore->node;
-	struct batch *batch = agent_batch(n->agent, "creating its threads");
-	int err;
+	struct node *n = th->task->restore->node;
+	size_t off = n->region + AGENT_LARGE + (size_t)(th - th->task->threads - 1) * AGENT_SMALL;
+	pid_t set_tid = th->vtid.v;
+	struct clone_args args = {
+		.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
+		.set_tid = batch_data(batch, &set_tid, sizeof(set_tid)),
+		.set_tid_size = 1,
+	};
 
-	for (size_t i = 1; i < t->n_threads; i++) {
-		struct thread *th = &t->threads[i];
-		size_t off = n->region + AGENT_LARGE + (i - 1) * AGENT_SMALL;
-		pid_t set_tid = th->vtid.v;
-		struct clone_args args = {
-			.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
-			.set_tid_size = 1,
-		};
-
+	if (!th->restore->agent)
 		th->restore->agent =
 		    agent_new(b->r->arena, th, build_local(b, n->family, off), build_remote(b, n->family, off),
 		              AGENT_SMALL, n->family->at + COMMON_LIVENESS, AGENT_DIE_EXIT);
-		batch_reserve(batch, 1, sizeof(args) + 64);
-		args.set_tid = batch_data(batch, &set_tid, sizeof(set_tid));
-		batch_clone(batch, &args, th->restore->agent, AGENT_OP_STOP);
-		th->tid = th->restore->agent->tid = th->vtid.v;
+	return batch_clone(batch, &args, th->restore->agent, 0);
+}
+
+/* Creates those of a task's threads that are missing, from number *at on; *taken: one whose number is taken. */
+static int create_some_threads(struct build *b, struct task *t, size_t *at, struct thread **taken)
+{
+	struct batch *batch = agent_batch(t->restore->node->agent, "creating its threads");
+	struct thread *th[THREADS_AT_ONCE];
+	int ops[THREADS_AT_ONCE], n = 0, err;
+
+	for (; *at < t->n_threads && n < THREADS_AT_ONCE; ++*at) {
+		if (t->threads[*at].tid)
+			continue;
+		th[n] = &t->threads[*at];
+		ops[n] = add_thread(b, th[n], batch);
+		n++;
 	}
 	err = batch_run(batch);
-	if (err == -EEXIST)
-		log_errno(err, "%s: clone3: the tid of one of its threads is taken", task_name(t));
+	for (int i = 0; !err && i < n; i++) {
+		int64_t ret = batch_ret(batch, ops[i]);
+
+		if (ret == -EEXIST)
+			*taken = th[i];
+		else if (ret < 0)
+			err = log_errno((int)ret, "%s: clone3 of its thread %d", task_name(t), th[i]->vtid.v);
+		else
+			th[i]->tid = th[i]->restore->agent->tid = th[i]->vtid.v;
+	}
+	return err;
+}
+
+static int create_threads(struct build *b, struct task *t)
+{
+	struct thread *taken;
+	unsigned tries = 0;
+	int err = 0;
+
+	do {
+		taken = NULL;
+		for (size_t at = 1; !err && at < t->n_threads;)
+			err = create_some_threads(b, t, &at, &taken);
+	} while (!err && taken && !(err = pids_wait_free(taken->vtid, &tries)));
 	for (size_t i = 1; !err && i < t->n_threads; i++)
 		err = agent_wait(t->threads[i].restore->agent);
 	return err;
