@@ -380,14 +380,75 @@ int build_release(struct build *b, bool stop)
 	return err;
 }
 
+/* A leader ends when its threads have; those that criu traces wait for criu. */
+static void reap_threads(const struct task *t)
+{
+	int status;
+
+	for (size_t k = 1; k < t->n_threads; k++) {
+		const struct thread *th = &t->threads[k];
+
+		if (th->tid > 0 && th->restore->agent->traced)
+			while (waitpid(th->tid, &status, __WALL | WNOHANG) == th->tid && WIFSTOPPED(status))
+				;
+	}
+}
+
+/* For ten seconds at most: a thread may sleep in a call that cannot be killed. */
+static void await_end(const struct task *t)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+
+	for (int i = 0; i < 10000 && proc_alive(t->pid); i++) {
+		reap_threads(t);
+		nanosleep(&pause, NULL);
+	}
+}
+
+/* By its agent, or, when it stands at its last instruction, from outside. */
+static bool start_exit(struct build *b, struct task *t)
+{
+	struct agent *agent = t->restore->agent;
+	struct batch *batch = agent_batch(agent, "ending");
+	const uint64_t status[6] = { 1 };
+	struct thread_regs *regs;
+
+	if (__atomic_load_n(&agent->slot->done, __ATOMIC_ACQUIRE) && !ptrace_is_stopped(t->pid)) {
+		batch_ask(batch, SYS_exit_group, status[0]);
+		batch_start(batch);
+		return true;
+	}
+	regs = agent->traced ? arch_regs_get(b->r->arena, t->pid) : NULL;
+	if (!regs || ptrace_set_sigmask(t->pid, ALL))
+		return false;
+	arch_regs_syscall_at(regs, find_syscall(t), 0, SYS_exit_group, status);
+	return !arch_regs_set_general(t->pid, regs) && !ptrace_cont(t->pid, 0);
+}
+
+/* The caller of criu's own process sees that criu has failed, and not that it was killed. */
+static void end_own_root(struct build *b)
+{
+	struct task *t = b->r->tree.tasks[0];
+
+	if (t->restore->agent && start_exit(b, t))
+		await_end(t);
+}
+
 void build_abort(struct build *b)
 {
+	if (b->r->own_root)
+		end_own_root(b);
 	for (size_t i = 0; b->plan && i < b->plan->n_nodes; i++)
 		if (b->plan->nodes[i]->tid > 0)
 			kill(b->plan->nodes[i]->tid, SIGKILL);
-	for (size_t i = 0; b->plan && i < b->plan->n_nodes; i++)
-		if (b->plan->nodes[i]->tid > 0)
-			proc_wait_gone(b->plan->nodes[i]->tid);
+	for (size_t i = 0; b->plan && i < b->plan->n_nodes; i++) {
+		const struct node *n = b->plan->nodes[i];
+
+		if (n->tid > 0 && n->task && is_not_zombie(n->task) && n->task->n_threads > 1)
+			await_end(n->task);
+		if (n->tid > 0)
+			proc_wait_gone(n->tid);
+	}
 }
 
 void build_close(struct build *b)

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "restore/job.h"
+#include "restore/own_root.h"
 #include "restore/pids.h"
 #include "lib/log.h"
 #include "lib/own_pids.h"
@@ -227,6 +228,8 @@ int pids_check(struct restore *r)
 			pid_t pid = t->threads[k].vtid.v;
 			struct holder h;
 
+			if (pid == getpid() && own_root_possible(r))
+				continue;
 			if (wait_holder(pid, false, &h) == HELD_NOT)
 				continue;
 			err = log_refusal(-EEXIST, "pid %d, which %s%s needs, is taken: pid %d (%s) has it as %s; %s",

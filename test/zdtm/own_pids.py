@@ -9,15 +9,18 @@
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
+import time
 
-from driver import check, run_all, scenario, text, wait_for
+from driver import Snapshot, check, children, reap, run_all, scenario, state_of, status_of, text, wait_for
 
 ROOT, ROOM, LAST = 5, 22, 39
 STRESS = bool(os.environ.get("STRESS"))
-ROUNDS = 100 if STRESS else 1
+PLACES = (3, 4, ROOM, ROOM + 1, LAST + 1)
+ROUNDS = 100 if STRESS else len(PLACES)
 
 
 def last_pid(pid):
@@ -64,9 +67,8 @@ def among_them(s):
     busy = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(2 * STRESS)]
     make_tree(s)
     for n in range(ROUNDS):
-        for number in (3, 4, ROOM, ROOM + 1, LAST + 1):
-            s.dump()
-            restore_at(s, number)
+        s.dump()
+        restore_at(s, PLACES[n % len(PLACES)])
     s.verify()
     for p in busy:
         p.kill()
@@ -105,6 +107,71 @@ def own_number(s):
         s.restore()
         s.dump()
     restore_at(s, ROOM)
+    s.verify()
+
+
+def own_processes():
+    reap()
+    return [int(n) for n in os.listdir("/proc") if n.isdigit() and text("/proc/%s/comm" % n).startswith("criu")]
+
+
+def is_let_go(pid):
+    return state_of(pid) == "S" and os.readlink("/proc/%d/exe" % pid).endswith("/tree") and \
+        status_of("/proc/%d/status" % pid).get("TracerPid") == "0"
+
+
+def own_root(s, *opts, how=None, points=()):
+    """criu has the root's number, and the caller waits: its process becomes the root task."""
+    log = s.path("imgs/restore.log")
+    if os.path.exists(log):
+        os.unlink(log)
+    last_pid(ROOT - 1)
+    with open(s.path("criu.out"), "w") as out:
+        p = subprocess.Popen([s.criu, "restore", "-D", s.imgs, "-v4", "-o", "restore.log", *map(str, opts)], cwd=s.dir,
+                             stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=how)
+    check(p.pid == ROOT, "criu has number %d" % p.pid)
+    return p
+
+
+@scenario
+def own_roots_number(s):
+    make_tree(s)
+    before = None
+    for how in (None, os.setpgrp, os.setsid, lambda: signal.alarm(1)):
+        before = before or Snapshot(s.pid)
+        s.dump()
+        s.proc = own_root(s, how=how)
+        check(wait_for(lambda: s.proc.poll() is not None or is_let_go(ROOT) and not own_processes()) and s.proc.poll() is None,
+              "%s: %s" % (s.proc.poll(), s.errors("restore.log")))
+        check(children(ROOT) == [p for p in children(ROOT) if p <= LAST], "it has children %s" % children(ROOT))
+        s.same(before, "restored")
+    time.sleep(1.2)
+    proc = s.proc
+    s.verify()
+    check(proc.wait() == 0, "the caller sees %d" % proc.wait())
+
+
+@scenario
+def own_root_fails(s):
+    """Nothing is left, and the caller sees that criu has failed; killed at each of its fault points, too."""
+    make_tree(s)
+    s.dump()
+    for opts in (["--action-script", "false"],
+                 ["--action-script", '[ "$CRTOOLS_SCRIPT_ACTION" != setup-namespaces ]'],
+                 ["--action-script", '[ "$CRTOOLS_SCRIPT_ACTION" != pre-resume ]'],
+                 *(["--test-kill-at", n] for n in range(1, 1000, 1 if STRESS else 25))):
+        p = own_root(s, *opts)
+        check(wait_for(lambda: p.poll() is not None or is_let_go(ROOT) and not own_processes()), "it hangs")
+        log = text(s.path("imgs/restore.log"))
+        if p.poll() is None:
+            break
+        check(p.returncode == 1 or opts[0] == "--test-kill-at" and p.returncode == -signal.SIGKILL,
+              "%s: the caller sees %d" % (opts, p.returncode))
+        check("killed at fault point" in log if opts[0] == "--test-kill-at" else "action script" in log, log[-300:])
+        check(wait_for(lambda: not own_processes() and not children(os.getpid())),
+              "%s: there is %s" % (opts, own_processes() + children(os.getpid())))
+    check(opts[0] == "--test-kill-at" and p.poll() is None, "it ended: %s" % s.errors("restore.log"))
+    s.proc = p
     s.verify()
 
 
