@@ -176,6 +176,19 @@ def own_root_fails(s):
 
 
 @scenario
+def failure_is_quick(s):
+    """Threads that are traced have to be waited for before their leader has ended."""
+    make_tree(s)
+    s.dump()
+    began = time.monotonic()
+    start(s, ROOM, "-d", "--action-script", '[ "$CRTOOLS_SCRIPT_ACTION" != pre-resume ]')
+    check(s.rc == 1 and "action script" in s.errors("restore.log"), s.errors("restore.log"))
+    check(time.monotonic() - began < 8, "the failure takes %.1f s" % (time.monotonic() - began))
+    restore_at(s, ROOM)
+    s.verify()
+
+
+@scenario
 def left_behind(s):
     """criu is in a group and session whose leader, with a number of the tree's, is gone: criu leaves them."""
     make_tree(s)
