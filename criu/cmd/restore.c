@@ -7,8 +7,10 @@
 #include "files/files.h"
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "lib/own_pids.h"
 #include "options/inherited.h"
 #include "restore/job.h"
+#include "restore/own_root.h"
 #include "restore/restore.h"
 
 static int restore_tree(struct restore *r, struct stages *stages)
@@ -21,6 +23,8 @@ static int restore_tree(struct restore *r, struct stages *stages)
 		err = restore_read_images(r);
 	if (!err)
 		err = restore_check(r);
+	if (!err && own_root_possible(r))
+		err = own_root_part(r);
 	if (!err)
 		err = guardian_start(&r->guardian);
 	fault_point("images read");
@@ -34,8 +38,9 @@ static int restore_tree(struct restore *r, struct stages *stages)
 }
 
 /* Without --restore-detached criu stays as long as the root task; only a job's exit status is ours, for its shell. */
-static int after_restore(const struct options *o, const struct stages *stages, pid_t root)
+static int after_restore(const struct restore *r, const struct stages *stages, pid_t root)
 {
+	const struct options *o = r->opts;
 	int status;
 
 	if (o->exec_cmd) {
@@ -44,7 +49,7 @@ static int after_restore(const struct options *o, const struct stages *stages, p
 		execvp(o->exec_argv[0], o->exec_argv);
 		return log_errno(-errno, "execvp of %s", o->exec_argv[0]);
 	}
-	if (o->restore_detached || o->restore_sibling)
+	if (o->restore_detached || o->restore_sibling || r->own_root)
 		return 0;
 	if (o->shell_job) {
 		status = job_wait(root);
@@ -84,6 +89,7 @@ int cmd_restore(const struct options *o, struct stages *stages)
 	if (!err)
 		stages_run(stages, STAGE_POST_RESUME, root);
 	image_dir_close(r.dir);
+	own_pids_avoid(NULL, 0);
 	arena_free(r.arena);
-	return err ?: after_restore(o, stages, root);
+	return err ?: after_restore(&r, stages, root);
 }

@@ -8,6 +8,7 @@
 
 #include "fd/epoll_numbers.h"
 #include "helper/helper.h"
+#include "lib/own_pids.h"
 
 /* What stays when an EPOLLONESHOT has fired (EP_PRIVATE_BITS of the kernel), and all that can be waited for. */
 #define BEHAVIOUR (EPOLLWAKEUP | EPOLLONESHOT | (uint32_t)EPOLLET | EPOLLEXCLUSIVE)
@@ -159,6 +160,6 @@ void epoll_guess(int efd, int pidfd, struct epoll_guess *g, size_t n)
 	struct guess_job j = { .efd = efd, .pidfd = pidfd, .g = g, .n = n };
 	pthread_t thread;
 
-	if (!pthread_create(&thread, NULL, guess_numbers, &j))
+	if (!own_pids_thread(&thread, guess_numbers, &j))
 		pthread_join(thread, NULL);
 }

@@ -8,6 +8,7 @@
 
 #include "arch/arch_start.h"
 #include "helper/helper.h"
+#include "lib/own_pids.h"
 
 struct birth {
 	const struct helper_spec *spec;
@@ -33,6 +34,18 @@ static void run_birth(void *arg)
 	_exit(ret & 0xff);
 }
 
+static pid_t clone_with_any_pid(struct clone_args *args, struct birth *b)
+{
+	struct own_pid number = { 0 };
+	pid_t pid;
+
+	do {
+		own_pids_set(&number, args);
+		pid = (pid_t)arch_clone3(args, run_birth, b);
+	} while (own_pids_again(&number, pid));
+	return pid;
+}
+
 /* Without a stack of its own the child goes on at the caller's stack pointer, as with vfork(2). */
 static pid_t give_birth(struct birth *b)
 {
@@ -48,7 +61,9 @@ static pid_t give_birth(struct birth *b)
 	if (!spec->outlives && (spec->flags & (CLONE_PARENT | CLONE_NEWPID)))
 		return -EINVAL;
 	b->parent = getpid();
-	return (pid_t)arch_clone3(&args, run_birth, b);
+	if (spec->pid > 0 || spec->flags & CLONE_NEWPID)
+		return (pid_t)arch_clone3(&args, run_birth, b);
+	return clone_with_any_pid(&args, b);
 }
 
 static int run_to_end(struct birth *b)

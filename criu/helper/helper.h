@@ -22,8 +22,8 @@
 
 struct helper_spec {
 	uint64_t flags; /* CLONE_* of clone(2): what is shared, which namespaces are new */
-	pid_t pid;      /* the number that the helper is to have (needs CAP_CHECKPOINT_RESTORE); 0: any */
-	int *pidfd;     /* gets a pidfd of it; NULL: none is wanted. helper_start() alone */
+	pid_t pid;  /* the number that the helper is to have (needs CAP_CHECKPOINT_RESTORE); 0: any (lib/own_pids.h) */
+	int *pidfd; /* gets a pidfd of it; NULL: none is wanted. helper_start() alone */
 	/*
 	 * By default a helper is killed when the thread that started it ends, by SIGKILL too. Not this one: it ends by
 	 * itself. Required with CLONE_PARENT and CLONE_NEWPID, in which a helper cannot see its parent.

@@ -7,6 +7,7 @@
 
 #include "helper/helper.h"
 #include "helper/run_program.h"
+#include "lib/own_pids.h"
 
 #define NOT_THERE 127
 
@@ -71,6 +72,7 @@ int run_program(const char *const *argv, int in, int out, int held)
 	if (!places)
 		return -ENOMEM;
 	sigemptyset(&p.no_signals);
+	own_pids_steer(); /* for the program's own children */
 	pid = helper_start(&(struct helper_spec) { .flags = CLONE_VM }, exec_program, &p);
 	if (pid < 0)
 		return pid;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "lib/log.h"
+#include "lib/own_pids.h"
 #include "lib/workers.h"
 
 #define MAX_THREADS     15 /* beside the caller */
@@ -97,7 +98,7 @@ static struct workers *start_pool(const struct workers *spec, size_t wanted)
 	w->done = done;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->moved, NULL);
-	while (w->n_threads < wanted && !pthread_create(&w->threads[w->n_threads], NULL, worker_main, w))
+	while (w->n_threads < wanted && !own_pids_thread(&w->threads[w->n_threads], worker_main, w))
 		w->n_threads++;
 	return w;
 }

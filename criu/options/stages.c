@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <limits.h>
+#include <linux/sched.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "arch/arch_start.h"
 #include "options/stages.h"
 #include "lib/log.h"
+#include "lib/own_pids.h"
 
 static const char *const names[STAGE_COUNT] = {
 	[STAGE_PRE_DUMP] = "pre-dump",
@@ -69,30 +72,60 @@ static char **make_environment(char *const *own, const char *const *prefixes, si
 	return env;
 }
 
-/* In the child: the work directory, no descriptors but the first three, signals as at the start of a program. */
+struct script_start {
+	const char *work_dir, *const *argv;
+	char **env;
+	int err;
+};
+
+/* On the caller's stack, which waits: the work directory, no descriptors but the first three, usual signals. */
+static void exec_script(void *arg)
+{
+	struct script_start *s = arg;
+	struct sigaction usual = { .sa_handler = SIG_DFL };
+	sigset_t none;
+
+	for (int sig = 1; sig < NSIG; sig++)
+		sigaction(sig, &usual, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* lint: allow: its own process */
+	if (!chdir(s->work_dir) && !syscall(SYS_close_range, 3, ~0U, 0))
+		execve("/bin/sh", (char *const *)s->argv, s->env);
+	s->err = -errno;
+	_exit(127);
+}
+
+/* Its number is none that the images of a restore name. */
+static pid_t clone_script(struct script_start *s)
+{
+	struct clone_args args = { .flags = CLONE_VM | CLONE_VFORK, .exit_signal = SIGCHLD };
+	struct own_pid number = { 0 };
+	pid_t pid;
+
+	do {
+		own_pids_set(&number, &args);
+		pid = (pid_t)arch_clone3(&args, exec_script, s);
+	} while (own_pids_again(&number, pid));
+	return pid;
+}
+
 static int spawn_script(pid_t *pid, const struct options *o, const char *script, char **env)
 {
 	const char *argv[] = { "sh", "-c", script, NULL };
-	posix_spawn_file_actions_t files;
-	posix_spawnattr_t attr;
-	sigset_t none, all;
-	int err;
+	struct script_start s = { .work_dir = o->work_dir, .argv = argv, .env = env };
+	sigset_t all, before;
 
-	sigemptyset(&none);
+	own_pids_steer(); /* for the script's own children */
+	/* No handler of criu's runs in the new process, in criu's memory. */
 	sigfillset(&all);
-	posix_spawn_file_actions_init(&files);
-	posix_spawnattr_init(&attr);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setsigdefault(&attr, &all);
-	err = posix_spawn_file_actions_addchdir_np(&files, o->work_dir);
-	if (!err)
-		err = posix_spawn_file_actions_addclosefrom_np(&files, 3);
-	if (!err)
-		err = posix_spawn(pid, "/bin/sh", &files, &attr, (char *const *)argv, env);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&files);
-	return -err;
+	sigprocmask(SIG_SETMASK, &all, &before);
+	*pid = clone_script(&s);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	if (*pid > 0 && s.err)
+		while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	return *pid < 0 ? *pid : s.err;
 }
 
 /* A child has the limit that we have at this moment. A hard one that we raised stays: it may be lowered only once. */
@@ -114,7 +147,7 @@ static int run_script(const struct stages *e, const char *script, enum stage sta
 {
 	const struct options *o = e->opts;
 	int status, err;
-	pid_t pid;
+	pid_t pid = 0;
 
 	log_debug("running %s for %s", script, stages_name(stage));
 	err = spawn_limited(&pid, e, script, env);

@@ -16,6 +16,7 @@
 #include "arch_page.h"
 #include "helper/helper.h"
 #include "restore/build.h"
+#include "restore/own_root.h"
 #include "restore/pids.h"
 #include "lib/fault.h"
 #include "lib/io.h"
@@ -150,6 +151,16 @@ static pid_t start_root(struct root_start *s)
 	return helper_run(&between, fork_root, s);
 }
 
+static pid_t start_root_with_pid(const struct node *n, struct root_start *s)
+{
+	pid_t pid = start_root(s);
+	unsigned tries = 0;
+
+	while (pid == -EEXIST && !pids_wait_free(n->pid, &tries))
+		pid = start_root(s);
+	return pid;
+}
+
 static int socket_pair(struct node *n, int pair[2])
 {
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
@@ -170,7 +181,6 @@ static int create_root(struct build *b, struct node *n)
 	int pair[2], err = socket_pair(n, pair);
 	_cleanup_close_ int theirs = err ? -1 : pair[1];
 	_cleanup_close_ int elf = -1;
-	unsigned tries = 0;
 	pid_t pid;
 
 	if (err)
@@ -186,11 +196,15 @@ static int create_root(struct build *b, struct node *n)
 		start.spec.flags |= CLONE_PARENT;
 		start.spec.exit_signal = 0;
 	}
-	pid = start_root(&start);
-	while (pid == -EEXIST && !pids_wait_free(n->pid, &tries))
-		pid = start_root(&start);
-	if (pid < 0)
-		return log_errno(pid, "pid %d (%s): clone3 with this pid", n->pid.v, n->task->comm);
+	if (b->r->own_root) {
+		pid = own_root_start(b->r, elf, b->area_fd, theirs);
+		if (pid < 0)
+			return pid;
+	} else {
+		pid = start_root_with_pid(n, &start);
+		if (pid < 0)
+			return log_errno(pid, "pid %d (%s): clone3 with this pid", n->pid.v, n->task->comm);
+	}
 	set_alive(b, n, pid);
 	err = note_task(b, n);
 	fault_point("root created");
@@ -415,6 +429,17 @@ static int leave_orphans(struct node *n)
 	return batch_run(batch);
 }
 
+/* criu's own process may have been given one. */
+static int make_session(struct build *b, struct node *n)
+{
+	struct batch *batch = agent_batch(n->agent, "making a session");
+
+	if (b->r->own_root && !n->creator && getsid(n->tid) == n->tid)
+		return 0;
+	batch_call(batch, SYS_setsid);
+	return batch_run(batch);
+}
+
 static int populate_node(struct build *b, struct node *n)
 {
 	bool own_mm = n->birth != BIRTH_SHARE;
@@ -431,10 +456,7 @@ static int populate_node(struct build *b, struct node *n)
 	if (!err)
 		err = create_those(b, n, true);
 	if (!err && n->sid.v && n->sid.v == n->pid.v) {
-		struct batch *batch = agent_batch(n->agent, "making a session");
-
-		batch_call(batch, SYS_setsid);
-		err = batch_run(batch);
+		err = make_session(b, n);
 		/* Children of the session inherit its terminal. */
 		if (!err && n->task && n->task->state != TASK_DEAD)
 			err = subsys_run(at_birth, b->r, n->task);

@@ -15,6 +15,7 @@
 #include "freeze/ptrace.h"
 #include "arch/arch.h"
 #include "restore/build.h"
+#include "restore/pids.h"
 #include "format.h"
 #include "tree/kind.h"
 #include "lib/fault.h"
@@ -30,32 +31,65 @@ static bool is_not_zombie(const struct task *t)
 
 /* ---- threads ---- */
 
-static int create_threads(struct build *b, struct task *t)
+#define THREADS_AT_ONCE 128
+
+static int add_thread(struct build *b, struct thread *th, struct batch *batch)
 {
-	struct node *n = t->restore->node;
-	struct batch *batch = agent_batch(n->agent, "creating its threads");
-	int err;
+	struct node *n = th->task->restore->node;
+	size_t off = n->region + AGENT_LARGE + (size_t)(th - th->task->threads - 1) * AGENT_SMALL;
+	pid_t set_tid = th->vtid.v;
+	struct clone_args args = {
+		.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
+		.set_tid = batch_data(batch, &set_tid, sizeof(set_tid)),
+		.set_tid_size = 1,
+	};
 
-	for (size_t i = 1; i < t->n_threads; i++) {
-		struct thread *th = &t->threads[i];
-		size_t off = n->region + AGENT_LARGE + (i - 1) * AGENT_SMALL;
-		pid_t set_tid = th->vtid.v;
-		struct clone_args args = {
-			.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
-			.set_tid_size = 1,
-		};
-
+	if (!th->restore->agent)
 		th->restore->agent =
 		    agent_new(b->r->arena, th, build_local(b, n->family, off), build_remote(b, n->family, off),
 		              AGENT_SMALL, n->family->at + COMMON_LIVENESS, AGENT_DIE_EXIT);
-		batch_reserve(batch, 1, sizeof(args) + 64);
-		args.set_tid = batch_data(batch, &set_tid, sizeof(set_tid));
-		batch_clone(batch, &args, th->restore->agent, AGENT_OP_STOP);
-		th->tid = th->restore->agent->tid = th->vtid.v;
+	return batch_clone(batch, &args, th->restore->agent, 0);
+}
+
+/* Creates those of a task's threads that are missing, from number *at on; *taken: one whose number is taken. */
+static int create_some_threads(struct build *b, struct task *t, size_t *at, struct thread **taken)
+{
+	struct batch *batch = agent_batch(t->restore->node->agent, "creating its threads");
+	struct thread *th[THREADS_AT_ONCE];
+	int ops[THREADS_AT_ONCE], n = 0, err;
+
+	for (; *at < t->n_threads && n < THREADS_AT_ONCE; ++*at) {
+		if (t->threads[*at].tid)
+			continue;
+		th[n] = &t->threads[*at];
+		ops[n] = add_thread(b, th[n], batch);
+		n++;
 	}
 	err = batch_run(batch);
-	if (err == -EEXIST)
-		log_errno(err, "%s: clone3: the tid of one of its threads is taken", task_name(t));
+	for (int i = 0; !err && i < n; i++) {
+		int64_t ret = batch_ret(batch, ops[i]);
+
+		if (ret == -EEXIST)
+			*taken = th[i];
+		else if (ret < 0)
+			err = log_errno((int)ret, "%s: clone3 of its thread %d", task_name(t), th[i]->vtid.v);
+		else
+			th[i]->tid = th[i]->restore->agent->tid = th[i]->vtid.v;
+	}
+	return err;
+}
+
+static int create_threads(struct build *b, struct task *t)
+{
+	struct thread *taken;
+	unsigned tries = 0;
+	int err = 0;
+
+	do {
+		taken = NULL;
+		for (size_t at = 1; !err && at < t->n_threads;)
+			err = create_some_threads(b, t, &at, &taken);
+	} while (!err && taken && !(err = pids_wait_free(taken->vtid, &tries)));
 	for (size_t i = 1; !err && i < t->n_threads; i++)
 		err = agent_wait(t->threads[i].restore->agent);
 	return err;
@@ -346,14 +380,75 @@ int build_release(struct build *b, bool stop)
 	return err;
 }
 
+/* A leader ends when its threads have; those that criu traces wait for criu. */
+static void reap_threads(const struct task *t)
+{
+	int status;
+
+	for (size_t k = 1; k < t->n_threads; k++) {
+		const struct thread *th = &t->threads[k];
+
+		if (th->tid > 0 && th->restore->agent->traced)
+			while (waitpid(th->tid, &status, __WALL | WNOHANG) == th->tid && WIFSTOPPED(status))
+				;
+	}
+}
+
+/* For ten seconds at most: a thread may sleep in a call that cannot be killed. */
+static void await_end(const struct task *t)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+
+	for (int i = 0; i < 10000 && proc_alive(t->pid); i++) {
+		reap_threads(t);
+		nanosleep(&pause, NULL);
+	}
+}
+
+/* By its agent, or, when it stands at its last instruction, from outside. */
+static bool start_exit(struct build *b, struct task *t)
+{
+	struct agent *agent = t->restore->agent;
+	struct batch *batch = agent_batch(agent, "ending");
+	const uint64_t status[6] = { 1 };
+	struct thread_regs *regs;
+
+	if (__atomic_load_n(&agent->slot->done, __ATOMIC_ACQUIRE) && !ptrace_is_stopped(t->pid)) {
+		batch_ask(batch, SYS_exit_group, status[0]);
+		batch_start(batch);
+		return true;
+	}
+	regs = agent->traced ? arch_regs_get(b->r->arena, t->pid) : NULL;
+	if (!regs || ptrace_set_sigmask(t->pid, ALL))
+		return false;
+	arch_regs_syscall_at(regs, find_syscall(t), 0, SYS_exit_group, status);
+	return !arch_regs_set_general(t->pid, regs) && !ptrace_cont(t->pid, 0);
+}
+
+/* The caller of criu's own process sees that criu has failed, and not that it was killed. */
+static void end_own_root(struct build *b)
+{
+	struct task *t = b->r->tree.tasks[0];
+
+	if (t->restore->agent && start_exit(b, t))
+		await_end(t);
+}
+
 void build_abort(struct build *b)
 {
+	if (b->r->own_root)
+		end_own_root(b);
 	for (size_t i = 0; b->plan && i < b->plan->n_nodes; i++)
 		if (b->plan->nodes[i]->tid > 0)
 			kill(b->plan->nodes[i]->tid, SIGKILL);
-	for (size_t i = 0; b->plan && i < b->plan->n_nodes; i++)
-		if (b->plan->nodes[i]->tid > 0)
-			proc_wait_gone(b->plan->nodes[i]->tid);
+	for (size_t i = 0; b->plan && i < b->plan->n_nodes; i++) {
+		const struct node *n = b->plan->nodes[i];
+
+		if (n->tid > 0 && n->task && is_not_zombie(n->task) && n->task->n_threads > 1)
+			await_end(n->task);
+		if (n->tid > 0)
+			proc_wait_gone(n->tid);
+	}
 }
 
 void build_close(struct build *b)

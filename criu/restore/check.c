@@ -72,6 +72,7 @@ int restore_read_images(struct restore *r)
 
 	if (err)
 		return err;
+	pids_avoid(r);
 	hang_restore_parts(r);
 	for (const struct task_part *const *p = task_parts; !err && *p; p++)
 		if ((*p)->read_images)

@@ -39,9 +39,7 @@ static int open_terminal(void)
 	return open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
 }
 
-/* Gives the terminal to a group where `from` has it. SIGTTOU is blocked, so that criu may do that from the background.
- */
-static bool give_terminal(pid_t from, pid_t to)
+bool job_give_terminal(pid_t from, pid_t to)
 {
 	int fd = open_terminal();
 	bool given = fd >= 0 && tcgetpgrp(fd) == from && !tcsetpgrp(fd, to);
@@ -53,7 +51,7 @@ static bool give_terminal(pid_t from, pid_t to)
 
 static void continue_root(pid_t group)
 {
-	give_terminal(getpgrp(), group);
+	job_give_terminal(getpgrp(), group);
 	kill(-group, SIGCONT);
 }
 
@@ -84,11 +82,11 @@ static void root_has_stopped(pid_t group, int sig)
 {
 	if (group == getpgrp())
 		return;
-	if ((sig == SIGTTIN || sig == SIGTTOU) && give_terminal(getpgrp(), group)) {
+	if ((sig == SIGTTIN || sig == SIGTTOU) && job_give_terminal(getpgrp(), group)) {
 		kill(-group, SIGCONT);
 		return;
 	}
-	give_terminal(group, getpgrp());
+	job_give_terminal(group, getpgrp());
 	stop_criu(sig);
 }
 
@@ -132,7 +130,7 @@ int job_wait(pid_t root)
 			pass_on(group, sig);
 		group = getpgid(root) > 0 ? getpgid(root) : group;
 	}
-	give_terminal(group, getpgrp());
+	job_give_terminal(group, getpgrp());
 	return ended < 0 ? ended : status;
 }
 

@@ -4,7 +4,12 @@
 #ifndef CRIU_RESTORE_JOB_H
 #define CRIU_RESTORE_JOB_H
 
+#include <stdbool.h>
 #include <sys/types.h>
+
+/* Gives the terminal to a group where `from` has it. SIGTTOU is blocked, so that criu may do that from the background.
+ */
+bool job_give_terminal(pid_t from, pid_t to);
 
 /* Stays until the root task, a child of criu's, has ended. Returns its wait status (waitpid(2)) or a negative errno
  * (logged). */

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <dirent.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <time.h>
 
+#include "restore/job.h"
+#include "restore/own_root.h"
 #include "restore/pids.h"
 #include "lib/log.h"
+#include "lib/own_pids.h"
 #include "proc/proc.h"
 
 #define REAP_TRIES 600 /* 3 s in all */
 
-enum holding { HELD_NOT, HELD_BY_ZOMBIES, HELD };
+enum holding { HELD_NOT, HELD_FOR_A_MOMENT, HELD };
 
 struct holder {
 	pid_t pid;
@@ -24,9 +28,10 @@ static void wait_a_tick(void)
 	nanosleep(&t, NULL);
 }
 
-static bool is_zombie(const struct proc_stat *st)
+/* Zombies are reaped; a thread of criu's that has such a number is on its way out (lib/own_pids.c). */
+static bool ends_soon(pid_t pid, const struct proc_stat *st)
 {
-	return st->state == 'Z' || st->state == 'X';
+	return st->state == 'Z' || st->state == 'X' || (pid != getpid() && !syscall(SYS_tgkill, getpid(), pid, 0));
 }
 
 static enum holding note_taken_pid(struct holder *h, pid_t pid, const struct proc_stat *st, const char *as)
@@ -35,7 +40,7 @@ static enum holding note_taken_pid(struct holder *h, pid_t pid, const struct pro
 	h->as = as;
 	if (proc_comm(pid, h->comm, sizeof(h->comm)))
 		snprintf(h->comm, sizeof(h->comm), "?");
-	return is_zombie(st) ? HELD_BY_ZOMBIES : HELD;
+	return ends_soon(pid, st) ? HELD_FOR_A_MOMENT : HELD;
 }
 
 /* A number lives on in the processes whose group or session it names. All of /proc: only when it is known to be taken.
@@ -77,12 +82,103 @@ static enum holding wait_holder(pid_t pid, bool everywhere, struct holder *h)
 {
 	enum holding found = find_holder(pid, everywhere, h);
 
-	for (int i = 0; found == HELD_BY_ZOMBIES && i < REAP_TRIES; i++) {
+	for (int i = 0; found == HELD_FOR_A_MOMENT && i < REAP_TRIES; i++) {
 		wait_a_tick();
 		found = find_holder(pid, everywhere, h);
 	}
 	return found;
 }
+
+static int compare_pids(const void *a, const void *b)
+{
+	const pid_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+void pids_avoid(struct restore *r)
+{
+	size_t n = 0, most = 0;
+	pid_t *pids;
+
+	for (size_t i = 0; i < r->tree.n_tasks; i++)
+		most += r->tree.tasks[i]->n_threads + 2;
+	pids = arena_array(r->arena, pid_t, most);
+	for (size_t i = 0; i < r->tree.n_tasks; i++) {
+		const struct task *t = r->tree.tasks[i];
+
+		pids[n++] = t->vsid.v;
+		pids[n++] = t->vpgid.v;
+		for (size_t k = 0; k < t->n_threads; k++)
+			pids[n++] = t->threads[k].vtid.v;
+	}
+	qsort(pids, n, sizeof(*pids), compare_pids);
+	most = n;
+	n = 0;
+	for (size_t i = 0; i < most; i++)
+		if (pids[i] > 0 && (!n || pids[i] != pids[n - 1]))
+			pids[n++] = pids[i];
+	own_pids_avoid(pids, n);
+}
+
+/* ---- criu's own ---- */
+
+/*
+ * The process that started criu waits for criu's number, which is taken until that process has got the exit status: so
+ * criu itself cannot make place. Returns what can be done instead.
+ */
+static const char *way_out(const struct restore *r, const struct holder *h)
+{
+	pid_t last = own_pids_last_avoided();
+
+	if (h->pid != getpid())
+		return "end that, or restore in a pid namespace of its own (unshare -pf --mount-proc)";
+	if (h->pid == 1)
+		return "this is criu itself, as the first process here: restore in a pid namespace of its own (unshare "
+		       "-pf --mount-proc)";
+	return arena_printf(r->arena,
+	                    "this is criu itself, whose number the process that started criu waits for: take the next "
+	                    "numbers past those of the checkpoint (echo %d > " OWN_PIDS_LAST ") and start criu again, "
+	                    "or restore in a pid namespace of its own (unshare -pf --mount-proc)",
+	                    last);
+}
+
+/* Its leader is gone, or is a zombie: whose number would be criu's alone in a moment. */
+static bool is_left_behind(pid_t id)
+{
+	struct proc_stat st;
+
+	return id > 0 && id != getpid() && own_pids_avoided(id) && (proc_stat_of(id, &st) || ends_soon(id, &st));
+}
+
+/* A session's leader takes its terminal along when it ends, so there is nothing to lose. Not for the leader of a group.
+ */
+static void leave_session(void)
+{
+	if (getpgrp() == getpid() && setpgid(0, getpgid(getppid())))
+		return;
+	if (setsid() < 0)
+		log_debug("setsid, to leave the session of a leader that is gone: %m");
+}
+
+/* As after `cat list | criu restore ...`: the keys of the terminal reach criu all the same. */
+static void leave_group(pid_t group)
+{
+	if (setpgid(0, 0))
+		log_debug("setpgid, to leave the process group of a leader that is gone: %m");
+	else
+		job_give_terminal(group, getpid());
+}
+
+static void leave_what_is_needed(const struct restore *r)
+{
+	if (!r->opts->shell_job && is_left_behind(getsid(0)))
+		leave_session();
+	if (is_left_behind(getpgrp()))
+		leave_group(getpgrp());
+}
+
+/* ---- all that are needed ---- */
 
 /* The number of a session or process group whose leader is gone: a helper needs it for a while. */
 static int check_leader(struct restore *r, const struct task *t, vpid_t id, const char *what)
@@ -95,11 +191,8 @@ static int check_leader(struct restore *r, const struct task *t, vpid_t id, cons
 		return 0;
 	if (wait_holder(id.v, false, &h) == HELD_NOT)
 		return 0;
-	return log_refusal(
-	    -EEXIST,
-	    "pid %d, which the %s of pid %d (%s) needs, is taken: pid %d (%s) has it as %s; end that, or "
-	    "restore in a pid namespace of its own (unshare -pf --mount-proc)",
-	    id.v, what, t->vpid.v, t->comm, h.pid, h.comm, h.as);
+	return log_refusal(-EEXIST, "pid %d, which the %s of pid %d (%s) needs, is taken: pid %d (%s) has it as %s; %s",
+	                   id.v, what, t->vpid.v, t->comm, h.pid, h.comm, h.as, way_out(r, &h));
 }
 
 /* Members come one after the other, most often: each number is asked for once. */
@@ -124,8 +217,10 @@ static int check_leaders(struct restore *r)
 
 int pids_check(struct restore *r)
 {
-	int err = check_leaders(r);
+	int err;
 
+	leave_what_is_needed(r);
+	err = check_leaders(r);
 	for (size_t i = 0; i < r->tree.n_tasks; i++) {
 		const struct task *t = r->tree.tasks[i];
 
@@ -133,12 +228,12 @@ int pids_check(struct restore *r)
 			pid_t pid = t->threads[k].vtid.v;
 			struct holder h;
 
+			if (pid == getpid() && own_root_possible(r))
+				continue;
 			if (wait_holder(pid, false, &h) == HELD_NOT)
 				continue;
-			err = log_refusal(-EEXIST,
-			                  "pid %d, which %s%s needs, is taken: pid %d (%s) has it as %s; end that, or "
-			                  "restore in a pid namespace of its own (unshare -pf --mount-proc)",
-			                  pid, k ? "a thread of " : "", t->comm, h.pid, h.comm, h.as);
+			err = log_refusal(-EEXIST, "pid %d, which %s%s needs, is taken: pid %d (%s) has it as %s; %s",
+			                  pid, k ? "a thread of " : "", t->comm, h.pid, h.comm, h.as, way_out(r, &h));
 		}
 	}
 	return err;

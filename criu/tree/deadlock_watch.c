@@ -12,6 +12,7 @@
 #include "lib/arena.h"
 #include "proc/fdinfo.h"
 #include "lib/log.h"
+#include "lib/own_pids.h"
 #include "proc/proc.h"
 #include "tree/deadlock_watch.h"
 #include "uapi/fanotify_bits.h"
@@ -199,11 +200,11 @@ int deadlock_watch_begin(const struct tree *tree, struct deadlock_watch **sp)
 	s->stop = eventfd(0, EFD_CLOEXEC);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = s->stop < 0 ? errno : pthread_create(&s->thread, NULL, look_on, s);
+	err = s->stop < 0 ? -errno : own_pids_thread(&s->thread, look_on, s);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (err) {
 		free_standstill(s);
-		return log_errno(-err, "starting a thread that looks on");
+		return log_errno(err, "starting a thread that looks on");
 	}
 	*sp = s;
 	return 0;

@@ -18,6 +18,8 @@ struct restore {
 	struct guardian *guardian;
 	struct tree tree;
 	struct stats *stats;
+	bool own_root;     /* the process that criu began as becomes the root task: restore/own_root.h */
+	int own_root_sock; /* to that process, until it is the root task */
 	InventoryEntry *inventory;
 	struct states states; /* of the rows of kinds.h: restore_state() */
 };

@@ -12,6 +12,7 @@
 
 #include "undo/guardian.h"
 #include "lib/log.h"
+#include "lib/own_pids.h"
 #include "undo/undo.h"
 
 struct guardian {
@@ -90,22 +91,27 @@ static _Noreturn void guardian_main(struct guardian *g)
 
 /*
  * fork() with the descriptors shared and without an exit signal, so that waits of criu for any child do not see it
- * (clone(2)).
+ * (clone(2)). At a restore with a number that no image names.
  */
 static int fork_watcher(struct guardian *g)
 {
 	struct clone_args args = { .flags = CLONE_FILES };
+	struct own_pid number = { 0 };
 	sigset_t all, old;
 	long pid;
 
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);
-	pid = syscall(SYS_clone3, &args, sizeof(args));
+	do {
+		own_pids_set(&number, &args);
+		pid = syscall(SYS_clone3, &args, sizeof(args));
+		pid = pid < 0 ? -errno : pid;
+	} while (own_pids_again(&number, pid));
 	if (pid == 0)
 		guardian_main(g);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	if (pid < 0)
-		return log_errno(-errno, "clone3 of the guardian");
+		return log_errno((int)pid, "clone3 of the guardian");
 	g->pid = (pid_t)pid;
 	return 0;
 }

@@ -152,4 +152,35 @@ def as_the_shells_own(s):
     shell.end()
 
 
+@scenario
+def with_criu_s_own_number(s):
+    """criu has the very number of the job: its process becomes the job, and the shell has it as a child of its own."""
+    s.script("job", 'echo "$$" > jobpid; echo begun; while read -r l; do echo "got $l"; done; exit 7\n')
+    first = prompting_shell(s)
+    answer(first, "./job\n", "begun")
+    s.pid = int(text(s.path("jobpid")))
+    s.dump("--shell-job", ok=False)
+    check(s.rc == 0, "dump: " + s.errors("dump.log"))
+    first.end()
+    shell = prompting_shell(s)
+
+    def restore(line, word):
+        with open("/proc/sys/kernel/ns_last_pid", "w") as f:
+            f.write(str(s.pid - 1))
+        answer(shell, "%s restore -D %s -o restore.log -j\n%s\n" % (s.criu, s.imgs, line), word)
+        check(status_of("/proc/%d/status" % s.pid)["PPid"] == str(shell.proc.pid), "it is not the shell's child")
+
+    restore("one", "got one")
+    answer(shell, "\x1a", "Stopped", PROMPT)
+    check(state_of(s.pid) == "T", "it runs")
+    answer(shell, "fg\ntwo\n", "got two")
+    answer(shell, "\x04", PROMPT)
+    answer(shell, "echo status $?-\n", "status 7-", PROMPT)
+    restore("three", "got three")
+    answer(shell, "\x03", PROMPT)
+    answer(shell, "echo status $?-\n", "status 130-", PROMPT)
+    answer(shell, "stty -a | grep -o '.icanon '\n", " icanon", PROMPT)
+    shell.end()
+
+
 run_all()

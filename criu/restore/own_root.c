@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+
+#include "helper/executor_parts.h"
+#include "helper/helper.h"
+#include "lib/fault.h"
+#include "lib/log.h"
+#include "lib/own_pids.h"
+#include "lib/rights.h"
+#include "proc/proc.h"
+#include "restore/own_root.h"
+#include "tree/time_ns.h"
+
+/* ---- whether ---- */
+
+static bool others_have(pid_t id)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *e;
+	bool found = !dir;
+
+	while (!found && (e = readdir(dir))) {
+		struct proc_stat st;
+		pid_t pid = atoi(e->d_name);
+
+		found = pid > 0 && pid != id && !proc_stat_of(pid, &st) && (st.pgrp == id || st.session == id);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+static bool has_terminal(void)
+{
+	_cleanup_close_ int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+
+	return fd >= 0;
+}
+
+static bool is_traced(void)
+{
+	_cleanup_close_ int proc = proc_open(getpid());
+	struct proc_status st;
+
+	return proc < 0 || proc_read_status(proc, 0, NULL, &st) || st.tracer;
+}
+
+/* A job has the terminal as the shell gives it: to the group that the shell made for criu. */
+static bool job_is_possible(const struct restore *r, const struct task *root)
+{
+	if (getpgrp() != getpid())
+		return !has_terminal() && !others_have(getpid());
+	return root->vpgid.v == getpid() || !tree_find(&r->tree, root->vpgid) || !has_terminal();
+}
+
+bool own_root_possible(const struct restore *r)
+{
+	const struct options *o = r->opts;
+	const struct task *root = r->tree.tasks[0];
+	pid_t self = getpid();
+
+	if (o->restore_detached || o->restore_sibling || o->exec_cmd || root->vpid.v != self || self == 1 ||
+	    is_traced())
+		return false;
+	if (root->vsid.v != self)
+		return getsid(0) != self && job_is_possible(r, root);
+	/* It makes a session, or has one already, as setsid(1) gives: then the terminal is not to be another than
+	 * before. */
+	return !others_have(self) && (getsid(0) != self || !has_terminal());
+}
+
+/* ---- the process that becomes the root task ---- */
+
+struct root_call {
+	int area, sock;
+	pid_t mover;
+	bool leaves_group; /* the leader of a group cannot make a session */
+};
+
+enum { FD_ELF, FD_AREA, FD_SOCK, FD_TIME, FDS };
+
+/* What a new process does not have from its parent. (What execve(2) takes away is not listed.) */
+static void be_as_new(void)
+{
+	static const int timers[] = { ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF };
+	const struct itimerval off = { 0 };
+	struct sigaction ignore = { .sa_handler = SIG_IGN }, before;
+
+	/* Ignoring takes what is pending away: the news of the child that has just ended. */
+	sigaction(SIGCHLD, &ignore, &before);
+	sigaction(SIGCHLD, &before, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(timers); i++)
+		setitimer(timers[i], &off, NULL);
+	prctl(PR_SET_PDEATHSIG, 0);
+	prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
+/* Under its number here and kept over execve(2). Those that come first are above all numbers that come later. */
+static int place_fd(int fd, int number)
+{
+	return dup2(fd, number) == number ? 0 : -errno;
+}
+
+static _Noreturn void execute_root(const struct root_call *call, int *fds, size_t n)
+{
+	char name[] = "criu-agent", *argv[] = { name, NULL };
+	int above = MAX(call->area, call->sock) + 1;
+	uint64_t entered;
+	int err = 0;
+
+	if (n > FD_TIME)
+		err = executor_enter(&fds[FD_TIME], 1, &entered);
+	for (int i = FD_ELF; !err && i <= FD_SOCK; i++) {
+		fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, above);
+		err = MIN(fds[i], 0);
+	}
+	if (!err && call->leaves_group && setpgid(0, call->mover))
+		err = log_errno(-errno, "pid %d: setpgid, to leave its process group", getpid());
+	if (!err)
+		err = place_fd(fds[FD_AREA], call->area) ?: place_fd(fds[FD_SOCK], call->sock);
+	be_as_new();
+	if (!err)
+		syscall(SYS_execveat, fds[FD_ELF], "", argv, argv + 1, AT_EMPTY_PATH);
+	_exit(1);
+}
+
+/* criu's end without a word is the end of this process, too. */
+static _Noreturn void await_call(int sock, pid_t first)
+{
+	struct root_call call;
+	int fds[FDS];
+	size_t n = FDS;
+
+	while (waitpid(first, NULL, 0) < 0 && errno == EINTR)
+		;
+	if (rights_receive(sock, &call, sizeof(call), fds, &n) != sizeof(call) || n <= FD_SOCK)
+		_exit(1);
+	execute_root(&call, fds, n);
+}
+
+/* ---- criu ---- */
+
+/* Not a child of the root task's: what is between them ends. */
+static int fork_away(void)
+{
+	pid_t pid;
+
+	do {
+		pid = fork();
+		if (pid > 0)
+			_exit(0);
+	} while (!pid && own_pids_avoided(getpid()));
+	return pid < 0 ? log_errno(-errno, "fork, to another pid") : 0;
+}
+
+int own_root_part(struct restore *r)
+{
+	pid_t pid, self = getpid();
+	int pair[2], err;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		return log_errno(-errno, "socketpair between criu and the root task");
+	pid = fork();
+	if (pid < 0) {
+		err = log_errno(-errno, "fork, to another pid");
+		close(pair[0]);
+		close(pair[1]);
+		return err;
+	}
+	if (pid) {
+		close(pair[1]);
+		await_call(pair[0], pid);
+	}
+	close(pair[0]);
+	r->own_root = true;
+	r->own_root_sock = pair[1];
+	err = fork_away();
+	if (!err && setpgid(0, 0))
+		err = log_errno(-errno, "setpgid of criu");
+	fault_init(r->opts->kill_at);
+	log_info("pid %d, criu's own, becomes the root task; criu is pid %d from here on", self, getpid());
+	return err;
+}
+
+struct time_job {
+	struct restore *r;
+	int fd;
+};
+
+/* In a helper with criu's memory and descriptors: the namespace lives on by the descriptor. */
+static int make_time_ns(void *arg)
+{
+	struct time_job *job = arg;
+
+	time_ns_make(job->r);
+	job->fd = open("/proc/thread-self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
+	return 0;
+}
+
+pid_t own_root_start(struct restore *r, int elf, int area, int sock)
+{
+	const struct task *root = r->tree.tasks[0];
+	pid_t pid = root->vpid.v;
+	struct root_call call = {
+		.area = area,
+		.sock = sock,
+		.mover = getpid(),
+		.leaves_group = root->vsid.v == pid && getsid(pid) != pid && getpgid(pid) == pid,
+	};
+	struct time_job job = { .r = r, .fd = -1 };
+	int fds[FDS] = { elf, area, sock }, err = 0;
+
+	if (time_ns_wanted(r))
+		err = helper_run(&(struct helper_spec) { .flags = CLONE_VM | CLONE_FILES }, make_time_ns, &job);
+	fds[FD_TIME] = job.fd;
+	if (!err)
+		err = rights_send(r->own_root_sock, &call, sizeof(call), fds, job.fd < 0 ? FD_TIME : FDS);
+	if (job.fd >= 0)
+		close(job.fd);
+	close(r->own_root_sock);
+	return err ? log_errno(err, "pid %d, criu's own, does not become the root task", pid) : pid;
+}
