@@ -466,6 +466,25 @@ def older_chains(s, cs):
     check(names["o"] in shell("iptables-save"), shell("iptables-save"))
 
 
+@scenario
+def tables_of_the_other_kind(s):
+    """iptables-save warns of them on standard error, which must not get into the middle of a rule."""
+    if not shutil.which("iptables-legacy"):
+        raise Skipped("needs iptables-legacy")
+    rules = iptables(s, "nft")
+    shell("iptables-legacy -A INPUT -p tcp --dport 9 -j DROP")
+    start(s)
+    cs = [connect(s) for _ in range(60)]
+    s.dump(KEEP, "--network-lock", "iptables")
+    check(rules().count("0xc114") == 120, rules())
+    s.restore(KEEP)
+    check("0xc114" not in rules(), "left: %s" % rules())
+    for c in cs:
+        exchange(c)
+    s.kill()
+    shell("iptables-legacy -F")
+
+
 def crius_rules(s, cs):
     """Instead of our chains, as CRIU leaves them."""
     check(s.tool("unlock", "-D", s.imgs) == 0, s.out)

@@ -235,6 +235,8 @@ static uint32_t mark_behind(const struct restore *r, const struct tcp_lock *lock
 
 	if (lock->method == NETWORK_LOCK_SKIP)
 		return lock->mark;
+	if (lock->method == NETWORK_LOCK_IPTABLES && lock->left.criu_tuples)
+		return NETWORK_LOCK_MARK;
 	if (lock->left.method == NETWORK_LOCK_IPTABLES || (lock->left.method == NETWORK_LOCK_NFTABLES && !ours))
 		return lock->left.mark;
 	return 0;
@@ -256,21 +258,26 @@ static int lock_by_table(struct restore *r, struct tcp_lock *lock)
 
 /*
  * By iptables. These rules stand before those that a dump left, and before CRIU's table; but behind a table that our
- * dump left, so that then its mark is the one to use.
+ * dump left, so that then its mark is the one to use. Where a dump left CRIU's rules, our packets pass the table
+ * "filter" with the mark of which no rule of others has a bit.
  */
 static int lock_by_own_rules(struct restore *r, struct tcp_lock *lock)
 {
+	struct net_lock_ipt_marks marks = { 0 };
 	bool ours = r->inventory->tool_version;
-	uint32_t behind = 0;
 	int err;
 
 	if (lock->left.method == NETWORK_LOCK_NFTABLES && ours)
 		lock->mark = lock->left.mark;
-	else if (lock->left.method == NETWORK_LOCK_NFTABLES || lock->left.criu_tuples)
-		behind = lock->left.mark;
+	else if (lock->left.method == NETWORK_LOCK_NFTABLES)
+		marks.behind = lock->left.mark;
+	else if (lock->left.criu_tuples)
+		marks.behind = NETWORK_LOCK_MARK;
+	marks.ours = lock->mark;
+	marks.pass_filter = lock->left.criu_tuples;
 	lock->rules = random_name(r);
 	err = open_at_work(lock) ?: note_chains(r->guardian, UNDO_CALL, lock, lock->rules);
-	return err ?: net_lock_ipt_take(lock->rules, lock->mark, behind, lock->tuples, lock->n, lock->at_work[1]);
+	return err ?: net_lock_ipt_take(lock->rules, &marks, lock->tuples, lock->n, lock->at_work[1]);
 }
 
 int tcp_lock_restore(struct restore *r, struct tcp_lock *lock, const struct tcp_tuples *own,
