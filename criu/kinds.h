@@ -102,4 +102,5 @@
 	X(tcp_stream_subsys)                                                                                           \
 	X(inet_mcast_subsys)                                                                                           \
 	X(tty_images_subsys)                                                                                           \
-	X(inet_bind_subsys)
+	X(inet_bind_subsys)                                                                                            \
+	X(cpu_subsys)

@@ -6,6 +6,8 @@
 #include "image/image.h"
 #include "lib/log.h"
 #include "netlock/net_lock_left.h"
+#include "sock/tcp/tcp_entry.h"
+#include "tree/inventory.h"
 #include "inventory.pb-c.h"
 #include "pstree.pb-c.h"
 
@@ -21,6 +23,19 @@ static int read_root(struct image_dir *dir, struct arena *a, vpid_t *root)
 	if (err > 0)
 		*root = VPID(e->pid);
 	return err > 0 ? 0 : err ?: -ENODATA;
+}
+
+/* Rules of iptables have no name: the connections tell. Where their image is damaged, those before the damage. */
+static int find_rules(const InventoryEntry *inventory, struct image_dir *dir, struct arena *a,
+                      struct net_lock_left *left)
+{
+	struct tcp_tuples all;
+	int damaged = tcp_tuples_read(dir, a, &all);
+	int err = all.n ? net_lock_left_find_criu(inventory, all.tuples, all.n, left) : 0;
+
+	if (damaged && left->method != NETWORK_LOCK_SKIP)
+		log_warn("rules of connections that files.img does not show any more may be left");
+	return err ?: left->method == NETWORK_LOCK_SKIP ? damaged : 0;
 }
 
 static int unlock_checkpoint(const struct options *o, struct image_dir *dir, struct arena *a)
@@ -40,6 +55,10 @@ static int unlock_checkpoint(const struct options *o, struct image_dir *dir, str
 	err = net_lock_left_find(inventory, root, &left);
 	if (err)
 		return log_errno(err, "looking for the network lock (%s)", left.name);
+	if (left.method == NETWORK_LOCK_SKIP && inventory_network_lock(inventory) == NETWORK_LOCK_IPTABLES)
+		err = find_rules(inventory, dir, a, &left);
+	if (err)
+		return err;
 	if (left.method != NETWORK_LOCK_SKIP)
 		err = net_lock_left_remove(&left);
 	if (err && err != -ENOENT)
@@ -51,7 +70,7 @@ static int unlock_checkpoint(const struct options *o, struct image_dir *dir, str
 	return 0;
 }
 
-/* A damaged checkpoint has to be unlocked too: nothing but the inventory is needed. */
+/* A damaged checkpoint has to be unlocked too: nothing but the inventory is needed, by iptables also files.img. */
 int cmd_unlock(const struct options *o, struct stages *stages)
 {
 	struct arena *a = arena_new();

@@ -14,7 +14,7 @@
 struct program {
 	const char *const *argv;
 	char **paths; /* every place where it may be */
-	int in, out, held;
+	int in, out, errors, held;
 	sigset_t no_signals;
 };
 
@@ -26,7 +26,7 @@ static int exec_program(void *arg)
 	if (p->held >= 0)
 		fcntl(p->held, F_SETFD, 0);
 	sigprocmask(SIG_SETMASK, &p->no_signals, NULL);
-	if (dup2(p->in, 0) == 0 && dup2(p->out, 1) == 1 && dup2(p->out, 2) == 2)
+	if (dup2(p->in, 0) == 0 && dup2(p->out, 1) == 1 && dup2(p->errors, 2) == 2)
 		for (char **path = p->paths; *path; path++)
 			execv(*path, (char *const *)p->argv);
 	return NOT_THERE;
@@ -62,10 +62,10 @@ static char **places_of(const char *name)
 	return places;
 }
 
-int run_program(const char *const *argv, int in, int out, int held)
+int run_program(const char *const *argv, int in, int out, int errors, int held)
 {
 	_cleanup_free_ char **places = places_of(argv[0]);
-	struct program p = { .argv = argv, .paths = places, .in = in, .out = out, .held = held };
+	struct program p = { .argv = argv, .paths = places, .in = in, .out = out, .errors = errors, .held = held };
 	pid_t pid;
 	int status;
 

@@ -29,14 +29,14 @@ void ipt_close_text(FILE **f)
 }
 
 /* The program reads `in` from its beginning; `out` is rewound for its reader. The exit status or a negative errno. */
-static int run_iptables(const char *const *argv, FILE *in, FILE *out, int held)
+static int run_iptables(const char *const *argv, FILE *in, FILE *out, FILE *errors, int held)
 {
 	int ret;
 
 	if (fflush(in) || ferror(in))
 		return -EIO;
 	rewind(in);
-	ret = run_program(argv, fileno(in), fileno(out), held);
+	ret = run_program(argv, fileno(in), fileno(out), fileno(errors), held);
 	rewind(out);
 	return ret;
 }
@@ -51,7 +51,8 @@ int ipt_save(int which, const char *table, FILE *out)
 	const char *argv[] = { save_programs[which], table ? "-t" : NULL, table, NULL };
 	_cleanup_text_ FILE *none = ipt_text();
 
-	return none ? run_iptables(argv, none, out, -1) : -errno;
+	/* A warning (of tables of the other kind of iptables) would stand in the middle of a line of the output. */
+	return none ? run_iptables(argv, none, out, none, -1) : -errno;
 }
 
 int ipt_feed(int which, FILE *rules, int held, char said[200])
@@ -63,7 +64,7 @@ int ipt_feed(int which, FILE *rules, int held, char said[200])
 	*said = 0;
 	if (!out)
 		return -errno;
-	ret = run_iptables(argv, rules, out, held);
+	ret = run_iptables(argv, rules, out, out, held);
 	if (ret && fgets(said, 200, out))
 		said[strcspn(said, "\n")] = 0;
 	return ret > 0 ? -EIO : ret;

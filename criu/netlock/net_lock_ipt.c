@@ -51,13 +51,17 @@ static void print_rule_of_each(FILE *f, int family, const char *chain, const cha
 	}
 }
 
-/* The mark of our packets before our rules, and behind them. */
-struct packet_marks {
-	uint32_t ours, behind;
-};
+/* CRIU's rules would let CRIU's mark through alone, which shares bits with those that others drop (Kubernetes). */
+static void print_pass(FILE *f, const char *pass, uint32_t mark)
+{
+	fprintf(f, "*filter\n:%s - [0:0]\n-A %s -j ACCEPT\n", pass, pass);
+	for (int out = 0; out < 2; out++)
+		fprintf(f, "-I %s 1 -p tcp -m mark --mark 0x%x -j %s\n", out ? "OUTPUT" : "INPUT", mark, pass);
+	fputs("COMMIT\n", f);
+}
 
-static void print_lock(FILE *f, int family, const char *key, struct packet_marks marks, const struct net_tuple *tuples,
-                       size_t n)
+static void print_lock(FILE *f, int family, const char *key, const struct net_lock_ipt_marks *marks,
+                       const struct net_tuple *tuples, size_t n)
 {
 	char in[40], out[40], pass[40];
 
@@ -65,8 +69,8 @@ static void print_lock(FILE *f, int family, const char *key, struct packet_marks
 	snprintf(out, sizeof(out), "CRIU-o-%s", key);
 	snprintf(pass, sizeof(pass), "CRIU-m-%s", key);
 	fprintf(f, "*raw\n:%s - [0:0]\n:%s - [0:0]\n:%s - [0:0]\n", in, out, pass);
-	fprintf(f, "-A %s -m mark ! --mark 0x%x -j DROP\n-A %s -j CT --notrack\n", pass, marks.ours, pass);
-	fprintf(f, "-A %s -j MARK --set-xmark 0x%x/0xffffffff\n-A %s -j ACCEPT\n", pass, marks.behind, pass);
+	fprintf(f, "-A %s -m mark ! --mark 0x%x -j DROP\n-A %s -j CT --notrack\n", pass, marks->ours, pass);
+	fprintf(f, "-A %s -j MARK --set-xmark 0x%x/0xffffffff\n-A %s -j ACCEPT\n", pass, marks->behind, pass);
 	print_rule_of_each(f, family, out, pass, true, tuples, n);
 	print_rule_of_each(f, family, in, "DROP", false, tuples, n);
 	/* Packets over lo have passed OUTPUT. */
@@ -75,6 +79,8 @@ static void print_lock(FILE *f, int family, const char *key, struct packet_marks
 	fprintf(f, "*mangle\n:%s - [0:0]\n", in);
 	print_rule_of_each(f, family, in, "DROP", false, tuples, n);
 	fprintf(f, "-I INPUT 1 ! -i lo -p tcp -j %s\nCOMMIT\n", in);
+	if (marks->pass_filter)
+		print_pass(f, pass, marks->behind);
 }
 
 static size_t count_family(int family, const struct net_tuple *tuples, size_t n)
@@ -86,8 +92,8 @@ static size_t count_family(int family, const struct net_tuple *tuples, size_t n)
 	return found;
 }
 
-static int lock_family(int which, const char *key, struct packet_marks marks, const struct net_tuple *tuples, size_t n,
-                       int held)
+static int lock_family(int which, const char *key, const struct net_lock_ipt_marks *marks,
+                       const struct net_tuple *tuples, size_t n, int held)
 {
 	int family = which ? AF_INET6 : AF_INET, err;
 	_cleanup_text_ FILE *rules = ipt_text();
@@ -106,8 +112,8 @@ static int lock_family(int which, const char *key, struct packet_marks marks, co
 	return 0;
 }
 
-int net_lock_ipt_take(const char *name, uint32_t mark, uint32_t behind, const struct net_tuple *tuples, size_t n,
-                      int held)
+int net_lock_ipt_take(const char *name, const struct net_lock_ipt_marks *marks, const struct net_tuple *tuples,
+                      size_t n, int held)
 {
 	char key[KEY_LEN + 1];
 	int err = chain_key(name, key);
@@ -115,7 +121,7 @@ int net_lock_ipt_take(const char *name, uint32_t mark, uint32_t behind, const st
 	if (err)
 		return log_errno(err, "'%s' cannot be used in names of iptables chains", name);
 	for (int which = 0; !err && which < 2; which++)
-		err = lock_family(which, key, (struct packet_marks) { mark, behind }, tuples, n, held);
+		err = lock_family(which, key, marks, tuples, n, held);
 	if (err)
 		net_lock_ipt_remove(name);
 	return err;

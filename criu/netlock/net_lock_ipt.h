@@ -10,13 +10,18 @@
 
 #include "netlock/net_lock.h"
 
+/* Packets with the mark `ours` pass, untracked, and leave with the mark `behind` (0: none). */
+struct net_lock_ipt_marks {
+	uint32_t ours, behind;
+	bool pass_filter; /* what has the mark behind passes the table "filter" too, where a dump left CRIU's rules */
+};
+
 /*
- * Locks; name: "CRIU-" and letters, digits and dashes, of which 20 count. Packets with the mark pass, untracked, and
- * leave with the mark `behind`. iptables and its children inherit the descriptor `held`, so that their end can be
- * waited for. 0 or a negative errno (logged, with the output of iptables).
+ * Locks; name: "CRIU-" and letters, digits and dashes, of which 20 count. iptables and its children inherit the
+ * descriptor `held`, so that their end can be waited for. 0 or a negative errno (logged, with the output of iptables).
  */
-int net_lock_ipt_take(const char *name, uint32_t mark, uint32_t behind, const struct net_tuple *tuples, size_t n,
-                      int held);
+int net_lock_ipt_take(const char *name, const struct net_lock_ipt_marks *marks, const struct net_tuple *tuples,
+                      size_t n, int held);
 
 /* As net_lock_remove() and net_lock_exists(), for both families. Without iptables no lock exists. */
 int net_lock_ipt_remove(const char *name);

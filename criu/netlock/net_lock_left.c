@@ -67,12 +67,13 @@ int net_lock_left_find_criu(const InventoryEntry *inventory, const struct net_tu
 {
 	int found;
 
-	if (inventory->tool_version || inventory_network_lock(inventory) != NETWORK_LOCK_IPTABLES)
+	if (inventory_network_lock(inventory) != NETWORK_LOCK_IPTABLES)
 		return 0;
 	found = net_lock_criu_exists(tuples, n);
 	if (found <= 0)
 		return found;
 	left->method = NETWORK_LOCK_IPTABLES;
+	left->mark = NETWORK_LOCK_CRIU_MARK;
 	left->criu_tuples = tuples;
 	left->n_criu_tuples = n;
 	return 0;

@@ -15,7 +15,8 @@ struct net_lock_left {
 	enum network_lock method; /* NETWORK_LOCK_SKIP: no lock was left */
 	char name[64];
 	uint32_t mark; /* packets with it are let through */
-	/* Not NULL: CRIU has locked these connections by iptables (netlock/net_lock_criu.h), without a name. */
+	/* Not NULL: these connections are locked by iptables as CRIU does (netlock/net_lock_criu.h), without a name.
+	 */
 	const struct net_tuple *criu_tuples;
 	size_t n_criu_tuples;
 };
@@ -26,7 +27,10 @@ void net_lock_left_name(char name[64], const char *run_id);
 /* 0, with left->method NETWORK_LOCK_SKIP where no lock is left, or a negative errno (not logged): cannot be told. */
 int net_lock_left_find(const InventoryEntry *inventory, vpid_t root, struct net_lock_left *left);
 
-/* The same where CRIU has locked these connections by iptables; after net_lock_left_find() has found nothing. */
+/*
+ * The same where these connections are locked by iptables as CRIU does; after net_lock_left_find() has found nothing
+ * (by iptables: chains of an older version of ours).
+ */
 int net_lock_left_find_criu(const InventoryEntry *inventory, const struct net_tuple *tuples, size_t n,
                             struct net_lock_left *left);
 

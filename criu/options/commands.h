@@ -10,7 +10,8 @@
 	X(DUMP, dump, "dump", "checkpoint the process tree that -t names")                                             \
 	X(RESTORE, restore, "restore", "bring a checkpointed process tree back")                                       \
 	X(CHECK, check, "check", "say whether this kernel has what is needed")                                         \
-	X(UNLOCK, unlock, "unlock", "remove the network lock of a checkpoint that will never be restored")
+	X(UNLOCK, unlock, "unlock", "remove the network lock of a checkpoint that will never be restored")             \
+	X(CPUINFO, cpuinfo, "cpuinfo", "dump: write what this processor can do into cpuinfo.img; check: compare")
 
 #define COMMAND_ID(id, ...) CMD_##id,
 enum command { CMD_NONE, COMMANDS(COMMAND_ID) CMD_COUNT };

@@ -183,6 +183,40 @@ static int set_word(const struct option_row *row, const char *text, const char *
 	return -EINVAL;
 }
 
+static bool is_word(const struct option_word *w, const char *text, size_t len)
+{
+	return strlen(w->word) == len && memcmp(w->word, text, len) == 0;
+}
+
+/* Of "^WORD,WORD", one after the other. */
+static int set_words(const struct option_row *row, const char *text, const char *from, unsigned *bits)
+{
+	unsigned set = *bits;
+
+	for (const char *next; text; text = next) {
+		bool take_away = *text == '^';
+		size_t len = strcspn(text += take_away, ",");
+		const struct option_word *w = row->words;
+
+		next = text[len] ? text + len + 1 : NULL;
+		while (w->word && !is_word(w, text, len))
+			w++;
+		if (!w->word) {
+			log_errno(0,
+			          "%s--%s: '%.*s' is not valid (only cpu, fpu, ins, all and none, each with or "
+			          "without a ^)",
+			          from, row->name, (int)len, text);
+			return -EINVAL;
+		}
+		if (!w->value)
+			set = take_away ? (unsigned)row->words->value : 0;
+		else
+			set = take_away ? set & ~(unsigned)w->value : set | (unsigned)w->value;
+	}
+	*bits = set | CPU_CAP_GIVEN;
+	return 0;
+}
+
 /* -v, -vv: one and two more; -v4, --verbosity=4: that level. */
 static int set_verbosity(int *level, const char *text)
 {
@@ -245,6 +279,9 @@ static int set_field(struct options *o, const struct option_row *row, const char
 		err = set_word(row, value ?: row->words->word, from, &word);
 		*(int *)field = word;
 		break;
+	case OPT_WORD_SET:
+		err = set_words(row, value ?: row->words->word, from, field);
+		break;
 	case OPT_WORD_FLAG:
 		err = set_word(row, value, from, &word);
 		*(bool *)field = word;
@@ -281,7 +318,8 @@ bool option_takes_value(const struct option_row *row)
 bool option_may_take_value(const struct option_row *row)
 {
 	return option_takes_value(row) || row->type == OPT_VERBOSITY || row->type == OPT_LIST_ALL ||
-	       row->type == OPT_WORD_MAYBE || row->type == LATER_MAYBE || row->type == TAKEN_MAYBE;
+	       row->type == OPT_WORD_MAYBE || row->type == OPT_WORD_SET || row->type == LATER_MAYBE ||
+	       row->type == TAKEN_MAYBE;
 }
 
 int option_apply(struct options *o, const struct option_row *row, const char *value, bool negate, const char *from)

@@ -10,7 +10,9 @@
 #define RESTORE      BIT(CMD_RESTORE)
 #define CHECK        BIT(CMD_CHECK)
 #define UNLOCK       BIT(CMD_UNLOCK)
+#define CPUINFO      BIT(CMD_CPUINFO)
 #define BOTH         (DUMP | RESTORE)
+#define CPU_CAP      (BOTH | CPUINFO)
 #define ALL          (BIT(CMD_COUNT) - BIT(CMD_NONE + 1))
 
 #define AT(member)   offsetof(struct options, member)
@@ -57,6 +59,11 @@ static const struct option_word manage_cgroups_words[] = {
 	{ "full", OPTION_WORD_LATER },   { "strict", OPTION_WORD_LATER },     { NULL, 0 },
 };
 
+static const struct option_word cpu_cap_words[] = {
+	{ "all", CPU_CAP_ALL }, /* the first: without a value */
+	{ "cpu", CPU_CAP_CPU }, { "fpu", CPU_CAP_FPU }, { "ins", CPU_CAP_INS }, { "none", CPU_CAP_NONE }, { NULL, 0 },
+};
+
 static const struct option_word close_word[] = { { "close", 1 }, { NULL, 0 } };
 
 const struct command_row option_commands[] = {
@@ -69,7 +76,6 @@ const struct command_row option_commands[] = {
 	{ "swrk", CMD_NONE, NULL },
 	{ "exec", CMD_NONE, NULL },
 	{ "dedup", CMD_NONE, NULL },
-	{ "cpuinfo", CMD_NONE, NULL },
 	{ "lazy-pages", CMD_NONE, NULL },
 	{ "show", CMD_NONE, NULL },
 	{ NULL, CMD_NONE, NULL },
@@ -130,6 +136,11 @@ const struct option_row option_rows[] = {
 	{ "ext-unix-sk", 'x', OPT_LIST_ALL, BOTH, AT(ext_unix_sk), "INODE",
 	  "datagram sockets may be connected to unix sockets outside of the tree (to the one of INODE alone)", 0, 0,
 	  NULL },
+
+	/* dump, restore and cpuinfo */
+	WORD("cpu-cap", OPT_WORD_SET, CPU_CAP, cpu_cap, "WORDS", cpu_cap_words,
+	     "dump: write what this processor can do; restore: what of it must be here: fpu, ins (both are on by "
+	     "default), cpu, all, none, with commas between them; ^WORD takes one away"),
 
 	/* dump */
 	{ "tree", 't', OPT_PID, DUMP, AT(tree), "PID", "the root of the process tree", 0, 0, NULL },
@@ -193,7 +204,6 @@ const struct option_row option_rows[] = {
 	LATER("cgroup-props-file", 0, VALUE),
 	LATER("cgroup-root", 0, VALUE),
 	LATER("cgroup-yard", 0, VALUE),
-	LATER("cpu-cap", 0, MAYBE),
 	LATER("daemon", 0, FLAG), /* -d there; here -d is restore's */
 	LATER("empty-ns", 0, VALUE),
 	LATER("join-ns", 'J', VALUE),

@@ -18,6 +18,9 @@ enum option_type {
 	OPT_WORD,       /* an enum: one of the words, see option_row.words */
 	OPT_WORD_MAYBE, /* the same, and without a value the first of them (--x=WORD only) */
 	OPT_WORD_FLAG,  /* bool: there is one word, and it sets the flag */
+	OPT_WORD_SET,   /* unsigned: bits. Words with commas between them add theirs to what was given so far, or with
+	                 * a ^ before them take it away; one that stands for 0 takes all away. Without a value the first
+	                 * of them (--x=WORDS only). CPU_CAP_GIVEN is set by any use */
 	OPT_LIST,       /* a NULL-terminated array of strings, and its count right behind it; every use adds one */
 	OPT_LIST_ALL,   /* the same, and without a value it adds "" */
 	OPT_VERBOSITY,  /* int: -v adds one, -vv two, -vN and --verbosity=N set it */

@@ -185,10 +185,27 @@ static int apply_config_files(struct options *o, const struct line *l)
 	return err;
 }
 
+/* "criu cpuinfo dump", "criu cpuinfo check". */
+static int take_action(struct options *o, const struct line *l)
+{
+	const char *action = l->n_words > 1 ? l->words[1] : "";
+
+	o->cpuinfo_check = !strcmp(action, "check");
+	if (l->n_words == 2 && (o->cpuinfo_check || !strcmp(action, "dump")))
+		return 0;
+	if (l->n_words > 2)
+		log_errno(0, "criu cpuinfo: unexpected argument '%s'", l->words[2]);
+	else
+		log_errno(0, "criu cpuinfo needs an action: dump or check%s%s", *action ? ", not " : "", action);
+	return -EINVAL;
+}
+
 /* What one option alone cannot know. */
 static int check_together(struct options *o, struct line *l)
 {
-	if (l->n_words > 1) {
+	if (o->command == CMD_CPUINFO) {
+		note_error(l, take_action(o, l));
+	} else if (l->n_words > 1) {
 		log_errno(0, "criu %s: unexpected argument '%s'", options_command_name(o->command), l->words[1]);
 		note_error(l, -EINVAL);
 	}
@@ -284,7 +301,11 @@ int options_parse(struct options *o, int argc, char **argv)
 	int err;
 
 	*o = (struct options) {
-		.verbosity = LOG_WARN, .timeout = 10, .network_lock_mark = NETWORK_LOCK_MARK, .arena = arena_new()
+		.verbosity = LOG_WARN,
+		.timeout = 10,
+		.network_lock_mark = NETWORK_LOCK_MARK,
+		.cpu_cap = CPU_CAP_DEFAULT,
+		.arena = arena_new(),
 	};
 	if (!o->arena)
 		return log_errno(-ENOMEM, "parsing options: out of memory");

@@ -6,6 +6,7 @@
 #ifndef CRIU_OPTIONS_OPTIONS_H
 #define CRIU_OPTIONS_OPTIONS_H
 
+#include "arch/arch_cpu.h"
 #include "common.h"
 #include "options/commands.h"
 
@@ -20,6 +21,9 @@ enum network_lock { NETWORK_LOCK_DEFAULT, NETWORK_LOCK_IPTABLES, NETWORK_LOCK_NF
 
 /* --file-validation; each takes in the one before. 0: the option is not given. */
 enum validation { VALIDATE_DEFAULT, VALIDATE_SIZE, VALIDATE_BUILD_ID, VALIDATE_CHECKSUM };
+
+/* --cpu-cap: bits of enum cpu_cap, and this one if the option is given. */
+#define CPU_CAP_GIVEN 0x80000000U
 
 /* --manage-cgroups. CRIU's none: tasks are moved, no group is made. */
 enum manage_cgroups { MANAGE_CGROUPS_SOFT, MANAGE_CGROUPS_NONE, MANAGE_CGROUPS_IGNORE };
@@ -38,7 +42,9 @@ struct options {
 	bool leave_running, leave_stopped, restore_detached, restore_sibling, shell_job, exec_cmd;
 	const char *freeze_cgroup;
 	enum manage_cgroups manage_cgroups;
-	unsigned timeout; /* seconds */
+	unsigned timeout;   /* seconds */
+	unsigned cpu_cap;   /* CPU_CAP_* */
+	bool cpuinfo_check; /* criu cpuinfo check, not dump */
 	bool allow_edited_images;
 	bool file_locks;
 	bool tcp_established, tcp_close;

@@ -241,7 +241,7 @@ int probe_ipt_legacy(void)
 {
 	static const char *const argv[] = { "iptables-legacy-save", NULL };
 	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int status = null < 0 ? -errno : run_program(argv, null, null, -1);
+	int status = null < 0 ? -errno : run_program(argv, null, null, null, -1);
 
 	return status > 0 ? -EOPNOTSUPP : status;
 }

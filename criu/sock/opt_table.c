@@ -78,6 +78,9 @@ int sock_opt_table_restore(struct restore *r, int fd, const struct sock_opt *tab
 		if (get_option(fd, o, &now) == 1 && same_number(o, v, now))
 			continue;
 		err = set_option(fd, o, v);
+		/* Older kernels took SO_PASSCRED and the like of any socket, and CRIU writes that it is off. */
+		if (!v && (err == -EOPNOTSUPP || err == -ENOPROTOOPT))
+			continue;
 		if (err && (o->hint || !v))
 			log_warn("%s: setsockopt(%s) to %lld: %s", who, o->text, (long long)v, strerror(-err));
 		else if (err)

@@ -192,7 +192,9 @@ static void refusals(void **state)
 	refused("frob", "'frob' is not a command");
 	refused("pre-dump -t 1", "command 'pre-dump' is not implemented yet");
 	refused("swrk 3", "command 'swrk' is not implemented yet");
-	refused("cpuinfo dump", "command 'cpuinfo' is not implemented yet");
+	refused("cpuinfo", "cpuinfo needs an action");
+	refused("cpuinfo show", "dump or check, not show");
+	refused("cpuinfo dump check", "unexpected argument 'check'");
 	refused("dump -t 1 extra", "unexpected argument 'extra'");
 	refused("dump -t 1 --frob", "unknown option --frob");
 	refused("dump -t 1 -q", "unknown option -q");
@@ -205,6 +207,40 @@ static void refusals(void **state)
 	refused("dump -t 1 --veth-pair a=b", "option --veth-pair is not implemented yet");
 	assert_null(strstr(said, "what is mnt"));
 	refused("dump -t 1 --manage-cgroups=full", "option --manage-cgroups=full is not implemented yet");
+}
+
+/* Words of --cpu-cap, from what is on by default. */
+static void sets(void **state)
+{
+	static const struct {
+		const char *line;
+		unsigned caps;
+	} cases[] = {
+		{ "dump -t 1", CPU_CAP_FPU | CPU_CAP_INS },
+		{ "restore --cpu-cap", CPU_CAP_GIVEN | CPU_CAP_ALL },
+		{ "restore --cpu-cap=cpu", CPU_CAP_GIVEN | CPU_CAP_ALL },
+		{ "restore --cpu-cap=none", CPU_CAP_GIVEN },
+		{ "restore --cpu-cap=none,cpu", CPU_CAP_GIVEN | CPU_CAP_CPU },
+		{ "restore --cpu-cap=^fpu", CPU_CAP_GIVEN | CPU_CAP_INS },
+		{ "restore --cpu-cap=all,^cpu,^ins", CPU_CAP_GIVEN | CPU_CAP_FPU },
+		{ "restore --cpu-cap=^all,ins --cpu-cap=fpu", CPU_CAP_GIVEN | CPU_CAP_INS | CPU_CAP_FPU },
+		{ "restore --cpu-cap=^none", CPU_CAP_GIVEN | CPU_CAP_ALL },
+		{ "check --cpu-cap=cpu", CPU_CAP_FPU | CPU_CAP_INS },
+		{ "cpuinfo check --cpu-cap=none,ins", CPU_CAP_GIVEN | CPU_CAP_INS },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		if (parse(cases[i].line) || o.cpu_cap != cases[i].caps)
+			fail_msg("%s: %x instead of %x", cases[i].line, o.cpu_cap, cases[i].caps);
+	}
+	assert_true(o.cpuinfo_check);
+	assert_int_equal(parse("cpuinfo dump"), 0);
+	assert_false(o.cpuinfo_check);
+	refused("restore --cpu-cap=sse", "--cpu-cap: 'sse' is not valid (only cpu, fpu, ins, all and none");
+	refused("restore --cpu-cap=fpu,", "--cpu-cap: '' is not valid");
+	refused("restore --cpu-cap=^", "--cpu-cap: '' is not valid");
+	refused("restore --cpu-cap cpu", "unexpected argument 'cpu'");
+	refused("restore --no-cpu-cap", "cannot be negated");
 }
 
 static void all_errors_are_said(void **state)
@@ -459,6 +495,7 @@ int main(void)
 		cmocka_unit_test(values),
 		cmocka_unit_test(value_left_out),
 		cmocka_unit_test(refusals),
+		cmocka_unit_test(sets),
 		cmocka_unit_test(all_errors_are_said),
 		cmocka_unit_test(of_the_other_command),
 		cmocka_unit_test(beginnings),

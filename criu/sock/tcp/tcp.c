@@ -27,8 +27,7 @@ struct tcp_dump {
 struct tcp_restore {
 	struct tcp_built *conns;
 	size_t n;
-	struct net_tuple *tuples;
-	size_t n_tuples;
+	struct tcp_tuples wanted, all; /* those that come back; all that the dump has locked */
 	struct tcp_lock lock;
 	tcp_options_fn set_options;
 };
@@ -185,15 +184,18 @@ static int note_tuple(struct restore *r, const void *msg, void *arg)
 	struct tcp_restore *t = restore_state(r, &tcp_subsys);
 	const InetSkEntry *m = msg;
 
-	if (tcp_is_connection(m) && !m->external && !tcp_given_up(r, m))
-		arena_push(r->arena, &t->tuples, &t->n_tuples, tcp_tuple_of(m));
+	if (!tcp_is_connection(m) || m->external)
+		return 0;
+	arena_push(r->arena, &t->all.tuples, &t->all.n, tcp_tuple_of(m));
+	if (!tcp_given_up(r, m))
+		arena_push(r->arena, &t->wanted.tuples, &t->wanted.n, tcp_tuple_of(m));
 	return 0;
 }
 
 /* Where no connection is restored, the lock that the dump left has to be removed all the same. */
 static bool may_be_locked(struct restore *r, const struct tcp_restore *t)
 {
-	return t->n_tuples || tcp_gave_up_any(r) || net_lock_left_promised(r->inventory);
+	return t->wanted.n || tcp_gave_up_any(r) || net_lock_left_promised(r->inventory);
 }
 
 int tcp_prepare(struct restore *r, const struct fd_kind *kind, tcp_options_fn set_options)
@@ -204,9 +206,9 @@ int tcp_prepare(struct restore *r, const struct fd_kind *kind, tcp_options_fn se
 
 	t->set_options = set_options;
 	err = files_each(r, kind, note_tuple, NULL);
-	own = t->n_tuples && !r->opts->tcp_close;
+	own = t->wanted.n && !r->opts->tcp_close;
 	if (!err && may_be_locked(r, t))
-		err = tcp_lock_restore(r, &t->lock, t->tuples, t->n_tuples, own);
+		err = tcp_lock_restore(r, &t->lock, own ? &t->wanted : NULL, &t->all);
 	fault_point("network locked");
 	return err;
 }

@@ -4,6 +4,8 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
+#include "fdinfo.pb-c.h"
+#include "lib/log.h"
 #include "sock/tcp/tcp_entry.h"
 
 bool tcp_is_connection(const InetSkEntry *m)
@@ -66,6 +68,21 @@ struct net_tuple tcp_tuple_of(const InetSkEntry *m)
 	t.family = address_in_packets(&local, t.local, &t.local_port);
 	address_in_packets(&remote, t.remote, &t.remote_port);
 	return t;
+}
+
+int tcp_tuples_read(struct image_dir *dir, struct arena *a, struct tcp_tuples *all)
+{
+	_cleanup_image_ struct image *img = NULL;
+	int err = image_open(dir, IMG_FILES, 0, &img);
+	FileEntry *fe;
+
+	*all = (struct tcp_tuples) { 0 };
+	if (err)
+		return err == -ENOENT ? log_errno(err, "files.img is missing: the checkpoint is incomplete") : err;
+	while ((err = image_read(img, &file_entry__descriptor, a, &fe)) > 0)
+		if (fe->isk && tcp_is_connection(fe->isk) && !fe->isk->external)
+			arena_push(a, &all->tuples, &all->n, tcp_tuple_of(fe->isk));
+	return err;
 }
 
 const char *tcp_tuple_text(const InetSkEntry *m)

@@ -25,32 +25,29 @@ static int undo_table(const struct undo *u)
  * The iptables of a criu that was killed just now, or what it started, may still be adding rules: they are removed
  * after it has exited.
  */
-static int undo_rules(const struct undo *u)
+static void wait_for_iptables(const struct undo *u)
 {
 	struct pollfd p = { .fd = u->fd };
 
-	if (u->fd >= 0 && (pid_t)u->addr != getpid()) {
-		close((int)u->size); /* criu's end of the pipe: criu is dead, and the guardian shares its descriptors */
-		if (poll(&p, 1, LONGEST_MS) == 0)
-			log_warn("iptables started by criu does not exit");
-	}
+	if (u->fd < 0 || (pid_t)u->addr == getpid())
+		return;
+	close((int)u->size); /* criu's end of the pipe: criu is dead, and the guardian shares its descriptors */
+	if (poll(&p, 1, LONGEST_MS) == 0)
+		log_warn("iptables started by criu does not exit");
+}
+
+/* Chains with our name. */
+static int undo_chains(const struct undo *u)
+{
+	wait_for_iptables(u);
 	return net_lock_ipt_remove(u->path);
 }
 
-static int undo_criu_rules(const struct undo *u)
+/* Rules as CRIU's. */
+static int undo_rules(const struct undo *u)
 {
-	return net_lock_criu_remove(u->data, u->size);
-}
-
-static int note_criu_rules(struct guardian *g, const struct net_lock_left *left)
-{
-	struct undo u = { .type = FORWARD_CALL, .call = undo_criu_rules, .fd = -1, .data = left->criu_tuples };
-	int number;
-
-	u.size = left->n_criu_tuples;
-	u.data_len = left->n_criu_tuples * sizeof(*left->criu_tuples);
-	number = guardian_note(g, &u);
-	return MIN(number, 0);
+	wait_for_iptables(u);
+	return net_lock_criu_remove(u->data, u->data_len / sizeof(struct net_tuple));
 }
 
 static int note_table(struct guardian *g, enum undo_type type, const char *name)
@@ -61,11 +58,11 @@ static int note_table(struct guardian *g, enum undo_type type, const char *name)
 	return MIN(number, 0);
 }
 
-static int note_rules(struct guardian *g, enum undo_type type, const struct tcp_lock *lock, const char *name)
+static int note_iptables(struct guardian *g, struct undo u, const struct tcp_lock *lock)
 {
-	struct undo u = { .type = type, .call = undo_rules, .fd = -1, .path = name };
 	int number;
 
+	u.fd = -1;
 	if (lock->by_rules) {
 		u.fd = lock->at_work[0];
 		u.size = (uint64_t)lock->at_work[1];
@@ -73,6 +70,20 @@ static int note_rules(struct guardian *g, enum undo_type type, const struct tcp_
 	u.addr = (uint64_t)getpid();
 	number = guardian_note(g, &u);
 	return MIN(number, 0);
+}
+
+static int note_chains(struct guardian *g, enum undo_type type, const struct tcp_lock *lock, const char *name)
+{
+	return note_iptables(g, (struct undo) { .type = type, .call = undo_chains, .path = name }, lock);
+}
+
+static int note_rules(struct guardian *g, enum undo_type type, const struct tcp_lock *lock)
+{
+	const struct net_lock_left *left = &lock->left;
+	struct undo u = { .type = type, .call = undo_rules, .data = left->criu_tuples };
+
+	u.data_len = left->n_criu_tuples * sizeof(*left->criu_tuples);
+	return note_iptables(g, u, lock);
 }
 
 /* Stays open until criu exits: its guardian may need the pipe until then. */
@@ -86,15 +97,22 @@ static int open_at_work(struct tcp_lock *lock)
 
 /* ---- dump ---- */
 
-/* Rules have no owner that the kernel would remove them with: the ones made now are also the ones that stay. */
+/*
+ * Rules have no owner that the kernel would remove them with: the ones made now are also the ones that stay. They are
+ * CRIU's, so that either can restore the checkpoint.
+ */
 static int lock_by_rules(struct dump *d, struct tcp_lock *lock)
 {
-	int err = open_at_work(lock) ?: note_rules(d->guardian, UNDO_CALL, lock, lock->left.name);
+	int err;
 
+	lock->mark = NETWORK_LOCK_CRIU_MARK;
+	lock->left.criu_tuples = lock->tuples;
+	lock->left.n_criu_tuples = lock->n;
+	err = open_at_work(lock) ?: note_rules(d->guardian, UNDO_CALL, lock);
 	if (!err && !dump_kills_tree(d))
-		err = note_rules(d->guardian, FORWARD_CALL, lock, lock->left.name);
+		err = note_rules(d->guardian, FORWARD_CALL, lock);
 	if (!err)
-		err = net_lock_ipt_take(lock->left.name, lock->mark, 0, lock->tuples, lock->n, lock->at_work[1]);
+		err = net_lock_criu_take(lock->tuples, lock->n, lock->at_work[1]);
 	if (!err)
 		lock->left.method = NETWORK_LOCK_IPTABLES;
 	return err;
@@ -175,7 +193,7 @@ static enum network_lock method_to_use(const struct restore *r)
 	return r->opts->network_lock ?: dump ?: NETWORK_LOCK_NFTABLES;
 }
 
-static int find_left(struct restore *r, struct tcp_lock *lock)
+static int find_left(struct restore *r, struct tcp_lock *lock, const struct tcp_tuples *left)
 {
 	int err = net_lock_left_find(r->inventory, r->tree.tasks[0]->vpid, &lock->left);
 
@@ -190,7 +208,7 @@ static int find_left(struct restore *r, struct tcp_lock *lock)
 	if (err)
 		return log_errno(err, "looking for the network lock that the dump left (%s)", lock->left.name);
 	if (lock->left.method == NETWORK_LOCK_SKIP)
-		err = net_lock_left_find_criu(r->inventory, lock->tuples, lock->n, &lock->left);
+		err = net_lock_left_find_criu(r->inventory, left->tuples, left->n, &lock->left);
 	if (err)
 		return err;
 	if (lock->left.method == NETWORK_LOCK_SKIP && net_lock_left_promised(r->inventory))
@@ -217,6 +235,8 @@ static uint32_t mark_behind(const struct restore *r, const struct tcp_lock *lock
 
 	if (lock->method == NETWORK_LOCK_SKIP)
 		return lock->mark;
+	if (lock->method == NETWORK_LOCK_IPTABLES && lock->left.criu_tuples)
+		return NETWORK_LOCK_MARK;
 	if (lock->left.method == NETWORK_LOCK_IPTABLES || (lock->left.method == NETWORK_LOCK_NFTABLES && !ours))
 		return lock->left.mark;
 	return 0;
@@ -238,30 +258,40 @@ static int lock_by_table(struct restore *r, struct tcp_lock *lock)
 
 /*
  * By iptables. These rules stand before those that a dump left, and before CRIU's table; but behind a table that our
- * dump left, so that then its mark is the one to use.
+ * dump left, so that then its mark is the one to use. Where a dump left CRIU's rules, our packets pass the table
+ * "filter" with the mark of which no rule of others has a bit.
  */
 static int lock_by_own_rules(struct restore *r, struct tcp_lock *lock)
 {
+	struct net_lock_ipt_marks marks = { 0 };
 	bool ours = r->inventory->tool_version;
-	uint32_t behind = 0;
 	int err;
 
 	if (lock->left.method == NETWORK_LOCK_NFTABLES && ours)
 		lock->mark = lock->left.mark;
-	else if (lock->left.method == NETWORK_LOCK_NFTABLES || lock->left.criu_tuples)
-		behind = lock->left.mark;
+	else if (lock->left.method == NETWORK_LOCK_NFTABLES)
+		marks.behind = lock->left.mark;
+	else if (lock->left.criu_tuples)
+		marks.behind = NETWORK_LOCK_MARK;
+	marks.ours = lock->mark;
+	marks.pass_filter = lock->left.criu_tuples;
 	lock->rules = random_name(r);
-	err = open_at_work(lock) ?: note_rules(r->guardian, UNDO_CALL, lock, lock->rules);
-	return err ?: net_lock_ipt_take(lock->rules, lock->mark, behind, lock->tuples, lock->n, lock->at_work[1]);
+	err = open_at_work(lock) ?: note_chains(r->guardian, UNDO_CALL, lock, lock->rules);
+	return err ?: net_lock_ipt_take(lock->rules, &marks, lock->tuples, lock->n, lock->at_work[1]);
 }
 
-int tcp_lock_restore(struct restore *r, struct tcp_lock *lock, const struct net_tuple *tuples, size_t n, bool own)
+int tcp_lock_restore(struct restore *r, struct tcp_lock *lock, const struct tcp_tuples *own,
+                     const struct tcp_tuples *left)
 {
 	int err;
 
-	*lock = (struct tcp_lock) { .tuples = tuples, .n = n, .mark = r->opts->network_lock_mark };
+	*lock = (struct tcp_lock) { .mark = r->opts->network_lock_mark };
+	if (own) {
+		lock->tuples = own->tuples;
+		lock->n = own->n;
+	}
 	lock->method = own ? method_to_use(r) : NETWORK_LOCK_SKIP;
-	err = find_left(r, lock);
+	err = find_left(r, lock, left);
 	if (err || lock->method == NETWORK_LOCK_SKIP) {
 		if (lock->left.method != NETWORK_LOCK_SKIP)
 			lock->mark = lock->left.mark;
@@ -294,13 +324,14 @@ int tcp_lock_note_unlock(struct restore *r, const struct tcp_lock *lock)
 	int err = 0;
 
 	if (lock->rules)
-		err = note_rules(r->guardian, FORWARD_CALL, lock, lock->rules);
+		err = note_chains(r->guardian, FORWARD_CALL, lock, lock->rules);
 	if (!err && lock->left.criu_tuples)
-		return note_criu_rules(r->guardian, &lock->left);
+		return note_rules(r->guardian, FORWARD_CALL, lock);
 	if (err || !lock->method || lock->left.method == NETWORK_LOCK_SKIP)
 		return err;
-	return lock->left.method == NETWORK_LOCK_IPTABLES ? note_rules(r->guardian, FORWARD_CALL, lock, lock->left.name)
-	                                                  : note_table(r->guardian, FORWARD_CALL, lock->left.name);
+	return lock->left.method == NETWORK_LOCK_IPTABLES
+	           ? note_chains(r->guardian, FORWARD_CALL, lock, lock->left.name)
+	           : note_table(r->guardian, FORWARD_CALL, lock->left.name);
 }
 
 void tcp_unlock_after_restore(struct tcp_lock *lock, bool all)

@@ -5,6 +5,7 @@
 
 #include "tree/dump.h"
 #include "netlock/net_lock_left.h"
+#include "sock/tcp/tcp_entry.h"
 #include "tree/restore.h"
 
 struct tcp_lock {
@@ -44,8 +45,9 @@ void tcp_unlock_after_dump(struct tcp_lock *lock, bool all);
 
 /* ---- restore ---- */
 
-/* Finds the lock that the dump left; own: and makes one. */
-int tcp_lock_restore(struct restore *r, struct tcp_lock *lock, const struct net_tuple *tuples, size_t n, bool own);
+/* Finds the lock that the dump left, of the connections `left`; own: and makes one, of these. */
+int tcp_lock_restore(struct restore *r, struct tcp_lock *lock, const struct tcp_tuples *own,
+                     const struct tcp_tuples *left);
 
 /*
  * A packet from criu to t->local was refused (EPERM), or sent and never received: which firewall rule is likely to have
