@@ -4,6 +4,7 @@
 # Each is given work over TCP; while no connection is open it is dumped and restored, three times; after each restore it
 # still has what it was given, and does new work. In a network namespace of the test's own. What is not installed is
 # passed over, and listed so.
+# zdtm: real
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs ip

@@ -13,7 +13,7 @@ import struct
 import subprocess
 import time
 
-from driver import check, run_all, scenario, state_of, text, wait_for
+from driver import check, rounds_wanted, run_all, scenario, state_of, text, wait_for
 
 STRESS = bool(os.environ.get("STRESS"))
 SENT, GOT, WRONG, KINDS = 1, 5, 9, 10
@@ -81,7 +81,7 @@ class Storm:
 @scenario
 def killed(s):
     storm = Storm(s)
-    for i in range(int(os.environ.get("ROUNDS") or (1000 if STRESS else 12))):
+    for i in range(rounds_wanted(1000 if STRESS else 12)):
         s.dump("--action-script", storm.script)
         storm.open()
         s.restore()
@@ -92,7 +92,7 @@ def killed(s):
 @scenario
 def left_running(s):
     storm = Storm(s)
-    for i in range(int(os.environ.get("ROUNDS") or (1000 if STRESS else 10))):
+    for i in range(rounds_wanted(1000 if STRESS else 10)):
         s.dump("-R")
         storm.right("round %d" % i, i % 10 == 0)
     storm.shut()
