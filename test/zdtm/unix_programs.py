@@ -56,7 +56,8 @@ def memcached(s):
     def works(i):
         if i:
             check(b"value %d" % (i - 1) in ask(path, b"get key\r\n"), "the value is lost")
-        check(ask(path, b"set key 0 0 7\r\nvalue %d\r\n" % i) == b"STORED\r\n", "it does not store")
+        value = b"value %d" % i
+        check(ask(path, b"set key 0 0 %d\r\n%s\r\n" % (len(value), value)) == b"STORED\r\n", "it does not store")
 
     start(s, path, "memcached", "-u", "root", "-s", path)
     rounds(s, works)
