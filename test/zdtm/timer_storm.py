@@ -57,10 +57,10 @@ class Storm:
         sent = [self.word(SENT + i) for i in range(4)]
         for i, name in enumerate(self.names):
             if name != "alarm" or slow:
-                check(wait_for(lambda: self.word(KINDS + 2 * i) != before[i], 20), "%s: %s stands still" % (when, name))
+                check(wait_for(lambda: self.word(KINDS + 2 * i) != before[i]), "%s: %s stands still" % (when, name))
             check(not self.word(KINDS + 2 * i + 1), "%s: %s expires too often" % (when, name))
         for i in range(4):
-            check(wait_for(lambda: self.word(GOT + i) >= sent[i], 20),
+            check(wait_for(lambda: self.word(GOT + i) >= sent[i]),
                   "%s: kind %d of signals: %d sent, %d got" % (when, i, self.word(SENT + i), self.word(GOT + i)))
         check(not self.word(WRONG), "%s: %d signals came twice" % (when, self.word(WRONG)))
 
