@@ -144,7 +144,9 @@ asan:
 demo:
 	@scripts/demo
 stress: tests-build
-	@test/zdtm/run --criu $(B)/criu/criu --tests $(B)/test/zdtm --stress
+	@status=0; for how in --stress '--real --rounds 20 --busy'; do \
+		test/zdtm/run --criu $(B)/criu/criu --tests $(B)/test/zdtm $$how || status=1; \
+	done; exit $$status
 
 install: all soccr
 	install -D -m 755 $(B)/criu/criu $(DESTDIR)$(PREFIX)/sbin/criu

@@ -21,6 +21,7 @@
 #define LOOKS    100       /* at most, until no expiration falls between two */
 #define SHORTEST 1000000UL /* ns: left at least, where expirations are set of a timer that runs already */
 #define LONGEST  NSEC
+#define HASTE    50000     /* ns: a look that takes longer does not tell when the timer was so */
 #define PATIENCE 8000000UL /* ns: so often the times of a clock are kept, if it expires between two calls */
 
 extern const struct fd_kind timerfd_kind;
@@ -28,6 +29,7 @@ extern const struct fd_kind timerfd_kind;
 struct shown_timer {
 	uint64_t clock, ticks, settime_flags;
 	struct itimerspec spec;
+	int64_t read_at, took; /* by its clock: between these times it was as shown */
 };
 
 static bool timerfd_match(const struct fd_info *info)
@@ -62,63 +64,12 @@ static bool is_zero_time(const struct timespec *ts)
 	return !ts->tv_sec && !ts->tv_nsec;
 }
 
-/* The text of the duplicate's fdinfo, which is that of the task's. */
-static int read_timer(const struct fd_info *info, struct shown_timer *s)
-{
-	_cleanup_fclose_ FILE *f = NULL;
-	char path[48], text[1024];
-	size_t n;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", info->fd);
-	f = fopen(path, "re");
-	if (!f)
-		return log_errno(-errno, "%s: open of its fdinfo", fd_name(info));
-	n = fread(text, 1, sizeof(text) - 1, f);
-	text[n] = 0;
-	return parse_timer(info, text, s);
-}
-
-/*
- * The kernel does not start an interval again that has run out before a read or timerfd_gettime(): until then neither
- * the expirations since nor the next one are shown. timerfd_gettime() changes nothing that a read would not find.
- * The values that are shown belong together if no expiration fell between two looks.
- */
-static int look_until_still(const struct fd_info *info, struct shown_timer *now)
-{
-	struct itimerspec asked;
-	struct shown_timer before;
-	int err = parse_timer(info, info->info, &before);
-
-	for (int i = 0; !err && i < LOOKS; i++, before = *now) {
-		if (timerfd_gettime(info->fd, &asked))
-			return log_errno(-errno, "%s: timerfd_gettime", fd_name(info));
-		err = read_timer(info, now);
-		if (err || now->ticks != before.ticks)
-			continue;
-		if (!is_zero_time(&now->spec.it_value) ||
-		    (is_zero_time(&before.spec.it_value) && is_zero_time(&asked.it_value)))
-			return 0;
-	}
-	/* One that expires faster than it can be read: it has just expired, and is not started again. */
-	if (!err && is_zero_time(&now->spec.it_value))
-		now->spec.it_value = now->spec.it_interval;
-	return err;
-}
-
 /* The clock of a timer: that of an alarm is the clock without wakeups. */
 static clockid_t clock_of(uint32_t clock)
 {
 	return clock == CLOCK_REALTIME_ALARM   ? CLOCK_REALTIME
 	       : clock == CLOCK_BOOTTIME_ALARM ? CLOCK_BOOTTIME
 	                                       : (clockid_t)clock;
-}
-
-/* Whether it expires at a time of a clock that goes on where it was. */
-static bool is_at_a_time(const TimerfdEntry *m)
-{
-	clockid_t clock = clock_of(m->clockid);
-
-	return (m->settime_flags & TFD_TIMER_ABSTIME) && (clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME);
 }
 
 static int64_t ns_of(uint64_t sec, uint64_t nsec)
@@ -132,6 +83,66 @@ static int64_t clock_ns_of(uint32_t clock)
 
 	clock_gettime(clock_of(clock), &ts);
 	return ns_of((uint64_t)ts.tv_sec, (uint64_t)ts.tv_nsec);
+}
+
+/* Whether it expires at a time of a clock that goes on where it was. */
+static bool is_at_a_time(uint32_t clockid, uint32_t settime_flags)
+{
+	clockid_t clock = clock_of(clockid);
+
+	return (settime_flags & TFD_TIMER_ABSTIME) && (clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME);
+}
+
+/* The text of the duplicate's fdinfo, which is that of the task's. */
+static int read_timer(const struct fd_info *info, uint32_t clock, struct shown_timer *s)
+{
+	_cleanup_fclose_ FILE *f = NULL;
+	char path[48], text[1024];
+	int64_t began, ended;
+	size_t n;
+	int err;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", info->fd);
+	f = fopen(path, "re");
+	if (!f)
+		return log_errno(-errno, "%s: open of its fdinfo", fd_name(info));
+	began = clock_ns_of(clock);
+	n = fread(text, 1, sizeof(text) - 1, f);
+	ended = clock_ns_of(clock);
+	text[n] = 0;
+	err = parse_timer(info, text, s);
+	s->read_at = began + (ended - began) / 2;
+	s->took = ended - began;
+	return err;
+}
+
+/*
+ * The kernel does not start an interval again that has run out before a read or timerfd_gettime(): until then neither
+ * the expirations since nor the next one are shown. timerfd_gettime() changes nothing that a read would not find.
+ * The values that are shown belong together if no expiration fell between two looks. What is left until a time of a
+ * clock counts from when it was read, which is not known well if criu had to wait for a processor meanwhile.
+ */
+static int look_until_still(const struct fd_info *info, struct shown_timer *now)
+{
+	struct itimerspec asked;
+	struct shown_timer before;
+	int err = parse_timer(info, info->info, &before);
+
+	for (int i = 0; !err && i < LOOKS; i++, before = *now) {
+		if (timerfd_gettime(info->fd, &asked))
+			return log_errno(-errno, "%s: timerfd_gettime", fd_name(info));
+		err = read_timer(info, (uint32_t)before.clock, now);
+		if (err || now->ticks != before.ticks ||
+		    (now->took > HASTE && is_at_a_time((uint32_t)now->clock, (uint32_t)now->settime_flags)))
+			continue;
+		if (!is_zero_time(&now->spec.it_value) ||
+		    (is_zero_time(&before.spec.it_value) && is_zero_time(&asked.it_value)))
+			return 0;
+	}
+	/* One that expires faster than it can be read: it has just expired, and is not started again. */
+	if (!err && is_zero_time(&now->spec.it_value))
+		now->spec.it_value = now->spec.it_interval;
+	return err;
 }
 
 static void set_left(TimerfdEntry *m, int64_t left)
@@ -161,11 +172,11 @@ struct timed {
 	struct timed *next;
 };
 
-static int keep_timed(struct dump *d, TimerfdEntry *m)
+static int keep_timed(struct dump *d, TimerfdEntry *m, int64_t read_at)
 {
 	struct timed **list = dump_state(d, &timerfd_kind), *t = arena_new_of(d->arena, struct timed);
 
-	*t = (struct timed) { .m = m, .read_at = clock_ns_of(m->clockid), .next = *list };
+	*t = (struct timed) { .m = m, .read_at = read_at, .next = *list };
 	*list = t;
 	return DUMP_LATER;
 }
@@ -200,7 +211,7 @@ static int timerfd_dump(struct dump *d, const struct fd_info *info, void *msg)
 	m->vnsec = (uint64_t)s.spec.it_value.tv_nsec;
 	m->isec = (uint64_t)s.spec.it_interval.tv_sec;
 	m->insec = (uint64_t)s.spec.it_interval.tv_nsec;
-	return is_at_a_time(m) && (m->vsec || m->vnsec) ? keep_timed(d, m) : 0;
+	return is_at_a_time(m->clockid, m->settime_flags) && (m->vsec || m->vnsec) ? keep_timed(d, m, s.read_at) : 0;
 }
 
 /* ---- restore ---- */
@@ -298,7 +309,7 @@ static void let_pass_since_base(struct restore *r, TimerfdEntry *m)
 /* TFD_IOC_SET_TICKS forgets an expiration since the timer was armed: then once more, with more time for it. */
 static int arm_with_ticks(struct restore *r, int fd, const TimerfdEntry *m)
 {
-	bool armed = m->vsec || m->vnsec, at_a_time = armed && is_at_a_time(m);
+	bool armed = m->vsec || m->vnsec, at_a_time = armed && is_at_a_time(m->clockid, m->settime_flags);
 
 	for (uint64_t least = SHORTEST;; least *= 2) {
 		TimerfdEntry now = *m;

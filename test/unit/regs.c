@@ -314,6 +314,13 @@ static void restarts(void **unused)
 	arch_regs_settle_restart(regs);
 	assert_int_equal(regs->g.rip, 0xffe);
 	assert_int_equal(regs->g.rax, SYS_poll);
+	regs = interrupted(SYS_poll, 516);
+	regs->g.rdx = 0xffffffff;
+	arch_regs_to_resume(regs, resume);
+	assert_int_equal(resume[10], SYS_poll);
+	regs->g.rdx = 1000;
+	arch_regs_to_resume(regs, resume);
+	assert_int_equal(resume[10], SYS_restart_syscall);
 
 	/* Not in a call: a result register that only looks like it. */
 	regs = interrupted(-1, 512);

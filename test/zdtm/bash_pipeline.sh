@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # A pipeline of four processes that never rests: every number arrives once and in order.
+# zdtm: real
 # zdtm: frozen
 # zdtm: iters 3
 # zdtm: restores 3

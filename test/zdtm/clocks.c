@@ -121,7 +121,7 @@ static void *wait_on(void *arg)
 	while (!stop) {
 		long long after;
 
-		w->earlier = w->last ? w->last : before;
+		w->earlier = w->last;
 		w->last = before;
 		w->until(w, before + STEP);
 		after = now(w->clock);
@@ -149,7 +149,8 @@ static struct waiter waiters[] = {
 
 static void start(struct waiter *w)
 {
-	struct itimerspec spec = { { 0, STEP }, at(now(w->clock) + STEP) };
+	long long begun = now(w->clock); /* before its timer is armed: the thread may be late */
+	struct itimerspec spec = { { 0, STEP }, at(begun + STEP) };
 	pthread_condattr_t attr;
 	pthread_t thread;
 
@@ -157,6 +158,7 @@ static void start(struct waiter *w)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&w->cond, &attr);
 	pthread_mutex_init(&w->lock, NULL);
+	w->last = begun;
 	w->fd = timerfd_create(w->clock, 0);
 	zdtm_must(w->fd >= 0);
 	if (w->until == timerfd_interval)

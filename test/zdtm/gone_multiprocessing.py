@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Semaphores, queues and shared memory as Python's multiprocessing makes them, by fork and by spawn (as vLLM starts its
 # workers: a ring buffer in named shared memory, semaphores that are still in /dev/shm), restored 20 times from one set of images.
+# zdtm: real
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: timeout 300
@@ -10,7 +11,7 @@ import os
 import subprocess
 import sys
 
-from driver import Failed, check, reap, run_all, scenario, state_of, text, tree, wait_for
+from driver import Failed, check, reap, rounds_wanted, run_all, scenario, state_of, text, tree, wait_for
 
 PROGRAM = '''
 import multiprocessing as mp, os, sys, time
@@ -87,7 +88,7 @@ def go(s, method, times):
     s.dump()
     check(names() == shm, "the dump changed /dev/shm: %r, it was %r" % (names(), shm))
     contents = {n: open("/dev/shm/" + n, "rb").read() for n in shm}
-    for i in range(times):
+    for i in range(rounds_wanted(times)):
         for n in shm:  # what has a name is no part of the images: it is as it was at the dump
             with open("/dev/shm/" + n, "r+b") as f:
                 f.write(contents[n])

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # gzip in the middle of a file: what it makes of it is what it makes without a checkpoint.
+# zdtm: real
 # zdtm: frozen
 # zdtm: iters 3
 # zdtm: restores 2

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # python3 -m http.server: listens, is restored, and serves again.
+# zdtm: real
 # zdtm: needs python3 curl
 # zdtm: exclusive
 # zdtm: iters 3

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # inotifywait (inotify-tools) watches a tree of directories through checkpoints, and tells of each file that comes and
 # goes, before and after.
+# zdtm: real
 # zdtm: iters 3
 # zdtm: needs inotifywait
 . "$ZDTM/lib/lib.sh"

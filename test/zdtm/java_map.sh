@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # A Java program that fills a HashMap, with garbage collection and its compiler's threads at work.
+# zdtm: real
 # zdtm: set java
 # zdtm: needs java javac
 # zdtm: frozen

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # An HTTP server in Java, with its pools of threads and a timer: is given work over TCP, dumped and restored three times while
 # no connection is open; after each restore it still has what it was given, and does new work.
+# zdtm: real
 # zdtm: set java
 # zdtm: driver
 # zdtm: needs-root

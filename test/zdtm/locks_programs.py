@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 # Programs that lock: flock(1) over a sleep, and SQLite in the middle of a transaction with a reader beside it.
+# zdtm: real
 # zdtm: needs flock
 # zdtm: iters 2
 # zdtm: restores 2

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # --shell-job: a job of a shell, on the shell's terminal, restored on the terminal of another shell. Without the option it
 # is refused, and the refusal names the option.
+# zdtm: real again
 # zdtm: driver
 import fcntl
 import os

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: GPL-2.0-only
 # Perl: a growing hash, a child at the end of a pipe, alarm and signal handlers.
+# zdtm: real
 # zdtm: needs perl
 # zdtm: frozen
 # zdtm: iters 3

@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 # Programs that give others a pseudo terminal: script(1), Python's pty module, socat; three rounds each with a shell in it.
+# zdtm: real
 # zdtm: driver
 # zdtm: needs script socat
 import os
 import subprocess
 import sys
 
-from driver import check, run_all, scenario, text, wait_for
+from driver import check, rounds_wanted, run_all, scenario, text, wait_for
 
 SHELL = "bash --norc --noprofile -i"
 
@@ -25,7 +26,7 @@ def with_shell(s, *cmd):
         os.write(rd, words.encode() + b"\n")
         check(wait_for(lambda: answer in text(s.path("out"))), "%r gives %r" % (words, text(s.path("out"))[-500:]))
     ask("var=kept; test -t 0 && echo on''-a-terminal", "on-a-terminal")
-    for i in range(3):
+    for i in range(rounds_wanted(3)):
         s.dump()
         s.restore()
         ask("echo $var-$((%d + 100))-$(tty)" % i, "kept-%d-/dev/pts/" % (i + 100))

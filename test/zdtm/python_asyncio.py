@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 # An event loop that learns of its children's ends by pidfds, and works with them in a memfd that all have mapped.
+# zdtm: real
 # zdtm: frozen
 # zdtm: iters 3
 # zdtm: restores 2

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 # An interpreter with threads: hashes in each, a queue between them, a child that talks by pipes.
+# zdtm: real
 # zdtm: frozen
 # zdtm: iters 3
 # zdtm: restores 3

@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 # screen: a detached session with two windows, three rounds; then what is typed there is carried out, and a new window opens.
+# zdtm: real
 # zdtm: driver
 # zdtm: needs screen
 import os
 import re
 import subprocess
 
-from driver import check, run_all, scenario, state_of, text, wait_for
+from driver import check, rounds_wanted, run_all, scenario, state_of, text, wait_for
 
 
 def screen(s, *args, ok=True):
@@ -37,7 +38,7 @@ def two_windows(s):
     for window in 0, 1:
         type_into(s, window, "var=%d; echo $var > out%d" % (window, window))
         has(s, "out%d" % window, "%d\n" % window)
-    for i in range(3):
+    for i in range(rounds_wanted(3)):
         s.dump()
         s.restore()
         for window in 0, 1:

@@ -3,6 +3,7 @@
 # Programs in the middle of their work over TCP: redis with pipelined commands of a client in its tree and of one outside,
 # nginx in the middle of a large download by curl, an ssh session (with its separated privileges), streams of asyncio on
 # both sides. All go on, with every byte right. What is not installed is passed over, and listed so.
+# zdtm: real
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs ip
@@ -16,11 +17,11 @@ import sys
 import threading
 import time
 
-from driver import check, need, run_all, scenario, state_of, text, wait_for
+from driver import check, need, rounds_wanted, run_all, scenario, state_of, text, wait_for
 from tcp_peers import own_network, shell
 
 STRESS = bool(os.environ.get("STRESS"))
-ROUNDS = 10 if STRESS else 3
+ROUNDS = rounds_wanted(10 if STRESS else 3)
 PORT = 7400
 
 

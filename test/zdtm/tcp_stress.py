@@ -12,7 +12,7 @@ import random
 import subprocess
 import time
 
-from driver import check, run_all, scenario, text, wait_for
+from driver import check, rounds_wanted, run_all, scenario, text, wait_for
 from tcp_peers import kube_firewall, own_network
 
 STRESS = bool(os.environ.get("STRESS"))
@@ -117,7 +117,7 @@ class Flows:
 
 def stress(s, rounds):
     f = Flows(s, int(os.environ.get("N") or 20))
-    for i in range(int(os.environ.get("ROUNDS") or rounds)):
+    for i in range(rounds_wanted(rounds)):
         f.round(i)
     f.end()
 

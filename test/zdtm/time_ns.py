@@ -3,6 +3,7 @@
 # A checkpoint meets another uptime: after a reboot the clocks that count from it begin anew. Here time namespaces stand for
 # machines whose uptime is 900,000 s longer: the program, the tool, or both are in one. Three rounds each; after each restore
 # the clocks of the program go on where they were, timers and sleeps too, and the tree is in one time namespace.
+# zdtm: real
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs unshare nsenter
@@ -14,9 +15,9 @@ import shutil
 import subprocess
 import time
 
-from driver import Skipped, check, run_all, scenario, text, tree, wait_for
+from driver import Skipped, check, rounds_wanted, run_all, scenario, text, tree, wait_for
 
-NEWTIME, AHEAD, ROUNDS = 0x80, 900000, 3
+NEWTIME, AHEAD, ROUNDS = 0x80, 900000, rounds_wanted(3)
 JUMP = 300
 
 # Each writes how many rounds of a few milliseconds it has made.

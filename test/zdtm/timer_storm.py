@@ -13,7 +13,7 @@ import struct
 import subprocess
 import time
 
-from driver import check, run_all, scenario, state_of, text, wait_for
+from driver import check, rounds_wanted, run_all, scenario, state_of, text, wait_for
 
 STRESS = bool(os.environ.get("STRESS"))
 SENT, GOT, WRONG, KINDS = 1, 5, 9, 10
@@ -57,10 +57,10 @@ class Storm:
         sent = [self.word(SENT + i) for i in range(4)]
         for i, name in enumerate(self.names):
             if name != "alarm" or slow:
-                check(wait_for(lambda: self.word(KINDS + 2 * i) != before[i], 20), "%s: %s stands still" % (when, name))
+                check(wait_for(lambda: self.word(KINDS + 2 * i) != before[i]), "%s: %s stands still" % (when, name))
             check(not self.word(KINDS + 2 * i + 1), "%s: %s expires too often" % (when, name))
         for i in range(4):
-            check(wait_for(lambda: self.word(GOT + i) >= sent[i], 20),
+            check(wait_for(lambda: self.word(GOT + i) >= sent[i]),
                   "%s: kind %d of signals: %d sent, %d got" % (when, i, self.word(SENT + i), self.word(GOT + i)))
         check(not self.word(WRONG), "%s: %d signals came twice" % (when, self.word(WRONG)))
 
@@ -81,7 +81,7 @@ class Storm:
 @scenario
 def killed(s):
     storm = Storm(s)
-    for i in range(int(os.environ.get("ROUNDS") or (1000 if STRESS else 12))):
+    for i in range(rounds_wanted(1000 if STRESS else 12)):
         s.dump("--action-script", storm.script)
         storm.open()
         s.restore()
@@ -92,7 +92,7 @@ def killed(s):
 @scenario
 def left_running(s):
     storm = Storm(s)
-    for i in range(int(os.environ.get("ROUNDS") or (1000 if STRESS else 10))):
+    for i in range(rounds_wanted(1000 if STRESS else 10)):
         s.dump("-R")
         storm.right("round %d" % i, i % 10 == 0)
     storm.shut()

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # tmux: a server with two panes, a shell in one and an editor with an unsaved change in the other, three rounds; then the
 # shell, the editor and the server go on.
+# zdtm: real
 # zdtm: driver
 # zdtm: needs tmux vi
 import os
 import subprocess
 
-from driver import check, run_all, scenario, state_of, text, wait_for
+from driver import check, rounds_wanted, run_all, scenario, state_of, text, wait_for
 
 
 def tmux(s, *args):
@@ -35,7 +36,7 @@ def two_panes(s):
     tmux(s, "send-keys", "-t", "0.0", "var=kept; echo re''ady", "Enter")
     shows(s, "0.0", "\nready")
     s.pid = int(tmux(s, "display", "-p", "#{pid}"))
-    for i in range(3):
+    for i in range(rounds_wanted(3)):
         s.dump()
         s.restore()
         tmux(s, "send-keys", "-t", "0.0", "echo round-%d-$var-$((6 * 7))" % i, "Enter")

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 # An asyncio server on a unix socket and clients that talk to it all the time, in one tree; new clients come in afterwards.
+# zdtm: real
 # zdtm: frozen
 # zdtm: iters 3
 # zdtm: restores 2

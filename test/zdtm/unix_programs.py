@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Servers on unix sockets, each dumped and restored twice, serving before and after: memcached, redis, ssh-agent, dbus-daemon,
 # tmux. What is not installed is passed over, and listed so.
+# zdtm: real
 # zdtm: driver
 # zdtm: needs-root
 import os
 import socket
 import subprocess
 
-from driver import check, need, run_all, scenario, text, wait_for
+from driver import check, need, rounds_wanted, run_all, scenario, text, wait_for
 
 
 def ask(path, words, n=1000):
@@ -40,7 +41,7 @@ def start(s, path, *args, **kw):
 
 def rounds(s, works):
     works(0)
-    for i in (1, 2):
+    for i in range(1, rounds_wanted(2) + 1):
         s.dump()
         s.restore()
         works(i)
@@ -55,7 +56,8 @@ def memcached(s):
     def works(i):
         if i:
             check(b"value %d" % (i - 1) in ask(path, b"get key\r\n"), "the value is lost")
-        check(ask(path, b"set key 0 0 7\r\nvalue %d\r\n" % i) == b"STORED\r\n", "it does not store")
+        value = b"value %d" % i
+        check(ask(path, b"set key 0 0 %d\r\n%s\r\n" % (len(value), value)) == b"STORED\r\n", "it does not store")
 
     start(s, path, "memcached", "-u", "root", "-s", path)
     rounds(s, works)

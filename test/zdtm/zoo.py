@@ -5,6 +5,7 @@
 # mappings, memory, processes, mounts, files, sockets. 3 rounds, with --stress 100. The kinds are in lib/zoo_*.py.
 #
 # ZOO=Udp,Tcp: only these; ZOO=-Udp: all but these; ZOO_DRY=1: without the tool; ZOO_ROUNDS=N.
+# zdtm: real
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: exclusive
@@ -88,7 +89,7 @@ if "ROLE" in os.environ:
     Zoo().live()
     sys.exit(0)
 
-from driver import check, passed_over, run_all, scenario, state_of, status_of, text, tree, wait_for  # noqa: E402
+from driver import check, passed_over, rounds_wanted, run_all, scenario, state_of, status_of, text, tree, wait_for  # noqa: E402
 from left import Made  # noqa: E402
 
 
@@ -188,7 +189,7 @@ def many_rounds(s, numbers, first):
 
 @scenario
 def rounds(s):
-    n = int(os.environ.get("ZOO_ROUNDS") or (100 if os.environ.get("STRESS") else 3))
+    n = int(os.environ.get("ZOO_ROUNDS") or rounds_wanted(100 if os.environ.get("STRESS") else 3))
     made = Made()
     s.victim(os.path.abspath(__file__), env=dict(os.environ, ROLE="zoo"))
     said = json.loads(text(s.path("ready")))

@@ -19,6 +19,7 @@ enum { RESTART_SYS = 512, RESTART_NOINTR = 513, RESTART_NOHAND = 514, RESTART_BL
 #define EFLAGS_NT    (1ULL << 14)
 #define EFLAGS_AC    (1ULL << 18)
 #define SELECTOR_LDT 4U
+#define MOV_TO_EAX   0xb8
 
 static int get_regset(pid_t tid, unsigned note, void *buf, size_t *len)
 {
@@ -105,6 +106,39 @@ static int get_state(struct arena *a, pid_t tid, struct thread_regs *regs)
 	return 0;
 }
 
+/* 0 where no restart is pending; else one of RESTART_*. */
+static int pending_restart(const struct thread_regs *regs)
+{
+	int64_t err = -(int64_t)regs->g.rax;
+
+	if ((int64_t)regs->g.orig_rax < 0)
+		return 0;
+	return err == RESTART_SYS || err == RESTART_NOINTR || err == RESTART_NOHAND || err == RESTART_BLOCK ? (int)err
+	                                                                                                    : 0;
+}
+
+/*
+ * A thread that was interrupted in a call and continues has it as restart_syscall, which does not tell what the call
+ * was. A C library has the number in the instruction before: mov $nr,%eax; syscall.
+ */
+static void find_restarted(pid_t tid, struct thread_regs *regs)
+{
+	uint8_t code[sizeof(long)];
+	uint32_t nr;
+	long word;
+
+	if (pending_restart(regs) != RESTART_BLOCK || regs->g.orig_rax != SYS_restart_syscall)
+		return;
+	errno = 0;
+	word = ptrace(PTRACE_PEEKTEXT, tid, (void *)(uintptr_t)(regs->g.rip - sizeof(word)), NULL);
+	if (errno)
+		return;
+	memcpy(code, &word, sizeof(code));
+	memcpy(&nr, code + 2, sizeof(nr));
+	if (code[1] == MOV_TO_EAX && nr == SYS_poll)
+		regs->g.orig_rax = nr;
+}
+
 struct thread_regs *arch_regs_get(struct arena *a, pid_t tid)
 {
 	struct thread_regs *regs = arena_new_of(a, struct thread_regs);
@@ -118,6 +152,8 @@ struct thread_regs *arch_regs_get(struct arena *a, pid_t tid)
 	}
 	if (!err)
 		err = get_state(a, tid, regs);
+	if (!err)
+		find_restarted(tid, regs);
 	if (err)
 		log_errno(err, "thread %d: reading its registers", tid);
 	return err ? NULL : regs;
@@ -177,26 +213,21 @@ int64_t arch_regs_result(const struct thread_regs *regs)
 	return (int64_t)regs->g.rax;
 }
 
-/* 0 where no restart is pending; else one of RESTART_*. */
-static int pending_restart(const struct thread_regs *regs)
-{
-	int64_t err = -(int64_t)regs->g.rax;
-
-	if ((int64_t)regs->g.orig_rax < 0)
-		return 0;
-	return err == RESTART_SYS || err == RESTART_NOINTR || err == RESTART_NOHAND || err == RESTART_BLOCK ? (int)err
-	                                                                                                    : 0;
-}
-
 long arch_regs_syscall(const struct thread_regs *regs)
 {
 	return pending_restart(regs) ? (long)regs->g.orig_rax : -1;
 }
 
-/* The kernel uses its restart block for a poll() without a timeout too, which may as well begin anew. */
+/* The kernel uses its restart block for a poll() without a timeout, too, which may as well begin anew. */
 static bool may_begin_anew(const struct thread_regs *regs)
 {
 	return regs->g.orig_rax == SYS_poll && (int)regs->g.rdx < 0;
+}
+
+/* What only its restart block could continue. */
+static bool needs_its_block(const struct thread_regs *regs, int restart)
+{
+	return restart == RESTART_BLOCK && !may_begin_anew(regs);
 }
 
 void arch_regs_settle_restart(struct thread_regs *regs)
@@ -205,7 +236,7 @@ void arch_regs_settle_restart(struct thread_regs *regs)
 
 	if (!restart)
 		return;
-	if ((restart == RESTART_BLOCK && !may_begin_anew(regs)) || regs->g.orig_rax == SYS_restart_syscall) {
+	if (needs_its_block(regs, restart) || regs->g.orig_rax == SYS_restart_syscall) {
 		regs->g.rax = (uint64_t)-EINTR;
 	} else {
 		regs->g.rax = regs->g.orig_rax;
@@ -213,13 +244,14 @@ void arch_regs_settle_restart(struct thread_regs *regs)
 	}
 }
 
+/* What may begin anew does: the next dump sees then what it is. */
 void arch_regs_to_resume(const struct thread_regs *regs, uint64_t out[AGENT_REGS])
 {
 	struct user_regs_struct g = regs->g;
 	int restart = pending_restart(regs);
 
 	if (restart) {
-		g.rax = restart == RESTART_BLOCK ? SYS_restart_syscall : g.orig_rax;
+		g.rax = needs_its_block(regs, restart) ? SYS_restart_syscall : g.orig_rax;
 		g.rip -= SYSCALL_LEN;
 	}
 	memcpy(out,

@@ -28,7 +28,7 @@ class Spec:
     """A test's header lines: "zdtm: key value" in its first comment. README.md in test/zdtm lists the keys."""
 
     KEYS = ("exclusive", "needs-root", "needs", "dump", "restore", "iters", "restores", "flavour", "refuse", "victim",
-            "slow", "set", "sole", "allow", "timeout", "driver", "mode", "frozen", "leaves")
+            "slow", "set", "sole", "allow", "timeout", "driver", "mode", "frozen", "leaves", "real")
 
     def __init__(self, source, program):
         self.source, self.program = source, os.path.abspath(program)
@@ -134,7 +134,7 @@ class Case:
         self.tool_pids = []
         self.keep_pids = set()
         self.env = dict(env or {}, ZDTM=HERE)
-        self.timeout = spec.number("timeout", DRIVE if spec.has("driver") else 2 * LONG)
+        self.timeout = spec.number("timeout", DRIVE if spec.has("driver") else 2 * LONG) * max(1, int(self.env.get("ROUNDS") or 1))
         os.close(os.open(self.path("result"), os.O_CREAT | os.O_WRONLY))
         os.chmod(self.path("result"), 0o666)
 

@@ -164,6 +164,11 @@ def passed_over(what, why):
         result.write("PASSED OVER %s: %s\n" % (what, why))
 
 
+def rounds_wanted(n):
+    """--rounds, or so many."""
+    return int(os.environ.get("ROUNDS") or n)
+
+
 def need(*programs):
     """For a scenario: these are installed."""
     for n in programs:

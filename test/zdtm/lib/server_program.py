@@ -7,9 +7,9 @@ import socket
 import subprocess
 import sys
 
-from driver import check, need, run_all, text, tree, wait_for
+from driver import check, need, rounds_wanted, run_all, text, tree, wait_for
 
-ROUNDS = 3
+ROUNDS = rounds_wanted(3)
 PORT = 7000
 
 
