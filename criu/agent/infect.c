@@ -256,6 +256,17 @@ static int trace_options(struct dump *d, struct task *t)
 	return err ? log_errno(err, "%s: setting the options of ptrace", task_name(t)) : 0;
 }
 
+/* In its mappings as they were read right before; one whose memory another task has is looked at here. */
+static int find_layout(struct dump *d, struct task *t, const char *who, uint64_t size, struct layout *l)
+{
+	struct task_maps maps = t->dump->maps;
+	int err = maps.n ? 0 : layout_read_maps(d->arena, t->pid, &maps);
+
+	if (err)
+		return log_errno(err, "%s: reading /proc/%d/maps", who, t->pid);
+	return layout_find(d->arena, t->pid, &maps, who, size, dump_state(d, &infect_subsys), l);
+}
+
 static int prepare_injection(struct dump *d, struct task *t, struct entered *e)
 {
 	struct thread *leader = &t->threads[0];
@@ -273,7 +284,7 @@ static int prepare_injection(struct dump *d, struct task *t, struct entered *e)
 		.tid = t->pid,
 		.unfreezer = d->guardian ? &e->unfreezer : NULL,
 	};
-	err = layout_read(d->arena, t->pid, e->in.who, e->size, dump_state(d, &infect_subsys), &e->layout);
+	err = find_layout(d, t, e->in.who, e->size, &e->layout);
 	if (err)
 		return err;
 	e->in.syscall_ip = e->layout.syscall_ip;
@@ -471,8 +482,15 @@ static bool about_to_call(struct dump *d, const struct task *t, uint64_t size)
 {
 	struct layout l = {};
 
-	return !layout_read(d->arena, t->pid, "it", size, dump_state(d, &infect_subsys), &l) && l.syscall_ip &&
+	return !find_layout(d, t, "it", size, &l) && l.syscall_ip &&
 	       arch_regs_ip(t->threads[0].dump->regs) == l.syscall_ip;
+}
+
+static bool has_area(struct dump *d, const struct task *t, raddr_t addr)
+{
+	struct task_maps maps;
+
+	return !layout_read_maps(d->arena, t->pid, &maps) && layout_has_area(&maps, addr);
 }
 
 static int remove_now(struct dump *d, struct task *t, raddr_t addr, uint64_t size)
@@ -507,7 +525,7 @@ static int remove_when_left(pid_t pid, raddr_t addr, uint64_t size)
 		err = seize_threads(&d, &t);
 		if (!err && about_to_call(&d, &t, size))
 			err = -EAGAIN;
-		if (!err && !layout_has_area(pid, addr))
+		if (!err && !has_area(&d, &t, addr))
 			err = -ENOENT;
 		if (!err)
 			err = is_inside_area(&t, addr, size) ? -EAGAIN : remove_now(&d, &t, addr, size);

@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <string.h>
+#include <sys/mman.h>
 
 #include "agent/code.h"
 #include "agent/layout.h"
 #include "arch_page.h"
 #include "lib/log.h"
+#include "proc/proc.h"
 
-#define LOWEST (64UL << 10)
+#define LOWEST     (64UL << 10)
 
-struct line {
-	raddr_t start, end;
-	char perms[5];
-	unsigned long long pgoff, ino;
-	unsigned major, minor;
-	const char *name;
-};
+/* So often mappings are read in which lines contradict each other. */
+#define READ_TRIES 5
 
 /* Where sigreturn code is in a file: found once for each C library. */
 struct code_cache {
@@ -33,24 +30,7 @@ struct search {
 	struct layout *l;
 };
 
-/* One line of /proc/PID/maps, see proc_pid_maps(5). False for what does not look like one. */
-static bool parse_layout_line(char *text, struct line *m)
-{
-	unsigned long long start, end;
-	int name = 0;
-
-	if (sscanf(text, "%llx-%llx %4s %llx %x:%x %llu %n", &start, &end, m->perms, &m->pgoff, &m->major, &m->minor,
-	           &m->ino, &name) < 7 ||
-	    end <= start)
-		return false;
-	m->start = start;
-	m->end = end;
-	m->name = text + name;
-	text[strcspn(text, "\n")] = '\0';
-	return true;
-}
-
-static void find_area_hole(struct search *s, const struct line *m)
+static void find_area_hole(struct search *s, const struct proc_map *m)
 {
 	/* A page is left free on both sides: a stack below which there is a mapping cannot grow (stack_guard_gap). */
 	raddr_t from = s->free_from + PAGE_SIZE;
@@ -60,7 +40,7 @@ static void find_area_hole(struct search *s, const struct line *m)
 	s->free_from = m->end;
 }
 
-static void find_sigreturn_code(struct search *s, const struct line *m)
+static void find_sigreturn_code(struct search *s, const struct proc_map *m)
 {
 	struct code_cache *c;
 	uint64_t len = m->end - m->start;
@@ -82,10 +62,13 @@ static void find_sigreturn_code(struct search *s, const struct line *m)
 	}
 }
 
-static void take_line(struct search *s, const struct line *m)
+static bool is_code(const struct proc_map *m)
 {
-	bool code = m->perms[0] == 'r' && m->perms[2] == 'x';
+	return (m->prot & (PROT_READ | PROT_EXEC)) == (PROT_READ | PROT_EXEC);
+}
 
+static void take_map(struct search *s, const struct proc_map *m)
+{
 	find_area_hole(s, m);
 	if (!strcmp(m->name, "[stack]")) {
 		s->l->stack_start = m->start;
@@ -94,62 +77,56 @@ static void take_line(struct search *s, const struct line *m)
 		raddr_t at = code_find_syscall(s->pid, m->start, m->end - m->start);
 
 		s->l->syscall_ip = at ?: s->l->syscall_ip;
-	} else if (code && m->ino && !s->l->sigreturn) {
+	} else if (is_code(m) && m->ino && !s->l->sigreturn) {
 		/* Of files only: to read what a program made itself, and shares by fork, would undo the sharing. */
 		find_sigreturn_code(s, m);
 	}
 }
 
 /* No vDSO: any system call instruction will do. */
-static void find_other_syscall(struct search *s, FILE *f)
+static void find_other_syscall(struct search *s, const struct task_maps *maps)
 {
-	_cleanup_free_ char *text = NULL;
-	size_t room = 0;
-	struct line m;
+	for (size_t i = 0; !s->l->syscall_ip && i < maps->n; i++) {
+		const struct proc_map *m = &maps->v[i];
 
-	rewind(f);
-	while (!s->l->syscall_ip && getline(&text, &room, f) > 0)
-		if (parse_layout_line(text, &m) && m.perms[0] == 'r' && m.perms[2] == 'x' && m.name[0] != '[')
-			s->l->syscall_ip = code_find_syscall(s->pid, m.start, m.end - m.start);
+		if (is_code(m) && m->name[0] != '[')
+			s->l->syscall_ip = code_find_syscall(s->pid, m->start, m->end - m->start);
+	}
 }
 
-int layout_read(struct arena *a, pid_t pid, const char *who, uint64_t size, struct code_cache **cache, struct layout *l)
+/* Another process that lives in the same memory may change it while it is read (-EBADMSG). */
+int layout_read_maps(struct arena *a, pid_t pid, struct task_maps *maps)
+{
+	_cleanup_close_ int fd = proc_open(pid);
+	int err = fd < 0 ? fd : -EBADMSG;
+
+	for (int tries = 0; err == -EBADMSG && tries < READ_TRIES; tries++) {
+		*maps = (struct task_maps) {};
+		err = proc_read_maps(fd, "maps", a, &maps->v, &maps->n);
+	}
+	return err;
+}
+
+int layout_find(struct arena *a, pid_t pid, const struct task_maps *maps, const char *who, uint64_t size,
+                struct code_cache **cache, struct layout *l)
 {
 	struct search s = { a, pid, cache, size, LOWEST - PAGE_SIZE, l };
-	_cleanup_free_ char *text = NULL;
-	_cleanup_fclose_ FILE *f = NULL;
-	char path[32];
-	size_t room = 0;
-	struct line m;
 
 	memset(l, 0, sizeof(*l));
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	f = fopen(path, "re");
-	if (!f)
-		return log_errno(-errno, "%s: open of %s", who, path);
-	while (getline(&text, &room, f) > 0)
-		if (parse_layout_line(text, &m))
-			take_line(&s, &m);
+	for (size_t i = 0; i < maps->n; i++)
+		take_map(&s, &maps->v[i]);
 	if (!l->syscall_ip)
-		find_other_syscall(&s, f);
+		find_other_syscall(&s, maps);
 	if (!l->hole)
 		return log_errno(-ENOMEM, "%s: no hole of %llu bytes between its mappings", who,
 		                 (unsigned long long)size);
 	return 0;
 }
 
-bool layout_has_area(pid_t pid, raddr_t at)
+bool layout_has_area(const struct task_maps *maps, raddr_t at)
 {
-	_cleanup_free_ char *text = NULL;
-	_cleanup_fclose_ FILE *f = NULL;
-	char path[32];
-	size_t room = 0;
-	struct line m;
-
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	f = fopen(path, "re");
-	while (f && getline(&text, &room, f) > 0)
-		if (parse_layout_line(text, &m) && m.start == at)
-			return m.perms[3] == 's' && !strncmp(m.name, "/dev/zero", 9);
+	for (size_t i = 0; i < maps->n; i++)
+		if (maps->v[i].start == at)
+			return maps->v[i].shared && !strncmp(maps->v[i].name, "/dev/zero", 9);
 	return false;
 }

@@ -3,7 +3,8 @@
 #ifndef CRIU_AGENT_LAYOUT_H
 #define CRIU_AGENT_LAYOUT_H
 
-#include "lib/arena.h"
+#include "proc/proc_maps.h"
+#include "tree/dump.h"
 
 struct layout {
 	raddr_t hole;                   /* where the area goes */
@@ -15,14 +16,17 @@ struct layout {
 /* Files in which sigreturn code was found before, so that a tree of many tasks with one C library is searched once. */
 struct code_cache;
 
+/* Reads the mappings of a task that stands. 0 or a negative errno, not logged. */
+int layout_read_maps(struct arena *a, pid_t pid, struct task_maps *maps);
+
 /*
- * Reads /proc/PID/maps and looks for the code. size: what the hole has to hold. *cache starts as NULL. 0 or a negative
- * errno (logged, with `who` in front).
+ * Looks for the code in the mappings that a task has. size: what the hole has to hold. *cache starts as NULL. 0 or a
+ * negative errno (logged, with `who` in front).
  */
-int layout_read(struct arena *a, pid_t pid, const char *who, uint64_t size, struct code_cache **cache,
-                struct layout *l);
+int layout_find(struct arena *a, pid_t pid, const struct task_maps *maps, const char *who, uint64_t size,
+                struct code_cache **cache, struct layout *l);
 
 /* Whether an agent's area begins at that address: shared anonymous memory. */
-bool layout_has_area(pid_t pid, raddr_t at);
+bool layout_has_area(const struct task_maps *maps, raddr_t at);
 
 #endif

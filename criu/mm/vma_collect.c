@@ -73,19 +73,18 @@ static int collect_vma(struct dump *d, struct task *t, const struct proc_map *m)
 
 int mm_collect(struct dump *d, struct task *t)
 {
-	struct proc_map *maps = NULL;
-	size_t n = 0;
+	struct task_maps *maps = &t->dump->maps;
 	int err;
 
 	t->mm = arena_msg(d->arena, MmEntry, mm_entry);
 	t->dump->vmas = arena_new_of(d->arena, struct vma_list);
-	err = proc_read_maps(t->dump->proc_fd, "smaps", d->arena, &maps, &n);
+	err = proc_read_maps(t->dump->proc_fd, "smaps", d->arena, &maps->v, &maps->n);
 	if (err)
 		return log_errno(err, "%s: reading /proc/%d/smaps", task_name(t), t->pid);
-	for (size_t i = 0; !err && i < n; i++) {
-		if (!maps[i].has_flags)
+	for (size_t i = 0; !err && i < maps->n; i++) {
+		if (!maps->v[i].has_flags)
 			return log_errno(-EBADMSG, "%s: /proc/%d/smaps has no VmFlags", task_name(t), t->pid);
-		err = collect_vma(d, t, &maps[i]);
+		err = collect_vma(d, t, &maps->v[i]);
 	}
 	return err;
 }

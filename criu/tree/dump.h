@@ -30,12 +30,19 @@ static inline bool dump_kills_tree(const struct dump *d)
 	return !d->opts->leave_running && !d->opts->leave_stopped;
 }
 
+/* Its mappings as /proc shows them (proc/proc_maps.h); n is 0 where they have not been read. */
+struct task_maps {
+	struct proc_map *v;
+	size_t n;
+};
+
 /* A dump's view of a task, hung off task->dump. */
 struct dump_task {
 	struct entered *entered; /* agent/infect.c: the agent's presence, while it is inside */
 	int pidfd;               /* of the task, for pidfd_getfd() */
 	int proc_fd;             /* /proc/PID */
 	struct vma_list *vmas;   /* tree/vma_kind.h */
+	struct task_maps maps;
 };
 
 struct dump_thread {
