@@ -257,7 +257,7 @@ static int trace_options(struct dump *d, struct task *t)
 }
 
 /* In its mappings as they were read right before; one whose memory another task has is looked at here. */
-static int find_layout(struct dump *d, struct task *t, const char *who, uint64_t size, struct layout *l)
+static int find_layout(struct dump *d, const struct task *t, const char *who, uint64_t size, struct layout *l)
 {
 	struct task_maps maps = t->dump->maps;
 	int err = maps.n ? 0 : layout_read_maps(d->arena, t->pid, &maps);
