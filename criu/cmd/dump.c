@@ -2,6 +2,7 @@
 /* criu dump: the stages in order. Everything up to the commit can be taken back, and is when it fails or criu is
  * killed. */
 #include "cmd/cmd.h"
+#include "cmd/script_keeper.h"
 #include "dump/dump.h"
 #include "files/files.h"
 #include "image/image_dir.h"
@@ -19,6 +20,9 @@ static int dump_tree(struct dump *d, struct stages *stages)
 	int err = stages_run(stages, STAGE_PRE_DUMP, d->opts->tree), undone;
 
 	fault_point("before freezing");
+	if (!err)
+		guardian_hold_stops(d->guardian, arena_printf(d->arena, "the tree of pid %d stands still for this dump",
+		                                              d->opts->tree));
 	if (!err)
 		err = dump_freeze(d);
 	fault_point("frozen");
@@ -85,12 +89,15 @@ int cmd_dump(const struct options *o, struct stages *stages)
 {
 	struct stats stats = { .started = clock_now_us() };
 	struct dump d = { .opts = o, .arena = arena_new(), .stats = &stats };
+	struct script_keeper keeper;
 	int err = d.arena ? check_target(o) : -ENOMEM;
 
 	fault_init(o->kill_at);
 	files_raise_limit();
 	if (!err)
 		err = guardian_start(&d.guardian);
+	if (!err)
+		script_keeper_begin(&keeper, d.guardian, stages);
 	if (!err && o->kill_guardian)
 		fault_kill_also(guardian_pid(d.guardian));
 	if (!err)
@@ -105,6 +112,7 @@ int cmd_dump(const struct options *o, struct stages *stages)
 		subsys_tell(end, &d);
 	}
 	dump_close_tasks(&d);
+	script_keeper_end(stages);
 	if (d.guardian)
 		guardian_stop(d.guardian, err != 0);
 	if (!err)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* criu restore: everything is read and checked, then built, then let go at once. */
 #include <signal.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include "cmd/cmd.h"
+#include "cmd/script_keeper.h"
 #include "files/files.h"
 #include "lib/fault.h"
 #include "lib/log.h"
@@ -15,6 +17,7 @@
 
 static int restore_tree(struct restore *r, struct stages *stages)
 {
+	struct script_keeper keeper;
 	int err = inherited_check(r->opts);
 
 	if (!err)
@@ -27,35 +30,89 @@ static int restore_tree(struct restore *r, struct stages *stages)
 		err = own_root_part(r);
 	if (!err)
 		err = guardian_start(&r->guardian);
+	if (!err)
+		script_keeper_begin(&keeper, r->guardian, stages);
 	fault_point("images read");
 	if (!err)
 		err = stages_run(stages, STAGE_PRE_RESTORE, 0);
 	if (!err)
 		err = restore_build(r, stages);
+	script_keeper_end(stages);
 	if (r->guardian)
 		guardian_stop(r->guardian, err != 0);
 	return err;
 }
 
+static const int end_signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+
+/*
+ * Restored tasks start with the mask that they inherit, and must not be interrupted before they have their own. What
+ * ends criu is let through until the guardian stands, and blocked by guardian_start().
+ */
+static void block_most(sigset_t *before)
+{
+	sigset_t set;
+
+	sigfillset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(end_signals); i++)
+		sigdelset(&set, end_signals[i]);
+	sigprocmask(SIG_BLOCK, &set, before);
+}
+
+/* The restore stands: a signal ends a script that is waited for, and criu ends as it should. */
+static void run_last_scripts(struct stages *stages, pid_t root)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM); /* what is left of a signal before, see guardian_stop() */
+	for (size_t i = 0; i < ARRAY_SIZE(end_signals); i++) {
+		struct sigaction now;
+
+		if (!sigaction(end_signals[i], NULL, &now) && now.sa_handler != SIG_IGN)
+			sigaddset(&set, end_signals[i]);
+	}
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	stages->ended_by = &set;
+	stages_run(stages, STAGE_POST_RESUME, root);
+	stages->ended_by = NULL;
+}
+
+/* What follows is another task: to wait for the tree. */
+static void default_signals(void)
+{
+	const struct itimerval none = { 0 };
+
+	setitimer(ITIMER_REAL, &none, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(end_signals); i++) {
+		struct sigaction now;
+
+		if (!sigaction(end_signals[i], NULL, &now) && now.sa_handler != SIG_IGN)
+			signal(end_signals[i], SIG_DFL);
+	}
+}
+
 /* Without --restore-detached criu stays as long as the root task; only a job's exit status is ours, for its shell. */
-static int after_restore(const struct restore *r, const struct stages *stages, pid_t root)
+static int after_restore(const struct restore *r, const struct stages *stages, pid_t root, const sigset_t *mask)
 {
 	const struct options *o = r->opts;
 	int status;
 
+	if (!o->exec_cmd && (o->restore_detached || o->restore_sibling || r->own_root))
+		return 0;
+	default_signals();
+	if (o->shell_job && !o->exec_cmd) {
+		status = job_wait(root, mask);
+		if (status < 0)
+			return status;
+		job_end(status);
+	}
+	sigprocmask(SIG_SETMASK, mask, NULL);
 	if (o->exec_cmd) {
 		if (setrlimit(RLIMIT_NOFILE, &stages->files))
 			return log_errno(-errno, "setrlimit(RLIMIT_NOFILE) for %s", o->exec_argv[0]);
 		execvp(o->exec_argv[0], o->exec_argv);
 		return log_errno(-errno, "execvp of %s", o->exec_argv[0]);
-	}
-	if (o->restore_detached || o->restore_sibling || r->own_root)
-		return 0;
-	if (o->shell_job) {
-		status = job_wait(root);
-		if (status < 0)
-			return status;
-		job_end(status);
 	}
 	while (waitpid(root, &status, 0) < 0 && errno == EINTR)
 		;
@@ -66,7 +123,7 @@ int cmd_restore(const struct options *o, struct stages *stages)
 {
 	struct stats stats = { .started = clock_now_us() };
 	struct restore r = { .opts = o, .arena = arena_new(), .stats = &stats };
-	sigset_t all, before;
+	sigset_t before;
 	pid_t root = 0;
 	int err;
 
@@ -75,21 +132,17 @@ int cmd_restore(const struct options *o, struct stages *stages)
 	fault_init(o->kill_at);
 	files_raise_limit();
 	state_make_all_restore(&r);
-	/* Restored tasks start with the mask that they inherit, and must not be interrupted before they have their own.
-	 */
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &before);
+	block_most(&before);
 	err = restore_tree(&r, stages);
-	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (!err) {
 		root = r.tree.tasks[0]->pid;
 		stats.restore_time = clock_now_us() - stats.started;
 		err = stats_finish(o, &stats, CMD_RESTORE);
 	}
 	if (!err)
-		stages_run(stages, STAGE_POST_RESUME, root);
+		run_last_scripts(stages, root);
 	image_dir_close(r.dir);
 	own_pids_avoid(NULL, 0);
 	arena_free(r.arena);
-	return err ?: after_restore(&r, stages, root);
+	return err ?: after_restore(&r, stages, root, &before);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Executors, criu's side: how one is started. */
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <string.h>
@@ -11,6 +12,8 @@
 #include "helper/executor_parts.h"
 #include "helper/helper.h"
 #include "proc/fdinfo.h"
+#include "proc/proc.h"
+#include "undo/guardian.h"
 
 /* The kernel takes less than a page at once. */
 #define ID_MAP_MAX 4096
@@ -140,13 +143,37 @@ static int prepare_birth(const struct executor_spec *spec, struct executor *e, s
 	return 0;
 }
 
+/* The thread that takes signals holds no lock of the C library's, but where it ends criu: a fork needs nothing of it.
+ */
+static bool is_signal_thread(const char *tid)
+{
+	_cleanup_free_ char *comm = NULL;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/task/%.20s/comm", tid);
+	return !proc_read(AT_FDCWD, path, &comm, NULL) && !strcmp(comm, GUARDIAN_SIGNAL_THREAD "\n");
+}
+
+static bool has_signal_thread(void)
+{
+	DIR *dir = opendir("/proc/self/task");
+	const struct dirent *e;
+	bool found = false;
+
+	while (dir && !found && (e = readdir(dir)))
+		found = *e->d_name != '.' && is_signal_thread(e->d_name);
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
 /* A thread that was joined may still be on its way out. */
 static int wait_until_alone(void)
 {
 	struct stat st;
 
 	for (int tries = 0; tries < 1000; tries++) {
-		if (stat("/proc/self/task", &st) || st.st_nlink <= 3)
+		if (stat("/proc/self/task", &st) || st.st_nlink <= 3 || (st.st_nlink == 4 && has_signal_thread()))
 			return 0;
 		usleep(100);
 	}

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <limits.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -10,6 +12,7 @@
 #include "options/stages.h"
 #include "lib/log.h"
 #include "lib/own_pids.h"
+#include "proc/proc.h"
 
 static const char *const names[STAGE_COUNT] = {
 	[STAGE_PRE_DUMP] = "pre-dump",
@@ -143,20 +146,65 @@ static int spawn_limited(pid_t *pid, const struct stages *e, const char *script,
 	return setrlimit(RLIMIT_NOFILE, &ours) ? -errno : err;
 }
 
+/* It is noted before anything can end criu. */
+static int start_script(pid_t *pid, const struct stages *e, const char *script, enum stage stage, char **env)
+{
+	const struct stages_keeper *k = e->keeper;
+	int err, noted = 0;
+
+	if (k)
+		k->begin(k->arg);
+	err = spawn_limited(pid, e, script, env);
+	if (k)
+		noted = k->started(k->arg, err ? 0 : *pid);
+	if (err)
+		log_errno(err, "action script %s (%s): starting it in %s", script, stages_name(stage),
+		          e->opts->work_dir);
+	else if (noted)
+		proc_kill_below(*pid, proc_start_time(*pid));
+	return err ?: noted;
+}
+
+/* Whatever comes is left pending: criu ends with the status of what has been done. */
+static void wait_or_end_script(pid_t pid, const sigset_t *set, const char *script, enum stage stage)
+{
+	_cleanup_close_ int exited = (int)syscall(SYS_pidfd_open, pid, 0);
+	_cleanup_close_ int signals = signalfd(-1, set, SFD_CLOEXEC);
+	struct pollfd p[2] = { { .fd = exited, .events = POLLIN }, { .fd = signals, .events = POLLIN } };
+
+	while (exited >= 0 && poll(p, 2, -1) < 0 && errno == EINTR)
+		;
+	if (!p[0].revents && p[1].revents) {
+		log_warn("action script %s (%s) is ended by a signal to criu; all else has been done", script,
+		         stages_name(stage));
+		proc_kill_below(pid, proc_start_time(pid));
+	}
+}
+
+static int await_script(const struct stages *e, pid_t pid, const char *script, enum stage stage, int *status)
+{
+	int err = 0;
+
+	if (e->ended_by)
+		wait_or_end_script(pid, e->ended_by, script, stage);
+	while (!err && waitpid(pid, status, 0) < 0)
+		if (errno != EINTR)
+			err = log_errno(-errno, "action script %s (%s): waitpid", script, stages_name(stage));
+	if (e->keeper)
+		e->keeper->ended(e->keeper->arg);
+	return err;
+}
+
 static int run_script(const struct stages *e, const char *script, enum stage stage, char **env)
 {
-	const struct options *o = e->opts;
 	int status, err;
 	pid_t pid = 0;
 
 	log_debug("running %s for %s", script, stages_name(stage));
-	err = spawn_limited(&pid, e, script, env);
+	err = start_script(&pid, e, script, stage, env);
+	err = err ?: await_script(e, pid, script, stage, &status);
 	if (err)
-		return log_errno(err, "action script %s (%s): starting it in %s", script, stages_name(stage),
-		                 o->work_dir);
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return log_errno(-errno, "action script %s (%s): waitpid", script, stages_name(stage));
+		return err;
 	if (WIFSIGNALED(status)) {
 		log_errno(0, "action script %s (%s) was killed by signal %d", script, stages_name(stage),
 		          WTERMSIG(status));

@@ -6,6 +6,7 @@
 #ifndef CRIU_OPTIONS_STAGES_H
 #define CRIU_OPTIONS_STAGES_H
 
+#include <signal.h>
 #include <sys/resource.h>
 
 #include "options/options.h"
@@ -35,10 +36,23 @@ struct hook {
 	struct hook *next;
 };
 
+/*
+ * What a command that can be taken back has: whatever ends criu while a script runs ends the script too. Nothing ends
+ * criu between begin() and started(), which returns 0 or a negative errno (logged).
+ */
+struct stages_keeper {
+	void (*begin)(void *arg);
+	int (*started)(void *arg, pid_t script); /* 0: it could not be started */
+	void (*ended)(void *arg);
+	void *arg;
+};
+
 struct stages {
 	const struct options *opts;
 	struct rlimit files; /* RLIMIT_NOFILE as criu was started with: what it executes gets that */
 	struct hook *hooks;
+	const struct stages_keeper *keeper;
+	const sigset_t *ended_by; /* all is done: these, which are blocked, end the script and not criu; NULL: none */
 };
 
 /* No hooks but the action scripts of o, which must outlive *e. Before criu raises its limit of open files. */

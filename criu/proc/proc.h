@@ -93,4 +93,10 @@ int proc_comm(pid_t pid, char *comm, size_t size);
  */
 int proc_wait_gone(pid_t pid);
 
+/*
+ * Ends a process, and all that descends from it and has not been left to another parent: by SIGTERM, and what lives on
+ * a fifth of a second later by SIGKILL. -ESRCH: it is gone, the pid is another process's.
+ */
+int proc_kill_below(pid_t pid, uint64_t start_time);
+
 #endif

@@ -112,15 +112,16 @@ static int look_at(pid_t root, pid_t group, int *status)
 	return pid == root;
 }
 
-int job_wait(pid_t root)
+int job_wait(pid_t root, const sigset_t *mask)
 {
 	struct sigaction normal = { .sa_handler = SIG_DFL };
 	pid_t group = getpgid(root);
-	sigset_t wanted;
+	sigset_t wanted, blocked;
 	int status, ended;
 
 	wanted_signals(group != getpgrp(), &wanted);
-	sigprocmask(SIG_BLOCK, &wanted, NULL);
+	sigorset(&blocked, &wanted, mask);
+	sigprocmask(SIG_SETMASK, &blocked, NULL);
 	sigaction(SIGCHLD, &normal,
 	          NULL); /* ignored, as criu may have inherited that, nobody would be left to wait for */
 	while (!(ended = look_at(root, group, &status))) {

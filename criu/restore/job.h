@@ -4,6 +4,7 @@
 #ifndef CRIU_RESTORE_JOB_H
 #define CRIU_RESTORE_JOB_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -11,9 +12,10 @@
  */
 bool job_give_terminal(pid_t from, pid_t to);
 
-/* Stays until the root task, a child of criu's, has ended. Returns its wait status (waitpid(2)) or a negative errno
+/* Stays until the root task, a child of criu's, has ended, with this mask beside what is waited for. Returns the wait
+ * status (waitpid(2)) or a negative errno
  * (logged). */
-int job_wait(pid_t root);
+int job_wait(pid_t root, const sigset_t *mask);
 
 /* Ends criu as the root task has ended: with its exit status, or by the signal that it was killed by, without a core.
  */

@@ -2,8 +2,10 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -132,6 +134,56 @@ static _Noreturn void execute_root(const struct root_call *call, int *fds, size_
 	_exit(1);
 }
 
+#define TAKEN_BACK_MS 2000 /* how long criu may need for that */
+
+/* All signals are blocked from here on, as the root task is to start. Those that would have ended criu. */
+static void block_signals(sigset_t *ends)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	sigset_t all, before;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	sigemptyset(ends);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+		struct sigaction now;
+
+		if (!sigaction(signals[i], NULL, &now) && now.sa_handler != SIG_IGN && !sigismember(&before, signals[i]))
+			sigaddset(ends, signals[i]);
+	}
+}
+
+/* criu is told by the end of what this process says (follow_first()), and has taken all back when it hangs up. */
+static _Noreturn void end_with_criu(int sock, int sig)
+{
+	struct pollfd p = { .fd = sock };
+	sigset_t one;
+
+	shutdown(sock, SHUT_WR);
+	poll(&p, 1, TAKEN_BACK_MS);
+	sigemptyset(&one);
+	sigaddset(&one, sig);
+	raise(sig);
+	sigprocmask(SIG_UNBLOCK, &one, NULL);
+	_exit(128 + sig);
+}
+
+/* Until criu says something. */
+static void await_word(int sock)
+{
+	sigset_t ends;
+	struct signalfd_siginfo came;
+	struct pollfd p[2] = { { .fd = sock, .events = POLLIN }, { .events = POLLIN } };
+
+	block_signals(&ends);
+	p[1].fd = signalfd(-1, &ends, SFD_CLOEXEC);
+	while (poll(p, ARRAY_SIZE(p), -1) < 0 && errno == EINTR)
+		;
+	if (!p[0].revents && read(p[1].fd, &came, sizeof(came)) == sizeof(came))
+		end_with_criu(sock, (int)came.ssi_signo);
+	close(p[1].fd);
+}
+
 /* criu's end without a word is the end of this process, too. */
 static _Noreturn void await_call(int sock, pid_t first)
 {
@@ -141,6 +193,7 @@ static _Noreturn void await_call(int sock, pid_t first)
 
 	while (waitpid(first, NULL, 0) < 0 && errno == EINTR)
 		;
+	await_word(sock);
 	if (rights_receive(sock, &call, sizeof(call), fds, &n) != sizeof(call) || n <= FD_SOCK)
 		_exit(1);
 	execute_root(&call, fds, n);
@@ -159,6 +212,14 @@ static int fork_away(void)
 			_exit(0);
 	} while (!pid && own_pids_avoided(getpid()));
 	return pid < 0 ? log_errno(-errno, "fork, to another pid") : 0;
+}
+
+/* The process that the caller started, and that signals come to, ends: so does criu. */
+static int follow_first(int sock)
+{
+	if (fcntl(sock, F_SETOWN, getpid()) || fcntl(sock, F_SETSIG, SIGTERM) || fcntl(sock, F_SETFL, O_ASYNC))
+		return log_errno(-errno, "fcntl of the socket to the first process");
+	return 0;
 }
 
 int own_root_part(struct restore *r)
@@ -185,6 +246,8 @@ int own_root_part(struct restore *r)
 	err = fork_away();
 	if (!err && setpgid(0, 0))
 		err = log_errno(-errno, "setpgid of criu");
+	if (!err)
+		err = follow_first(r->own_root_sock);
 	fault_init(r->opts->kill_at);
 	log_info("pid %d, criu's own, becomes the root task; criu is pid %d from here on", self, getpid());
 	return err;
@@ -221,6 +284,7 @@ pid_t own_root_start(struct restore *r, int elf, int area, int sock)
 	if (time_ns_wanted(r))
 		err = helper_run(&(struct helper_spec) { .flags = CLONE_VM | CLONE_FILES }, make_time_ns, &job);
 	fds[FD_TIME] = job.fd;
+	fcntl(r->own_root_sock, F_SETFL, 0); /* what follows closes it at both ends */
 	if (!err)
 		err = rights_send(r->own_root_sock, &call, sizeof(call), fds, job.fd < 0 ? FD_TIME : FDS);
 	if (job.fd >= 0)

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -13,14 +14,18 @@
 #include "undo/guardian.h"
 #include "lib/log.h"
 #include "lib/own_pids.h"
+#include "proc/proc.h"
+#include "undo/signal_thread.h"
 #include "undo/undo.h"
 
 struct guardian {
 	struct undo_log *log;
+	struct signal_thread *signals;
 	pthread_mutex_t lock; /* criu's threads among themselves */
 	pid_t pid;
-	int pidfd;       /* of the guardian */
-	int tool;        /* pidfd of criu, for the guardian */
+	int pidfd; /* of the guardian */
+	int tool;  /* pidfd of criu, for the guardian */
+	pid_t criu;
 	pid_t thread;    /* criu's thread that traces tasks */
 	bool block_chld; /* guardian_start() blocked it */
 };
@@ -33,43 +38,92 @@ static int open_own_pidfd(pid_t pid)
 }
 
 /* A stop of criu that is not its end: criu goes on as if it were not traced. */
-static void let_stop_pass(pid_t thread, int status)
+static void let_stop_pass(const struct guardian *g, pid_t thread, int status)
 {
 	int sig = WSTOPSIG(status), event = status >> 16;
 
-	if (event == PTRACE_EVENT_STOP && (sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU))
-		ptrace(PTRACE_LISTEN, thread, 0, 0);
-	else
+	if (event != PTRACE_EVENT_STOP || (sig != SIGSTOP && sig != SIGTSTP && sig != SIGTTIN && sig != SIGTTOU)) {
 		ptrace(PTRACE_CONT, thread, 0, event ? 0 : sig);
+		return;
+	}
+	ptrace(PTRACE_LISTEN, thread, 0, 0);
+	if (thread == g->thread && undo_log_stands(g->log))
+		log_warn("criu was stopped (SIG%s) while tasks stand still for it: SIGCONT lets criu go on, SIGKILL "
+		         "takes all back",
+		         sigabbrev_np(sig));
+}
+
+static bool has_ended(const struct guardian *g, int timeout_ms)
+{
+	struct pollfd p = { .fd = g->tool, .events = POLLIN };
+
+	return poll(&p, 1, timeout_ms) > 0;
+}
+
+/* While criu is not yet traced it can stop for nothing, so it comes to make its thread. */
+static pid_t await_holder(const struct guardian *g)
+{
+	const struct timespec pause = { .tv_nsec = 50000 };
+
+	while (!undo_log_holder(g->log) && !has_ended(g, 0))
+		nanosleep(&pause, NULL);
+	return undo_log_holder(g->log);
+}
+
+/* Until the end of the thread that traces tasks begins: true. False: nothing is left to be traced. */
+static bool pass_stops(const struct guardian *g)
+{
+	int status = 0;
+
+	for (;;) {
+		/* lint: allow: its own process, which has tracees and no children */
+		pid_t pid = waitpid(-1, &status, __WALL);
+
+		if (pid < 0 && errno != EINTR)
+			return false;
+		if (pid > 0 && WIFSTOPPED(status)) {
+			if (status >> 16 != PTRACE_EVENT_EXIT)
+				let_stop_pass(g, pid, status);
+			else if (pid == g->thread)
+				return true;
+		}
+	}
+}
+
+/* All of criu but the thread that is held: the first thread of a process stays as a zombie meanwhile. */
+static void await_other_threads(const struct guardian *g)
+{
+	struct timespec pause = { .tv_nsec = 50000 };
+	struct proc_stat st;
+
+	while (!has_ended(g, 0) && !proc_stat_of(g->criu, &st) && (st.state != 'Z' || st.num_threads > 2)) {
+		nanosleep(&pause, NULL);
+		pause.tv_nsec = MIN(pause.tv_nsec * 2, 5000000L);
+	}
 }
 
 /*
  * Tasks that a dead criu has traced run on at once; a task that finds its socket in repair then fails. So criu is
- * stopped where its end begins, when it still has them, until that is taken back (while_stopped). Where that cannot be
- * (another tracer has criu, or ptrace_scope forbids it) its end is seen a moment later.
+ * stopped where its end begins, when it still has them, until that is taken back (while_stopped). Then all its threads
+ * go but the one that takes signals, which is held until the guardian has exited. Where that cannot be (another tracer
+ * has criu, or ptrace_scope forbids it) the end of criu is seen a moment later.
  */
 static void wait_for_criu_end(struct guardian *g)
 {
-	struct pollfd p = { .fd = g->tool, .events = POLLIN };
-	pid_t pid = 0;
-	int status = 0;
+	pid_t holder = await_holder(g);
 	bool traces = ptrace(PTRACE_SEIZE, g->thread, 0, PTRACE_O_TRACEEXIT) == 0;
+	bool holds = traces && holder && ptrace(PTRACE_SEIZE, holder, 0, PTRACE_O_TRACEEXIT) == 0;
 
 	undo_log_watch(g->log, traces);
-	if (traces) {
-		while ((pid = waitpid(g->thread, &status, __WALL)) == g->thread || (pid < 0 && errno == EINTR)) {
-			if (pid < 0)
-				continue;
-			if (!WIFSTOPPED(status) || status >> 16 == PTRACE_EVENT_EXIT)
-				break;
-			let_stop_pass(g->thread, status);
-		}
-		if (pid == g->thread && WIFSTOPPED(status))
-			undo_log_run(g->log, true);
+	if (traces && pass_stops(g)) {
+		undo_log_run(g->log, true);
 		ptrace(PTRACE_DETACH, g->thread, 0, 0);
 	}
-	while (poll(&p, 1, -1) <= 0)
-		;
+	if (holds)
+		await_other_threads(g);
+	else
+		while (!has_ended(g, -1))
+			;
 }
 
 /* Opened before the fork: there is no moment in which criu could die unseen. */
@@ -86,7 +140,8 @@ static _Noreturn void guardian_main(struct guardian *g)
 		log_warn("the guardian stays in criu's directory");
 	wait_for_criu_end(g);
 	undo_log_run(g->log, false);
-	_exit(0);
+	undo_log_await_killed(g->log);
+	_exit(0); /* the descriptors are closed first, then what is traced goes on, and ends */
 }
 
 /*
@@ -129,6 +184,8 @@ static bool block_chld(int how)
 
 static void free_guardian(struct guardian *g)
 {
+	if (g->signals)
+		signal_thread_end(g->signals, undo_log_is_committed(g->log));
 	if (g->block_chld)
 		block_chld(SIG_UNBLOCK);
 	if (g->pidfd >= 0)
@@ -151,13 +208,16 @@ static int fork_guardian(struct guardian *g)
 	g->tool = open_own_pidfd(getpid());
 	if (g->tool < 0)
 		return log_errno(g->tool, "pidfd_open of criu itself");
+	g->criu = getpid();
 	g->thread = gettid();
 	g->block_chld = block_chld(SIG_BLOCK);
 	err = fork_watcher(g);
 	if (err)
 		return err;
 	g->pidfd = open_own_pidfd(g->pid);
-	return g->pidfd < 0 ? log_errno(g->pidfd, "opening the guardian's pidfd") : 0;
+	if (g->pidfd < 0)
+		return log_errno(g->pidfd, "opening the guardian's pidfd");
+	return signal_thread_start(g->log, &g->signals);
 }
 
 int guardian_start(struct guardian **gp)
@@ -205,7 +265,7 @@ static int wait_until_watched(const struct guardian *g)
 
 int guardian_note(struct guardian *g, const struct undo *u)
 {
-	int err = u->while_stopped ? wait_until_watched(g) : guardian_check(g), number;
+	int err = wait_until_watched(g), number;
 
 	if (err)
 		return err;
@@ -224,7 +284,28 @@ void guardian_drop(struct guardian *g, int number)
 
 void guardian_commit(struct guardian *g)
 {
-	undo_log_commit(g->log);
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	while (!undo_log_commit(g->log))
+		pause(); /* the thread that takes signals is about to end criu */
+}
+
+void guardian_hold_stops(struct guardian *g, const char *text)
+{
+	undo_log_stand(g->log);
+	signal_thread_hold_stops(g->signals, text);
+}
+
+void guardian_hold_end(struct guardian *g)
+{
+	signal_thread_hold_end(g->signals);
+}
+
+void guardian_allow_end(struct guardian *g)
+{
+	signal_thread_allow_end(g->signals);
 }
 
 bool guardian_holds_criu(const struct guardian *g)

@@ -14,12 +14,16 @@
 
 struct guardian;
 
+/* The name of the thread that guardian_start() makes. */
+#define GUARDIAN_SIGNAL_THREAD "criu-signals"
+
 enum undo_type {
 	UNDO_NONE,
 	UNDO_UNLINK,      /* path: remove the file; fd: the directory, where the path is a name in it */
 	UNDO_CGROUP_THAW, /* path: the freezer's file; text: what to write */
 	UNDO_CALL,        /* call: a function of criu's, with this entry (the guardian has the same text) */
 	UNDO_KILL,        /* pid (and its start time): a half-made task of a restore */
+	UNDO_KILL_BELOW,  /* the same with all that descends from it: a script that is waited for */
 	FORWARD_CALL,     /* as UNDO_CALL, after the commit */
 	FORWARD_KILL,     /* pid and start time: after the commit, a task that must not run on */
 };
@@ -42,8 +46,10 @@ struct undo {
 };
 
 /*
- * Forks the guardian. It ignores terminal signals, has a session of its own, closes nothing, and ends when told, or
- * after its work when criu dies. It traces the calling thread, which has to be the one that traces the tasks:
+ * Forks the guardian, and starts the thread that takes SIGINT, SIGTERM, SIGHUP and SIGQUIT (undo/signal_thread.h),
+ * which are blocked in the caller until guardian_stop(). The guardian ignores terminal signals, has a session of its
+ * own, closes nothing, and ends when told, or after its work when criu dies: until then the end of criu is not seen by
+ * its parent, where criu may be traced. It traces the calling thread, which has to be the one that traces the tasks:
  * should that be killed, its tasks stay stopped until the entries marked while_stopped have been undone. SIGCHLD is
  * blocked meanwhile. Called before any thread exists. criu must never wait for it with waitpid(-1).
  */
@@ -56,9 +62,20 @@ int guardian_note(struct guardian *g, const struct undo *u);
 /* The change was taken back, or is for good: forget the entry. */
 void guardian_drop(struct guardian *g, int number);
 
-/* From here on the guardian rolls forward: undo entries are void, FORWARD_ entries are carried out. One atomic store.
+/*
+ * From here on the guardian rolls forward: undo entries are void, FORWARD_ entries are carried out. One atomic step.
+ * Where a signal that ends criu came before this does not return. Afterwards all signals are blocked in the caller:
+ * what has been committed is finished, and the exit status says so.
  */
 void guardian_commit(struct guardian *g);
+
+/* While tasks stand still for criu, which text says, ^Z does not stop criu. */
+void guardian_hold_stops(struct guardian *g, const char *text);
+
+/* Between the two no signal ends criu (SIGKILL does): what was begun is noted before the second. Nothing waits there.
+ */
+void guardian_hold_end(struct guardian *g);
+void guardian_allow_end(struct guardian *g);
 
 /* Whether it still watches: 0, or -ESRCH (logged) when the guardian was killed. guardian_note() asks the same. */
 int guardian_check(const struct guardian *g);
@@ -72,7 +89,11 @@ bool guardian_holds_criu(const struct guardian *g);
 /* Its pid, for tests. */
 pid_t guardian_pid(const struct guardian *g);
 
-/* Ends the guardian: entries still noted are undone by the caller first (in criu itself) when rollback is set. */
+/*
+ * Ends the guardian: entries still noted are undone by the caller first (in criu itself) when rollback is set. Signals
+ * are as they were before guardian_start(); after a commit those that end criu leave it a moment, and its exit status
+ * is 0.
+ */
 void guardian_stop(struct guardian *g, bool rollback);
 
 #endif

@@ -17,7 +17,7 @@
 /* type is written last and says whether the rest is valid. */
 struct entry {
 	uint32_t type;
-	uint32_t while_stopped;
+	uint32_t while_stopped, killed;
 	int32_t fd, pid;
 	uint64_t start_time, addr, size;
 	undo_fn call;
@@ -26,8 +26,13 @@ struct entry {
 	uint32_t strings; /* where the strings began before this entry */
 };
 
+/* What has been decided, once and for all. */
+enum decision { UNDECIDED, COMMITTED, INTERRUPTED };
+
 struct undo_log {
-	uint32_t watched, holds, committed, ended;
+	uint32_t watched, holds, decision, ended;
+	uint32_t stands;
+	pid_t holder;
 	uint32_t n;
 	uint32_t strings; /* where they begin */
 	struct entry entries[];
@@ -116,9 +121,47 @@ bool undo_log_holds(const struct undo_log *log)
 	return undo_log_is_watched(log) && log->holds;
 }
 
-void undo_log_commit(struct undo_log *log)
+static bool decide_once(struct undo_log *log, uint32_t decision)
 {
-	__atomic_store_n(&log->committed, 1, __ATOMIC_SEQ_CST);
+	uint32_t now = UNDECIDED;
+
+	return __atomic_compare_exchange_n(&log->decision, &now, decision, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) ||
+	       now == decision;
+}
+
+bool undo_log_commit(struct undo_log *log)
+{
+	return decide_once(log, COMMITTED);
+}
+
+bool undo_log_interrupt(struct undo_log *log)
+{
+	return decide_once(log, INTERRUPTED);
+}
+
+bool undo_log_is_committed(const struct undo_log *log)
+{
+	return __atomic_load_n(&log->decision, __ATOMIC_SEQ_CST) == COMMITTED;
+}
+
+void undo_log_set_holder(struct undo_log *log, pid_t tid)
+{
+	__atomic_store_n(&log->holder, tid, __ATOMIC_RELEASE);
+}
+
+pid_t undo_log_holder(const struct undo_log *log)
+{
+	return __atomic_load_n(&log->holder, __ATOMIC_ACQUIRE);
+}
+
+void undo_log_stand(struct undo_log *log)
+{
+	__atomic_store_n(&log->stands, 1, __ATOMIC_RELEASE);
+}
+
+bool undo_log_stands(const struct undo_log *log)
+{
+	return __atomic_load_n(&log->stands, __ATOMIC_ACQUIRE);
 }
 
 void undo_log_end(struct undo_log *log)
@@ -221,6 +264,8 @@ static int run_entry(const struct undo_log *log, const struct entry *e)
 	case UNDO_KILL:
 	case FORWARD_KILL:
 		return kill_same(e->pid, e->start_time);
+	case UNDO_KILL_BELOW:
+		return proc_kill_below(e->pid, e->start_time);
 	}
 	return -EINVAL;
 }
@@ -238,7 +283,7 @@ static bool is_gone(int err)
 
 void undo_log_run(struct undo_log *log, bool stopped)
 {
-	bool committed = __atomic_load_n(&log->committed, __ATOMIC_SEQ_CST);
+	bool committed = undo_log_is_committed(log);
 
 	if (__atomic_load_n(&log->ended, __ATOMIC_SEQ_CST))
 		return;
@@ -252,6 +297,23 @@ void undo_log_run(struct undo_log *log, bool stopped)
 		if (err && !is_gone(err))
 			log_errno(err, "%s: entry %u, type %u, pid %d, %s", committed ? "finishing" : "taking back", i,
 			          e->type, e->pid, string_at(log, e->path));
+		e->killed = !err && (e->type == UNDO_KILL || e->type == FORWARD_KILL);
 		__atomic_store_n(&e->type, UNDO_NONE, __ATOMIC_RELEASE);
+	}
+}
+
+#define EXITS_WITHIN_MS 500 /* a large memory takes time to go; a task in an uninterruptible wait never does */
+
+void undo_log_await_killed(const struct undo_log *log)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	int left_ms = EXITS_WITHIN_MS;
+
+	for (uint32_t i = 0; i < log->n; i++) {
+		const struct entry *e = &log->entries[i];
+
+		for (; e->killed && left_ms > 0 && proc_alive(e->pid) && proc_start_time(e->pid) == e->start_time;
+		     left_ms--)
+			nanosleep(&pause, NULL);
 	}
 }

@@ -23,8 +23,21 @@ void undo_log_watch(struct undo_log *log, bool holds);
 bool undo_log_is_watched(const struct undo_log *log);
 bool undo_log_holds(const struct undo_log *log);
 
-/* From here on undo entries are void. */
-void undo_log_commit(struct undo_log *log);
+/*
+ * Whichever of the two comes first holds, and the other one is told so (false): from here on undo entries are void; or
+ * criu ends before it commits.
+ */
+bool undo_log_commit(struct undo_log *log);
+bool undo_log_interrupt(struct undo_log *log);
+bool undo_log_is_committed(const struct undo_log *log);
+
+/* The thread of criu that is the last one to exit; 0: there is none yet. */
+void undo_log_set_holder(struct undo_log *log, pid_t tid);
+pid_t undo_log_holder(const struct undo_log *log);
+
+/* From here on tasks stand still for criu. */
+void undo_log_stand(struct undo_log *log);
+bool undo_log_stands(const struct undo_log *log);
 
 /* From here on all entries are void. */
 void undo_log_end(struct undo_log *log);
@@ -34,5 +47,8 @@ void undo_log_end(struct undo_log *log);
  * forgotten when it is done. Failures are logged and passed over. stopped: those with while_stopped alone.
  */
 void undo_log_run(struct undo_log *log, bool stopped);
+
+/* Waits, for a moment at most, until the processes that undo_log_run() killed have exited. */
+void undo_log_await_killed(const struct undo_log *log);
 
 #endif

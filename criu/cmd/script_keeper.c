@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "cmd/script_keeper.h"
+#include "proc/proc.h"
+
+static void begin_script(void *arg)
+{
+	const struct script_keeper *k = arg;
+
+	guardian_hold_end(k->guardian);
+}
+
+static int note_script(void *arg, pid_t script)
+{
+	struct script_keeper *k = arg;
+	struct undo u = { .type = UNDO_KILL_BELOW, .fd = -1, .pid = script };
+
+	k->number = -1;
+	if (script) {
+		u.start_time = proc_start_time(script);
+		k->number = guardian_note(k->guardian, &u);
+	}
+	guardian_allow_end(k->guardian);
+	return script ? MIN(k->number, 0) : 0;
+}
+
+static void forget_script(void *arg)
+{
+	const struct script_keeper *k = arg;
+
+	guardian_drop(k->guardian, k->number);
+}
+
+void script_keeper_begin(struct script_keeper *k, struct guardian *g, struct stages *stages)
+{
+	*k = (struct script_keeper) {
+		.keeper = { .begin = begin_script, .started = note_script, .ended = forget_script, .arg = k },
+		.guardian = g,
+		.number = -1,
+	};
+	stages->keeper = &k->keeper;
+}
+
+void script_keeper_end(struct stages *stages)
+{
+	stages->keeper = NULL;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The end of a program with all that it has started, which the kernel has no call for. */
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "proc/proc.h"
+
+#define ENDS_WITHIN_MS 200 /* after SIGTERM, so that a script may clean up */
+
+static void add_children(struct arena *a, pid_t pid, pid_t **pids, size_t *n)
+{
+	_cleanup_close_ int proc = proc_open(pid);
+	pid_t *tids = NULL;
+	size_t n_tids = 0;
+
+	if (proc < 0 || proc_read_threads(proc, a, &tids, &n_tids))
+		return;
+	for (size_t i = 0; i < n_tids; i++)
+		if (proc_read_children(proc, tids[i], a, pids, n))
+			return;
+}
+
+/* From each process that lives on from here, to what it has started. The list grows while it is read. */
+static void signal_below(struct arena *a, pid_t **pids, size_t *n, int sig)
+{
+	for (size_t i = 0; i < *n; i++) {
+		if (sig == SIGKILL)
+			kill((*pids)[i], SIGSTOP); /* what stands still starts nothing behind our back */
+		add_children(a, (*pids)[i], pids, n);
+	}
+	for (size_t i = 0; i < *n; i++)
+		kill((*pids)[i], sig);
+}
+
+static bool all_ended(const pid_t *pids, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (proc_alive(pids[i]))
+			return false;
+	return true;
+}
+
+int proc_kill_below(pid_t pid, uint64_t start_time)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	struct arena *a = arena_new();
+	pid_t *pids = NULL;
+	size_t n = 0;
+
+	if (!a)
+		return -ENOMEM;
+	if (proc_start_time(pid) != start_time) {
+		arena_free(a);
+		return -ESRCH;
+	}
+	arena_push(a, &pids, &n, pid);
+	signal_below(a, &pids, &n, SIGTERM);
+	for (int i = 0; i < ENDS_WITHIN_MS && !all_ended(pids, n); i++)
+		nanosleep(&pause, NULL);
+	signal_below(a, &pids, &n, SIGKILL);
+	arena_free(a);
+	return 0;
+}
