@@ -148,7 +148,8 @@ static void block_signals(sigset_t *ends)
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
 		struct sigaction now;
 
-		if (!sigaction(signals[i], NULL, &now) && now.sa_handler != SIG_IGN && !sigismember(&before, signals[i]))
+		if (!sigaction(signals[i], NULL, &now) && now.sa_handler != SIG_IGN &&
+		    !sigismember(&before, signals[i]))
 			sigaddset(ends, signals[i]);
 	}
 }

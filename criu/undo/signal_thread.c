@@ -11,7 +11,7 @@
 #include "lib/own_pids.h"
 #include "undo/signal_thread.h"
 
-#define WAKE       SIGURG /* nobody sends this one to a criu */
+#define WAKE SIGURG /* nobody sends this one to a criu */
 
 struct signal_thread {
 	struct undo_log *log;
