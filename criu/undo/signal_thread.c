@@ -46,8 +46,12 @@ static void choose_signals(const int *signals, size_t n, const sigset_t *blocked
  */
 static _Noreturn void die_of(struct signal_thread *s, int sig)
 {
+	const struct timespec pause = { .tv_nsec = 100000 };
 	sigset_t one;
 
+	/* A guardian that was forked just now does not hold this thread yet. */
+	for (int i = 0; i < 10000 && !undo_log_is_watched(s->log); i++)
+		nanosleep(&pause, NULL);
 	log_errno(0, "SIG%s: criu ends, and everything is taken back", sigabbrev_np(sig));
 	sigemptyset(&one);
 	sigaddset(&one, sig);

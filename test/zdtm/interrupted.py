@@ -476,8 +476,11 @@ def waits(s):
     os.mkfifo(fifo)
     for args in (["--pidfile", fifo], ["--config", fifo], ["-o", fifo]):
         began = time.monotonic()
-        p = subprocess.Popen([s.criu, *map(str, dump_args(s, "-R")), *args], cwd=s.dir, stdin=subprocess.DEVNULL,
+        log = [] if "-o" in args else ["-v4", "-o", s.path("w.log")]
+        p = subprocess.Popen([s.criu, *map(str, dump_args(s, "-R")), *log, *args], cwd=s.dir, stdin=subprocess.DEVNULL,
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if "--pidfile" in args:
+            check(wait_for(lambda: "committed" in text(s.path("w.log"))), "no commit")
         time.sleep(0.3)
         if p.poll() is None:
             began = time.monotonic()
