@@ -434,6 +434,26 @@ static void end_own_root(struct build *b)
 		await_end(t);
 }
 
+/* One that waits for a file system in the kernel ends when that answers. There is one wait for all of them. */
+static void await_ends(const struct build *b)
+{
+	bool late = false;
+
+	for (size_t i = 0; b->plan && i < b->plan->n_nodes; i++) {
+		pid_t pid = b->plan->nodes[i]->tid;
+
+		if (pid <= 0 || (late && !proc_alive(pid)))
+			continue;
+		if (!late && proc_wait_gone(pid) != -ETIMEDOUT)
+			continue;
+		late = true;
+		log_warn(
+		    "pid %d was killed and cannot end yet: it waits in the kernel, for a file system that does not "
+		    "answer; it ends when that does or is unmounted (umount -f)",
+		    pid);
+	}
+}
+
 void build_abort(struct build *b)
 {
 	if (b->r->own_root)
@@ -449,6 +469,7 @@ void build_abort(struct build *b)
 		if (n->tid > 0)
 			proc_wait_gone(n->tid);
 	}
+	await_ends(b);
 }
 
 void build_close(struct build *b)
