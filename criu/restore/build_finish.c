@@ -440,10 +440,13 @@ static void await_ends(const struct build *b)
 	bool late = false;
 
 	for (size_t i = 0; b->plan && i < b->plan->n_nodes; i++) {
-		pid_t pid = b->plan->nodes[i]->tid;
+		const struct node *n = b->plan->nodes[i];
+		pid_t pid = n->tid;
 
 		if (pid <= 0 || (late && !proc_alive(pid)))
 			continue;
+		if (!late && n->task && is_not_zombie(n->task) && n->task->n_threads > 1)
+			await_end(n->task);
 		if (!late && proc_wait_gone(pid) != -ETIMEDOUT)
 			continue;
 		late = true;
@@ -461,14 +464,6 @@ void build_abort(struct build *b)
 	for (size_t i = 0; b->plan && i < b->plan->n_nodes; i++)
 		if (b->plan->nodes[i]->tid > 0)
 			kill(b->plan->nodes[i]->tid, SIGKILL);
-	for (size_t i = 0; b->plan && i < b->plan->n_nodes; i++) {
-		const struct node *n = b->plan->nodes[i];
-
-		if (n->tid > 0 && n->task && is_not_zombie(n->task) && n->task->n_threads > 1)
-			await_end(n->task);
-		if (n->tid > 0)
-			proc_wait_gone(n->tid);
-	}
 	await_ends(b);
 }
 
