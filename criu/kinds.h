@@ -80,6 +80,7 @@
 	X(files_restore_subsys)                                                                                        \
 	X(signal_last_subsys) /* the last work before the commit */                                                    \
 	X(infect_subsys)                                                                                               \
+	X(foreign_subsys)                                                                                              \
 	X(open_file_subsys)                                                                                            \
 	X(task_mm_subsys)                                                                                              \
 	X(memfd_inode_subsys)                                                                                          \

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <string.h>
@@ -21,6 +22,8 @@
 
 /* After so many, a look whether the task's cgroup was frozen in the middle. */
 #define FREEZER_SLICES 5
+/* So long may an agent wait for a file system. */
+#define ASLEEP_SLICES  250
 
 _Static_assert(sizeof(struct agent_slot) <= OPS_OFFSET, "a slot fits before the operations");
 _Static_assert(OPS_OFFSET + SMALL_OPS * sizeof(struct agent_op) + SMALL_SPACE + 768 <= AGENT_SMALL, "small region");
@@ -72,11 +75,46 @@ static int unexpected_stop(struct agent *a, int status)
 }
 
 /* A SIGSTOP from outside before it is traced: the agent has work to do first. */
+/* Functions of the kernel in which it waits for another program or machine: FUSE, NFS, 9p, SMB, Ceph. */
+static bool is_foreign_wait(const char *wchan)
+{
+	static const char *const names[] = { "request_wait_answer", "fuse_", "rpc_", "nfs",  "p9_",
+		                             "wait_for_response",   "cifs_", "smb",  "ceph_" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strncmp(wchan, names[i], strlen(names[i])))
+			return true;
+	return false;
+}
+
+/* A restored task closes duplicates of what it gets, and a file system that does not answer keeps it in that call. */
+static int check_asleep(struct agent *a)
+{
+	_cleanup_free_ char *wchan = NULL;
+	char path[40];
+
+	if (++a->asleep < ASLEEP_SLICES)
+		return 0;
+	a->asleep = 0;
+	snprintf(path, sizeof(path), "/proc/%d/wchan", a->tid);
+	if (proc_read(AT_FDCWD, path, &wchan, NULL) || !is_foreign_wait(wchan))
+		return 0;
+	return log_errno(-ETIMEDOUT,
+	                 "%s: its agent sleeps in the kernel (%s) in a call to a file system that does not "
+	                 "answer (%s)",
+	                 agent_name(a), wchan, a->batch.what ?: "");
+}
+
 static int go_on_if_stopped(struct agent *a)
 {
 	struct proc_stat st;
 
-	if (proc_stat_of(a->tid, &st) || st.state != 'T')
+	if (proc_stat_of(a->tid, &st))
+		return 0;
+	if (st.state == 'D')
+		return check_asleep(a);
+	a->asleep = 0;
+	if (st.state != 'T')
 		return 0;
 	a->stop_came = true;
 	return kill(a->tid, SIGCONT) && errno != ESRCH ? log_errno(-errno, "%s: kill(SIGCONT)", agent_name(a)) : 0;

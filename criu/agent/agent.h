@@ -28,8 +28,9 @@ struct batch {
 struct agent {
 	const struct thread *th; /* for messages; NULL for a helper */
 	pid_t tid;
-	bool traced;    /* its stops are told by waitpid() */
-	bool stop_came; /* a SIGSTOP arrived while it ran and has to be sent again */
+	bool traced;     /* its stops are told by waitpid() */
+	unsigned asleep; /* so many looks in a row found it uninterruptible */
+	bool stop_came;  /* a SIGSTOP arrived while it ran and has to be sent again */
 	struct agent_slot *slot;
 	raddr_t slot_at;
 	struct agent_op *ops;

@@ -32,7 +32,8 @@ static int read_numbers(const struct task *t, const void *data, size_t n, int *n
 	return 0;
 }
 
-static int pass_chunk(struct task *t, const int *fds, size_t n, int *numbers)
+/* What was sent over the socket. */
+static int receive_chunk(struct task *t, size_t n, int *numbers)
 {
 	struct batch *b = agent_batch(t->restore->agent, "receiving descriptors");
 	struct arch_msghdr *mh;
@@ -41,9 +42,6 @@ static int pass_chunk(struct task *t, const int *fds, size_t n, int *numbers)
 	raddr_t mh_at;
 	int err, op;
 
-	err = rights_send(t->restore->sock, &(char) { 0 }, 1, fds, n);
-	if (err)
-		return log_errno(err, "%s: sendmsg of %zu descriptors to the agent", task_name(t), n);
 	batch_reserve(b, 1, sizeof(*mh) + sizeof(*iov) + CONTROL_SIZE + 256);
 	mh_at = batch_space(b, sizeof(*mh), &mh);
 	mh->iov = batch_space(b, sizeof(*iov), &iov);
@@ -60,6 +58,24 @@ static int pass_chunk(struct task *t, const int *fds, size_t n, int *numbers)
 		return log_errno(batch_ret(b, op) < 0 ? (int)batch_ret(b, op) : -EBADMSG,
 		                 "%s: recvmsg of %zu descriptors in the agent", task_name(t), n);
 	return read_numbers(t, control, n, numbers);
+}
+
+static int pass_chunk(struct task *t, const int *fds, size_t n, int *numbers)
+{
+	int err = rights_send(t->restore->sock, &(char) { 0 }, 1, fds, n);
+
+	if (err)
+		return log_errno(err, "%s: sendmsg of %zu descriptors to the agent", task_name(t), n);
+	return receive_chunk(t, n, numbers);
+}
+
+int agent_send_by(struct task *t, int (*send)(int sock, void *arg), void *arg, int *number)
+{
+	int err = send(t->restore->sock, arg);
+
+	if (err)
+		return log_errno(err, "%s: sendmsg of a descriptor to the agent", task_name(t));
+	return receive_chunk(t, 1, number);
 }
 
 int agent_send_fds(struct task *t, const int *fds, size_t n, int *numbers)

@@ -15,4 +15,7 @@
  */
 int agent_send_fds(struct task *t, const int *fds, size_t n, int *numbers);
 
+/* The same for one descriptor that is not ours: send() has its holder send it, with one byte, over the socket. */
+int agent_send_by(struct task *t, int (*send)(int sock, void *arg), void *arg, int *number);
+
 #endif

@@ -7,6 +7,7 @@
 #include "arch_core.h"
 #include "dump/dump.h"
 #include "dump/inside.h"
+#include "files/foreign_files.h"
 #include "freeze/freeze.h"
 #include "lib/log.h"
 #include "tree/kind.h"
@@ -110,7 +111,11 @@ static int collect_tree(struct dump *d)
 /* Reads everything but pages. Refusals are collected; only what makes going on pointless ends it early. */
 int dump_collect(struct dump *d)
 {
-	int err = kobj_ids_dump(d), part;
+	int err, part;
+
+	if (!foreign_files_mounts(d)) /* first of all: whether images can be written */
+		return -EDEADLK;
+	err = kobj_ids_dump(d);
 
 	tree_index(&d->tree, d->arena);
 	part = check_job_of_shell(d);

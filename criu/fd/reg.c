@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
+#include "files/foreign_restore.h"
 #include "options/external.h"
 #include "path/ghost.h"
 #include "lib/log.h"
@@ -39,6 +40,8 @@ static bool reg_match(const struct fd_info *info)
 
 	if (info->link[0] != '/')
 		return false;
+	if (info->foreign)
+		return !S_ISBLK(info->st.st_mode);
 	if (fstatfs(info->fd, &fs)) /* no answer: a FUSE without its server */
 		fs.f_type = FUSE_SUPER_MAGIC;
 	if (fs.f_type == MQUEUE_MAGIC || fs.f_type == SOCKFS_MAGIC || fs.f_type == SECRETMEM_MAGIC)
@@ -103,10 +106,12 @@ static bool is_text_of_kernel(int fd)
 }
 
 /* Devices may refuse to seek; they had a position of 0 then. */
-static int set_position(const RegFileEntry *m, int fd)
+static int set_position(struct restore *r, const RegFileEntry *m, int fd)
 {
 	char byte;
 
+	if (foreign_restore_is(r, m->id)) /* the helper has set it */
+		return 0;
 	if (m->at_end && lseek(fd, 0, SEEK_END) < 0)
 		return log_errno(-errno, "%s: lseek(SEEK_END)", m->name);
 	if (m->flags & O_PATH || !m->pos)
@@ -125,7 +130,7 @@ static int set_position(const RegFileEntry *m, int fd)
 static int open_with_position(struct restore *r, const RegFileEntry *m)
 {
 	_cleanup_close_ int fd = pathfile_open(r, m, m->flags);
-	int err = fd < 0 ? fd : set_position(m, fd);
+	int err = fd < 0 ? fd : set_position(r, m, fd);
 
 	return err ?: move_fd(&fd);
 }

@@ -6,32 +6,40 @@
 #include "files/fd_info.h"
 #include "files/files.h"
 #include "files/long_path.h"
+#include "helper/foreign.h"
 #include "lib/log.h"
 
-int fd_info_stat(struct fd_info *info)
+int fd_info_look(int fd, struct stat *st)
 {
 	struct statx x;
 	int err;
 
-	if (!fstat(info->fd, &info->st))
+	if (!fstat(fd, st))
 		return 0;
 	err = -errno;
-	memset(&info->st, 0, sizeof(info->st));
+	memset(st, 0, sizeof(*st));
 	if (err != -ENOENT && err != -ENOTCONN && err != -EPERM && err != -EACCES && err != -EIO && err != -ESTALE)
-		return log_errno(err, "%s: fstat", fd_name(info));
-	/* Of a file system that does not answer (FUSE) the kernel may have cached them. */
-	if (statx(info->fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &x))
+		return err;
+	/* Of a file system that answers with errors (FUSE) the kernel may have cached them. */
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &x))
 		return 0;
-	info->st.st_dev = makedev(x.stx_dev_major, x.stx_dev_minor);
-	info->st.st_ino = x.stx_ino;
-	info->st.st_mode = x.stx_mode;
-	info->st.st_nlink = x.stx_nlink;
-	info->st.st_uid = x.stx_uid;
-	info->st.st_gid = x.stx_gid;
-	info->st.st_rdev = makedev(x.stx_rdev_major, x.stx_rdev_minor);
-	info->st.st_size = (off_t)x.stx_size;
-	info->st.st_blocks = (blkcnt_t)x.stx_blocks;
+	st->st_dev = makedev(x.stx_dev_major, x.stx_dev_minor);
+	st->st_ino = x.stx_ino;
+	st->st_mode = x.stx_mode;
+	st->st_nlink = x.stx_nlink;
+	st->st_uid = x.stx_uid;
+	st->st_gid = x.stx_gid;
+	st->st_rdev = makedev(x.stx_rdev_major, x.stx_rdev_minor);
+	st->st_size = (off_t)x.stx_size;
+	st->st_blocks = (blkcnt_t)x.stx_blocks;
 	return 0;
+}
+
+int fd_info_stat(struct fd_info *info)
+{
+	int err = fd_info_look(info->fd, &info->st);
+
+	return err ? log_errno(err, "%s: fstat", fd_name(info)) : 0;
 }
 
 int fd_info_read_link(struct dump *d, struct fd_info *info, int dir_fd, const char *path, char *link, size_t size)
@@ -41,6 +49,13 @@ int fd_info_read_link(struct dump *d, struct fd_info *info, int dir_fd, const ch
 	if (n < 0 && errno != ENAMETOOLONG)
 		return log_errno(-errno, "%s: readlinkat of %s", fd_name(info), path);
 	link[n < 0 ? 0 : n] = 0;
+	if (n < 0 && info->foreign) {
+		log_refusal(-ENAMETOOLONG,
+		            "%s: its path is too long to be shown, on a file system that may not answer (%s, "
+		            "mounted at %s); close it before the dump",
+		            fd_name(info), info->foreign->type, info->foreign->path);
+		return DUMP_REFUSED;
+	}
 	info->link = n < 0 ? long_path_link(d, info) : link;
 	return 0;
 }

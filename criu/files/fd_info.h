@@ -6,6 +6,9 @@
 #include "proc/fdinfo.h"
 #include "tree/kind.h"
 
+/* fstat(2); all zero where the kernel does not know. Signal-safe. 0 or a negative errno (not logged). */
+int fd_info_look(int fd, struct stat *st);
+
 /* info->st of info->fd; all zero where the kernel does not know: a directory in /proc of a process that is gone. */
 int fd_info_stat(struct fd_info *info);
 

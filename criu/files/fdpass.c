@@ -8,6 +8,7 @@
 
 #include "agent/batch.h"
 #include "agent/send_fds.h"
+#include "files/foreign_restore.h"
 #include "files/fdpass.h"
 #include "files/files_open.h"
 #include "lib/log.h"
@@ -131,7 +132,7 @@ static int install_chunk(struct restore *r, struct task *t, size_t at, const int
 		if (fds[i] < 0)
 			return log_errno(fds[i], "%s: fd %u", task_name(t), t->fds[at + i]->fd);
 	}
-	err = agent_send_fds(t, fds, n, arrived);
+	err = foreign_restore_send(r, t, fds, n, arrived);
 	if (!err)
 		err = place_chunk(t, t->fds + at, arrived, wanted, n);
 	for (size_t i = 0; i < n; i++)

@@ -15,6 +15,7 @@
 #define ROOM       ((JOBS_AHEAD + 1) * PER_JOB)
 
 struct files_ahead {
+	struct foreign *mounts;
 	const struct task *task;
 	const int *numbers;
 	size_t n, taken; /* taken: how many were asked for */
@@ -34,16 +35,22 @@ static size_t prefetch_fdinfo(int proc_fd, int number, char *text, size_t size)
 	n = fd < 0 ? -1 : io_read_all(fd, text, size - 1);
 	len = n < 0 ? 0 : (size_t)n;
 	text[len] = '\0';
-	return len < size - 1 ? len : 0; /* read up to its end */
+	return len;
 }
 
-static void prefetch_fd(const struct task *t, int number, struct prefetched *p)
+/* fdinfo first: it tells whether the file may be touched. */
+static void prefetch_fd(struct foreign *mounts, const struct task *t, int number, struct prefetched *p)
 {
-	*p = (struct prefetched) { .fd = (int)syscall(SYS_pidfd_getfd, t->dump->pidfd, number, 0) };
-	if (p->fd < 0)
-		return;
-	p->has_st = !fstat(p->fd, &p->st);
+	p->fd = -1;
+	p->has_st = false;
 	p->len = prefetch_fdinfo(t->dump->proc_fd, number, p->text, sizeof(p->text));
+	p->foreign = foreign_is_fd(mounts, t->dump->proc_fd, number, p->text);
+	if (p->len == sizeof(p->text) - 1) /* not read up to its end */
+		p->len = 0;
+	if (p->foreign != FOREIGN_NO)
+		return;
+	p->fd = (int)syscall(SYS_pidfd_getfd, t->dump->pidfd, number, 0);
+	p->has_st = p->fd >= 0 && !fstat(p->fd, &p->st);
 }
 
 static void prefetch_job(void *arg, size_t job)
@@ -51,10 +58,10 @@ static void prefetch_job(void *arg, size_t job)
 	struct files_ahead *a = arg;
 
 	for (size_t i = job * PER_JOB; i < MIN(a->n, (job + 1) * PER_JOB); i++)
-		prefetch_fd(a->task, a->numbers[i], &a->room[i % ROOM]);
+		prefetch_fd(a->mounts, a->task, a->numbers[i], &a->room[i % ROOM]);
 }
 
-struct files_ahead *files_ahead_start(const struct task *t, const int *numbers, size_t n)
+struct files_ahead *files_ahead_start(struct foreign *mounts, const struct task *t, const int *numbers, size_t n)
 {
 	struct files_ahead *a = malloc(sizeof(*a));
 	size_t ahead = MIN((size_t)JOBS_AHEAD, files_spare() / PER_JOB);
@@ -63,6 +70,7 @@ struct files_ahead *files_ahead_start(const struct task *t, const int *numbers, 
 		log_errno(-ENOMEM, "out of memory for %d descriptors", ROOM);
 		abort();
 	}
+	a->mounts = mounts;
 	a->task = t;
 	a->numbers = numbers;
 	a->n = n;
@@ -82,7 +90,10 @@ static void drop_prefetched(struct prefetched *p)
 struct prefetched *files_ahead_next(struct files_ahead *a, size_t i)
 {
 	if (!a->workers) {
-		a->room[0] = (struct prefetched) { .fd = -1 };
+		if (i)
+			drop_prefetched(&a->room[0]);
+		prefetch_fd(a->mounts, a->task, a->numbers[i], &a->room[0]);
+		a->taken = i + 1;
 		return &a->room[0];
 	}
 	if (i)
@@ -100,6 +111,8 @@ void files_ahead_end(struct files_ahead *a)
 	if (!a)
 		return;
 	begun = workers_end(a->workers) * PER_JOB;
+	if (!a->workers && a->taken)
+		drop_prefetched(&a->room[0]);
 	for (size_t i = a->taken ? a->taken - 1 : 0; i < MIN(begun, a->n); i++)
 		drop_prefetched(&a->room[i % ROOM]);
 	free(a);

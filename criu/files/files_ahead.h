@@ -9,12 +9,14 @@
 
 #include <sys/stat.h>
 
+#include "helper/foreign.h"
 #include "tree/task.h"
 
 struct files_ahead;
 
 struct prefetched {
-	int fd; /* a duplicate of ours, or -1; set to -1 when it is taken over */
+	int fd;                      /* a duplicate of ours, or -1; set to -1 when it is taken over */
+	enum foreign_answer foreign; /* then there is no duplicate */
 	bool has_st;
 	struct stat st;
 	size_t len;     /* of the text, 0: none */
@@ -22,7 +24,7 @@ struct prefetched {
 };
 
 /* For descriptors `numbers` of a frozen task; the array must stay valid until files_ahead_end(). */
-struct files_ahead *files_ahead_start(const struct task *t, const int *numbers, size_t n);
+struct files_ahead *files_ahead_start(struct foreign *mounts, const struct task *t, const int *numbers, size_t n);
 
 /* Descriptor numbers[i]; for 0, 1, 2, ... in this order. Valid until the next is asked for. */
 struct prefetched *files_ahead_next(struct files_ahead *a, size_t i);

@@ -5,12 +5,15 @@
 #include "lib/log.h"
 
 /* Asks the kind once for each file. */
-static const char *problem_of(struct restore *r, struct open_file *f)
+static const char *problem_of(struct restore *r, const struct task *t, struct open_file *f)
 {
+	open_files_of(r)->asked = f;
+	f->wanted_by = f->wanted_by ?: t;
 	if (!f->checked && f->inherited_fd < 0 && f->kind && f->kind->check && f->kind->check(r, f->msg, &f->problem) &&
 	    !f->problem)
 		f->problem = "cannot be opened";
 	f->checked = true;
+	open_files_of(r)->asked = NULL;
 	return f->problem;
 }
 
@@ -26,7 +29,7 @@ static int check_path_of(struct restore *r, const struct task *t, uint64_t id, c
 		            what, f->id, f->type);
 		return 0;
 	}
-	if (!problem_of(r, f) || f->told_of == t) /* one mapping of a missing library stands for its others */
+	if (!problem_of(r, t, f) || f->told_of == t) /* one mapping of a missing library stands for its others */
 		return 0;
 	f->told_of = t;
 	if (at)
@@ -46,7 +49,7 @@ static int check_task_files(struct restore *r, const struct task *t)
 	for (size_t i = 0; i < n_fds; i++) {
 		struct open_file *f = open_file_find(r, t->fds[i]->id);
 
-		if (problem_of(r, f))
+		if (problem_of(r, t, f))
 			log_refusal(0, "%s: fd %u: %s", task_name(t), t->fds[i]->fd, f->problem);
 	}
 	log_about("files.img, or mm-%lu.img", (unsigned long)t->vpid.v);
@@ -73,7 +76,7 @@ int files_check(struct restore *r)
 		if (r->tree.tasks[i]->state != TASK_DEAD)
 			err = check_task_files(r, r->tree.tasks[i]);
 	for (struct open_file *f = open_files_of(r)->by_id; f; f = f->hh.next)
-		if (f->pinned && problem_of(r, f))
+		if (f->pinned && problem_of(r, NULL, f))
 			log_refusal(0, "file %u, in flight in a socket's queue: %s", f->id, f->problem);
 	return err ?: log_refusals() > before ? -ENOENT : 0;
 }

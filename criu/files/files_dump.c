@@ -13,6 +13,7 @@
 #include "files/fd_info.h"
 #include "files/files.h"
 #include "files/files_ahead.h"
+#include "files/foreign_files.h"
 #include "files/fown.h"
 #include "proc/kcmp.h"
 #include "lib/log.h"
@@ -99,6 +100,8 @@ int files_write_entry(struct dump *d, const struct fd_kind *kind, uint32_t id, v
 
 static const struct fd_kind *find_kind(const struct fd_info *info)
 {
+	if (info->foreign && info->fd < 0) /* known by what the helper saw */
+		return S_ISBLK(info->st.st_mode) ? NULL : kind_by_fd_type(FD_TYPES__REG);
 	for (const struct fd_kind *const *k = fd_kinds; *k; k++)
 		if ((*k)->match(info))
 			return *k;
@@ -223,39 +226,88 @@ static int find_description(struct dump *d, struct fd_info *info, pid_t pid, int
 	return err ?: dump_description(d, info, *nodep);
 }
 
-/* One descriptor; *entryp stays NULL after a refusal. */
-static int dump_fd(struct dump *d, struct task *t, int number, struct prefetched *pre, FdinfoEntry **entryp)
+static int duplicate_fd(struct fd_info *info)
 {
-	_cleanup_close_ int fd =
-	    pre->fd >= 0 ? move_fd(&pre->fd) : (int)syscall(SYS_pidfd_getfd, t->dump->pidfd, number, 0);
-	struct fd_info info = {
-		.task = t, .number = number, .fd = fd, .info = pre->len ? pre->text : NULL, .st = pre->st
-	};
+	info->fd = (int)syscall(SYS_pidfd_getfd, info->task->dump->pidfd, info->number, 0);
+	return info->fd < 0 ? log_errno(-errno, "%s: pidfd_getfd", fd_name(info)) : 0;
+}
+
+/* What asks its file system when it is closed, or does so in other calls. A FIFO is the kernel's. */
+static bool is_of_file_system(const struct fd_info *info)
+{
+	mode_t type = info->st.st_mode & S_IFMT;
+
+	return info->flags & O_PATH || !type || type == S_IFREG || type == S_IFDIR || type == S_IFLNK;
+}
+
+/* A duplicate, or a look without one where the file system may not answer. DUMP_REFUSED: it does not. */
+static int look_at_fd(struct dump *d, struct fd_info *info, struct prefetched *pre, char *link, size_t size,
+                      bool *cloexec)
+{
+	struct task *t = info->task;
+	struct fdinfo fi;
+	char path[48];
+	int err = 0;
+
+	info->mnt_id = fdinfo_parse(pre->text, &fi) ? -1 : fi.mnt_id;
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", t->pid, info->number);
+	if (pre->foreign != FOREIGN_NO) {
+		ssize_t n = readlink(path, link, size - 1);
+
+		link[MAX(n, 0)] = 0;
+		err = foreign_files_find(d, info, path, link);
+	}
+	if (!err && !info->foreign && pre->fd >= 0)
+		info->fd = move_fd(&pre->fd);
+	else if (!err && !info->foreign)
+		err = duplicate_fd(info);
+	if (!err && !info->foreign && !pre->has_st)
+		err = fd_info_stat(info);
+	err = err
+	          ?: fd_info_read(d, info, t->dump->proc_fd, info->number, &dumped_files_of(d)->text, link, size,
+	                          cloexec);
+	if (!err && info->foreign)
+		err = foreign_files_look(d, info);
+	if (!err && info->foreign && !is_of_file_system(info))
+		err = duplicate_fd(info);
+	return err;
+}
+
+static int dump_fd_seen(struct dump *d, struct fd_info *info, bool cloexec, FdinfoEntry **entryp)
+{
 	struct kcmp_node *node;
-	char link[PATH_MAX];
-	bool cloexec = false;
 	int err;
 
-	if (fd < 0)
-		return log_errno(-errno, "%s: pidfd_getfd", fd_name(&info));
-	err = pre->has_st ? 0 : fd_info_stat(&info);
-	if (err)
-		return err;
-	err = fd_info_read(d, &info, t->dump->proc_fd, number, &dumped_files_of(d)->text, link, sizeof(link), &cloexec);
-	if (err)
-		return err;
-	if (strstr(info.info, "\nlock:"))
-		note_file_locks(d, &info, 0);
-	err = find_description(d, &info, t->pid, number, &node);
+	if (strstr(info->info, "\nlock:"))
+		note_file_locks(d, info, 0);
+	err = find_description(d, info, info->task->pid, info->number, &node);
 	if (err || !node->data)
 		return err;
-	note_inode(d, &info, node->id);
+	note_inode(d, info, node->id);
 	*entryp = arena_msg(d->arena, FdinfoEntry, fdinfo_entry);
 	(*entryp)->id = node->id;
 	(*entryp)->flags = cloexec ? FD_CLOEXEC : 0;
 	(*entryp)->type = ((const struct fd_kind *)node->data)->type;
-	(*entryp)->fd = number;
+	(*entryp)->fd = info->number;
 	return 0;
+}
+
+/* One descriptor; *entryp stays NULL after a refusal. */
+static int dump_fd(struct dump *d, struct task *t, int number, struct prefetched *pre, FdinfoEntry **entryp)
+{
+	struct fd_info info = {
+		.task = t, .number = number, .fd = -1, .info = pre->len ? pre->text : NULL, .st = pre->st
+	};
+	char link[PATH_MAX];
+	bool cloexec = false;
+	int err = look_at_fd(d, &info, pre, link, sizeof(link), &cloexec);
+
+	if (!err)
+		err = dump_fd_seen(d, &info, cloexec, entryp);
+	foreign_files_close(&info);
+	if (info.fd >= 0)
+		close(info.fd);
+	return err == DUMP_REFUSED ? 0 : err;
 }
 
 /* ---- in flight ---- */
@@ -313,10 +365,12 @@ static int dump_table(struct dump *d, struct task *t)
 	int *numbers = NULL, err;
 	size_t n = 0;
 
-	err = proc_read_fd_numbers(t->dump->proc_fd, d->arena, &numbers, &n);
+	struct foreign *mounts = foreign_files_mounts(d);
+
+	err = mounts ? proc_read_fd_numbers(t->dump->proc_fd, d->arena, &numbers, &n) : -EIO;
 	if (err)
 		return log_errno(err, "%s: reading /proc/PID/fd", task_name(t));
-	ahead = files_ahead_start(t, numbers, n);
+	ahead = files_ahead_start(mounts, t, numbers, n);
 	for (size_t i = 0; !err && i < n; i++) {
 		FdinfoEntry *e = NULL;
 
@@ -353,48 +407,77 @@ static struct path_file *path_file_of(struct dump *d, const struct fd_info *info
 	return p;
 }
 
+/* The id of a file by path that has been looked at. */
+static int dump_path_seen(struct dump *d, struct fd_info *info, uint32_t *id)
+{
+	struct kcmp_node node = { .pid = info->task->pid };
+	struct path_file *p = path_file_of(d, info);
+	FownEntry fown = FOWN_ENTRY__INIT;
+	int err;
+
+	if (p->refused == info->task) /* one mapping of a deleted file stands for its others */
+		return -ENOTSUP;
+	if (!p->id) {
+		info->fown = &fown;
+		err = dump_description(d, info, &node);
+		if (err)
+			return err;
+		if (!node.data) {
+			p->refused = info->task;
+			return -ENOTSUP;
+		}
+		p->id = info->id;
+	}
+	*id = p->id;
+	return 0;
+}
+
+/* Local files are opened here, foreign ones have a handle. */
+static int look_at_path_file(struct dump *d, struct fd_info *info, char *link, size_t size)
+{
+	ssize_t n = readlink(info->path, link, size - 1);
+	int err;
+
+	if (n < 0 && errno != ENAMETOOLONG)
+		return log_errno(-errno, "%s: readlink of %s", fd_name(info), info->path);
+	link[MAX(n, 0)] = 0;
+	err = foreign_files_find(d, info, info->path, link);
+	if (err)
+		return err;
+	info->link = link;
+	if (!info->foreign) {
+		info->fd = info->handle;
+		info->handle = 0;
+		if (!info->st.st_mode)
+			err = fd_info_stat(info);
+	}
+	if (!err && n < 0)
+		err = fd_info_read_link(d, info, AT_FDCWD, info->path, link, size);
+	if (!err && info->foreign)
+		err = foreign_files_look(d, info);
+	return err;
+}
+
 int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t flags, const char *what, uint32_t *id)
 {
-	_cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC);
 	struct fd_info info = { .task = t,
 		                .number = -1,
 		                .what = what,
-		                .fd = fd,
+		                .fd = -1,
 		                .by_path = true,
 		                .path = path,
 		                .info = "",
 		                .flags = flags,
 		                .mnt_id = -1 };
-	FownEntry fown = FOWN_ENTRY__INIT;
-	struct kcmp_node node = { .pid = t->pid };
-	struct path_file *p;
 	char link[PATH_MAX];
-	int err;
+	int err = look_at_path_file(d, &info, link, sizeof(link));
 
-	if (fd < 0)
-		return log_errno(-errno, "%s: open of %s", fd_name(&info), path);
-	err = fd_info_stat(&info);
-	if (err)
-		return err;
-	err = fd_info_read_link(d, &info, AT_FDCWD, path, link, sizeof(link));
-	if (err)
-		return err;
-	p = path_file_of(d, &info);
-	if (p->refused == t) /* one mapping of a deleted file stands for its others */
-		return -ENOTSUP;
-	if (!p->id) {
-		info.fown = &fown;
-		err = dump_description(d, &info, &node);
-		if (err)
-			return err;
-		if (!node.data) {
-			p->refused = t;
-			return -ENOTSUP;
-		}
-		p->id = info.id;
-	}
-	*id = p->id;
-	return 0;
+	if (!err)
+		err = dump_path_seen(d, &info, id);
+	foreign_files_close(&info);
+	if (info.fd >= 0)
+		close(info.fd);
+	return err == DUMP_REFUSED ? -ENOTSUP : err;
 }
 
 static int collect_all_kinds(struct dump *d)

@@ -55,13 +55,15 @@ int files_open(struct restore *r, uint32_t id)
 		return log_errno(-ENOENT, "files.img has no file %u of a supported kind", id);
 	if (f->our_fd >= 0)
 		return f->our_fd;
-	if (f->state == OPEN_FILE_INSTALLED) {
-		fd = borrow_from_task(r, f);
+	if (f->kept || f->state == OPEN_FILE_INSTALLED) {
+		fd = f->kept ? foreign_restore_stand_in(r, f) : borrow_from_task(r, f);
 		open_file_opened(f, fd);
 		return fd;
 	}
 	log_about_too("files.img");
+	open_files_of(r)->asked = f;
 	fd = f->source == OPEN_FILE_MADE ? f->kind->open(r, f->msg) : inherit_open(r, f);
+	open_files_of(r)->asked = NULL;
 	log_about_too(NULL);
 	note_opened(r, f, fd);
 	return fd;
@@ -76,8 +78,11 @@ int files_open_duplicate(struct restore *r, struct open_file *f)
 {
 	int ours = f->our_fd;
 
-	if (f->state == OPEN_FILE_INSTALLED)
+	if (f->state == OPEN_FILE_INSTALLED || (f->kept && f->task))
 		return borrow_from_task(r, f);
+	if (f->kept)
+		return log_errno(-EOPNOTSUPP,
+		                 "file %u: is on a file system that may not answer, and no task has it yet", f->id);
 	if (ours < 0)
 		ours = files_open(r, f->id);
 	if (ours < 0)

@@ -50,7 +50,7 @@ int fown_dump(struct dump *d, struct fd_info *info)
 	uid_t uids[2] = { 0, 0 };
 	int sig;
 
-	if (info->flags & O_PATH)
+	if (info->flags & O_PATH || info->fd < 0)
 		return 0;
 	sig = fcntl(info->fd, F_GETSIG);
 	if (sig < 0 || fcntl(info->fd, F_GETOWN_EX, &owner) < 0)

@@ -42,8 +42,11 @@ struct open_file {
 	enum open_file_source source;
 	int inherited_fd; /* of --inherit-fd, or -1 */
 	bool checked;
-	const char *problem;        /* why it cannot be opened, as check() found */
-	const struct task *told_of; /* the task for which the problem was logged last */
+	const struct task *wanted_by;    /* the first task that wants it */
+	const struct foreign_kept *kept; /* the helper that has it; our_fd is an O_PATH of something else */
+	bool foreign;                    /* its path leads to a file system that may not answer */
+	const char *problem;             /* why it cannot be opened, as check() found */
+	const struct task *told_of;      /* the task for which the problem was logged last */
 	UT_hash_handle hh;
 };
 
@@ -52,8 +55,11 @@ struct open_files {
 	/* Open files that no table wants (mappings, working directories), oldest first, as a ring. */
 	struct open_file *cached[OPEN_FILE_CACHE];
 	size_t next_cached;
+	struct open_file *asked;  /* the one that is being checked or opened */
 	const struct task *donor; /* the task whose pidfd is open: descriptors are borrowed task by task */
 	int donor_pidfd;
+	struct open_file **kept_by_fd; /* those whose our_fd is a placeholder, by that */
+	size_t n_kept_by_fd;
 	int fd_pressure; /* from this number on, criu's descriptor is closed as soon as one task has the file */
 };
 
@@ -70,6 +76,9 @@ void open_file_opened(struct open_file *f, int fd);
 
 /* A task has got it under this number. */
 void open_file_installed(struct open_file *f, struct task *t, int number);
+
+/* A descriptor of ours that stands for a file that a helper keeps. A negative errno (logged). */
+int foreign_restore_stand_in(struct restore *r, struct open_file *f);
 
 /* Closes criu's descriptor, if it has one. */
 void open_file_close(struct open_file *f);

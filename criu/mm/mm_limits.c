@@ -9,6 +9,7 @@
 #include "agent/agent.h"
 #include "agent/send_fds.h"
 #include "files/files.h"
+#include "files/foreign_restore.h"
 #include "lib/log.h"
 #include "proc/proc.h"
 #include "tree/kind.h"
@@ -129,20 +130,26 @@ int mm_limits_restore(struct restore *r, struct task *t)
 	};
 	int fd = files_open(r, mm->exe_file_id), number = -1, err;
 	struct batch *b;
+	bool foreign;
 	raddr_t at;
 
 	if (fd < 0)
 		return fd;
-	err = agent_send_fds(t, &fd, 1, &number);
+	err = foreign_restore_send(r, t, &fd, 1, &number);
 	if (err)
 		return err;
 	map.exe_fd = (uint32_t)number;
 	b = agent_batch(t->restore->agent, "the limits of its memory (PR_SET_MM_MAP)");
-	batch_reserve(b, 3, sizeof(map) + map.auxv_size + 32);
+	batch_reserve(b, 3 + 2 * FOREIGN_BATCH_OPS, sizeof(map) + map.auxv_size + 32);
 	at = batch_data(b, mm->mm_saved_auxv, map.auxv_size);
 	memcpy(&map.auxv, &at, sizeof(at));
 	at = batch_data(b, &map, sizeof(map));
+	foreign = foreign_restore_is(r, mm->exe_file_id);
+	if (foreign)
+		foreign_restore_become(r, t, b);
 	batch_call(b, SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, at, sizeof(map));
+	if (foreign)
+		foreign_restore_return(r, t, b);
 	batch_call(b, SYS_close, (uint64_t)number);
 	return batch_run(b);
 }

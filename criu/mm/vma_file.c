@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "files/files.h"
+#include "files/foreign_restore.h"
 #include "lib/arena_hash.h"
 #include "lib/log.h"
+#include "regfile.pb-c.h"
 
 extern const struct vma_kind vma_file_kind;
 
@@ -108,6 +110,17 @@ int vma_file_open(struct restore *r, const VmaEntry *v, bool *own)
 {
 	int fd = files_open(r, (uint32_t)v->shmid);
 
+	if (fd >= 0 && foreign_restore_is(r, (uint32_t)v->shmid)) {
+		const RegFileEntry *m = files_message(r, (uint32_t)v->shmid, NULL);
+
+		*own = false;
+		if (vma_file_writes(v) && (m->flags & O_ACCMODE) != O_RDWR)
+			return log_errno(-EOPNOTSUPP,
+			                 "%s: is to be mapped shared for writing, and was opened for reading, on "
+			                 "a file system that may not answer",
+			                 m->name);
+		return fd;
+	}
 	*own = fd >= 0 && vma_file_writes(v) && (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR;
 	return *own ? reopen_for_writing(fd) : fd;
 }

@@ -11,6 +11,7 @@
 #include "agent/send_fds.h"
 #include "arch/arch_vdso.h"
 #include "arch_page.h"
+#include "files/foreign_restore.h"
 #include "lib/log.h"
 #include "mm/vma_file.h"
 #include "mm/vma_hole.h"
@@ -126,7 +127,7 @@ static int pass_group(struct restore *r, struct task *t, const struct task_mm *m
 			g->n++;
 	}
 	if (!err && g->n)
-		err = agent_send_fds(t, g->fds, g->n, g->numbers);
+		err = foreign_restore_send(r, t, g->fds, g->n, g->numbers);
 	close_own(g);
 	return err;
 }

@@ -11,6 +11,8 @@
 #include <sys/vfs.h>
 
 #include "path/fhandle.h"
+#include "path/foreign_content.h"
+#include "files/foreign_files.h"
 #include "files/files.h"
 #include "path/file_names.h"
 #include "lib/log.h"
@@ -70,9 +72,22 @@ const char *file_names_unmark(struct arena *a, const char *link)
 
 /* ---- directories on the way ---- */
 
-static bool is_on_file_system(const struct fd_info *info, const char *dir)
+/* Looked at by the task's helper. */
+static bool is_on_foreign(struct dump *d, const struct fd_info *info, const char *dir)
+{
+	struct stat there;
+	int mnt_id;
+
+	return !foreign_files_stat(d, info, dir, AT_SYMLINK_NOFOLLOW, &there, &mnt_id) && S_ISDIR(there.st_mode) &&
+	       there.st_dev == info->st.st_dev;
+}
+
+static bool is_on_file_system(struct dump *d, const struct fd_info *info, const char *dir)
 {
 	struct statx file, there;
+
+	if (foreign_files_mount(d, info, dir))
+		return is_on_foreign(d, info, dir);
 
 	if (statx(info->fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &file) ||
 	    statx(AT_FDCWD, dir, AT_SYMLINK_NOFOLLOW, STATX_MNT_ID, &there) || !S_ISDIR(there.stx_mode))
@@ -89,7 +104,7 @@ const char *file_names_near_dir(struct dump *d, const struct fd_info *info, cons
 
 	for (char *slash; (slash = strrchr(dir, '/'));) {
 		slash[slash == dir] = 0; /* "/" is the last that is tried */
-		if (is_on_file_system(info, dir))
+		if (is_on_file_system(d, info, dir))
 			return dir;
 		if (slash == dir)
 			break;
@@ -135,13 +150,25 @@ static bool is_link_of_dump(const char *name)
 	return !strncmp(name, OUR_LINK, strlen(OUR_LINK)) || !strncmp(name, CRIU_LINK, strlen(CRIU_LINK));
 }
 
+/* Without waiting for an answer: something may be mounted there. */
+static int stat_entry(int fd, const char *name, struct stat *st)
+{
+	struct statx x;
+
+	if (statx(fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &x))
+		return -errno;
+	st->st_mode = x.stx_mode;
+	st->st_ino = x.stx_ino;
+	return 0;
+}
+
 static void note_entry(struct dump *d, struct dir_seen *dir, int fd, const struct dirent *e, bool ask)
 {
 	struct stat st = { .st_ino = e->d_ino, .st_mode = (mode_t)e->d_type << 12 };
 
 	if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || is_link_of_dump(e->d_name))
 		return;
-	if ((ask || e->d_type == DT_UNKNOWN) && fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT))
+	if ((ask || e->d_type == DT_UNKNOWN) && stat_entry(fd, e->d_name, &st))
 		return;
 	if (S_ISDIR(st.st_mode)) {
 		struct dir_seen *sub = arena_new_of(d->arena, struct dir_seen);
@@ -187,6 +214,8 @@ static struct dir_seen *dir_of(struct dump *d, const char *path, int mnt_id)
 	int fd, mount;
 
 	HASH_FIND(hh, names->dirs, path, strlen(path), dir);
+	if (!dir && foreign_files_enters(d, path)) /* another mount, which may not answer */
+		return NULL;
 	if (dir)
 		return mnt_id < 0 || dir->mnt_id == mnt_id ? dir : NULL;
 	fd = open_dir_to_read(path);
@@ -307,7 +336,7 @@ static const char *name_by_handle(struct dump *d, const struct fd_info *info)
 		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 		n = readlink(link, text, sizeof(text) - 1);
 		text[n > 0 ? n : 0] = 0;
-		if (text[0] == '/' && !is_link_of_dump(strrchr(text, '/') + 1) && long_path_leads_to(text, &info->st))
+		if (text[0] == '/' && !is_link_of_dump(strrchr(text, '/') + 1) && foreign_files_leads_to(d, info, text))
 			path = arena_strdup(d->arena, text);
 	}
 	fhandle_close(&h);
@@ -318,6 +347,8 @@ const char *file_names_beside(struct dump *d, const struct fd_info *info, const 
 {
 	const char *dir = file_names_near_dir(d, info, old);
 
+	if (dir && foreign_files_mount(d, info, dir))
+		return foreign_content_name(d, info, dir);
 	return dir && dir_of(d, dir, -1) ? known_name(d, &info->st) : NULL;
 }
 
@@ -325,8 +356,11 @@ const char *file_names_other(struct dump *d, const struct fd_info *info, const c
 {
 	struct file_names *names = dump_state(d, &file_names_subsys);
 	struct found_name *f, key = { .key = { info->st.st_dev, info->st.st_ino } };
-	const char *dir = file_names_near_dir(d, info, old);
+	const char *dir;
 
+	if (info->foreign) /* a search would ask another machine for everything */
+		return file_names_beside(d, info, old);
+	dir = file_names_near_dir(d, info, old);
 	HASH_FIND(hh, names->found, &key.key, sizeof(key.key), f);
 	if (!f) {
 		f = arena_new_of(d->arena, struct found_name);

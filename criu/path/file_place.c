@@ -8,6 +8,7 @@
 
 #include "path/file_names.h"
 #include "files/files.h"
+#include "files/foreign_files.h"
 #include "path/file_place.h"
 #include "path/file_type.h"
 #include "lib/log.h"
@@ -27,6 +28,10 @@ static long magic_of(const struct fd_info *info)
 {
 	struct statfs fs;
 
+	if (info->foreign)
+		return info->foreign->fuse                       ? FUSE_SUPER_MAGIC
+		       : !strncmp(info->foreign->type, "nfs", 3) ? NFS_SUPER_MAGIC
+		                                                 : 0;
 	return fstatfs(info->fd, &fs) ? FUSE_SUPER_MAGIC : (long)fs.f_type;
 }
 
@@ -56,6 +61,8 @@ static const char *mount_over(struct dump *d, const struct fd_info *info)
 			over = mounts[i].path;
 		}
 	}
+	if (over && foreign_files_mount(d, info, over)) /* which is not asked */
+		return over;
 	return over && mountinfo_mount_id(AT_FDCWD, over) != own ? over : NULL;
 }
 
@@ -64,7 +71,8 @@ static void refuse_other(struct dump *d, const struct fd_info *info)
 	const struct stat *st = &info->st;
 	const char *over = mount_over(d, info);
 	struct stat now;
-	int err = long_path_stat(info->link, S_ISLNK(st->st_mode) ? AT_SYMLINK_NOFOLLOW : 0, &now);
+	int flags = S_ISLNK(st->st_mode) ? AT_SYMLINK_NOFOLLOW : 0;
+	int err = foreign_files_stat(d, info, info->link, flags, &now, NULL);
 
 	if (over)
 		log_refusal(-ENOTSUP,
@@ -130,15 +138,15 @@ static bool is_hidden(const char *name, long magic)
  * Whether a FUSE denies that the file exists, or cannot be asked: lxcfs denies its files outside of containers, others
  * fail while they restart. Not if the path leads to another mount, nor if the file was unlinked there.
  */
-static bool is_denied(const struct fd_info *info, const char *name)
+static bool is_denied(struct dump *d, const struct fd_info *info, const char *name)
 {
 	int own = info->mnt_id >= 0 ? info->mnt_id : mountinfo_mount_id(info->fd, ""), err, mount;
 	struct stat st;
 
 	if (info->st.st_mode && !info->st.st_nlink)
 		return false;
-	err = -long_path_stat(name, AT_SYMLINK_NOFOLLOW, &st);
-	mount = err ? own : mountinfo_mount_id(AT_FDCWD, name);
+	err = -foreign_files_stat(d, info, name, AT_SYMLINK_NOFOLLOW, &st, &mount);
+	mount = err ? own : mount;
 	if (mount != own || (!err && info->st.st_mode && (st.st_mode ^ info->st.st_mode) & S_IFMT))
 		return false;
 	log_warn("%s: %s: its file system (FUSE) %s%s: assuming that the file exists; a restore opens its path",
@@ -167,7 +175,7 @@ static enum file_place place_elsewhere(struct dump *d, const struct fd_info *inf
 		if (other && is_hidden(other, magic))
 			return FILE_IS_GHOST;
 	}
-	if (magic == FUSE_SUPER_MAGIC && is_denied(info, *name))
+	if (magic == FUSE_SUPER_MAGIC && is_denied(d, info, *name))
 		return FILE_BY_PATH;
 	if (!info->st.st_nlink || (S_ISDIR(info->st.st_mode) && marked))
 		return FILE_IS_GHOST;
@@ -187,12 +195,12 @@ enum file_place file_place_find(struct dump *d, const struct fd_info *info, cons
 		            fd_name(info), info->link);
 		return FILE_REFUSED;
 	}
-	if (long_path_leads_to(*name, &info->st))
+	if (foreign_files_leads_to(d, info, *name))
 		return is_hidden(*name, magic_of(info)) ? FILE_IS_GHOST : FILE_AT_NAME;
 	if (!ends_with(info->link, PROC_DELETED))
 		return place_elsewhere(d, info, name);
 	*name = file_names_unmark(d->arena, info->link);
-	if (!long_path_leads_to(*name, &info->st))
+	if (!foreign_files_leads_to(d, info, *name))
 		return place_elsewhere(d, info, name);
 	log_info("%s: %s: only looks deleted: the file exists", fd_name(info), info->link);
 	return FILE_AT_NAME;

@@ -10,7 +10,9 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
+#include "files/foreign_files.h"
 #include "path/file_names.h"
+#include "path/foreign_content.h"
 #include "path/ghost.h"
 #include "path/ghost_attrs.h"
 #include "path/ghost_data.h"
@@ -28,6 +30,7 @@ struct kept_ghost {
 	struct stat st;
 	const char *who, *dir;
 	char source[64]; /* a path by which it can be opened as long as the tree is frozen */
+	int copy;        /* of a foreign file: its data in a file of ours; -1: it is a local one */
 	UT_hash_handle hh;
 };
 
@@ -53,7 +56,7 @@ static bool is_of_kernel(const struct fd_info *info)
 		                       CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, SECURITYFS_MAGIC, PSTOREFS_MAGIC };
 	struct statfs fs;
 
-	if (fstatfs(info->fd, &fs))
+	if (info->foreign || fstatfs(info->fd, &fs))
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(magics); i++)
 		if (fs.f_type == magics[i])
@@ -75,6 +78,12 @@ static int refuse_ghost(struct dump *d, const struct fd_info *info, const char *
 		            "%s: %s: a file of the kernel that is gone, and cannot be made again; close it before "
 		            "the dump",
 		            fd_name(info), info->link);
+	else if (info->foreign && !S_ISREG(info->st.st_mode) && !S_ISDIR(info->st.st_mode))
+		log_refusal(
+		    -ENOTSUP,
+		    "%s: %s: deleted, and neither a regular file nor a directory, on a file system that may stop "
+		    "to answer (%s); close it before the dump",
+		    fd_name(info), info->link, info->foreign->type);
 	else if (S_ISSOCK(info->st.st_mode))
 		log_refusal(-ENOTSUP,
 		            "%s: %s: the file of a socket, opened by its path and deleted, which cannot be made again; "
@@ -98,11 +107,18 @@ static int refuse_ghost(struct dump *d, const struct fd_info *info, const char *
  * A path that is valid as long as the tree is frozen. A file that is neither a descriptor nor a mapping of the task is
  * kept open by criu.
  */
-static int keep_source(const struct fd_info *info, struct kept_ghost *g)
+static int keep_source(struct dump *d, const struct fd_info *info, struct kept_ghost *g)
 {
 	char path[32];
 	int fd;
 
+	g->copy = -1;
+	if (info->foreign) {
+		g->copy = foreign_content_copy(d, info);
+		if (g->copy == -ETIMEDOUT)
+			return foreign_files_refuse(d, info);
+		return g->copy < 0 ? log_errno(g->copy, "%s: %s: a helper's copy of it", fd_name(info), info->link) : 0;
+	}
 	if (info->number >= 0) {
 		snprintf(g->source, sizeof(g->source), "/proc/%d/fd/%d", info->task->pid, info->number);
 		return 0;
@@ -134,7 +150,7 @@ static int add_ghost(struct dump *d, const struct fd_info *info, const char *nam
 	g->st = info->st;
 	g->dir = dir;
 	g->who = arena_printf(d->arena, "%s: %s", fd_name(info), info->link);
-	err = keep_source(info, g);
+	err = keep_source(d, info, g);
 	if (err)
 		return err;
 	g->id = ++all->n;
@@ -193,6 +209,10 @@ static int open_source(const struct kept_ghost *g)
 	int how = S_ISREG(g->st.st_mode) ? O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOATIME : O_PATH, fd;
 	struct stat st;
 
+	if (g->copy >= 0) {
+		fd = fcntl(g->copy, F_DUPFD_CLOEXEC, 3);
+		return fd < 0 ? log_errno(-errno, "%s: fcntl(F_DUPFD_CLOEXEC)", g->who) : fd;
+	}
 	fd = open(g->source, how | O_CLOEXEC);
 	if (fd < 0 && errno == EPERM)
 		fd = open(g->source, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -263,11 +283,21 @@ static int write_ghost(struct dump *d, const struct kept_ghost *g)
 	return err ?: image_close(move_ptr(img));
 }
 
+static void close_copies(struct dump *d)
+{
+	for (struct kept_ghost *g = kept_ghosts_of(d)->by_inode; g; g = g->hh.next) {
+		if (g->copy >= 0)
+			close(g->copy);
+		g->copy = -1;
+	}
+}
+
 int ghost_write_images(struct dump *d)
 {
 	int err = 0;
 
 	for (struct kept_ghost *g = kept_ghosts_of(d)->by_inode; g && !err; g = g->hh.next)
 		err = write_ghost(d, g);
+	close_copies(d);
 	return err;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 
+#include "files/foreign_files.h"
 #include "proc/fdinfo.h"
 #include "path/inode_scan.h"
 #include "lib/log.h"
@@ -65,10 +66,10 @@ static void compare_path(struct scan *s, const char *path, uint64_t ino)
 	}
 }
 
-static void walk_below(struct scan *s, const char *dir, size_t limit)
+static void walk_below(struct dump *d, struct scan *s, const char *dir, size_t limit)
 {
 	char *const roots[] = { (char *)dir, NULL };
-	FTS *fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
+	FTS *fts = foreign_files_block(d, dir) ? NULL : fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
 	FTSENT *e;
 
 	while (fts && s->left && (!limit || s->seen < limit) && (e = fts_read(fts))) {
@@ -82,7 +83,7 @@ static void walk_below(struct scan *s, const char *dir, size_t limit)
 }
 
 /* Below what a link in /proc/PID shows, or in its directory where that is not a directory itself. */
-static void walk_link(struct scan *s, const struct task *t, const char *link)
+static void walk_link(struct dump *d, struct scan *s, const struct task *t, const char *link)
 {
 	char path[PATH_MAX], *slash;
 	ssize_t n = readlinkat(t->dump->proc_fd, link, path, sizeof(path) - 1);
@@ -91,27 +92,27 @@ static void walk_link(struct scan *s, const struct task *t, const char *link)
 	if (n <= 0 || path[0] != '/')
 		return;
 	path[n] = 0;
-	if (stat(path, &st))
+	if (foreign_files_enters(d, path) || stat(path, &st))
 		return;
 	compare_path(s, path, st.st_ino);
 	slash = strrchr(path, '/');
 	if (!S_ISDIR(st.st_mode))
 		slash[slash == path] = 0;
-	walk_below(s, path, SCAN_MAX);
+	walk_below(d, s, path, SCAN_MAX);
 }
 
-static void walk_task(struct scan *s, const struct task *t)
+static void walk_task(struct dump *d, struct scan *s, const struct task *t)
 {
 	char link[32];
 
 	if (!t->dump || t->state == TASK_DEAD)
 		return;
-	walk_link(s, t, "cwd");
+	walk_link(d, s, t, "cwd");
 	for (size_t i = 0; i < t->n_fds && s->left && s->seen < SCAN_MAX; i++) {
 		snprintf(link, sizeof(link), "fd/%u", t->fds[i]->fd);
-		walk_link(s, t, link);
+		walk_link(d, s, t, link);
 	}
-	walk_link(s, t, "exe");
+	walk_link(d, s, t, "exe");
 }
 
 static void add_wanted(struct scan *s, struct watched_inode *w)
@@ -137,9 +138,9 @@ void inode_scan(struct dump *d, struct watched_inode **wanted, size_t n)
 	for (size_t i = 0; i < n; i++)
 		add_wanted(&s, wanted[i]);
 	for (size_t i = 0; i < d->opts->n_irmap_scan_paths && s.left; i++)
-		walk_below(&s, d->opts->irmap_scan_paths[i], 0);
+		walk_below(d, &s, d->opts->irmap_scan_paths[i], 0);
 	s.seen = 0;
 	for (size_t i = 0; i < d->tree.n_tasks && s.left && s.seen < SCAN_MAX; i++)
-		walk_task(&s, d->tree.tasks[i]);
+		walk_task(d, &s, d->tree.tasks[i]);
 	log_debug("looking for %zu watched files in directories: %zu are left", n, s.left);
 }

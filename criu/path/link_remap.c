@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "helper/foreign.h"
 #include "path/file_names.h"
 #include "path/link_remap.h"
 #include "lib/fault.h"
@@ -122,6 +123,14 @@ int link_remap_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 	uint32_t id;
 	int err;
 
+	if (info->foreign) { /* the guardian would have to remove it, and must never wait */
+		log_refusal(
+		    -ENOTSUP,
+		    "%s: %s: --link-remap makes no links on a file system that may stop to answer (%s, mounted at "
+		    "%s); give --ghost-links to save its contents instead",
+		    fd_name(info), info->link, info->foreign->type, info->foreign->path);
+		return DUMP_REFUSED;
+	}
 	HASH_FIND(hh, links->by_inode, &key.key, sizeof(key.key), l);
 	if (!l) {
 		err = new_link(d, info, m->name, &id);

@@ -13,6 +13,6 @@ int named_file_check(struct restore *r, const RegFileEntry *m, const char **why)
  * Opens it with the given flags (O_*; those that act on opening only are left out) and checks that the type is as it
  * was. Our descriptor or a negative errno (logged).
  */
-int named_file_open(const RegFileEntry *m, uint32_t flags);
+int named_file_open(struct restore *r, const RegFileEntry *m, uint32_t flags);
 
 #endif

@@ -150,5 +150,5 @@ int pathfile_open(struct restore *r, const RegFileEntry *m, uint32_t flags)
 {
 	struct ghost *ghost = ghost_of(r, m->id);
 
-	return ghost ? ghost_open(r, ghost, m, flags) : named_file_open(m, flags);
+	return ghost ? ghost_open(r, ghost, m, flags) : named_file_open(r, m, flags);
 }

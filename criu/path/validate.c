@@ -4,6 +4,8 @@
 #include <zlib.h>
 
 #include "path/buildid.h"
+#include "files/foreign_files.h"
+#include "path/foreign_content.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "files/long_path.h"
@@ -63,6 +65,38 @@ static int readable_fd(const struct fd_info *info, int *opened)
 	return *opened;
 }
 
+/* Whether the dump reads it at all: see readable_fd(). */
+static bool may_be_read(const struct fd_info *info)
+{
+	bool description = info->number >= 0 && !(info->flags & O_PATH);
+
+	return !description || ((info->flags & O_ACCMODE) != O_WRONLY && !(info->flags & O_DIRECT));
+}
+
+/* Of a foreign file system: the task's helper reads. */
+static int validate_foreign(struct dump *d, const struct fd_info *info, int how, RegFileEntry *m)
+{
+	uint32_t words[BUILDID_WORDS];
+	struct foreign_access a = foreign_files_access(d, info, info->link);
+	int n = may_be_read(info) ? foreign_content_buildid(&a, words) : -EACCES, err;
+
+	if (n < 0)
+		return n == -ETIMEDOUT ? foreign_files_refuse(d, info) : 0;
+	m->n_build_id = (size_t)n;
+	if (n)
+		m->build_id = arena_memdup(d->arena, words, m->n_build_id * sizeof(*words));
+	if (how != VALIDATE_CHECKSUM)
+		return 0;
+	err = foreign_content_checksum(&a, m->size, &m->checksum);
+	if (err)
+		return err == -ETIMEDOUT ? foreign_files_refuse(d, info)
+		       : err == -EACCES  ? 0
+		                         : log_errno(err, "%s: %s: pread for its checksum", fd_name(info), info->link);
+	m->has_checksum = m->has_checksum_config = true;
+	m->checksum_config = CRC32_FROM_START;
+	return 0;
+}
+
 int validate_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 {
 	int how = d->opts->file_validation ?: VALIDATE_BUILD_ID, fd, err;
@@ -74,6 +108,8 @@ int validate_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 	/* Not of a file of the kernel: what is read from /proc/kmsg is consumed. */
 	if (!m->size || how == VALIDATE_SIZE)
 		return 0;
+	if (info->foreign)
+		return validate_foreign(d, info, how, m);
 	fd = readable_fd(info, &opened);
 	if (fd < 0)
 		return 0;
@@ -178,11 +214,22 @@ static const char *hex_text(struct restore *r, const uint32_t *words, size_t n)
 	return n ? text : "none";
 }
 
-static int check_build_id(struct restore *r, const RegFileEntry *m, int fd, const char **why)
+static int no_answer(struct restore *r, const RegFileEntry *m, const char **why)
+{
+	*why = arena_printf(r->arena, "%s: its file system did not answer in time", m->name);
+	return -ETIMEDOUT;
+}
+
+/* a: of a file that a helper reads, or NULL. */
+static int check_build_id(struct restore *r, const RegFileEntry *m, int fd, const struct foreign_access *a,
+                          const char **why)
 {
 	uint32_t words[BUILDID_WORDS];
-	size_t n = buildid_of_elf(fd, words);
+	int got = a ? foreign_content_buildid(a, words) : (int)buildid_of_elf(fd, words);
+	size_t n = (size_t)MAX(got, 0);
 
+	if (got < 0)
+		return no_answer(r, m, why);
 	if (n == m->n_build_id && !memcmp(words, m->build_id, n * sizeof(*words)))
 		return 0;
 	*why = arena_printf(r->arena, "%s is another build than when it was dumped: its build id is %s, and was %s",
@@ -191,11 +238,11 @@ static int check_build_id(struct restore *r, const RegFileEntry *m, int fd, cons
 }
 
 /* Of the part that existed at the dump. */
-static int check_sum(struct restore *r, const RegFileEntry *m, int fd, const char **why)
+static int check_sum(struct restore *r, const RegFileEntry *m, int fd, const struct foreign_access *a, const char **why)
 {
 	uint64_t size = m->has_checksum_parameter && m->checksum_parameter ? m->checksum_parameter : m->size;
 	uint32_t now = 0;
-	int err = checksum_file(fd, size, &now);
+	int err = a ? foreign_content_checksum(a, size, &now) : checksum_file(fd, size, &now);
 
 	if (!err && now == m->checksum)
 		return 0;
@@ -214,7 +261,7 @@ static int check_sum(struct restore *r, const RegFileEntry *m, int fd, const cha
 	return -ESTALE;
 }
 
-static int check_content(struct restore *r, const RegFileEntry *m, const char **why)
+static int check_content(struct restore *r, const RegFileEntry *m, const struct foreign_access *a, const char **why)
 {
 	int how = r->opts->file_validation ?: VALIDATE_CHECKSUM, err = 0;
 	bool sum = how == VALIDATE_CHECKSUM && m->has_checksum && m->checksum_config == CRC32_FROM_START;
@@ -222,19 +269,20 @@ static int check_content(struct restore *r, const RegFileEntry *m, const char **
 
 	if (how == VALIDATE_SIZE || (!m->n_build_id && !sum))
 		return 0;
-	fd = open_to_read(m->name);
-	if (fd < 0) {
+	fd = a ? -1 : open_to_read(m->name);
+	if (!a && fd < 0) {
 		err = fd;
 		*why = arena_printf(r->arena, "%s cannot be read to see whether it has changed: %s", m->name,
 		                    strerror(-err));
 		return err;
 	}
 	if (m->n_build_id)
-		err = check_build_id(r, m, fd, why);
-	return err || !sum ? err : check_sum(r, m, fd, why);
+		err = check_build_id(r, m, fd, a, why);
+	return err || !sum ? err : check_sum(r, m, fd, a, why);
 }
 
-int validate_check(struct restore *r, const RegFileEntry *m, const struct stat *st, const char **why)
+int validate_check(struct restore *r, const RegFileEntry *m, const struct stat *st, const struct foreign_access *a,
+                   const char **why)
 {
 	bool device = S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode); /* mesg(1) changes those of terminals */
 	int err;
@@ -250,5 +298,5 @@ int validate_check(struct restore *r, const RegFileEntry *m, const struct stat *
 	if (!S_ISREG(st->st_mode))
 		return 0;
 	err = check_file_size(r, m, st, why);
-	return err ?: check_content(r, m, why);
+	return err ?: check_content(r, m, a, why);
 }

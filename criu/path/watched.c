@@ -4,6 +4,9 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "files/foreign_files.h"
+#include "files/foreign_restore.h"
+#include "path/foreign_watch.h"
 #include "path/inode_scan.h"
 #include "lib/log.h"
 #include "path/watched.h"
@@ -35,11 +38,46 @@ static const char *path_shown(struct arena *a, int dir_fd, const char *proc_link
 	return arena_strdup(a, path);
 }
 
+static struct foreign_mount *foreign_mount_of(struct dump *d, const struct watched_inode *w)
+{
+	struct foreign *f = foreign_files_mounts(d);
+
+	return f ? foreign_mount_by_dev(f, w->s_dev) : NULL;
+}
+
+/* On a file system that may not answer. Returns whether the handle works; where it cannot be tried, that is refused. */
+static int find_foreign(struct dump *d, struct foreign_mount *m, struct watched_inode *w, struct stat *st)
+{
+	struct foreign_watched *seen = arena_new_of(d->arena, struct foreign_watched);
+	_cleanup_close_ int fd = -1;
+	int number;
+
+	if (m->fuse && foreign_server_of(d, m, &number)) {
+		log_refusal(-EDEADLK,
+		            "%s is on a FUSE (%s, mounted at %s) whose server is in the tree and stands still for the "
+		            "dump; remove the watch before the dump",
+		            w->name, m->type, m->path);
+		return 0;
+	}
+	fd = foreign_watch_open(foreign_files_mounts(d), m, w->fh, NULL, seen);
+	if (fd == -ETIMEDOUT)
+		log_refusal(fd, "%s is on a file system (%s, mounted at %s) that did not answer in time", w->name,
+		            m->type, m->path);
+	if (fd < 0 || seen->st.st_ino != w->ino)
+		return 0;
+	*st = seen->st;
+	w->fh->path = seen->path[0] ? seen->path : NULL;
+	return 1;
+}
+
 /* By its handle, through each mount of its file system until one shows a path. Returns whether the handle works. */
 static int find_by_handle(struct dump *d, struct watched_inodes *all, struct watched_inode *w, struct stat *st)
 {
+	struct foreign_mount *m = foreign_mount_of(d, w);
 	int works = 0;
 
+	if (m)
+		return find_foreign(d, m, w, st);
 	for (size_t mount = 0; !w->fh->path;) {
 		_cleanup_close_ int fd = fhandle_open(&all->handles, w->s_dev, w->fh, &mount);
 		char link[40];
@@ -63,7 +101,7 @@ static void find_by_descriptor(struct dump *d, struct watched_inode *w, const st
 		struct stat now;
 
 		snprintf(link, sizeof(link), "fd/%d", at->number);
-		if (fstatat(at->task->dump->proc_fd, link, &now, 0))
+		if (foreign_mount_of(d, w) || fstatat(at->task->dump->proc_fd, link, &now, 0))
 			continue;
 		w->fh->path = (char *)path_shown(d->arena, at->task->dump->proc_fd, link, &now);
 		if (!w->fh->path && !now.st_nlink)
@@ -102,6 +140,8 @@ int watched_find(struct dump *d, struct watched_inodes *all)
 			continue;
 		if (works && !st.st_nlink)
 			refuse_watched(w, true);
+		else if (foreign_mount_of(d, w))
+			refuse_watched(w, false);
 		else
 			arena_push(d->arena, &lost, &n_lost, w);
 	}
@@ -147,6 +187,18 @@ static const char *absolute_path(struct restore *r, const char *path)
 	return path[0] == '/' ? path : arena_printf(r->arena, "/%s", path);
 }
 
+/* -ENODEV: it is not on a foreign file system. */
+static int open_foreign(struct restore *r, uint32_t s_dev, const FhEntry *fh)
+{
+	const char *path = fh->path ? absolute_path(r, fh->path) : NULL;
+	struct foreign_watched seen;
+	struct foreign_access a;
+	int is = foreign_restore_access(r, path ?: "", &a);
+	struct foreign_mount *m = is < 0 ? NULL : foreign_mount_by_dev(a.f, s_dev) ?: a.mount;
+
+	return is < 0 ? is : m ? foreign_watch_open(a.f, m, fh, path, &seen) : -ENODEV;
+}
+
 /* The handle first: the file may have been renamed, or replaced. */
 int watched_open(struct restore *r, uint32_t s_dev, const FhEntry *fh, uint32_t file_id)
 {
@@ -156,6 +208,9 @@ int watched_open(struct restore *r, uint32_t s_dev, const FhEntry *fh, uint32_t 
 
 	if (file_id)
 		return files_borrow(r, file_id);
+	err = open_foreign(r, s_dev, fh);
+	if (err != -ENODEV)
+		return err;
 	h = handles_of(r);
 	fd = h ? fhandle_open(h, s_dev, fh, &mount) : -EIO;
 	if (fd >= 0 || !fh->path)

@@ -26,7 +26,7 @@ static void unescape_octal(char *s)
 /* "30 23 0:27 / /dev/shm rw,relatime - tmpfs tmpfs rw,size=24684084k" */
 int mountinfo_parse_line(const char *line, size_t len, struct arena *a, struct mount_at *m)
 {
-	char *copy = arena_alloc(a, len + 1), *path, *end;
+	char *copy = arena_alloc(a, len + 1), *path, *end, *type;
 	unsigned major, minor;
 	int id, parent, at = 0;
 
@@ -40,7 +40,10 @@ int mountinfo_parse_line(const char *line, size_t len, struct arena *a, struct m
 		return -EBADMSG;
 	*end = 0;
 	unescape_octal(++path);
-	*m = (struct mount_at) { .id = id, .s_dev = major << 20 | minor, .path = path, .fd = -1 };
+	type = strstr(end + 1, " - "); /* behind options, and fields that not all lines have */
+	type = type ? type + 3 : end;
+	type[strcspn(type, " ")] = 0;
+	*m = (struct mount_at) { .id = id, .s_dev = major << 20 | minor, .path = path, .type = type, .fd = -1 };
 	return 0;
 }
 

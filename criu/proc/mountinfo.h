@@ -9,6 +9,7 @@ struct mount_at {
 	int id;
 	uint32_t s_dev;   /* of its file system, as the kernel has it: major << 20 | minor */
 	const char *path; /* where it is mounted */
+	const char *type; /* of its file system: "ext4", "fuse.sshfs"; "" where the line does not say */
 	int fd;           /* the user's; -1 at first */
 };
 

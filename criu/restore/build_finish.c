@@ -434,6 +434,29 @@ static void end_own_root(struct build *b)
 		await_end(t);
 }
 
+/* One that waits for a file system in the kernel ends when that answers. There is one wait for all of them. */
+static void await_ends(const struct build *b)
+{
+	bool late = false;
+
+	for (size_t i = 0; b->plan && i < b->plan->n_nodes; i++) {
+		const struct node *n = b->plan->nodes[i];
+		pid_t pid = n->tid;
+
+		if (pid <= 0 || (late && !proc_alive(pid)))
+			continue;
+		if (!late && n->task && is_not_zombie(n->task) && n->task->n_threads > 1)
+			await_end(n->task);
+		if (!late && proc_wait_gone(pid) != -ETIMEDOUT)
+			continue;
+		late = true;
+		log_warn(
+		    "pid %d was killed and cannot end yet: it waits in the kernel, for a file system that does not "
+		    "answer; it ends when that does or is unmounted (umount -f)",
+		    pid);
+	}
+}
+
 void build_abort(struct build *b)
 {
 	if (b->r->own_root)
@@ -441,14 +464,7 @@ void build_abort(struct build *b)
 	for (size_t i = 0; b->plan && i < b->plan->n_nodes; i++)
 		if (b->plan->nodes[i]->tid > 0)
 			kill(b->plan->nodes[i]->tid, SIGKILL);
-	for (size_t i = 0; b->plan && i < b->plan->n_nodes; i++) {
-		const struct node *n = b->plan->nodes[i];
-
-		if (n->tid > 0 && n->task && is_not_zombie(n->task) && n->task->n_threads > 1)
-			await_end(n->task);
-		if (n->tid > 0)
-			proc_wait_gone(n->tid);
-	}
+	await_ends(b);
 }
 
 void build_close(struct build *b)

@@ -6,6 +6,7 @@
 #include "agent/batch.h"
 #include "agent/send_fds.h"
 #include "files/files.h"
+#include "files/foreign_restore.h"
 #include "lib/log.h"
 #include "proc/proc.h"
 #include "tree/subsys.h"
@@ -59,7 +60,7 @@ static int same_as_our_root(int fd, bool *same)
 static int fs_restore(struct restore *r, struct task *t)
 {
 	int fds[2], numbers[2], n = 2, err;
-	bool same_root = false;
+	bool same_root = false, foreign;
 	struct batch *b;
 
 	fds[0] = files_open(r, t->fs->cwd_id);
@@ -67,12 +68,13 @@ static int fs_restore(struct restore *r, struct task *t)
 	log_about("files.img, or fs-%lu.img", (unsigned long)t->vpid.v);
 	if (fds[0] < 0 || fds[1] < 0)
 		return log_errno(MIN(fds[0], fds[1]), "%s: opening its working directory or root", task_name(t));
+	foreign = foreign_restore_is(r, t->fs->cwd_id);
 	err = same_as_our_root(fds[1], &same_root);
 	if (err)
 		return err;
 	if (same_root)
 		n = 1;
-	err = agent_send_fds(t, fds, n, numbers);
+	err = foreign_restore_send(r, t, fds, n, numbers);
 	if (err)
 		return err;
 	b = agent_batch(t->restore->agent, "its working directory and root");
@@ -80,7 +82,12 @@ static int fs_restore(struct restore *r, struct task *t)
 		batch_call(b, SYS_fchdir, (uint64_t)numbers[1]);
 		batch_call(b, SYS_chroot, batch_string(b, "."));
 	}
+	batch_reserve(b, 1 + 2 * FOREIGN_BATCH_OPS, 0);
+	if (foreign)
+		foreign_restore_become(r, t, b);
 	batch_call(b, SYS_fchdir, (uint64_t)numbers[0]);
+	if (foreign)
+		foreign_restore_return(r, t, b);
 	if (t->fs->has_umask)
 		batch_call(b, SYS_umask, t->fs->umask & 0777);
 	for (int i = 0; i < n; i++)

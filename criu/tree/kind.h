@@ -16,6 +16,8 @@
 
 /* ---- descriptors ---- */
 
+struct foreign_mount;
+
 /* One descriptor of a task at dump, as files/ found it. Everything is read once and passed on. */
 struct fd_info {
 	struct task *task;
@@ -31,6 +33,12 @@ struct fd_info {
 	uint32_t flags;   /* O_*, without O_CLOEXEC */
 	uint64_t pos;
 	int mnt_id;
+	/*
+	 * On a file system that may not answer (helper/foreign.h): its mount; else NULL. Then nothing but the helper
+	 * looks at the file, of which `handle` is an O_PATH of ours, and fd is -1 for a regular file or a directory.
+	 */
+	struct foreign_mount *foreign;
+	int handle;
 	FownEntry *fown;
 };
 

@@ -6,8 +6,10 @@ import ctypes
 import errno
 import mmap
 import os
+import select
 import stat
 import struct
+import time
 
 from driver import Failed, Skipped
 
@@ -18,10 +20,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Fuse:
-    """Files is {name: content}; directories have a content of None. Names are below the root, without folders."""
+    """Files is {name: content}; directories have a content of None. Names are below the root, without folders.
+    user: a uid that alone may do anything there (no allow_other), not even root."""
 
-    def __init__(self, at, files):
+    def __init__(self, at, files, user=None):
         self.at = at
+        self.user = user
         self.nodes = {1: ["", None]}
         for i, (name, data) in enumerate(sorted(files.items())):
             self.nodes[i + 2] = [name, None if data is None else bytearray(data)]
@@ -34,7 +38,9 @@ class Fuse:
             fd = os.open("/dev/fuse", os.O_RDWR)
         except OSError as e:
             raise Skipped("/dev/fuse cannot be opened: %s" % e.strerror)
-        opts = "fd=%d,rootmode=40755,user_id=0,group_id=0,allow_other" % fd
+        opts = "fd=%d,rootmode=40755,user_id=%d,group_id=%d" % (fd, self.user or 0, self.user or 0)
+        if self.user is None:
+            opts += ",allow_other"
         if _libc.mount(b"zdtm", self.at.encode(), b"fuse.zdtm", 0, opts.encode()):
             raise Skipped("mounting a FUSE: %s" % os.strerror(ctypes.get_errno()))
         self.pid = os.fork()
@@ -57,6 +63,21 @@ class Fuse:
     def lie(self, lookup=0, getattr=0, statfs=0):
         self.lies[:3] = bytes([lookup, getattr, statfs])
 
+    def swallow(self, after=0):
+        """From now on, or after so many requests more, they are taken and not answered, until answer_again(): who asked
+        cannot even be killed."""
+        self.lies[12:14] = struct.pack("BB", 1, after)
+
+    def answer_again(self):
+        self.lies[12] = 0
+        end = time.monotonic() + 5
+        while self.lies[14] and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def left_alone(self):
+        """Whether it is swallowing, and how many requests are unanswered."""
+        return self.lies[14]
+
     def asked(self):
         """How often it has lied."""
         return struct.unpack("I", self.lies[8:12])[0]
@@ -70,9 +91,10 @@ class Fuse:
 
     def attr(self, node):
         data = self.nodes[node][1]
-        mode = stat.S_IFDIR | 0o755 if data is None else stat.S_IFREG | 0o644
+        mode = stat.S_IFDIR | 0o755 if data is None else stat.S_IFREG | (0o755 if data[:4] == b"\x7fELF" else 0o644)
         size = 0 if data is None else len(data)
-        return struct.pack("6Q10I", node, size, (size + 511) // 512, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
+        return struct.pack("6Q10I", node, size, (size + 511) // 512, 0, 0, 0, 0, 0, 0, mode, 1, self.user or 0,
+                           self.user or 0, 0, 4096, 0)
 
     def find(self, node, name):
         found = [n for n, (its, _) in self.nodes.items() if its == name and n != 1]
@@ -132,22 +154,44 @@ class Fuse:
             return b""
         raise OSError(errno.ENOSYS, "operation %d" % op)
 
+    def keeps_silent(self):
+        if not self.lies[12]:
+            return False
+        if self.lies[13]:
+            self.lies[13] -= 1
+            return False
+        return True
+
     def serve(self, fd):
+        waiting = []
         while True:
+            while waiting and not self.lies[12]:
+                self.reply(fd, waiting.pop(0))
+            self.lies[14] = min(len(waiting), 255)
+            if (waiting or self.lies[12]) and not select.select([fd], [], [], 0.02)[0]:
+                continue
             try:
                 request = os.read(fd, 1 << 17)
             except OSError as e:
                 if e.errno in (errno.EINTR, errno.ENOENT, errno.EAGAIN):
                     continue
                 return
-            _, op, unique, node = struct.unpack_from("IIQQ", request)
+            op = struct.unpack_from("II", request)[1]
             if op in (FORGET, BATCH_FORGET, INTERRUPT):
                 continue
-            try:
-                out, err = self.answer(op, node, request[40:]), 0
-            except OSError as e:
-                out, err = b"", e.errno
-            try:
-                os.write(fd, struct.pack("IiQ", 16 + len(out), -err, unique) + out)
-            except OSError:
-                pass  # who asked has been killed
+            if self.keeps_silent():
+                waiting.append(request)
+                self.lies[14] = 1
+            else:
+                self.reply(fd, request)
+
+    def reply(self, fd, request):
+        _, op, unique, node = struct.unpack_from("IIQQ", request)
+        try:
+            out, err = self.answer(op, node, request[40:]), 0
+        except OSError as e:
+            out, err = b"", e.errno
+        try:
+            os.write(fd, struct.pack("IiQ", 16 + len(out), -err, unique) + out)
+        except OSError:
+            pass  # who asked has been killed
