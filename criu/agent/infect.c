@@ -184,11 +184,13 @@ static int make_area(struct dump *d, struct task *t, struct entered *e)
 	};
 	int err;
 
-	u.start_time = proc_start_time(t->pid);
+	u.start_time = t->dump->stat ? t->dump->stat->start_time : proc_start_time(t->pid);
 	e->undo = guardian_note(d->guardian, &u);
 	if (e->undo < 0)
 		return e->undo;
+	e->in.more = true;
 	err = inject_mmap(t, e, e->layout.hole, e->common, PROT_READ | PROT_EXEC);
+	e->in.more = false;
 	e->mapped = !err;
 	if (!err)
 		err = inject_mmap(t, e, e->layout.hole + e->common, e->region, PROT_READ | PROT_WRITE);
@@ -257,7 +259,7 @@ static int trace_options(struct dump *d, struct task *t)
 }
 
 /* In its mappings as they were read right before; one whose memory another task has is looked at here. */
-static int find_layout(struct dump *d, struct task *t, const char *who, uint64_t size, struct layout *l)
+static int find_layout(struct dump *d, const struct task *t, const char *who, uint64_t size, struct layout *l)
 {
 	struct task_maps maps = t->dump->maps;
 	int err = maps.n ? 0 : layout_read_maps(d->arena, t->pid, &maps);

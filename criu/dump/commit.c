@@ -57,7 +57,7 @@ static int note_kills(struct dump *d)
 			.while_stopped = true,
 			.fd = -1,
 			.pid = t->pid,
-			.start_time = proc_start_time(t->pid),
+			.start_time = t->dump->stat->start_time,
 		};
 		int number = guardian_note(d->guardian, &u);
 
@@ -122,10 +122,28 @@ int dump_commit(struct dump *d, struct stages *stages)
 	return err;
 }
 
+/*
+ * SIGKILL reaches a frozen task, too, and what is read of one that it has ended fails with one error or another: here
+ * stands the cause. (A task that was a zombie from the beginning is none of these.)
+ */
+static void name_killed(struct dump *d)
+{
+	for (size_t i = 0; i < d->tree.n_tasks; i++) {
+		const struct task *t = d->tree.tasks[i];
+
+		if (t->state != TASK_DEAD && !proc_alive(t->pid))
+			log_errno(-ESRCH,
+			          "%s was killed from outside (SIGKILL, or the kernel for want of memory) while it was "
+			          "dumped; what is left of the tree runs on; dump it again",
+			          task_name(t));
+	}
+}
+
 int dump_rollback(struct dump *d)
 {
 	int err;
 
+	name_killed(d);
 	log_info("rolling back: resuming the tree and removing the new images");
 	subsys_tell(rollback, d);
 	err = d->tree.n_tasks ? thaw_tree(&d->tree, THAW_RUN) : 0;

@@ -211,16 +211,22 @@ static void note_file_locks(struct dump *d, const struct fd_info *info, uint32_t
 }
 
 /* The description of a descriptor: known already, or dumped now. node->data is NULL after a refusal. */
-static int find_description(struct dump *d, struct fd_info *info, pid_t pid, int number, struct kcmp_node **nodep)
+static int find_description(struct dump *d, struct fd_info *info, int proc_fd, pid_t pid, int number,
+                            struct kcmp_node **nodep)
 {
+	char link[PATH_MAX];
 	int err = kcmp_find(&same_object_of(d, info)->tree, d->arena, KCMP_FILE, pid, number, nodep);
 
 	if (err)
 		return log_errno(err, "%s: kcmp with other descriptors", fd_name(info));
 	if ((*nodep)->data) /* a refused one is refused again: each task that has it is named */
 		return 0;
-	err = fown_dump(d, info);
-	return err ?: dump_description(d, info, *nodep);
+	err = fd_info_name(d, info, proc_fd, number, link, sizeof(link)) ?: fown_dump(d, info);
+	if (!err)
+		err = dump_description(d, info, *nodep);
+	if (info->link == link)
+		info->link = NULL; /* it ends here */
+	return err;
 }
 
 /* One descriptor; *entryp stays NULL after a refusal. */
@@ -241,12 +247,16 @@ static int dump_fd(struct dump *d, struct task *t, int number, struct prefetched
 	err = pre->has_st ? 0 : fd_info_stat(&info);
 	if (err)
 		return err;
-	err = fd_info_read(d, &info, t->dump->proc_fd, number, &dumped_files_of(d)->text, link, sizeof(link), &cloexec);
+	err = fd_info_read(d, &info, t->dump->proc_fd, number, &dumped_files_of(d)->text, &cloexec);
 	if (err)
 		return err;
-	if (strstr(info.info, "\nlock:"))
+	if (strstr(info.info, "\nlock:")) {
+		err = fd_info_name(d, &info, t->dump->proc_fd, number, link, sizeof(link));
+		if (err)
+			return err;
 		note_file_locks(d, &info, 0);
-	err = find_description(d, &info, t->pid, number, &node);
+	}
+	err = find_description(d, &info, t->dump->proc_fd, t->pid, number, &node);
 	if (err || !node->data)
 		return err;
 	note_inode(d, &info, node->id);
@@ -279,11 +289,13 @@ int files_dump_in_flight(struct dump *d, struct task *t, int fd, const char *wha
 	err = fd_info_stat(&info);
 	if (err)
 		return err;
-	err = fd_info_read(d, &info, proc, fd, &table->in_flight_text[table->depth], link, sizeof(link), &cloexec);
+	err = fd_info_read(d, &info, proc, fd, &table->in_flight_text[table->depth], &cloexec);
+	if (!err)
+		err = fd_info_name(d, &info, proc, fd, link, sizeof(link));
 	if (err)
 		return err;
 	table->depth++;
-	err = find_description(d, &info, getpid(), fd, &node);
+	err = find_description(d, &info, proc, getpid(), fd, &node);
 	table->depth--;
 	if (err)
 		return err;
