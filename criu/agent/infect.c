@@ -184,11 +184,13 @@ static int make_area(struct dump *d, struct task *t, struct entered *e)
 	};
 	int err;
 
-	u.start_time = proc_start_time(t->pid);
+	u.start_time = t->dump->stat ? t->dump->stat->start_time : proc_start_time(t->pid);
 	e->undo = guardian_note(d->guardian, &u);
 	if (e->undo < 0)
 		return e->undo;
+	e->in.more = true;
 	err = inject_mmap(t, e, e->layout.hole, e->common, PROT_READ | PROT_EXEC);
+	e->in.more = false;
 	e->mapped = !err;
 	if (!err)
 		err = inject_mmap(t, e, e->layout.hole + e->common, e->region, PROT_READ | PROT_WRITE);

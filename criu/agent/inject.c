@@ -112,7 +112,7 @@ int inject_syscall(struct inject *in, struct thread_regs *scratch, long nr, cons
 		err = step_to_syscall(in); /* the exit */
 	if (!err)
 		err = arch_peek_result(in->tid, ret);
-	if (err)
+	if (err || in->more)
 		return err;
 	/* Back into the stop in which the kernel looks after restarts of the task's own call when it is let go. */
 	err = ptrace_interrupt(in->tid);

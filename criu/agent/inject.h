@@ -15,15 +15,17 @@ struct inject {
 	raddr_t syscall_ip; /* a syscall instruction, see arch_find_syscall() */
 	raddr_t stack;      /* where a `ret` leads back to the task's own registers if criu is gone; 0: nowhere */
 	bool stop_came;     /* a SIGSTOP arrived during the call and has to be sent again */
-	bool under_way;     /* a call failed before the stop behind it was seen: inject_settle() */
+	bool more;          /* set by the caller: another call follows, so the thread stays where this one ends */
+	bool under_way; /* the stop behind a call was not awaited (more), or a call failed before the stop behind it was
+	                   seen: inject_settle() */
 	const struct unfreezer *unfreezer; /* thaws the task's cgroup if that is frozen meanwhile; may be NULL */
 };
 
 /*
- * Makes one call; *ret is what the kernel returned. The thread is in PTRACE_EVENT_STOP before and after, with all
- * signals blocked and PTRACE_O_TRACESYSGOOD on; its registers are whatever they are. No single step and no breakpoint:
- * a tracer that dies here leaves a task that returns through in->stack. Negative errno when the thread could not be
- * driven (logged).
+ * Makes one call; *ret is what the kernel returned. The thread is in PTRACE_EVENT_STOP before and after (or behind
+ * a call, with in->more), with all signals blocked and PTRACE_O_TRACESYSGOOD on; its registers are whatever they are.
+ * No single step and no breakpoint: a tracer that dies here leaves a task that returns through in->stack. Negative
+ * errno when the thread could not be driven (logged).
  */
 int inject_syscall(struct inject *in, struct thread_regs *scratch, long nr, const uint64_t arg[6], int64_t *ret);
 

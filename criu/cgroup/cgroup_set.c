@@ -13,7 +13,7 @@ int cgroup_set_read(pid_t pid, pid_t tid, char **text)
 		snprintf(path, sizeof(path), "/proc/%d/task/%d/cgroup", pid, tid);
 	else
 		snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
-	return proc_read(AT_FDCWD, path, text, NULL);
+	return proc_read_at_once(AT_FDCWD, path, text, NULL);
 }
 
 /* A group that was removed, as one can be in which only zombies are left, has a mark behind its name. */

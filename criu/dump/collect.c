@@ -22,11 +22,11 @@ static int open_task(struct dump *d, struct task *t)
 {
 	char path[32];
 
-	t->dump->pidfd = t->dump->proc_fd = -1;
 	for (size_t i = 0; i < t->n_threads; i++) {
 		struct thread *th = &t->threads[i];
 
-		th->dump = arena_new_of(d->arena, struct dump_thread);
+		if (!th->dump)
+			th->dump = arena_new_of(d->arena, struct dump_thread);
 		th->core = arena_msg(d->arena, CoreEntry, core_entry);
 	}
 	t->threads[0].core->tc = arena_msg(d->arena, TaskCoreEntry, task_core_entry);
@@ -75,10 +75,8 @@ int dump_freeze(struct dump *d)
 	log_info("frozen: %zu tasks, %zu threads", d->tree.n_tasks, threads);
 	d->stats->freezing_time = clock_now_us() - start;
 	d->stats->frozen_time = clock_now_us();
-	for (size_t i = 0; !err && i < d->tree.n_tasks; i++) {
-		d->tree.tasks[i]->dump = arena_new_of(d->arena, struct dump_task);
+	for (size_t i = 0; !err && i < d->tree.n_tasks; i++)
 		err = open_task(d, d->tree.tasks[i]);
-	}
 	return err;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* From messages to a whole checkpoint, and the one place after which there is no way back. */
+#include <poll.h>
 #include <sys/ptrace.h>
 
 #include "dump/dump.h"
@@ -13,6 +14,9 @@
 #include "tree/inventory.h"
 #include "tree/kind.h"
 #include "tree/tree_image.h"
+
+/* How long a task that is not stopped any more may take to its end. */
+#define DEATH_MS 1000
 
 int dump_write(struct dump *d)
 {
@@ -57,7 +61,7 @@ static int note_kills(struct dump *d)
 			.while_stopped = true,
 			.fd = -1,
 			.pid = t->pid,
-			.start_time = proc_start_time(t->pid),
+			.start_time = t->dump->stat->start_time,
 		};
 		int number = guardian_note(d->guardian, &u);
 
@@ -122,10 +126,40 @@ int dump_commit(struct dump *d, struct stages *stages)
 	return err;
 }
 
+/* One that is killed leaves its stop at once, and may take a while to its end: its memory goes first. */
+static bool was_killed(const struct task *t)
+{
+	struct pollfd p = { .fd = t->dump->pidfd, .events = POLLIN };
+
+	if (t->state == TASK_DEAD || ptrace_is_stopped(t->pid))
+		return false;
+	if (p.fd >= 0)
+		poll(&p, 1, DEATH_MS);
+	return !proc_alive(t->pid);
+}
+
+/*
+ * SIGKILL reaches a frozen task, too, and what is read of one that it has ended fails with one error or another: here
+ * stands the cause. (A task that was a zombie from the beginning is none of these.)
+ */
+static void name_killed(struct dump *d)
+{
+	for (size_t i = 0; i < d->tree.n_tasks; i++) {
+		const struct task *t = d->tree.tasks[i];
+
+		if (was_killed(t))
+			log_errno(-ESRCH,
+			          "%s was killed from outside (SIGKILL, or the kernel for want of memory) while it was "
+			          "dumped; what is left of the tree runs on; dump it again",
+			          task_name(t));
+	}
+}
+
 int dump_rollback(struct dump *d)
 {
 	int err;
 
+	name_killed(d);
 	log_info("rolling back: resuming the tree and removing the new images");
 	subsys_tell(rollback, d);
 	err = d->tree.n_tasks ? thaw_tree(&d->tree, THAW_RUN) : 0;

@@ -12,15 +12,26 @@
 #include "proc/proc.h"
 #include "tree/kind.h"
 
+/* That of a leader was read when it stood. */
+static int read_status(struct dump *d, struct thread *th)
+{
+	struct proc_status *status;
+	int err;
+
+	if (th->dump->status)
+		return 0;
+	status = arena_new_of(d->arena, struct proc_status);
+	err = proc_read_status(th->task->dump->proc_fd, th->tid, d->arena, status);
+	th->dump->status = status;
+	return err ? log_errno(err, "%s: reading its status", task_thread_name(th)) : 0;
+}
+
 static int read_registers(struct dump *d, struct thread *th)
 {
-	struct proc_status *status = arena_new_of(d->arena, struct proc_status);
-	int err = proc_read_status(th->task->dump->proc_fd, th->tid, d->arena, status);
+	int err = read_status(d, th);
 
 	if (err)
-		return log_errno(err, "%s: reading its status", task_thread_name(th));
-	th->dump->status = status;
-
+		return err;
 	th->dump->regs = arch_regs_get(d->arena, th->tid);
 	if (!th->dump->regs)
 		return -ESRCH;

@@ -119,10 +119,32 @@ static void find_ends_of(struct dump *d, struct pipe_table *table, struct arena 
 		note_ends(d, table, pid, dir_fd, numbers[i], open_ends);
 }
 
+static int compare_pids(const void *a, const void *b)
+{
+	const pid_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* The tree's, whose descriptors have been dumped; criu, and its guardian, which shares criu's. In ascending order. */
+static pid_t *pids_inside(struct dump *d, struct arena *a, size_t *n)
+{
+	pid_t *pids = arena_array(a, pid_t, d->tree.n_tasks + 2);
+
+	*n = 0;
+	pids[(*n)++] = getpid();
+	if (d->guardian)
+		pids[(*n)++] = guardian_pid(d->guardian);
+	for (size_t i = 0; i < d->tree.n_tasks; i++)
+		pids[(*n)++] = d->tree.tasks[i]->pid;
+	qsort(pids, *n, sizeof(*pids), compare_pids);
+	return pids;
+}
+
 void pipe_table_find_outside(struct dump *d, struct pipe_table *table)
 {
-	size_t open_ends = 0, n = 0;
-	pid_t *pids = NULL;
+	size_t open_ends = 0, n = 0, n_known;
+	pid_t *pids = NULL, *known;
 	struct arena *a;
 
 	for (struct pipe_seen *p = table ? table->by_inode : NULL; p; p = p->hh.next)
@@ -131,8 +153,9 @@ void pipe_table_find_outside(struct dump *d, struct pipe_table *table)
 	if (!a)
 		return;
 	proc_list_numbers(AT_FDCWD, "/proc", a, &pids, &n);
+	known = pids_inside(d, a, &n_known);
 	for (size_t i = 0; i < n && open_ends; i++)
-		if (pids[i] != getpid())
+		if (!bsearch(&pids[i], known, n_known, sizeof(*known), compare_pids))
 			find_ends_of(d, table, a, pids[i], &open_ends);
 	arena_free(a);
 }

@@ -60,8 +60,7 @@ int fd_info_read_link(struct dump *d, struct fd_info *info, int dir_fd, const ch
 	return 0;
 }
 
-int fd_info_read(struct dump *d, struct fd_info *info, int proc_fd, int number, struct text_buf *text, char *link,
-                 size_t size, bool *cloexec)
+int fd_info_read(struct dump *d, struct fd_info *info, int proc_fd, int number, struct text_buf *text, bool *cloexec)
 {
 	struct fdinfo fi;
 	char path[32];
@@ -77,6 +76,15 @@ int fd_info_read(struct dump *d, struct fd_info *info, int proc_fd, int number, 
 	info->pos = fi.pos;
 	info->mnt_id = fi.mnt_id;
 	*cloexec = fi.cloexec;
+	return 0;
+}
+
+int fd_info_name(struct dump *d, struct fd_info *info, int proc_fd, int number, char *link, size_t size)
+{
+	char path[32];
+
+	if (info->link)
+		return 0;
 	/* Of sockets without readlink(2), which would make 10,000 inodes in /proc. One of O_PATH has a name. */
 	if (S_ISSOCK(info->st.st_mode) && !(info->flags & O_PATH)) {
 		snprintf(link, size, "socket:[%llu]", (unsigned long long)info->st.st_ino);

@@ -19,10 +19,12 @@ int fd_info_stat(struct fd_info *info);
 int fd_info_read_link(struct dump *d, struct fd_info *info, int dir_fd, const char *path, char *link, size_t size);
 
 /*
- * info->info (unless it was prefetched), what is in it, and info->link, of descriptor `number` of the process whose
- * /proc/PID is open. `text` and `link` hold the texts. 0 or a negative errno (logged).
+ * info->info (unless it was prefetched) and what is in it, of descriptor `number` of the process whose /proc/PID is
+ * open. `text` holds it. 0 or a negative errno (logged).
  */
-int fd_info_read(struct dump *d, struct fd_info *info, int proc_fd, int number, struct text_buf *text, char *link,
-                 size_t size, bool *cloexec);
+int fd_info_read(struct dump *d, struct fd_info *info, int proc_fd, int number, struct text_buf *text, bool *cloexec);
+
+/* info->link, unless it is there: only a description that is new needs its name. fd_info_read() was before. */
+int fd_info_name(struct dump *d, struct fd_info *info, int proc_fd, int number, char *link, size_t size);
 
 #endif

@@ -214,16 +214,22 @@ static void note_file_locks(struct dump *d, const struct fd_info *info, uint32_t
 }
 
 /* The description of a descriptor: known already, or dumped now. node->data is NULL after a refusal. */
-static int find_description(struct dump *d, struct fd_info *info, pid_t pid, int number, struct kcmp_node **nodep)
+static int find_description(struct dump *d, struct fd_info *info, int proc_fd, pid_t pid, int number,
+                            struct kcmp_node **nodep)
 {
+	char link[PATH_MAX];
 	int err = kcmp_find(&same_object_of(d, info)->tree, d->arena, KCMP_FILE, pid, number, nodep);
 
 	if (err)
 		return log_errno(err, "%s: kcmp with other descriptors", fd_name(info));
 	if ((*nodep)->data) /* a refused one is refused again: each task that has it is named */
 		return 0;
-	err = fown_dump(d, info);
-	return err ?: dump_description(d, info, *nodep);
+	err = fd_info_name(d, info, proc_fd, number, link, sizeof(link)) ?: fown_dump(d, info);
+	if (!err)
+		err = dump_description(d, info, *nodep);
+	if (info->link == link)
+		info->link = NULL; /* it ends here */
+	return err;
 }
 
 static int duplicate_fd(struct fd_info *info)
@@ -263,11 +269,9 @@ static int look_at_fd(struct dump *d, struct fd_info *info, struct prefetched *p
 		err = duplicate_fd(info);
 	if (!err && !info->foreign && !pre->has_st)
 		err = fd_info_stat(info);
-	err = err
-	          ?: fd_info_read(d, info, t->dump->proc_fd, info->number, &dumped_files_of(d)->text, link, size,
-	                          cloexec);
+	err = err ?: fd_info_read(d, info, t->dump->proc_fd, info->number, &dumped_files_of(d)->text, cloexec);
 	if (!err && info->foreign)
-		err = foreign_files_look(d, info);
+		err = fd_info_name(d, info, t->dump->proc_fd, info->number, link, size) ?: foreign_files_look(d, info);
 	if (!err && info->foreign && !is_of_file_system(info))
 		err = duplicate_fd(info);
 	return err;
@@ -275,12 +279,17 @@ static int look_at_fd(struct dump *d, struct fd_info *info, struct prefetched *p
 
 static int dump_fd_seen(struct dump *d, struct fd_info *info, bool cloexec, FdinfoEntry **entryp)
 {
+	int err, proc_fd = info->task->dump->proc_fd;
 	struct kcmp_node *node;
-	int err;
+	char link[PATH_MAX];
 
-	if (strstr(info->info, "\nlock:"))
+	if (strstr(info->info, "\nlock:")) {
+		err = fd_info_name(d, info, proc_fd, info->number, link, sizeof(link));
+		if (err)
+			return err;
 		note_file_locks(d, info, 0);
-	err = find_description(d, info, info->task->pid, info->number, &node);
+	}
+	err = find_description(d, info, proc_fd, info->task->pid, info->number, &node);
 	if (err || !node->data)
 		return err;
 	note_inode(d, info, node->id);
@@ -331,11 +340,13 @@ int files_dump_in_flight(struct dump *d, struct task *t, int fd, const char *wha
 	err = fd_info_stat(&info);
 	if (err)
 		return err;
-	err = fd_info_read(d, &info, proc, fd, &table->in_flight_text[table->depth], link, sizeof(link), &cloexec);
+	err = fd_info_read(d, &info, proc, fd, &table->in_flight_text[table->depth], &cloexec);
+	if (!err)
+		err = fd_info_name(d, &info, proc, fd, link, sizeof(link));
 	if (err)
 		return err;
 	table->depth++;
-	err = find_description(d, &info, getpid(), fd, &node);
+	err = find_description(d, &info, proc, getpid(), fd, &node);
 	table->depth--;
 	if (err)
 		return err;

@@ -12,6 +12,7 @@
 #include "freeze/ptrace.h"
 #include "lib/log.h"
 #include "proc/proc.h"
+#include "tree/dump.h"
 
 #define TIMEOUT_DEFAULT 10 /* s; as in CRIU */
 
@@ -185,12 +186,12 @@ static int close_proc(struct freezer *f, struct proc *p, int fd, const struct pr
 }
 
 /* The cgroups of a task are thawed before it is seized: one of version 1 would not let it come to its stop. */
-static int look_at_cgroups(struct freezer *f, struct proc *p)
+static int look_at_cgroups(struct freezer *f, struct proc *p, int fd)
 {
 	if (f->frozen || p->looked)
 		return 0;
 	p->looked = true;
-	return freeze_thaw_cgroups(&f->unfreezer, p->pid, p->pid, &f->cgroups_seen);
+	return freeze_thaw_process(&f->unfreezer, p->pid, fd, &f->cgroups_seen);
 }
 
 /* One look at a process; *fresh counts threads that were seized by it. */
@@ -207,8 +208,9 @@ static int scan_proc(struct freezer *f, struct proc *p, size_t *fresh)
 	}
 	if (err)
 		return log_errno(err, "pid %d: reading its state", p->pid);
+	p->stat = st;
 	memcpy(p->comm, st.comm, sizeof(p->comm));
-	err = look_at_cgroups(f, p);
+	err = look_at_cgroups(f, p, fd);
 	if (err < 0)
 		return err;
 	err = seize_new(f, p, fd, st.state == 'Z', &mine);
@@ -329,9 +331,10 @@ static int check_root(pid_t root)
 static int set_task_ids(struct freezer *f, struct proc *p, struct task *t)
 {
 	_cleanup_close_ int fd = proc_open(p->pid);
-	struct proc_status status;
-	int err = fd < 0 ? fd : proc_read_status(fd, 0, NULL, &status);
+	struct proc_status *leader = arena_new_of(f->arena, struct proc_status), status;
+	int err = fd < 0 ? fd : proc_read_status(fd, 0, f->arena, leader);
 
+	status = *leader;
 	if (!err && (!status.ns_pid.levels || !status.ns_pgid.levels || !status.ns_sid.levels))
 		return log_errno(-ENOTSUP, "pid %d (%s): the kernel does not show pids of namespaces (NSpid)", p->pid,
 		                 p->comm);
@@ -346,6 +349,8 @@ static int set_task_ids(struct freezer *f, struct proc *p, struct task *t)
 	}
 	if (err)
 		return log_errno(err, "pid %d (%s): reading its ids; was it killed?", p->pid, p->comm);
+	t->threads[0].dump = arena_new_of(f->arena, struct dump_thread);
+	t->threads[0].dump->status = leader;
 	t->vpid = t->threads[0].vtid;
 	t->vpgid = VPID(status.ns_pgid.inner);
 	t->vsid = VPID(status.ns_sid.inner);
@@ -378,6 +383,9 @@ static int make_task(struct freezer *f, struct proc *p, struct task **taskp)
 	struct task *t = arena_new_of(f->arena, struct task);
 
 	t->pid = p->pid;
+	t->dump = arena_new_of(f->arena, struct dump_task);
+	t->dump->pidfd = t->dump->proc_fd = -1;
+	t->dump->stat = &p->stat;
 	memcpy(t->comm, p->comm, sizeof(t->comm));
 	t->state = p->zombie ? TASK_DEAD : TASK_ALIVE;
 	set_threads(f, p, t);

@@ -36,6 +36,9 @@ struct unfreezer {
  */
 int freeze_thaw_cgroups(const struct unfreezer *u, pid_t pid, pid_t tid, const char **seen);
 
+/* The same for a process, with a descriptor of its /proc/PID. */
+int freeze_thaw_process(const struct unfreezer *u, pid_t pid, int proc_fd, const char **seen);
+
 /*
  * Cgroups of version 2 that were frozen before are frozen again, though the tree is still criu's: no agent runs from
  * here on. (In one of version 1 no killed task would end.)

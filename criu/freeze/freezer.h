@@ -7,6 +7,7 @@
 #include "freeze/freeze.h"
 #include "freeze/freeze_cgroup.h"
 #include "freeze/seize_call.h"
+#include "proc/proc.h"
 #include "lib/arena_hash.h"
 
 struct proc;
@@ -36,6 +37,7 @@ struct proc {
 	pid_t pid;
 	struct proc *parent;
 	char comm[16];
+	struct proc_stat stat; /* of the last look; when it is closed, of one while all its threads stood */
 	bool zombie, gone;
 	bool looked;  /* at its cgroups */
 	bool closed;  /* all its threads are stopped and its children known */

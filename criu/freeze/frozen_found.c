@@ -183,7 +183,7 @@ static int thaw_thread(const struct unfreezer *u, int proc_fd, pid_t tid, const 
 
 	*threaded = false;
 	snprintf(path, sizeof(path), "task/%d/cgroup", tid);
-	if (proc_read(proc_fd, path, &text, NULL) || (seen && *seen && strcmp(*seen, text) == 0))
+	if (proc_read_at_once(proc_fd, path, &text, NULL) || (seen && *seen && strcmp(*seen, text) == 0))
 		return 0;
 	one = thaw_in(u, false, text, tid, threaded);
 	two = one < 0 ? 0 : thaw_in(u, true, text, tid, threaded);
@@ -195,12 +195,21 @@ static int thaw_thread(const struct unfreezer *u, int proc_fd, pid_t tid, const 
 int freeze_thaw_cgroups(const struct unfreezer *u, pid_t pid, pid_t tid, const char **seen)
 {
 	_cleanup_close_ int fd = proc_open(pid);
+	bool threaded;
+
+	if (fd < 0)
+		return 0;
+	return tid == pid ? freeze_thaw_process(u, pid, fd, seen) : thaw_thread(u, fd, tid, seen, &threaded);
+}
+
+int freeze_thaw_process(const struct unfreezer *u, pid_t pid, int fd, const char **seen)
+{
 	pid_t *tids = NULL;
 	size_t n = 0;
 	bool threaded;
-	int found = fd < 0 ? 0 : thaw_thread(u, fd, tid, seen, &threaded), one;
+	int found = thaw_thread(u, fd, pid, seen, &threaded), one;
 
-	if (fd < 0 || found < 0 || tid != pid || !threaded || proc_read_threads(fd, u->arena, &tids, &n))
+	if (found < 0 || !threaded || proc_read_threads(fd, u->arena, &tids, &n))
 		return found;
 	for (size_t i = 0; i < n; i++) {
 		one = tids[i] == pid ? 0 : thaw_thread(u, fd, tids[i], seen, &threaded);

@@ -42,25 +42,21 @@ const struct task_part mm_limits_part = {
 	.dump = mm_limits_answered,
 };
 
-static int dump_limits(struct task *t)
+static void dump_limits(struct task *t)
 {
 	MmEntry *mm = t->mm;
-	struct proc_stat st;
-	int err = proc_read_stat(t->dump->proc_fd, 0, &st);
+	const struct proc_stat *st = t->dump->stat;
 
-	if (err)
-		return log_errno(err, "%s: reading /proc/%d/stat", task_name(t), t->pid);
-	mm->mm_start_code = st.start_code;
-	mm->mm_end_code = st.end_code;
-	mm->mm_start_data = st.start_data;
-	mm->mm_end_data = st.end_data;
-	mm->mm_start_stack = st.start_stack;
-	mm->mm_start_brk = st.start_brk;
-	mm->mm_arg_start = st.arg_start;
-	mm->mm_arg_end = st.arg_end;
-	mm->mm_env_start = st.env_start;
-	mm->mm_env_end = st.env_end;
-	return 0;
+	mm->mm_start_code = st->start_code;
+	mm->mm_end_code = st->end_code;
+	mm->mm_start_data = st->start_data;
+	mm->mm_end_data = st->end_data;
+	mm->mm_start_stack = st->start_stack;
+	mm->mm_start_brk = st->start_brk;
+	mm->mm_arg_start = st->arg_start;
+	mm->mm_arg_end = st->arg_end;
+	mm->mm_env_start = st->env_start;
+	mm->mm_env_end = st->env_end;
 }
 
 /* In the image without the end mark (AT_NULL) and what follows it, as CRIU has it. */
@@ -84,10 +80,10 @@ static int dump_auxv(struct dump *d, struct task *t)
 int mm_limits_dump(struct dump *d, struct task *t)
 {
 	char path[32];
-	int err = dump_limits(t);
+	int err;
 
-	if (!err)
-		err = dump_auxv(d, t);
+	dump_limits(t);
+	err = dump_auxv(d, t);
 	if (err)
 		return err;
 	snprintf(path, sizeof(path), "/proc/%d/exe", t->pid);

@@ -14,6 +14,10 @@
 /* The largest status has 65,536 groups; no task can make one of these files larger. */
 #define PROC_TEXT_MAX (16UL << 20)
 
+/* One call lists about 1,000 numbers; no entry takes more than ENTRY_MAX. */
+#define LIST_SIZE     (32UL << 10)
+#define ENTRY_MAX     (sizeof(struct dirent64))
+
 int proc_open(pid_t pid)
 {
 	char path[32];
@@ -24,8 +28,8 @@ int proc_open(pid_t pid)
 	return fd < 0 ? -errno : fd;
 }
 
-/* 1 at the end of the file, 0 when the buffer is full. */
-static int read_whole_file(int fd, char *buf, size_t size, size_t *used)
+/* 1 at the end of the file, 0 when the buffer is full. at_once: a read that does not fill it is the last. */
+static int read_whole_file(int fd, bool at_once, char *buf, size_t size, size_t *used)
 {
 	while (*used < size) {
 		ssize_t n = read(fd, buf + *used, size - *used);
@@ -35,11 +39,13 @@ static int read_whole_file(int fd, char *buf, size_t size, size_t *used)
 		if (n <= 0)
 			return n ? -errno : 1;
 		*used += (size_t)n;
+		if (at_once && *used < size)
+			return 1;
 	}
 	return 0;
 }
 
-int proc_read(int dir_fd, const char *path, char **textp, size_t *len)
+static int read_text(int dir_fd, const char *path, bool at_once, char **textp, size_t *len)
 {
 	_cleanup_close_ int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC);
 	_cleanup_free_ char *text = NULL;
@@ -56,7 +62,7 @@ int proc_read(int dir_fd, const char *path, char **textp, size_t *len)
 		if (!larger)
 			return -ENOMEM;
 		text = larger;
-		err = read_whole_file(fd, text, size, &used);
+		err = read_whole_file(fd, at_once, text, size, &used);
 	}
 	if (err < 0)
 		return err;
@@ -67,11 +73,21 @@ int proc_read(int dir_fd, const char *path, char **textp, size_t *len)
 	return 0;
 }
 
+int proc_read(int dir_fd, const char *path, char **textp, size_t *len)
+{
+	return read_text(dir_fd, path, false, textp, len);
+}
+
+int proc_read_at_once(int dir_fd, const char *path, char **textp, size_t *len)
+{
+	return read_text(dir_fd, path, true, textp, len);
+}
+
 int proc_read_number(int dir_fd, const char *path, int64_t *value)
 {
 	_cleanup_free_ char *text = NULL;
 	char *end;
-	int err = proc_read(dir_fd, path, &text, NULL);
+	int err = proc_read_at_once(dir_fd, path, &text, NULL);
 
 	if (err)
 		return err;
@@ -80,7 +96,7 @@ int proc_read_number(int dir_fd, const char *path, int64_t *value)
 	return errno || end == text ? -EBADMSG : 0;
 }
 
-static int read_of_thread(int proc_fd, pid_t tid, const char *name, char **textp, size_t *len)
+static int read_of_thread(int proc_fd, pid_t tid, const char *name, bool at_once, char **textp, size_t *len)
 {
 	char path[64];
 
@@ -88,14 +104,14 @@ static int read_of_thread(int proc_fd, pid_t tid, const char *name, char **textp
 		snprintf(path, sizeof(path), "task/%d/%s", tid, name);
 	else
 		snprintf(path, sizeof(path), "%s", name);
-	return proc_read(proc_fd, path, textp, len);
+	return read_text(proc_fd, path, at_once, textp, len);
 }
 
 int proc_read_stat(int proc_fd, pid_t tid, struct proc_stat *out)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len;
-	int err = read_of_thread(proc_fd, tid, "stat", &text, &len);
+	int err = read_of_thread(proc_fd, tid, "stat", true, &text, &len);
 
 	return err ?: proc_parse_stat(text, len, out);
 }
@@ -104,7 +120,7 @@ int proc_read_status(int proc_fd, pid_t tid, struct arena *a, struct proc_status
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len;
-	int err = read_of_thread(proc_fd, tid, "status", &text, &len);
+	int err = read_of_thread(proc_fd, tid, "status", true, &text, &len);
 
 	return err ?: proc_parse_status(text, len, a, out);
 }
@@ -113,34 +129,43 @@ int proc_read_children(int proc_fd, pid_t tid, struct arena *a, pid_t **pids, si
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len;
-	int err = read_of_thread(proc_fd, tid, "children", &text, &len);
+	int err = read_of_thread(proc_fd, tid, "children", false, &text, &len);
 
 	return err ?: proc_parse_pid_list(text, len, a, pids, n);
 }
 
-int proc_list_numbers(int dir_fd, const char *path, struct arena *a, int **numbers, size_t *n)
+/* Appends the entries of a buffer that getdents64(2) has filled. */
+static void take_numbers(const char *buf, size_t len, struct arena *a, int **numbers, size_t *n)
 {
-	int fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-	int err;
+	const struct dirent64 *e;
 
-	if (!dir) {
-		err = -errno;
-		if (fd >= 0)
-			close(fd);
-		return err;
-	}
-	while (errno = 0, (e = readdir(dir))) {
+	for (size_t at = 0; at < len; at += e->d_reclen) {
 		char *end;
-		long v = isdigit((unsigned char)e->d_name[0]) ? strtol(e->d_name, &end, 10) : -1;
+		long v;
 
+		e = (const struct dirent64 *)(buf + at);
+		v = isdigit((unsigned char)e->d_name[0]) ? strtol(e->d_name, &end, 10) : -1;
 		if (v >= 0 && v <= INT_MAX && !*end)
 			arena_push(a, numbers, n, (int)v);
 	}
-	err = -errno;
-	closedir(dir);
-	return err;
+}
+
+int proc_list_numbers(int dir_fd, const char *path, struct arena *a, int **numbers, size_t *n)
+{
+	_cleanup_close_ int fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_Alignas(struct dirent64) char buf[LIST_SIZE];
+	long len;
+
+	if (fd < 0)
+		return -errno;
+	do {
+		len = syscall(SYS_getdents64, fd, buf, sizeof(buf));
+		if (len < 0)
+			return -errno;
+		take_numbers(buf, (size_t)len, a, numbers, n);
+		/* A directory of /proc is listed as far as there is room. */
+	} while (len && (size_t)len > sizeof(buf) - ENTRY_MAX);
+	return 0;
 }
 
 int proc_read_threads(int proc_fd, struct arena *a, pid_t **tids, size_t *n)
@@ -160,7 +185,7 @@ int proc_stat_of(pid_t pid, struct proc_stat *out)
 	if (pid <= 0)
 		return -ESRCH;
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	err = proc_read(AT_FDCWD, path, &text, &len);
+	err = proc_read_at_once(AT_FDCWD, path, &text, &len);
 	return err ?: proc_parse_stat(text, len, out);
 }
 

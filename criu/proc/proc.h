@@ -53,6 +53,12 @@ int proc_open(pid_t pid);
 /* A whole file, followed by a zero that *len (may be NULL) does not count; to be freed. Path relative to dir_fd. */
 int proc_read(int dir_fd, const char *path, char **textp, size_t *len);
 
+/*
+ * As above, of a file that the kernel writes as one record (stat, status, cgroup of a task; not those with a record a
+ * line, as maps): a read that does not fill the buffer was the last, and is not asked for more.
+ */
+int proc_read_at_once(int dir_fd, const char *path, char **textp, size_t *len);
+
 /* The decimal number that is all of a file's text (oom_score_adj, loginuid). */
 int proc_read_number(int dir_fd, const char *path, int64_t *value);
 
@@ -61,8 +67,8 @@ int proc_read_stat(int proc_fd, pid_t tid, struct proc_stat *out);
 int proc_read_status(int proc_fd, pid_t tid, struct arena *a, struct proc_status *out);
 
 /*
- * Appends the entries of a directory that are numbers, as it has them: "/proc" has processes, "fd" of a process its
- * descriptors. Negative errno.
+ * Appends the entries of a directory of /proc that are numbers, as it has them: "/proc" has processes, "fd" of a
+ * process its descriptors. Negative errno.
  */
 int proc_list_numbers(int dir_fd, const char *path, struct arena *a, int **numbers, size_t *n);
 

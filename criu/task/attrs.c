@@ -36,19 +36,13 @@ static int attrs_ask(struct dump *d, struct thread *th, struct batch *b, void **
 }
 
 /* The kernel's flags of the task, and the signal that its parent gets when the task ends. */
-static int dump_stat(struct thread *th, TaskCoreEntry *tc)
+static void dump_stat(const struct proc_stat *st, TaskCoreEntry *tc)
 {
-	struct proc_stat st;
-	int err = proc_read_stat(th->task->dump->proc_fd, 0, &st);
-
-	if (err)
-		return log_errno(err, "%s: reading /proc/%d/stat", task_name(th->task), th->task->pid);
-	tc->flags = st.flags;
-	if (st.exit_signal != SIGCHLD && st.exit_signal >= 0 && st.exit_signal < NSIG) {
+	tc->flags = st->flags;
+	if (st->exit_signal != SIGCHLD && st->exit_signal >= 0 && st->exit_signal < NSIG) {
 		tc->has_exit_signal = true;
-		tc->exit_signal = (uint32_t)st.exit_signal;
+		tc->exit_signal = (uint32_t)st->exit_signal;
 	}
-	return 0;
 }
 
 static int dump_leader_attrs(struct thread *th, const struct answers *ans, const struct attrs_asked *asked)
@@ -63,7 +57,8 @@ static int dump_leader_attrs(struct thread *th, const struct answers *ans, const
 	tc->comm = th->core->thread_core->comm;
 	tc->has_child_subreaper = true;
 	tc->child_subreaper = asked->subreaper != 0;
-	return dump_stat(th, tc);
+	dump_stat(th->task->dump->stat, tc);
+	return 0;
 }
 
 static int attrs_dump(struct dump *d, struct thread *th, const struct answers *ans)

@@ -14,7 +14,7 @@ static bool read_filter(int proc_fd, uint32_t *filter)
 	_cleanup_free_ char *text = NULL;
 	char *end;
 
-	if (proc_read(proc_fd, "coredump_filter", &text, NULL))
+	if (proc_read_at_once(proc_fd, "coredump_filter", &text, NULL))
 		return false;
 	*filter = (uint32_t)strtoul(text, &end, 16);
 	return end != text;

@@ -13,14 +13,11 @@
 
 static int read_umask(const struct task *t, uint32_t *umask)
 {
-	struct proc_status st;
-	int err = proc_read_status(t->dump->proc_fd, 0, NULL, &st);
+	const struct proc_status *st = t->threads[0].dump->status;
 
-	if (!err && !st.has_umask)
-		err = -ENODATA;
-	if (err)
-		return log_errno(err, "%s: reading its umask from /proc", task_name(t));
-	*umask = st.umask;
+	if (!st->has_umask)
+		return log_errno(-ENODATA, "%s: no umask in /proc/%d/status", task_name(t), t->pid);
+	*umask = st->umask;
 	return 0;
 }
 

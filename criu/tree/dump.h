@@ -43,13 +43,14 @@ struct dump_task {
 	int proc_fd;             /* /proc/PID */
 	struct vma_list *vmas;   /* tree/vma_kind.h */
 	struct task_maps maps;
+	const struct proc_stat *stat; /* /proc/PID/stat when it was frozen, proc/proc.h */
 };
 
 struct dump_thread {
 	struct agent *agent;
 	struct thread_regs *regs; /* arch/arch.h */
 	uint64_t sigmask;
-	const struct proc_status *status; /* /proc/PID/task/TID/status, proc/proc.h */
+	const struct proc_status *status; /* /proc/PID/task/TID/status when it was frozen, proc/proc.h */
 };
 
 #endif

@@ -31,16 +31,32 @@ static const struct {
 	{ "time_for_children", "time (of its children)", NS_TIME },
 };
 
+enum { TYPE_VM = 0, TYPE_SIGHAND = ARRAY_SIZE(types) - 1 };
+
 struct kobj_state {
 	struct kcmp_tree trees[ARRAY_SIZE(types)];
+	struct kcmp_tree *handlers; /* those of the tasks with one memory, by its id - 1 */
+	size_t n_handlers;
 	uint32_t last[ARRAY_SIZE(types)];
 	ino_t ns[NS_COUNT]; /* criu's, but for time: the root task's. 0: this kernel has no such namespace */
 };
 
-static int number_of_object(struct dump *d, struct kobj_state *s, size_t type, pid_t pid, uint32_t *id)
+/*
+ * Handlers of signals are shared only by tasks that share their memory (clone(2) demands it, and execve() parts both):
+ * the handlers of others need not be compared.
+ */
+static struct kcmp_tree *tree_of_handlers(struct dump *d, struct kobj_state *s, uint32_t vm_id)
+{
+	while (s->n_handlers < vm_id)
+		arena_push(d->arena, &s->handlers, &s->n_handlers, (struct kcmp_tree) {});
+	return &s->handlers[vm_id - 1];
+}
+
+static int number_of_object(struct dump *d, struct kobj_state *s, size_t type, struct kcmp_tree *tree, pid_t pid,
+                            uint32_t *id)
 {
 	struct kcmp_node *node;
-	int err = kcmp_find(&s->trees[type], d->arena, types[type], pid, 0, &node);
+	int err = kcmp_find(tree, d->arena, types[type], pid, 0, &node);
 
 	if (err)
 		return err;
@@ -48,6 +64,19 @@ static int number_of_object(struct dump *d, struct kobj_state *s, size_t type, p
 		node->id = ++s->last[type];
 	*id = node->id;
 	return 0;
+}
+
+/* ids: as many as there are types, in their order. */
+static int number_of_all(struct dump *d, struct kobj_state *s, pid_t pid, uint32_t *const ids[])
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < ARRAY_SIZE(types); i++) {
+		struct kcmp_tree *tree = i == TYPE_SIGHAND ? tree_of_handlers(d, s, *ids[TYPE_VM]) : &s->trees[i];
+
+		err = number_of_object(d, s, i, tree, pid, ids[i]);
+	}
+	return err;
 }
 
 /* Of time namespaces only the offsets matter, and time_ns.c keeps those: any will do, if all tasks share it. */
@@ -64,11 +93,9 @@ static int read_own_namespaces(struct dump *d, struct kobj_state *s)
 {
 	char path[64];
 	struct stat st;
-	uint32_t id;
-	int err = 0;
+	uint32_t id[ARRAY_SIZE(types)];
+	int err = number_of_all(d, s, getpid(), (uint32_t *const[]) { &id[0], &id[1], &id[2], &id[3] });
 
-	for (size_t i = 0; !err && i < ARRAY_SIZE(types); i++)
-		err = number_of_object(d, s, i, getpid(), &id);
 	if (err)
 		return log_errno(err, "kcmp: is CONFIG_KCMP missing in this kernel?");
 	for (size_t i = 0; i < ARRAY_SIZE(ns_files); i++) {
@@ -132,10 +159,8 @@ static int dump_task_ids(struct dump *d, struct kobj_state *s, struct task *t)
 {
 	TaskKobjIdsEntry *ids = t->ids = arena_msg(d->arena, TaskKobjIdsEntry, task_kobj_ids_entry);
 	uint32_t *const fields[] = { &ids->vm_id, &ids->files_id, &ids->fs_id, &ids->sighand_id };
-	int err = 0;
+	int err = number_of_all(d, s, t->pid, fields);
 
-	for (size_t i = 0; !err && i < ARRAY_SIZE(types); i++)
-		err = number_of_object(d, s, i, t->pid, fields[i]);
 	if (err)
 		return log_errno(err, "%s: comparing what it shares with others (kcmp)", task_name(t));
 	set_ns_ids(ids);

@@ -86,7 +86,7 @@ int guardian_check(const struct guardian *g);
  */
 bool guardian_holds_criu(const struct guardian *g);
 
-/* Its pid, for tests. */
+/* Its pid. */
 pid_t guardian_pid(const struct guardian *g);
 
 /*

@@ -16,6 +16,7 @@
 #include "files/fdpass.h"
 #include "path/buildid.h"
 #include "proc/fdinfo.h"
+#include "proc/proc.h"
 #include "files/files.h"
 #include "tree/kobj_ids.h"
 #include "lib/log.h"
@@ -146,6 +147,8 @@ struct world {
 	struct task tasks[2];
 	struct thread threads[2];
 	struct dump_task dt[2];
+	struct dump_thread dth[2];
+	struct proc_status status[2];
 	struct restore_task rt[2];
 	struct task *list[2];
 };
@@ -260,6 +263,9 @@ static void make_task(struct world *w, int i, pid_t pid, bool dump)
 		t->dump = &w->dt[i];
 		t->dump->proc_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		t->dump->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+		w->threads[i].dump = &w->dth[i];
+		w->threads[i].dump->status = &w->status[i];
+		assert_int_equal(proc_read_status(t->dump->proc_fd, 0, NULL, &w->status[i]), 0);
 	} else {
 		t->restore = &w->rt[i];
 	}
