@@ -104,4 +104,5 @@
 	X(tty_images_subsys)                                                                                           \
 	X(inet_bind_subsys)                                                                                            \
 	X(cpu_subsys)                                                                                                  \
-	X(foresee_subsys)
+	X(foresee_subsys)                                                                                              \
+	X(foresee_rights_subsys)

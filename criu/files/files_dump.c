@@ -353,6 +353,21 @@ static struct path_file *path_file_of(struct dump *d, const struct fd_info *info
 	return p;
 }
 
+/* Why the kernel shows none of a task's files in /proc. */
+static const char *way_out(int err)
+{
+	if (err == EPERM)
+		return " (criu needs cap_checkpoint_restore or cap_sys_admin in the first user namespace: run it as "
+		       "root, or "
+		       "setcap cap_checkpoint_restore,...+ep criu)";
+	if (err == EACCES)
+		return " (a task that is not dumpable, as one whose file has capabilities or that changed its ids, "
+		       "shows "
+		       "its files to root alone: dump it as root, or setcap cap_dac_override,cap_sys_ptrace,...+ep "
+		       "criu)";
+	return "";
+}
+
 int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t flags, const char *what, uint32_t *id)
 {
 	_cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC);
@@ -372,7 +387,7 @@ int files_dump_path(struct dump *d, struct task *t, const char *path, uint32_t f
 	int err;
 
 	if (fd < 0)
-		return log_errno(-errno, "%s: open of %s", fd_name(&info), path);
+		return log_errno(-errno, "%s: open of %s%s", fd_name(&info), path, way_out(errno));
 	err = fd_info_stat(&info);
 	if (err)
 		return err;
