@@ -104,4 +104,6 @@
 	X(inet_mcast_subsys)                                                                                           \
 	X(tty_images_subsys)                                                                                           \
 	X(inet_bind_subsys)                                                                                            \
-	X(cpu_subsys)
+	X(cpu_subsys)                                                                                                  \
+	X(foresee_subsys)                                                                                              \
+	X(foresee_rights_subsys)

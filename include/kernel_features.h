@@ -24,6 +24,7 @@ enum feature_class { FEATURE_REQUIRED = 1, FEATURE_EXTRA, FEATURE_EXPERIMENTAL, 
 	X(ptrace_peeksiginfo, "ptrace_peeksiginfo", REQUIRED, "pending signals")                                       \
 	X(tid_address, "get_tid_address", REQUIRED, "threads")                                                         \
 	X(robust_list, "get_robust_list", REQUIRED, "threads, and the agent's watch over criu")                        \
+	X(restored_rights, "restored_rights", REQUIRED, "what restored processes may do themselves")                   \
 	X(mm_map, "set_mm_map", REQUIRED, "restoring what /proc shows of an address space")                            \
 	X(proc_timers, "proc_timers", REQUIRED, "POSIX timers")                                                        \
 	X(memfd_exec, "memfd_exec", REQUIRED, "starting restored processes")                                           \

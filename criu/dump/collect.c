@@ -106,6 +106,25 @@ static int collect_tree(struct dump *d)
 	return err;
 }
 
+/*
+ * What a restore on this machine would refuse for sure. Where the tree lives on, nothing is lost, and the images may be
+ * for another machine.
+ */
+static int foresee_restore(struct dump *d)
+{
+	int err, part;
+
+	log_refusals_warn(!dump_kills_tree(d));
+	err = subsys_run_all(foresee, d);
+	for (const struct task_part *const *p = task_parts; *p; p++) {
+		part = (*p)->foresee ? (*p)->foresee(d) : 0;
+		err = err ?: part;
+	}
+	if (log_refusals_warn(false))
+		log_warn("a restore on this machine by the same user will be refused, see above");
+	return dump_kills_tree(d) ? err : 0;
+}
+
 /* Reads everything but pages. Refusals are collected; only what makes going on pointless ends it early. */
 int dump_collect(struct dump *d)
 {
@@ -136,6 +155,8 @@ int dump_collect(struct dump *d)
 	}
 	freeze_again(&d->tree);
 	part = collect_tree(d);
+	err = err ?: part;
+	part = foresee_restore(d);
 	err = err ?: part;
 	if (log_refusals()) {
 		log_errno(0, "%u reason%s against this dump, see above; nothing was changed", log_refusals(),

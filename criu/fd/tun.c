@@ -3,6 +3,7 @@
  * Descriptors of /dev/net/tun. A persistent device is found again by its name; one that ended with its last descriptor
  * is created again, with what a program sets on it. Its addresses and routes belong to its network namespace.
  */
+#include <linux/capability.h>
 #include <fcntl.h>
 #include <libmnl/libmnl.h>
 #include <linux/filter.h>
@@ -20,6 +21,7 @@
 #include "lib/fd_flags.h"
 #include "files/files.h"
 #include "lib/log.h"
+#include "tree/foresee.h"
 #include "tun.pb-c.h"
 
 #define TUN_MAJOR 10
@@ -183,6 +185,22 @@ static int dump_tun_device(struct dump *d, const struct fd_info *info, TunfileEn
 	return 0;
 }
 
+static int foresee_device(struct dump *d, const struct fd_info *info, const struct ifreq *ifr)
+{
+	bool made_again = !(ifr->ifr_flags & IFF_PERSIST) && foresee_lacks(d, CAP_NET_ADMIN);
+	int err = made_again ? -EPERM : foresee_open(d, "/dev/net/tun", O_RDWR);
+
+	if (!err)
+		return 0;
+	return foresee_refuse(d, err,
+	                      "%s: its device %s: %s, which criu may not, so that a restore cannot make it: dump and "
+	                      "restore as root",
+	                      fd_name(info), ifr->ifr_name,
+	                      made_again ? "to create one takes CAP_NET_ADMIN" : "open of /dev/net/tun")
+	           ? DUMP_REFUSED
+	           : 0;
+}
+
 static int tun_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	struct ifreq ifr = { 0 };
@@ -195,7 +213,7 @@ static int tun_dump(struct dump *d, const struct fd_info *info, void *msg)
 		return DUMP_REFUSED;
 	}
 	if (!ioctl(info->fd, TUNGETIFF, &ifr))
-		return dump_tun_device(d, info, msg, &ifr);
+		return dump_tun_device(d, info, msg, &ifr) ?: foresee_device(d, info, &ifr);
 	return errno == EBADFD ? 0 : log_errno(-errno, "%s: TUNGETIFF", fd_name(info));
 }
 

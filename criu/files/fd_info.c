@@ -94,3 +94,16 @@ int fd_info_name(struct dump *d, struct fd_info *info, int proc_fd, int number, 
 	snprintf(path, sizeof(path), "fd/%d", number);
 	return fd_info_read_link(d, info, proc_fd, path, link, size);
 }
+
+const char *fd_info_way_out(int err)
+{
+	if (err == EPERM)
+		return " (criu needs cap_checkpoint_restore or cap_sys_admin in the first user namespace: run it as "
+		       "root, or "
+		       "setcap cap_checkpoint_restore,...+ep criu)";
+	if (err == EACCES)
+		return " (a task that is not dumpable, as one whose file has capabilities or that changed its ids, "
+		       "shows its "
+		       "files to root alone: dump it as root, or setcap cap_dac_override,cap_sys_ptrace,...+ep criu)";
+	return "";
+}

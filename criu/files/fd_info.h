@@ -27,4 +27,7 @@ int fd_info_read(struct dump *d, struct fd_info *info, int proc_fd, int number, 
 /* info->link, unless it is there: only a description that is new needs its name. fd_info_read() was before. */
 int fd_info_name(struct dump *d, struct fd_info *info, int proc_fd, int number, char *link, size_t size);
 
+/* Why the kernel shows none of a task's files in /proc, for an error with that errno: "" or " (...)". */
+const char *fd_info_way_out(int err);
+
 #endif

@@ -450,7 +450,7 @@ static int look_at_path_file(struct dump *d, struct fd_info *info, char *link, s
 	int err;
 
 	if (n < 0 && errno != ENAMETOOLONG)
-		return log_errno(-errno, "%s: readlink of %s", fd_name(info), info->path);
+		return log_errno(-errno, "%s: readlink of %s%s", fd_name(info), info->path, fd_info_way_out(errno));
 	link[MAX(n, 0)] = 0;
 	err = foreign_files_find(d, info, info->path, link);
 	if (err)

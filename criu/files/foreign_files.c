@@ -102,7 +102,9 @@ static int get_handle(struct dump *d, struct fd_info *info, const char *path, co
 		                         : 0;
 	}
 	info->handle = open(path, O_PATH | O_CLOEXEC);
-	return info->handle < 0 ? log_errno(-errno, "%s: open(O_PATH) of %s", fd_name(info), path) : 0;
+	return info->handle < 0
+	           ? log_errno(-errno, "%s: open(O_PATH) of %s%s", fd_name(info), path, fd_info_way_out(errno))
+	           : 0;
 }
 
 static void stat_of_statx(const struct statx *x, struct stat *st)

@@ -54,10 +54,11 @@ static int not_permitted(struct freezer *f, const struct proc *p, pid_t tid, boo
 		return log_errno(-EPERM, "pid %d (%s) is a kernel thread", p->pid, p->comm);
 	if (!final)
 		return -EAGAIN;
-	return log_errno(-EPERM,
-	                 "pid %d (%s): thread %d may not be traced; criu needs CAP_SYS_PTRACE in its user namespace, "
-	                 "and no security module that forbids it",
-	                 p->pid, p->comm, tid);
+	return log_errno(
+	    -EPERM,
+	    "pid %d (%s): thread %d may not be traced; criu needs CAP_SYS_PTRACE in its user namespace, "
+	    "and no security module that forbids it: dump it as root, or setcap cap_sys_ptrace,...+ep criu",
+	    p->pid, p->comm, tid);
 }
 
 static void push_pending(struct freezer *f, struct seized *s)

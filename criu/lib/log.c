@@ -25,6 +25,8 @@ static struct {
 	int task_dir;
 	const char *task_base;
 	atomic_uint refusals;
+	atomic_bool refusals_warn;
+	atomic_uint warned; /* refusals that were warnings */
 	atomic_bool name_images;
 	atomic_bool first_taken;
 	atomic_int first_errno;
@@ -148,6 +150,12 @@ int log_first_errno(void)
 const char *log_first_text(void)
 {
 	return atomic_load(&state.first_said) ? state.first_text : "";
+}
+
+unsigned log_refusals_warn(bool on)
+{
+	atomic_store(&state.refusals_warn, on);
+	return atomic_load(&state.warned);
 }
 
 unsigned log_refusals(void)
@@ -354,9 +362,9 @@ int log_refusal_line(int err, const char *file, int line, const char *fmt, ...)
 	int saved = errno;
 	va_list ap;
 
-	atomic_fetch_add(&state.refusals, 1);
+	atomic_fetch_add(atomic_load(&state.refusals_warn) ? &state.warned : &state.refusals, 1);
 	va_start(ap, fmt);
-	write_message(LOG_ERROR, err, file, line, fmt, ap);
+	write_message(atomic_load(&state.refusals_warn) ? LOG_WARN : LOG_ERROR, err, file, line, fmt, ap);
 	va_end(ap);
 	errno = saved;
 	return err;

@@ -63,6 +63,12 @@ int log_error_line(int err, const char *file, int line, const char *fmt, ...) PR
  */
 int log_refusal_line(int err, const char *file, int line, const char *fmt, ...) PRINTF(4, 5);
 
+/*
+ * on: until the next call a refusal is a warning, which is not counted; its caller sees no difference. Returns how many
+ * such warnings there have been.
+ */
+unsigned log_refusals_warn(bool on);
+
 /* How many refusals there have been since log_init(). */
 unsigned log_refusals(void);
 

@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The row of memory: what is done to address spaces at each stage. */
+#include <inttypes.h>
+#include <linux/capability.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "mm/mm.h"
 #include "mm/mm_limits.h"
+#include "mm/task_mm.h"
+#include "tree/foresee.h"
 #include "tree/subsys.h"
 
 extern const struct subsys memory_subsys, memory_pages_subsys;
@@ -34,6 +41,46 @@ static int memory_write_images(struct dump *d)
 	return err;
 }
 
+static bool is_locked(const VmaEntry *v)
+{
+	return (v->has_locked ? v->locked : v->flags & MAP_LOCKED) && !vma_is_kernels(v);
+}
+
+/* The agent locks what was locked, within criu's own limit, before the task has its own. */
+static int foresee_locked(struct dump *d, const struct task *t, uint64_t limit)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < t->mm->n_vmas; i++)
+		sum += is_locked(t->mm->vmas[i]) ? t->mm->vmas[i]->end - t->mm->vmas[i]->start : 0;
+	if (sum <= limit)
+		return 0;
+	return log_refusal(-ENOMEM,
+	                   "%s: has %" PRIu64 " bytes of memory locked, and criu may lock %" PRIu64
+	                   " (RLIMIT_MEMLOCK) at restore without CAP_IPC_LOCK: raise the limit (ulimit -l) where criu "
+	                   "runs, or dump and restore as root",
+	                   task_name(t), sum, limit);
+}
+
+static int memory_foresee(struct dump *d)
+{
+	const struct own_rights *own = foresee_rights(d);
+	struct rlimit limit;
+	int err = 0;
+
+	if (!own || own_rights_have(own, CAP_IPC_LOCK) || getrlimit(RLIMIT_MEMLOCK, &limit))
+		return 0;
+	for (size_t i = 0; i < d->tree.n_tasks; i++) {
+		const struct task *t = d->tree.tasks[i];
+		int part = t->state != TASK_DEAD && t->mm && tree_first_vm(&d->tree, t) == t
+		               ? foresee_locked(d, t, limit.rlim_cur)
+		               : 0;
+
+		err = err ?: part;
+	}
+	return err;
+}
+
 static const struct address_space memory_space = {
 	.starts_as_copy = mm_inherits,
 	.find_hole = mm_find_hole,
@@ -45,6 +92,7 @@ const struct subsys memory_subsys = {
 	.name = "memory",
 	.look = memory_look,
 	.dump_task = memory_dump_task,
+	.foresee = memory_foresee,
 	.check = mm_check,
 	.space = &memory_space,
 };

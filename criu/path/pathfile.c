@@ -12,6 +12,7 @@
 #include "path/named_file.h"
 #include "path/pathfile.h"
 #include "path/validate.h"
+#include "tree/foresee.h"
 
 /* ---- dump ---- */
 
@@ -23,6 +24,38 @@ static int fill_message(struct dump *d, const struct fd_info *info, RegFileEntry
 	if (!S_ISREG(info->st.st_mode) || !validate)
 		return 0;
 	return validate_dump(d, info, m);
+}
+
+/* A file that was opened with more rights than criu has, before the task gave them up most often. */
+static int foresee_named(struct dump *d, const struct fd_info *info, const RegFileEntry *m)
+{
+	int err = foresee_open(d, m->name, info->flags);
+
+	if (!err)
+		return 0;
+	return foresee_refuse(
+	           d, err,
+	           "%s: %s is open with rights that criu does not have, so that a restore cannot open it: "
+	           "dump and restore as root, or name it with --external file[%x:%lx] and hand it in at restore",
+	           fd_name(info), m->name, info->mnt_id, (unsigned long)info->st.st_ino)
+	           ? DUMP_REFUSED
+	           : 0;
+}
+
+/* A deleted file is made again where it was, for an instant. */
+static int foresee_ghost(struct dump *d, const struct fd_info *info, const RegFileEntry *m)
+{
+	const char *slash = m->name ? strrchr(m->name, '/') : NULL;
+	const char *dir = slash ? arena_printf(d->arena, "%.*s", (int)MAX(slash - m->name, 1), m->name) : NULL;
+	int err = dir && dir[0] == '/' ? foresee_make(d, dir) : 0;
+
+	if (!err)
+		return 0;
+	return foresee_refuse(d, err,
+	                      "%s: %s was deleted, and criu may not make it again in %s: dump and restore as root",
+	                      fd_name(info), m->name, dir)
+	           ? DUMP_REFUSED
+	           : 0;
 }
 
 int pathfile_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
@@ -40,7 +73,10 @@ int pathfile_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 			return err;
 		place = err ? FILE_IS_GHOST : FILE_AT_NAME;
 	}
-	return place == FILE_IS_GHOST ? ghost_dump(d, info, m) : fill_message(d, info, m, place != FILE_BY_PATH);
+	if (place == FILE_IS_GHOST)
+		return ghost_dump(d, info, m) ?: foresee_ghost(d, info, m);
+	err = fill_message(d, info, m, place != FILE_BY_PATH);
+	return err ?: place == FILE_BY_PATH ? 0 : foresee_named(d, info, m);
 }
 
 /* The path below the root of the task, where that is another than ours; else NULL. */

@@ -12,6 +12,7 @@
 #include "arch_page.h"
 #include "helper/helper.h"
 #include "probe/probe_fns.h"
+#include "proc/own_rights.h"
 #include "proc/proc.h"
 #include "uapi/probe_bits.h"
 
@@ -41,9 +42,14 @@ static int sleep_until_killed(void *unused)
 
 static int with_stopped(int (*fn)(pid_t pid))
 {
-	pid_t pid = helper_start(&plain_fork, sleep_until_killed, NULL);
-	int err;
+	/* As tasks are, and criu is not whose file has capabilities. */
+	int dumpable = prctl(PR_GET_DUMPABLE), err;
+	pid_t pid;
 
+	prctl(PR_SET_DUMPABLE, 1);
+	pid = helper_start(&plain_fork, sleep_until_killed, NULL);
+	if (dumpable != 1)
+		prctl(PR_SET_DUMPABLE, 0);
 	if (pid < 0)
 		return pid;
 	err = in_stop(pid, fn);
@@ -139,9 +145,10 @@ int probe_clone3_set_tid(void)
 
 /* ---- what a task does to itself ---- */
 
-static int set_own_map(void *unused)
+/* exe_fd: an executable to be shown, for which the kernel asks more. */
+static int set_map(uint32_t exe_fd)
 {
-	struct prctl_mm_map map = { .exe_fd = (uint32_t)-1 };
+	struct prctl_mm_map map = { .exe_fd = exe_fd };
 	struct proc_stat st;
 	int err = proc_stat_of(getpid(), &st);
 
@@ -159,6 +166,35 @@ static int set_own_map(void *unused)
 	map.env_start = st.env_start;
 	map.env_end = st.env_end;
 	return prctl(PR_SET_MM, PR_SET_MM_MAP, &map, sizeof(map), 0) ? -errno : 0;
+}
+
+static int set_own_map(void *unused)
+{
+	return set_map((uint32_t)-1);
+}
+
+/*
+ * What a restored process has after its execve(), it asks the kernel to show another executable with. EBUSY: it may,
+ * when nothing of its own is mapped any more.
+ */
+static int act_as_restored(void *unused)
+{
+	_cleanup_close_ int exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	struct own_rights own;
+	int err;
+
+	own_rights_keep();
+	err = own_rights_read(NULL, &own);
+	if (err || exe < 0)
+		return err ?: -errno;
+	err = own_rights_reduce(own.caps_at_birth);
+	err = err ?: set_map((uint32_t)exe);
+	return err == -EBUSY ? 0 : err;
+}
+
+int probe_restored_rights(void)
+{
+	return helper_run(&plain_fork, act_as_restored, NULL);
 }
 
 int probe_mm_map(void)

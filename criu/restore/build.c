@@ -22,6 +22,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/memfd_exec.h"
+#include "proc/own_rights.h"
 #include "proc/proc.h"
 #include "tree/subsys.h"
 #include "tree/time_ns.h"
@@ -123,6 +124,7 @@ static int exec_root(void *arg)
 		time_ns_make(s->r);
 	fcntl(s->area, F_SETFD, 0);
 	fcntl(s->sock, F_SETFD, 0);
+	own_rights_keep();
 	syscall(SYS_execveat, s->elf, "", s->argv, s->argv + 1, AT_EMPTY_PATH);
 	return 127;
 }

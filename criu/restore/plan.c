@@ -21,6 +21,7 @@ struct planner {
 	struct restore *r;
 	struct plan *p;
 	struct by_pid *by_pid;
+	bool only_tree; /* memory has not been read: what depends on it is left out */
 };
 
 static struct node *find_node(const struct planner *pl, vpid_t pid)
@@ -167,7 +168,7 @@ static int choose_birth(struct planner *pl, struct node *n)
 		                   t->vpid.v, t->comm, first->vpid.v);
 	if (p && p->task && p->task->ids &&
 	    (t->ids->files_id == p->task->ids->files_id || t->ids->fs_id == p->task->ids->fs_id ||
-	     subsys_space()->starts_as_copy(pl->r, t)))
+	     (!pl->only_tree && subsys_space()->starts_as_copy(pl->r, t))))
 		n->birth = BIRTH_COPY;
 	first = tree_first_files(&pl->r->tree, t);
 	if (first != t && (!p || n->birth != BIRTH_COPY || first->ids->files_id != p->task->ids->files_id))
@@ -250,21 +251,36 @@ static int place_group_leaders(struct planner *pl)
 	return 0;
 }
 
+static int plan_tree(struct planner *pl)
+{
+	struct plan *p = pl->p;
+	int err = 0, placed;
+
+	make_nodes(pl);
+	p->nodes[0]->born_sid = p->nodes[0]->sid.v == p->nodes[0]->pid.v ? VPID(0) : p->nodes[0]->sid;
+	for (size_t i = 1; i < pl->r->tree.n_tasks; i++) {
+		placed = place_in_session(pl, p->nodes[i]);
+		err = err ?: placed;
+	}
+	err = err ?: place_group_leaders(pl);
+	err = err ?: order_nodes(pl);
+	HASH_CLEAR(hh, pl->by_pid);
+	return err;
+}
+
+int plan_foresee(struct restore *r)
+{
+	struct planner pl = { .r = r, .p = arena_new_of(r->arena, struct plan), .only_tree = true };
+
+	return plan_tree(&pl);
+}
+
 int plan_make(struct restore *r, size_t common, struct plan **planp)
 {
 	struct planner pl = { .r = r, .p = arena_new_of(r->arena, struct plan) };
 	struct plan *p = pl.p;
-	int err = 0;
+	int err = plan_tree(&pl);
 
-	make_nodes(&pl);
-	p->nodes[0]->born_sid = p->nodes[0]->sid.v == p->nodes[0]->pid.v ? VPID(0) : p->nodes[0]->sid;
-	for (size_t i = 1; i < r->tree.n_tasks; i++) {
-		int placed = place_in_session(&pl, p->nodes[i]);
-
-		err = err ?: placed;
-	}
-	err = err ?: place_group_leaders(&pl);
-	err = err ?: order_nodes(&pl);
 	p->common = common;
 	for (size_t i = 0; i < p->n_families; i++) {
 		p->families[i]->file_off = (p->file_size ?: common);
@@ -280,7 +296,6 @@ int plan_make(struct restore *r, size_t common, struct plan **planp)
 			                task_name(f->root->task));
 		f->at += PAGE_SIZE;
 	}
-	HASH_CLEAR(hh, pl.by_pid);
 	*planp = p;
 	return err;
 }

@@ -65,4 +65,7 @@ struct plan {
  */
 int plan_make(struct restore *r, size_t common, struct plan **planp);
 
+/* Refuses what plan_make() would refuse, as far as the tree alone tells; nothing but the tree has been read. */
+int plan_foresee(struct restore *r);
+
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Packet sockets: protocol and interface, options, memberships, rings, fanout groups. */
+#include <linux/capability.h>
 #include <arpa/inet.h>
 #include <linux/if_packet.h>
 #include <linux/packet_diag.h>
@@ -10,6 +11,7 @@
 #include "lib/fd_flags.h"
 #include "files/files.h"
 #include "lib/log.h"
+#include "tree/foresee.h"
 #include "sock/diag.h"
 #include "sock/opts.h"
 #include "tree/inventory.h"
@@ -130,7 +132,15 @@ static int packet_dump(struct dump *d, const struct fd_info *info, void *msg)
 	m->tx_ring = ring_of(d, s->tx_ring);
 	dump_memberships(d, s, m);
 	warn_lost_packets(info, m);
-	return 0;
+	if (!foresee_lacks(d, CAP_NET_RAW))
+		return 0;
+	return foresee_refuse(
+	           d, -EPERM,
+	           "%s: socket(AF_PACKET) takes CAP_NET_RAW, which criu does not have, so that a restore cannot "
+	           "make it: dump and restore as root, or setcap cap_net_raw,...+ep criu",
+	           fd_name(info))
+	           ? DUMP_REFUSED
+	           : 0;
 }
 
 /* ---- restore ---- */

@@ -9,7 +9,6 @@
 #include <linux/capability.h>
 #include <linux/securebits.h>
 #include <string.h>
-#include <sys/capability.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -17,14 +16,11 @@
 #include "lib/log.h"
 #include "proc/proc.h"
 #include "task/answer.h"
+#include "task/creds.h"
 
 #define NOT_CHANGED ((uint64_t)-1)
 #define GROUPS_MAX  16384 /* as many as one batch holds */
-#define CAP_BIT(n)  (1ULL << (n))
-#define CAP_MAX     63
-
-/* The ids of a status, by name. */
-enum { REAL, EFFECTIVE, SAVED, FS };
+#define ALL_CAPS    ((uint64_t)-1)
 
 /* ---- dump ---- */
 
@@ -51,14 +47,14 @@ static int creds_dump(struct dump *d, struct thread *th, const struct answers *a
 
 	if (bits < 0)
 		return log_errno((int)bits, "%s: prctl(PR_GET_SECUREBITS)", task_thread_name(th));
-	e->uid = st->uid[REAL];
-	e->euid = st->uid[EFFECTIVE];
-	e->suid = st->uid[SAVED];
-	e->fsuid = st->uid[FS];
-	e->gid = st->gid[REAL];
-	e->egid = st->gid[EFFECTIVE];
-	e->sgid = st->gid[SAVED];
-	e->fsgid = st->gid[FS];
+	e->uid = st->uid[CREDS_REAL];
+	e->euid = st->uid[CREDS_EFFECTIVE];
+	e->suid = st->uid[CREDS_SAVED];
+	e->fsuid = st->uid[CREDS_FS];
+	e->gid = st->gid[CREDS_REAL];
+	e->egid = st->gid[CREDS_EFFECTIVE];
+	e->sgid = st->gid[CREDS_SAVED];
+	e->fsgid = st->gid[CREDS_FS];
 	split_words(d->arena, st->cap_inh, &e->n_cap_inh, &e->cap_inh);
 	split_words(d->arena, st->cap_prm, &e->n_cap_prm, &e->cap_prm);
 	split_words(d->arena, st->cap_eff, &e->n_cap_eff, &e->cap_eff);
@@ -73,181 +69,73 @@ static int creds_dump(struct dump *d, struct thread *th, const struct answers *a
 	return 0;
 }
 
-/* ---- credentials of an image ---- */
+/* ---- what criu can give ---- */
 
-struct caps {
-	uint64_t inh, prm, eff, bnd, amb;
+extern const struct task_part creds_part;
+
+/* criu's own credentials, which do not change during a command. */
+struct creds_state {
+	struct own_rights own;
+	bool read;
+	const CredsEntry *given; /* the last that criu can give */
 };
 
-static uint64_t join_words(const uint32_t *words, size_t n)
+static const struct own_rights *own_of(struct creds_state *s, struct arena *a)
 {
-	return (n > 0 ? words[0] : 0) | (n > 1 ? (uint64_t)words[1] << 32 : 0);
+	if (!s->read && own_rights_read(a, &s->own))
+		return NULL;
+	s->read = true;
+	return &s->own;
 }
 
-static struct caps caps_of(const CredsEntry *e)
+/* Thousands of threads and tasks may have the same ones, which are checked once; a reason is said once a process. */
+static int can_give(struct arena *a, struct creds_state *s, const struct thread *th)
 {
-	return (struct caps) {
-		.inh = join_words(e->cap_inh, e->n_cap_inh),
-		.prm = join_words(e->cap_prm, e->n_cap_prm),
-		.eff = join_words(e->cap_eff, e->n_cap_eff),
-		.bnd = join_words(e->cap_bnd, e->n_cap_bnd),
-		.amb = join_words(e->cap_amb, e->n_cap_amb),
-	};
+	const CredsEntry *e = th->core->thread_core->creds, *leader = th->task->threads[0].core->thread_core->creds;
+	const struct own_rights *own = own_of(s, a);
+	int err;
+
+	if (!own)
+		return -EIO;
+	if ((s->given && creds_same(e, s->given)) || (!is_leader(th) && leader && creds_same(e, leader)))
+		return 0;
+	err = creds_can_give(a, own, th);
+	s->given = err ? s->given : e;
+	return err;
 }
 
-static const char *cap_names(struct arena *a, uint64_t set)
+static int creds_foresee(struct dump *d)
 {
-	const char *text = "";
+	int err = 0;
 
-	for (unsigned n = 0; n <= CAP_MAX; n++) {
-		char *name = set & CAP_BIT(n) ? cap_to_name((cap_value_t)n) : NULL;
+	for (size_t i = 0; i < d->tree.n_tasks; i++) {
+		const struct task *t = d->tree.tasks[i];
 
-		if (name)
-			text = arena_printf(a, "%s%s%s", text, *text ? ", " : "", name);
-		cap_free(name);
-	}
-	return text;
-}
+		for (size_t k = 0; t->state != TASK_DEAD && k < t->n_threads; k++) {
+			/* Absent: something else was refused before they were read. */
+			bool known = t->threads[k].core->thread_core && t->threads[k].core->thread_core->creds;
+			int part = known ? can_give(d->arena, dump_state(d, &creds_part), &t->threads[k]) : 0;
 
-static int compare_u32(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* In whatever order the image has them: the kernel sorts them. */
-static bool same_groups(const CredsEntry *e, const struct proc_status *now)
-{
-	_cleanup_free_ uint32_t *sorted = NULL;
-
-	if (e->n_groups != now->n_groups)
-		return false;
-	if (!e->n_groups)
-		return true;
-	sorted = malloc(e->n_groups * sizeof(*sorted));
-	if (!sorted)
-		return false;
-	memcpy(sorted, e->groups, e->n_groups * sizeof(*sorted));
-	qsort(sorted, e->n_groups, sizeof(*sorted), compare_u32);
-	return !memcmp(sorted, now->groups, e->n_groups * sizeof(*sorted));
-}
-
-/* ---- restore: whether criu can give these ids here ---- */
-
-/* Whether an id is missing in a map (/proc/self/uid_map or gid_map): the first such one is in *missing. */
-static int find_unmapped(int proc_fd, const char *map, const uint32_t *ids, size_t n, uint32_t *missing)
-{
-	_cleanup_free_ char *text = NULL;
-	int err = proc_read(proc_fd, map, &text, NULL);
-
-	if (err)
-		return err == -ENOENT ? 0 : log_errno(err, "reading /proc/self/%s", map);
-	for (size_t i = 0; i < n; i++) {
-		bool found = false;
-		char *at = text, *end;
-
-		while (!found) {
-			uint64_t first = strtoull(at, &end, 10), count;
-
-			if (end == at)
-				break;
-			strtoull(end, &at, 10);
-			count = strtoull(at, &end, 10);
-			found = ids[i] >= first && ids[i] - first < count;
-			at = end;
+			err = err ?: part;
 		}
-		*missing = ids[i];
-		if (!found)
-			return 1;
 	}
-	return 0;
+	return err;
 }
 
-static int check_id_map(const struct thread *th, int proc_fd, const char *map, const char *what, const uint32_t *ids,
-                        size_t n)
+static void warn_of_bounding_set(struct restore *r, const struct thread *th, const struct own_rights *own)
 {
-	uint32_t missing = 0;
-	int err = find_unmapped(proc_fd, map, ids, n, &missing);
+	uint64_t lost = creds_caps_of(th->core->thread_core->creds).bnd & ~own->status.cap_bnd;
 
-	if (err <= 0)
-		return err;
-	return log_refusal(-EINVAL,
-	                   "%s: its %s id %u does not exist in this user namespace (/proc/self/%s); restore it in one "
-	                   "that has it",
-	                   task_thread_name(th), what, missing, map);
-}
-
-static int check_ids(const struct thread *th, int proc_fd, const CredsEntry *e, const struct proc_status *own)
-{
-	const uint32_t uids[] = { e->uid, e->euid, e->suid, e->fsuid }, gids[] = { e->gid, e->egid, e->sgid, e->fsgid };
-	_cleanup_free_ char *setgroups = NULL;
-	int err = check_id_map(th, proc_fd, "uid_map", "user", uids, ARRAY_SIZE(uids));
-
-	if (!err)
-		err = check_id_map(th, proc_fd, "gid_map", "group", gids, ARRAY_SIZE(gids));
-	if (err || same_groups(e, own))
-		return err;
-	if (!proc_read(proc_fd, "setgroups", &setgroups, NULL) && !strncmp(setgroups, "deny", 4))
-		return log_refusal(-EPERM,
-		                   "%s: is in %zu supplementary groups, criu in %zu, and setgroups(2) is denied in "
-		                   "this user namespace",
-		                   task_thread_name(th), e->n_groups, own->n_groups);
-	return check_id_map(th, proc_fd, "gid_map", "group", e->groups, e->n_groups);
-}
-
-/* ---- and these capabilities ---- */
-
-static int check_caps(struct restore *r, const struct thread *th, const CredsEntry *e, const struct proc_status *own)
-{
-	struct caps want = caps_of(e);
-	/* What an execve() leaves, with which restored tasks begin. */
-	uint64_t have = own->uid[EFFECTIVE] ? own->cap_amb : own->cap_bnd;
-
-	if (want.prm & ~have)
-		return log_refusal(-EPERM,
-		                   "%s: had capabilities that criu cannot give: %s; run criu with them, or dump a task "
-		                   "without them",
-		                   task_thread_name(th), cap_names(r->arena, want.prm & ~have));
-	if (is_leader(th) && !th->task->parent && (want.bnd & ~own->cap_bnd))
+	if (lost && is_leader(th) && !th->task->parent)
 		log_warn("%s: its bounding set had more than criu's, and loses %s", task_thread_name(th),
-		         cap_names(r->arena, want.bnd & ~own->cap_bnd));
-	return 0;
-}
-
-static int check_here(struct restore *r, const struct thread *th, const CredsEntry *e)
-{
-	struct proc_status own;
-	_cleanup_close_ int proc_fd = proc_open(getpid());
-	int err = proc_fd < 0 ? proc_fd : proc_read_status(proc_fd, 0, r->arena, &own), part;
-
-	if (err)
-		return log_errno(err, "reading criu's own credentials");
-	err = check_ids(th, proc_fd, e, &own);
-	part = check_caps(r, th, e, &own);
-	return err ?: part;
-}
-
-static bool same_words(const uint32_t *a, size_t n_a, const uint32_t *b, size_t n_b)
-{
-	return n_a == n_b && (!n_a || !memcmp(a, b, n_a * sizeof(*a)));
-}
-
-/* Thousands of threads may have the same ones, which are checked once. */
-static bool like_leader(const struct thread *th)
-{
-	const CredsEntry *e = th->core->thread_core->creds, *f = th->task->threads[0].core->thread_core->creds;
-
-	return !is_leader(th) && f && e->uid == f->uid && e->euid == f->euid && e->suid == f->suid &&
-	       e->fsuid == f->fsuid && e->gid == f->gid && e->egid == f->egid && e->sgid == f->sgid &&
-	       e->fsgid == f->fsgid && same_words(e->groups, e->n_groups, f->groups, f->n_groups) &&
-	       same_words(e->cap_prm, e->n_cap_prm, f->cap_prm, f->n_cap_prm) &&
-	       same_words(e->cap_bnd, e->n_cap_bnd, f->cap_bnd, f->n_cap_bnd);
+		         creds_cap_names(r->arena, lost));
 }
 
 static int creds_check(struct restore *r, const struct thread *th)
 {
+	struct creds_state *s = restore_state(r, &creds_part);
 	const CredsEntry *e = th->core->thread_core->creds;
+	int err;
 
 	if (!e)
 		return log_errno(-EINVAL, "%s: its image has no credentials", task_thread_name(th));
@@ -258,10 +146,13 @@ static int creds_check(struct restore *r, const struct thread *th)
 		                   e->n_groups, GROUPS_MAX);
 	if (e->lsm_profile && *e->lsm_profile)
 		log_warn("%s: its security label %s is not restored", task_thread_name(th), e->lsm_profile);
-	return like_leader(th) ? 0 : check_here(r, th, e);
+	err = can_give(r->arena, s, th);
+	if (s->read)
+		warn_of_bounding_set(r, th, &s->own);
+	return err;
 }
 
-/* ---- restore: changing ---- */
+/* ---- restore ---- */
 
 /* The credentials with which a process starts; read once for all its threads, before the leader's are changed. */
 static const struct proc_status *creds_at_birth(struct restore *r, struct thread *th)
@@ -296,9 +187,10 @@ static int set_supplementary(struct thread *th, struct batch *b, const CredsEntr
 
 static bool same_ids(const CredsEntry *e, const struct proc_status *now)
 {
-	return e->uid == now->uid[REAL] && e->euid == now->uid[EFFECTIVE] && e->suid == now->uid[SAVED] &&
-	       e->fsuid == now->uid[FS] && e->gid == now->gid[REAL] && e->egid == now->gid[EFFECTIVE] &&
-	       e->sgid == now->gid[SAVED] && e->fsgid == now->gid[FS];
+	return e->uid == now->uid[CREDS_REAL] && e->euid == now->uid[CREDS_EFFECTIVE] &&
+	       e->suid == now->uid[CREDS_SAVED] && e->fsuid == now->uid[CREDS_FS] && e->gid == now->gid[CREDS_REAL] &&
+	       e->egid == now->gid[CREDS_EFFECTIVE] && e->sgid == now->gid[CREDS_SAVED] &&
+	       e->fsgid == now->gid[CREDS_FS];
 }
 
 /* setfsuid and setfsgid return the previous id and no error: a second call tells what the first one has done. */
@@ -348,39 +240,68 @@ static void set_ambient(struct batch *b, uint64_t now, uint64_t want)
 {
 	if (now & ~want)
 		batch_call(b, SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	for (unsigned n = 0; n <= CAP_MAX; n++)
-		if ((want & CAP_BIT(n)) && (!(now & CAP_BIT(n)) || (now & ~want)))
+	for (unsigned n = 0; n <= CREDS_CAP_MAX; n++)
+		if ((want & CREDS_CAP_BIT(n)) && (!(now & CREDS_CAP_BIT(n)) || (now & ~want)))
 			batch_call(b, SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, n, 0, 0);
 }
 
 /*
- * What needs privileges is done first, the last capset() drops them. Ids are changed with SECBIT_NO_SETUID_FIXUP, so
- * that the kernel leaves the capabilities alone; the inheritable set goes before the bounding set, which it could not
- * exceed later; ambient capabilities are raised while the permitted set is full.
+ * What an id change does to capabilities is kept off, so that the kernel leaves them alone: by SECBIT_NO_SETUID_FIXUP,
+ * or without CAP_SETPCAP as far as PR_SET_KEEPCAPS does that (the permitted set stays).
+ */
+enum fixup { FIXUP_NONE, FIXUP_OFF, FIXUP_HALF };
+
+static enum fixup keep_fixup_off(struct batch *b, const struct proc_status *now, uint32_t bits)
+{
+	if (bits & SECBIT_NO_SETUID_FIXUP)
+		return FIXUP_NONE;
+	if (now->cap_eff & CREDS_CAP_BIT(CAP_SETPCAP)) {
+		batch_call(b, SYS_prctl, PR_SET_SECUREBITS, bits | SECBIT_NO_SETUID_FIXUP);
+		return FIXUP_OFF;
+	}
+	batch_ask(b, SYS_prctl, PR_SET_KEEPCAPS, 1);
+	return FIXUP_HALF;
+}
+
+/* Whether a thread that has used up its ids may keep capabilities is no privilege, other than all else of securebits.
+ */
+static void set_securebits(struct batch *b, const CredsEntry *e, const struct proc_status *now, uint32_t bits,
+                           enum fixup fixup)
+{
+	if (now->cap_eff & CREDS_CAP_BIT(CAP_SETPCAP)) {
+		if (fixup || e->secbits != bits)
+			batch_call(b, SYS_prctl, PR_SET_SECUREBITS, e->secbits);
+	} else if (fixup || (e->secbits & SECBIT_KEEP_CAPS)) {
+		batch_call(b, SYS_prctl, PR_SET_KEEPCAPS, !!(e->secbits & SECBIT_KEEP_CAPS));
+	}
+}
+
+/*
+ * What needs privileges is done first, the last capset() drops them. The inheritable set goes before the bounding set,
+ * which it could not exceed later; ambient capabilities are raised while the permitted set is full.
  */
 static int change_creds(struct thread *th, struct batch *b, const CredsEntry *e, const struct proc_status *now)
 {
-	struct caps want = caps_of(e);
+	struct creds_caps want = creds_caps_of(e);
 	uint32_t bits = (uint32_t)prctl(PR_GET_SECUREBITS) & ~issecure_mask(SECURE_KEEP_CAPS);
-	bool ids = !same_ids(e, now),
-	     keep = ids && !(bits & SECBIT_NO_SETUID_FIXUP) && (now->cap_eff & CAP_BIT(CAP_SETPCAP));
-	int err = same_groups(e, now) ? 0 : set_supplementary(th, b, e);
+	bool ids = !same_ids(e, now);
+	enum fixup fixup = FIXUP_NONE;
+	int err = creds_same_groups(e, now) ? 0 : set_supplementary(th, b, e);
 
 	if (err)
 		return err;
 	if (want.inh != now->cap_inh)
 		set_caps(b, now->cap_eff, now->cap_prm, want.inh);
-	for (unsigned n = 0; n <= CAP_MAX; n++)
-		if (now->cap_bnd & ~want.bnd & CAP_BIT(n))
+	for (unsigned n = 0; n <= CREDS_CAP_MAX; n++)
+		if (now->cap_bnd & ~want.bnd & CREDS_CAP_BIT(n))
 			batch_call(b, SYS_prctl, PR_CAPBSET_DROP, n);
-	if (keep)
-		batch_call(b, SYS_prctl, PR_SET_SECUREBITS, bits | SECBIT_NO_SETUID_FIXUP);
-	if (ids)
+	if (ids) {
+		fixup = keep_fixup_off(b, now, bits);
 		err = set_user_ids(th, b, e);
-	set_ambient(b, now->cap_amb, want.amb);
-	if (keep || e->secbits != bits)
-		batch_call(b, SYS_prctl, PR_SET_SECUREBITS, e->secbits);
-	if (want.eff != now->cap_eff || want.prm != now->cap_prm)
+	}
+	set_ambient(b, fixup == FIXUP_HALF ? ALL_CAPS : now->cap_amb, want.amb);
+	set_securebits(b, e, now, bits, fixup);
+	if (fixup == FIXUP_HALF || want.eff != now->cap_eff || want.prm != now->cap_prm)
 		set_caps(b, want.eff, want.prm, want.inh);
 	if (e->no_new_privs)
 		batch_call(b, SYS_prctl, PR_SET_NO_NEW_PRIVS, 1);
@@ -394,9 +315,9 @@ static int creds_restore(struct restore *r, struct thread *th, struct batch *b)
 
 	if (!now)
 		return -ESRCH;
-	if (caps_of(e).prm & ~now->cap_prm)
+	if (creds_caps_of(e).prm & ~now->cap_prm)
 		return log_errno(-EPERM, "%s: needs capabilities that a new process of criu's does not have: %s",
-		                 task_thread_name(th), cap_names(r->arena, caps_of(e).prm & ~now->cap_prm));
+		                 task_thread_name(th), creds_cap_names(r->arena, creds_caps_of(e).prm & ~now->cap_prm));
 	if (is_leader(th) && now->no_new_privs && !e->no_new_privs)
 		log_warn("%s: gets no_new_privs, which criu has", task_name(th->task));
 	return change_creds(th, b, e, now);
@@ -404,9 +325,11 @@ static int creds_restore(struct restore *r, struct thread *th, struct batch *b)
 
 const struct task_part creds_part = {
 	.name = "credentials",
+	.state = { .dump = sizeof(struct creds_state), .restore = sizeof(struct creds_state) },
 	.per_thread = true,
 	.ask = creds_ask,
 	.dump = creds_dump,
+	.foresee = creds_foresee,
 	.check = creds_check,
 	.restore = creds_restore,
 };

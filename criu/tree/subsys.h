@@ -40,6 +40,8 @@ struct subsys {
 	int (*dump_task)(struct dump *d, struct task *t);
 	/* All tasks have been read: what only the whole tree tells. Refusals are collected here at the latest. */
 	int (*collect)(struct dump *d);
+	/* What a restore would refuse here for sure: as of task_part. */
+	int (*foresee)(struct dump *d);
 	/* Nothing is against the dump: images that take long, or that are complete only now. */
 	int (*write_images)(struct dump *d);
 	/* All images stand: the last that can fail. Undo entries for what is done here. */

@@ -31,6 +31,11 @@ struct task_part {
 	int (*dump)(struct dump *d, struct thread *th, const struct answers *answers);
 	/* Dump: everything but pages is known, as of fd_kind. */
 	int (*all_collected)(struct dump *d);
+	/*
+	 * Dump, after that: refuses (log_refusal) what a restore by the same user on this machine would refuse for
+	 * sure, with check()'s own words. Of a tree that lives on these are warnings.
+	 */
+	int (*foresee)(struct dump *d);
 	/* Restore: checks its fields before anything is started; refuses (log_refusal) what cannot come back. */
 	int (*check)(struct restore *r, const struct thread *th);
 	/* Restore: adds the calls that bring it back, run by the thread's own agent when all memory and descriptors are

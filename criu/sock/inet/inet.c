@@ -7,6 +7,7 @@
 #include "files/files.h"
 #include "lib/fd_flags.h"
 #include "lib/log.h"
+#include "sock/inet/inet_foresee.h"
 #include "options/external.h"
 #include "sock/diag.h"
 #include "sock/inet/inet.h"
@@ -128,7 +129,8 @@ static int inet_dump(struct dump *d, const struct fd_info *info, void *msg)
 	err = err ?: dump_by_protocol(d, info, m, &src, &dst);
 	/* The options of connections (DUMP_LATER) are read with them. */
 	err = err ?: sock_opts_dump(d->arena, info, &m->opts);
-	return err ?: inet_opts_dump(d->arena, info, m);
+	err = err ?: inet_opts_dump(d->arena, info, m);
+	return err ?: inet_foresee(d, info, m);
 }
 
 static int inet_collected(struct dump *d)

@@ -3,6 +3,7 @@
 #include <linux/mount.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -31,7 +32,7 @@ struct job {
 	size_t n_binds;
 };
 
-static int run_aside(helper_fn fn, struct job *job, uint64_t new_namespaces)
+static int run_aside(helper_fn fn, void *job, uint64_t new_namespaces)
 {
 	struct helper_spec spec = { .flags = CLONE_VM | CLONE_FILES | new_namespaces };
 
@@ -101,13 +102,16 @@ static int bind_job(void *arg)
 	return err;
 }
 
+/* An ordinary user has CAP_SYS_CHROOT in a user namespace of its own; files made there are that user's as well. */
 int chroot_helper_bind(struct chroot_helper_bind *binds, size_t n)
 {
 	struct job job = { .binds = binds, .n_binds = n };
+	int err;
 
 	for (size_t i = 0; i < n; i++)
 		binds[i].err = -ECANCELED;
-	return n ? run_aside(bind_job, &job, 0) : 0;
+	err = n ? run_aside(bind_job, &job, 0) : 0;
+	return err == -EPERM ? run_aside(bind_job, &job, CLONE_NEWUSER) : err;
 }
 
 static int connect_job(void *arg)
@@ -134,6 +138,10 @@ int chroot_helper_connect(int fd, int dir, const char *name, size_t len)
 	return connect(fd, (struct sockaddr *)&a, unix_address(&a, path, n)) ? -errno : 0;
 }
 
+struct mount_ids {
+	unsigned uid, gid;
+};
+
 static int mount_job(void *unused)
 {
 	_cleanup_close_ int fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
@@ -146,10 +154,41 @@ static int mount_job(void *unused)
 	return mnt < 0 ? -errno : mnt;
 }
 
+static int write_map(const char *path, unsigned id)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	return fd < 0 || dprintf(fd, "%u %u 1", id, id) < 0 ? -errno : 0;
+}
+
+/*
+ * In a user namespace of its own, which the file system belongs to: with the caller's ids, so that the caller can make
+ * files in there. An ordinary user's criu may have a file with capabilities, whose /proc/self is root's while criu is
+ * not dumpable.
+ */
+static int map_and_mount(void *arg)
+{
+	const struct mount_ids *ids = arg;
+	int dumpable = (int)syscall(SYS_prctl, PR_GET_DUMPABLE), err;
+	_cleanup_close_ int groups = -1;
+
+	syscall(SYS_prctl, PR_SET_DUMPABLE, 1);
+	groups = open("/proc/self/setgroups", O_WRONLY | O_CLOEXEC);
+	err = groups < 0 || write(groups, "deny", 4) != 4 ? -errno : 0;
+	err = err ?: write_map("/proc/self/uid_map", ids->uid);
+	err = err ?: write_map("/proc/self/gid_map", ids->gid);
+	if (dumpable != 1)
+		syscall(SYS_prctl, PR_SET_DUMPABLE, 0);
+	return err ?: mount_job(NULL);
+}
+
 /* A mount needs a mount namespace that is ours: in a user namespace the caller's may not be. */
 int chroot_helper_tmpfs(void)
 {
+	struct mount_ids ids = { geteuid(), getegid() };
 	int mnt = run_aside(mount_job, NULL, 0);
 
-	return mnt == -EPERM ? run_aside(mount_job, NULL, CLONE_NEWNS) : mnt;
+	if (mnt == -EPERM)
+		mnt = run_aside(mount_job, NULL, CLONE_NEWNS);
+	return mnt == -EPERM ? run_aside(map_and_mount, &ids, CLONE_NEWNS | CLONE_NEWUSER) : mnt;
 }

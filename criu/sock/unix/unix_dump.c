@@ -15,6 +15,7 @@
 #include "sock/unix/unix_creds.h"
 #include "sock/unix/unix_dump.h"
 #include "sock/unix/unix_name.h"
+#include "tree/foresee.h"
 #include "tree/subsys.h"
 
 const struct subsys unix_dump_subsys = { .name = "unix sockets at dump",
@@ -118,6 +119,25 @@ static void fill_entry(const struct unix_seen *u, UnixSkEntry *m)
 	}
 }
 
+/* The file of its name is made again in its folder. */
+static int foresee_file(struct dump *d, const struct fd_info *info, const UnixSkEntry *m)
+{
+	const char *dir, *base, *name = arena_printf(d->arena, "%.*s", (int)m->name.len, m->name.data);
+	int err = 0;
+
+	if (m->name.len && name[0] && !m->deleted && (m->type == SOCK_DGRAM || m->state != TCP_ESTABLISHED) &&
+	    unix_name_place(d->arena, m, name, &dir, &base))
+		err = foresee_make(d, dir);
+	if (!err)
+		return 0;
+	return foresee_refuse(d, err,
+	                      "%s: the file of its name, %s/%s, is in a folder to which criu may not write, so that a "
+	                      "restore cannot make it: dump and restore as root",
+	                      fd_name(info), dir, base)
+	           ? DUMP_REFUSED
+	           : 0;
+}
+
 int unix_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	const struct diag_unix *diag;
@@ -143,7 +163,8 @@ int unix_dump(struct dump *d, const struct fd_info *info, void *msg)
 	if (err)
 		return err;
 	dump_error(info, u->who, m);
-	if (m->state != TCP_LISTEN && !u->external)
+	err = u->external ? 0 : foresee_file(d, info, m);
+	if (!err && m->state != TCP_LISTEN && !u->external)
 		err = queue_dump(d, info, info->id, (int)m->type);
 	return err ?: DUMP_LATER;
 }

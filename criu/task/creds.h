@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Credentials as images have them, and whether criu can give them to a task that it restores. */
+#ifndef CRIU_TASK_CREDS_H
+#define CRIU_TASK_CREDS_H
+
+#include "proc/own_rights.h"
+#include "tree/task.h"
+
+#define CREDS_CAP_MAX    63
+#define CREDS_CAP_BIT(n) (1ULL << (n))
+
+/* The ids of a status, by name. */
+enum { CREDS_REAL, CREDS_EFFECTIVE, CREDS_SAVED, CREDS_FS };
+
+struct creds_caps {
+	uint64_t inh, prm, eff, bnd, amb;
+};
+
+struct creds_caps creds_caps_of(const CredsEntry *e);
+
+/* Names, with commas between them; in the arena. */
+const char *creds_cap_names(struct arena *a, uint64_t set);
+
+/* Whether a list of supplementary groups is that of a process; in whatever order the image has them. */
+bool creds_same_groups(const CredsEntry *e, const struct proc_status *now);
+
+/*
+ * At restore, and at dump, which tells what a restore by the same user on this machine would do: whether criu can give
+ * the thread its credentials. Refuses (log_refusal) what it cannot.
+ */
+int creds_can_give(struct arena *a, const struct own_rights *own, const struct thread *th);
+
+/* Whether two are the same in all that creds_can_give() looks at. */
+bool creds_same(const CredsEntry *e, const CredsEntry *f);
+
+#endif
