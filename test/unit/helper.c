@@ -437,7 +437,7 @@ static void by_several_threads(void **state)
 static int run_shell(const char *text, int out)
 {
 	const char *argv[] = { "sh", "-c", text, NULL };
-	int in = open("/dev/null", O_RDONLY | O_CLOEXEC), ret = run_program(argv, in, out, -1);
+	int in = open("/dev/null", O_RDONLY | O_CLOEXEC), ret = run_program(argv, in, out, -1, -1);
 
 	close(in);
 	return ret;
@@ -454,7 +454,7 @@ static void programs(void **state)
 	assert_string_equal(said, "out\nerr\n");
 	assert_int_equal(run_shell("exit 3", out), 3);
 	assert_int_equal(run_shell("kill -TERM $$", out), 128 + SIGTERM);
-	assert_int_equal(run_program(none, out, out, -1), -ENOENT);
+	assert_int_equal(run_program(none, out, out, -1, -1), -ENOENT);
 	assert_int_equal(entries("/proc/self/fd"), fds);
 	close(out);
 	no_child_is_left();
