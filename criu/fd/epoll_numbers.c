@@ -8,6 +8,7 @@
 
 #include "fd/epoll_numbers.h"
 #include "helper/helper.h"
+#include "lib/log.h"
 #include "lib/own_pids.h"
 
 /* What stays when an EPOLLONESHOT has fired (EP_PRIVATE_BITS of the kernel), and all that can be waited for. */
@@ -98,7 +99,9 @@ static int add_numbers(void *arg)
 
 int epoll_add_batch(struct epoll_batch *b)
 {
-	return helper_run(&(struct helper_spec) { .flags = CLONE_VM }, add_numbers, b);
+	int err = helper_run(&(struct helper_spec) { .flags = CLONE_VM }, add_numbers, b);
+
+	return err && !b->failed ? log_errno(err, "clone3 of a helper that adds descriptors to epolls") : err;
 }
 
 /* ---- asking ---- */

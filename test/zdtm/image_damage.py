@@ -3,7 +3,7 @@
 # Images without an integrity file, as CRIU's are: each image of several programs is cut short, made longer, and has bits
 # flipped. Nothing crashes or hangs, and each refusal names the file. --stress: many more flips.
 # zdtm: driver
-# zdtm: timeout 600
+# zdtm: timeout 3600
 import os
 import random
 import signal

@@ -5,7 +5,7 @@
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs nft
-# zdtm: timeout 900
+# zdtm: timeout 1800
 import contextlib
 import os
 import random
