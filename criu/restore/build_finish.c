@@ -380,29 +380,35 @@ int build_release(struct build *b, bool stop)
 	return err;
 }
 
-/* A leader ends when its threads have; those that criu traces wait for criu. */
-static void reap_threads(const struct task *t)
+/* Whether the end of a thread that criu traces is still to come, or to be waited for. */
+static bool is_unreaped(const struct thread *th)
 {
+	pid_t pid;
 	int status;
 
-	for (size_t k = 1; k < t->n_threads; k++) {
-		const struct thread *th = &t->threads[k];
-
-		if (th->tid > 0 && th->restore->agent->traced)
-			while (waitpid(th->tid, &status, __WALL | WNOHANG) == th->tid && WIFSTOPPED(status))
-				;
-	}
+	if (th->tid <= 0 || !th->restore->agent->traced)
+		return false;
+	while ((pid = waitpid(th->tid, &status, __WALL | WNOHANG)) == th->tid && WIFSTOPPED(status))
+		;
+	return pid == 0;
 }
 
-/* For ten seconds at most: a thread may sleep in a call that cannot be killed. */
+/*
+ * A process ends when its threads have, and those that criu traces wait for criu. Ten seconds at most: a thread may
+ * sleep in a call that cannot be killed.
+ */
 static void await_end(const struct task *t)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };
+	size_t k = 1;
 
-	for (int i = 0; i < 10000 && proc_alive(t->pid); i++) {
-		reap_threads(t);
-		nanosleep(&pause, NULL);
+	for (int i = 0; i < 10000 && k < t->n_threads; i++) {
+		while (k < t->n_threads && !is_unreaped(&t->threads[k]))
+			k++;
+		if (k < t->n_threads)
+			nanosleep(&pause, NULL);
 	}
+	proc_wait_gone(t->pid);
 }
 
 /* By its agent, or, when it stands at its last instruction, from outside. */
@@ -444,9 +450,9 @@ void build_abort(struct build *b)
 	for (size_t i = 0; b->plan && i < b->plan->n_nodes; i++) {
 		const struct node *n = b->plan->nodes[i];
 
-		if (n->tid > 0 && n->task && is_not_zombie(n->task) && n->task->n_threads > 1)
+		if (n->tid > 0 && n->task && is_not_zombie(n->task))
 			await_end(n->task);
-		if (n->tid > 0)
+		else if (n->tid > 0)
 			proc_wait_gone(n->tid);
 	}
 }
