@@ -56,8 +56,8 @@ static int note_kills(struct dump *d)
 			.type = FORWARD_KILL,
 			.while_stopped = true,
 			.fd = -1,
-			.pid = t->pid,
-			.start_time = proc_start_time(t->pid),
+			.pid = task_id(t),
+			.start_time = proc_start_time(task_id(t)),
 		};
 		int number = guardian_note(d->guardian, &u);
 

@@ -37,6 +37,7 @@ struct proc {
 	struct proc *parent;
 	char comm[16];
 	bool zombie, gone;
+	pid_t living; /* of a leader that has ended: a thread that stands for it */
 	bool looked;  /* at its cgroups */
 	bool closed;  /* all its threads are stopped and its children known */
 	size_t place; /* in freezer.procs, when the tree is made */

@@ -39,10 +39,10 @@ static int attrs_ask(struct dump *d, struct thread *th, struct batch *b, void **
 static int dump_stat(struct thread *th, TaskCoreEntry *tc)
 {
 	struct proc_stat st;
-	int err = proc_read_stat(th->task->dump->proc_fd, 0, &st);
+	int err = proc_stat_of(task_id(th->task), &st);
 
 	if (err)
-		return log_errno(err, "%s: reading /proc/%d/stat", task_name(th->task), th->task->pid);
+		return log_errno(err, "%s: reading /proc/%d/stat", task_name(th->task), task_id(th->task));
 	tc->flags = st.flags;
 	if (st.exit_signal != SIGCHLD && st.exit_signal >= 0 && st.exit_signal < NSIG) {
 		tc->has_exit_signal = true;
