@@ -4,7 +4,8 @@
 #define IMAGES_FORMAT_H
 
 /* inventory_entry.img_version */
-#define FORMAT_VERSION_1_1 2
+#define FORMAT_VERSION_1_1  2
+#define FORMAT_VERSION_OURS 1000 /* has what a reader that does not know it must not pass over: CRIU refuses it */
 
 /* inventory_entry.network_lock_method. (rpc.proto has other numbers.) */
 enum network_lock_number { LOCK_NUMBER_IPTABLES = 0, LOCK_NUMBER_NFTABLES = 1, LOCK_NUMBER_SKIP = 2 };

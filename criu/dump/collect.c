@@ -12,6 +12,7 @@
 #include "lib/log.h"
 #include "tree/kind.h"
 #include "tree/kobj_ids.h"
+#include "uapi/pidfd_info.h"
 
 static bool is_alive(const struct task *t)
 {
@@ -36,8 +37,14 @@ static int open_task(struct dump *d, struct task *t)
 	if (!is_alive(t))
 		return task_read_zombie(t->pid, t->threads[0].core->tc);
 	snprintf(path, sizeof(path), "/proc/%d", t->pid);
-	t->dump->pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
+	t->dump->pidfd = (int)syscall(SYS_pidfd_open, t->pid, t->dead_leader ? KERNEL_PIDFD_THREAD : 0);
 	t->dump->proc_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (t->dump->pidfd < 0 && t->dead_leader && errno == EINVAL)
+		return log_refusal(
+		    -ENOTSUP,
+		    "%s: its main thread has ended while others live: for its descriptors a kernel is needed "
+		    "that has PIDFD_THREAD (Linux 6.9)",
+		    task_name(t));
 	if (t->dump->pidfd < 0 || t->dump->proc_fd < 0)
 		return log_errno(-errno, "%s: pidfd_open, or open of %s", task_name(t), path);
 	for (size_t i = 0; i < t->n_threads; i++) {

@@ -60,7 +60,7 @@ static int note_kills(struct dump *d)
 			.type = FORWARD_KILL,
 			.while_stopped = true,
 			.fd = -1,
-			.pid = t->pid,
+			.pid = task_id(t),
 			.start_time = t->dump->stat->start_time,
 		};
 		int number = guardian_note(d->guardian, &u);

@@ -78,7 +78,7 @@ static int arm_all(struct kill_once *k, const struct tree *tree)
 
 	for (size_t i = 0; !err && i < tree->n_tasks; i++)
 		if (is_living(tree->tasks[i]))
-			err = arm_task(k, tree->tasks[i]->pid);
+			err = arm_task(k, task_id(tree->tasks[i]));
 	return err;
 }
 
@@ -106,7 +106,7 @@ int kill_once_prepare(struct dump *d, struct kill_once **kp)
 	k->undo = -1;
 	k->fds = arena_array(d->arena, int, d->tree.n_tasks + 1);
 	if (root->vpid.v == 1)
-		k->init = root->pid;
+		k->init = task_id(root);
 	else
 		err = arm_all(k, &d->tree);
 	if (err == -EMFILE || err == -ENFILE) {

@@ -33,7 +33,7 @@ struct watched_file {
 static bool is_pid_in_tree(const struct dump *d, pid_t pid)
 {
 	for (size_t i = 0; i < d->tree.n_tasks; i++)
-		if (d->tree.tasks[i]->pid == pid)
+		if (task_id(d->tree.tasks[i]) == pid)
 			return true;
 	return false;
 }

@@ -15,7 +15,7 @@ static pid_t owner_to_vpid(const struct tree *tree, int type, pid_t pid)
 	for (size_t i = 0; i < tree->n_tasks; i++) {
 		const struct task *t = tree->tasks[i];
 
-		if (type == F_OWNER_PID && t->pid == pid)
+		if (type == F_OWNER_PID && task_id(t) == pid)
 			return t->vpid.v;
 		if (type == F_OWNER_PGRP && t->pid && getpgid(t->pid) == pid)
 			return t->vpgid.v;

@@ -48,13 +48,13 @@ static struct seized *leader_of(const struct proc *p)
 	return NULL;
 }
 
-static size_t count_stopped(const struct proc *p)
+/* A thread that stands still while the leader has ended. 0: there is none. */
+static pid_t find_living(const struct proc *p)
 {
-	size_t n = 0;
-
 	for (size_t i = 0; i < p->n_threads; i++)
-		n += p->threads[i]->state == SEIZED_STOPPED;
-	return n;
+		if (p->threads[i]->state == SEIZED_STOPPED)
+			return p->threads[i]->tid;
+	return 0;
 }
 
 /* While the cgroup is frozen, SEIZE of a task under job control stop would wait for its thaw: it comes later. */
@@ -164,23 +164,21 @@ static int close_proc(struct freezer *f, struct proc *p, int fd, const struct pr
 {
 	const struct seized *leader = leader_of(p);
 	bool news = false;
-	size_t stopped;
 	int err = seize_check(f, p, st->state == 'Z', &news);
 
 	if (err || news)
 		return err;
-	stopped = count_stopped(p);
 	if (st->state != 'Z') {
 		if (!leader || leader->state != SEIZED_STOPPED)
 			return 0; /* the next round sees what has become of it */
 		p->closed = true;
 		return find_children(f, p, fd, false);
 	}
-	if (stopped)
-		return log_errno(-ENOTSUP,
-		                 "pid %d (%s): its main thread has exited while %zu other threads live; such a process "
-		                 "cannot be dumped",
-		                 p->pid, p->comm, stopped);
+	p->living = find_living(p);
+	if (p->living) {
+		p->closed = true;
+		return find_children(f, p, fd, false);
+	}
 	p->zombie = p->closed = is_plain_zombie(p, st->num_threads);
 	return 0;
 }
@@ -343,15 +341,17 @@ static int set_task_ids(struct freezer *f, struct proc *p, struct task *t)
 		struct proc_status one = status;
 
 		/* Where it has our namespace, its threads have too. */
-		if (i && status.ns_pid.levels > 1)
+		if (th->tid != p->pid && status.ns_pid.levels > 1)
 			err = proc_read_status(fd, th->tid, NULL, &one);
-		th->vtid = VPID(i && status.ns_pid.levels == 1 ? th->tid : one.ns_pid.inner);
+		th->vtid = VPID(status.ns_pid.levels == 1 ? th->tid : one.ns_pid.inner);
 	}
 	if (err)
 		return log_errno(err, "pid %d (%s): reading its ids; was it killed?", p->pid, p->comm);
-	t->threads[0].dump = arena_new_of(f->arena, struct dump_thread);
-	t->threads[0].dump->status = leader;
-	t->vpid = t->threads[0].vtid;
+	if (!t->dead_leader) {
+		t->threads[0].dump = arena_new_of(f->arena, struct dump_thread);
+		t->threads[0].dump->status = leader;
+	}
+	t->vpid = VPID(status.ns_pid.inner);
 	t->vpgid = VPID(status.ns_pgid.inner);
 	t->vsid = VPID(status.ns_sid.inner);
 	return 0;
@@ -362,13 +362,13 @@ static void set_threads(struct freezer *f, struct proc *p, struct task *t)
 	size_t next = 1;
 
 	t->threads = arena_array(f->arena, struct thread, p->n_threads + 1);
-	t->threads[0] = (struct thread) { .task = t, .tid = p->pid };
+	t->threads[0] = (struct thread) { .task = t, .tid = t->pid };
 	for (size_t i = 0; i < p->n_threads; i++) {
 		const struct seized *s = p->threads[i];
 
 		if (s->state != SEIZED_STOPPED)
 			continue;
-		if (s->tid != p->pid)
+		if (s->tid != t->pid)
 			t->threads[next++] = (struct thread) { .task = t, .tid = s->tid };
 		if (s->stop_signo) {
 			t->state = TASK_STOPPED;
@@ -382,7 +382,8 @@ static int make_task(struct freezer *f, struct proc *p, struct task **taskp)
 {
 	struct task *t = arena_new_of(f->arena, struct task);
 
-	t->pid = p->pid;
+	t->pid = p->living ?: p->pid;
+	t->dead_leader = p->living ? p->pid : 0;
 	t->dump = arena_new_of(f->arena, struct dump_task);
 	t->dump->pidfd = t->dump->proc_fd = -1;
 	t->dump->stat = &p->stat;

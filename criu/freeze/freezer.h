@@ -39,6 +39,7 @@ struct proc {
 	char comm[16];
 	struct proc_stat stat; /* of the last look; when it is closed, of one while all its threads stood */
 	bool zombie, gone;
+	pid_t living; /* of a leader that has ended: a thread that stands for it */
 	bool looked;  /* at its cgroups */
 	bool closed;  /* all its threads are stopped and its children known */
 	size_t place; /* in freezer.procs, when the tree is made */

@@ -30,7 +30,7 @@ static int detach_thread(struct task *t)
 
 static int send_to(const struct task *t, int sig)
 {
-	if (kill(t->pid, sig) == 0 || errno == ESRCH)
+	if (kill(task_id(t), sig) == 0 || errno == ESRCH)
 		return 0;
 	return log_errno(-errno, "%s: kill with signal %d", task_name(t), sig);
 }

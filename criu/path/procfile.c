@@ -90,7 +90,7 @@ static bool leads_there(const char *path, const struct stat *st)
 static const struct task *task_of_path(const struct dump *d, const struct proc_path *p)
 {
 	for (size_t i = 0; i < d->tree.n_tasks; i++)
-		if (d->tree.tasks[i]->pid == p->pid)
+		if (task_id(d->tree.tasks[i]) == p->pid)
 			return d->tree.tasks[i];
 	return NULL;
 }

@@ -221,6 +221,20 @@ static int drop_area(struct build *b, struct task *t)
 	return err;
 }
 
+static bool ends_again(const struct thread *th)
+{
+	return th == th->task->threads && th->core->tc->has_leader_exit_code;
+}
+
+/* A leader that had ended while others lived: its last instruction is its end. All its signals are blocked. */
+static int prepare_end(struct thread *th, struct thread_regs *regs)
+{
+	const uint64_t code[6] = { th->core->tc->leader_exit_code >> 8 & 0xff };
+
+	arch_regs_syscall_at(regs, find_syscall(th->task), 0, SYS_exit, code);
+	return arch_regs_set_general(th->tid, regs) ?: ptrace_set_sigmask(th->tid, ALL);
+}
+
 static int finish_thread(struct build *b, struct thread *th)
 {
 	struct thread_regs *regs = arch_regs_from_core(b->r->arena, th->core);
@@ -230,7 +244,7 @@ static int finish_thread(struct build *b, struct thread *th)
 		return -EINVAL;
 	err = arch_regs_set(th->tid, regs);
 	if (!err)
-		err = ptrace_set_sigmask(th->tid, final_mask(th));
+		err = ends_again(th) ? prepare_end(th, regs) : ptrace_set_sigmask(th->tid, final_mask(th));
 	if (err)
 		return log_errno(err, "%s: setting its registers", task_thread_name(th));
 	for (const struct task_part *const *p = task_parts; !err && *p; p++)
@@ -252,6 +266,11 @@ int build_finish(struct build *b)
 
 /* ---- letting go ---- */
 
+static const struct thread *first_living(const struct task *t)
+{
+	return &t->threads[t->threads[0].restore->ended];
+}
+
 /* The signal that stopped it, where it would do so again; SIGSTOP else, which does in any case. */
 static int own_stop(const struct task *t, bool by_us)
 {
@@ -272,6 +291,7 @@ static int own_stop(const struct task *t, bool by_us)
 static int go_on_stopping(struct task *t, int status, int *sig)
 {
 	int got = WSTOPSIG(status);
+	pid_t tid = first_living(t)->tid;
 
 	if (stop_event(status)) {
 		if (stop_event(status) == PTRACE_EVENT_STOP && got == SIGTRAP && *sig != SIGSTOP) {
@@ -279,13 +299,35 @@ static int go_on_stopping(struct task *t, int status, int *sig)
 			if (kill(t->pid, SIGSTOP))
 				return -errno;
 		}
-		return ptrace_cont(t->pid, 0);
+		return ptrace_cont(tid, 0);
 	}
 	if (got != SIGSTOP || *sig == SIGSTOP)
-		return ptrace_cont(t->pid, got);
-	if (ptrace(PTRACE_INTERRUPT, t->pid, NULL, NULL))
+		return ptrace_cont(tid, got);
+	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL))
 		return -errno;
-	return ptrace_cont(t->pid, *sig);
+	return ptrace_cont(tid, *sig);
+}
+
+/* Not later: a task may be stopped again when others are let go, and this thread would not come to its end then. */
+static int end_leader(struct task *t)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	struct thread *th = &t->threads[0];
+	int err = ptrace_detach(th->tid, 0);
+	struct proc_stat st;
+
+	th->restore->ended = true;
+	if (err)
+		return log_errno(err, "%s: ptrace(PTRACE_DETACH) of its leader", task_name(t));
+	for (int i = 0; i < 10000; i++) {
+		err = proc_stat_of(t->pid, &st);
+		if (err || st.state == 'Z')
+			break;
+		nanosleep(&pause, NULL);
+	}
+	if (!err && st.state != 'Z')
+		err = -ETIMEDOUT;
+	return err ? log_errno(err, "%s: its leader, which had ended, does not end again", task_name(t)) : 0;
 }
 
 /*
@@ -294,36 +336,37 @@ static int go_on_stopping(struct task *t, int status, int *sig)
  */
 static int stop_again(struct task *t, bool by_us)
 {
-	uint64_t mask = final_mask(&t->threads[0]);
+	const struct thread *th = first_living(t);
+	uint64_t mask = final_mask(th);
 	int status, sig = own_stop(t, by_us);
-	int err = ptrace_set_sigmask(t->pid, sig == SIGSTOP ? ALL : ALL & ~(1ULL << (sig - 1)));
+	int err = ptrace_set_sigmask(th->tid, sig == SIGSTOP ? ALL : ALL & ~(1ULL << (sig - 1)));
 
 	if (!err && kill(t->pid, SIGSTOP))
 		err = -errno;
 	if (!err)
-		err = ptrace_cont(t->pid, 0);
+		err = ptrace_cont(th->tid, 0);
 	while (!err) {
-		err = ptrace_wait(t->pid, 10000, &status);
+		err = ptrace_wait(th->tid, 10000, &status);
 		if (err || (stop_event(status) == PTRACE_EVENT_STOP &&
 		            (WSTOPSIG(status) == SIGSTOP || WSTOPSIG(status) == sig)))
 			break;
 		err = go_on_stopping(t, status, &sig);
 	}
 	if (!err)
-		err = ptrace_set_sigmask(t->pid, mask);
+		err = ptrace_set_sigmask(th->tid, mask);
 	return err ? log_errno(err, "%s: cannot be stopped again", task_name(t)) : 0;
 }
 
 static int clear_exitkill(struct build *b, struct thread *th)
 {
-	int err = ptrace_set_options(th->tid, 0);
+	int err = th->restore->ended ? 0 : ptrace_set_options(th->tid, 0);
 
 	return err ? log_errno(err, "%s: died before it could be resumed", task_thread_name(th)) : 0;
 }
 
 static int detach_thread_again(struct build *b, struct thread *th)
 {
-	int err = ptrace_detach(th->tid, 0);
+	int err = th->restore->ended ? 0 : ptrace_detach(th->tid, 0);
 
 	return err && err != -ESRCH ? log_errno(err, "%s: ptrace(PTRACE_DETACH)", task_thread_name(th)) : 0;
 }
@@ -357,6 +400,9 @@ int build_release(struct build *b, bool stop)
 {
 	int err = 0;
 
+	for (size_t i = 0; !err && i < b->r->tree.n_tasks; i++)
+		if (is_not_zombie(b->r->tree.tasks[i]) && ends_again(b->r->tree.tasks[i]->threads))
+			err = end_leader(b->r->tree.tasks[i]);
 	for (size_t i = 0; !err && i < b->r->tree.n_tasks; i++) {
 		struct task *t = b->r->tree.tasks[i];
 
@@ -380,29 +426,35 @@ int build_release(struct build *b, bool stop)
 	return err;
 }
 
-/* A leader ends when its threads have; those that criu traces wait for criu. */
-static void reap_threads(const struct task *t)
+/* Whether the end of a thread that criu traces is still to come, or to be waited for. */
+static bool is_unreaped(const struct thread *th)
 {
+	pid_t pid;
 	int status;
 
-	for (size_t k = 1; k < t->n_threads; k++) {
-		const struct thread *th = &t->threads[k];
-
-		if (th->tid > 0 && th->restore->agent->traced)
-			while (waitpid(th->tid, &status, __WALL | WNOHANG) == th->tid && WIFSTOPPED(status))
-				;
-	}
+	if (th->tid <= 0 || !th->restore->agent->traced)
+		return false;
+	while ((pid = waitpid(th->tid, &status, __WALL | WNOHANG)) == th->tid && WIFSTOPPED(status))
+		;
+	return pid == 0;
 }
 
-/* For ten seconds at most: a thread may sleep in a call that cannot be killed. */
+/*
+ * A process ends when its threads have, and those that criu traces wait for criu. Ten seconds at most: a thread may
+ * sleep in a call that cannot be killed.
+ */
 static void await_end(const struct task *t)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };
+	size_t k = 1;
 
-	for (int i = 0; i < 10000 && proc_alive(t->pid); i++) {
-		reap_threads(t);
-		nanosleep(&pause, NULL);
+	for (int i = 0; i < 10000 && k < t->n_threads; i++) {
+		while (k < t->n_threads && !is_unreaped(&t->threads[k]))
+			k++;
+		if (k < t->n_threads)
+			nanosleep(&pause, NULL);
 	}
+	proc_wait_gone(t->pid);
 }
 
 /* By its agent, or, when it stands at its last instruction, from outside. */
@@ -430,7 +482,7 @@ static void end_own_root(struct build *b)
 {
 	struct task *t = b->r->tree.tasks[0];
 
-	if (t->restore->agent && start_exit(b, t))
+	if (t->restore->agent && !t->threads[0].restore->ended && start_exit(b, t))
 		await_end(t);
 }
 

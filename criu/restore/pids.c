@@ -78,11 +78,12 @@ static enum holding find_holder(pid_t pid, bool everywhere, struct holder *h)
 	return HELD_NOT;
 }
 
-static enum holding wait_holder(pid_t pid, bool everywhere, struct holder *h)
+/* *tries: how often was waited so far, for all numbers together. */
+static enum holding wait_holder(pid_t pid, bool everywhere, unsigned *tries, struct holder *h)
 {
 	enum holding found = find_holder(pid, everywhere, h);
 
-	for (int i = 0; found == HELD_FOR_A_MOMENT && i < REAP_TRIES; i++) {
+	while (found == HELD_FOR_A_MOMENT && (*tries)++ < REAP_TRIES) {
 		wait_a_tick();
 		found = find_holder(pid, everywhere, h);
 	}
@@ -129,6 +130,7 @@ void pids_avoid(struct restore *r)
  */
 static const char *way_out(const struct restore *r, const struct holder *h)
 {
+	static const char stay[] = ", without --restore-detached with any number (criu then becomes the root task)";
 	pid_t last = own_pids_last_avoided();
 
 	if (h->pid != getpid())
@@ -138,9 +140,10 @@ static const char *way_out(const struct restore *r, const struct holder *h)
 		       "-pf --mount-proc)";
 	return arena_printf(r->arena,
 	                    "this is criu itself, whose number the process that started criu waits for: take the next "
-	                    "numbers past those of the checkpoint (echo %d > " OWN_PIDS_LAST ") and start criu again, "
+	                    "numbers past those of the checkpoint (echo %d > " OWN_PIDS_LAST
+	                    ") and start criu again%s, "
 	                    "or restore in a pid namespace of its own (unshare -pf --mount-proc)",
-	                    last);
+	                    last, r->tree.tasks[0]->vpid.v == h->pid && r->opts->restore_detached ? stay : "");
 }
 
 /* Its leader is gone, or is a zombie: whose number would be criu's alone in a moment. */
@@ -181,7 +184,7 @@ static void leave_what_is_needed(const struct restore *r)
 /* ---- all that are needed ---- */
 
 /* The number of a session or process group whose leader is gone: a helper needs it for a while. */
-static int check_leader(struct restore *r, const struct task *t, vpid_t id, const char *what)
+static int check_leader(struct restore *r, const struct task *t, vpid_t id, const char *what, unsigned *tries)
 {
 	const struct task *root = r->tree.tasks[0];
 	struct holder h;
@@ -189,14 +192,14 @@ static int check_leader(struct restore *r, const struct task *t, vpid_t id, cons
 	if (id.v <= 0 || tree_find(&r->tree, id) ||
 	    (r->opts->shell_job && (id.v == root->vsid.v || id.v == root->vpgid.v)))
 		return 0;
-	if (wait_holder(id.v, false, &h) == HELD_NOT)
+	if (wait_holder(id.v, false, tries, &h) == HELD_NOT)
 		return 0;
 	return log_refusal(-EEXIST, "pid %d, which the %s of pid %d (%s) needs, is taken: pid %d (%s) has it as %s; %s",
 	                   id.v, what, t->vpid.v, t->comm, h.pid, h.comm, h.as, way_out(r, &h));
 }
 
 /* Members come one after the other, most often: each number is asked for once. */
-static int check_leaders(struct restore *r)
+static int check_leaders(struct restore *r, unsigned *tries)
 {
 	vpid_t sid = { 0 }, pgid = { 0 };
 	int err = 0, part;
@@ -204,10 +207,11 @@ static int check_leaders(struct restore *r)
 	for (size_t i = 0; i < r->tree.n_tasks; i++) {
 		const struct task *t = r->tree.tasks[i];
 
-		part = t->vsid.v == sid.v ? 0 : check_leader(r, t, t->vsid, "session");
+		part = t->vsid.v == sid.v ? 0 : check_leader(r, t, t->vsid, "session", tries);
 		err = err ?: part;
-		part =
-		    t->vpgid.v == pgid.v || t->vpgid.v == t->vsid.v ? 0 : check_leader(r, t, t->vpgid, "process group");
+		part = t->vpgid.v == pgid.v || t->vpgid.v == t->vsid.v
+		           ? 0
+		           : check_leader(r, t, t->vpgid, "process group", tries);
 		err = err ?: part;
 		sid = t->vsid;
 		pgid = t->vpgid;
@@ -217,10 +221,11 @@ static int check_leaders(struct restore *r)
 
 int pids_check(struct restore *r)
 {
+	unsigned tries = 0;
 	int err;
 
 	leave_what_is_needed(r);
-	err = check_leaders(r);
+	err = check_leaders(r, &tries);
 	for (size_t i = 0; i < r->tree.n_tasks; i++) {
 		const struct task *t = r->tree.tasks[i];
 
@@ -230,7 +235,7 @@ int pids_check(struct restore *r)
 
 			if (pid == getpid() && own_root_possible(r))
 				continue;
-			if (wait_holder(pid, false, &h) == HELD_NOT)
+			if (wait_holder(pid, false, &tries, &h) == HELD_NOT)
 				continue;
 			err = log_refusal(-EEXIST, "pid %d, which %s%s needs, is taken: pid %d (%s) has it as %s; %s",
 			                  pid, k ? "a thread of " : "", t->comm, h.pid, h.comm, h.as, way_out(r, &h));
@@ -252,7 +257,7 @@ int pids_wait_free(vpid_t pid, unsigned *tries)
 		wait_a_tick();
 	if ((*tries)++ >= REAP_TRIES)
 		return log_errno(-EEXIST, "pid %d is taken by a process that /proc does not show", pid.v);
-	if (wait_holder(pid.v, true, &h) == HELD_NOT)
+	if (wait_holder(pid.v, true, tries, &h) == HELD_NOT)
 		return 0;
 	return log_errno(-EEXIST, "pid %d is taken: pid %d (%s) has it as %s", pid.v, h.pid, h.comm, h.as);
 }

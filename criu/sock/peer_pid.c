@@ -19,11 +19,11 @@ uint32_t peer_pid_in_tree(struct dump *d, pid_t pid)
 	struct known_pid **known = dump_state(d, &peer_pid_subsys), *p;
 	const struct task *root = d->tree.n_tasks ? d->tree.tasks[0] : NULL;
 
-	if (!root || root->pid == root->vpid.v)
+	if (!root || task_id(root) == root->vpid.v)
 		return (uint32_t)pid;
 	for (size_t i = *known ? d->tree.n_tasks : 0; i < d->tree.n_tasks; i++) {
 		p = arena_new_of(d->arena, struct known_pid);
-		*p = (struct known_pid) { .pid = d->tree.tasks[i]->pid, .vpid = d->tree.tasks[i]->vpid };
+		*p = (struct known_pid) { .pid = task_id(d->tree.tasks[i]), .vpid = d->tree.tasks[i]->vpid };
 		HASH_ADD_IN(d->arena, hh, *known, pid, sizeof(pid), p);
 	}
 	HASH_FIND(hh, *known, &pid, sizeof(pid), p);

@@ -55,7 +55,7 @@ static void index_tasks(struct lock_dump *ld)
 		struct lock_task *p = arena_new_of(ld->d->arena, struct lock_task);
 
 		p->task = ld->d->tree.tasks[i];
-		p->pid = p->task->pid;
+		p->pid = task_id(p->task);
 		HASH_ADD_IN(ld->d->arena, hh, ld->tasks, pid, sizeof(p->pid), p);
 	}
 }

@@ -98,7 +98,7 @@ static bool warn_if_shared(const struct outsider *o, const struct file_locked *l
 
 void lock_holders_warn(struct dump *d, struct outsiders *o, const struct file_locked *l, pid_t taker)
 {
-	pid_t parent = proc_ppid(d->tree.tasks[0]->pid);
+	pid_t parent = proc_ppid(task_id(d->tree.tasks[0]));
 
 	if (parent > 0 && warn_if_shared(outsider_of(d->arena, o, parent), l))
 		return;

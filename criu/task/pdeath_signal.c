@@ -40,11 +40,34 @@ static int pdeath_signal_restore(struct restore *r, struct thread *th, struct ba
 	return 0;
 }
 
+/* When the leader ends again, its children count as its own, and the kernel sends them the signal. */
+static int pdeath_signal_all_collected(struct dump *d)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < d->tree.n_tasks; i++) {
+		const struct task *t = d->tree.tasks[i];
+
+		if (t->state == TASK_DEAD || !t->parent || !t->parent->dead_leader)
+			continue;
+		for (size_t k = 0; k < t->n_threads; k++)
+			if (t->threads[k].core->thread_core && t->threads[k].core->thread_core->pdeath_sig)
+				err = log_refusal(
+				    -ENOTSUP,
+				    "%s: gets signal %u when its parent ends (PR_SET_PDEATHSIG), and the main "
+				    "thread of its parent, pid %d (%s), has ended already",
+				    task_thread_name(&t->threads[k]), t->threads[k].core->thread_core->pdeath_sig,
+				    task_id(t->parent), t->parent->comm);
+	}
+	return err;
+}
+
 const struct task_part pdeath_signal_part = {
 	.name = "parent-death signal",
 	.per_thread = true,
 	.ask = pdeath_signal_ask,
 	.dump = pdeath_signal_dump,
+	.all_collected = pdeath_signal_all_collected,
 	.check = pdeath_signal_check,
 	.restore = pdeath_signal_restore,
 };

@@ -6,6 +6,7 @@
 #include "lib/log.h"
 #include "lib/version.h"
 #include "tree/inventory.h"
+#include "tree/tree_image.h"
 
 int inventory_new_run(struct dump *d)
 {
@@ -63,7 +64,7 @@ int inventory_write(struct dump *d)
 	/* criu's own objects are number 1 of each kind; namespaces are the root task's (all tasks share them). */
 	*root = *d->tree.tasks[0]->ids;
 	root->vm_id = root->files_id = root->fs_id = root->sighand_id = 1;
-	inv->img_version = FORMAT_VERSION_1_1;
+	inv->img_version = tree_has_dead_leader(&d->tree) ? FORMAT_VERSION_OURS : FORMAT_VERSION_1_1;
 	inv->has_fdinfo_per_id = inv->fdinfo_per_id = true;
 	inv->root_ids = root;
 	inv->has_ns_per_id = inv->ns_per_id = true;

@@ -37,6 +37,7 @@ struct restore_task {
 
 struct restore_thread {
 	struct agent *agent;
+	bool ended; /* a leader that had ended at the dump, and has again */
 };
 
 #endif

@@ -25,7 +25,7 @@ const char *task_name(const struct task *t)
 {
 	char *name = next_name();
 
-	snprintf(name, sizeof(name_text), "pid %d (%.*s)", t->pid ?: t->vpid.v, (int)sizeof(t->comm), t->comm);
+	snprintf(name, sizeof(name_text), "pid %d (%.*s)", task_id(t) ?: t->vpid.v, (int)sizeof(t->comm), t->comm);
 	return name;
 }
 
@@ -37,8 +37,8 @@ const char *task_thread_name(const struct thread *th)
 	if (th == t->threads)
 		return task_name(t);
 	name = next_name();
-	snprintf(name, sizeof(name_text), "pid %d (%.*s) thread %d", t->pid ?: t->vpid.v, (int)sizeof(t->comm), t->comm,
-	         th->tid ?: th->vtid.v);
+	snprintf(name, sizeof(name_text), "pid %d (%.*s) thread %d", task_id(t) ?: t->vpid.v, (int)sizeof(t->comm),
+	         t->comm, th->tid ?: th->vtid.v);
 	return name;
 }
 
@@ -218,7 +218,8 @@ int task_list_threads(struct arena *a, struct task *t)
 		return log_errno(err, "%s: listing its threads", task_name(t));
 	t->threads = arena_array(a, struct thread, n + 1);
 	t->threads[0] = (struct thread) { .task = t, .tid = t->pid };
-	for (size_t i = 0; i < n; i++)
+	/* The leader comes first; it is dead where t is reached by another thread. */
+	for (size_t i = 1; i < n; i++)
 		if (tids[i] != t->pid)
 			t->threads[next++] = (struct thread) { .task = t, .tid = tids[i] };
 	t->n_threads = next;

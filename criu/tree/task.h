@@ -30,12 +30,17 @@ struct task {
 	struct task *parent; /* NULL for the root */
 	struct task **children;
 	size_t n_children;
-	pid_t pid;
+	pid_t pid; /* by which it is reached: /proc, ptrace(2), its memory */
+	/*
+	 * Dump: the leader where that has ended while others live. Then pid and threads[0] are another thread's, vpid
+	 * stays the leader's. 0: the leader lives.
+	 */
+	pid_t dead_leader;
 	vpid_t vpid, vpgid, vsid;
 	enum task_state state;
 	int stop_signo;         /* dump, of a TASK_STOPPED: the signal that stopped it */
 	char comm[16];          /* for messages */
-	struct thread *threads; /* [0] is the leader; one even for a zombie */
+	struct thread *threads; /* [0] is the leader (but see dead_leader); one even for a zombie */
 	size_t n_threads;
 	TaskKobjIdsEntry *ids; /* ids-<vpid>.img; NULL for a zombie */
 	MmEntry *mm;           /* mm-<vpid>.img; NULL for a zombie; of the first task with that vm_id where shared */
@@ -53,6 +58,12 @@ struct tree {
 	struct tree_index *index; /* tree/task.c; NULL before tree_index() */
 	struct frozen *frozen;    /* freeze/freeze.c, dump: what thaw_tree() has to put back */
 };
+
+/* The number that other processes know it by, in our pid namespace. */
+static inline pid_t task_id(const struct task *t)
+{
+	return t->dead_leader ?: t->pid;
+}
 
 /* "pid 812 (redis)" for messages; for a thread other than the leader "pid 812 (redis) thread 815". From the arena-free
  * ring of 8 buffers, so that several can stand in one call. */

@@ -2,29 +2,101 @@
 #include <linux/types.h>
 #include <string.h>
 
+#include "arch/arch.h"
 #include "format.h"
 #include "lib/log.h"
+#include "proc/proc.h"
 #include "tree/tree_image.h"
 #include "inventory.pb-c.h"
 
+bool tree_has_dead_leader(const struct tree *tree)
+{
+	for (size_t i = 0; i < tree->n_tasks; i++)
+		if (tree->tasks[i]->dead_leader)
+			return true;
+	return false;
+}
+
+static int write_core(struct dump *d, vpid_t tid, const CoreEntry *core)
+{
+	return image_write_one(d->dir, IMG_CORE, (uint64_t)tid.v, core);
+}
+
+/*
+ * What is the task's stands in the image of its leader, also of one that has ended: the rest of that image is of the
+ * thread that stood for the leader, so that a restore can make a leader of it, but for what would be noticed when that
+ * one ends.
+ */
+static int write_dead_leader(struct dump *d, const struct thread *th)
+{
+	ThreadCoreEntry thread_core = *th->core->thread_core;
+	TaskCoreEntry tc = *th->core->tc;
+	CoreEntry core = *th->core;
+	raddr_t clear_tid = arch_core_clear_tid(&core);
+	pid_t leader = th->task->dead_leader;
+	_cleanup_close_ int proc = proc_open(leader);
+	struct proc_stat st;
+	/* The thread's own: what the process's shows is the signal that stopped it, if one has. */
+	int err = proc < 0 ? proc : proc_read_stat(proc, leader, &st);
+
+	if (err)
+		return log_errno(err, "%s: reading /proc/%d/task/%d/stat", task_name(th->task), leader, leader);
+	core.tc = &tc;
+	core.thread_core = &thread_core;
+	arch_core_set_clear_tid(d->arena, &core, 0); /* in registers that both share */
+	tc.comm = thread_core.comm = arena_strdup(d->arena, th->task->comm);
+	tc.blk_sigset = ~0ULL;
+	tc.has_leader_exit_code = true;
+	tc.leader_exit_code = (uint32_t)st.exit_code;
+	thread_core.futex_rla = thread_core.futex_rla_len = 0;
+	thread_core.sas = NULL;
+	thread_core.has_pdeath_sig = false;
+	thread_core.pdeath_sig = 0;
+	thread_core.signals_p = NULL;
+	thread_core.has_seccomp_mode = thread_core.has_seccomp_filter = false;
+	thread_core.rseq_entry = NULL;
+	thread_core.has_sched_policy = false;
+	err = write_core(d, th->task->vpid, &core);
+	arch_core_set_clear_tid(d->arena, &core, clear_tid);
+	return err;
+}
+
+/* The thread that stood for the leader, as the thread that it is. */
+static int write_standing_in(struct dump *d, const struct thread *th)
+{
+	ThreadCoreEntry thread_core = *th->core->thread_core;
+	CoreEntry core = *th->core;
+
+	thread_core.has_blk_sigset = true;
+	thread_core.blk_sigset = th->core->tc->blk_sigset;
+	core.thread_core = &thread_core;
+	core.tc = NULL;
+	return write_core(d, th->vtid, &core);
+}
+
 int tree_write_core(struct dump *d, const struct thread *th)
 {
-	return image_write_one(d->dir, IMG_CORE, (uint64_t)th->vtid.v, th->core);
+	if (th->task->dead_leader && th == th->task->threads)
+		return write_dead_leader(d, th) ?: write_standing_in(d, th);
+	return write_core(d, th->vtid, th->core);
 }
 
 static int write_task(struct dump *d, struct image *img, const struct task *t)
 {
 	PstreeEntry *e = arena_msg(d->arena, PstreeEntry, pstree_entry);
+	size_t n = 0;
 	int err;
 
 	e->pid = t->vpid.v;
 	e->ppid = t->parent ? t->parent->vpid.v : 0;
 	e->pgid = t->vpgid.v;
 	e->sid = t->vsid.v;
-	e->n_threads = t->n_threads;
-	e->threads = arena_array(d->arena, uint32_t, t->n_threads);
+	e->threads = arena_array(d->arena, uint32_t, t->n_threads + 1);
+	if (t->dead_leader)
+		e->threads[n++] = t->vpid.v;
 	for (size_t i = 0; i < t->n_threads; i++)
-		e->threads[i] = t->threads[i].vtid.v;
+		e->threads[n++] = t->threads[i].vtid.v;
+	e->n_threads = n;
 	err = image_write(img, e);
 	for (size_t i = 0; !err && i < t->n_threads; i++)
 		err = tree_write_core(d, &t->threads[i]);
@@ -64,6 +136,9 @@ static int check_core(const struct thread *th)
 		return 0;
 	if (leader && c->tc->task_state != TASK_ALIVE && c->tc->task_state != TASK_STOPPED)
 		return log_errno(-EINVAL, "core-%d.img: task_state %u is unknown", th->vtid.v, c->tc->task_state);
+	if (leader && c->tc->has_leader_exit_code && th->task->n_threads < 2)
+		return log_errno(-EINVAL, "core-%d.img: its leader has ended, and there is no other thread",
+		                 th->vtid.v);
 	if (!c->thread_core)
 		return log_errno(-EINVAL, "core-%d.img: no thread_core", th->vtid.v);
 	return 0;
@@ -192,9 +267,9 @@ int tree_read(struct restore *r)
 
 	if (err == -ENOENT)
 		return log_errno(err, "inventory.img is missing: there is no checkpoint in this directory (see -D)");
-	if (!err && r->inventory->img_version != FORMAT_VERSION_1_1)
-		err = log_errno(-EINVAL, "inventory.img: image version %u is not supported (only %d)",
-		                r->inventory->img_version, FORMAT_VERSION_1_1);
+	if (!err && r->inventory->img_version != FORMAT_VERSION_1_1 && r->inventory->img_version != FORMAT_VERSION_OURS)
+		err = log_errno(-EINVAL, "inventory.img: image version %u is not supported (only %d and %d)",
+		                r->inventory->img_version, FORMAT_VERSION_1_1, FORMAT_VERSION_OURS);
 	if (!err)
 		err = read_pstree(r);
 	if (!err)

@@ -17,4 +17,7 @@ int tree_write_core(struct dump *d, const struct thread *th); /* of one thread, 
  */
 int tree_read(struct restore *r);
 
+/* Dump: whether a task has lost its leader, whose end is in its image. */
+bool tree_has_dead_leader(const struct tree *tree);
+
 #endif

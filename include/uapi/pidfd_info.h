@@ -8,6 +8,8 @@
 
 #define KERNEL_PIDFD_INFO_EXIT (1UL << 3)
 
+#define KERNEL_PIDFD_THREAD    O_EXCL /* of pidfd_open(2), Linux 6.9: the number is a thread's */
+
 struct kernel_pidfd_info {
 	uint64_t mask;
 	uint64_t cgroupid;

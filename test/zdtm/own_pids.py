@@ -5,7 +5,7 @@
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs iptables nft
-# zdtm: timeout 600
+# zdtm: timeout 1800
 import os
 import re
 import shutil
@@ -98,6 +98,7 @@ def own_number(s):
         start(s, number, "-d")
         said = s.errors("restore.log")
         check(s.rc == 1 and "pid %d" % number in said and "this is criu itself" in said, "number %d: %s" % (number, said))
+        check(("without --restore-detached" in said) == (number == ROOT), said)
         check("nothing was started" in said and "guardian" not in text(s.path("imgs/restore.log")), said)
         advice = re.search(r"\(echo (\d+) > (/proc/sys/kernel/ns_last_pid)\)", said)
         check(advice, said)
@@ -115,8 +116,11 @@ def own_processes():
 
 
 def is_let_go(pid):
-    return state_of(pid) == "S" and os.readlink("/proc/%d/exe" % pid).endswith("/tree") and \
-        status_of("/proc/%d/status" % pid).get("TracerPid") == "0"
+    try:
+        exe = os.readlink("/proc/%d/exe" % pid)
+    except OSError:
+        return False
+    return exe.endswith("/tree") and state_of(pid) == "S" and status_of("/proc/%d/status" % pid).get("TracerPid") == "0"
 
 
 def own_root(s, *opts, how=None, points=()):
@@ -158,7 +162,7 @@ def own_root_fails(s):
     for opts in (["--action-script", "false"],
                  ["--action-script", '[ "$CRTOOLS_SCRIPT_ACTION" != setup-namespaces ]'],
                  ["--action-script", '[ "$CRTOOLS_SCRIPT_ACTION" != pre-resume ]'],
-                 *(["--test-kill-at", n] for n in range(1, 1000, 1 if STRESS else 25))):
+                 *(["--test-kill-at", n] for n in range(1, 1000, 7 if STRESS else 25))):
         p = own_root(s, *opts)
         check(wait_for(lambda: p.poll() is not None or is_let_go(ROOT) and not own_processes()), "it hangs")
         log = text(s.path("imgs/restore.log"))
@@ -181,6 +185,8 @@ def late_failure(s):
     s.dump()
     start(s, ROOM, "-d", "--action-script", '[ "$CRTOOLS_SCRIPT_ACTION" != pre-resume ]')
     check(s.rc == 1 and "action script" in s.errors("restore.log"), s.errors("restore.log"))
+    s.proc = None
+    check(wait_for(lambda: reap() or not children(os.getpid())), "there is %s" % children(os.getpid()))
     restore_at(s, ROOM)
     s.verify()
 
