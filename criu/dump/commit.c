@@ -61,7 +61,7 @@ static int note_kills(struct dump *d)
 			.while_stopped = true,
 			.fd = -1,
 			.pid = task_id(t),
-			.start_time = t->dump->stat->start_time,
+			.start_time = t->dead_leader ? proc_start_time(t->dead_leader) : t->dump->stat->start_time,
 		};
 		int number = guardian_note(d->guardian, &u);
 

@@ -378,6 +378,17 @@ static void set_threads(struct freezer *f, struct proc *p, struct task *t)
 	t->n_threads = next;
 }
 
+/* Of a leader that has ended little is left: what its memory has, a thread that lives tells. */
+static int stand_in_stat(struct proc *p)
+{
+	struct proc_stat own = p->stat;
+	int err = proc_stat_of(p->living, &p->stat);
+
+	p->stat.flags = own.flags;
+	p->stat.exit_signal = own.exit_signal;
+	return err ? log_errno(err, "pid %d (%s): reading /proc/%d/stat", p->pid, p->comm, p->living) : 0;
+}
+
 static int make_task(struct freezer *f, struct proc *p, struct task **taskp)
 {
 	struct task *t = arena_new_of(f->arena, struct task);
@@ -391,7 +402,7 @@ static int make_task(struct freezer *f, struct proc *p, struct task **taskp)
 	t->state = p->zombie ? TASK_DEAD : TASK_ALIVE;
 	set_threads(f, p, t);
 	*taskp = t;
-	return set_task_ids(f, p, t);
+	return (p->living ? stand_in_stat(p) : 0) ?: set_task_ids(f, p, t);
 }
 
 static int make_tree(struct freezer *f, struct tree *tree)
