@@ -83,6 +83,7 @@
 	X(foreign_subsys)                                                                                              \
 	X(open_file_subsys)                                                                                            \
 	X(task_mm_subsys)                                                                                              \
+	X(guard_subsys)                                                                                                \
 	X(memfd_inode_subsys)                                                                                          \
 	X(inherit_subsys)                                                                                              \
 	X(file_names_subsys)                                                                                           \

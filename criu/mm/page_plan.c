@@ -70,6 +70,8 @@ bool page_plan_fits(const VmaEntry *c, const VmaEntry *p)
 
 	if (vma_is_kernels(c) || vma_is_kernels(p) || vma_advice(p, MADV_DONTFORK) || vma_advice(p, MADV_WIPEONFORK))
 		return false;
+	if (p->guarded && !c->guarded) /* nothing takes that away again */
+		return false;
 	if ((c->status & (objects | VMA_ANON_PRIVATE)) != (p->status & (objects | VMA_ANON_PRIVATE)) ||
 	    (c->flags & LASTING_FLAGS) != (p->flags & LASTING_FLAGS) || (c->flags & MAP_TYPE) > MAP_PRIVATE ||
 	    (counts_as_committed(p) && !counts_as_committed(c)))

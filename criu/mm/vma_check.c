@@ -5,6 +5,7 @@
 #include "arch/arch_vdso.h"
 #include "arch_page.h"
 #include "lib/log.h"
+#include "mm/guard.h"
 #include "mm/mm.h"
 #include "mm/mm_limits.h"
 #include "mm/task_mm.h"
@@ -99,11 +100,13 @@ static int check_address_space(struct restore *r, struct task *t)
 
 	if (err == -EBADMSG)
 		return err;
-	part = check_vmas(r, t);
+	part = guard_take(r, t, m) ?: check_vmas(r, t);
 	err = err ?: part;
 	if (part == -EBADMSG)
 		return part;
 	part = pages_read_task(r, t, &m->pages);
+	if (!part)
+		part = guard_check(r, t, m);
 	if (!part)
 		part = place_runs(r, t, m->pages);
 	if (!part)

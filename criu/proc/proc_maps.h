@@ -33,6 +33,7 @@
 	X(ss) /* shadow stack */                                                                                       \
 	X(sl) /* sealed */                                                                                             \
 	X(dp) /* may be dropped */                                                                                     \
+	X(gu) /* may have guard pages: some were installed once */                                                     \
 	X(mt) /* memory tagging */
 
 enum map_flag_bit {
