@@ -55,6 +55,7 @@
 /* Mappings: first match wins, also where an image says of which kinds one is. */
 #define VMA_KINDS(X)                                                                                                   \
 	X(vdso_kind) /* the kernel's own: the flags that are refused say nothing of it */                              \
+	X(vma_uprobes_kind)                                                                                            \
 	X(vma_special_kind)                                                                                            \
 	X(vma_refused_kind) /* after what is a part of these and can be saved */                                       \
 	X(sysv_shm_kind)    /* before other objects of the kernel's tmpfs */                                           \

@@ -14,6 +14,7 @@
 #include "mm/guard.h"
 #include "mm/mm.h"
 #include "mm/shmem.h"
+#include "mm/vma_uprobes.h"
 #include "pages/pages.h"
 #include "uapi/pagemap.h"
 
@@ -36,6 +37,7 @@ struct scanner {
 	uint64_t scanned;   /* pages that were looked at */
 	bool guards_hidden; /* PAGEMAP_SCAN knows no guard pages: they show as swap */
 	bool guess_warned;
+	bool uprobed;              /* uprobes were hit in the task */
 	const struct vma *v, *end; /* mappings of the span that are still ahead */
 	uint64_t huge_left;        /* without PAGEMAP_SCAN: bytes of v in huge pages that were not seen yet */
 	struct window own, parent; /* parent.fd: -1 where there is no process to share with */
@@ -124,6 +126,18 @@ static bool is_scanned(const struct vma *v)
 	return v->pages == VMA_PAGES_ANON || v->pages == VMA_PAGES_COPIES;
 }
 
+/* Code with breakpoints alone is the file's. */
+static int add_code(struct scanner *sc, const struct vma *v, uint64_t start, uint64_t end, const struct page_run *like)
+{
+	int err = 0;
+
+	for (; !err && start < end; start += PAGE_SIZE) {
+		err = uprobes_made_page(sc->task, v->entry, start);
+		err = err > 0 ? 0 : err ?: add_runs(sc, start, start + PAGE_SIZE, like);
+	}
+	return err;
+}
+
 /* Pages that are there, or in swap. */
 static int add_pages(struct scanner *sc, const struct vma *v, uint64_t start, uint64_t end, uint64_t cat)
 {
@@ -139,6 +153,8 @@ static int add_pages(struct scanner *sc, const struct vma *v, uint64_t start, ui
 	} else if (cat & PAGE_IS_FILE) {
 		return 0;
 	}
+	if (sc->uprobed && (v->entry->prot & (PROT_EXEC | PROT_WRITE)) == PROT_EXEC && v->pages == VMA_PAGES_COPIES)
+		return add_code(sc, v, start, end, &like);
 	return add_runs(sc, start, end, &like);
 }
 
@@ -403,6 +419,7 @@ static int scan_task(struct dump *d, struct task *t, struct pages_dump *pd)
 	sc->d = d;
 	sc->task = t;
 	sc->own.fd = own;
+	sc->uprobed = uprobes_were_hit(t->dump->vmas);
 	sc->parent.fd = parent;
 	err = pages_dump_task(pd, t, &sc->transfer) ?: scan_vma_list(sc, t->dump->vmas);
 	d->stats->pages_scanned += sc->scanned;

@@ -10,6 +10,7 @@
 #include "mm/mm_limits.h"
 #include "mm/task_mm.h"
 #include "mm/vdso.h"
+#include "mm/vma_mseal.h"
 
 static int check_place(const struct task *t, const VmaEntry *v, uint64_t from)
 {
@@ -106,7 +107,7 @@ static int check_address_space(struct restore *r, struct task *t)
 		return part;
 	part = pages_read_task(r, t, &m->pages);
 	if (!part)
-		part = guard_check(r, t, m);
+		part = guard_check(r, t, m) ?: vma_mseal_check(r, t);
 	if (!part)
 		part = place_runs(r, t, m->pages);
 	if (!part)

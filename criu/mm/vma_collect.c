@@ -34,6 +34,7 @@ static void fill_flags(const struct proc_map *m, VmaEntry *e)
 	e->accounted = e->has_accounted;
 	e->madv = vma_advice_bits(m->flags);
 	e->has_madv = e->madv != 0;
+	e->has_sealed = e->sealed = m->flags & VMF_sl;
 	e->has_guarded = e->guarded = m->flags & VMF_gu;
 }
 

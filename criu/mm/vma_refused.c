@@ -23,7 +23,6 @@ static const struct {
 	{ "/secretmem", "memory of memfd_secret cannot be read from outside; unmap it before the dump" },
 	{ "socket:", "mappings of sockets are not supported yet; unmap it before the dump" },
 	{ "anon_inode:", "mappings of this kind of descriptor are not supported; unmap it before the dump" },
-	{ "[uprobes]", "a uprobe was put into this task; remove it (perf, bpftrace) before the dump" },
 };
 
 static const struct {
@@ -36,7 +35,6 @@ static const struct {
 	{ VMF_uw, "userfaultfd watches this mapping; unregister it before the dump" },
 	{ VMF_ui, "userfaultfd watches this mapping; unregister it before the dump" },
 	{ VMF_sf, "MAP_SYNC is not supported" },
-	{ VMF_sl, "sealed mappings (mseal) are not supported yet" },
 	{ VMF_mt, "memory tags are not supported yet" },
 	{ VMF_io, "memory of a device is not supported; unmap it before the dump" },
 	{ VMF_pf, "pages that belong to a driver are not supported; unmap it before the dump" },
@@ -77,7 +75,6 @@ static const struct {
 	{ VMA_SOCKET, 0, "is of a packet socket, which is not supported yet" },
 	{ VMA_AIORING, 0, "is of an AIO context (io_setup), which is not supported yet" },
 	{ VMA_SHSTK, 0, "is a shadow stack, which is not supported yet" },
-	{ VMA_UPROBES, 0, "is of uprobes, which is not supported yet" },
 	{ 0, MAP_HUGETLB, "has huge pages of hugetlbfs (MAP_HUGETLB), which are not supported yet" },
 };
 
@@ -91,7 +88,7 @@ static int vma_refused_check(struct restore *r, const struct task *t, const VmaE
 
 const struct vma_kind vma_refused_kind = {
 	.name = "unsupported mapping",
-	.status = VMA_SOCKET | VMA_AIORING | VMA_SHSTK | VMA_UPROBES,
+	.status = VMA_SOCKET | VMA_AIORING | VMA_SHSTK,
 	.flags = MAP_HUGETLB,
 	.match = vma_refused_match,
 	.dump = vma_refused_dump,

@@ -18,6 +18,7 @@
 #include "mm/vma_advice.h"
 #include "mm/vma_hole.h"
 #include "mm/vma_map.h"
+#include "mm/vma_mseal.h"
 
 /* For a copy: drop the parent's extra pages, and make segments that get pages writable. */
 static int prepare_copy(struct restore *r, struct task *t, struct task_mm *m, const struct page_plan *plan)
@@ -179,6 +180,7 @@ int mm_restore_seal(struct restore *r, struct task *t)
 	restore_protections(b, t->restore->mm);
 	vma_advice_restore(b, t->mm);
 	seal_each(b, t->mm);
+	vma_mseal(b, t->mm);
 	err = batch_run(b);
 	return err ?: mm_limits_restore(r, t);
 }
