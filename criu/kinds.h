@@ -62,7 +62,8 @@
 	X(shmem_kind)       /* before mappings of files, one of which the kernel shows */                              \
 	X(memfd_vma_kind)                                                                                              \
 	X(vma_file_kind)                                                                                               \
-	X(vma_anon_kind) /* last: takes all that is left */
+	X(hugetlb_vma_kind) /* after all others that may have huge pages: their rows know */                           \
+	X(vma_anon_kind)    /* last: takes all that is left */
 
 /* What a tree has as a whole, in the order of work at each stage; then engines, for what they keep. */
 #define SUBSYSTEMS(X)                                                                                                  \
@@ -85,6 +86,7 @@
 	X(open_file_subsys)                                                                                            \
 	X(task_mm_subsys)                                                                                              \
 	X(guard_subsys)                                                                                                \
+	X(hugetlb_subsys)                                                                                              \
 	X(memfd_inode_subsys)                                                                                          \
 	X(inherit_subsys)                                                                                              \
 	X(file_names_subsys)                                                                                           \

@@ -37,6 +37,16 @@ int memfd_inode_check(struct restore *r, const struct memfd_inode *f, const char
 void memfd_inode_expect_open(struct memfd_inode *f, bool writes);
 void memfd_inode_expect_map(struct memfd_inode *f, bool writes);
 
+/*
+ * Before anything is started: a mapping sets huge pages aside; and the pages that all files take are noted
+ * (hugetlb_need()).
+ */
+void memfd_inode_reserve_huge(struct memfd_inode *f, uint64_t bytes);
+void memfd_inode_need_huge(struct restore *r);
+
+/* All of it, for what mappings the tree has. */
+void memfd_need_huge(struct restore *r);
+
 /* A new description, with O_* flags: the first call makes the file. A descriptor of ours, or a negative errno (logged).
  */
 int memfd_inode_open(struct restore *r, struct memfd_inode *f, int flags);

@@ -132,7 +132,7 @@ static int add_code(struct scanner *sc, const struct vma *v, uint64_t start, uin
 	int err = 0;
 
 	for (; !err && start < end; start += PAGE_SIZE) {
-		err = uprobes_made_page(sc->task, v->entry, start);
+		err = vma_uprobes_made_page(sc->task, v->entry, start);
 		err = err > 0 ? 0 : err ?: add_runs(sc, start, start + PAGE_SIZE, like);
 	}
 	return err;
@@ -141,7 +141,8 @@ static int add_code(struct scanner *sc, const struct vma *v, uint64_t start, uin
 /* Pages that are there, or in swap. */
 static int add_pages(struct scanner *sc, const struct vma *v, uint64_t start, uint64_t end, uint64_t cat)
 {
-	struct page_run like = { .thp = cat & PAGE_IS_HUGE, .force = !(v->entry->prot & PROT_READ) };
+	bool hugetlb = v->entry->flags & MAP_HUGETLB;
+	struct page_run like = { .thp = cat & PAGE_IS_HUGE && !hugetlb, .force = !(v->entry->prot & PROT_READ) };
 
 	if (!is_scanned(v))
 		return 0;
@@ -149,7 +150,7 @@ static int add_pages(struct scanner *sc, const struct vma *v, uint64_t start, ui
 	if (v->pages == VMA_PAGES_ANON) {
 		if (cat & PAGE_IS_PFNZERO)
 			return 0;
-		like.drop_zero = true;
+		like.drop_zero = !hugetlb; /* a huge page is there as a whole, or not */
 	} else if (cat & PAGE_IS_FILE) {
 		return 0;
 	}
@@ -419,7 +420,7 @@ static int scan_task(struct dump *d, struct task *t, struct pages_dump *pd)
 	sc->d = d;
 	sc->task = t;
 	sc->own.fd = own;
-	sc->uprobed = uprobes_were_hit(t->dump->vmas);
+	sc->uprobed = vma_uprobes_were_hit(t->dump->vmas);
 	sc->parent.fd = parent;
 	err = pages_dump_task(pd, t, &sc->transfer) ?: scan_vma_list(sc, t->dump->vmas);
 	d->stats->pages_scanned += sc->scanned;
@@ -444,7 +445,7 @@ int mm_dump_pages(struct dump *d)
 			                             t->mm); /* with its guard pages */
 	}
 	for (const struct shmem_object *o = shmem_objects(d); !err && o; o = o->hh.next)
-		err = pages_dump_object(pd, o->task, o->path, (uint32_t)o->ino, shmem_object_id(d, o));
+		err = pages_dump_object(pd, o->task, o->path, shmem_object_ino(o), shmem_object_id(d, o));
 	err = pages_dump_end(pd, err);
 	d->stats->memdump_time = clock_now_us() - start;
 	return err;

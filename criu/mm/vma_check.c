@@ -6,6 +6,7 @@
 #include "arch_page.h"
 #include "lib/log.h"
 #include "mm/guard.h"
+#include "mm/hugetlb.h"
 #include "mm/mm.h"
 #include "mm/mm_limits.h"
 #include "mm/task_mm.h"
@@ -31,6 +32,12 @@ static int check_vma(struct restore *r, const struct task *t, const VmaEntry *v)
 
 	if (!kind)
 		return vma_damaged(t, v, "is of no known kind");
+	if (v->flags & MAP_HUGETLB) {
+		int err = hugetlb_check(t, v);
+
+		if (err)
+			return err;
+	}
 	return kind->check ? kind->check(r, t, v) : 0;
 }
 
@@ -130,5 +137,5 @@ int mm_check(struct restore *r)
 
 		err = err ?: part;
 	}
-	return err;
+	return err ?: hugetlb_check_free(r);
 }

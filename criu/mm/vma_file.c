@@ -9,6 +9,7 @@
 #include "files/foreign_restore.h"
 #include "lib/arena_hash.h"
 #include "lib/log.h"
+#include "mm/hugetlb.h"
 #include "regfile.pb-c.h"
 
 extern const struct vma_kind vma_file_kind;
@@ -30,7 +31,7 @@ struct mapped_files {
 /* A file called like a kind that another row knows is of that kind only where the kernel made it. */
 static bool vma_file_match(struct dump *d, const struct proc_map *m)
 {
-	return m->ino || (*m->name && *m->name != '[');
+	return (m->ino || (*m->name && *m->name != '[')) && (m->shared || !hugetlb_is_anonymous(d, m));
 }
 
 static struct mapped_file *mapped_file_of(struct dump *d, const struct proc_map *m, uint32_t flags)

@@ -33,7 +33,7 @@ static int uprobes_dump(struct dump *d, struct task *t, const struct proc_map *m
 	return VMA_LEFT_OUT;
 }
 
-bool uprobes_were_hit(const struct vma_list *list)
+bool vma_uprobes_were_hit(const struct vma_list *list)
 {
 	for (size_t i = 0; i < list->n; i++)
 		if (list->v[i].entry->status & VMA_UPROBES)
@@ -41,7 +41,7 @@ bool uprobes_were_hit(const struct vma_list *list)
 	return false;
 }
 
-int uprobes_made_page(const struct task *t, const VmaEntry *v, raddr_t at)
+int vma_uprobes_made_page(const struct task *t, const VmaEntry *v, raddr_t at)
 {
 	_cleanup_close_ int fd = -1;
 	uint8_t now[PAGE_SIZE], file[PAGE_SIZE] = { 0 };

@@ -60,6 +60,7 @@ struct proc_map {
 	uint32_t flags; /* VMF_* */
 	uint32_t pkey;
 	uint64_t anon_huge; /* AnonHugePages, bytes */
+	uint64_t page_size; /* KernelPageSize, bytes; 0: not said */
 	const char *name;   /* "" for a mapping without a name; " (deleted)" is kept, \012 is a newline again */
 };
 
