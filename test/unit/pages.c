@@ -161,8 +161,8 @@ static void object_there_and_back(void **state)
 	assert_int_equal(pwrite(fd, text, sizeof(text), 20 * PAGE_SIZE), sizeof(text));
 	assert_int_equal(fstat(fd, &st), 0);
 	assert_int_equal(pages_dump_start(&w->d, &pd), 0);
-	assert_int_equal(pages_dump_object(pd, &w->task, path, st.st_ino + 1), -ESTALE);
-	assert_int_equal(pages_dump_object(pd, &w->task, path, st.st_ino), 0);
+	assert_int_equal(pages_dump_object(pd, &w->task, path, st.st_ino + 1, 1), -ESTALE);
+	assert_int_equal(pages_dump_object(pd, &w->task, path, st.st_ino, (uint32_t)st.st_ino), 0);
 	assert_int_equal(pages_dump_end(pd, 0), 0);
 	assert_int_equal(w->stats.shpages_written, 2);
 	close(fd);
