@@ -57,6 +57,7 @@
 	X(vdso_kind) /* the kernel's own: the flags that are refused say nothing of it */                              \
 	X(vma_uprobes_kind)                                                                                            \
 	X(vma_special_kind)                                                                                            \
+	X(secretmem_vma_kind)                                                                                          \
 	X(vma_refused_kind) /* after what is a part of these and can be saved */                                       \
 	X(sysv_shm_kind)    /* before other objects of the kernel's tmpfs */                                           \
 	X(shmem_kind)       /* before mappings of files, one of which the kernel shows */                              \
@@ -87,6 +88,7 @@
 	X(task_mm_subsys)                                                                                              \
 	X(guard_subsys)                                                                                                \
 	X(hugetlb_subsys)                                                                                              \
+	X(secretmem_subsys)                                                                                            \
 	X(memfd_inode_subsys)                                                                                          \
 	X(inherit_subsys)                                                                                              \
 	X(file_names_subsys)                                                                                           \

@@ -11,6 +11,7 @@
 #include "memfd.pb-c.h"
 #include "mm/hugetlb.h"
 #include "mm/memfd_inode.h"
+#include "mm/secretmem.h"
 #include "mm/shmem.h"
 #include "mm/vma_file.h"
 
@@ -25,6 +26,8 @@ static bool memfd_match(const struct fd_info *info)
 	_cleanup_close_ int own = -1;
 	struct stat st;
 
+	if (secretmem_match(info))
+		return true;
 	if (strncmp(info->link, MEMFD_PREFIX, strlen(MEMFD_PREFIX)) || info->st.st_nlink || !S_ISREG(info->st.st_mode))
 		return false;
 	own = memfd_create("criu", MFD_CLOEXEC);
@@ -37,7 +40,7 @@ static int memfd_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	MemfdFileEntry *m = msg;
 
-	return memfd_inode_dump(d, info, &m->inode_id);
+	return secretmem_match(info) ? secretmem_dump(d, info, &m->inode_id) : memfd_inode_dump(d, info, &m->inode_id);
 }
 
 /* ---- descriptors, restore ---- */

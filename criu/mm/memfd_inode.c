@@ -14,6 +14,7 @@
 #include "lib/memfd_exec.h"
 #include "memfd.pb-c.h"
 #include "mm/hugetlb.h"
+#include "mm/secretmem.h"
 #include "mm/shmem.h"
 #include "pages/pages.h"
 #include "proc/fdinfo.h"
@@ -152,6 +153,18 @@ int memfd_inode_dump(struct dump *d, const struct fd_info *info, uint32_t *inode
 	return 0;
 }
 
+void memfd_inode_add(struct dump *d, uint64_t key, MemfdInodeEntry *m)
+{
+	struct memfd_inode_dump_state *all = dump_state(d, &memfd_inode_subsys);
+	struct dumped_memfd *f = arena_new_of(d->arena, struct dumped_memfd);
+
+	f->key = key;
+	f->held = -1;
+	f->entry = m;
+	m->inode_id = HASH_COUNT(all->by_ino) + 1;
+	HASH_ADD_IN(d->arena, hh, all->by_ino, key, sizeof(f->key), f);
+}
+
 int memfd_inode_write_images(struct dump *d)
 {
 	struct memfd_inode_dump_state *all = dump_state(d, &memfd_inode_subsys);
@@ -200,6 +213,16 @@ struct memfd_inode *memfd_inode_find(struct restore *r, uint32_t inode_id)
 	struct memfd_inode *f;
 
 	HASH_FIND(hh, all->by_id, &id, sizeof(id), f);
+	return f;
+}
+
+struct memfd_inode *memfd_inode_find_secret(struct restore *r, uint64_t shmid)
+{
+	struct memfd_inode_restore_state *all = restore_state(r, &memfd_inode_subsys);
+	struct memfd_inode *f = all->by_id;
+
+	while (f && (!f->entry->secret || f->entry->shmid != shmid))
+		f = f->hh.next;
 	return f;
 }
 
@@ -269,6 +292,8 @@ static int create_memfd(const MemfdInodeEntry *m)
 	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
 	int fd;
 
+	if (m->secret)
+		return secretmem_create();
 	if (m->has_hugetlb_flag)
 		flags |= MFD_HUGETLB | (m->hugetlb_flag & HUGETLB_SIZE_BITS);
 	if (!noexec)
@@ -304,13 +329,15 @@ int memfd_inode_check(struct restore *r, const struct memfd_inode *f, const char
 	if (fd >= 0)
 		return 0;
 	*why = arena_printf(r->arena, "the memfd %s cannot be made here: %s%s", f->entry->name, strerror(-fd),
-	                    fd == -EACCES ? " (vm.memfd_noexec is 2)" : "");
+	                    f->entry->secret ? " (memfd_secret, secretmem.enable)"
+	                    : fd == -EACCES  ? " (vm.memfd_noexec is 2)"
+	                                     : "");
 	return fd;
 }
 
 static int add_seals(const struct memfd_inode *f, int fd)
 {
-	if (fcntl(fd, F_GET_SEALS) == (int)f->entry->seals)
+	if (f->entry->secret || fcntl(fd, F_GET_SEALS) == (int)f->entry->seals)
 		return 0;
 	if (fcntl(fd, F_ADD_SEALS, f->entry->seals))
 		return log_errno(-errno, "memfd %s: fcntl(F_ADD_SEALS, 0x%x)", f->entry->name, f->entry->seals);
@@ -364,12 +391,13 @@ static int make_memfd_file(struct restore *r, struct memfd_inode *f)
 		return log_errno(fd, "memfd %s: memfd_create", f->entry->name);
 	if (ftruncate(fd, (off_t)f->entry->size))
 		return log_errno(-errno, "memfd %s: ftruncate to %" PRIu64 " bytes", f->entry->name, f->entry->size);
-	err = fill_memfd(r, f, fd) ?: set_owner_and_mode(f, fd);
+	err = f->entry->secret ? secretmem_fill(r, f->entry, f->pages, fd) : fill_memfd(r, f, fd);
+	err = err ?: set_owner_and_mode(f, fd);
 	if (!err && (!f->writable || all->all_mapped))
 		err = add_seals(f, fd);
 	if (err)
 		return err;
-	f->fd = f->writable ? move_fd(&fd) : reopen_memfd(fd, O_RDONLY);
+	f->fd = f->writable || f->entry->secret ? move_fd(&fd) : reopen_memfd(fd, O_RDONLY);
 	f->made = true;
 	return f->fd < 0 ? log_errno(f->fd, "memfd %s: open for reading", f->entry->name) : 0;
 }
@@ -399,7 +427,7 @@ static int open_original(const struct memfd_inode *f, int flags)
 
 static bool wants_original(const struct memfd_inode *f, int flags)
 {
-	return !f->entry->open_for_writing && (flags & (O_ACCMODE | O_PATH)) == O_RDWR;
+	return f->entry->secret || (!f->entry->open_for_writing && (flags & (O_ACCMODE | O_PATH)) == O_RDWR);
 }
 
 int memfd_inode_open(struct restore *r, struct memfd_inode *f, int flags)

@@ -6,6 +6,7 @@
 #ifndef CRIU_MM_MEMFD_INODE_H
 #define CRIU_MM_MEMFD_INODE_H
 
+#include "memfd.pb-c.h"
 #include "tree/kind.h"
 
 #define MEMFD_PREFIX "/memfd:" /* of what /proc calls it */
@@ -14,6 +15,9 @@
 
 /* The number in memfd.img of the file behind a descriptor; its data is noted. 0 or a negative errno (logged). */
 int memfd_inode_dump(struct dump *d, const struct fd_info *info, uint32_t *inode_id);
+
+/* A file that another row has read (memory of memfd_secret): its entry gets a number. The key is that of its data. */
+void memfd_inode_add(struct dump *d, uint64_t key, MemfdInodeEntry *m);
 
 /* Writes memfd.img. */
 int memfd_inode_write_images(struct dump *d);
@@ -27,6 +31,9 @@ int memfd_inode_read_images(struct restore *r);
 
 /* NULL where memfd.img does not have it. */
 struct memfd_inode *memfd_inode_find(struct restore *r, uint32_t inode_id);
+
+/* The file of a memfd_secret by the number of its data, or NULL. */
+struct memfd_inode *memfd_inode_find_secret(struct restore *r, uint64_t shmid);
 
 const char *memfd_inode_name(const struct memfd_inode *f);
 

@@ -4,6 +4,8 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "files/files.h"
 #include "files/foreign_restore.h"
@@ -54,6 +56,18 @@ static struct mapped_file *mapped_file_of(struct dump *d, const struct proc_map 
 	return f;
 }
 
+/* Memory as that without a file: pages that are there are the task's own, or zeros. */
+static bool is_dev_zero(const struct task *t, const struct proc_map *m)
+{
+	char path[80];
+	struct stat st;
+
+	if (strcmp(m->name, "/dev/zero"))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, t->pid, m->start, m->end);
+	return !stat(path, &st) && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 5);
+}
+
 int vma_file_dump(struct dump *d, struct task *t, const struct proc_map *m, struct vma *v)
 {
 	uint32_t access = m->shared && (m->flags & VMF_mw) ? O_RDWR : O_RDONLY;
@@ -64,7 +78,7 @@ int vma_file_dump(struct dump *d, struct task *t, const struct proc_map *m, stru
 
 	if (!f)
 		return log_errno(-ENOMEM, "%s: the name of a mapped file", task_name(t));
-	v->pages = m->shared ? VMA_PAGES_NONE : VMA_PAGES_COPIES;
+	v->pages = m->shared ? VMA_PAGES_NONE : is_dev_zero(t, m) ? VMA_PAGES_ANON : VMA_PAGES_COPIES;
 	v->entry->status |= m->shared ? VMA_FILE_SHARED : VMA_FILE_PRIVATE;
 	v->entry->has_fdflags = true;
 	v->entry->fdflags = access;

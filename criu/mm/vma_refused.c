@@ -20,7 +20,6 @@ static const struct {
 	const char *why;
 } refused_names[] = {
 	{ "/[aio]", "rings of asynchronous I/O (io_setup) are not supported yet; io_destroy() them before the dump" },
-	{ "/secretmem", "memory of memfd_secret cannot be read from outside; unmap it before the dump" },
 	{ "socket:", "mappings of sockets are not supported yet; unmap it before the dump" },
 	{ "anon_inode:", "mappings of this kind of descriptor are not supported; unmap it before the dump" },
 };

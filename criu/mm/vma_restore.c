@@ -87,7 +87,8 @@ static int lock_mappings(struct restore *r, struct task *t, const struct task_mm
 	for (size_t i = 0; i < t->mm->n_vmas; i++) {
 		const VmaEntry *v = t->mm->vmas[i];
 
-		if (vma_is_kernels(v) || !lock_mode(v))
+		/* The kernel locks a memfd_secret by itself, until a fork, and lets nothing else do it. */
+		if (vma_is_kernels(v) || !lock_mode(v) || v->status & VMA_SECRETMEM)
 			continue;
 		guard_lock_around(r->arena, b, m, v, lock_mode(v) == VMA_LOCKED_ON_FAULT ? MLOCK_ONFAULT : 0);
 	}
