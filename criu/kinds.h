@@ -55,13 +55,16 @@
 /* Mappings: first match wins, also where an image says of which kinds one is. */
 #define VMA_KINDS(X)                                                                                                   \
 	X(vdso_kind) /* the kernel's own: the flags that are refused say nothing of it */                              \
+	X(vma_uprobes_kind)                                                                                            \
 	X(vma_special_kind)                                                                                            \
+	X(secretmem_vma_kind)                                                                                          \
 	X(vma_refused_kind) /* after what is a part of these and can be saved */                                       \
 	X(sysv_shm_kind)    /* before other objects of the kernel's tmpfs */                                           \
 	X(shmem_kind)       /* before mappings of files, one of which the kernel shows */                              \
 	X(memfd_vma_kind)                                                                                              \
 	X(vma_file_kind)                                                                                               \
-	X(vma_anon_kind) /* last: takes all that is left */
+	X(hugetlb_vma_kind) /* after all others that may have huge pages: their rows know */                           \
+	X(vma_anon_kind)    /* last: takes all that is left */
 
 /* What a tree has as a whole, in the order of work at each stage; then engines, for what they keep. */
 #define SUBSYSTEMS(X)                                                                                                  \
@@ -83,6 +86,9 @@
 	X(foreign_subsys)                                                                                              \
 	X(open_file_subsys)                                                                                            \
 	X(task_mm_subsys)                                                                                              \
+	X(guard_subsys)                                                                                                \
+	X(hugetlb_subsys)                                                                                              \
+	X(secretmem_subsys)                                                                                            \
 	X(memfd_inode_subsys)                                                                                          \
 	X(inherit_subsys)                                                                                              \
 	X(file_names_subsys)                                                                                           \

@@ -40,6 +40,7 @@ enum vma_status {
 	VMA_SHSTK = 1 << 15,
 	VMA_GUARD = 1 << 16,
 	VMA_UPROBES = 1 << 17,
+	VMA_SECRETMEM = 1 << 24, /* ours */
 };
 
 /* vma_entry.locked: how MAP_LOCKED was meant (mlock2(2)) */

@@ -54,29 +54,53 @@ struct entered {
 /* Code that was found in files that tasks have mapped. */
 const struct subsys infect_subsys = { .name = "code", .state = { .dump = sizeof(struct code_cache *) } };
 
+/*
+ * Reads what is where a frame can be, in *at: at the low end of the stack, or above guard pages (MADV_GUARD_INSTALL)
+ * that are there. -ENOSPC: there is no place.
+ */
+static int read_below(const struct task *t, const struct entered *e, raddr_t sp, raddr_t *at, uint8_t *buf, size_t len)
+{
+	raddr_t start = e->layout.stack_start, top = e->layout.stack_end;
+	size_t room = len;
+	int err;
+
+	*at = round_up(start + PAGE_SIZE, 64);
+	if (!start || !e->layout.sigreturn || len > STACK_ROOM)
+		return -ENOSPC;
+	if (sp >= start && sp < top) {
+		top = sp;
+		room = STACK_ROOM;
+	}
+	do {
+		if (*at + room > top)
+			return -ENOSPC;
+		err = agent_read_task(t->pid, *at, buf, len);
+		*at += err == -EFAULT ? PAGE_SIZE : 0;
+	} while (err == -EFAULT);
+	return err ? log_errno(err, "%s: reading the end of its stack", task_name(t)) : 0;
+}
+
 static int put_frame(struct dump *d, struct task *t, struct entered *e)
 {
 	const struct thread_regs *regs = t->threads[0].dump->regs;
 	size_t frame_len = round_up(arch_sigframe_size(regs), 64), len = frame_len + 64;
-	raddr_t at = round_up(e->layout.stack_start + PAGE_SIZE, 64), sp = arch_regs_sp(regs);
-	bool on_stack = sp >= e->layout.stack_start && sp < e->layout.stack_end;
-	int err;
+	uint8_t *below = arena_alloc(d->arena, len);
+	raddr_t at;
+	int err = read_below(t, e, arch_regs_sp(regs), &at, below, len);
 
-	if (!e->layout.stack_start || !e->layout.sigreturn || at + len > e->layout.stack_end ||
-	    (on_stack && sp - e->layout.stack_start < STACK_ROOM + PAGE_SIZE) || len > STACK_ROOM) {
+	if (err == -ENOSPC) {
 		log_debug("%s: no place for a frame below its stack: it would not survive criu's death in the next "
 		          "microseconds",
 		          task_name(t));
 		return 0;
 	}
-	e->below = arena_alloc(d->arena, len);
+	if (err)
+		return err;
+	e->below = below;
 	e->frame = arena_alloc(d->arena, len);
 	e->below_len = len;
 	e->below_at = at;
 	e->note_at = at + frame_len;
-	err = agent_read_task(t->pid, at, e->below, len);
-	if (err)
-		return log_errno(err, "%s: reading the end of its stack", task_name(t));
 	arch_sigframe_make(regs, t->threads[0].dump->sigmask, at, e->layout.sigreturn, e->frame);
 	err = agent_write_task(t->pid, at, e->frame, len);
 	if (err)

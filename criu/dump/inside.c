@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "proc/proc.h"
 #include "tree/kind.h"
+#include "tree/subsys.h"
 
 /* That of a leader was read when it stood. */
 static int read_status(struct dump *d, struct thread *th)
@@ -119,7 +120,7 @@ static int ask_inside(struct dump *d, struct task *t)
 		if (!err)
 			err = dump_registers(d, &t->threads[i]);
 	}
-	return err;
+	return err ?: subsys_run_all(inside, d, t);
 }
 
 int dump_inside(struct dump *d, struct task *t)

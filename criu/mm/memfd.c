@@ -2,15 +2,16 @@
 /* memfds: descriptors, and mappings, of files that memfd_create() made (mm/memfd_inode.h). */
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/magic.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/vfs.h>
 
+#include "arch_page.h"
 #include "files/files.h"
 #include "lib/log.h"
 #include "memfd.pb-c.h"
+#include "mm/hugetlb.h"
 #include "mm/memfd_inode.h"
+#include "mm/secretmem.h"
 #include "mm/shmem.h"
 #include "mm/vma_file.h"
 
@@ -19,37 +20,27 @@ extern const struct vma_kind memfd_vma_kind;
 
 /* ---- descriptors, dump ---- */
 
-static bool on_hugetlbfs(int fd)
-{
-	struct statfs fs;
-
-	return !fstatfs(fd, &fs) && fs.f_type == HUGETLBFS_MAGIC;
-}
-
 /* Another file with such a name is on another device, or is linked. */
 static bool memfd_match(const struct fd_info *info)
 {
 	_cleanup_close_ int own = -1;
 	struct stat st;
 
+	if (secretmem_match(info))
+		return true;
 	if (strncmp(info->link, MEMFD_PREFIX, strlen(MEMFD_PREFIX)) || info->st.st_nlink || !S_ISREG(info->st.st_mode))
 		return false;
 	own = memfd_create("criu", MFD_CLOEXEC);
-	return (own >= 0 && !fstat(own, &st) && st.st_dev == info->st.st_dev) || on_hugetlbfs(info->fd);
+	return (own >= 0 && !fstat(own, &st) && st.st_dev == info->st.st_dev) ||
+	       (info->st.st_blksize > (blksize_t)PAGE_SIZE &&
+	        hugetlb_has_file(&info->st, (uint64_t)info->st.st_blksize));
 }
 
 static int memfd_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	MemfdFileEntry *m = msg;
 
-	if (on_hugetlbfs(info->fd)) {
-		log_refusal(-ENOTSUP,
-		            "%s: %s: a memfd of huge pages (MFD_HUGETLB), which is not supported; close it before the "
-		            "dump",
-		            fd_name(info), info->link);
-		return DUMP_REFUSED;
-	}
-	return memfd_inode_dump(d, info, &m->inode_id);
+	return secretmem_match(info) ? secretmem_dump(d, info, &m->inode_id) : memfd_inode_dump(d, info, &m->inode_id);
 }
 
 /* ---- descriptors, restore ---- */
@@ -69,22 +60,49 @@ static int expect_open(struct restore *r, const void *msg, void *arg)
 	return 0;
 }
 
+/* NULL: the mapping is not a shared one of a memfd. */
+static struct memfd_inode *mapped_memfd(struct restore *r, const VmaEntry *v)
+{
+	const struct fd_kind *kind = NULL;
+	const MemfdFileEntry *m;
+
+	if (!(v->status & VMA_FILE_SHARED) || v->shmid > UINT32_MAX)
+		return NULL;
+	m = files_message(r, (uint32_t)v->shmid, &kind);
+	return m && kind == &memfd_kind ? memfd_inode_find(r, m->inode_id) : NULL;
+}
+
 static void expect_mappings(struct restore *r, const MmEntry *mm)
 {
 	for (size_t i = 0; i < mm->n_vmas; i++) {
 		const VmaEntry *v = mm->vmas[i];
-		const struct fd_kind *kind = NULL;
-		const MemfdFileEntry *m;
 		struct memfd_inode *f;
 
-		if (!(v->status & VMA_FILE_SHARED) || !v->has_fdflags || (v->fdflags & O_ACCMODE) == O_RDONLY ||
-		    v->shmid > UINT32_MAX)
+		if (!v->has_fdflags || (v->fdflags & O_ACCMODE) == O_RDONLY)
 			continue;
-		m = files_message(r, (uint32_t)v->shmid, &kind);
-		f = m && kind == &memfd_kind ? memfd_inode_find(r, m->inode_id) : NULL;
+		f = mapped_memfd(r, v);
 		if (f)
 			memfd_inode_expect_map(f, true);
 	}
+}
+
+void memfd_need_huge(struct restore *r)
+{
+	for (size_t i = 0; i < r->tree.n_tasks; i++) {
+		const MmEntry *mm = r->tree.tasks[i]->mm;
+
+		for (size_t k = 0; mm && k < mm->n_vmas; k++) {
+			const VmaEntry *v = mm->vmas[k];
+			struct memfd_inode *f;
+
+			if (!(v->flags & MAP_HUGETLB) || v->flags & MAP_NORESERVE)
+				continue;
+			f = mapped_memfd(r, v);
+			if (f)
+				memfd_inode_reserve_huge(f, v->end - v->start);
+		}
+	}
+	memfd_inode_need_huge(r);
 }
 
 /* When the first is opened: by then all rows have said which files are in flight. */
@@ -164,7 +182,8 @@ const struct fd_kind memfd_kind = {
 
 static bool memfd_vma_match(struct dump *d, const struct proc_map *m)
 {
-	return !strncmp(m->name, MEMFD_PREFIX, strlen(MEMFD_PREFIX)) && shmem_holds(d, m);
+	return !strncmp(m->name, MEMFD_PREFIX, strlen(MEMFD_PREFIX)) &&
+	       (shmem_holds(d, m) || hugetlb_is_anonymous(d, m));
 }
 
 static int memfd_vma_dump(struct dump *d, struct task *t, const struct proc_map *m, struct vma *v)

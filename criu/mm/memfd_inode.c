@@ -13,6 +13,8 @@
 #include "lib/log.h"
 #include "lib/memfd_exec.h"
 #include "memfd.pb-c.h"
+#include "mm/hugetlb.h"
+#include "mm/secretmem.h"
 #include "mm/shmem.h"
 #include "pages/pages.h"
 #include "proc/fdinfo.h"
@@ -36,7 +38,8 @@ static int reopen_memfd(int fd, int flags)
 
 struct dumped_memfd {
 	MemfdInodeEntry *entry;
-	uint64_t ino;
+	uint64_t key; /* shmem_key() */
+	bool hugetlb;
 	int held; /* a descriptor that keeps a way to the data open, or -1 */
 	UT_hash_handle hh;
 };
@@ -90,7 +93,7 @@ static int note_data(struct dump *d, const struct fd_info *info, struct dumped_m
 {
 	char path[64];
 
-	if (shmem_is_noted(d, f->ino))
+	if (shmem_is_noted(d, f->key))
 		return 0;
 	if (info->number >= 0) {
 		snprintf(path, sizeof(path), "/proc/%d/fd/%d", info->task->pid, info->number);
@@ -100,7 +103,7 @@ static int note_data(struct dump *d, const struct fd_info *info, struct dumped_m
 			return log_errno(f->held, "%s: open of %s with O_PATH", fd_name(info), info->link);
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", f->held);
 	}
-	shmem_note_object(d, info->task, f->ino, path);
+	shmem_note_object(d, info->task, f->key, f->hugetlb, path);
 	return 0;
 }
 
@@ -113,36 +116,53 @@ static int fill_entry(struct dump *d, const struct fd_info *info, struct dumped_
 	m->uid = info->st.st_uid;
 	m->gid = info->st.st_gid;
 	m->size = (uint64_t)info->st.st_size;
-	m->shmid = (uint32_t)f->ino;
+	m->shmid = (uint32_t)f->key;
+	m->has_hugetlb_flag = f->hugetlb;
+	m->hugetlb_flag = f->hugetlb ? hugetlb_size_flag((uint64_t)info->st.st_blksize) : 0;
 	m->has_mode = true;
 	m->mode = info->st.st_mode;
-	if (!err && f->ino > UINT32_MAX)
+	if (!err && f->key > UINT32_MAX)
 		err =
-		    log_errno(-EOVERFLOW, "%s: the inode number of %s is %" PRIu64, fd_name(info), info->link, f->ino);
+		    log_errno(-EOVERFLOW, "%s: the inode number of %s is %" PRIu64, fd_name(info), info->link, f->key);
 	return err ?: note_data(d, info, f);
 }
 
 int memfd_inode_dump(struct dump *d, const struct fd_info *info, uint32_t *inode_id)
 {
 	struct memfd_inode_dump_state *all = dump_state(d, &memfd_inode_subsys);
-	uint64_t ino = info->st.st_ino;
+	bool hugetlb =
+	    info->st.st_blksize > (blksize_t)PAGE_SIZE && hugetlb_has_file(&info->st, (uint64_t)info->st.st_blksize);
+	uint64_t key = shmem_key(info->st.st_ino, hugetlb);
 	struct dumped_memfd *f;
 	int err;
 
-	HASH_FIND(hh, all->by_ino, &ino, sizeof(ino), f);
+	HASH_FIND(hh, all->by_ino, &key, sizeof(key), f);
 	if (!f) {
 		f = arena_new_of(d->arena, struct dumped_memfd);
-		f->ino = ino;
+		f->key = key;
+		f->hugetlb = hugetlb;
 		f->held = -1;
 		f->entry = arena_msg(d->arena, MemfdInodeEntry, memfd_inode_entry);
 		f->entry->inode_id = HASH_COUNT(all->by_ino) + 1;
 		err = fill_entry(d, info, f);
 		if (err)
 			return err;
-		HASH_ADD_IN(d->arena, hh, all->by_ino, ino, sizeof(f->ino), f);
+		HASH_ADD_IN(d->arena, hh, all->by_ino, key, sizeof(f->key), f);
 	}
 	*inode_id = (uint32_t)f->entry->inode_id;
 	return 0;
+}
+
+void memfd_inode_add(struct dump *d, uint64_t key, MemfdInodeEntry *m)
+{
+	struct memfd_inode_dump_state *all = dump_state(d, &memfd_inode_subsys);
+	struct dumped_memfd *f = arena_new_of(d->arena, struct dumped_memfd);
+
+	f->key = key;
+	f->held = -1;
+	f->entry = m;
+	m->inode_id = HASH_COUNT(all->by_ino) + 1;
+	HASH_ADD_IN(d->arena, hh, all->by_ino, key, sizeof(f->key), f);
 }
 
 int memfd_inode_write_images(struct dump *d)
@@ -166,8 +186,9 @@ struct memfd_inode {
 	uint64_t id;
 	const MemfdInodeEntry *entry;
 	struct pagemap *pages;
-	size_t left;   /* descriptions that are not open yet */
-	bool writable; /* some description, or shared mapping, writes */
+	uint64_t reserved; /* bytes of huge pages that a mapping sets aside */
+	size_t left;       /* descriptions that are not open yet */
+	bool writable;     /* some description, or shared mapping, writes */
 	bool made;
 	int fd; /* to open it anew by; -1 before it is made and after the last description */
 	UT_hash_handle hh;
@@ -192,6 +213,16 @@ struct memfd_inode *memfd_inode_find(struct restore *r, uint32_t inode_id)
 	struct memfd_inode *f;
 
 	HASH_FIND(hh, all->by_id, &id, sizeof(id), f);
+	return f;
+}
+
+struct memfd_inode *memfd_inode_find_secret(struct restore *r, uint64_t shmid)
+{
+	struct memfd_inode_restore_state *all = restore_state(r, &memfd_inode_subsys);
+	struct memfd_inode *f = all->by_id;
+
+	while (f && (!f->entry->secret || f->entry->shmid != shmid))
+		f = f->hh.next;
 	return f;
 }
 
@@ -258,33 +289,55 @@ void memfd_inode_expect_map(struct memfd_inode *f, bool writes)
 static int create_memfd(const MemfdInodeEntry *m)
 {
 	bool noexec = m->seals & F_SEAL_EXEC && !(m->has_mode && m->mode & ALL_X);
+	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
 	int fd;
 
+	if (m->secret)
+		return secretmem_create();
+	if (m->has_hugetlb_flag)
+		flags |= MFD_HUGETLB | (m->hugetlb_flag & HUGETLB_SIZE_BITS);
 	if (!noexec)
-		return memfd_exec(m->name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	fd = memfd_create(m->name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+		return memfd_exec(m->name, flags);
+	fd = memfd_create(m->name, flags | MFD_NOEXEC_SEAL);
 	return fd < 0 ? -errno : fd;
+}
+
+void memfd_inode_reserve_huge(struct memfd_inode *f, uint64_t bytes)
+{
+	f->reserved = MAX(f->reserved, bytes);
+}
+
+void memfd_inode_need_huge(struct restore *r)
+{
+	struct memfd_inode_restore_state *all = restore_state(r, &memfd_inode_subsys);
+
+	for (const struct memfd_inode *f = all->by_id; f; f = f->hh.next) {
+		uint64_t size = f->entry->has_hugetlb_flag ? hugetlb_page_size(f->entry->hugetlb_flag) : 0;
+
+		if (size)
+			hugetlb_need(r, size,
+			             MAX(f->reserved / size, hugetlb_count_runs(f->pages->runs, f->pages->n_runs, 0,
+			                                                        round_up(f->entry->size, size), size)));
+	}
 }
 
 int memfd_inode_check(struct restore *r, const struct memfd_inode *f, const char **why)
 {
 	_cleanup_close_ int fd = -1;
 
-	if (f->entry->has_hugetlb_flag && f->entry->hugetlb_flag) {
-		*why = arena_printf(r->arena, "the memfd %s has huge pages, which is not supported", f->entry->name);
-		return -ENOTSUP;
-	}
 	fd = create_memfd(f->entry);
 	if (fd >= 0)
 		return 0;
 	*why = arena_printf(r->arena, "the memfd %s cannot be made here: %s%s", f->entry->name, strerror(-fd),
-	                    fd == -EACCES ? " (vm.memfd_noexec is 2)" : "");
+	                    f->entry->secret ? " (memfd_secret, secretmem.enable)"
+	                    : fd == -EACCES  ? " (vm.memfd_noexec is 2)"
+	                                     : "");
 	return fd;
 }
 
 static int add_seals(const struct memfd_inode *f, int fd)
 {
-	if (fcntl(fd, F_GET_SEALS) == (int)f->entry->seals)
+	if (f->entry->secret || fcntl(fd, F_GET_SEALS) == (int)f->entry->seals)
 		return 0;
 	if (fcntl(fd, F_ADD_SEALS, f->entry->seals))
 		return log_errno(-errno, "memfd %s: fcntl(F_ADD_SEALS, 0x%x)", f->entry->name, f->entry->seals);
@@ -338,12 +391,13 @@ static int make_memfd_file(struct restore *r, struct memfd_inode *f)
 		return log_errno(fd, "memfd %s: memfd_create", f->entry->name);
 	if (ftruncate(fd, (off_t)f->entry->size))
 		return log_errno(-errno, "memfd %s: ftruncate to %" PRIu64 " bytes", f->entry->name, f->entry->size);
-	err = fill_memfd(r, f, fd) ?: set_owner_and_mode(f, fd);
+	err = f->entry->secret ? secretmem_fill(r, f->entry, f->pages, fd) : fill_memfd(r, f, fd);
+	err = err ?: set_owner_and_mode(f, fd);
 	if (!err && (!f->writable || all->all_mapped))
 		err = add_seals(f, fd);
 	if (err)
 		return err;
-	f->fd = f->writable ? move_fd(&fd) : reopen_memfd(fd, O_RDONLY);
+	f->fd = f->writable || f->entry->secret ? move_fd(&fd) : reopen_memfd(fd, O_RDONLY);
 	f->made = true;
 	return f->fd < 0 ? log_errno(f->fd, "memfd %s: open for reading", f->entry->name) : 0;
 }
@@ -373,7 +427,7 @@ static int open_original(const struct memfd_inode *f, int flags)
 
 static bool wants_original(const struct memfd_inode *f, int flags)
 {
-	return !f->entry->open_for_writing && (flags & (O_ACCMODE | O_PATH)) == O_RDWR;
+	return f->entry->secret || (!f->entry->open_for_writing && (flags & (O_ACCMODE | O_PATH)) == O_RDWR);
 }
 
 int memfd_inode_open(struct restore *r, struct memfd_inode *f, int flags)

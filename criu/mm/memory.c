@@ -23,12 +23,7 @@ static int memory_look(struct dump *d, struct task *t)
 
 static int memory_dump_task(struct dump *d, struct task *t)
 {
-	int err = 0;
-
-	if (tree_first_vm(&d->tree, t) != t)
-		return 0;
-	err = mm_limits_dump(d, t);
-	return err ?: image_write_one(d->dir, IMG_MM, (uint64_t)t->vpid.v, t->mm);
+	return tree_first_vm(&d->tree, t) == t ? mm_limits_dump(d, t) : 0;
 }
 
 static int memory_write_images(struct dump *d)

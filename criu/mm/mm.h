@@ -13,7 +13,10 @@
  */
 int mm_collect(struct dump *d, struct task *t);
 
-/* Reads and writes the pages of all tasks of the tree (pagemap-*, pages-*), shared memory once, by several threads. */
+/*
+ * Reads and writes the pages of all tasks of the tree (pagemap-*, pages-*), shared memory once, by several threads; and
+ * what is known of their mappings (mm-*), when their pages have been looked at.
+ */
 int mm_dump_pages(struct dump *d);
 
 /* ---- restore ---- */

@@ -3,11 +3,12 @@
 
 #include <sys/mman.h>
 
+#include "mm/hugetlb.h"
 #include "mm/mm.h"
 #include "mm/vma_advice.h"
 
 /* What of a mapping's flags cannot be changed later. */
-#define LASTING_FLAGS (MAP_TYPE | MAP_GROWSDOWN | MAP_NORESERVE)
+#define LASTING_FLAGS (MAP_TYPE | MAP_GROWSDOWN | MAP_NORESERVE | HUGETLB_MAP_FLAGS)
 
 /* ---- which tasks start as copies ---- */
 
@@ -66,9 +67,11 @@ static bool counts_as_committed(const VmaEntry *v)
 
 bool page_plan_fits(const VmaEntry *c, const VmaEntry *p)
 {
-	uint32_t objects = VMA_FILE_PRIVATE | VMA_FILE_SHARED | VMA_ANON_SHARED;
+	uint32_t objects = VMA_FILE_PRIVATE | VMA_FILE_SHARED | VMA_ANON_SHARED | VMA_SECRETMEM;
 
 	if (vma_is_kernels(c) || vma_is_kernels(p) || vma_advice(p, MADV_DONTFORK) || vma_advice(p, MADV_WIPEONFORK))
+		return false;
+	if (p->guarded && !c->guarded) /* nothing takes that away again */
 		return false;
 	if ((c->status & (objects | VMA_ANON_PRIVATE)) != (p->status & (objects | VMA_ANON_PRIVATE)) ||
 	    (c->flags & LASTING_FLAGS) != (p->flags & LASTING_FLAGS) || (c->flags & MAP_TYPE) > MAP_PRIVATE ||
@@ -79,11 +82,11 @@ bool page_plan_fits(const VmaEntry *c, const VmaEntry *p)
 
 /*
  * A mapping of an object is one as long as it is of one opened file: pieces, some inherited and others mapped anew,
- * would stay apart. Nothing is shared with the parent's but the object.
+ * would stay apart. Nothing is shared with the parent's but the object. And a huge page is mapped by one call.
  */
 static bool is_mapped_whole(const VmaEntry *v, const VmaEntry *p)
 {
-	if (!(v->status & (VMA_ANON_SHARED | VMA_FILE_SHARED)))
+	if (!(v->status & (VMA_ANON_SHARED | VMA_FILE_SHARED | VMA_SECRETMEM)) && !(v->flags & MAP_HUGETLB))
 		return false;
 	return !p || p->start > v->start || p->end < v->end || !page_plan_fits(v, p);
 }

@@ -8,10 +8,6 @@
 
 #include "mm/task_mm.h"
 
-struct range {
-	raddr_t start, end;
-};
-
 /* The part of a pagemap that goes into the task, and what of the parent's has to go. */
 struct page_plan {
 	struct page_run *runs; /* to be written, ascending; each lies in one segment */

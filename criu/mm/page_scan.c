@@ -11,8 +11,10 @@
 #include "arch_page.h"
 #include "lib/io.h"
 #include "lib/log.h"
+#include "mm/guard.h"
 #include "mm/mm.h"
 #include "mm/shmem.h"
+#include "mm/vma_uprobes.h"
 #include "pages/pages.h"
 #include "uapi/pagemap.h"
 
@@ -26,11 +28,16 @@ struct window {
 	uint64_t entry[WINDOW_PAGES];
 };
 
+enum look { LOOK_FOR_PAGES, LOOK_FOR_GUARDS, LOOK_NOT_ALL_PAGES, LOOK_NOT };
+
 struct scanner {
+	struct dump *d;
 	const struct task *task;
 	struct page_transfer *transfer;
-	uint64_t scanned;          /* pages that were looked at */
-	bool refused;              /* something that cannot be dumped was found, and named */
+	uint64_t scanned;   /* pages that were looked at */
+	bool guards_hidden; /* PAGEMAP_SCAN knows no guard pages: they show as swap */
+	bool guess_warned;
+	bool uprobed;              /* uprobes were hit in the task */
 	const struct vma *v, *end; /* mappings of the span that are still ahead */
 	uint64_t huge_left;        /* without PAGEMAP_SCAN: bytes of v in huge pages that were not seen yet */
 	struct window own, parent; /* parent.fd: -1 where there is no process to share with */
@@ -113,35 +120,94 @@ static int add_runs(struct scanner *sc, uint64_t start, uint64_t end, const stru
 	return err;
 }
 
-/* The first of a task is named, and the scan goes on to find what other tasks have some. */
-static void refuse_guard(struct scanner *sc, uint64_t start)
+/* Whether pages of it are stored, with the task's own. */
+static bool is_scanned(const struct vma *v)
 {
-	if (!sc->refused)
-		log_refusal(-ENOTSUP,
-		            "%s: guard pages (MADV_GUARD_INSTALL), the first at %" PRIx64 ", are not supported yet; "
-		            "take them away (MADV_GUARD_REMOVE) before the dump",
-		            task_name(sc->task), start);
-	sc->refused = true;
+	return v->pages == VMA_PAGES_ANON || v->pages == VMA_PAGES_COPIES;
+}
+
+/* Code with breakpoints alone is the file's. */
+static int add_code(struct scanner *sc, const struct vma *v, uint64_t start, uint64_t end, const struct page_run *like)
+{
+	int err = 0;
+
+	for (; !err && start < end; start += PAGE_SIZE) {
+		err = vma_uprobes_made_page(sc->task, v->entry, start);
+		err = err > 0 ? 0 : err ?: add_runs(sc, start, start + PAGE_SIZE, like);
+	}
+	return err;
+}
+
+/* Pages that are there, or in swap. */
+static int add_pages(struct scanner *sc, const struct vma *v, uint64_t start, uint64_t end, uint64_t cat)
+{
+	bool hugetlb = v->entry->flags & MAP_HUGETLB;
+	struct page_run like = { .thp = cat & PAGE_IS_HUGE && !hugetlb, .force = !(v->entry->prot & PROT_READ) };
+
+	if (!is_scanned(v))
+		return 0;
+	sc->scanned += (end - start) / PAGE_SIZE;
+	if (v->pages == VMA_PAGES_ANON) {
+		if (cat & PAGE_IS_PFNZERO)
+			return 0;
+		like.drop_zero = !hugetlb; /* a huge page is there as a whole, or not */
+	} else if (cat & PAGE_IS_FILE) {
+		return 0;
+	}
+	if (sc->uprobed && (v->entry->prot & (PROT_EXEC | PROT_WRITE)) == PROT_EXEC && v->pages == VMA_PAGES_COPIES)
+		return add_code(sc, v, start, end, &like);
+	return add_runs(sc, start, end, &like);
+}
+
+static int is_guard(struct scanner *sc, uint64_t at)
+{
+	int err = window_at(&sc->own, at), guess;
+	uint64_t entry = sc->own.entry[at / PAGE_SIZE % WINDOW_PAGES];
+
+	if (err)
+		return pagemap_error(sc, err, at);
+	if (guard_is_shown(entry) || entry & PM_PFN)
+		return guard_is_shown(entry);
+	guess = guard_by_reading(sc->task, at);
+	if (guess > 0 && !sc->guess_warned) {
+		log_warn("%s: the page at %" PRIx64
+		         ", and others perhaps, cannot be read and is taken for a guard page "
+		         "(MADV_GUARD_INSTALL): this kernel shows them to CAP_SYS_ADMIN alone",
+		         task_name(sc->task), at);
+		sc->guess_warned = true;
+	}
+	return guess;
+}
+
+/* What shows as swap, where guard pages do as well. */
+static int add_swapped(struct scanner *sc, const struct vma *v, uint64_t start, uint64_t end, uint64_t cat)
+{
+	int guard = is_guard(sc, start), err = 0;
+
+	for (uint64_t at = start; !err && guard >= 0 && at < end;) {
+		bool now = guard;
+
+		for (start = at; at < end && guard == now; guard = at < end ? is_guard(sc, at) : 0)
+			at += PAGE_SIZE;
+		if (guard < 0)
+			return guard;
+		if (now)
+			guard_note(sc->d, sc->task, start, at);
+		else
+			err = add_pages(sc, v, start, at, cat);
+	}
+	return guard < 0 ? guard : err;
 }
 
 /* Pages of one mapping that the kernel says the same of. */
 static int add_region(struct scanner *sc, const struct vma *v, uint64_t start, uint64_t end, uint64_t cat)
 {
-	struct page_run like = { .thp = cat & PAGE_IS_HUGE, .force = !(v->entry->prot & PROT_READ) };
-
-	sc->scanned += (end - start) / PAGE_SIZE;
-	if (cat & PAGE_IS_GUARD) {
-		refuse_guard(sc, start);
-		return 0;
-	}
-	if (v->pages == VMA_PAGES_ANON) {
-		if (cat & PAGE_IS_PFNZERO)
-			return 0;
-		like.drop_zero = true;
-	} else if (cat & PAGE_IS_FILE) {
-		return 0;
-	}
-	return add_runs(sc, start, end, &like);
+	if (sc->guards_hidden && (cat & (PAGE_IS_SWAPPED | PAGE_IS_PRESENT)) == PAGE_IS_SWAPPED)
+		return add_swapped(sc, v, start, end, cat);
+	if (!(cat & PAGE_IS_GUARD))
+		return add_pages(sc, v, start, end, cat);
+	guard_note(sc->d, sc->task, start, end);
+	return 0;
 }
 
 /* A region may go on over the end of a mapping. */
@@ -168,17 +234,22 @@ static int take_region(struct scanner *sc, uint64_t start, uint64_t end, uint64_
 /* The address up to which the kernel has looked, or a negative errno. */
 static int scan_some(struct scanner *sc, struct pm_scan_arg *arg)
 {
-	int n = ioctl(sc->own.fd, PAGEMAP_SCAN, arg);
+	int n;
 
-	if (n < 0 && errno == EINVAL && (arg->return_mask & PAGE_IS_GUARD)) { /* before Linux 6.16 */
-		arg->return_mask &= ~(uint64_t)PAGE_IS_GUARD;
-		arg->category_anyof_mask &= ~(uint64_t)PAGE_IS_GUARD;
+	for (;;) {
+		uint64_t guard = sc->guards_hidden ? 0 : PAGE_IS_GUARD;
+
+		arg->category_anyof_mask = (arg->category_anyof_mask & ~(uint64_t)PAGE_IS_GUARD) | guard;
+		arg->return_mask = (arg->return_mask & ~(uint64_t)PAGE_IS_GUARD) | guard;
 		n = ioctl(sc->own.fd, PAGEMAP_SCAN, arg);
+		if (n >= 0 || errno != EINVAL || sc->guards_hidden)
+			return n < 0 ? -errno : n;
+		sc->guards_hidden = true; /* before Linux 6.16 */
 	}
-	return n < 0 ? -errno : n;
 }
 
-static int scan_span(struct scanner *sc, uint64_t start, uint64_t end)
+/* pages: the span is looked through for pages; else for guard pages alone. */
+static int scan_span(struct scanner *sc, uint64_t start, uint64_t end, bool pages)
 {
 	struct pm_scan_arg arg = {
 		.size = sizeof(arg),
@@ -186,8 +257,8 @@ static int scan_span(struct scanner *sc, uint64_t start, uint64_t end)
 		.end = end,
 		.vec = (uintptr_t)sc->regions,
 		.vec_len = REGIONS,
-		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_GUARD,
-		.return_mask = PAGE_IS_FILE | PAGE_IS_PFNZERO | PAGE_IS_HUGE | PAGE_IS_GUARD,
+		.category_anyof_mask = PAGE_IS_SWAPPED | (pages ? PAGE_IS_PRESENT : 0),
+		.return_mask = PAGE_IS_FILE | PAGE_IS_PFNZERO | PAGE_IS_HUGE | PAGE_IS_SWAPPED | PAGE_IS_PRESENT,
 	};
 
 	while (arg.start < end) {
@@ -216,7 +287,7 @@ static int scan_span(struct scanner *sc, uint64_t start, uint64_t end)
 
 static uint64_t categories_of(uint64_t entry)
 {
-	if (entry & PM_GUARD)
+	if (guard_is_shown(entry))
 		return PAGE_IS_GUARD;
 	return (entry & PM_PRESENT ? PAGE_IS_PRESENT : 0) | (entry & PM_SWAP ? PAGE_IS_SWAPPED : 0) |
 	       (entry & PM_FILE ? PAGE_IS_FILE : 0);
@@ -273,14 +344,14 @@ static int read_vma(struct scanner *sc, const struct vma *v)
 
 /* ---- the tree ---- */
 
-/* Mappings one behind the other whose pages may have to be stored are looked at in one go. */
+/* Mappings one behind the other that are looked through for the same are so in one go. */
 static int scan_vmas(struct scanner *sc, const struct vma *v, const struct vma *end)
 {
 	int err;
 
 	sc->v = v;
 	sc->end = end;
-	err = scan_span(sc, v->entry->start, end[-1].entry->end);
+	err = scan_span(sc, v->entry->start, end[-1].entry->end, is_scanned(v));
 	if (err != -ENOTTY)
 		return err;
 	for (err = 0; !err && v < end; v++)
@@ -288,9 +359,14 @@ static int scan_vmas(struct scanner *sc, const struct vma *v, const struct vma *
 	return err;
 }
 
-static bool is_scanned(const struct vma *v)
+/* What a mapping is looked through for. */
+static enum look look_for(struct scanner *sc, const struct vma *v)
 {
-	return v->pages == VMA_PAGES_ANON || v->pages == VMA_PAGES_COPIES;
+	if (is_scanned(v))
+		return LOOK_FOR_PAGES;
+	if (v->pages == VMA_PAGES_ALL)
+		return LOOK_NOT_ALL_PAGES;
+	return guard_may_be_in(sc->d, v) ? LOOK_FOR_GUARDS : LOOK_NOT;
 }
 
 static int scan_vma_list(struct scanner *sc, const struct vma_list *list)
@@ -300,15 +376,14 @@ static int scan_vma_list(struct scanner *sc, const struct vma_list *list)
 	for (size_t i = 0, k; !err && i < list->n; i = k) {
 		const struct vma *v = &list->v[i];
 		struct page_run all = { .at = v->entry->start, .n = (v->entry->end - v->entry->start) / PAGE_SIZE };
+		enum look look = look_for(sc, v);
 
-		for (k = i; k < list->n && is_scanned(&list->v[k]); k++)
+		for (k = i + 1; k < list->n && look <= LOOK_FOR_GUARDS && look_for(sc, &list->v[k]) == look; k++)
 			;
-		if (k > i)
+		if (look <= LOOK_FOR_GUARDS)
 			err = scan_vmas(sc, v, &list->v[k]);
-		else if (v->pages == VMA_PAGES_ALL)
+		else if (look == LOOK_NOT_ALL_PAGES)
 			err = pages_add(sc->transfer, &all);
-		if (k == i)
-			k++;
 	}
 	return err;
 }
@@ -342,13 +417,13 @@ static int scan_task(struct dump *d, struct task *t, struct pages_dump *pd)
 		return own < 0 ? own : parent;
 	if (!sc)
 		return log_errno(-ENOMEM, "%s: out of memory for finding its pages", task_name(t));
+	sc->d = d;
 	sc->task = t;
 	sc->own.fd = own;
+	sc->uprobed = vma_uprobes_were_hit(t->dump->vmas);
 	sc->parent.fd = parent;
 	err = pages_dump_task(pd, t, &sc->transfer) ?: scan_vma_list(sc, t->dump->vmas);
 	d->stats->pages_scanned += sc->scanned;
-	if (sc->refused)
-		pages_dump_refuse(pd);
 	return err;
 }
 
@@ -365,10 +440,12 @@ int mm_dump_pages(struct dump *d)
 		struct task *t = tree->tasks[i];
 
 		if (t->state != TASK_DEAD && tree_first_vm(tree, t) == t)
-			err = scan_task(d, t, pd);
+			err = scan_task(d, t, pd)
+			          ?: image_write_one(d->dir, IMG_MM, (uint64_t)t->vpid.v,
+			                             t->mm); /* with its guard pages */
 	}
 	for (const struct shmem_object *o = shmem_objects(d); !err && o; o = o->hh.next)
-		err = pages_dump_object(pd, o->task, o->path, (uint32_t)o->ino, shmem_object_id(d, o));
+		err = pages_dump_object(pd, o->task, o->path, shmem_object_ino(o), shmem_object_id(d, o));
 	err = pages_dump_end(pd, err);
 	d->stats->memdump_time = clock_now_us() - start;
 	return err;

@@ -14,6 +14,7 @@
 
 #include "arch_page.h"
 #include "lib/log.h"
+#include "mm/hugetlb.h"
 #include "mm/vma_anon.h"
 #include "pages/pages.h"
 
@@ -40,24 +41,25 @@ bool shmem_holds(struct dump *d, const struct proc_map *m)
 	return s->dev && makedev(m->major, m->minor) == s->dev; /* the first segment has inode number 0 */
 }
 
-bool shmem_is_noted(struct dump *d, uint64_t ino)
+bool shmem_is_noted(struct dump *d, uint64_t key)
 {
 	struct shmem_dump_state *s = dump_state(d, &shmem_kind);
 	struct shmem_object *o;
 
-	HASH_FIND(hh, s->objects, &ino, sizeof(ino), o);
+	HASH_FIND(hh, s->objects, &key, sizeof(key), o);
 	return o;
 }
 
-void shmem_note_object(struct dump *d, const struct task *t, uint64_t ino, const char *path)
+void shmem_note_object(struct dump *d, const struct task *t, uint64_t key, bool hugetlb, const char *path)
 {
 	struct shmem_dump_state *s = dump_state(d, &shmem_kind);
 	struct shmem_object *o;
 
-	if (shmem_is_noted(d, ino))
+	if (shmem_is_noted(d, key))
 		return;
 	o = arena_new_of(d->arena, struct shmem_object);
-	o->ino = ino;
+	o->ino = key;
+	o->hugetlb = hugetlb;
 	o->task = t;
 	o->path = arena_strdup(d->arena, path);
 	HASH_ADD_IN(d->arena, hh, s->objects, ino, sizeof(o->ino), o);
@@ -75,17 +77,22 @@ static void note_mapping_as(struct dump *d, const struct task *t, const struct p
 	char path[80];
 
 	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, t->pid, m->start, m->end);
-	shmem_note_object(d, t, key, path);
+	shmem_note_object(d, t, key, m->flags & VMF_ht, path);
 }
 
 void shmem_note_mapping(struct dump *d, const struct task *t, const struct proc_map *m)
 {
-	note_mapping_as(d, t, m, m->ino);
+	note_mapping_as(d, t, m, shmem_key(m->ino, m->flags & VMF_ht));
 }
 
 void shmem_note_segment(struct dump *d, const struct task *t, const struct proc_map *m)
 {
 	note_mapping_as(d, t, m, m->ino | SHMEM_SEGMENT);
+}
+
+uint64_t shmem_object_ino(const struct shmem_object *o)
+{
+	return shmem_key((uint32_t)o->ino, o->hugetlb);
 }
 
 uint32_t shmem_object_id(struct dump *d, const struct shmem_object *o)
@@ -105,18 +112,21 @@ uint32_t shmem_object_id(struct dump *d, const struct shmem_object *o)
 /* A name that was given by prctl() is shown instead of the file's. */
 static bool shmem_match(struct dump *d, const struct proc_map *m)
 {
-	return m->shared && (!strcmp(m->name, "/dev/zero (deleted)") || !strncmp(m->name, "[anon_shmem:", 12)) &&
-	       shmem_holds(d, m);
+	if (!m->shared)
+		return false;
+	if (!strcmp(m->name, "/anon_hugepage (deleted)"))
+		return hugetlb_is_anonymous(d, m);
+	return (!strcmp(m->name, "/dev/zero (deleted)") || !strncmp(m->name, "[anon_shmem:", 12)) && shmem_holds(d, m);
 }
 
 /* Mappings may show a part of the object, or reach beyond its end. */
-static void take_object_size(struct dump *d, uint64_t ino, VmaEntry *v)
+static void take_object_size(struct dump *d, uint64_t key, VmaEntry *v)
 {
 	struct shmem_dump_state *s = dump_state(d, &shmem_kind);
 	struct shmem_object *o;
 	struct stat st;
 
-	HASH_FIND(hh, s->objects, &ino, sizeof(ino), o);
+	HASH_FIND(hh, s->objects, &key, sizeof(key), o);
 	if (o && !o->size && !stat(o->path, &st))
 		o->size = (uint64_t)st.st_size;
 	v->object_size = o ? o->size : 0;
@@ -127,9 +137,9 @@ static int shmem_dump(struct dump *d, struct task *t, const struct proc_map *m, 
 {
 	v->entry->status |= VMA_ANON_SHARED;
 	v->entry->flags |= MAP_ANONYMOUS;
-	v->entry->shmid = m->ino;
+	v->entry->shmid = shmem_key(m->ino, m->flags & VMF_ht);
 	shmem_note_mapping(d, t, m);
-	take_object_size(d, m->ino, v->entry);
+	take_object_size(d, v->entry->shmid, v->entry);
 	return 0;
 }
 
@@ -140,6 +150,7 @@ struct shmem {
 	uint64_t size; /* what it had; where the images do not tell, what its mappings need */
 	bool size_known;
 	bool noreserve;  /* no memory is set aside for it */
+	uint32_t huge;   /* HUGETLB_MAP_FLAGS, or 0 */
 	size_t mappings; /* that are still to be made */
 	struct pagemap *pages;
 	void *map;
@@ -188,6 +199,9 @@ static int shmem_check(struct restore *r, const struct task *t, const VmaEntry *
 	if (!s->size_known)
 		s->size = MAX(s->size, v->pgoff + v->end - v->start);
 	s->noreserve |= v->flags & MAP_NORESERVE;
+	if (s->mappings && s->huge != hugetlb_map_flags(v))
+		return vma_damaged(t, v, "is of shared memory with other pages than elsewhere");
+	s->huge = hugetlb_map_flags(v);
 	s->mappings++;
 	return err;
 }
@@ -216,7 +230,7 @@ static int map_object(struct shmem *s, int flags)
 /* 1: such an object cannot be opened here. */
 static int make_anonymous(struct shmem *s)
 {
-	int err = map_object(s, MAP_ANONYMOUS | (s->noreserve ? MAP_NORESERVE : 0));
+	int err = map_object(s, MAP_ANONYMOUS | (int)s->huge | (s->noreserve ? MAP_NORESERVE : 0));
 	_cleanup_close_ int fd = err ? -1 : open_by_map_files(s);
 
 	if (err || fd >= 0)
@@ -230,7 +244,9 @@ static int make_anonymous(struct shmem *s)
 
 static int make_memfd(struct shmem *s)
 {
-	s->memfd = memfd_create("criu-shared", MFD_CLOEXEC);
+	unsigned huge = s->huge ? MFD_HUGETLB | (s->huge & HUGETLB_SIZE_BITS) : 0;
+
+	s->memfd = memfd_create("criu-shared", MFD_CLOEXEC | huge);
 	if (s->memfd < 0 || ftruncate(s->memfd, (off_t)s->size))
 		return log_errno(-errno, "shared memory %" PRIu64 ": memfd_create and ftruncate to %" PRIu64 " bytes",
 		                 s->id, s->size);
@@ -269,6 +285,21 @@ static int shmem_open(struct restore *r, const VmaEntry *v, bool *own)
 		return log_errno(s->memfd >= 0 ? -errno : fd, "shared memory %" PRIu64 ": %s", s->id,
 		                 s->memfd >= 0 ? "F_DUPFD_CLOEXEC" : "open in /proc/self/map_files");
 	return fd;
+}
+
+void shmem_need_huge(struct restore *r)
+{
+	const struct shmem_restore_state *all = restore_state(r, &shmem_kind);
+
+	for (const struct shmem *s = all->by_id; s; s = s->hh.next) {
+		uint64_t size = s->huge ? hugetlb_page_size(s->huge) : 0;
+
+		if (size)
+			hugetlb_need(r, size,
+			             s->noreserve
+			                 ? hugetlb_count_runs(s->pages->runs, s->pages->n_runs, 0, s->size, size)
+			                 : s->size / size);
+	}
 }
 
 /* With its last mapping, nothing of the object stays here. */

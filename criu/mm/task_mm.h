@@ -3,6 +3,7 @@
 #ifndef CRIU_MM_TASK_MM_H
 #define CRIU_MM_TASK_MM_H
 
+#include "mm/ranges.h"
 #include "pages/pages.h"
 #include "tree/vma_kind.h"
 
@@ -11,7 +12,8 @@ struct task_mm {
 	struct pagemap *pages;
 	struct segment *segs; /* ascending */
 	size_t n_segs;
-	raddr_t vdso_start; /* the block of vdso and vvar in the image; 0: none */
+	struct ranges guards; /* guard pages, ascending */
+	raddr_t vdso_start;   /* the block of vdso and vvar in the image; 0: none */
 	uint64_t vdso_size;
 	raddr_t vdso_code; /* the [vdso] of that block */
 	uint64_t vdso_code_size;

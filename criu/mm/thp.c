@@ -99,7 +99,8 @@ static void choose_range(struct arena *a, const struct segment *seg, const struc
 static bool may_be_huge(const struct segment *seg)
 {
 	return seg->kind == SEG_MAP && !vma_is_kernels(seg->vma) && seg->vma->status & VMA_ANON_PRIVATE &&
-	       !vma_advice(seg->vma, MADV_NOHUGEPAGE) && seg->end - seg->start >= HUGE_SIZE;
+	       !(seg->vma->flags & MAP_HUGETLB) && !vma_advice(seg->vma, MADV_NOHUGEPAGE) &&
+	       seg->end - seg->start >= HUGE_SIZE;
 }
 
 static void choose_in(struct arena *a, const struct segment *seg, const struct page_plan *plan, size_t *k,

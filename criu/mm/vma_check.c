@@ -5,10 +5,13 @@
 #include "arch/arch_vdso.h"
 #include "arch_page.h"
 #include "lib/log.h"
+#include "mm/guard.h"
+#include "mm/hugetlb.h"
 #include "mm/mm.h"
 #include "mm/mm_limits.h"
 #include "mm/task_mm.h"
 #include "mm/vdso.h"
+#include "mm/vma_mseal.h"
 
 static int check_place(const struct task *t, const VmaEntry *v, uint64_t from)
 {
@@ -29,6 +32,12 @@ static int check_vma(struct restore *r, const struct task *t, const VmaEntry *v)
 
 	if (!kind)
 		return vma_damaged(t, v, "is of no known kind");
+	if (v->flags & MAP_HUGETLB) {
+		int err = hugetlb_check(t, v);
+
+		if (err)
+			return err;
+	}
 	return kind->check ? kind->check(r, t, v) : 0;
 }
 
@@ -99,11 +108,13 @@ static int check_address_space(struct restore *r, struct task *t)
 
 	if (err == -EBADMSG)
 		return err;
-	part = check_vmas(r, t);
+	part = guard_take(r, t, m) ?: check_vmas(r, t);
 	err = err ?: part;
 	if (part == -EBADMSG)
 		return part;
 	part = pages_read_task(r, t, &m->pages);
+	if (!part)
+		part = guard_check(r, t, m) ?: vma_mseal_check(r, t);
 	if (!part)
 		part = place_runs(r, t, m->pages);
 	if (!part)
@@ -126,5 +137,5 @@ int mm_check(struct restore *r)
 
 		err = err ?: part;
 	}
-	return err;
+	return err ?: hugetlb_check_free(r);
 }

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "lib/log.h"
+#include "mm/hugetlb.h"
 #include "mm/mm.h"
 #include "mm/vma_advice.h"
 #include "tree/vma_kind.h"
@@ -27,6 +28,8 @@ static void fill_flags(const struct proc_map *m, VmaEntry *e)
 	e->flags = m->flags & VMF_dp ? MAP_DROPPABLE : m->shared ? MAP_SHARED : MAP_PRIVATE;
 	e->flags |= (m->flags & VMF_gd ? MAP_GROWSDOWN : 0) | (m->flags & VMF_nr ? MAP_NORESERVE : 0) |
 	            (m->flags & VMF_lo ? MAP_LOCKED : 0);
+	if (m->flags & VMF_ht && m->page_size)
+		e->flags |= MAP_HUGETLB | hugetlb_size_flag(m->page_size);
 	e->has_locked = m->flags & VMF_lo;
 	e->locked = m->flags & VMF_lf ? VMA_LOCKED_ON_FAULT : VMA_LOCKED_ALL;
 	/* What can be written counts anyway, and shared memory does with its object. */
@@ -34,6 +37,8 @@ static void fill_flags(const struct proc_map *m, VmaEntry *e)
 	e->accounted = e->has_accounted;
 	e->madv = vma_advice_bits(m->flags);
 	e->has_madv = e->madv != 0;
+	e->has_sealed = e->sealed = m->flags & VMF_sl;
+	e->has_guarded = e->guarded = m->flags & VMF_gu;
 }
 
 static VmaEntry *new_entry(struct dump *d, const struct proc_map *m)

@@ -4,11 +4,14 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "files/files.h"
 #include "files/foreign_restore.h"
 #include "lib/arena_hash.h"
 #include "lib/log.h"
+#include "mm/hugetlb.h"
 #include "regfile.pb-c.h"
 
 extern const struct vma_kind vma_file_kind;
@@ -30,7 +33,7 @@ struct mapped_files {
 /* A file called like a kind that another row knows is of that kind only where the kernel made it. */
 static bool vma_file_match(struct dump *d, const struct proc_map *m)
 {
-	return m->ino || (*m->name && *m->name != '[');
+	return (m->ino || (*m->name && *m->name != '[')) && (m->shared || !hugetlb_is_anonymous(d, m));
 }
 
 static struct mapped_file *mapped_file_of(struct dump *d, const struct proc_map *m, uint32_t flags)
@@ -53,6 +56,18 @@ static struct mapped_file *mapped_file_of(struct dump *d, const struct proc_map 
 	return f;
 }
 
+/* Memory as that without a file: pages that are there are the task's own, or zeros. */
+static bool is_dev_zero(const struct task *t, const struct proc_map *m)
+{
+	char path[80];
+	struct stat st;
+
+	if (strcmp(m->name, "/dev/zero"))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, t->pid, m->start, m->end);
+	return !stat(path, &st) && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 5);
+}
+
 int vma_file_dump(struct dump *d, struct task *t, const struct proc_map *m, struct vma *v)
 {
 	uint32_t access = m->shared && (m->flags & VMF_mw) ? O_RDWR : O_RDONLY;
@@ -63,7 +78,7 @@ int vma_file_dump(struct dump *d, struct task *t, const struct proc_map *m, stru
 
 	if (!f)
 		return log_errno(-ENOMEM, "%s: the name of a mapped file", task_name(t));
-	v->pages = m->shared ? VMA_PAGES_NONE : VMA_PAGES_COPIES;
+	v->pages = m->shared ? VMA_PAGES_NONE : is_dev_zero(t, m) ? VMA_PAGES_ANON : VMA_PAGES_COPIES;
 	v->entry->status |= m->shared ? VMA_FILE_SHARED : VMA_FILE_PRIVATE;
 	v->entry->has_fdflags = true;
 	v->entry->fdflags = access;

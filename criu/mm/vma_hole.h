@@ -7,19 +7,6 @@
 
 #include "mm/page_plan.h"
 
-struct ranges {
-	struct range *r;
-	size_t n;
-};
-
-/* For qsort(). */
-static inline int range_by_start(const void *a, const void *b)
-{
-	const struct range *x = a, *y = b;
-
-	return x->start < y->start ? -1 : x->start > y->start;
-}
-
 /* A hole as mm_find_hole() finds it, outside of `keep` too. Children may inherit what is mapped there. */
 raddr_t vma_hole_beside(const struct restore *r, const struct task *t, struct range keep, uint64_t size);
 

@@ -13,6 +13,7 @@
 #include "arch_page.h"
 #include "files/foreign_restore.h"
 #include "lib/log.h"
+#include "mm/hugetlb.h"
 #include "mm/vma_file.h"
 #include "mm/vma_hole.h"
 
@@ -141,7 +142,7 @@ static void map_segment(struct batch *b, struct segment *s, int number)
 	if ((flags & MAP_TYPE) == MAP_SHARED_VALIDATE)
 		flags = (flags & ~(uint32_t)MAP_TYPE) | MAP_SHARED;
 	if (number < 0) {
-		flags |= MAP_ANONYMOUS;
+		flags |= MAP_ANONYMOUS | hugetlb_map_flags(v);
 		off = 0;
 	}
 	s->prot = (int)v->prot | (segment_starts_writable(s) ? PROT_WRITE : 0);

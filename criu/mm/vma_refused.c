@@ -20,23 +20,19 @@ static const struct {
 	const char *why;
 } refused_names[] = {
 	{ "/[aio]", "rings of asynchronous I/O (io_setup) are not supported yet; io_destroy() them before the dump" },
-	{ "/secretmem", "memory of memfd_secret cannot be read from outside; unmap it before the dump" },
 	{ "socket:", "mappings of sockets are not supported yet; unmap it before the dump" },
 	{ "anon_inode:", "mappings of this kind of descriptor are not supported; unmap it before the dump" },
-	{ "[uprobes]", "a uprobe was put into this task; remove it (perf, bpftrace) before the dump" },
 };
 
 static const struct {
 	uint32_t flag;
 	const char *why;
 } refused_flags[] = {
-	{ VMF_ht, "huge pages of hugetlbfs are not supported yet" },
 	{ VMF_ss, "user shadow stacks are not supported yet" },
 	{ VMF_um, "userfaultfd watches this mapping; unregister it before the dump" },
 	{ VMF_uw, "userfaultfd watches this mapping; unregister it before the dump" },
 	{ VMF_ui, "userfaultfd watches this mapping; unregister it before the dump" },
 	{ VMF_sf, "MAP_SYNC is not supported" },
-	{ VMF_sl, "sealed mappings (mseal) are not supported yet" },
 	{ VMF_mt, "memory tags are not supported yet" },
 	{ VMF_io, "memory of a device is not supported; unmap it before the dump" },
 	{ VMF_pf, "pages that belong to a driver are not supported; unmap it before the dump" },
@@ -44,6 +40,9 @@ static const struct {
 
 static const char *why_unsupported(const struct proc_map *m)
 {
+	if (m->flags & VMF_ht && !strncmp(m->name, "/SYSV", 5))
+		return "System V shared memory in huge pages (SHM_HUGETLB) is not supported; detach it (shmdt) before "
+		       "the dump";
 	for (size_t i = 0; i < ARRAY_SIZE(refused_names); i++)
 		if (!strncmp(m->name, refused_names[i].prefix, strlen(refused_names[i].prefix)) &&
 		    (*m->name != '/' || !m->major))
@@ -77,8 +76,6 @@ static const struct {
 	{ VMA_SOCKET, 0, "is of a packet socket, which is not supported yet" },
 	{ VMA_AIORING, 0, "is of an AIO context (io_setup), which is not supported yet" },
 	{ VMA_SHSTK, 0, "is a shadow stack, which is not supported yet" },
-	{ VMA_GUARD | VMA_UPROBES, 0, "is a guard region or of uprobes, which is not supported yet" },
-	{ 0, MAP_HUGETLB, "has huge pages of hugetlbfs (MAP_HUGETLB), which are not supported yet" },
 };
 
 static int vma_refused_check(struct restore *r, const struct task *t, const VmaEntry *v)
@@ -91,8 +88,7 @@ static int vma_refused_check(struct restore *r, const struct task *t, const VmaE
 
 const struct vma_kind vma_refused_kind = {
 	.name = "unsupported mapping",
-	.status = VMA_SOCKET | VMA_AIORING | VMA_SHSTK | VMA_GUARD | VMA_UPROBES,
-	.flags = MAP_HUGETLB,
+	.status = VMA_SOCKET | VMA_AIORING | VMA_SHSTK,
 	.match = vma_refused_match,
 	.dump = vma_refused_dump,
 	.check = vma_refused_check,

@@ -10,6 +10,7 @@
 #include "agent/agent.h"
 #include "arch_page.h"
 #include "lib/log.h"
+#include "mm/guard.h"
 #include "mm/mm.h"
 #include "mm/mm_limits.h"
 #include "mm/thp.h"
@@ -17,12 +18,14 @@
 #include "mm/vma_advice.h"
 #include "mm/vma_hole.h"
 #include "mm/vma_map.h"
+#include "mm/vma_mseal.h"
 
 /* For a copy: drop the parent's extra pages, and make segments that get pages writable. */
-static int prepare_copy(struct task *t, struct task_mm *m, const struct page_plan *plan)
+static int prepare_copy(struct restore *r, struct task *t, struct task_mm *m, const struct page_plan *plan)
 {
 	struct batch *b = agent_batch(t->restore->agent, "what it inherited from its parent");
 
+	guard_remove_inherited(r, b, t, m);
 	for (size_t i = 0; i < plan->n_drops; i++)
 		batch_call(b, SYS_madvise, plan->drops[i].start, plan->drops[i].end - plan->drops[i].start,
 		           MADV_DONTNEED);
@@ -77,18 +80,17 @@ static uint32_t lock_mode(const VmaEntry *v)
  * Before children are forked: fork drops the lock, and to lock memory that is shared with a child would copy it. A
  * mapping without PROT_READ cannot be made present, but is locked all the same.
  */
-static int lock_mappings(struct task *t)
+static int lock_mappings(struct restore *r, struct task *t, const struct task_mm *m)
 {
 	struct batch *b = agent_batch(t->restore->agent, "locking its mappings (mlock)");
 
 	for (size_t i = 0; i < t->mm->n_vmas; i++) {
 		const VmaEntry *v = t->mm->vmas[i];
 
-		if (vma_is_kernels(v) || !lock_mode(v))
+		/* The kernel locks a memfd_secret by itself, until a fork, and lets nothing else do it. */
+		if (vma_is_kernels(v) || !lock_mode(v) || v->status & VMA_SECRETMEM)
 			continue;
-		batch_add(b, SYS_mlock2, v->prot ? AGENT_OP_STOP : 0,
-		          (const uint64_t[6]) { v->start, v->end - v->start,
-		                                lock_mode(v) == VMA_LOCKED_ON_FAULT ? MLOCK_ONFAULT : 0 });
+		guard_lock_around(r->arena, b, m, v, lock_mode(v) == VMA_LOCKED_ON_FAULT ? MLOCK_ONFAULT : 0);
 	}
 	return batch_run(b);
 }
@@ -119,14 +121,18 @@ int mm_restore_map(struct restore *r, struct task *t, raddr_t keep, uint64_t kee
 	if (!err)
 		err = vma_map_all(r, t, m);
 	if (!err && t->restore->copied)
-		err = prepare_copy(t, m, &plan);
+		err = prepare_copy(r, t, m, &plan);
+	if (!err)
+		err = guard_mark(r, t, m);
 	if (!err)
 		err = keep_accounted(t, m);
 	if (!err && m->vdso_foreign && !m->vdso_kept)
 		err = vdso_fill(r, t, m);
 	if (!err)
 		err = fill_pages_of(r, t, m, &plan);
-	return err ?: lock_mappings(t);
+	if (!err)
+		err = guard_install(r, t, m);
+	return err ?: lock_mappings(r, t, m);
 }
 
 /* ---- when children that are copies have been forked ---- */
@@ -175,6 +181,7 @@ int mm_restore_seal(struct restore *r, struct task *t)
 	restore_protections(b, t->restore->mm);
 	vma_advice_restore(b, t->mm);
 	seal_each(b, t->mm);
+	vma_mseal(b, t->mm);
 	err = batch_run(b);
 	return err ?: mm_limits_restore(r, t);
 }

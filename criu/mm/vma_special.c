@@ -15,7 +15,7 @@ struct special_dump_state {
 /* A name in brackets that no row knows is the kernel's own: a new task gets that mapping from there. */
 static bool vma_special_match(struct dump *d, const struct proc_map *m)
 {
-	static const char *const known[] = { "[heap]", "[stack]", "[anon", "[uprobes]" };
+	static const char *const known[] = { "[heap]", "[stack]", "[anon" };
 
 	if (m->ino || *m->name != '[')
 		return false;

@@ -119,6 +119,8 @@ const struct option_row option_rows[] = {
 	     "iptables, skip"),
 	{ "network-lock-mark", 0, OPT_UINT, BOTH, AT(network_lock_mark), "N",
 	  "the mark of packets that criu itself sends (default 0x3002)", 1, UINT32_MAX, NULL },
+	FLAG("allow-uprobes", 0, BOTH, allow_uprobes,
+	     "take tasks in which uprobes were hit: they have to be in their files at restore too"),
 	FLAG("file-locks", 'l', BOTH, file_locks, "save file locks and leases, and take them again"),
 	WORD("file-validation", OPT_WORD, BOTH, file_validation, "HOW", validation_words,
 	     "how files are known to be as they were: filesize, buildid (default), checksum"),
@@ -197,7 +199,6 @@ const struct option_row option_rows[] = {
 
 	/* CRIU's that are not there yet: refused by name, each parsed with the value that it takes */
 	LATER("address", 0, VALUE),
-	LATER("allow-uprobes", 0, FLAG),
 	LATER("auto-dedup", 0, FLAG),
 	LATER("cgroup-dump-controller", 0, VALUE),
 	LATER("cgroup-props", 0, VALUE),

@@ -46,6 +46,7 @@ struct options {
 	unsigned cpu_cap;   /* CPU_CAP_* */
 	bool cpuinfo_check; /* criu cpuinfo check, not dump */
 	bool allow_edited_images;
+	bool allow_uprobes;
 	bool file_locks;
 	bool tcp_established, tcp_close;
 	bool tcp_fallback_close; /* --tcp-fallback close; without the option such a restore fails */

@@ -40,10 +40,7 @@ void pages_set_knows_cow(struct page_transfer *t);
  */
 int pages_dump_object(struct pages_dump *pd, const struct task *t, const char *path, uint64_t ino, uint32_t id);
 
-/* The dump is refused: nothing is moved any more. */
-void pages_dump_refuse(struct pages_dump *pd);
-
-/* Moves what is left, unless err is set, and frees pd. Returns the first error; -ENOTSUP after pages_dump_refuse(). */
+/* Moves what is left, unless err is set, and frees pd. Returns the first error. */
 int pages_dump_end(struct pages_dump *pd, int err);
 
 /* ---- restore ---- */

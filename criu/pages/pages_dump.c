@@ -13,7 +13,6 @@
 
 struct pages_dump {
 	struct dump *d;
-	bool refused; /* runs are listed, but no longer moved */
 	uint32_t last_pages_id;
 	struct page_transfer open[MAX_OPEN];
 	uint64_t *written[MAX_OPEN]; /* the figure that counts the pages of each */
@@ -36,7 +35,7 @@ static int flush_transfers(struct pages_dump *pd, int err)
 {
 	uint64_t start = clock_now_us();
 
-	if (!err && !pd->refused)
+	if (!err)
 		err = page_move(pd->open, pd->n);
 	for (size_t i = 0; i < pd->n; i++) {
 		*pd->written[i] += pd->open[i].n_kept;
@@ -95,16 +94,9 @@ int pages_dump_object(struct pages_dump *pd, const struct task *t, const char *p
 	return err;
 }
 
-void pages_dump_refuse(struct pages_dump *pd)
-{
-	pd->refused = true;
-}
-
 int pages_dump_end(struct pages_dump *pd, int err)
 {
 	err = flush_transfers(pd, err);
-	if (!err && pd->refused)
-		err = -ENOTSUP;
 	free(pd);
 	return err;
 }

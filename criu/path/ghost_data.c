@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/io.h"
@@ -106,6 +108,31 @@ struct ghost_source {
 	char *buffer;
 };
 
+/* A hugetlbfs has no write(2). Each mapping sets its page aside, so that no write there ends criu. */
+static int write_by_mapping(int fd, const char *data, size_t len, uint64_t at)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if ((uint64_t)st.st_size < at + len && ftruncate(fd, (off_t)round_up(at + len, (uint64_t)st.st_blksize)))
+		return -errno;
+	while (len) {
+		uint64_t start = round_down(at, (uint64_t)st.st_blksize), in = at - start;
+		size_t n = MIN(len, (uint64_t)st.st_blksize - in);
+		char *p = mmap(NULL, (size_t)st.st_blksize, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)start);
+
+		if (p == MAP_FAILED)
+			return -errno;
+		memcpy(p + in, data, n);
+		munmap(p, (size_t)st.st_blksize);
+		data += n;
+		at += n;
+		len -= n;
+	}
+	return 0;
+}
+
 static int copy_data(const struct ghost_source *s, int fd, uint64_t at, uint64_t len)
 {
 	while (len) {
@@ -115,8 +142,10 @@ static int copy_data(const struct ghost_source *s, int fd, uint64_t at, uint64_t
 		if (err)
 			return err;
 		err = io_pwrite_all(fd, s->buffer, n, (off_t)at);
+		if (err == -EINVAL)
+			err = write_by_mapping(fd, s->buffer, n, at);
 		if (err)
-			return log_errno(err, "%s (deleted): pwrite of %zu bytes at %llu", s->name, n,
+			return log_errno(err, "%s (deleted): pwrite (or mmap) of %zu bytes at %llu", s->name, n,
 			                 (unsigned long long)at);
 		at += n;
 		len -= n;

@@ -140,6 +140,11 @@ static int parse_attribute(struct cursor c, struct proc_map *m)
 		if (!take_map_number(&c, 10, UINT64_MAX >> 10, &value))
 			return -EBADMSG;
 		m->anon_huge = value << 10;
+	} else if (len == 14 && !memcmp(key, "KernelPageSize", len)) {
+		skip_map_blanks(&c);
+		if (!take_map_number(&c, 10, UINT64_MAX >> 10, &value))
+			return -EBADMSG;
+		m->page_size = value << 10;
 	} else if (len == 13 && !memcmp(key, "ProtectionKey", len)) {
 		skip_map_blanks(&c);
 		if (!take_map_number(&c, 10, UINT32_MAX, &value))

@@ -33,6 +33,7 @@
 	X(ss) /* shadow stack */                                                                                       \
 	X(sl) /* sealed */                                                                                             \
 	X(dp) /* may be dropped */                                                                                     \
+	X(gu) /* may have guard pages: some were installed once */                                                     \
 	X(mt) /* memory tagging */
 
 enum map_flag_bit {
@@ -59,6 +60,7 @@ struct proc_map {
 	uint32_t flags; /* VMF_* */
 	uint32_t pkey;
 	uint64_t anon_huge; /* AnonHugePages, bytes */
+	uint64_t page_size; /* KernelPageSize, bytes; 0: not said */
 	const char *name;   /* "" for a mapping without a name; " (deleted)" is kept, \012 is a newline again */
 };
 

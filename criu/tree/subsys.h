@@ -38,6 +38,8 @@ struct subsys {
 	/* Dump, of each living task: read from outside before the agent enters it; read when the agent has left. */
 	int (*look)(struct dump *d, struct task *t);
 	int (*dump_task)(struct dump *d, struct task *t);
+	/* Between the two, while the agent is inside and has asked all rows: what takes calls of its own. */
+	int (*inside)(struct dump *d, struct task *t);
 	/* All tasks have been read: what only the whole tree tells. Refusals are collected here at the latest. */
 	int (*collect)(struct dump *d);
 	/* What a restore would refuse here for sure: as of task_part. */

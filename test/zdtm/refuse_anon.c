@@ -81,6 +81,7 @@ int main(void)
 	at(108, program(), "BPF programs");
 	at(109, map(), "BPF maps");
 	at(110, syscall(SYS_memfd_secret, 0), "memfd_secret()");
+	zdtm_must(!ftruncate(110, 8192)); /* and no task has it mapped */
 	zdtm_ready();
 	zdtm_wait();
 	for (int i = FIRST; i <= LAST; i++)

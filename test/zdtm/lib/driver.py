@@ -44,7 +44,7 @@ class Scenario:
     def path(self, name):
         return os.path.join(self.dir, name)
 
-    def victim(self, program="sleeping", **kw):
+    def victim(self, program="sleeping", args=(), **kw):
         for n in ("ready", "verify", "result", "ask"):
             if os.path.exists(self.path(n)):
                 os.unlink(self.path(n))
@@ -53,7 +53,7 @@ class Scenario:
             kw.setdefault("stdout", out)
             kw.setdefault("stderr", out)
             kw.setdefault("start_new_session", True)
-            self.proc = subprocess.Popen([os.path.join(os.environ["TESTS"], program)], cwd=self.dir, **kw)
+            self.proc = subprocess.Popen([os.path.join(os.environ["TESTS"], program), *args], cwd=self.dir, **kw)
         self.pid = self.proc.pid
         if not wait_for(lambda: os.path.exists(self.path("ready"))):
             raise Failed("the victim is not ready")

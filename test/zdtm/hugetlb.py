@@ -1,0 +1,79 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+# Huge pages of hugetlb: three rounds; too few of them at restore, which is refused with both numbers before anything is
+# started; and none left over afterwards.
+# zdtm: driver
+# zdtm: needs gcc
+# zdtm: needs-root
+# zdtm: exclusive
+# zdtm: sole
+import ctypes
+import os
+import re
+import subprocess
+
+from driver import HERE, check, run_all, scenario, state_of, wait_for
+from hugepool import Pages, pool, set_pages
+from snapshot import Snapshot
+
+
+def program(s):
+    path = s.path("hugetlb_mem")
+    subprocess.run(["gcc", "-O2", "-D_GNU_SOURCE", "-o", path, os.path.join(HERE, "lib/hugetlb_mem.c")], check=True)
+    return path
+
+
+def mount(s):
+    libc = ctypes.CDLL(None, use_errno=True)
+    where = s.path("huge")
+    os.mkdir(where)
+    check(libc.mount(b"none", where.encode(), b"hugetlbfs", 0, None) == 0, "mount of hugetlbfs")
+    return where
+
+
+def umount(where):
+    check(ctypes.CDLL(None).umount2(where.encode(), 2) == 0, "umount of hugetlbfs")
+
+
+@scenario
+def rounds(s):
+    with Pages(s, 48):
+        free = pool("free_hugepages")
+        where = mount(s)
+        try:
+            s.victim(program(s), args=[where])
+            before = Snapshot(s.pid)
+            for i in range(3):
+                s.clean_images()
+                s.dump()
+                s.restore()
+                s.same(before, "round %d" % i)
+            s.verify()
+        finally:
+            umount(where)
+        check(wait_for(lambda: pool("free_hugepages") == free, 10), "%d free huge pages, there were %d" %
+              (pool("free_hugepages"), free))
+
+
+@scenario
+def too_few(s):
+    with Pages(s, 48):
+        s.victim(program(s))
+        in_use = 48 - (pool("free_hugepages") - pool("resv_hugepages"))
+        s.dump()
+        check(wait_for(lambda: pool("free_hugepages") - pool("resv_hugepages") == 48, 10), "of 48 pages %d are free, %d promised" %
+              (pool("free_hugepages"), pool("resv_hugepages")))
+        set_pages(pool("nr_hugepages") - 48 + in_use - 1)
+        s.restore(ok=False)
+        errors = s.errors("restore.log")
+        m = re.search(r"needs (\d+) huge pages of 2048 kB, and (\d+) are free", errors)
+        check(s.rc and m, "not refused: %s" % errors)
+        check((int(m.group(1)), int(m.group(2))) == (in_use, in_use - 1), "%s, %d were in use" % (m.group(0), in_use))
+        check(state_of(s.pid) == "gone", "something was started")
+        set_pages(pool("nr_hugepages") + 1)
+        s.restore()
+        set_pages(pool("nr_hugepages") + 8)  # for what the child touches now, for which nothing was set aside
+        s.verify()
+
+
+run_all()

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Mappings that cannot come back, each refused by its name: the ring of a packet socket, the buffer of a perf event, a
+ * segment of System V in huge pages, memory that userfaultfd watches, memory of memfd_secret that is mapped in part.
+ *
+ * zdtm: needs-root
+ * zdtm: refuse mapping .* socket:.*: mappings of sockets
+ * zdtm: refuse mapping .*perf_event.*: mappings of this kind of descriptor
+ * zdtm: refuse mapping .*SYSV.*SHM_HUGETLB
+ * zdtm: refuse mapping .*: userfaultfd watches
+ * zdtm: refuse memory of memfd_secret, of which no task has all 8192 bytes
+ */
+#include <arpa/inet.h>
+#include <linux/if_packet.h>
+#include <linux/perf_event.h>
+#include <linux/userfaultfd.h>
+#include <net/ethernet.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/shm.h>
+#include <sys/socket.h>
+
+#include "zdtm.h"
+
+#define PAGE 4096UL
+
+static unsigned char *map(unsigned long size, int fd)
+{
+	unsigned char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	zdtm_must(p != MAP_FAILED);
+	return p;
+}
+
+static void packet_ring(void)
+{
+	struct tpacket_req ring = { .tp_block_size = PAGE, .tp_block_nr = 2, .tp_frame_size = 2048, .tp_frame_nr = 4 };
+	int fd = socket(AF_PACKET, SOCK_RAW, 0);
+
+	zdtm_must(fd >= 0 && !setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &ring, sizeof(ring)));
+	map(2 * PAGE, fd);
+}
+
+static void perf_buffer(void)
+{
+	struct perf_event_attr attr = { .type = PERF_TYPE_SOFTWARE,
+		                        .size = sizeof(attr),
+		                        .config = PERF_COUNT_SW_CPU_CLOCK,
+		                        .exclude_kernel = 1,
+		                        .sample_period = 1000000 };
+	int fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
+
+	if (fd < 0)
+		zdtm_skip("no perf events: %s", strerror(errno));
+	map(2 * PAGE, fd);
+}
+
+/* Not one page has to be there. */
+static void huge_segment(void)
+{
+	int id = shmget(IPC_PRIVATE, 2 << 20, 0600 | SHM_HUGETLB | SHM_NORESERVE);
+
+	if (id < 0)
+		zdtm_skip("no segments in huge pages: %s", strerror(errno));
+	zdtm_must(shmat(id, NULL, 0) != (void *)-1 && !shmctl(id, IPC_RMID, NULL));
+}
+
+static void watched(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register r = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	void *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (fd < 0)
+		zdtm_skip("no userfaultfd: %s", strerror(errno));
+	r.range.start = (uintptr_t)p;
+	r.range.len = PAGE;
+	zdtm_must(!ioctl(fd, UFFDIO_API, &api) && !ioctl(fd, UFFDIO_REGISTER, &r));
+}
+
+static unsigned char *secret(void)
+{
+	int fd = syscall(SYS_memfd_secret, 0);
+	unsigned char *p;
+
+	if (fd < 0)
+		zdtm_skip("no memfd_secret: %s", strerror(errno));
+	zdtm_must(!ftruncate(fd, 2 * PAGE));
+	p = map(2 * PAGE, fd);
+	zdtm_must(!munmap(p, PAGE) && !close(fd));
+	p[PAGE] = 5;
+	return p;
+}
+
+int main(void)
+{
+	unsigned char *p;
+
+	packet_ring();
+	perf_buffer();
+	huge_segment();
+	watched();
+	p = secret();
+	zdtm_ready();
+	zdtm_wait();
+	zdtm_check(p[PAGE] == 5, "secret memory holds %x", p[PAGE]);
+	zdtm_pass();
+}
