@@ -229,10 +229,22 @@ static void test_dead_leader(void **state)
 	struct tree tree;
 
 	wait_state(pid, 'Z');
-	log_init(-1, LOG_ERROR);
-	assert_int_equal(freeze(*state, pid, &tree), -ENOTSUP);
-	assert_non_null(strstr(log_first_text(), "its main thread has exited while 1 other threads live"));
-	assert_int_equal(tree.n_tasks, 0);
+	for (int i = 0; i < 3; i++) {
+		const struct task *t;
+
+		assert_int_equal(freeze(*state, pid, &tree), 0);
+		assert_int_equal(tree.n_tasks, 1);
+		t = tree.tasks[0];
+		assert_int_equal(t->state, TASK_ALIVE);
+		assert_int_equal(t->dead_leader, pid);
+		assert_int_equal(task_id(t), pid);
+		assert_int_equal(t->vpid.v, pid);
+		assert_int_equal(t->n_threads, 1);
+		assert_true(t->pid > 0 && t->pid != pid && t->threads[0].tid == t->pid);
+		assert_int_equal(t->threads[0].vtid.v, t->pid);
+		assert_int_equal(state_of(t->pid), 't');
+		assert_int_equal(thaw_tree(&tree, i < 2 ? THAW_RUN : THAW_KILL), 0);
+	}
 	end_child(pid);
 }
 
