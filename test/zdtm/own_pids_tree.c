@@ -149,6 +149,7 @@ int main(int argc, char **argv)
 	usleep(50000);
 	zdtm_ready();
 	zdtm_wait();
+	zdtm_check(!alarm(0), "it has an alarm of criu's caller");
 	zdtm_check(getsid(root + 2) == root + 1, "pid %d is in session %d", root + 2, getsid(root + 2));
 	kill(root + 2, SIGTERM);
 	zdtm_check(waitpid(root + 2, &status, 0) == root + 2 && status == ((root + 2) & 0x7f) << 8, "status 0x%x",
