@@ -8,7 +8,10 @@
  * zdtm: flavour ns
  * zdtm: victim points random
  */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/timerfd.h>
@@ -43,6 +46,7 @@ static void look_at_thread(int i)
 	zdtm_check(!strcmp(name, want), "thread %d is called %s", i, name);
 	zdtm_check(syscall(SYS_gettid) == tids[i], "thread %d: tid %d is %ld", i, tids[i], syscall(SYS_gettid));
 	zdtm_check(getpid() == process, "thread %d: pid %d is %d", i, process, getpid());
+	zdtm_check(syscall(SYS_getppid) == -1 && errno == EDOM, "thread %d: getppid() works", i);
 	zdtm_check(mine == 100 + i, "thread %d: TLS %d", i, mine);
 	pthread_sigmask(SIG_SETMASK, NULL, &set);
 	for (int k = 0; k < N; k++)
@@ -135,6 +139,21 @@ static void *other(void *arg)
 	}
 }
 
+/* getppid(2) says EDOM, in all threads. */
+static void filter_getppid(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EDOM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { sizeof(code) / sizeof(*code), code };
+
+	zdtm_must(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	zdtm_must(!syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &prog));
+}
+
 int main(void)
 {
 	pthread_t t;
@@ -153,6 +172,7 @@ int main(void)
 	if (!child)
 		for (;;)
 			pause();
+	filter_getppid();
 	for (long i = 0; i < N; i++)
 		zdtm_must(!pthread_create(&t, NULL, other, (void *)i));
 	syscall(SYS_exit, STATUS);
