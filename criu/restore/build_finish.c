@@ -15,6 +15,7 @@
 #include "freeze/ptrace.h"
 #include "arch/arch.h"
 #include "restore/build.h"
+#include "restore/own_root.h"
 #include "restore/pids.h"
 #include "format.h"
 #include "tree/kind.h"
@@ -165,6 +166,7 @@ int build_tasks(struct build *b)
 		err = subsys_run(create, b->r);
 	if (!err)
 		err = subsys_run(settle, b->r);
+	own_root_is_task(b->r);
 	if (!err)
 		err = each_thread(b, seize_one);
 	return err ?: each_thread(b, restore_parts);

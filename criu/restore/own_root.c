@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -269,6 +271,81 @@ static int make_time_ns(void *arg)
 	return 0;
 }
 
+/* ---- signals for the root task ---- */
+
+#define LOOK_EVERY_MS 100
+
+struct own_root_watch {
+	pid_t pid;
+	bool is_task; /* signals are the program's */
+	int stop;     /* an eventfd */
+	pthread_t thread;
+};
+
+/* A signal that would end criu, SIGTERM where the process is gone; 0: none. */
+static int signal_of(const struct own_root_watch *w)
+{
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	_cleanup_close_ int proc = proc_open(w->pid);
+	struct proc_status st;
+
+	if (!proc_alive(w->pid))
+		return SIGTERM;
+	if (proc < 0 || proc_read_status(proc, 0, NULL, &st) || __atomic_load_n(&w->is_task, __ATOMIC_ACQUIRE))
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+		if ((st.shared_pending & ~st.sig_ignored) >> (ends[i] - 1) & 1)
+			return ends[i];
+	return 0;
+}
+
+static void *watch_root(void *arg)
+{
+	const struct own_root_watch *w = arg;
+	struct pollfd p = { .fd = w->stop, .events = POLLIN };
+	int sig = 0;
+
+	while (!sig && poll(&p, 1, LOOK_EVERY_MS) <= 0)
+		sig = signal_of(w);
+	if (sig)
+		kill(getpid(), sig);
+	return NULL;
+}
+
+static int begin_watch(struct restore *r)
+{
+	struct own_root_watch *w = arena_new_of(r->arena, struct own_root_watch);
+	int err;
+
+	w->pid = r->tree.tasks[0]->vpid.v;
+	w->stop = eventfd(0, EFD_CLOEXEC);
+	err = w->stop < 0 ? -errno : own_pids_thread(&w->thread, watch_root, w);
+	if (!err)
+		r->own_root_watch = w;
+	else if (w->stop >= 0)
+		close(w->stop);
+	return err ? log_errno(err, "starting a thread that looks at the root task") : 0;
+}
+
+void own_root_is_task(struct restore *r)
+{
+	if (r->own_root_watch)
+		__atomic_store_n(&r->own_root_watch->is_task, true, __ATOMIC_RELEASE);
+}
+
+void own_root_end(struct restore *r)
+{
+	struct own_root_watch *w = r->own_root_watch;
+
+	if (!w)
+		return;
+	if (eventfd_write(w->stop, 1))
+		log_warn("eventfd_write, to end a thread: %m");
+	pthread_join(w->thread, NULL);
+	close(w->stop);
+	r->own_root_watch = NULL;
+}
+
 pid_t own_root_start(struct restore *r, int elf, int area, int sock)
 {
 	const struct task *root = r->tree.tasks[0];
@@ -291,5 +368,8 @@ pid_t own_root_start(struct restore *r, int elf, int area, int sock)
 	if (job.fd >= 0)
 		close(job.fd);
 	close(r->own_root_sock);
-	return err ? log_errno(err, "pid %d, criu's own, does not become the root task", pid) : pid;
+	if (err)
+		return log_errno(err, "pid %d, criu's own, does not become the root task", pid);
+	err = begin_watch(r);
+	return err ?: pid;
 }

@@ -23,4 +23,11 @@ int own_root_part(struct restore *r);
  */
 pid_t own_root_start(struct restore *r, int elf, int area, int sock);
 
+/*
+ * From there on a thread looks whether the caller sends that process what ends criu, or kills it, and sends criu the
+ * same. From own_root_is_task() on what is sent to the process is the program's, as signals of the program's own come.
+ */
+void own_root_is_task(struct restore *r);
+void own_root_end(struct restore *r); /* before the tree is let go; also where nothing was started */
+
 #endif

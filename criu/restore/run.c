@@ -4,6 +4,7 @@
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "restore/build.h"
+#include "restore/own_root.h"
 #include "restore/restore.h"
 #include "tree/deadlock_watch.h"
 #include "tree/subsys.h"
@@ -63,6 +64,7 @@ int restore_build(struct restore *r, struct stages *stages)
 	if (err)
 		subsys_tell(undo, r);
 	deadlock_watch_end(watch);
+	own_root_end(r); /* the program may end as soon as it is let go */
 	fault_point("about to let go");
 	if (!err)
 		err = build_release(&b, r->opts->leave_stopped);

@@ -20,6 +20,7 @@ struct restore {
 	struct stats *stats;
 	bool own_root;     /* the process that criu began as becomes the root task: restore/own_root.h */
 	int own_root_sock; /* to that process, until it is the root task */
+	struct own_root_watch *own_root_watch; /* looks what is sent to that process */
 	InventoryEntry *inventory;
 	struct states states; /* of the rows of kinds.h: restore_state() */
 };

@@ -178,6 +178,29 @@ def own_root_fails(s):
 
 
 @scenario
+def own_root_is_signalled(s):
+    """What ends criu is sent to the process that the caller started, which is the root task maybe: all is taken back."""
+    make_tree(s)
+    s.dump()
+    there = s.path("there")
+    for stage in ("pre-restore", "setup-namespaces", "pre-resume"):
+        for sig in (signal.SIGTERM, signal.SIGKILL)[stage == "pre-resume":]:
+            p = own_root(s, "--action-script", '[ "$CRTOOLS_SCRIPT_ACTION" != %s ] || { touch %s; exec sleep 60; }' % (stage, there))
+            check(wait_for(lambda: os.path.exists(there)), "%s: %s" % (stage, s.errors("restore.log")))
+            began = time.monotonic()
+            p.send_signal(sig)
+            check(p.wait(60) != 0, "%s, %s: the caller sees 0" % (stage, sig.name))
+            check(wait_for(lambda: not own_processes() and not children(os.getpid())),
+                  "%s, %s: there is %s" % (stage, sig.name, own_processes() + children(os.getpid())))
+            took = time.monotonic() - began
+            check(took < 20, "%s, %s: criu ends after %.1f s" % (stage, sig.name, took))
+            os.unlink(there)
+    s.proc = own_root(s)
+    check(wait_for(lambda: is_let_go(ROOT) and not own_processes()), s.errors("restore.log"))
+    s.verify()
+
+
+@scenario
 def late_failure(s):
     """Threads that are traced have to be waited for before their leader has ended."""
     make_tree(s)
