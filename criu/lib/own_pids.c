@@ -179,5 +179,5 @@ int own_pids_thread(pthread_t *thread, void *(*fn)(void *), void *arg)
 	for (size_t tries = 0; err == -EEXIST && tries <= own.n; tries++)
 		err = try_thread(thread, &s);
 	sem_destroy(&s.known);
-	return err;
+	return err == -EEXIST ? -EAGAIN : err;
 }

@@ -102,12 +102,14 @@ static atomic_bool ended;
 
 static void *set_back(void *arg)
 {
-	while (!atomic_load(&ended))
+	while (!atomic_load(&ended)) {
 		set_last(avoided[0] - 1);
+		usleep(100);
+	}
 	return NULL;
 }
 
-/* The counter is set back all the time, so that most threads get a number that is avoided at first. */
+/* The counter is set back again and again, so that many threads get a number that is avoided at first. */
 static void threads(void **state)
 {
 	pthread_t other;
