@@ -172,12 +172,13 @@ int own_pids_thread(pthread_t *thread, void *(*fn)(void *), void *arg)
 
 	if (!own.n)
 		return -pthread_create(thread, NULL, fn, arg);
-	own_pids_steer();
 	if (sem_init(&s.known, 0, 0))
 		return -errno;
-	/* The kernel counts up: each number that is avoided is met once. */
-	for (size_t tries = 0; err == -EEXIST && tries <= own.n; tries++)
+	/* Where the counter cannot be set, it counts up all the same: each number that is avoided is met once. */
+	for (size_t tries = 0; err == -EEXIST && tries <= own.n; tries++) {
+		own_pids_steer();
 		err = try_thread(thread, &s);
+	}
 	sem_destroy(&s.known);
 	return err == -EEXIST ? -EAGAIN : err;
 }
