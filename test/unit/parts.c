@@ -227,6 +227,8 @@ static char dir_path[] = "/tmp/unit-parts-XXXXXX";
 
 static void start(struct victim *v, struct kind_of_child kind)
 {
+	struct proc_stat *stat;
+
 	memset(v, 0, sizeof(*v));
 	v->d.arena = arena;
 	v->d.guardian = guardian;
@@ -248,6 +250,9 @@ static void start(struct victim *v, struct kind_of_child kind)
 	v->t.n_threads = 2;
 	v->dt.proc_fd = proc_open(v->t.pid);
 	assert_true(v->dt.proc_fd >= 0);
+	stat = arena_new_of(arena, struct proc_stat);
+	assert_int_equal(proc_stat_of(v->t.pid, stat), 0);
+	v->dt.stat = stat;
 	v->d.tree.n_tasks = 1;
 	v->d.tree.tasks = arena_array(arena, struct task *, 1);
 	v->d.tree.tasks[0] = &v->t;
