@@ -102,7 +102,8 @@ static void warn_lost_packets(const struct fd_info *info, const PacketSockEntry 
 		    "received again",
 		    fd_name(info), bytes);
 	if (m->rx_ring || m->tx_ring)
-		log_warn("%s: the contents of the rings of this packet socket are dropped", fd_name(info));
+		log_warn("%s: packets in rings of this packet socket are dropped, but for those that a task has mapped",
+		         fd_name(info));
 	if (fanout == PACKET_FANOUT_CBPF || fanout == PACKET_FANOUT_EBPF)
 		log_warn("%s: the kernel does not show the program of its fanout group, which will not come back",
 		         fd_name(info));

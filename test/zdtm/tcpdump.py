@@ -1,0 +1,46 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+# tcpdump on lo: packets before and after each of three rounds, none of them twice.
+# zdtm: driver
+# zdtm: needs-root
+# zdtm: needs tcpdump
+import os
+import socket
+import subprocess
+
+from driver import check, reap, run_all, scenario, text, wait_for
+
+
+def shows(s, n):
+    return text(s.path("seen")).count("length %d\n" % n)
+
+
+@scenario
+def rounds(s):
+    with open(s.path("seen"), "w") as out, open(s.path("said"), "w") as said:
+        s.proc = subprocess.Popen(["tcpdump", "-n", "-l", "-Z", "root", "-i", "lo", "udp", "and", "port", "4099"], cwd=s.dir,
+                                  stdin=subprocess.DEVNULL, stdout=out, stderr=said, start_new_session=True)
+    s.pid = s.proc.pid
+    check(wait_for(lambda: "listening on lo" in text(s.path("said")), 20), "tcpdump: %s" % text(s.path("said")))
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sizes = iter(range(100, 1000))
+    sent = []
+
+    def send():
+        for _ in range(5):
+            sent.append(next(sizes))
+            sender.sendto(b"x" * sent[-1], ("127.0.0.1", 4099))
+            check(wait_for(lambda: shows(s, sent[-1]) > 0, 20), "packet %d is not seen" % len(sent))
+    send()
+    for i in range(3):
+        s.clean_images()
+        s.dump()
+        s.restore()
+        send()
+    twice = [n for n in sent if shows(s, n) != 1]
+    check(not twice, "seen more than once: %s" % twice)
+    s.kill()
+    reap()
+
+
+run_all()
