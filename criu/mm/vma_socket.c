@@ -165,6 +165,11 @@ static const PacketSockEntry *socket_of(struct restore *r, const VmaEntry *v)
 	return m && kind && kind->pb == &packet_sock_entry__descriptor ? m : NULL;
 }
 
+static uint64_t ring_bytes(const PacketRing *ring)
+{
+	return ring ? (uint64_t)ring->block_size * ring->block_nr : 0;
+}
+
 static int vma_socket_check(struct restore *r, const struct task *t, const VmaEntry *v)
 {
 	const PacketSockEntry *m = socket_of(r, v);
@@ -172,10 +177,8 @@ static int vma_socket_check(struct restore *r, const struct task *t, const VmaEn
 
 	if (!m || !(v->flags & MAP_SHARED))
 		return vma_damaged(t, v, "is of a socket that files.img does not have as a packet socket");
-	if (m->tx_ring)
-		return vma_refuse(t, v, "is of a packet socket with a ring for sending, which is not supported");
-	if (!ring || v->pgoff || (uint64_t)ring->block_size * ring->block_nr != v->end - v->start ||
-	    ring->block_size < PAGE_SIZE || ring->block_size % PAGE_SIZE)
+	if (v->pgoff || ring_bytes(ring) + ring_bytes(m->tx_ring) != v->end - v->start ||
+	    (ring && (ring->block_size < PAGE_SIZE || ring->block_size % PAGE_SIZE)))
 		return vma_damaged(t, v, "is not the ring of its packet socket");
 	return 0;
 }
@@ -279,7 +282,7 @@ static int vma_socket_open(struct restore *r, const VmaEntry *v, bool *own)
 	int fd = files_open(r, (uint32_t)v->shmid), err;
 	_cleanup_free_ uint8_t *bytes = NULL;
 
-	if (fd < 0 || !v->has_ring_id || m->version != TPACKET_V3)
+	if (fd < 0 || !v->has_ring_id || m->version != TPACKET_V3 || !m->rx_ring)
 		return fd;
 	bytes = calloc(1, v->end - v->start);
 	if (!bytes)

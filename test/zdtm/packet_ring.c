@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The mapped ring of a packet socket (TPACKET_V3): the program goes on at its block, gets what it had not read, and all
- * that comes, in order, for several rounds of the ring; and a ring of TPACKET_V2 in which nothing has come yet.
+ * that comes, in order, for several rounds of the ring; and rings of TPACKET_V2, for both directions, in which nothing
+ * was yet.
  *
  * zdtm: needs-root
  * zdtm: iters 3
@@ -119,7 +120,8 @@ int main(void)
 	sock = socket(AF_PACKET, SOCK_RAW, 0);
 	zdtm_must(sock >= 0 && fresh >= 0);
 	make_ring(fresh, TPACKET_V2, &two, sizeof(two));
-	unused = mmap(NULL, 4 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fresh, 0);
+	zdtm_must(!setsockopt(fresh, SOL_PACKET, PACKET_TX_RING, &two, sizeof(two)));
+	unused = mmap(NULL, 8 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fresh, 0);
 	make_ring(sock, TPACKET_V3, &three, sizeof(three));
 	ring = mmap(NULL, BLOCKS * BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, sock, 0);
 	zdtm_must(unused != MAP_FAILED && ring != MAP_FAILED && !bind(sock, (struct sockaddr *)&lo, sizeof(lo)));

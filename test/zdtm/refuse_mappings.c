@@ -6,6 +6,7 @@
  *
  * zdtm: needs-root
  * zdtm: refuse mapping .* socket:.*TPACKET_V1
+ * zdtm: refuse fd 100: .*PACKET_TX_RING
  * zdtm: refuse mapping .* socket:.*that are no packet sockets
  * zdtm: refuse mapping .*perf_event.*: mappings of this kind of descriptor
  * zdtm: refuse mapping .*SYSV.*SHM_HUGETLB
@@ -53,6 +54,16 @@ static void packet_ring(void)
 	while (!*frame)
 		zdtm_nap();
 	close(udp);
+}
+
+static void ring_for_sending(void)
+{
+	struct tpacket_req ring = { .tp_block_size = PAGE, .tp_block_nr = 2, .tp_frame_size = 2048, .tp_frame_nr = 4 };
+	int fd = socket(AF_PACKET, SOCK_RAW, 0);
+
+	zdtm_must(fd >= 0 && !setsockopt(fd, SOL_PACKET, PACKET_TX_RING, &ring, sizeof(ring)) && dup2(fd, 100) == 100);
+	map(2 * PAGE, 100)[50] = 1;
+	close(fd);
 }
 
 static void tcp_mapping(void)
@@ -121,6 +132,7 @@ int main(void)
 	unsigned char *p;
 
 	packet_ring();
+	ring_for_sending();
 	tcp_mapping();
 	perf_buffer();
 	huge_segment();
