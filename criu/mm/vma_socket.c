@@ -2,8 +2,8 @@
 /*
  * Rings of packet sockets that are mapped (PACKET_RX_RING, PACKET_MMAP of packet(7)). A new ring begins at its first
  * block, but the program goes on where it was: so the blocks from there to the end are given to it again, with what it
- * has not read or with nothing, and it meets the kernel at the first block. Of frames (TPACKET_V1, V2) none can be
- * empty.
+ * has not read or with nothing, and it meets the kernel at the first block. Of frames none can be empty:
+ * mm/ring_frames.h.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -21,6 +21,7 @@
 #include "format.h"
 #include "lib/io.h"
 #include "lib/log.h"
+#include "mm/ring_frames.h"
 #include "mm/shmem.h"
 #include "packet-sock.pb-c.h"
 #include "pages/pages.h"
@@ -120,10 +121,9 @@ static int collect_ring(struct dump *d, struct socket_map *m)
 	if (getsockopt(fd, SOL_PACKET, PACKET_VERSION, &version, &len))
 		return log_errno(-errno, "%s: fd %d: getsockopt(PACKET_VERSION)", task_name(at->task), at->number);
 	err = copy_ring(d, m, &used);
-	if (!err && used && version != TPACKET_V3)
-		return refuse_ring(
-		    m, "the ring of a packet socket that has got packets in frames (TPACKET_V1, TPACKET_V2): "
-		       "where the program is in it cannot be restored; unmap it before the dump");
+	if (!err && used && version == TPACKET_V1)
+		return refuse_ring(m, "the ring of a packet socket that has got packets in frames of TPACKET_V1: "
+		                      "where the program is in it cannot be restored; unmap it before the dump");
 	return err;
 }
 
@@ -178,7 +178,9 @@ static int vma_socket_check(struct restore *r, const struct task *t, const VmaEn
 	if (!m || !(v->flags & MAP_SHARED))
 		return vma_damaged(t, v, "is of a socket that files.img does not have as a packet socket");
 	if (v->pgoff || ring_bytes(ring) + ring_bytes(m->tx_ring) != v->end - v->start ||
-	    (ring && (ring->block_size < PAGE_SIZE || ring->block_size % PAGE_SIZE)))
+	    (ring && (ring->block_size < PAGE_SIZE || ring->block_size % PAGE_SIZE ||
+	              ring->frame_size < sizeof(struct tpacket2_hdr) || ring->frame_size > ring->block_size ||
+	              ring->frame_nr != ring->block_size / ring->frame_size * ring->block_nr)))
 		return vma_damaged(t, v, "is not the ring of its packet socket");
 	return 0;
 }
@@ -235,13 +237,10 @@ static void give_empty(uint8_t *to, const PacketRing *ring)
 	desc->hdr.bh1.block_status = TP_STATUS_USER;
 }
 
-static int fill_ring(int fd, const VmaEntry *v, const PacketRing *ring, const struct blocks *b)
+static void fill_blocks(uint8_t *map, const PacketRing *ring, const struct blocks *b)
 {
 	uint32_t lost = 0, at = reads_next(b, &lost);
-	uint8_t *map = mmap(NULL, v->end - v->start, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
-	if (map == MAP_FAILED)
-		return log_errno(-errno, "mmap of the ring of a packet socket");
 	if (lost)
 		log_warn("%u packets in the ring of a packet socket are dropped", lost);
 	/* At the first block both are at once. */
@@ -254,8 +253,22 @@ static int fill_ring(int fd, const VmaEntry *v, const PacketRing *ring, const st
 			give_empty(to, ring);
 		((struct tpacket_block_desc *)(void *)to)->hdr.bh1.seq_num = (uint64_t)((int64_t)i - b->n);
 	}
+}
+
+static int fill_ring(int fd, const VmaEntry *v, const PacketSockEntry *m, uint8_t *bytes)
+{
+	uint8_t *map = mmap(NULL, v->end - v->start, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	const PacketRing *ring = m->rx_ring;
+	int err = 0;
+
+	if (map == MAP_FAILED)
+		return log_errno(-errno, "mmap of the ring of a packet socket");
+	if (m->version == TPACKET_V2)
+		err = ring_frames_fill(fd, map, ring, bytes);
+	else
+		fill_blocks(map, ring, &(struct blocks) { bytes, ring->block_size, ring->block_nr });
 	munmap(map, v->end - v->start);
-	return 0;
+	return err;
 }
 
 static int read_ring(struct restore *r, const VmaEntry *v, uint8_t *bytes)
@@ -282,15 +295,14 @@ static int vma_socket_open(struct restore *r, const VmaEntry *v, bool *own)
 	int fd = files_open(r, (uint32_t)v->shmid), err;
 	_cleanup_free_ uint8_t *bytes = NULL;
 
-	if (fd < 0 || !v->has_ring_id || m->version != TPACKET_V3 || !m->rx_ring)
+	if (fd < 0 || !v->has_ring_id || m->version == TPACKET_V1 || !m->rx_ring)
 		return fd;
 	bytes = calloc(1, v->end - v->start);
 	if (!bytes)
 		return log_errno(-ENOMEM, "memory for the ring of a packet socket");
 	err = read_ring(r, v, bytes);
 	if (!err)
-		err = fill_ring(fd, v, m->rx_ring,
-		                &(struct blocks) { bytes, m->rx_ring->block_size, m->rx_ring->block_nr });
+		err = fill_ring(fd, v, m, bytes);
 	return err ?: fd;
 }
 

@@ -15,10 +15,9 @@ def shows(s, n):
     return text(s.path("seen")).count("length %d\n" % n)
 
 
-@scenario
-def rounds(s):
+def rounds(s, *how):
     with open(s.path("seen"), "w") as out, open(s.path("said"), "w") as said:
-        s.proc = subprocess.Popen(["tcpdump", "-n", "-l", "-Z", "root", "-i", "lo", "udp", "and", "port", "4099"], cwd=s.dir,
+        s.proc = subprocess.Popen(["tcpdump", "-n", "-l", "-Z", "root", "-i", "lo", *how, "udp", "and", "port", "4099"], cwd=s.dir,
                                   stdin=subprocess.DEVNULL, stdout=out, stderr=said, start_new_session=True)
     s.pid = s.proc.pid
     check(wait_for(lambda: "listening on lo" in text(s.path("said")), 20), "tcpdump: %s" % text(s.path("said")))
@@ -41,6 +40,16 @@ def rounds(s):
     check(not twice, "seen more than once: %s" % twice)
     s.kill()
     reap()
+
+
+@scenario
+def blocks(s):
+    rounds(s)
+
+
+@scenario
+def frames(s):
+    rounds(s, "--immediate-mode")
 
 
 run_all()
