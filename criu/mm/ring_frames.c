@@ -22,22 +22,36 @@ static const struct tpacket2_hdr *frame_of(const uint8_t *bytes, const PacketRin
 	return (const void *)(bytes + off);
 }
 
-/* The frame behind the newest one. */
+static uint64_t time_of(const struct tpacket2_hdr *h)
+{
+	return (uint64_t)h->tp_sec << 32 | h->tp_nsec;
+}
+
+/*
+ * The frame behind those that the program has to read; where there are none, behind the newest, which it has read.
+ * (What the kernel was just writing is lost.)
+ */
 static uint32_t writes_next(const uint8_t *bytes, const PacketRing *ring)
 {
-	uint32_t next = 0;
+	uint32_t next = 0, unread = ring->frame_nr;
 	uint64_t newest = 0;
 
 	for (uint32_t i = 0; i < ring->frame_nr; i++) {
 		const struct tpacket2_hdr *h = frame_of(bytes, ring, i);
-		uint64_t time = (uint64_t)h->tp_sec << 32 | h->tp_nsec;
 
-		if (time && time >= newest) {
+		if (h->tp_status & TP_STATUS_USER &&
+		    (unread == ring->frame_nr || time_of(h) < time_of(frame_of(bytes, ring, unread))))
+			unread = i;
+		if (time_of(h) && time_of(h) >= newest) {
 			next = (i + 1) % ring->frame_nr;
-			newest = time;
+			newest = time_of(h);
 		}
 	}
-	return next;
+	if (unread == ring->frame_nr)
+		return next;
+	for (uint32_t n = 0; n < ring->frame_nr && frame_of(bytes, ring, unread)->tp_status & TP_STATUS_USER; n++)
+		unread = (unread + 1) % ring->frame_nr;
+	return unread;
 }
 
 static int send_frames(int fd, const uint8_t *map, const PacketRing *ring, uint32_t n)

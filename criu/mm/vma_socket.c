@@ -67,19 +67,50 @@ static int refuse_ring(const struct socket_map *m, const char *why)
 	                   task_name(m->task), m->entry->start, m->entry->end, m->ino, why);
 }
 
-/* The kernel goes on with it meanwhile; what it has given to the program stays. */
+/*
+ * The kernel goes on with it meanwhile. It is read from its end, so that what is seen to be begun has behind it what
+ * was finished before; and again where the two differ, since what is just being finished would be taken for read.
+ */
+static int read_backwards(const struct socket_map *m, uint8_t *to)
+{
+	uint64_t at = m->entry->end;
+	int err = 0;
+
+	while (!err && at > m->entry->start) {
+		struct iovec remote = { (void *)(uintptr_t)(at - PAGE_SIZE), PAGE_SIZE };
+
+		at -= PAGE_SIZE;
+		err = io_read_process(m->task->pid, to + (at - m->entry->start), &remote, 1);
+	}
+	return err ? log_errno(err, "%s: process_vm_readv of the ring at %" PRIx64, task_name(m->task), at) : 0;
+}
+
+static int read_settled(const struct socket_map *m, uint8_t *ring, uint64_t len)
+{
+	_cleanup_free_ uint8_t *before = malloc(len);
+	int err = before ? read_backwards(m, ring) : -ENOMEM;
+
+	for (int tries = 0; !err && tries < 5; tries++) {
+		memcpy(before, ring, len);
+		err = read_backwards(m, ring);
+		if (!memcmp(before, ring, len))
+			break;
+	}
+	return err;
+}
+
 static int copy_ring(struct dump *d, struct socket_map *m, bool *used)
 {
 	uint64_t len = m->entry->end - m->entry->start;
 	_cleanup_free_ uint8_t *ring = malloc(len);
-	struct iovec remote = { (void *)(uintptr_t)m->entry->start, len };
 	struct stat st;
 	char path[40];
-	int err = ring ? io_read_process(m->task->pid, ring, &remote, 1) : -ENOMEM;
+	int err = ring ? read_settled(m, ring, len) : -ENOMEM;
 
 	if (err)
-		return log_errno(err, "%s: process_vm_readv of the ring at %" PRIx64, task_name(m->task),
-		                 m->entry->start);
+		return err == -ENOMEM
+		           ? log_errno(err, "%s: memory for the ring at %" PRIx64, task_name(m->task), m->entry->start)
+		           : err;
 	for (uint64_t i = 0; !*used && i < len; i++)
 		*used = ring[i];
 	m->copy = memfd_create("criu-ring", MFD_CLOEXEC);
@@ -133,8 +164,16 @@ static int vma_socket_collect(struct dump *d)
 	int err = 0;
 
 	for (size_t i = 0; i < s->n; i++) {
-		int part = collect_ring(d, &s->maps[i]);
+		const struct socket_map *first = s->maps;
+		int part = 0;
 
+		while (first->ino != s->maps[i].ino || first->dev != s->maps[i].dev)
+			first++;
+		if (first == &s->maps[i])
+			part = collect_ring(d, &s->maps[i]);
+		s->maps[i].entry->shmid = first->entry->shmid;
+		s->maps[i].entry->has_ring_id = first->entry->has_ring_id;
+		s->maps[i].entry->ring_id = first->entry->ring_id;
 		err = err ?: part;
 	}
 	return err;
@@ -148,9 +187,14 @@ static void vma_socket_end(struct dump *d)
 		cleanup_close(&s->maps[i].copy);
 }
 
+struct vma_socket_restore_state {
+	uint32_t *filled; /* sockets, by their number in files.img */
+	size_t n;
+};
+
 const struct subsys vma_socket_subsys = {
 	.name = "rings of packet sockets",
-	.state = { .dump = sizeof(struct vma_socket_dump_state) },
+	.state = { sizeof(struct vma_socket_dump_state), sizeof(struct vma_socket_restore_state) },
 	.collect = vma_socket_collect,
 	.end = vma_socket_end,
 };
@@ -288,6 +332,18 @@ static int read_ring(struct restore *r, const VmaEntry *v, uint8_t *bytes)
 	return err;
 }
 
+/* Each is filled once, however many tasks map it. */
+static bool was_filled(struct restore *r, uint32_t id)
+{
+	struct vma_socket_restore_state *s = restore_state(r, &vma_socket_subsys);
+
+	for (size_t i = 0; i < s->n; i++)
+		if (s->filled[i] == id)
+			return true;
+	arena_push(r->arena, &s->filled, &s->n, id);
+	return false;
+}
+
 /* Nothing comes in yet: the socket is bound last. */
 static int vma_socket_open(struct restore *r, const VmaEntry *v, bool *own)
 {
@@ -295,6 +351,8 @@ static int vma_socket_open(struct restore *r, const VmaEntry *v, bool *own)
 	int fd = files_open(r, (uint32_t)v->shmid), err;
 	_cleanup_free_ uint8_t *bytes = NULL;
 
+	if (fd >= 0 && was_filled(r, (uint32_t)v->shmid))
+		return fd;
 	if (fd < 0 || !v->has_ring_id || m->version == TPACKET_V1 || !m->rx_ring)
 		return fd;
 	bytes = calloc(1, v->end - v->start);

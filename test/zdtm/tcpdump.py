@@ -1,12 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-# tcpdump on lo: packets before and after each of three rounds, none of them twice.
+# tcpdump on lo: packets before and after each of three rounds, none of them twice; also while packets come without end.
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs tcpdump
 import os
 import socket
 import subprocess
+import threading
+import time
 
 from driver import check, reap, run_all, scenario, text, wait_for
 
@@ -42,9 +44,40 @@ def rounds(s, *how):
     reap()
 
 
+class Traffic:
+    """Packets without end, on the same port, for as long as this is."""
+
+    def __enter__(self):
+        self.on = True
+        self.thread = threading.Thread(target=self.send)
+        self.thread.start()
+
+    def send(self):
+        out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        while self.on:
+            out.sendto(b"noise", ("127.0.0.1", 4099))
+            time.sleep(0.0005)
+
+    def __exit__(self, *exc):
+        self.on = False
+        self.thread.join()
+
+
 @scenario
 def blocks(s):
     rounds(s)
+
+
+@scenario
+def blocks_busy(s):
+    with Traffic():
+        rounds(s)
+
+
+@scenario
+def frames_busy(s):
+    with Traffic():
+        rounds(s, "--immediate-mode")
 
 
 @scenario
