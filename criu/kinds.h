@@ -58,6 +58,7 @@
 	X(vma_uprobes_kind)                                                                                            \
 	X(vma_special_kind)                                                                                            \
 	X(secretmem_vma_kind)                                                                                          \
+	X(vma_socket_kind)                                                                                             \
 	X(vma_refused_kind) /* after what is a part of these and can be saved */                                       \
 	X(sysv_shm_kind)    /* before other objects of the kernel's tmpfs */                                           \
 	X(shmem_kind)       /* before mappings of files, one of which the kernel shows */                              \
@@ -88,6 +89,7 @@
 	X(task_mm_subsys)                                                                                              \
 	X(guard_subsys)                                                                                                \
 	X(hugetlb_subsys)                                                                                              \
+	X(vma_socket_subsys)                                                                                           \
 	X(secretmem_subsys)                                                                                            \
 	X(memfd_inode_subsys)                                                                                          \
 	X(inherit_subsys)                                                                                              \

@@ -10,11 +10,14 @@
 
 #include "agent/batch.h"
 #include "arch_page.h"
+#include "files/files.h"
 #include "lib/log.h"
 #include "mm/memfd_inode.h"
 #include "mm/mm.h"
 #include "mm/page_plan.h"
 #include "mm/shmem.h"
+#include "regfile.pb-c.h"
+#include "tree/kind.h"
 #include "tree/subsys.h"
 
 #define MAX_SIZES 16
@@ -165,7 +168,14 @@ struct huge_need {
 	uint64_t page_size, pages;
 };
 
+struct huge_file {
+	uint32_t id; /* in files.img */
+	uint64_t pages;
+};
+
 struct hugetlb_restore_state {
+	struct huge_file *files;
+	size_t n_files;
 	struct huge_need need[MAX_SIZES];
 	size_t n;
 };
@@ -227,6 +237,38 @@ static uint64_t private_need(struct restore *r, const struct task *t, const VmaE
 	return hugetlb_count_runs(own, n, v->start, v->end, size);
 }
 
+/*
+ * A shared mapping of a file on a hugetlbfs sets pages aside: of one that was deleted, and is made again, all. One that
+ * is there keeps what was set aside for it, which nothing shows.
+ */
+static uint64_t file_need(struct restore *r, const VmaEntry *v, uint64_t size)
+{
+	const struct fd_kind *kind = NULL;
+	const RegFileEntry *m = v->shmid > UINT32_MAX ? NULL : files_message(r, (uint32_t)v->shmid, &kind);
+	struct stat st;
+
+	if (!m || !kind || kind->pb != &reg_file_entry__descriptor || v->flags & MAP_NORESERVE)
+		return 0;
+	return stat(m->name, &st) && errno == ENOENT ? (v->end - v->start) / size : 0;
+}
+
+/* Of a file that is mapped several times, the mapping that needs most. */
+static void note_file_need(struct restore *r, const VmaEntry *v, uint64_t size)
+{
+	struct hugetlb_restore_state *s = restore_state(r, &hugetlb_subsys);
+	struct huge_file file = { (uint32_t)v->shmid, file_need(r, v, size) };
+	size_t i = 0;
+
+	while (i < s->n_files && s->files[i].id != file.id)
+		i++;
+	if (i == s->n_files)
+		arena_push(r->arena, &s->files, &s->n_files, ((struct huge_file) { file.id, 0 }));
+	if (file.pages <= s->files[i].pages)
+		return;
+	hugetlb_need(r, size, file.pages - s->files[i].pages);
+	s->files[i].pages = file.pages;
+}
+
 static bool read_pool(uint64_t page_size, const char *what, uint64_t *value)
 {
 	_cleanup_fclose_ FILE *f = NULL;
@@ -270,6 +312,8 @@ int hugetlb_check_free(struct restore *r)
 		for (size_t k = 0; k < t->mm->n_vmas; k++) {
 			const VmaEntry *v = t->mm->vmas[k];
 
+			if (v->flags & MAP_HUGETLB && v->status & VMA_FILE_SHARED)
+				note_file_need(r, v, hugetlb_page_size(v->flags));
 			if (v->flags & MAP_HUGETLB && vma_is_private(v))
 				hugetlb_need(r, hugetlb_page_size(v->flags),
 				             private_need(r, t, v, hugetlb_page_size(v->flags)));

@@ -67,7 +67,7 @@ static bool counts_as_committed(const VmaEntry *v)
 
 bool page_plan_fits(const VmaEntry *c, const VmaEntry *p)
 {
-	uint32_t objects = VMA_FILE_PRIVATE | VMA_FILE_SHARED | VMA_ANON_SHARED | VMA_SECRETMEM;
+	uint32_t objects = VMA_FILE_PRIVATE | VMA_FILE_SHARED | VMA_ANON_SHARED | VMA_SECRETMEM | VMA_SOCKET;
 
 	if (vma_is_kernels(c) || vma_is_kernels(p) || vma_advice(p, MADV_DONTFORK) || vma_advice(p, MADV_WIPEONFORK))
 		return false;
@@ -86,7 +86,8 @@ bool page_plan_fits(const VmaEntry *c, const VmaEntry *p)
  */
 static bool is_mapped_whole(const VmaEntry *v, const VmaEntry *p)
 {
-	if (!(v->status & (VMA_ANON_SHARED | VMA_FILE_SHARED | VMA_SECRETMEM)) && !(v->flags & MAP_HUGETLB))
+	if (!(v->status & (VMA_ANON_SHARED | VMA_FILE_SHARED | VMA_SECRETMEM | VMA_SOCKET)) &&
+	    !(v->flags & MAP_HUGETLB))
 		return false;
 	return !p || p->start > v->start || p->end < v->end || !page_plan_fits(v, p);
 }

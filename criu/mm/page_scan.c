@@ -126,13 +126,13 @@ static bool is_scanned(const struct vma *v)
 	return v->pages == VMA_PAGES_ANON || v->pages == VMA_PAGES_COPIES;
 }
 
-/* Code with breakpoints alone is the file's. */
+/* Code that differs from its file, which is rare: by breakpoints of uprobes alone it is the file's. */
 static int add_code(struct scanner *sc, const struct vma *v, uint64_t start, uint64_t end, const struct page_run *like)
 {
 	int err = 0;
 
 	for (; !err && start < end; start += PAGE_SIZE) {
-		err = vma_uprobes_made_page(sc->task, v->entry, start);
+		err = vma_uprobes_made_page(sc->d, sc->task, v->entry, start, sc->uprobed);
 		err = err > 0 ? 0 : err ?: add_runs(sc, start, start + PAGE_SIZE, like);
 	}
 	return err;
@@ -154,7 +154,7 @@ static int add_pages(struct scanner *sc, const struct vma *v, uint64_t start, ui
 	} else if (cat & PAGE_IS_FILE) {
 		return 0;
 	}
-	if (sc->uprobed && (v->entry->prot & (PROT_EXEC | PROT_WRITE)) == PROT_EXEC && v->pages == VMA_PAGES_COPIES)
+	if ((v->entry->prot & (PROT_EXEC | PROT_WRITE)) == PROT_EXEC && v->pages == VMA_PAGES_COPIES)
 		return add_code(sc, v, start, end, &like);
 	return add_runs(sc, start, end, &like);
 }

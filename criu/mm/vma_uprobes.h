@@ -9,9 +9,10 @@
 bool vma_uprobes_were_hit(const struct vma_list *list);
 
 /*
- * Dump: whether a page of a private file mapping is the file's but for breakpoints, which the kernel itself sets when
- * the file is mapped. (Stored, they would outlive their uprobe, and end the task.) A negative errno is logged.
+ * Dump: whether a page of a private file mapping is the file's but for breakpoints of uprobes, which the kernel itself
+ * sets when the file is mapped. (Stored, they would outlive their uprobe, and end the task.) hit: uprobes were hit in
+ * the task; those that the kernel emulates do not show otherwise. A negative errno is logged.
  */
-int vma_uprobes_made_page(const struct task *t, const VmaEntry *v, raddr_t at);
+int vma_uprobes_made_page(struct dump *d, const struct task *t, const VmaEntry *v, raddr_t at, bool hit);
 
 #endif

@@ -6,6 +6,7 @@
 #include <linux/packet_diag.h>
 #include <net/if.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "lib/fd_flags.h"
@@ -102,10 +103,37 @@ static void warn_lost_packets(const struct fd_info *info, const PacketSockEntry 
 		    "received again",
 		    fd_name(info), bytes);
 	if (m->rx_ring || m->tx_ring)
-		log_warn("%s: the contents of the rings of this packet socket are dropped", fd_name(info));
+		log_warn("%s: packets in rings of this packet socket are dropped, but for those that a task has mapped",
+		         fd_name(info));
 	if (fanout == PACKET_FANOUT_CBPF || fanout == PACKET_FANOUT_EBPF)
 		log_warn("%s: the kernel does not show the program of its fanout group, which will not come back",
 		         fd_name(info));
+}
+
+static size_t ring_size(const PacketRing *ring)
+{
+	return ring ? (size_t)ring->block_size * ring->block_nr : 0;
+}
+
+/* A ring for sending that was used: a new one begins at its first frame, the program where it was. */
+static int refuse_used_ring(const struct fd_info *info, const PacketSockEntry *m)
+{
+	size_t rx = ring_size(m->rx_ring), len = rx + ring_size(m->tx_ring), i = rx;
+	const uint8_t *map = mmap(NULL, len, PROT_READ, MAP_SHARED, info->fd, 0);
+
+	if (map == MAP_FAILED)
+		return log_errno(-errno, "%s: mmap of the rings of a packet socket", fd_name(info));
+	while (i < len && !map[i])
+		i++;
+	munmap((void *)(uintptr_t)map, len);
+	if (i == len)
+		return 0;
+	log_refusal(
+	    -ENOTSUP,
+	    "%s: a packet socket whose ring for sending (PACKET_TX_RING) has been used: where the program is in it "
+	    "cannot be restored; close it before the dump",
+	    fd_name(info));
+	return DUMP_REFUSED;
 }
 
 static int packet_dump(struct dump *d, const struct fd_info *info, void *msg)
@@ -132,6 +160,9 @@ static int packet_dump(struct dump *d, const struct fd_info *info, void *msg)
 	m->tx_ring = ring_of(d, s->tx_ring);
 	dump_memberships(d, s, m);
 	warn_lost_packets(info, m);
+	err = m->tx_ring ? refuse_used_ring(info, m) : 0;
+	if (err)
+		return err;
 	if (!foresee_lacks(d, CAP_NET_RAW))
 		return 0;
 	return foresee_refuse(

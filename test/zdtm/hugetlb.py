@@ -58,22 +58,28 @@ def rounds(s):
 @scenario
 def too_few(s):
     with Pages(s, 48):
-        s.victim(program(s))
-        in_use = 48 - (pool("free_hugepages") - pool("resv_hugepages"))
-        s.dump()
-        check(wait_for(lambda: pool("free_hugepages") - pool("resv_hugepages") == 48, 10), "of 48 pages %d are free, %d promised" %
-              (pool("free_hugepages"), pool("resv_hugepages")))
-        set_pages(pool("nr_hugepages") - 48 + in_use - 1)
-        s.restore(ok=False)
-        errors = s.errors("restore.log")
-        m = re.search(r"needs (\d+) huge pages of 2048 kB, and (\d+) are free", errors)
-        check(s.rc and m, "not refused: %s" % errors)
-        check((int(m.group(1)), int(m.group(2))) == (in_use, in_use - 1), "%s, %d were in use" % (m.group(0), in_use))
-        check(state_of(s.pid) == "gone", "something was started")
-        set_pages(pool("nr_hugepages") + 1)
-        s.restore()
-        set_pages(pool("nr_hugepages") + 8)  # for what the child touches now, for which nothing was set aside
-        s.verify()
+        where = mount(s)
+        try:
+            s.victim(program(s), args=[where])
+            in_use = 48 - (pool("free_hugepages") - pool("resv_hugepages"))
+            s.dump()
+            # The file that has a name stays, with the page that was written and the one that was set aside.
+            check(wait_for(lambda: pool("free_hugepages") == 47 and pool("resv_hugepages") == 1, 10),
+                  "of 48 pages %d are free, %d promised" % (pool("free_hugepages"), pool("resv_hugepages")))
+            wanted = in_use - 2
+            set_pages(pool("nr_hugepages") - 46 + wanted - 1)
+            s.restore(ok=False)
+            errors = s.errors("restore.log")
+            m = re.search(r"needs (\d+) huge pages of 2048 kB, and (\d+) are free", errors)
+            check(s.rc and m, "not refused: %s" % errors)
+            check((int(m.group(1)), int(m.group(2))) == (wanted, wanted - 1), "%s, %d are needed" % (m.group(0), wanted))
+            check(state_of(s.pid) == "gone", "something was started")
+            set_pages(pool("nr_hugepages") + 1)
+            s.restore()
+            set_pages(pool("nr_hugepages") + 8)  # for what the child touches now, for which nothing was set aside
+            s.verify()
+        finally:
+            umount(where)
 
 
 run_all()

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Mappings that cannot come back, each refused by its name: the ring of a packet socket, the buffer of a perf event, a
- * segment of System V in huge pages, memory that userfaultfd watches, memory of memfd_secret that is mapped in part.
+ * Mappings that cannot come back, each refused by its name: the ring of a packet socket that has got frames
+ * (TPACKET_V1), a TCP socket, the buffer of a perf event, a segment of System V in huge pages, memory that userfaultfd
+ * watches, memory of memfd_secret that is mapped in part.
  *
  * zdtm: needs-root
- * zdtm: refuse mapping .* socket:.*: mappings of sockets
+ * zdtm: refuse mapping .* socket:.*TPACKET_V1
+ * zdtm: refuse fd 100: .*PACKET_TX_RING
+ * zdtm: refuse mapping .* socket:.*that are no packet sockets
  * zdtm: refuse mapping .*perf_event.*: mappings of this kind of descriptor
  * zdtm: refuse mapping .*SYSV.*SHM_HUGETLB
  * zdtm: refuse mapping .*: userfaultfd watches
@@ -15,6 +18,8 @@
 #include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
 #include <net/ethernet.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
@@ -35,10 +40,39 @@ static unsigned char *map(unsigned long size, int fd)
 static void packet_ring(void)
 {
 	struct tpacket_req ring = { .tp_block_size = PAGE, .tp_block_nr = 2, .tp_frame_size = 2048, .tp_frame_nr = 4 };
+	struct sockaddr_ll lo = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9) };
+	int fd = socket(AF_PACKET, SOCK_RAW, 0), udp = socket(AF_INET, SOCK_DGRAM, 0);
+	volatile uint32_t *frame;
+
+	zdtm_must(fd >= 0 && udp >= 0 && !setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &ring, sizeof(ring)));
+	frame = (void *)map(2 * PAGE, fd);
+	lo.sll_ifindex = (int)if_nametoindex("lo");
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	zdtm_must(!bind(fd, (struct sockaddr *)&lo, sizeof(lo)));
+	zdtm_must(sendto(udp, "x", 1, 0, (struct sockaddr *)&to, sizeof(to)) == 1);
+	while (!*frame)
+		zdtm_nap();
+	close(udp);
+}
+
+static void ring_for_sending(void)
+{
+	struct tpacket_req ring = { .tp_block_size = PAGE, .tp_block_nr = 2, .tp_frame_size = 2048, .tp_frame_nr = 4 };
 	int fd = socket(AF_PACKET, SOCK_RAW, 0);
 
-	zdtm_must(fd >= 0 && !setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &ring, sizeof(ring)));
-	map(2 * PAGE, fd);
+	zdtm_must(fd >= 0 && !setsockopt(fd, SOL_PACKET, PACKET_TX_RING, &ring, sizeof(ring)) && dup2(fd, 100) == 100);
+	map(2 * PAGE, 100)[50] = 1;
+	close(fd);
+}
+
+static void tcp_mapping(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	void *p = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		zdtm_skip("TCP sockets cannot be mapped: %s", strerror(errno));
 }
 
 static void perf_buffer(void)
@@ -98,6 +132,8 @@ int main(void)
 	unsigned char *p;
 
 	packet_ring();
+	ring_for_sending();
+	tcp_mapping();
 	perf_buffer();
 	huge_segment();
 	watched();

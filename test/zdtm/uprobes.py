@@ -38,25 +38,40 @@ def mapped(pid):
     return "[uprobes]" in text("/proc/%d/maps" % pid)
 
 
-@scenario
-def allowed(s):
+def rounds(s, which, shown):
     s.victim("uprobed")
     os.sched_setaffinity(s.pid, {0})  # where it is counted
-    probe = Uprobe("/proc/%d/exe" % s.pid, int(text(s.path("place"))))
-    check(wait_for(lambda: mapped(s.pid), 20), "it was not hit")
+    probe = Uprobe("/proc/%d/exe" % s.pid, int(text(s.path("place")).split()[which]))
+    check(wait_for(lambda: probe.count() > 0, 20), "it was not hit")
+    check(mapped(s.pid) == shown, "[uprobes] is %sthere" % ("not " if shown else ""))
     s.dump(ok=False)
     check(s.rc and "--allow-uprobes" in s.errors("dump.log"), "not refused: %s" % s.errors("dump.log"))
     for i in range(3):
         s.clean_images()
         s.dump("--allow-uprobes")
-        check(s.restore(ok=False) != 0 and "--allow-uprobes" in s.errors("restore.log"), "restored without the option")
+        if shown:
+            check(s.restore(ok=False) != 0 and "--allow-uprobes" in s.errors("restore.log"), "restored without the option")
         s.restore("--allow-uprobes")
         n = probe.count()
         check(wait_for(lambda: probe.count() > n or state_of(s.pid) in ("Z", "gone"), 20), "it is not hit any more")
         check(state_of(s.pid) not in ("Z", "gone"), "the task ended")
-        check(mapped(s.pid), "there is no [uprobes] again")
-    s.verify()
+        check(mapped(s.pid) == shown, "[uprobes] is %sthere again" % ("not " if shown else ""))
+    # Gone when it is restored: nothing of it is left in the code.
+    s.clean_images()
+    s.dump("--allow-uprobes")
     probe.close()
+    s.restore("--allow-uprobes")
+    s.verify()
+
+
+@scenario
+def stepped(s):
+    rounds(s, 0, True)
+
+
+@scenario
+def emulated(s):
+    rounds(s, 1, False)
 
 
 run_all()

@@ -86,6 +86,8 @@ def joined_maps(raw):
         ino = f[4]
         if name.startswith(("/dev/zero", "/SYSV", "/memfd:")):
             ino = "0"  # a new object of shmem has a new number
+        elif name.startswith("socket:["):
+            ino, name = "-", "socket:[]"  # and a socket
         elif name.endswith(" (deleted)"):
             ino = "-"  # so has a deleted file that was made again
         off = int(f[2], 16)
