@@ -9,10 +9,11 @@
 #include <stdint.h>
 
 enum {
-	AGENT_OP_STOP = 1 << 0,  /* a failure ends the batch here */
-	AGENT_OP_FORK = 1 << 1,  /* clone3 with a stack of its own, on which the child finds the address of its slot */
-	AGENT_OP_DONE = 1 << 2,  /* set by the agent: the call was made, ret is valid */
-	AGENT_OP_TOUCH = 1 << 3, /* no call: the thread uses its large registers once, so that they get room */
+	AGENT_OP_STOP = 1 << 0,   /* a failure ends the batch here */
+	AGENT_OP_FORK = 1 << 1,   /* clone3 with a stack of its own, on which the child finds the address of its slot */
+	AGENT_OP_DONE = 1 << 2,   /* set by the agent: the call was made, ret is valid */
+	AGENT_OP_TOUCH = 1 << 3,  /* no call: the thread uses its large registers once, so that they get room */
+	AGENT_OP_COMPAT = 1 << 4, /* as a 32-bit program makes the call, with its number: see arch/arch_compat.h */
 };
 
 struct agent_op {
@@ -30,7 +31,7 @@ enum { AGENT_IDLE = 0, AGENT_RUN = 1 };
 /* agent_slot.on_death: what an agent does when criu is gone. */
 enum { AGENT_DIE_EXIT = 0, AGENT_DIE_RESUME = 1 };
 
-#define AGENT_REGS 18
+#define AGENT_REGS 20
 
 /*
  * One agent's place in the area. `cmd` is the futex on which the agent waits and `done` the one on which criu

@@ -19,12 +19,22 @@ int agent_write_task(pid_t pid, raddr_t at, const void *buf, size_t len)
 	return io_write_process(pid, buf, &(struct iovec) { (void *)(uintptr_t)at, len }, 1);
 }
 
-static ssize_t match_sigreturn(const uint8_t *code, size_t len)
+static ssize_t find_sigreturn_of(bool compat, const uint8_t *code, size_t len)
 {
 	size_t n;
-	const uint8_t *wanted = arch_sigreturn_code(&n), *at = memmem(code, len, wanted, n);
+	const uint8_t *wanted = arch_sigreturn_code(compat, &n), *at = memmem(code, len, wanted, n);
 
 	return at ? at - code : -ENOENT;
+}
+
+static ssize_t match_sigreturn(const uint8_t *code, size_t len)
+{
+	return find_sigreturn_of(false, code, len);
+}
+
+static ssize_t match_compat_sigreturn(const uint8_t *code, size_t len)
+{
+	return find_sigreturn_of(true, code, len);
 }
 
 static raddr_t search_code(pid_t pid, raddr_t start, uint64_t len, ssize_t (*find)(const uint8_t *, size_t))
@@ -43,12 +53,12 @@ static raddr_t search_code(pid_t pid, raddr_t start, uint64_t len, ssize_t (*fin
 	return 0;
 }
 
-raddr_t code_find_syscall(pid_t pid, raddr_t start, uint64_t len)
+raddr_t code_find_syscall(pid_t pid, bool compat, raddr_t start, uint64_t len)
 {
-	return search_code(pid, start, len, arch_find_syscall);
+	return search_code(pid, start, len, compat ? arch_find_syscall_compat : arch_find_syscall);
 }
 
-raddr_t code_find_sigreturn(pid_t pid, raddr_t start, uint64_t len)
+raddr_t code_find_sigreturn(pid_t pid, bool compat, raddr_t start, uint64_t len)
 {
-	return search_code(pid, start, len, match_sigreturn);
+	return search_code(pid, start, len, compat ? match_compat_sigreturn : match_sigreturn);
 }

@@ -290,7 +290,8 @@ static int find_layout(struct dump *d, const struct task *t, const char *who, ui
 
 	if (err)
 		return log_errno(err, "%s: reading /proc/%d/maps", who, t->pid);
-	return layout_find(d->arena, t->pid, &maps, who, size, dump_state(d, &infect_subsys), l);
+	return layout_find(d->arena, t->pid, arch_regs_is_compat(t->threads[0].dump->regs), &maps, who, size,
+	                   dump_state(d, &infect_subsys), l);
 }
 
 static int prepare_injection(struct dump *d, struct task *t, struct entered *e)
@@ -327,8 +328,8 @@ static int stand_before_call(struct task *t, struct entered *e)
 {
 	if (!e->frame)
 		return 0;
-	arch_regs_syscall_at(e->scratch, e->in.syscall_ip, e->in.stack + sizeof(raddr_t), SYS_rt_sigreturn,
-	                     (const uint64_t[6]) {});
+	arch_regs_syscall_at(e->scratch, e->in.syscall_ip, e->in.stack + arch_sigframe_taken(e->scratch),
+	                     SYS_rt_sigreturn, (const uint64_t[6]) {});
 	return arch_regs_set_general(t->pid, e->scratch);
 }
 

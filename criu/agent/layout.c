@@ -24,6 +24,7 @@ struct code_cache {
 struct search {
 	struct arena *arena;
 	pid_t pid;
+	bool compat;
 	struct code_cache **cache;
 	uint64_t size;
 	raddr_t free_from;
@@ -49,7 +50,7 @@ static void find_sigreturn_code(struct search *s, const struct proc_map *m)
 		if (c->ino == m->ino && c->major == m->major && c->minor == m->minor)
 			break;
 	if (!c) {
-		raddr_t at = code_find_sigreturn(s->pid, m->start, len);
+		raddr_t at = code_find_sigreturn(s->pid, false, m->start, len);
 
 		s->l->sigreturn = at;
 		c = arena_new_of(s->arena, struct code_cache);
@@ -57,8 +58,8 @@ static void find_sigreturn_code(struct search *s, const struct proc_map *m)
 		*s->cache = c;
 	} else if (c->off >= m->pgoff && c->off - m->pgoff < len) {
 		/* The task may have written over its copy: look again, at this place only. */
-		s->l->sigreturn =
-		    code_find_sigreturn(s->pid, m->start + (c->off - m->pgoff), MIN(32, len - (c->off - m->pgoff)));
+		s->l->sigreturn = code_find_sigreturn(s->pid, false, m->start + (c->off - m->pgoff),
+		                                      MIN(32, len - (c->off - m->pgoff)));
 	}
 }
 
@@ -74,10 +75,12 @@ static void take_map(struct search *s, const struct proc_map *m)
 		s->l->stack_start = m->start;
 		s->l->stack_end = m->end;
 	} else if (!strcmp(m->name, "[vdso]")) {
-		raddr_t at = code_find_syscall(s->pid, m->start, m->end - m->start);
+		raddr_t at = code_find_syscall(s->pid, s->compat, m->start, m->end - m->start);
 
 		s->l->syscall_ip = at ?: s->l->syscall_ip;
-	} else if (is_code(m) && m->ino && !s->l->sigreturn) {
+		if (s->compat)
+			s->l->sigreturn = code_find_sigreturn(s->pid, true, m->start, m->end - m->start);
+	} else if (!s->compat && is_code(m) && m->ino && !s->l->sigreturn) {
 		/* Of files only: to read what a program made itself, and shares by fork, would undo the sharing. */
 		find_sigreturn_code(s, m);
 	}
@@ -90,7 +93,7 @@ static void find_other_syscall(struct search *s, const struct task_maps *maps)
 		const struct proc_map *m = &maps->v[i];
 
 		if (is_code(m) && m->name[0] != '[')
-			s->l->syscall_ip = code_find_syscall(s->pid, m->start, m->end - m->start);
+			s->l->syscall_ip = code_find_syscall(s->pid, s->compat, m->start, m->end - m->start);
 	}
 }
 
@@ -107,10 +110,10 @@ int layout_read_maps(struct arena *a, pid_t pid, struct task_maps *maps)
 	return err;
 }
 
-int layout_find(struct arena *a, pid_t pid, const struct task_maps *maps, const char *who, uint64_t size,
+int layout_find(struct arena *a, pid_t pid, bool compat, const struct task_maps *maps, const char *who, uint64_t size,
                 struct code_cache **cache, struct layout *l)
 {
-	struct search s = { a, pid, cache, size, LOWEST - PAGE_SIZE, l };
+	struct search s = { a, pid, compat, cache, size, LOWEST - PAGE_SIZE, l };
 
 	memset(l, 0, sizeof(*l));
 	for (size_t i = 0; i < maps->n; i++)

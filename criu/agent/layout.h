@@ -20,10 +20,10 @@ struct code_cache;
 int layout_read_maps(struct arena *a, pid_t pid, struct task_maps *maps);
 
 /*
- * Looks for the code in the mappings that a task has. size: what the hole has to hold. *cache starts as NULL. 0 or a
- * negative errno (logged, with `who` in front).
+ * Looks for the code in the mappings that a task has; compat: a 32-bit one. size: what the hole has to hold. *cache
+ * starts as NULL. 0 or a negative errno (logged, with `who` in front).
  */
-int layout_find(struct arena *a, pid_t pid, const struct task_maps *maps, const char *who, uint64_t size,
+int layout_find(struct arena *a, pid_t pid, bool compat, const struct task_maps *maps, const char *who, uint64_t size,
                 struct code_cache **cache, struct layout *l);
 
 /* Whether an agent's area begins at that address: shared anonymous memory. */

@@ -35,6 +35,13 @@ long arch_regs_syscall(const struct thread_regs *regs);
  */
 void arch_regs_settle_restart(struct thread_regs *regs);
 
+/*
+ * A 32-bit program (arch_compat.h): whether these registers are those of one; and, for registers that were read while
+ * the agent ran, that its next call has to be that of one.
+ */
+bool arch_regs_is_compat(const struct thread_regs *regs);
+void arch_regs_set_compat(struct thread_regs *regs, bool compat);
+
 /* Registers with which a thread makes one system call at `ip` (a syscall instruction), with stack pointer `sp`. */
 void arch_regs_syscall_at(struct thread_regs *regs, raddr_t ip, raddr_t sp, long nr, const uint64_t arg[6]);
 
@@ -61,13 +68,14 @@ void arch_regs_set_ip(struct thread_regs *regs, raddr_t ip);
  * A signal frame, in a buffer of *size bytes, from which rt_sigreturn brings exactly these registers and this mask
  * back; it will lie at address `at` in the task (64-byte aligned), `restorer` is the address of code that calls
  * rt_sigreturn. The stack pointer with which a `ret` starts it is `at`. arch_sigframe_size: bytes needed for these
- * registers.
+ * registers. arch_sigframe_taken: how far above `at` the stack pointer is when rt_sigreturn is called.
  */
 size_t arch_sigframe_size(const struct thread_regs *regs);
+size_t arch_sigframe_taken(const struct thread_regs *regs);
 void arch_sigframe_make(const struct thread_regs *regs, uint64_t mask, raddr_t at, raddr_t restorer, void *buf);
 
 /* The bytes of an instruction sequence that calls rt_sigreturn, as C libraries have it; their length. */
-const uint8_t *arch_sigreturn_code(size_t *len);
+const uint8_t *arch_sigreturn_code(bool compat, size_t *len);
 
 /* The bytes of a syscall instruction; their length. */
 const uint8_t *arch_syscall_code(size_t *len);
@@ -76,6 +84,7 @@ const uint8_t *arch_syscall_code(size_t *len);
 int arch_regs_to_core(struct arena *a, const struct thread_regs *regs, CoreEntry *core);
 int arch_regs_check_core(const CoreEntry *core, const char *who);
 struct thread_regs *arch_regs_from_core(struct arena *a, const CoreEntry *core);
+bool arch_core_is_compat(const CoreEntry *core);
 
 /* clear_child_tid, which the format keeps beside the registers; before or after arch_regs_to_core(). 0: none. */
 void arch_core_set_clear_tid(struct arena *a, CoreEntry *core, raddr_t addr);

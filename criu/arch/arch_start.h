@@ -18,10 +18,11 @@ struct start_params {
 };
 
 /*
- * Writes an ELF executable whose one segment lies at `at` (page-aligned) into buf. Returns its length, at most
- * PAGE_SIZE. Kernel: fs/binfmt_elf.c takes a static ET_EXEC with one PT_LOAD.
+ * Writes an ELF executable whose one segment lies at `at` (page-aligned) into buf; compat: one that makes the process a
+ * 32-bit one, which then goes on in the agent's 64-bit code. Returns its length, at most PAGE_SIZE. Kernel:
+ * fs/binfmt_elf.c takes a static ET_EXEC with one PT_LOAD.
  */
-size_t arch_start_elf(raddr_t at, const struct start_params *params, uint8_t buf[PAGE_SIZE]);
+size_t arch_start_elf(raddr_t at, const struct start_params *params, bool compat, uint8_t buf[PAGE_SIZE]);
 
 /*
  * clone3(2), after which the child calls fn(arg), which must not return: on the stack in args, or where there is none
@@ -35,5 +36,8 @@ long arch_clone3(struct clone_args *args, void (*fn)(void *), void *arg);
  * where execution goes on. The vDSO has some. Returns its offset in code, or -ENOENT.
  */
 ssize_t arch_find_syscall(const uint8_t *code, size_t len);
+
+/* The same for 32-bit programs: what their vDSO has, three registers from the stack before the `ret`. */
+ssize_t arch_find_syscall_compat(const uint8_t *code, size_t len);
 
 #endif

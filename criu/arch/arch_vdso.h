@@ -5,8 +5,8 @@
 
 #include "common.h"
 
-/* The end of what a task can map. */
-raddr_t arch_task_size(void);
+/* The end of what a task can map; compat: a 32-bit one. */
+raddr_t arch_task_size(bool compat);
 
 /* A call with which a task maps vdso and vvar from `at` on, if that range is free. It fails in a task that has a vdso.
  */
@@ -14,7 +14,7 @@ struct arch_vdso_call {
 	long nr;
 	uint64_t arg[2];
 };
-void arch_vdso_map(raddr_t at, struct arch_vdso_call *call);
+void arch_vdso_map(raddr_t at, bool compat, struct arch_vdso_call *call);
 
 /* The most bytes that the functions below write. */
 #define VDSO_JUMP_MAX 16

@@ -36,6 +36,12 @@ static int read_registers(struct dump *d, struct thread *th)
 	th->dump->regs = arch_regs_get(d->arena, th->tid);
 	if (!th->dump->regs)
 		return -ESRCH;
+	if (th == th->task->threads)
+		th->task->compat = arch_regs_is_compat(th->dump->regs);
+	else if (th->task->compat != arch_regs_is_compat(th->dump->regs))
+		return log_refusal(-EOPNOTSUPP,
+		                   "%s: runs code of another kind (%s) than its leader, which is not supported",
+		                   task_thread_name(th), th->task->compat ? "64-bit" : "32-bit");
 	err = ptrace_get_sigmask(th->tid, &th->dump->sigmask);
 	return err ? log_errno(err, "%s: reading its signal mask", task_thread_name(th)) : 0;
 }

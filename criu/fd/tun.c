@@ -325,6 +325,7 @@ const struct fd_kind tun_kind = {
 	.type = FD_TYPES__TUNF,
 	.field = 11,
 	.pb = &tunfile_entry__descriptor,
+	.in_net_ns = true,
 	.match = tun_match,
 	.dump = tun_dump,
 	.check = tun_check,

@@ -2,13 +2,37 @@
 /* Before a restore starts anything: can every file be opened? One that cannot is named with all that want it. */
 #include "files/open_file.h"
 #include "format.h"
+#include "lib/message.h"
 #include "lib/log.h"
+
+/* Older images have no number: the socket is in the tree's namespace. */
+static bool is_in_tree(const struct restore *r, const struct open_file *f)
+{
+	int64_t id;
+
+	if (!message_get_number(f->msg, "ns_id", &id))
+		return true;
+	for (size_t i = 0; i < r->tree.n_tasks; i++) {
+		const TaskKobjIdsEntry *ids = r->tree.tasks[i]->ids;
+
+		if (ids && (!ids->has_net_ns_id || ids->net_ns_id == id))
+			return true;
+	}
+	return false;
+}
 
 /* Asks the kind once for each file. */
 static const char *problem_of(struct restore *r, const struct task *t, struct open_file *f)
 {
 	open_files_of(r)->asked = f;
 	f->wanted_by = f->wanted_by ?: t;
+	if (!f->checked && f->inherited_fd < 0 && f->kind && f->kind->in_net_ns && !is_in_tree(r, f)) {
+		f->problem = arena_printf(r->arena,
+		                          "%s: is in a network namespace (number %u) that no task of the tree is in, "
+		                          "which is not supported yet",
+		                          f->kind->name, message_get_u32(f->msg, "ns_id"));
+		f->checked = true;
+	}
 	if (!f->checked && f->inherited_fd < 0 && f->kind && f->kind->check && f->kind->check(r, f->msg, &f->problem) &&
 	    !f->problem)
 		f->problem = "cannot be opened";

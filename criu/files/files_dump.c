@@ -132,6 +132,8 @@ static int dump_description(struct dump *d, struct fd_info *info, struct kcmp_no
 	message_set_u32(msg, "flags", info->flags);
 	message_set_u64(msg, "pos", info->pos);
 	message_set_message(msg, "fown", info->fown);
+	if (kind->in_net_ns && info->task && info->task->ids)
+		message_set_u32(msg, "ns_id", info->task->ids->net_ns_id);
 	err = kind->dump(d, info, msg);
 	if (err == DUMP_REFUSED)
 		node->data = NULL;

@@ -143,6 +143,19 @@ static int look_at_mount(struct fd_info *info, struct statx *x)
 	return 0;
 }
 
+/* Queues of messages lie on a file system of the ipc namespace, which need not be mounted anywhere. */
+static bool is_mqueue(const struct statx *x)
+{
+	_cleanup_close_ int context = (int)syscall(SYS_fsopen, "mqueue", FSOPEN_CLOEXEC), mount = -1;
+	struct statx own;
+
+	if (context < 0 || syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
+		return false;
+	mount = (int)syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, 0);
+	return mount >= 0 && !statx(mount, "", AT_EMPTY_PATH, 0, &own) && own.stx_dev_major == x->stx_dev_major &&
+	       own.stx_dev_minor == x->stx_dev_minor;
+}
+
 /* A mount that we do not see, whose file system may be that of a server in the tree. */
 static int find_unseen(struct dump *d, struct fd_info *info, const struct statx *x, const char *link)
 {
@@ -191,7 +204,7 @@ int foreign_files_find(struct dump *d, struct fd_info *info, const char *path, c
 		return err;
 	m = foreign_mount_by_id(f, (int)x.stx_mnt_id);
 	info->foreign = m && m->foreign ? m : NULL;
-	if (!m && !is_of_kernel(link))
+	if (!m && !is_of_kernel(link) && !is_mqueue(&x))
 		err = find_unseen(d, info, &x, link);
 	if (info->foreign)
 		info->mnt_id = (int)x.stx_mnt_id;

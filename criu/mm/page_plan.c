@@ -27,7 +27,7 @@ bool mm_inherits(const struct restore *r, const struct task *child)
 	const struct task *parent = child->parent;
 	const struct task_mm *m = task_mm(r, child), *p = parent ? task_mm(r, parent) : NULL;
 
-	if (!m || !p || m == p)
+	if (!m || !p || m == p || child->compat != parent->compat)
 		return false;
 	if (!mm_restore_of(r)->knows_cow)
 		return looks_forked(child, parent);

@@ -15,7 +15,7 @@
 
 static int check_place(const struct task *t, const VmaEntry *v, uint64_t from)
 {
-	uint64_t end = arch_task_size();
+	uint64_t end = arch_task_size(t->compat);
 
 	if (v->start % PAGE_SIZE || v->end % PAGE_SIZE || v->pgoff % PAGE_SIZE || v->start >= v->end)
 		return vma_damaged(t, v, "is invalid");

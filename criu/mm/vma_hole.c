@@ -19,7 +19,7 @@ static void add_vmas(struct arena *a, const struct task *t, struct ranges *taken
 /* Whether a child's address space may come from its parent's by forking (restore/plan.c has the last word). */
 static bool may_be_copy(const struct restore *r, const struct task *t, const struct task *child)
 {
-	if (!child->mm || !t->ids || !child->ids)
+	if (!child->mm || !t->ids || !child->ids || t->compat != child->compat)
 		return false;
 	return child->ids->vm_id == t->ids->vm_id || child->ids->files_id == t->ids->files_id ||
 	       child->ids->fs_id == t->ids->fs_id || mm_inherits(r, child);
@@ -35,7 +35,7 @@ static void add_family(const struct restore *r, const struct task *t, struct ran
 }
 
 /* One page stays free on either side, so that the kernel joins nothing. */
-static raddr_t hole_between(struct ranges *taken, uint64_t size)
+static raddr_t hole_between(struct ranges *taken, raddr_t end, uint64_t size)
 {
 	raddr_t at = LOWEST;
 
@@ -47,7 +47,7 @@ static raddr_t hole_between(struct ranges *taken, uint64_t size)
 			return at;
 		at = MAX(at, r->end + PAGE_SIZE);
 	}
-	return at < arch_task_size() && arch_task_size() - at > size ? at : 0;
+	return at < end && end - at > size ? at : 0;
 }
 
 raddr_t mm_find_hole(const struct restore *r, const struct task *t, uint64_t size)
@@ -55,7 +55,7 @@ raddr_t mm_find_hole(const struct restore *r, const struct task *t, uint64_t siz
 	struct ranges taken = { 0 };
 
 	add_family(r, t, &taken);
-	return hole_between(&taken, size);
+	return hole_between(&taken, arch_task_size(t->compat), size);
 }
 
 raddr_t vma_hole_beside(const struct restore *r, const struct task *t, struct range keep, uint64_t size)
@@ -64,5 +64,5 @@ raddr_t vma_hole_beside(const struct restore *r, const struct task *t, struct ra
 
 	add_family(r, t, &taken);
 	arena_push(r->arena, &taken.r, &taken.n, keep);
-	return hole_between(&taken, size);
+	return hole_between(&taken, arch_task_size(t->compat), size);
 }

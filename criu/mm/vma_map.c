@@ -53,7 +53,7 @@ int vma_unmap_rest(struct restore *r, struct task *t, const struct task_mm *m, s
 		unmap_range(b, at, kept.r[i].start);
 		at = MAX(at, kept.r[i].end);
 	}
-	unmap_range(b, at, arch_task_size());
+	unmap_range(b, at, arch_task_size(t->compat));
 	return batch_run(b);
 }
 

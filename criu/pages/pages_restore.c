@@ -12,7 +12,7 @@
 
 int pages_read_task(struct restore *r, const struct task *t, struct pagemap **mapp)
 {
-	int err = pagemap_read(r->dir, r->arena, IMG_PAGEMAP, (uint64_t)t->vpid.v, arch_task_size(), mapp);
+	int err = pagemap_read(r->dir, r->arena, IMG_PAGEMAP, (uint64_t)t->vpid.v, arch_task_size(t->compat), mapp);
 
 	if (err == -ENOENT)
 		return log_errno(err, "%s: pagemap-%d.img", task_name(t), t->vpid.v);

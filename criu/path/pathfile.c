@@ -3,6 +3,8 @@
 #include <limits.h>
 #include <string.h>
 
+#include "arch/arch_compat.h"
+#include "uapi/fcntl_bits.h"
 #include "lib/log.h"
 #include "options/external.h"
 #include "path/file_names.h"
@@ -182,9 +184,31 @@ int pathfile_check(struct restore *r, const RegFileEntry *m, const char **why)
 	return ghost ? ghost_check(r, ghost, why) : named_file_check(r, m, why);
 }
 
+/*
+ * A 32-bit program has opened it: not beyond 2 GiB. (O_NOFOLLOW is shown too, and would not get through /proc.) What
+ * criu itself may not open (of a FUSE that lets one user in) stays as it is.
+ */
+static int without_large(int fd, const RegFileEntry *m, uint32_t flags)
+{
+	uint32_t how = flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC | O_ASYNC | (O_TMPFILE & ~O_DIRECTORY));
+	_cleanup_close_ int large = fd;
+	int small;
+
+	if (m->has_mode && S_ISREG(m->mode))
+		how &= ~(uint32_t)O_DIRECTORY;
+	small = arch_compat_reopen(large, (int)(how | O_NOCTTY | O_CLOEXEC));
+	if (small >= 0)
+		return small;
+	log_info("openat of %s without O_LARGEFILE: %s: the flag is set", m->name, strerror(-small));
+	return move_fd(&large);
+}
+
 int pathfile_open(struct restore *r, const RegFileEntry *m, uint32_t flags)
 {
 	struct ghost *ghost = ghost_of(r, m->id);
+	int fd = ghost ? ghost_open(r, ghost, m, flags) : named_file_open(r, m, flags);
 
-	return ghost ? ghost_open(r, ghost, m, flags) : named_file_open(r, m, flags);
+	return fd < 0 || !r->tree.has_compat || (flags & (KERNEL_O_LARGEFILE | O_PATH | O_NOFOLLOW))
+	           ? fd
+	           : without_large(fd, m, flags);
 }

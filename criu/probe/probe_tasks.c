@@ -207,7 +207,7 @@ static int map_vdso(void *unused)
 {
 	struct arch_vdso_call call;
 
-	arch_vdso_map(round_up((uintptr_t)sbrk(0), PAGE_SIZE) + HUGE_SIZE, &call);
+	arch_vdso_map(round_up((uintptr_t)sbrk(0), PAGE_SIZE) + HUGE_SIZE, false, &call);
 	if (syscall(call.nr, call.arg[0], call.arg[1]) < 0)
 		return errno == EEXIST ? 0 : -errno;
 	return 0;

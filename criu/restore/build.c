@@ -74,7 +74,7 @@ static int start_elf_file(struct build *b, struct node *n)
 	};
 	_cleanup_close_ int fd = memfd_exec("criu-agent", MFD_CLOEXEC);
 	uint8_t elf[PAGE_SIZE];
-	size_t len = arch_start_elf(f->at - PAGE_SIZE, &params, elf);
+	size_t len = arch_start_elf(f->at - PAGE_SIZE, &params, n->task && n->task->compat, elf);
 	int err;
 
 	if (fd < 0)

@@ -194,11 +194,11 @@ static raddr_t find_syscall(const struct task *t)
 
 	for (size_t i = 0; !ip && i < t->mm->n_vmas; i++)
 		if (t->mm->vmas[i]->status & VMA_VDSO)
-			ip = code_find_syscall(t->pid, t->mm->vmas[i]->start,
+			ip = code_find_syscall(t->pid, t->compat, t->mm->vmas[i]->start,
 			                       t->mm->vmas[i]->end - t->mm->vmas[i]->start);
 	for (size_t i = 0; !ip && i < t->mm->n_vmas; i++)
 		if (t->mm->vmas[i]->prot & PROT_EXEC)
-			ip = code_find_syscall(t->pid, t->mm->vmas[i]->start,
+			ip = code_find_syscall(t->pid, t->compat, t->mm->vmas[i]->start,
 			                       t->mm->vmas[i]->end - t->mm->vmas[i]->start);
 	return ip;
 }
@@ -214,6 +214,7 @@ static int drop_area(struct build *b, struct task *t)
 
 	if (!scratch)
 		return -ESRCH;
+	arch_regs_set_compat(scratch, t->compat);
 	if (!in.syscall_ip)
 		return log_errno(-ENOEXEC, "%s: no code from which a system call could be made", task_name(t));
 	err = inject_syscall(&in, scratch, SYS_munmap, (const uint64_t[6]) { f->at, b->plan->common + f->size }, &ret);
@@ -475,6 +476,7 @@ static bool start_exit(struct build *b, struct task *t)
 	regs = agent->traced ? arch_regs_get(b->r->arena, t->pid) : NULL;
 	if (!regs || ptrace_set_sigmask(t->pid, ALL))
 		return false;
+	arch_regs_set_compat(regs, t->compat);
 	arch_regs_syscall_at(regs, find_syscall(t), 0, SYS_exit_group, status);
 	return !arch_regs_set_general(t->pid, regs) && !ptrace_cont(t->pid, 0);
 }

@@ -166,10 +166,17 @@ static int choose_birth(struct planner *pl, struct node *n)
 	if (first != t)
 		return log_refusal(-EOPNOTSUPP, "pid %d (%s): shares its memory with pid %d, which is not its parent",
 		                   t->vpid.v, t->comm, first->vpid.v);
-	if (p && p->task && p->task->ids &&
+	if (p && p->task && p->task->ids && t->compat == p->task->compat &&
 	    (t->ids->files_id == p->task->ids->files_id || t->ids->fs_id == p->task->ids->fs_id ||
 	     (!pl->only_tree && subsys_space()->starts_as_copy(pl->r, t))))
 		n->birth = BIRTH_COPY;
+	first = tree_first_fs(&pl->r->tree, t);
+	if (first->compat != t->compat)
+		return log_refusal(
+		    -EOPNOTSUPP,
+		    "pid %d (%s): a %s-bit program that shares its working directory (CLONE_FS) with pid %d, "
+		    "which is a %s-bit one: not supported",
+		    t->vpid.v, t->comm, t->compat ? "32" : "64", first->vpid.v, first->compat ? "32" : "64");
 	first = tree_first_files(&pl->r->tree, t);
 	if (first != t && (!p || n->birth != BIRTH_COPY || first->ids->files_id != p->task->ids->files_id))
 		return log_refusal(

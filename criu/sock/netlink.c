@@ -243,6 +243,7 @@ const struct fd_kind netlink_kind = {
 	.type = FD_TYPES__NETLINKSK,
 	.field = 7,
 	.pb = &netlink_sk_entry__descriptor,
+	.in_net_ns = true,
 	.match = netlink_match,
 	.dump = netlink_dump,
 	.check = netlink_check,

@@ -342,6 +342,7 @@ const struct fd_kind packet_kind = {
 	.type = FD_TYPES__PACKETSK,
 	.field = 6,
 	.pb = &packet_sock_entry__descriptor,
+	.in_net_ns = true,
 	.match = packet_match,
 	.dump = packet_dump,
 	.check = packet_check,

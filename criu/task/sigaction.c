@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 
 #include "arch/arch_abi.h"
+#include "arch/arch_compat.h"
 #include "lib/log.h"
 #include "task/answer.h"
 
@@ -45,6 +46,7 @@ static int sigaction_dump(struct dump *d, struct thread *th, const struct answer
 		e->restorer = actions[i].restorer;
 		e->mask = actions[i].mask;
 		e->has_compat_sigaction = true;
+		e->compat_sigaction = th->task->compat;
 		arena_push(d->arena, &tc->sigactions, &tc->n_sigactions, e);
 	}
 	return 0;
@@ -59,11 +61,28 @@ static int sigaction_check(struct restore *r, const struct thread *th)
 		return log_errno(-EINVAL, "%s: its image has %zu signal actions instead of %d", task_name(th->task),
 		                 tc->n_sigactions, N_ACTIONS);
 	for (size_t i = 0; i < tc->n_sigactions; i++)
-		if (tc->sigactions[i]->compat_sigaction)
+		if (tc->sigactions[i]->compat_sigaction != th->task->compat)
 			return log_refusal(-EOPNOTSUPP,
-			                   "%s: its action for signal %u is of 32-bit code, which is not supported",
-			                   task_name(th->task), action_signal((unsigned)i));
+			                   "%s: its action for signal %u is of %s code, which is not supported in a "
+			                   "program that is not",
+			                   task_name(th->task), action_signal((unsigned)i),
+			                   th->task->compat ? "64-bit" : "32-bit");
 	return 0;
+}
+
+/* The frame of a handler is that of the call which installed it. */
+static void set_compat_action(struct batch *b, unsigned sig, const struct arch_sigaction *action)
+{
+	struct arch_compat_sigaction compat = {
+		.handler = (uint32_t)action->handler,
+		.flags = (uint32_t)action->flags,
+		.restorer = (uint32_t)action->restorer,
+		.mask = { (uint32_t)action->mask, (uint32_t)(action->mask >> 32) },
+	};
+	raddr_t at = batch_data(b, &compat, sizeof(compat));
+
+	batch_add(b, COMPAT_NR_RT_SIGACTION, AGENT_OP_STOP | AGENT_OP_COMPAT,
+	          (const uint64_t[6]) { sig, at, 0, ARCH_SIGSET_SIZE });
 }
 
 static void set_action(struct batch *b, unsigned sig, const struct arch_sigaction *action)
@@ -90,7 +109,10 @@ static int sigaction_restore(struct restore *r, struct thread *th, struct batch 
 		const SaEntry *e = tc->sigactions[i];
 		struct arch_sigaction action = { e->sigaction, e->flags, e->restorer, e->mask };
 
-		set_action(b, action_signal(i), &action);
+		if (e->compat_sigaction)
+			set_compat_action(b, action_signal(i), &action);
+		else
+			set_action(b, action_signal(i), &action);
 	}
 	return 0;
 }

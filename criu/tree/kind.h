@@ -52,6 +52,7 @@ struct fd_kind {
 	FdTypes type;
 	unsigned field; /* of the message in file_entry */
 	const ProtobufCMessageDescriptor *pb;
+	bool in_net_ns; /* it lives in a network namespace, whose number is `ns_id` of the message: files/ does that */
 	/* Whether a descriptor is of this kind. The first match in the order of kinds.h wins. */
 	bool (*match)(const struct fd_info *info);
 	/*

@@ -40,6 +40,7 @@ struct task {
 	enum task_state state;
 	int stop_signo;         /* dump, of a TASK_STOPPED: the signal that stopped it */
 	char comm[16];          /* for messages */
+	bool compat;            /* a 32-bit program (arch/arch_compat.h) */
 	struct thread *threads; /* [0] is the leader (but see dead_leader); one even for a zombie */
 	size_t n_threads;
 	TaskKobjIdsEntry *ids; /* ids-<vpid>.img; NULL for a zombie */
@@ -55,6 +56,7 @@ struct task {
 struct tree {
 	struct task **tasks;
 	size_t n_tasks;
+	bool has_compat;          /* restore: a task is a 32-bit program */
 	struct tree_index *index; /* tree/task.c; NULL before tree_index() */
 	struct frozen *frozen;    /* freeze/freeze.c, dump: what thaw_tree() has to put back */
 };

@@ -159,6 +159,8 @@ static int read_task_images(struct restore *r, struct task *t)
 		return err;
 	t->state = t->threads[0].core->tc->task_state;
 	snprintf(t->comm, sizeof(t->comm), "%s", t->threads[0].core->tc->comm);
+	t->compat = arch_core_is_compat(t->threads[0].core);
+	r->tree.has_compat |= t->compat;
 	if (t->state == TASK_DEAD)
 		return 0;
 	err = read_required(r, IMG_IDS, t->vpid.v, t, &t->ids);

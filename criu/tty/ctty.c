@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
+#include "arch/arch_compat.h"
 #include "agent/batch.h"
 #include "files/files.h"
 #include "lib/log.h"
@@ -73,7 +74,10 @@ static int open_in_task(struct task *t, uint32_t flags)
 	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
 	int how = (int)(flags & ~(uint32_t)(O_ASYNC | KERNEL_O_LARGEFILE | O_CREAT | O_EXCL | O_TRUNC)) | O_NOCTTY;
 	struct batch *b = agent_batch(t->restore->agent, "opening /dev/tty");
-	int op = batch_call(b, SYS_openat, (uint64_t)AT_FDCWD, batch_string(b, "/dev/tty"), (uint64_t)how);
+	const uint64_t arg[6] = { (uint64_t)AT_FDCWD, batch_string(b, "/dev/tty"), (uint64_t)how };
+	bool small = t->compat && !(flags & KERNEL_O_LARGEFILE);
+	int op =
+	    batch_add(b, small ? COMPAT_NR_OPENAT : SYS_openat, AGENT_OP_STOP | (small ? AGENT_OP_COMPAT : 0), arg);
 	int err = batch_run(b), number, fd;
 
 	if (err)

@@ -30,7 +30,6 @@ ALLOWED = [
     ("any", r"ids of .*ns_id|inventory 0\.root_ids\..*ns_id", "numbers of namespaces"),
     ("value", r"inventory 0\.(dump_criu_run_id|network_lock_method|dump_uptime)", "new in each run; nftables is our default"),
     ("ours", r"inventory 0\.dump_uptime", "CRIU 4.2 writes it where memory is tracked"),
-    ("theirs", r"file .*\.(isk|psk)\.ns_id", "the network namespace is the tree's"),
     ("value", r"file .*\.(isk|usk)\.(ino|peer|src_port|dst_port)", "numbers of the run"),
     ("value", r"file .*\.usk\.backlog", "CRIU has bytes of memory here where it is not a listening socket"),
     ("ours", r"file .*\.opts\.so_mark", "written though it is 0"),

@@ -83,6 +83,8 @@ static int run_one(struct agent_op *ops, uint32_t i)
 		op->ret = agent_touch();
 	else if (op->flags & AGENT_OP_FORK)
 		op->ret = agent_clone(op->nr, arg[0], arg[1]);
+	else if (op->flags & AGENT_OP_COMPAT)
+		op->ret = agent_syscall_compat(op->nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 	else
 		op->ret = agent_syscall(op->nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 	op->flags |= AGENT_OP_DONE;

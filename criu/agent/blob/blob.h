@@ -9,6 +9,9 @@
 /* A system call; its result or a negative errno. */
 long agent_syscall(long nr, long a, long b, long c, long d, long e, long f);
 
+/* The same by the interface of 32-bit programs, for what the kernel does otherwise then. */
+long agent_syscall_compat(long nr, long a, long b, long c, long d, long e, long f);
+
 /* clone3(2): the child takes its slot's address from its stack and starts in agent_loop(); the parent gets the pid. */
 long agent_clone(long nr, long args, long size);
 

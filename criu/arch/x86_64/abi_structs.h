@@ -16,6 +16,14 @@ struct arch_sigaction {
 	uint64_t handler, flags, restorer, mask;
 };
 
+/* The same of a 32-bit program. */
+struct arch_compat_sigaction {
+	uint32_t handler, flags, restorer, mask[2];
+};
+
+/* And its struct robust_list_head. */
+#define ARCH_COMPAT_ROBUST_HEAD_SIZE 12
+
 /* sigaltstack(2): stack_t */
 struct arch_stack {
 	uint64_t sp;
@@ -63,6 +71,7 @@ struct arch_sock_fprog {
 	uint64_t filter;
 };
 
+_Static_assert(sizeof(struct arch_compat_sigaction) == 20, "compat_sigaction");
 _Static_assert(sizeof(struct arch_stack) == 24, "stack_t");
 _Static_assert(sizeof(struct arch_sigevent) == 64, "struct sigevent");
 _Static_assert(sizeof(struct arch_msghdr) == 56, "struct user_msghdr");

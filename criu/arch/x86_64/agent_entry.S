@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 	.section .text.entry, "ax", @progbits
-	.globl agent_entry, agent_syscall, agent_clone, agent_resume, agent_touch
+	.globl agent_entry, agent_syscall, agent_syscall_compat, agent_clone, agent_resume, agent_touch
 
 /* rdi: slot; rsp: the top of a stack. Never returns. */
 agent_entry:
@@ -22,6 +22,23 @@ agent_syscall:
 	syscall
 	ret
 
+/* int $0x80 takes its arguments as 32-bit code has them, and may destroy r8 to r11. */
+agent_syscall_compat:
+	pushq	%rbx
+	pushq	%rbp
+	movl	%edi, %eax
+	movl	%esi, %ebx
+	movl	%ecx, %r10d
+	movl	%edx, %ecx
+	movl	%r10d, %edx
+	movl	%r8d, %esi
+	movl	%r9d, %edi
+	movl	24(%rsp), %ebp
+	int	$0x80
+	popq	%rbp
+	popq	%rbx
+	ret
+
 /* The child wakes on the stack that clone_args names, where criu has put the address of its slot. */
 agent_clone:
 	movq	%rdi, %rax
@@ -35,8 +52,8 @@ agent_clone:
 	jmp	agent_entry
 
 /*
- * rdi: r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi rip rflags rsp. The task's own stack must stay as it is,
- * so the last three come from the agent's stack, by iretq to the same privilege.
+ * rdi: r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi rip rflags rsp cs ss. The task's own stack must stay as
+ * it is, so the last five come from the agent's stack, by iretq to the same privilege.
  */
 agent_resume:
 	movq	0(%rdi), %r15
@@ -49,12 +66,10 @@ agent_resume:
 	movq	56(%rdi), %r10
 	movq	64(%rdi), %r9
 	movq	72(%rdi), %r8
-	movl	%ss, %eax
-	pushq	%rax
+	pushq	152(%rdi)
 	pushq	136(%rdi)
 	pushq	128(%rdi)
-	movl	%cs, %eax
-	pushq	%rax
+	pushq	144(%rdi)
 	pushq	120(%rdi)
 	movq	80(%rdi), %rax
 	movq	88(%rdi), %rcx

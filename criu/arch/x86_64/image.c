@@ -15,8 +15,24 @@ struct xstate_record {
 
 /* ---- to the image ---- */
 
-static UserX86RegsEntry *general_to_core(struct arena *a, const struct user_regs_struct *g)
+/* What a 32-bit program has of them; its bases are in the segments. */
+static void only_compat(UserX86RegsEntry *e)
 {
+	e->r8 = e->r9 = e->r10 = e->r11 = e->r12 = e->r13 = e->r14 = e->r15 = 0;
+	e->fs_base = e->gs_base = 0;
+	e->ax = (uint32_t)e->ax;
+	e->orig_ax = (uint32_t)e->orig_ax;
+	e->bx = (uint32_t)e->bx;
+	e->cx = (uint32_t)e->cx;
+	e->dx = (uint32_t)e->dx;
+	e->si = (uint32_t)e->si;
+	e->di = (uint32_t)e->di;
+	e->bp = (uint32_t)e->bp;
+}
+
+static UserX86RegsEntry *general_to_core(struct arena *a, const struct thread_regs *regs)
+{
+	const struct user_regs_struct *g = &regs->g;
 	UserX86RegsEntry *e = arena_msg(a, UserX86RegsEntry, user_x86_regs_entry);
 
 	e->r15 = g->r15;
@@ -47,7 +63,9 @@ static UserX86RegsEntry *general_to_core(struct arena *a, const struct user_regs
 	e->fs = g->fs;
 	e->gs = g->gs;
 	e->has_mode = true;
-	e->mode = USER_X86_REGS_MODE__NATIVE;
+	e->mode = regs->compat ? USER_X86_REGS_MODE__COMPAT : USER_X86_REGS_MODE__NATIVE;
+	if (regs->compat)
+		only_compat(e);
 	return e;
 }
 
@@ -198,7 +216,7 @@ int arch_regs_to_core(struct arena *a, const struct thread_regs *regs, CoreEntry
 	ThreadInfoX86 *ti = core_info(a, core);
 
 	core->mtype = ARCH_CORE_MTYPE;
-	ti->gpregs = general_to_core(a, &regs->g);
+	ti->gpregs = general_to_core(a, regs);
 	ti->fpregs = state_to_core(a, regs);
 	ti->n_tls = TLS_SLOTS;
 	ti->tls = arena_array(a, UserDescT *, TLS_SLOTS);
@@ -302,6 +320,13 @@ static int check_state(const UserX86FpregsEntry *e, const char *who)
 	return 0;
 }
 
+bool arch_core_is_compat(const CoreEntry *core)
+{
+	const UserX86RegsEntry *e = core->thread_info ? core->thread_info->gpregs : NULL;
+
+	return e && e->has_mode && e->mode == USER_X86_REGS_MODE__COMPAT;
+}
+
 int arch_regs_check_core(const CoreEntry *core, const char *who)
 {
 	const ThreadInfoX86 *ti = core->thread_info;
@@ -310,8 +335,12 @@ int arch_regs_check_core(const CoreEntry *core, const char *who)
 		return log_refusal(-EOPNOTSUPP, "%s: is of another kind of processor (mtype %d)", who, core->mtype);
 	if (!ti->gpregs || !ti->fpregs)
 		return log_errno(-EINVAL, "%s: its image has no registers", who);
-	if ((ti->gpregs->has_mode && ti->gpregs->mode != USER_X86_REGS_MODE__NATIVE) || ti->gpregs->cs != CS_64BIT)
-		return log_refusal(-EOPNOTSUPP, "%s: runs 32-bit code, which is not supported", who);
+	if (ti->gpregs->cs != (arch_core_is_compat(core) ? CS_32BIT : CS_64BIT))
+		return log_refusal(-EOPNOTSUPP,
+		                   "%s: its image has code of a segment %llx in a %s program, which is not "
+		                   "supported",
+		                   who, (unsigned long long)ti->gpregs->cs,
+		                   arch_core_is_compat(core) ? "32-bit" : "64-bit");
 	if (ti->fpregs->xsave && ti->fpregs->xsave->cet && ti->fpregs->xsave->cet->ssp)
 		return log_refusal(-EOPNOTSUPP, "%s: has a user shadow stack, which is not supported", who);
 	for (size_t i = 0; i < ti->n_tls; i++)
@@ -376,6 +405,25 @@ static void tls_from_core(struct thread_regs *regs, const ThreadInfoX86 *ti)
 	}
 }
 
+/* The base that a selector stands for, which the kernel does not take from the segment by itself. */
+static uint64_t base_of(const struct thread_regs *regs, uint64_t selector)
+{
+	uint64_t slot = (selector >> 3) - TLS_FIRST;
+
+	return slot < TLS_SLOTS ? regs->tls[slot].base_addr : 0;
+}
+
+static void compat_from_core(struct thread_regs *regs)
+{
+	struct user_regs_struct *g = &regs->g;
+
+	regs->compat = true;
+	g->rax = (uint64_t)(int64_t)(int32_t)g->rax; /* as the kernel has it: errors are negative */
+	g->orig_rax = (uint64_t)(int64_t)(int32_t)g->orig_rax;
+	g->fs_base = base_of(regs, g->fs);
+	g->gs_base = base_of(regs, g->gs);
+}
+
 static void fxsave_from_core(struct fxsave *fx, const UserX86FpregsEntry *e)
 {
 	fx->cwd = (uint16_t)e->cwd;
@@ -412,6 +460,8 @@ struct thread_regs *arch_regs_from_core(struct arena *a, const CoreEntry *core)
 	e = core->thread_info->fpregs;
 	general_from_core(&regs->g, core->thread_info->gpregs);
 	tls_from_core(regs, core->thread_info);
+	if (arch_core_is_compat(core))
+		compat_from_core(regs);
 	bv = XSTATE_BIT(XSTATE_X87) | XSTATE_BIT(XSTATE_SSE);
 	if (e->xsave)
 		bv = e->xsave->xstate_bv & xstate_features();

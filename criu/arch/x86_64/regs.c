@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
+#include "compat.h"
 #include "lib/log.h"
 #include "regs.h"
 #include "uapi/x86_regset.h"
@@ -40,14 +41,16 @@ static int set_regset(pid_t tid, unsigned note, const void *buf, size_t len)
 
 /* ---- reading ---- */
 
-static int check_native(pid_t tid, const struct user_regs_struct *g, size_t len)
+/* 32-bit tasks (CS_32BIT) too: ptrace(2) shows a 64-bit tracer all in the same form. */
+static int check_kind(pid_t tid, const struct user_regs_struct *g)
 {
 	uint64_t ssp = 0;
 	size_t ssp_len = sizeof(ssp);
 
-	if (len != sizeof(*g) || g->cs != CS_64BIT)
-		return log_refusal(-EOPNOTSUPP, "thread %d runs 32-bit code (cs %llx), which is not supported", tid,
-		                   (unsigned long long)(len == sizeof(*g) ? g->cs : CS_32BIT));
+	if (g->cs != CS_64BIT && g->cs != CS_32BIT)
+		return log_refusal(-EOPNOTSUPP,
+		                   "thread %d runs code of another segment (cs %llx), which is not supported", tid,
+		                   (unsigned long long)g->cs);
 	if ((g->ds | g->es | g->fs | g->gs) & SELECTOR_LDT)
 		return log_refusal(-EOPNOTSUPP, "thread %d uses a segment of modify_ldt(2), which is not supported",
 		                   tid);
@@ -127,7 +130,7 @@ static void find_restarted(pid_t tid, struct thread_regs *regs)
 	uint32_t nr;
 	long word;
 
-	if (pending_restart(regs) != RESTART_BLOCK || regs->g.orig_rax != SYS_restart_syscall)
+	if (regs->compat || pending_restart(regs) != RESTART_BLOCK || regs->g.orig_rax != SYS_restart_syscall)
 		return;
 	errno = 0;
 	word = ptrace(PTRACE_PEEKTEXT, tid, (void *)(uintptr_t)(regs->g.rip - sizeof(word)), NULL);
@@ -142,12 +145,12 @@ static void find_restarted(pid_t tid, struct thread_regs *regs)
 struct thread_regs *arch_regs_get(struct arena *a, pid_t tid)
 {
 	struct thread_regs *regs = arena_new_of(a, struct thread_regs);
-	size_t len = sizeof(regs->g);
-	int err = get_regset(tid, NT_PRSTATUS, &regs->g, &len);
+	int err = ptrace(PTRACE_GETREGS, tid, NULL, &regs->g) ? -errno : 0;
 
 	if (!err) {
-		if (check_native(tid, &regs->g, len))
+		if (check_kind(tid, &regs->g))
 			return NULL;
+		regs->compat = regs->g.cs == CS_32BIT;
 		err = get_tls(tid, regs);
 	}
 	if (!err)
@@ -171,7 +174,7 @@ struct thread_regs *arch_regs_dup(struct arena *a, const struct thread_regs *reg
 
 int arch_regs_set_general(pid_t tid, const struct thread_regs *regs)
 {
-	return set_regset(tid, NT_PRSTATUS, &regs->g, sizeof(regs->g));
+	return ptrace(PTRACE_SETREGS, tid, NULL, &regs->g) ? -errno : 0;
 }
 
 int arch_regs_set(pid_t tid, const struct thread_regs *regs)
@@ -218,10 +221,20 @@ long arch_regs_syscall(const struct thread_regs *regs)
 	return pending_restart(regs) ? (long)regs->g.orig_rax : -1;
 }
 
+bool arch_regs_is_compat(const struct thread_regs *regs)
+{
+	return regs->compat;
+}
+
+void arch_regs_set_compat(struct thread_regs *regs, bool compat)
+{
+	regs->compat = compat;
+}
+
 /* The kernel uses its restart block for a poll() without a timeout, too, which may as well begin anew. */
 static bool may_begin_anew(const struct thread_regs *regs)
 {
-	return regs->g.orig_rax == SYS_poll && (int)regs->g.rdx < 0;
+	return regs->g.orig_rax == (regs->compat ? COMPAT_NR_POLL : SYS_poll) && (int)regs->g.rdx < 0;
 }
 
 /* What only its restart block could continue. */
@@ -230,13 +243,18 @@ static bool needs_its_block(const struct thread_regs *regs, int restart)
 	return restart == RESTART_BLOCK && !may_begin_anew(regs);
 }
 
+static unsigned long long restart_number(const struct thread_regs *regs)
+{
+	return regs->compat ? COMPAT_NR_RESTART_SYSCALL : SYS_restart_syscall;
+}
+
 void arch_regs_settle_restart(struct thread_regs *regs)
 {
 	int restart = pending_restart(regs);
 
 	if (!restart)
 		return;
-	if (needs_its_block(regs, restart) || regs->g.orig_rax == SYS_restart_syscall) {
+	if (needs_its_block(regs, restart) || regs->g.orig_rax == restart_number(regs)) {
 		regs->g.rax = (uint64_t)-EINTR;
 	} else {
 		regs->g.rax = regs->g.orig_rax;
@@ -251,12 +269,12 @@ void arch_regs_to_resume(const struct thread_regs *regs, uint64_t out[AGENT_REGS
 	int restart = pending_restart(regs);
 
 	if (restart) {
-		g.rax = needs_its_block(regs, restart) ? SYS_restart_syscall : g.orig_rax;
+		g.rax = needs_its_block(regs, restart) ? restart_number(regs) : g.orig_rax;
 		g.rip -= SYSCALL_LEN;
 	}
 	memcpy(out,
-	       (const uint64_t[AGENT_REGS]) { g.r15, g.r14, g.r13, g.r12, g.rbp, g.rbx, g.r11, g.r10, g.r9, g.r8, g.rax,
-	                                      g.rcx, g.rdx, g.rsi, g.rdi, g.rip, g.eflags, g.rsp },
+	       (const uint64_t[AGENT_REGS]) { g.r15, g.r14, g.r13, g.r12, g.rbp, g.rbx, g.r11,    g.r10, g.r9, g.r8,
+	                                      g.rax, g.rcx, g.rdx, g.rsi, g.rdi, g.rip, g.eflags, g.rsp, g.cs, g.ss },
 	       AGENT_REGS * sizeof(*out));
 }
 
@@ -264,6 +282,38 @@ void arch_regs_to_resume(const struct thread_regs *regs, uint64_t out[AGENT_REGS
 static void calm_flags(struct user_regs_struct *g)
 {
 	g->eflags &= ~(EFLAGS_TF | EFLAGS_DF | EFLAGS_NT | EFLAGS_AC);
+}
+
+/* The calls that are injected, as a 32-bit program makes them: the same arguments, if the offset of mmap(2) is 0. */
+static uint64_t compat_number(long nr)
+{
+	switch (nr) {
+	case SYS_mmap:
+		return COMPAT_NR_MMAP2;
+	case SYS_munmap:
+		return COMPAT_NR_MUNMAP;
+	case SYS_prlimit64:
+		return COMPAT_NR_PRLIMIT64;
+	case SYS_rt_sigreturn:
+		return COMPAT_NR_RT_SIGRETURN;
+	case SYS_exit_group:
+		return COMPAT_NR_EXIT_GROUP;
+	default:
+		return UINT32_MAX; /* ENOSYS */
+	}
+}
+
+static void compat_call(struct user_regs_struct *g, long nr, const uint64_t arg[6])
+{
+	g->cs = CS_32BIT;
+	g->ds = g->es = g->ss;
+	g->rax = compat_number(nr);
+	g->rbx = arg[0];
+	g->rcx = arg[1];
+	g->rdx = arg[2];
+	g->rsi = arg[3];
+	g->rdi = (uint32_t)arg[4];
+	g->rbp = arg[5];
 }
 
 void arch_regs_syscall_at(struct thread_regs *regs, raddr_t ip, raddr_t sp, long nr, const uint64_t arg[6])
@@ -280,6 +330,8 @@ void arch_regs_syscall_at(struct thread_regs *regs, raddr_t ip, raddr_t sp, long
 	g->r10 = arg[3];
 	g->r8 = arg[4];
 	g->r9 = arg[5];
+	if (regs->compat)
+		compat_call(g, nr, arg);
 	calm_flags(g);
 }
 
@@ -288,6 +340,7 @@ void arch_regs_enter_agent(struct thread_regs *regs, raddr_t entry, raddr_t slot
 	struct user_regs_struct *g = &regs->g;
 
 	g->rip = entry;
+	g->cs = CS_64BIT;
 	g->rdi = slot;
 	g->rsp = round_down(stack_top, 16) - 8;
 	g->rax = 0;
@@ -329,4 +382,5 @@ bool arch_perm_request(const CoreEntry *core, struct arch_call *call)
 void arch_regs_copy_general(struct thread_regs *dst, const struct thread_regs *src)
 {
 	dst->g = src->g;
+	dst->compat = src->compat;
 }

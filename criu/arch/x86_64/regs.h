@@ -13,7 +13,8 @@
 #define TLS_FIRST 12 /* GDT_ENTRY_TLS_MIN of linux/arch/x86/include/asm/segment.h, 64 bit */
 
 struct thread_regs {
-	struct user_regs_struct g;
+	struct user_regs_struct g;       /* of a 32-bit thread too */
+	bool compat;                     /* of a 32-bit program: calls are injected as it makes them */
 	struct user_desc tls[TLS_SLOTS]; /* set_thread_area(2), for the few 64-bit programs that use it */
 	bool has_tls;
 	size_t len; /* of state, without the components at its end that are not in use */

@@ -9,6 +9,7 @@
 #include "arch/arch.h"
 #include "arch/arch_start.h"
 #include "arch_page.h"
+#include "regs.h"
 
 /*
  * The code of the small ELF. Its parameters (struct start_params) follow at start_end. It uses no stack until it
@@ -71,7 +72,46 @@ long arch_clone3(struct clone_args *args, void (*fn)(void *), void *arg)
 	return clone3_call(args, sizeof(*args), fn, arg);
 }
 
-size_t arch_start_elf(raddr_t at, const struct start_params *params, uint8_t buf[PAGE_SIZE])
+/* From 32-bit code into what follows: ljmp $0x33, $target. */
+#define FAR_JUMP_LEN 7
+
+static size_t start_elf_compat(raddr_t at, const struct start_params *params, uint8_t buf[PAGE_SIZE])
+{
+	size_t code = (size_t)(start_end - start_code), len;
+	Elf32_Ehdr eh = {
+		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS32, ELFDATA2LSB, EV_CURRENT },
+		.e_type = ET_EXEC,
+		.e_machine = EM_386,
+		.e_version = EV_CURRENT,
+		.e_phoff = sizeof(Elf32_Ehdr),
+		.e_ehsize = sizeof(Elf32_Ehdr),
+		.e_phentsize = sizeof(Elf32_Phdr),
+		.e_phnum = 2,
+	};
+	Elf32_Phdr ph[2] = {
+		{ .p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_align = PAGE_SIZE },
+		/* Without one the kernel makes all that can be read executable (READ_IMPLIES_EXEC). */
+		{ .p_type = PT_GNU_STACK, .p_flags = PF_R | PF_W },
+	};
+	uint8_t *p = buf + sizeof(eh) + sizeof(ph);
+	uint32_t target;
+
+	ph[0].p_vaddr = ph[0].p_paddr = (uint32_t)at;
+	eh.e_entry = (uint32_t)(at + (uint64_t)(p - buf));
+	target = eh.e_entry + FAR_JUMP_LEN;
+	len = (size_t)(p - buf) + FAR_JUMP_LEN + code + sizeof(*params);
+	ph[0].p_filesz = ph[0].p_memsz = (uint32_t)len;
+	memcpy(buf, &eh, sizeof(eh));
+	memcpy(buf + sizeof(eh), ph, sizeof(ph));
+	p[0] = 0xea;
+	memcpy(p + 1, &target, 4);
+	memcpy(p + 5, (const uint8_t[]) { CS_64BIT, 0 }, 2);
+	memcpy(p + FAR_JUMP_LEN, start_code, code);
+	memcpy(p + FAR_JUMP_LEN + code, params, sizeof(*params));
+	return len;
+}
+
+static size_t start_elf_native(raddr_t at, const struct start_params *params, uint8_t buf[PAGE_SIZE])
 {
 	size_t code = (size_t)(start_end - start_code), len;
 	Elf64_Ehdr eh = {
@@ -99,6 +139,11 @@ size_t arch_start_elf(raddr_t at, const struct start_params *params, uint8_t buf
 	return len;
 }
 
+size_t arch_start_elf(raddr_t at, const struct start_params *params, bool compat, uint8_t buf[PAGE_SIZE])
+{
+	return compat ? start_elf_compat(at, params, buf) : start_elf_native(at, params, buf);
+}
+
 /* Skips one `xor r32, r32` (31 /r or 33 /r with a register operand, and a REX prefix or none). */
 static size_t skip_xor(const uint8_t *p, size_t left)
 {
@@ -122,6 +167,15 @@ ssize_t arch_find_syscall(const uint8_t *code, size_t len)
 			return (ssize_t)i;
 	}
 	return -ENOENT;
+}
+
+ssize_t arch_find_syscall_compat(const uint8_t *code, size_t len)
+{
+	/* int $0x80; pop %ebp; pop %edx; pop %ecx; ret: the end of __kernel_vsyscall */
+	static const uint8_t wanted[] = { 0xcd, 0x80, 0x5d, 0x5a, 0x59, 0xc3 };
+	const uint8_t *at = memmem(code, len, wanted, sizeof(wanted));
+
+	return at ? at - code : -ENOENT;
 }
 
 int arch_peek_result(pid_t tid, int64_t *ret)

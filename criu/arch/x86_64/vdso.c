@@ -6,14 +6,15 @@
 
 #include "arch/arch_vdso.h"
 
-raddr_t arch_task_size(void)
+/* linux/arch/x86/include/asm/page_64.h: TASK_SIZE, without five-level tables' more; IA32_PAGE_OFFSET. */
+raddr_t arch_task_size(bool compat)
 {
-	return 0x7ffffffff000; /* linux/arch/x86/include/asm/page_64.h: TASK_SIZE, without five-level tables' more */
+	return compat ? 0xffffe000 : 0x7ffffffff000;
 }
 
-void arch_vdso_map(raddr_t at, struct arch_vdso_call *call)
+void arch_vdso_map(raddr_t at, bool compat, struct arch_vdso_call *call)
 {
-	*call = (struct arch_vdso_call) { SYS_arch_prctl, { ARCH_MAP_VDSO_64, at } };
+	*call = (struct arch_vdso_call) { SYS_arch_prctl, { compat ? ARCH_MAP_VDSO_32 : ARCH_MAP_VDSO_64, at } };
 }
 
 size_t arch_vdso_jump(raddr_t to, uint8_t buf[VDSO_JUMP_MAX])

@@ -279,6 +279,7 @@ const struct fd_kind inet_kind = {
 	.type = FD_TYPES__INETSK,
 	.field = 4,
 	.pb = &inet_sk_entry__descriptor,
+	.in_net_ns = true,
 	.match = inet_match,
 	.dump = inet_dump,
 	.all_collected = inet_collected,

@@ -85,6 +85,7 @@ const struct fd_kind unix_kind = {
 	.type = FD_TYPES__UNIXSK,
 	.field = 16,
 	.pb = &unix_sk_entry__descriptor,
+	.in_net_ns = true,
 	.match = unix_match,
 	.dump = unix_dump,
 	.all_collected = unix_collect,

@@ -113,10 +113,6 @@ static void fill_entry(const struct unix_seen *u, UnixSkEntry *m)
 		m->has_shutdown = true;
 		m->shutdown = (SkShutdown)(diag->shutdown & 3);
 	}
-	if (u->task->ids && u->task->ids->has_net_ns_id) {
-		m->has_ns_id = true;
-		m->ns_id = u->task->ids->net_ns_id;
-	}
 }
 
 /* The file of its name is made again in its folder. */

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Numbers of 32-bit system calls: linux/arch/x86/entry/syscalls/syscall_32.tbl. */
+#ifndef CRIU_ARCH_X86_COMPAT_H
+#define CRIU_ARCH_X86_COMPAT_H
+
+#define COMPAT_NR_RESTART_SYSCALL 0U
+#define COMPAT_NR_MUNMAP          91U
+#define COMPAT_NR_POLL            168U
+#define COMPAT_NR_RT_SIGRETURN    173U
+#define COMPAT_NR_RT_SIGACTION    174U
+#define COMPAT_NR_MMAP2           192U
+#define COMPAT_NR_EXIT_GROUP      252U
+#define COMPAT_NR_OPENAT          295U
+#define COMPAT_NR_SET_ROBUST_LIST 311U
+#define COMPAT_NR_GET_ROBUST_LIST 312U
+#define COMPAT_NR_PRLIMIT64       340U
+
+#endif
