@@ -5,6 +5,7 @@
 #include "arch/arch_vdso.h"
 #include "arch_page.h"
 #include "lib/log.h"
+#include "mm/aio.h"
 #include "mm/mm.h"
 #include "mm/mm_limits.h"
 #include "mm/task_mm.h"
@@ -108,6 +109,8 @@ static int check_address_space(struct restore *r, struct task *t)
 		part = place_runs(r, t, m->pages);
 	if (!part)
 		part = vdso_check(r, t, m);
+	if (!part)
+		part = aio_check(r, t, m);
 	if (part)
 		return err ?: part;
 	mm_restore_of(r)->knows_cow |= m->pages->knows_cow;

@@ -19,7 +19,6 @@ static const struct {
 	const char *prefix;
 	const char *why;
 } refused_names[] = {
-	{ "/[aio]", "rings of asynchronous I/O (io_setup) are not supported yet; io_destroy() them before the dump" },
 	{ "/secretmem", "memory of memfd_secret cannot be read from outside; unmap it before the dump" },
 	{ "socket:", "mappings of sockets are not supported yet; unmap it before the dump" },
 	{ "anon_inode:", "mappings of this kind of descriptor are not supported; unmap it before the dump" },
@@ -75,7 +74,6 @@ static const struct {
 	const char *why;
 } refused_images[] = {
 	{ VMA_SOCKET, 0, "is of a packet socket, which is not supported yet" },
-	{ VMA_AIORING, 0, "is of an AIO context (io_setup), which is not supported yet" },
 	{ VMA_SHSTK, 0, "is a shadow stack, which is not supported yet" },
 	{ VMA_GUARD | VMA_UPROBES, 0, "is a guard region or of uprobes, which is not supported yet" },
 	{ 0, MAP_HUGETLB, "has huge pages of hugetlbfs (MAP_HUGETLB), which are not supported yet" },
@@ -91,7 +89,7 @@ static int vma_refused_check(struct restore *r, const struct task *t, const VmaE
 
 const struct vma_kind vma_refused_kind = {
 	.name = "unsupported mapping",
-	.status = VMA_SOCKET | VMA_AIORING | VMA_SHSTK | VMA_GUARD | VMA_UPROBES,
+	.status = VMA_SOCKET | VMA_SHSTK | VMA_GUARD | VMA_UPROBES,
 	.flags = MAP_HUGETLB,
 	.match = vma_refused_match,
 	.dump = vma_refused_dump,
