@@ -57,7 +57,7 @@
 #define VMA_KINDS(X)                                                                                                   \
 	X(vdso_kind) /* the kernel's own: the flags that are refused say nothing of it */                              \
 	X(vma_special_kind)                                                                                            \
-	X(vma_aio_kind)                                                                                                \
+	X(aio_ring_kind)                                                                                               \
 	X(vma_refused_kind) /* after what is a part of these and can be saved */                                       \
 	X(sysv_shm_kind)    /* before other objects of the kernel's tmpfs */                                           \
 	X(shmem_kind)       /* before mappings of files, one of which the kernel shows */                              \

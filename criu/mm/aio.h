@@ -23,7 +23,7 @@ int aio_ring_read(pid_t pid, raddr_t at, uint64_t size, struct aio_ring_head *h)
 int aio_check(struct restore *r, const struct task *t, struct task_mm *m);
 
 /*
- * Makes the contexts, with the positions that they had, in their places, which vma_aio_kind has reserved; then, when
+ * Makes the contexts, with the positions that they had, in their places, which aio_ring_kind has reserved; then, when
  * the rings have been filled as the images have them, puts the kernel's numbers of the new contexts there.
  */
 int aio_make(struct task *t, struct task_mm *m);

@@ -14,7 +14,7 @@
 #include "lib/log.h"
 #include "mm/aio.h"
 
-extern const struct vma_kind vma_aio_kind;
+extern const struct vma_kind aio_ring_kind;
 
 uint64_t aio_ring_size(uint64_t nr)
 {
@@ -32,7 +32,7 @@ int aio_ring_read(pid_t pid, raddr_t at, uint64_t size, struct aio_ring_head *h)
 	return h->head < h->nr && h->tail < h->nr ? 0 : -EBADMSG;
 }
 
-static bool vma_aio_match(struct dump *d, const struct proc_map *m)
+static bool aio_ring_match(struct dump *d, const struct proc_map *m)
 {
 	return !m->major && !strncmp(m->name, "/[aio]", 6);
 }
@@ -49,7 +49,7 @@ static uint32_t requests_of_ring(uint64_t size)
 	return size <= PAGE_SIZE ? 1 : (uint32_t)((smaller - 1 - 2) / 2 + 1);
 }
 
-static int vma_aio_dump(struct dump *d, struct task *t, const struct proc_map *m, struct vma *v)
+static int aio_ring_dump(struct dump *d, struct task *t, const struct proc_map *m, struct vma *v)
 {
 	AioRingEntry *a = arena_msg(d->arena, AioRingEntry, aio_ring_entry);
 	struct aio_ring_head h;
@@ -73,7 +73,7 @@ static int vma_aio_dump(struct dump *d, struct task *t, const struct proc_map *m
 }
 
 /* Its place: io_setup() takes no address, and what it makes moves there (aio_make()). */
-static int vma_aio_map(struct batch *b, struct task_mm *m, struct segment *s)
+static int aio_ring_map(struct batch *b, struct task_mm *m, struct segment *s)
 {
 	s->prot = PROT_READ | PROT_WRITE;
 	batch_call(b, SYS_mmap, s->start, s->end - s->start, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
@@ -82,10 +82,10 @@ static int vma_aio_map(struct batch *b, struct task_mm *m, struct segment *s)
 }
 
 /* What is in the images is checked by aio_check(), when the pages are known. */
-const struct vma_kind vma_aio_kind = {
+const struct vma_kind aio_ring_kind = {
 	.name = "AIO ring",
 	.status = VMA_AIORING,
-	.match = vma_aio_match,
-	.dump = vma_aio_dump,
-	.map = vma_aio_map,
+	.match = aio_ring_match,
+	.dump = aio_ring_dump,
+	.map = aio_ring_map,
 };
