@@ -32,10 +32,11 @@
 
 extern const struct task_part aio_flight_part;
 
-#define CHUNK      4096U                        /* requests of one call */
-#define MAX_OPS    1000U                        /* of a batch */
-#define MARK       UINT64_C(0x637269752d61696f) /* aio_data of our requests */
-#define UNDO_WAITS 200                          /* ms */
+#define CHUNK           4096U                        /* requests of one call */
+#define MAX_OPS         1000U                        /* of a batch */
+#define MARK            UINT64_C(0x637269752d61696f) /* aio_data of our requests */
+#define UNDO_WAITS      200                          /* ms */
+#define TIMEOUT_DEFAULT 10                           /* s; as in freeze/ */
 
 /* ---- taking our events out ---- */
 
@@ -125,6 +126,7 @@ static int undo_probe(const struct undo *u)
 
 struct counting {
 	struct task *t;
+	int64_t until; /* of the waiting */
 	struct probe probe;
 	struct aio_ring_head head;
 	unsigned possible; /* processors that the kernel has room for */
@@ -198,6 +200,7 @@ static void add_calls(struct counting *c, struct batch *b)
 {
 	struct iocb *iocb;
 	uint64_t *list;
+	int made;
 	raddr_t at, one = batch_data(b, &(uint64_t) { 1 }, sizeof(uint64_t));
 
 	c->probe.iocb = batch_space(b, sizeof(*iocb), &iocb);
@@ -208,12 +211,14 @@ static void add_calls(struct counting *c, struct batch *b)
 	at = batch_space(b, CHUNK * sizeof(*list), &list);
 	for (size_t i = 0; i < CHUNK; i++)
 		list[i] = c->probe.iocb;
-	batch_call(b, SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
+	made = batch_call(b, SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
 	add_processors(c, b, at);
 	batch_ask(b, SYS_sched_setaffinity, 0, sizeof(c->probe.cpus),
 	          batch_data(b, &c->probe.cpus, sizeof(c->probe.cpus)));
-	batch_ask(b, SYS_write, (uint64_t)c->probe.fd, one, 8);
-	batch_ask(b, SYS_close, (uint64_t)c->probe.fd);
+	batch_ask(b, SYS_write, 0, one, 8);
+	batch_ref(b, 0, made);
+	batch_ask(b, SYS_close, 0);
+	batch_ref(b, 0, made);
 }
 
 static void read_answers(struct counting *c, const struct batch *b)
@@ -264,8 +269,13 @@ static int take_places(struct dump *d, struct counting *c)
 
 /* ---- waiting ---- */
 
+static unsigned time_limit(const struct dump *d)
+{
+	return d->opts->timeout ?: TIMEOUT_DEFAULT;
+}
+
 /* The requests end by themselves, also in a frozen task; their events come one after the other. */
-static int wait_for_events(const struct counting *c, uint64_t in_flight, int64_t until, uint64_t *left)
+static int wait_for_events(const struct counting *c, uint64_t in_flight, uint64_t *left)
 {
 	uint32_t before = aio_ring_unread(&c->head);
 	struct aio_ring_head h;
@@ -277,17 +287,27 @@ static int wait_for_events(const struct counting *c, uint64_t in_flight, int64_t
 			return log_errno(err, "%s: AIO context %" PRIx64 ": process_vm_readv of its ring",
 			                 task_name(c->t), c->probe.ring);
 		*left = in_flight - MIN(in_flight, (uint64_t)(aio_ring_unread(&h) - before));
-		if (!*left || clock_now_ms() >= until)
+		if (!*left || clock_now_ms() >= c->until)
 			return 0;
 	}
 }
 
+static bool sees_all_cpus(const struct counting *c)
+{
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return CPU_COUNT(&c->probe.cpus) >= online;
+}
+
 static int refuse_in_flight(const struct counting *c, uint64_t left, unsigned timeout)
 {
+	static const char hidden[] = " (or fewer are: places that the kernel keeps with processors that this task may "
+	                             "not use cannot be counted; give it all of them, by taskset or its cpuset)";
+
 	log_refusal(-EBUSY,
 	            "%s: AIO context %" PRIx64 ": %" PRIu64 " requests are in flight (io_submit), and were not done "
-	            "within %u s (--timeout): let them end, or io_cancel() them, before the dump",
-	            task_name(c->t), c->probe.ring, left, timeout);
+	            "within %u s (--timeout): let them end, or io_cancel() them, before the dump%s",
+	            task_name(c->t), c->probe.ring, left, timeout, sees_all_cpus(c) ? "" : hidden);
 	return 0;
 }
 
@@ -305,46 +325,71 @@ static int refuse_probe(const struct counting *c)
 	return 0;
 }
 
-static int count_context(struct dump *d, struct task *t, const AioRingEntry *e, int64_t until)
+static int count_context(struct dump *d, struct counting *c, const AioRingEntry *e)
 {
-	struct counting *c = arena_new_of(d->arena, struct counting);
-	unsigned timeout = d->opts->timeout;
 	uint64_t taken, left = 0;
 	int err;
 
-	c->t = t;
-	c->possible = possible_cpus();
 	c->probe.ring = e->id;
 	c->probe.size = e->ring_len;
-	err = aio_ring_read(t->pid, e->id, e->ring_len, &c->head) ?: lowest_free(d, t, &c->probe.fd);
+	c->submitted = c->n_ops = 0;
+	c->err = 0;
+	err = aio_ring_read(c->t->pid, e->id, e->ring_len, &c->head);
 	if (err)
-		return log_errno(err, "%s: AIO context %" PRIx64 ": reading its ring, or /proc/PID/fd", task_name(t),
+		return log_errno(err, "%s: AIO context %" PRIx64 ": process_vm_readv of its ring", task_name(c->t),
 		                 e->id);
-	if (sched_getaffinity(t->pid, sizeof(c->probe.cpus), &c->probe.cpus))
-		return log_errno(-errno, "%s: sched_getaffinity", task_name(t));
 	err = take_places(d, c);
 	if (err || c->err)
 		return err ?: refuse_probe(c);
 	taken = places_of(c) - MIN(places_of(c), c->submitted + aio_ring_unread(&c->head));
-	log_debug("%s: AIO context %" PRIx64 ": %u events unread, %" PRIu64 " requests in flight", task_name(t), e->id,
-	          aio_ring_unread(&c->head), taken);
+	log_debug("%s: AIO context %" PRIx64 ": %u events unread, %" PRIu64 " requests in flight", task_name(c->t),
+	          e->id, aio_ring_unread(&c->head), taken);
 	if (taken)
-		err = wait_for_events(c, taken, until, &left);
-	return err ?: left ? refuse_in_flight(c, left, timeout) : 0;
+		err = wait_for_events(c, taken, &left);
+	return err ?: left ? refuse_in_flight(c, left, time_limit(d)) : 0;
+}
+
+/*
+ * A mask that was set holds on when the cpuset of the task grows. Where the leader may use all that its cpuset has, the
+ * mask of all processors does as if none had been set.
+ */
+static int settle_cpus(const struct counting *c)
+{
+	cpu_set_t all, now;
+
+	memset(&all, 0xff, sizeof(all));
+	if (!sched_setaffinity(c->t->pid, sizeof(all), &all) && !sched_getaffinity(c->t->pid, sizeof(now), &now) &&
+	    CPU_EQUAL(&now, &c->probe.cpus))
+		return 0;
+	if (sched_setaffinity(c->t->pid, sizeof(c->probe.cpus), &c->probe.cpus))
+		return log_errno(-errno, "%s: sched_setaffinity", task_name(c->t));
+	return 0;
+}
+
+static int count_contexts(struct dump *d, struct task *t)
+{
+	struct counting *c = arena_new_of(d->arena, struct counting);
+	int err = lowest_free(d, t, &c->probe.fd), part;
+
+	if (err)
+		return log_errno(err, "%s: reading /proc/PID/fd", task_name(t));
+	c->t = t;
+	c->until = clock_now_ms() + time_limit(d) * 1000LL;
+	c->possible = possible_cpus();
+	if (sched_getaffinity(t->pid, sizeof(c->probe.cpus), &c->probe.cpus))
+		return log_errno(-errno, "%s: sched_getaffinity", task_name(t));
+	for (size_t i = 0; !err && i < t->mm->n_aios; i++)
+		err = count_context(d, c, t->mm->aios[i]);
+	part = settle_cpus(c);
+	return err ?: part;
 }
 
 /* Runs batches of its own: the answers to all others have been read. */
 static int aio_flight_dump(struct dump *d, struct thread *th, const struct answers *answers)
 {
-	struct task *t = th->task;
-	int64_t until = clock_now_ms() + d->opts->timeout * 1000LL;
-	int err = 0;
+	const struct task *first = tree_first_vm(&d->tree, th->task);
 
-	if (tree_first_vm(&d->tree, t) != t)
-		return 0;
-	for (size_t i = 0; !err && i < t->mm->n_aios; i++)
-		err = count_context(d, t, t->mm->aios[i], until);
-	return err;
+	return first == th->task && first->mm->n_aios ? count_contexts(d, th->task) : 0;
 }
 
 const struct task_part aio_flight_part = {

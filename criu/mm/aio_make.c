@@ -23,32 +23,37 @@
 
 /* ---- before the start ---- */
 
-static const AioRingEntry *find_entry(const struct task *t, const VmaEntry *v)
+/* The run that has the page, or NULL. */
+static const struct page_run *find_run(const struct pagemap *p, raddr_t at)
 {
-	for (size_t i = 0; i < t->mm->n_aios; i++)
-		if (t->mm->aios[i]->id == v->start)
-			return t->mm->aios[i];
-	return NULL;
+	size_t low = 0, high = p->n_runs;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (page_run_end(&p->runs[mid]) <= at)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < p->n_runs && p->runs[low].at <= at ? &p->runs[low] : NULL;
 }
 
 /* The head of the ring, out of the stored pages. */
 static int read_stored_head(struct restore *r, const struct task *t, const struct task_mm *m, const VmaEntry *v,
                             struct aio_ring_head *h)
 {
-	for (size_t i = 0; i < m->pages->n_runs; i++) {
-		struct page_run run = m->pages->runs[i];
-		uint8_t *page;
-		int err;
+	const struct page_run *run = find_run(m->pages, v->start);
+	uint8_t page[PAGE_SIZE];
+	struct page_run first;
+	int err;
 
-		if (run.at != v->start)
-			continue;
-		page = arena_alloc(r->arena, PAGE_SIZE);
-		run = page_run_part(&run, run.at, run.at + PAGE_SIZE);
-		err = pages_read_run(r, m->pages, &run, page);
-		memcpy(h, page, sizeof(*h));
-		return err;
-	}
-	return vma_damaged(t, v, "is a ring of asynchronous I/O whose first page is not in the checkpoint");
+	if (!run)
+		return vma_damaged(t, v, "is a ring of asynchronous I/O whose first page is not in the checkpoint");
+	first = page_run_part(run, v->start, v->start + PAGE_SIZE);
+	err = pages_read_run(r, m->pages, &first, page);
+	memcpy(h, page, sizeof(*h));
+	return err;
 }
 
 static bool is_sane(const struct aio_ring_head *h, const VmaEntry *v)
@@ -72,9 +77,11 @@ static int try_context(uint32_t nr_req, uint32_t nr)
 
 static int refuse_context(const struct task *t, const struct aio_context *c, int err)
 {
-	const char *why = ": is asynchronous I/O (CONFIG_AIO) in this kernel?";
+	const char *why = "";
 
-	if (err == -EAGAIN)
+	if (err == -ENOSYS)
+		why = ": this kernel has no asynchronous I/O (CONFIG_AIO)";
+	else if (err == -EAGAIN)
 		why = ": fs.aio-max-nr is used up; raise it";
 	else if (err == -ERANGE)
 		why = ", its ring has another size here: the kernel makes it larger with the number of processors";
@@ -85,11 +92,11 @@ static int refuse_context(const struct task *t, const struct aio_context *c, int
 static int check_context(struct restore *r, const struct task *t, const struct task_mm *m, struct aio_context *c)
 {
 	const VmaEntry *v = c->vma;
-	const AioRingEntry *e = find_entry(t, v);
+	const AioRingEntry *e = t->mm->aios[c - m->aio]; /* both ascend */
 	bool known = false;
 	int err;
 
-	if (!e || !e->nr_req || e->ring_len != v->end - v->start)
+	if (e->id != v->start || !e->nr_req || e->ring_len != v->end - v->start)
 		return vma_damaged(t, v, "is a ring of asynchronous I/O of which mm_entry.aios says something else");
 	err = read_stored_head(r, t, m, v, &c->head);
 	if (err)
@@ -121,7 +128,7 @@ int aio_check(struct restore *r, const struct task *t, struct task_mm *m)
 		if (c.vma->status & VMA_AIORING)
 			arena_push(r->arena, &m->aio, &m->n_aio, c);
 	}
-	if (m->n_aio < t->mm->n_aios)
+	if (m->n_aio != t->mm->n_aios)
 		return log_errno(-EBADMSG, "%s: mm-%d.img: %zu AIO contexts, and %zu mappings of such", task_name(t),
 		                 t->vpid.v, t->mm->n_aios, m->n_aio);
 	for (size_t i = 0; i < m->n_aio && err != -EBADMSG; i++)
