@@ -49,8 +49,9 @@
 	X(creds_part)                                                                                                  \
 	X(dumpable_part) /* a change of credentials resets it, and the next */                                         \
 	X(pdeath_signal_part)                                                                                          \
-	X(signal_part)    /* pending signals are queued while all are blocked */                                       \
-	X(timer_arm_part) /* last: when those of all threads are */
+	X(signal_part)     /* pending signals are queued while all are blocked */                                      \
+	X(timer_arm_part)  /* last: when those of all threads are */                                                   \
+	X(aio_flight_part) /* restores nothing; asks by itself, over the answers to the others */
 
 /* Mappings: first match wins, also where an image says of which kinds one is. */
 #define VMA_KINDS(X)                                                                                                   \
@@ -59,6 +60,7 @@
 	X(vma_special_kind)                                                                                            \
 	X(secretmem_vma_kind)                                                                                          \
 	X(vma_socket_kind)                                                                                             \
+	X(aio_ring_kind)                                                                                               \
 	X(vma_refused_kind) /* after what is a part of these and can be saved */                                       \
 	X(sysv_shm_kind)    /* before other objects of the kernel's tmpfs */                                           \
 	X(shmem_kind)       /* before mappings of files, one of which the kernel shows */                              \

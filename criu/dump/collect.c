@@ -10,13 +10,40 @@
 #include "files/foreign_files.h"
 #include "freeze/freeze.h"
 #include "lib/log.h"
+#include "proc/proc.h"
 #include "tree/kind.h"
 #include "tree/kobj_ids.h"
 #include "uapi/pidfd_info.h"
 
+#define PF_IO_WORKER 0x10 /* of the kernel, in /proc/PID/stat */
+
 static bool is_alive(const struct task *t)
 {
 	return t->state != TASK_DEAD;
+}
+
+/*
+ * A thread of the kernel's in a process with io_uring (iou-wrk, iou-sqp), which never comes to user space: no agent
+ * runs in it. It has no registers; the flags are read only then.
+ */
+static bool is_io_worker(const struct task *t, const struct thread *th)
+{
+	struct proc_stat st;
+
+	if (arch_regs_ip(th->dump->regs) || proc_read_stat(t->dump->proc_fd, th->tid, &st))
+		return false;
+	return st.flags & PF_IO_WORKER;
+}
+
+/* They stay stopped, but are no threads of the task's. */
+static void drop_io_workers(struct task *t)
+{
+	size_t kept = 1;
+
+	for (size_t i = 1; i < t->n_threads; i++)
+		if (!is_io_worker(t, &t->threads[i]))
+			t->threads[kept++] = t->threads[i];
+	t->n_threads = kept;
 }
 
 static int open_task(struct dump *d, struct task *t)
@@ -53,6 +80,7 @@ static int open_task(struct dump *d, struct task *t)
 		if (err)
 			return err;
 	}
+	drop_io_workers(t);
 	return 0;
 }
 

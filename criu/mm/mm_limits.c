@@ -102,8 +102,6 @@ int mm_limits_check(struct restore *r, const struct task *t)
 	if (mm->n_mm_saved_auxv > AUXV_MAX || mm->n_mm_saved_auxv % 2)
 		return log_errno(-EBADMSG, "%s: mm-%d.img: %zu words of auxv", task_name(t), t->vpid.v,
 		                 mm->n_mm_saved_auxv);
-	if (mm->n_aios)
-		return log_refusal(-EOPNOTSUPP, "%s: AIO contexts (io_setup) are not supported yet", task_name(t));
 	return 0;
 }
 

@@ -22,6 +22,8 @@ struct task_mm {
 	bool vdso_kept;    /* a copy has it from its parent already */
 	raddr_t new_vdso;  /* where the kernel's own is, beside a foreign one; 0: nowhere else */
 	uint64_t new_vdso_size;
+	struct aio_context *aio; /* mm/aio.h */
+	size_t n_aio;
 };
 
 /* Of the whole restore. */
@@ -49,7 +51,7 @@ static inline bool vma_is_left_out(const VmaEntry *v)
 /* Whether the task's own pagemap has pages of it. */
 static inline bool vma_is_private(const VmaEntry *v)
 {
-	return v->status & (VMA_FILE_PRIVATE | VMA_ANON_PRIVATE);
+	return v->status & (VMA_FILE_PRIVATE | VMA_ANON_PRIVATE | VMA_AIORING);
 }
 
 /*

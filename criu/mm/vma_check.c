@@ -5,6 +5,7 @@
 #include "arch/arch_vdso.h"
 #include "arch_page.h"
 #include "lib/log.h"
+#include "mm/aio.h"
 #include "mm/guard.h"
 #include "mm/hugetlb.h"
 #include "mm/mm.h"
@@ -119,6 +120,8 @@ static int check_address_space(struct restore *r, struct task *t)
 		part = place_runs(r, t, m->pages);
 	if (!part)
 		part = vdso_check(r, t, m);
+	if (!part)
+		part = aio_check(r, t, m);
 	if (part)
 		return err ?: part;
 	mm_restore_of(r)->knows_cow |= m->pages->knows_cow;

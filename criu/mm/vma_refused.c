@@ -19,7 +19,6 @@ static const struct {
 	const char *prefix;
 	const char *why;
 } refused_names[] = {
-	{ "/[aio]", "rings of asynchronous I/O (io_setup) are not supported yet; io_destroy() them before the dump" },
 	{ "anon_inode:", "mappings of this kind of descriptor are not supported; unmap it before the dump" },
 };
 
@@ -72,7 +71,6 @@ static const struct {
 	uint32_t status, flags;
 	const char *why;
 } refused_images[] = {
-	{ VMA_AIORING, 0, "is of an AIO context (io_setup), which is not supported yet" },
 	{ VMA_SHSTK, 0, "is a shadow stack, which is not supported yet" },
 };
 
@@ -86,7 +84,7 @@ static int vma_refused_check(struct restore *r, const struct task *t, const VmaE
 
 const struct vma_kind vma_refused_kind = {
 	.name = "unsupported mapping",
-	.status = VMA_AIORING | VMA_SHSTK,
+	.status = VMA_SHSTK,
 	.match = vma_refused_match,
 	.dump = vma_refused_dump,
 	.check = vma_refused_check,

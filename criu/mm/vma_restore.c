@@ -10,6 +10,7 @@
 #include "agent/agent.h"
 #include "arch_page.h"
 #include "lib/log.h"
+#include "mm/aio.h"
 #include "mm/guard.h"
 #include "mm/mm.h"
 #include "mm/mm_limits.h"
@@ -120,6 +121,8 @@ int mm_restore_map(struct restore *r, struct task *t, raddr_t keep, uint64_t kee
 		err = vma_grow_stacks(t, m);
 	if (!err)
 		err = vma_map_all(r, t, m);
+	if (!err)
+		err = aio_make(t, m);
 	if (!err && t->restore->copied)
 		err = prepare_copy(r, t, m, &plan);
 	if (!err)
@@ -130,6 +133,8 @@ int mm_restore_map(struct restore *r, struct task *t, raddr_t keep, uint64_t kee
 		err = vdso_fill(r, t, m);
 	if (!err)
 		err = fill_pages_of(r, t, m, &plan);
+	if (!err)
+		err = aio_number(t, m);
 	if (!err)
 		err = guard_install(r, t, m);
 	return err ?: lock_mappings(r, t, m);

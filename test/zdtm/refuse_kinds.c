@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Everything that is not there yet is refused by its name, all at once: descriptors of many kinds, a lock, a mapping
- * of a deleted file, a ring of asynchronous I/O, a memfd, a child in a namespace of its own, and another whose cwd was
- * removed (which is fine).
+ * of a deleted file, a memfd, a child in a namespace of its own, and another whose cwd was removed (which is fine).
  *
  * zdtm: needs-root
  * zdtm: refuse fd 104: .*socket
  * zdtm: refuse (lock|flock)
- * zdtm: refuse rings of asynchronous I/O
  * zdtm: refuse (uts|UTS)
  */
 #include <sched.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <linux/aio_abi.h>
 #include <sys/socket.h>
 
 #include "zdtm.h"
@@ -28,7 +25,6 @@ static void at(int number, int fd)
 int main(void)
 {
 	pid_t uts, cwd;
-	aio_context_t ring = 0;
 	int status, fd;
 
 	fd = socket(AF_VSOCK, SOCK_STREAM, 0);
@@ -36,7 +32,6 @@ int main(void)
 	at(105, memfd_create("a name", 0));
 	at(106, syscall(SYS_pidfd_open, getpid(), 0));
 	zdtm_must((fd = open("locked", O_RDWR | O_CREAT, 0600)) >= 0 && !flock(fd, LOCK_EX));
-	zdtm_must(!syscall(SYS_io_setup, 8, &ring));
 	zdtm_must((uts = fork()) >= 0);
 	if (!uts) {
 		zdtm_must(!unshare(CLONE_NEWUTS));
@@ -56,7 +51,6 @@ int main(void)
 	zdtm_wait();
 	for (int i = 104; i < 107; i++)
 		zdtm_check(i == 101 || i == 102 || fcntl(i, F_GETFD) >= 0, "descriptor %d is gone", i);
-	zdtm_check(!syscall(SYS_io_destroy, ring), "the ring");
 	zdtm_check(waitpid(uts, &status, 0) == uts && !status && waitpid(cwd, &status, 0) == cwd && !status,
 	           "children");
 	zdtm_pass();
