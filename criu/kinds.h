@@ -50,7 +50,8 @@
 	X(dumpable_part) /* a change of credentials resets it, and the next */                                         \
 	X(pdeath_signal_part)                                                                                          \
 	X(signal_part)    /* pending signals are queued while all are blocked */                                       \
-	X(timer_arm_part) /* last: when those of all threads are */
+	X(timer_arm_part) /* when those of all threads are */                                                          \
+	X(sem_undo_part)  /* last of a dump: uses the agent again when all answers of others have been read */
 
 /* Mappings: first match wins, also where an image says of which kinds one is. */
 #define VMA_KINDS(X)                                                                                                   \
@@ -78,6 +79,10 @@
 	X(files_dump_subsys)                                                                                           \
 	X(fs_subsys) /* roots and working directories, before descriptor tables are filled */                          \
 	X(memory_subsys)                                                                                               \
+	X(sem_dump_subsys)                                                                                             \
+	X(sem_restore_subsys)                                                                                          \
+	X(msg_dump_subsys)                                                                                             \
+	X(msg_restore_subsys)                                                                                          \
 	X(sysv_segment_subsys) /* checked when all mappings of segments are known */                                   \
 	X(tty_subsys)          /* foreground groups, before anything is done late to descriptors */                    \
 	X(files_restore_subsys)                                                                                        \
