@@ -19,6 +19,7 @@
 	X(inet_kind)                                                                                                   \
 	X(netlink_kind)                                                                                                \
 	X(packet_kind)                                                                                                 \
+	X(mqueue_kind)                                                                                                 \
 	X(tty_kind)     /* before regular files: a terminal is a character device too */                               \
 	X(reg_kind)     /* after all that have a path: takes any of them */                                            \
 	X(epoll_kind)   /* after what it watches: that is as it will be */                                             \
@@ -79,10 +80,9 @@
 	X(files_dump_subsys)                                                                                           \
 	X(fs_subsys) /* roots and working directories, before descriptor tables are filled */                          \
 	X(memory_subsys)                                                                                               \
-	X(sem_dump_subsys)                                                                                             \
-	X(sem_restore_subsys)                                                                                          \
-	X(msg_dump_subsys)                                                                                             \
-	X(msg_restore_subsys)                                                                                          \
+	X(mqueue_subsys)                                                                                               \
+	X(sem_subsys)                                                                                                  \
+	X(msg_subsys)                                                                                                  \
 	X(sysv_segment_subsys) /* checked when all mappings of segments are known */                                   \
 	X(tty_subsys)          /* foreground groups, before anything is done late to descriptors */                    \
 	X(files_restore_subsys)                                                                                        \

@@ -11,23 +11,13 @@
 #include "image/image.h"
 #include "ipc-msg.pb-c.h"
 #include "ipc/ipc_use.h"
+#include "ipc/msg_queue.h"
 #include "lib/log.h"
 #include "tree/subsys.h"
 
 #define TRIES 20 /* other processes may send and receive meanwhile */
 
-extern const struct subsys msg_dump_subsys;
-
-struct msg_queue {
-	IpcMsgEntry entry;
-	IpcDescEntry desc;
-	size_t bytes; /* no message is longer */
-	struct msg_queue *next;
-};
-
-struct msg_dump_state {
-	struct msg_queue *queues;
-};
+extern const struct subsys msg_subsys;
 
 static void note_process(struct dump *d, struct msg_queue *q, pid_t pid, int64_t when, uint32_t *image_pid)
 {
@@ -53,7 +43,7 @@ static void fill_queue(struct dump *d, struct msg_queue *q, int id, const struct
 
 static int look_at_queue(struct dump *d, int id)
 {
-	struct msg_dump_state *all = dump_state(d, &msg_dump_subsys);
+	struct msg_dump_state *all = dump_state(d, &msg_subsys);
 	struct msg_queue *q = arena_new_of(d->arena, struct msg_queue);
 	const struct task *waiter = ipc_waiter(&d->tree, id, SYS_msgrcv, SYS_msgsnd);
 	struct msqid_ds ds;
@@ -75,7 +65,7 @@ static int look_at_queue(struct dump *d, int id)
 	return 0;
 }
 
-static int msg_collect(struct dump *d)
+int msg_dump_collect(struct dump *d)
 {
 	int *ids = NULL, err;
 	size_t n = 0;
@@ -157,9 +147,9 @@ static int write_queue(struct dump *d, struct image *img, struct msg_queue *q)
 	return err;
 }
 
-static int msg_write(struct dump *d)
+int msg_dump_write(struct dump *d)
 {
-	const struct msg_dump_state *all = dump_state(d, &msg_dump_subsys);
+	const struct msg_dump_state *all = dump_state(d, &msg_subsys);
 	struct image *img = NULL;
 	int err;
 
@@ -170,10 +160,3 @@ static int msg_write(struct dump *d)
 		err = write_queue(d, img, q);
 	return image_close(img) ?: err;
 }
-
-const struct subsys msg_dump_subsys = {
-	.name = "message queues of a dump",
-	.state = { .dump = sizeof(struct msg_dump_state) },
-	.collect = msg_collect,
-	.write_images = msg_write,
-};

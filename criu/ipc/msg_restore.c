@@ -13,11 +13,12 @@
 #include "image/image.h"
 #include "ipc-msg.pb-c.h"
 #include "ipc/ipc_use.h"
+#include "ipc/msg_queue.h"
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "tree/subsys.h"
 
-extern const struct subsys msg_restore_subsys;
+extern const struct subsys msg_subsys;
 
 /* As msgsnd(2) takes a message. */
 struct msg_sent {
@@ -91,7 +92,7 @@ static int read_message(struct restore *r, struct image *img, struct msg_back *q
 
 static int read_queue(struct restore *r, struct image *img, const IpcMsgEntry *e)
 {
-	struct msg_restore_state *all = restore_state(r, &msg_restore_subsys);
+	struct msg_restore_state *all = restore_state(r, &msg_subsys);
 	struct msg_back *q = arena_new_of(r->arena, struct msg_back);
 	int err = 0;
 
@@ -167,7 +168,7 @@ static int check_queue(struct restore *r, struct msg_back *q)
 
 static int msg_check(struct restore *r)
 {
-	struct msg_restore_state *all = restore_state(r, &msg_restore_subsys);
+	struct msg_restore_state *all = restore_state(r, &msg_subsys);
 	int err = 0;
 
 	for (struct msg_back *q = all->queues; q; q = q->next) {
@@ -238,7 +239,7 @@ static int make_queue(struct restore *r, const struct msg_back *q)
 
 static int msg_before_start(struct restore *r)
 {
-	struct msg_restore_state *all = restore_state(r, &msg_restore_subsys);
+	struct msg_restore_state *all = restore_state(r, &msg_subsys);
 	int err = 0;
 
 	for (struct msg_back *q = all->queues; !err && q; q = q->next)
@@ -293,7 +294,7 @@ static int touch_by_last(struct restore *r, const struct msg_back *q)
 
 static int msg_settle(struct restore *r)
 {
-	struct msg_restore_state *all = restore_state(r, &msg_restore_subsys);
+	struct msg_restore_state *all = restore_state(r, &msg_subsys);
 	int err = 0;
 
 	for (struct msg_back *q = all->queues; !err && q; q = q->next)
@@ -302,9 +303,11 @@ static int msg_settle(struct restore *r)
 	return err;
 }
 
-const struct subsys msg_restore_subsys = {
-	.name = "message queues of a restore",
-	.state = { .restore = sizeof(struct msg_restore_state) },
+const struct subsys msg_subsys = {
+	.name = "message queues",
+	.state = { .dump = sizeof(struct msg_dump_state), .restore = sizeof(struct msg_restore_state) },
+	.collect = msg_dump_collect,
+	.write_images = msg_dump_write,
 	.read_images = msg_read_images,
 	.check = msg_check,
 	.before_start = msg_before_start,

@@ -13,12 +13,7 @@
 #include "lib/log.h"
 #include "tree/subsys.h"
 
-extern const struct subsys sem_dump_subsys;
-
-struct sem_dump_state {
-	bool listed;
-	struct sem_set *sets;
-};
+extern const struct subsys sem_subsys;
 
 /* EACCES, EINVAL, EIDRM: a set that may not be read, or is gone, is passed over. */
 static int stat_set(int id, struct semid_ds *ds)
@@ -75,7 +70,7 @@ static int add_set(struct dump *d, struct sem_dump_state *all, int id)
 
 int sem_set_list(struct dump *d, struct sem_set **first)
 {
-	struct sem_dump_state *all = dump_state(d, &sem_dump_subsys);
+	struct sem_dump_state *all = dump_state(d, &sem_subsys);
 	int *ids = NULL, err = 0;
 	size_t n = 0;
 
@@ -98,7 +93,7 @@ static bool has_sleepers(const struct sem_set *s)
 	return false;
 }
 
-static int sem_collect(struct dump *d)
+int sem_dump_collect(struct dump *d)
 {
 	struct sem_set *s;
 	int err = sem_set_list(d, &s);
@@ -127,9 +122,9 @@ static int write_set(struct dump *d, struct image *img, struct sem_set *s)
 	return err ?: image_write_raw(img, s->values, size);
 }
 
-static int sem_write(struct dump *d)
+int sem_dump_write(struct dump *d)
 {
-	struct sem_dump_state *all = dump_state(d, &sem_dump_subsys);
+	struct sem_dump_state *all = dump_state(d, &sem_subsys);
 	struct image *img = NULL;
 	int err = 0;
 
@@ -142,10 +137,3 @@ static int sem_write(struct dump *d)
 	}
 	return image_close(img) ?: err;
 }
-
-const struct subsys sem_dump_subsys = {
-	.name = "semaphore sets of a dump",
-	.state = { .dump = sizeof(struct sem_dump_state) },
-	.collect = sem_collect,
-	.write_images = sem_write,
-};

@@ -18,7 +18,7 @@
 #include "lib/log.h"
 #include "tree/subsys.h"
 
-extern const struct subsys sem_restore_subsys;
+extern const struct subsys sem_subsys;
 
 struct sem_back {
 	const IpcSemEntry *entry;
@@ -85,7 +85,7 @@ static int check_entry(struct restore *r, const struct image *img, const IpcSemE
 
 static int read_set(struct restore *r, struct image *img, const IpcSemEntry *e)
 {
-	struct sem_restore_state *all = restore_state(r, &sem_restore_subsys);
+	struct sem_restore_state *all = restore_state(r, &sem_subsys);
 	int err = check_entry(r, img, e);
 	struct sem_back *s;
 
@@ -208,7 +208,7 @@ static int check_set(struct restore *r, struct sem_back *s)
 
 static int sem_check(struct restore *r)
 {
-	struct sem_restore_state *all = restore_state(r, &sem_restore_subsys);
+	struct sem_restore_state *all = restore_state(r, &sem_subsys);
 	int err = 0;
 
 	for (struct sem_back *s = all->sets; s; s = s->next) {
@@ -253,7 +253,7 @@ static int make_set(struct restore *r, const struct sem_back *s)
 
 static int sem_before_start(struct restore *r)
 {
-	struct sem_restore_state *all = restore_state(r, &sem_restore_subsys);
+	struct sem_restore_state *all = restore_state(r, &sem_subsys);
 	int err = 0;
 
 	for (struct sem_back *s = all->sets; !err && s; s = s->next)
@@ -319,7 +319,7 @@ static int settle_set(struct restore *r, const struct sem_back *s)
 
 static int sem_settle(struct restore *r)
 {
-	struct sem_restore_state *all = restore_state(r, &sem_restore_subsys);
+	struct sem_restore_state *all = restore_state(r, &sem_subsys);
 	int err = 0;
 
 	for (struct sem_back *s = all->sets; !err && s; s = s->next)
@@ -327,9 +327,11 @@ static int sem_settle(struct restore *r)
 	return err;
 }
 
-const struct subsys sem_restore_subsys = {
-	.name = "semaphore sets of a restore",
-	.state = { .restore = sizeof(struct sem_restore_state) },
+const struct subsys sem_subsys = {
+	.name = "semaphore sets",
+	.state = { .dump = sizeof(struct sem_dump_state), .restore = sizeof(struct sem_restore_state) },
+	.collect = sem_dump_collect,
+	.write_images = sem_dump_write,
 	.read_images = sem_read_images,
 	.check = sem_check,
 	.before_start = sem_before_start,
