@@ -30,24 +30,32 @@ int ipc_list(struct arena *a, const char *file, int **ids, size_t *n)
 	return 0;
 }
 
-bool ipc_waits(const struct task *t, int id, long call, long other_call)
+static void note_waiters(struct dump *d, const struct task *t, long call, long other_call, struct ipc_waiters *w)
 {
 	for (size_t i = 0; i < t->n_threads; i++) {
 		const struct dump_thread *th = t->threads[i].dump;
 		uint64_t arg;
 		long nr = th && th->regs ? arch_regs_interrupted(th->regs, &arg) : -1;
 
-		if (nr >= 0 && (nr == call || nr == other_call) && (int)arg == id)
-			return true;
+		if (nr >= 0 && (nr == call || nr == other_call)) {
+			struct ipc_waiter waiter = { (int)arg, t };
+
+			arena_push(d->arena, &w->v, &w->n, waiter);
+		}
 	}
-	return false;
 }
 
-const struct task *ipc_waiter(const struct tree *tree, int id, long call, long other_call)
+void ipc_waiters_find(struct dump *d, long call, long other_call, struct ipc_waiters *w)
 {
-	for (size_t i = 0; i < tree->n_tasks; i++)
-		if (ipc_waits(tree->tasks[i], id, call, other_call))
-			return tree->tasks[i];
+	for (size_t i = 0; i < d->tree.n_tasks; i++)
+		note_waiters(d, d->tree.tasks[i], call, other_call, w);
+}
+
+const struct task *ipc_waiters_on(const struct ipc_waiters *w, int id)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (w->v[i].id == id)
+			return w->v[i].task;
 	return NULL;
 }
 

@@ -10,11 +10,21 @@
 /* The numbers of all objects of a type, from /proc/sysvipc/`file`. 0 or a negative errno (logged). */
 int ipc_list(struct arena *a, const char *file, int **ids, size_t *n);
 
-/* A thread of t was in one of these two calls on object id when it was stopped. After the agent was in t. */
-bool ipc_waits(const struct task *t, int id, long call, long other_call);
+/* A task with a thread that was in one of two calls on object `id` when it was stopped. */
+struct ipc_waiter {
+	int id;
+	const struct task *task;
+};
 
-/* The first task of the tree with such a thread; NULL: none. */
-const struct task *ipc_waiter(const struct tree *tree, int id, long call, long other_call);
+struct ipc_waiters {
+	struct ipc_waiter *v;
+	size_t n;
+};
+
+void ipc_waiters_find(struct dump *d, long call, long other_call, struct ipc_waiters *w);
+
+/* The first of them on this object; NULL: none. */
+const struct task *ipc_waiters_on(const struct ipc_waiters *w, int id);
 
 /* Whether pid, which touched an object at time `last` (seconds since 1970) or before, lives and is not of the tree. */
 bool ipc_is_outside(const struct tree *tree, pid_t pid, int64_t last);

@@ -41,11 +41,11 @@ static void fill_queue(struct dump *d, struct msg_queue *q, int id, const struct
 	note_process(d, q, ds->msg_lrpid, ds->msg_rtime, &q->entry.lrpid);
 }
 
-static int look_at_queue(struct dump *d, int id)
+static int look_at_queue(struct dump *d, const struct ipc_waiters *waiters, int id)
 {
 	struct msg_dump_state *all = dump_state(d, &msg_subsys);
 	struct msg_queue *q = arena_new_of(d->arena, struct msg_queue);
-	const struct task *waiter = ipc_waiter(&d->tree, id, SYS_msgrcv, SYS_msgsnd);
+	const struct task *waiter = ipc_waiters_on(waiters, id);
 	struct msqid_ds ds;
 
 	if (msgctl(id, IPC_STAT, &ds)) {
@@ -67,12 +67,15 @@ static int look_at_queue(struct dump *d, int id)
 
 int msg_dump_collect(struct dump *d)
 {
+	struct ipc_waiters waiters = { 0 };
 	int *ids = NULL, err;
 	size_t n = 0;
 
 	err = ipc_list(d->arena, "msg", &ids, &n);
+	if (n)
+		ipc_waiters_find(d, SYS_msgrcv, SYS_msgsnd, &waiters);
 	for (size_t i = 0; !err && i < n; i++)
-		err = look_at_queue(d, ids[i]);
+		err = look_at_queue(d, &waiters, ids[i]);
 	return err;
 }
 

@@ -266,6 +266,8 @@ static const struct task *living(struct restore *r, uint32_t pid)
 {
 	const struct task *t = pid ? tree_find(&r->tree, (vpid_t) { (int32_t)pid }) : NULL;
 
+	if (t && (!t->restore || !t->restore->agent)) /* a zombie: a later restore knows the queue by any process */
+		t = r->tree.tasks[0];
 	return t && t->restore && t->restore->agent ? t : NULL;
 }
 

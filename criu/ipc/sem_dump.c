@@ -45,10 +45,11 @@ static void find_users(struct dump *d, struct sem_set *s)
 	}
 }
 
-static int add_set(struct dump *d, struct sem_dump_state *all, int id)
+static int add_set(struct dump *d, struct sem_dump_state *all, const struct ipc_waiters *waiters, int id)
 {
 	struct semid_ds ds;
 	int err = stat_set(id, &ds);
+	const struct task *waiter;
 	struct sem_set *s;
 
 	if (err)
@@ -63,6 +64,10 @@ static int add_set(struct dump *d, struct sem_dump_state *all, int id)
 	s->entry.ctime = ds.sem_ctime;
 	s->touched = MAX(ds.sem_ctime, ds.sem_otime);
 	find_users(d, s);
+	waiter = ipc_waiters_on(waiters, id);
+	if (waiter && !s->used)
+		s->entry.pids[0] = (uint32_t)waiter->vpid.v; /* a mark, by which a later restore knows the set */
+	s->used = s->used || waiter;
 	s->next = all->sets;
 	all->sets = s;
 	return 0;
@@ -71,14 +76,17 @@ static int add_set(struct dump *d, struct sem_dump_state *all, int id)
 int sem_set_list(struct dump *d, struct sem_set **first)
 {
 	struct sem_dump_state *all = dump_state(d, &sem_subsys);
+	struct ipc_waiters waiters = { 0 };
 	int *ids = NULL, err = 0;
 	size_t n = 0;
 
 	if (!all->listed) {
 		all->listed = true;
 		err = ipc_list(d->arena, "sem", &ids, &n);
+		if (n)
+			ipc_waiters_find(d, SYS_semop, SYS_semtimedop, &waiters);
 		for (size_t i = 0; !err && i < n; i++)
-			err = add_set(d, all, ids[i]);
+			err = add_set(d, all, &waiters, ids[i]);
 	}
 	*first = all->sets;
 	return err;
@@ -98,15 +106,9 @@ int sem_dump_collect(struct dump *d)
 	struct sem_set *s;
 	int err = sem_set_list(d, &s);
 
-	for (; !err && s; s = s->next) {
-		const struct task *t = ipc_waiter(&d->tree, (int)s->desc.id, SYS_semop, SYS_semtimedop);
-
-		if (t && !s->used)
-			s->entry.pids[0] = (uint32_t)t->vpid.v; /* a mark, by which a later restore knows the set */
-		s->used = s->used || t || s->entry.n_undo;
+	for (; !err && s; s = s->next)
 		if (s->used && has_sleepers(s))
 			s->entry.used_outside = s->entry.has_used_outside = true;
-	}
 	return err;
 }
 
@@ -136,4 +138,34 @@ int sem_dump_write(struct dump *d)
 		err = err ?: write_set(d, img, s);
 	}
 	return image_close(img) ?: err;
+}
+
+void sem_dump_after_commit(struct dump *d)
+{
+	struct sem_dump_state *all = dump_state(d, &sem_subsys);
+
+	all->killed = dump_kills_tree(d);
+}
+
+/*
+ * Sets of which others had changed all semaphores last counted as theirs. If a process of the tree had undo on one, the
+ * kernel has carried it out now, and says which process that was.
+ */
+void sem_dump_end(struct dump *d)
+{
+	struct sem_dump_state *all = dump_state(d, &sem_subsys);
+
+	for (struct sem_set *s = all->killed ? all->sets : NULL; s; s = s->next) {
+		for (int i = 0; !s->used && i < (int)s->entry.nsems; i++) {
+			int pid = semctl((int)s->desc.id, i, GETPID);
+			const struct task *t = pid > 0 ? tree_find(&d->tree, (vpid_t) { pid }) : NULL;
+
+			if (t)
+				log_warn(
+				    "%s: at its end semaphore %d of set %u (key 0x%08x) was changed for it (SEM_UNDO), "
+				    "which nothing had told before, since other processes had changed all of that set "
+				    "last: what it held is lost, and the set is not in the images",
+				    task_name(t), i, s->desc.id, s->desc.key);
+		}
+	}
 }

@@ -294,13 +294,36 @@ static int hold_again(struct restore *r, const struct sem_back *s, const IpcSemU
 	return operate(t, s, back_first ? (struct sembuf[]) { back, hold } : (struct sembuf[]) { hold, back }, 2);
 }
 
-static int touch_by_last(struct restore *r, const struct sem_back *s, unsigned sem)
+/* A zombie cannot; a later restore knows the set by any process. */
+static const struct task *last_of(struct restore *r, uint32_t pid)
 {
-	const struct task *t = tree_find(&r->tree, (vpid_t) { (int32_t)s->entry->pids[sem] });
-	int step = s->values[sem] == SEM_VALUE_MAX_ ? -1 : 1;
-	const struct sembuf ops[] = { sem_op_of(sem, step, 0), sem_op_of(sem, -step, 0) };
+	const struct task *t = tree_find(&r->tree, (vpid_t) { (int32_t)pid });
 
-	return t && t->restore && t->restore->agent ? operate(t, s, ops, ARRAY_SIZE(ops)) : 0;
+	return t && t->restore && t->restore->agent ? t : r->tree.tasks[0];
+}
+
+static int touch_by_last(struct restore *r, const struct sem_back *s)
+{
+	const struct task *before = NULL;
+	struct batch *b = NULL;
+	int err = 0;
+
+	for (unsigned i = 0; !err && i < s->entry->n_pids; i++) {
+		const struct task *t = s->entry->pids[i] ? last_of(r, s->entry->pids[i]) : NULL;
+		int step = s->values[i] == SEM_VALUE_MAX_ ? -1 : 1;
+		const struct sembuf ops[] = { sem_op_of(i, step, 0), sem_op_of(i, -step, 0) };
+
+		if (!t)
+			continue;
+		if (t != before) {
+			err = b ? batch_run(b) : 0;
+			b = agent_batch(t->restore->agent, "a semaphore that it had changed");
+			before = t;
+		}
+		batch_reserve(b, 1, 32);
+		batch_call(b, SYS_semop, s->entry->desc->id, batch_data(b, ops, sizeof(ops)), ARRAY_SIZE(ops));
+	}
+	return err || !b ? err : batch_run(b);
 }
 
 static int settle_set(struct restore *r, const struct sem_back *s)
@@ -312,9 +335,7 @@ static int settle_set(struct restore *r, const struct sem_back *s)
 		return log_errno(-errno, "semaphore set %u: semctl(SETALL)", e->desc->id);
 	for (size_t i = 0; !err && i < e->n_undo; i++)
 		err = hold_again(r, s, e->undo[i]);
-	for (unsigned i = 0; !err && !s->lives_on && i < e->n_pids; i++)
-		err = e->pids[i] ? touch_by_last(r, s, i) : 0;
-	return err;
+	return err || s->lives_on ? err : touch_by_last(r, s);
 }
 
 static int sem_settle(struct restore *r)
@@ -332,6 +353,8 @@ const struct subsys sem_subsys = {
 	.state = { .dump = sizeof(struct sem_dump_state), .restore = sizeof(struct sem_restore_state) },
 	.collect = sem_dump_collect,
 	.write_images = sem_dump_write,
+	.after_commit = sem_dump_after_commit,
+	.end = sem_dump_end,
 	.read_images = sem_read_images,
 	.check = sem_check,
 	.before_start = sem_before_start,

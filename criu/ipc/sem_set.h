@@ -22,11 +22,14 @@ struct sem_set {
 struct sem_dump_state {
 	bool listed;
 	struct sem_set *sets;
+	bool killed; /* the tree, after the commit */
 };
 
 /* The stages of a dump: see tree/subsys.h. */
 int sem_dump_collect(struct dump *d);
 int sem_dump_write(struct dump *d);
+void sem_dump_after_commit(struct dump *d);
+void sem_dump_end(struct dump *d);
 
 /* All sets of the host, found at the first call. 0 or a negative errno (logged). */
 int sem_set_list(struct dump *d, struct sem_set **first);

@@ -11,13 +11,14 @@
 
 #include "agent/agent.h"
 #include "agent/batch.h"
-#include "ipc/ipc_use.h"
 #include "ipc/sem_set.h"
 #include "lib/log.h"
 #include "tree/task_part.h"
 
-#define TRIES   20 /* other processes may change a value meanwhile */
-#define OPS_MAX 5
+#define TRIES       20 /* other processes may change a value meanwhile */
+#define OPS_MAX     5
+#define CHUNK_MAX   32U
+#define PROBE_SPACE 32 /* of its operations, as batch_data() rounds it up */
 
 extern const struct task_part sem_undo_part;
 
@@ -92,7 +93,7 @@ static int look_once(struct sem_probe *p, struct batch *b, int *adj)
 	p->value = semctl((int)p->set->desc.id, p->sem, GETVAL);
 	if (p->value < 0)
 		return -errno;
-	batch_reserve(b, 2, 2 * OPS_MAX * sizeof(struct sembuf) + 32);
+	batch_reserve(b, 2, 2 * PROBE_SPACE);
 	above = ask_above(p, b, 1);
 	below = ask_below(p, b, 1);
 	err = batch_run(b);
@@ -127,25 +128,61 @@ static int find_undo(struct sem_probe *p, struct batch *b, int *adj)
 	return err == -ESRCH ? err : 0;
 }
 
-static int look_at_set(struct dump *d, struct thread *th, struct sem_set *s)
+static int note_undo(struct dump *d, struct thread *th, struct sem_set *s, unsigned sem)
 {
 	struct batch *b = agent_batch(th->dump->agent, "undo of its semaphores");
-	int err = 0, adj = 0;
+	struct sem_probe p = { th->task, s, (unsigned short)sem, 0 };
+	IpcSemUndo *u;
+	int adj = 0, err = find_undo(&p, b, &adj);
 
-	for (unsigned i = 0; !err && i < s->entry.nsems; i++) {
-		struct sem_probe p = { th->task, s, (unsigned short)i, 0 };
-		IpcSemUndo *u;
+	if (err || !adj)
+		return err;
+	u = arena_msg(d->arena, IpcSemUndo, ipc_sem_undo);
+	u->has_pid = u->has_sem = u->has_adj = true;
+	u->pid = (uint32_t)th->task->vpid.v;
+	u->sem = sem;
+	u->adj = adj;
+	arena_push(d->arena, &s->entry.undo, &s->entry.n_undo, u);
+	return 0;
+}
 
-		err = find_undo(&p, b, &adj);
-		if (err || !adj)
-			continue;
-		u = arena_msg(d->arena, IpcSemUndo, ipc_sem_undo);
-		u->has_pid = u->has_sem = u->has_adj = true;
-		u->pid = (uint32_t)th->task->vpid.v;
-		u->sem = i;
-		u->adj = adj;
-		arena_push(d->arena, &s->entry.undo, &s->entry.n_undo, u);
+/* Many at once: `clean` of those whose undo is 0 for certain, if their values are the same afterwards. */
+static int look_at_many(struct thread *th, const struct sem_set *s, unsigned from, unsigned n, const uint16_t *values,
+                        bool *clean)
+{
+	struct batch *b = agent_batch(th->dump->agent, "undo of its semaphores");
+	int ops[CHUNK_MAX][2], err;
+
+	batch_reserve(b, 2 * n, 2 * n * PROBE_SPACE);
+	for (unsigned i = 0; i < n; i++) {
+		struct sem_probe p = { th->task, s, (unsigned short)(from + i), values[from + i] };
+
+		ops[i][0] = ask_above(&p, b, 1);
+		ops[i][1] = ask_below(&p, b, 1);
 	}
+	err = batch_run(b);
+	for (unsigned i = 0; i < n; i++)
+		clean[from + i] = !err && batch_ret(b, ops[i][0]) == -EAGAIN && batch_ret(b, ops[i][1]) == -EAGAIN;
+	return err;
+}
+
+static int look_at_set(struct dump *d, struct thread *th, struct sem_set *s)
+{
+	unsigned n = s->entry.nsems, chunk = batch_capacity(agent_batch(th->dump->agent, "its semaphores")) / 2;
+	uint16_t *before = arena_array(d->arena, uint16_t, n), *after = arena_array(d->arena, uint16_t, n);
+	bool *clean = arena_array(d->arena, bool, n);
+	int err = 0;
+
+	chunk = MIN(chunk, CHUNK_MAX);
+	if (semctl((int)s->desc.id, 0, GETALL, before))
+		return log_errno(-errno, "semaphore set %u: semctl(GETALL)", s->desc.id);
+	for (unsigned i = 0; !err && i < n; i += chunk)
+		err = look_at_many(th, s, i, MIN(chunk, n - i), before, clean);
+	if (!err && semctl((int)s->desc.id, 0, GETALL, after))
+		return log_errno(-errno, "semaphore set %u: semctl(GETALL)", s->desc.id);
+	for (unsigned i = 0; !err && i < n; i++)
+		if (!clean[i] || before[i] != after[i])
+			err = note_undo(d, th, s, i);
 	return err;
 }
 
@@ -155,7 +192,7 @@ static int sem_undo_dump(struct dump *d, struct thread *th, const struct answers
 	int err = sem_set_list(d, &s);
 
 	for (; !err && s; s = s->next)
-		if (s->used || ipc_waits(th->task, (int)s->desc.id, SYS_semop, SYS_semtimedop))
+		if (s->used)
 			err = look_at_set(d, th, s);
 	return err;
 }

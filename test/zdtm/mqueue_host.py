@@ -149,6 +149,43 @@ def removed_and_open_outside(s):
 
 
 @scenario
+def by_path_and_in_flight(s):
+    """Opened in a mounted file system of queues, and only in a socket's queue."""
+    remove_all()
+    mounted = s.path("queues")
+    os.mkdir(mounted)
+    check(not libc.mount(b"none", mounted.encode(), b"mqueue", 0, None), "mount: " + os.strerror(ctypes.get_errno()))
+    code = ("import ctypes, os, socket, time\n"
+            "l = ctypes.CDLL(None)\n"
+            "q = l.mq_open(b'/zdtm-host', os.O_CREAT | os.O_RDWR, 0o600, None)\n"
+            "p = os.open('%s/zdtm-host', os.O_RDWR)\n"
+            "l.mq_send(q, b'in flight', 9, 3)\n"
+            "a, b = socket.socketpair()\n"
+            "socket.send_fds(a, [b'x'], [q])\n"
+            "os.close(q)\n"
+            "open('ready', 'w')\n"
+            "while not os.path.exists('verify'): time.sleep(0.01)\n"
+            "q = socket.recv_fds(b, 1, 1)[1][0]\n"
+            "buf = ctypes.create_string_buffer(8192)\n"
+            "same = l.mq_receive(q, buf, ctypes.c_size_t(8192), None) == 9 and not l.mq_send(p, b'y', 1, 0)\n"
+            "same = same and l.mq_receive(q, buf, ctypes.c_size_t(8192), None) == 1\n"
+            "links = [os.readlink('/proc/self/fd/%%d' %% n) for n in (p, q)]\n"
+            "same = same and links == ['%s/zdtm-host', '/zdtm-host']\n"
+            "open('result', 'w').write('PASS\\n' if same else 'FAIL %%s\\n' %% links)\n" % (mounted, mounted))
+    with open(s.path("victim.out"), "w") as out:
+        s.proc = subprocess.Popen(["/usr/bin/python3", "-c", code], cwd=s.dir, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                  start_new_session=True)
+    s.pid = s.proc.pid
+    check(wait_for(lambda: os.path.exists(s.path("ready"))), "the victim is not ready: " + text(s.path("victim.out")))
+    s.dump()
+    remove_all()
+    s.restore()
+    s.verify()
+    libc.umount2(mounted.encode(), 2)
+    remove_all()
+
+
+@scenario
 def killed(s):
     """At each fault point of a restore that has to make both."""
     victim(s)

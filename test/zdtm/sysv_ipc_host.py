@@ -175,6 +175,55 @@ def shared_with_outside(s):
 
 
 @scenario
+def undo_that_nothing_tells(s):
+    """Others have changed all semaphores since: it is said that something is lost."""
+    remove_all()
+    sem, _ = victim(s)
+    operate(sem, 0, 1)
+    operate(sem, 1, 1)
+    s.dump()
+    check("at its end semaphore 0 of set %d" % sem in s.out and "is lost" in s.out, "not a word of it: " + s.out)
+    s.restore()
+    check(value(sem) == 10, "value %d" % value(sem))
+    s.verify()
+    remove_all()
+
+
+@scenario
+def many(s):
+    """A set of 32000, and the highest undo there is."""
+    remove_all()
+    sem, _ = victim(s)
+    with open("/proc/sys/kernel/sem") as f:
+        limits = f.read()
+    big = libc.semget(SEM_KEY + 1, int(limits.split()[0]), IPC_CREAT | 0o600)
+    last = int(limits.split()[0]) - 1
+    code = ("import ctypes, struct, time; l = ctypes.CDLL(None)\n"
+            "for n, o in ((0, 1), (1, 32767), (2, -32767), (%d, 5)): l.semop(%d, struct.pack('Hhh', n, o, 0), 1)\n"
+            "l.semop(%d, struct.pack('HhhHhhHhh', 1, -32767, 0x1000, 2, 32767, 0x1000, %d, -5, 0x1000), 3)\n"
+            "for n in range(3, 20000): l.semop(%d, struct.pack('Hhh', n, 1, 0), 1)\n"
+            "open('held', 'w')\n"
+            "while True: time.sleep(0.1)" % (last, big, big, last, big))
+    libc.semctl(big, 2, SETVAL, 32767)
+    holder = subprocess.Popen(["/usr/bin/python3", "-c", code], cwd=s.dir, start_new_session=True)
+    check(wait_for(lambda: os.path.exists(s.path("held"))), "no holder")
+    want = [1, 0, 32767, 0]
+    check([value(big, n) for n in (0, 1, 2, last)] == want, "the holder holds something else")
+    s.kill()
+    s.proc, s.pid = holder, holder.pid
+    began = time.monotonic()
+    s.dump()
+    took = time.monotonic() - began
+    check(took < 5, "the dump took %.1f s" % took)
+    remove_all()
+    s.restore()
+    check([value(big, n) for n in (0, 1, 2, last)] == want, "other values")
+    s.kill()
+    check([value(big, n) for n in (0, 1, 2, last)] == [1, 32767, 0, 5], "another undo")
+    remove_all()
+
+
+@scenario
 def failed_dump(s):
     """Nothing is changed by looking: values, undo, messages, and who was last."""
     remove_all()
