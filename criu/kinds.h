@@ -19,6 +19,7 @@
 	X(inet_kind)                                                                                                   \
 	X(netlink_kind)                                                                                                \
 	X(packet_kind)                                                                                                 \
+	X(mqueue_kind)                                                                                                 \
 	X(tty_kind)     /* before regular files: a terminal is a character device too */                               \
 	X(reg_kind)     /* after all that have a path: takes any of them */                                            \
 	X(epoll_kind)   /* after what it watches: that is as it will be */                                             \
@@ -50,8 +51,9 @@
 	X(dumpable_part) /* a change of credentials resets it, and the next */                                         \
 	X(pdeath_signal_part)                                                                                          \
 	X(signal_part)     /* pending signals are queued while all are blocked */                                      \
-	X(timer_arm_part)  /* last: when those of all threads are */                                                   \
-	X(aio_flight_part) /* restores nothing; asks by itself, over the answers to the others */
+	X(timer_arm_part)  /* when those of all threads are */                                                         \
+	X(aio_flight_part) /* restores nothing; asks by itself, over the answers to the others */                      \
+	X(sem_undo_part)   /* last of a dump: uses the agent again when all answers of others have been read */
 
 /* Mappings: first match wins, also where an image says of which kinds one is. */
 #define VMA_KINDS(X)                                                                                                   \
@@ -81,6 +83,9 @@
 	X(files_dump_subsys)                                                                                           \
 	X(fs_subsys) /* roots and working directories, before descriptor tables are filled */                          \
 	X(memory_subsys)                                                                                               \
+	X(mqueue_subsys)                                                                                               \
+	X(sem_subsys)                                                                                                  \
+	X(msg_subsys)                                                                                                  \
 	X(sysv_segment_subsys) /* checked when all mappings of segments are known */                                   \
 	X(tty_subsys)          /* foreground groups, before anything is done late to descriptors */                    \
 	X(files_restore_subsys)                                                                                        \

@@ -28,6 +28,9 @@ raddr_t arch_regs_sp(const struct thread_regs *regs);
 /* A system call was interrupted and will be restarted: its number, else -1. */
 long arch_regs_syscall(const struct thread_regs *regs);
 
+/* The same, also of a call that returns EINTR instead of being restarted; *arg is its first argument. */
+long arch_regs_interrupted(const struct thread_regs *regs, uint64_t *arg);
+
 /*
  * Changes regs to what a restored thread must start with, before they go into an image: a pending restart is carried
  * out by hand, since the kernel will not do it for a task that was not in the call: instruction pointer back on the

@@ -82,7 +82,7 @@ const char *fd_what(const struct fd_info *info)
 		if (!strncmp(info->link, nameless[i].prefix, strlen(nameless[i].prefix)))
 			return nameless[i].what;
 	if (!fstatfs(info->fd, &fs) && fs.f_type == MQUEUE_MAGIC)
-		return "a POSIX message queue, whose messages only the kernel has";
+		return "a POSIX message queue";
 	if (!strncmp(info->link, "/proc/", 6) && isdigit((unsigned char)info->link[6]))
 		return "a file of a process in /proc";
 	switch (info->st.st_mode & S_IFMT) {

@@ -9,17 +9,13 @@
 #include <sys/syscall.h>
 
 #include "arch_page.h"
-#include "helper/helper.h"
+#include "helper/sysv_object.h"
 #include "lib/arena_hash.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "pages/pages.h"
 #include "tree/subsys.h"
 #include "uapi/sysv_shm_bits.h"
-
-#define NEXT_ID      "/proc/sys/kernel/shm_next_id"
-#define CREATE_TRIES 20 /* others may take the number that was asked for */
-#define SHM_MODE     0777
 
 struct sysv_segment {
 	uint64_t id;
@@ -39,6 +35,36 @@ struct sysv_restore_state {
 };
 
 extern const struct subsys sysv_segment_subsys;
+
+/* ---- the type ---- */
+
+static int get_segment(key_t key, uint64_t size, int flags)
+{
+	return shmget(key, size, flags);
+}
+
+static int set_segment(int id, const struct ipc_perm *p)
+{
+	struct shmid_ds ds = { .shm_perm = *p };
+
+	return shmctl(id, IPC_SET, &ds);
+}
+
+static int remove_segment(int id)
+{
+	return shmctl(id, IPC_RMID, NULL);
+}
+
+static const struct sysv_type segment_type = {
+	.name = "System V shared memory",
+	.noun = "segment",
+	.call = "shmget",
+	.next_id = "shm_next_id",
+	.remove_letter = 'm',
+	.get = get_segment,
+	.set = set_segment,
+	.remove = remove_segment,
+};
 
 /* ---- images ---- */
 
@@ -110,17 +136,10 @@ int sysv_segment_expect(struct restore *r, uint64_t id, uint64_t end)
 
 /* ---- what is on this host ---- */
 
-static bool has_same_owner(const struct shmid_ds *ds, const IpcShmEntry *e)
-{
-	return (uint32_t)ds->shm_perm.__key == e->desc->key && ds->shm_segsz == e->size &&
-	       ds->shm_perm.uid == e->desc->uid && ds->shm_perm.gid == e->desc->gid &&
-	       ds->shm_perm.cuid == e->desc->cuid && ds->shm_perm.cgid == e->desc->cgid;
-}
-
 /* Whether it is the one of the dump, or one that an earlier restore of these images has left. */
 static bool is_same_segment(struct restore *r, const struct shmid_ds *ds, const IpcShmEntry *e)
 {
-	if (!has_same_owner(ds, e))
+	if (!sysv_object_is_like(&ds->shm_perm, e->desc) || ds->shm_segsz != e->size)
 		return false;
 	if (e->has_ctime && ds->shm_ctime == e->ctime)
 		return true;
@@ -129,8 +148,7 @@ static bool is_same_segment(struct restore *r, const struct shmid_ds *ds, const 
 
 static int refuse_segment(const struct sysv_segment *s, const char *why)
 {
-	return log_refusal(-EEXIST, "System V shared memory %" PRIu64 " (key 0x%08x) %s", s->id, s->entry->desc->key,
-	                   why);
+	return sysv_object_refuse(&segment_type, s->entry->desc, why);
 }
 
 static int check_existing(struct restore *r, struct sysv_segment *s, const struct shmid_ds *ds)
@@ -148,23 +166,13 @@ static int check_existing(struct restore *r, struct sysv_segment *s, const struc
 
 static int check_missing(const struct sysv_segment *s)
 {
-	int other = s->entry->desc->key ? shmget((key_t)s->entry->desc->key, 0, 0) : -1;
+	int err = sysv_object_check_missing(&segment_type, s->entry->desc);
 
-	if (other >= 0 || (s->entry->desc->key && errno == EACCES))
-		return log_refusal(-EEXIST,
-		                   "System V shared memory %" PRIu64 ": its key 0x%08x belongs to another segment on "
-		                   "this host: remove that one (ipcrm -M 0x%08x)",
-		                   s->id, s->entry->desc->key, s->entry->desc->key);
-	if (faccessat(AT_FDCWD, NEXT_ID, W_OK, AT_EACCESS))
-		return log_refusal(-errno,
-		                   "System V shared memory %" PRIu64 ": %s cannot be written (%s), so that a segment "
-		                   "cannot be made with its number: restore as root of the ipc namespace",
-		                   s->id, NEXT_ID, strerror(errno));
-	if (s->entry->attached_outside)
+	if (!err && s->entry->attached_outside)
 		log_warn("System V shared memory %" PRIu64 " was in use by processes outside of the tree too, and is "
 		         "gone: it is made with the data of the dump, for the tree alone",
 		         s->id);
-	return 0;
+	return err;
 }
 
 static int check_segment(struct restore *r, struct sysv_segment *s)
@@ -197,56 +205,6 @@ static int sysv_check(struct restore *r)
 
 /* ---- making ---- */
 
-struct creation {
-	const IpcDescEntry *desc;
-	uint64_t size;
-	int id;
-};
-
-/* The creator is who calls shmget(2), and cannot be changed afterwards. */
-static int create_as_creator(void *arg)
-{
-	struct creation *c = arg;
-	const IpcDescEntry *d = c->desc;
-
-	if ((d->cgid != getegid() && syscall(SYS_setresgid, -1, d->cgid, -1)) ||
-	    (d->cuid != geteuid() && syscall(SYS_setresuid, -1, d->cuid, -1)))
-		return -errno;
-	c->id = shmget((key_t)d->key, c->size, IPC_CREAT | IPC_EXCL | (int)(d->mode & SHM_MODE));
-	return c->id < 0 ? -errno : 0;
-}
-
-/* What is left of a number that was asked for and not taken would go to the next segment of any process. */
-static int ask_for_number(uint64_t id)
-{
-	char text[24];
-	int len = snprintf(text, sizeof(text), "%" PRIu64, id);
-	_cleanup_close_ int fd = open(NEXT_ID, O_WRONLY | O_CLOEXEC);
-
-	return fd < 0 || write(fd, text, (size_t)len) != len ? -errno : 0;
-}
-
-static int create_with_number(const struct sysv_segment *s, struct creation *c)
-{
-	const struct helper_spec spec = { 0 };
-	int err = 0;
-
-	for (int i = 0; i < CREATE_TRIES; i++) {
-		err = ask_for_number(s->id);
-		if (err)
-			return log_errno(err, "System V shared memory %" PRIu64 ": write of " NEXT_ID, s->id);
-		err = helper_run(&spec, create_as_creator, c);
-		if (err)
-			return log_errno(err, "System V shared memory %" PRIu64 ": shmget of %" PRIu64 " bytes", s->id,
-			                 c->size);
-		if ((uint64_t)c->id == s->id)
-			return 0;
-		shmctl(c->id, IPC_RMID, NULL);
-	}
-	return log_errno(-EEXIST, "System V shared memory %" PRIu64 ": shmget gave %d others instead", s->id,
-	                 CREATE_TRIES);
-}
-
 struct made_segment {
 	uint64_t size;
 	uint32_t key;
@@ -272,30 +230,12 @@ static int create_segment(struct restore *r, const struct sysv_segment *s)
 	const struct undo undo = {
 		.type = UNDO_CALL, .call = remove_made, .fd = -1, .data = &made, .data_len = sizeof(made)
 	};
-	struct creation *c = mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int err;
+	int err = guardian_note(r->guardian, &undo);
 
-	if (c == MAP_FAILED)
-		return log_errno(-errno, "System V shared memory %" PRIu64 ": mmap", s->id);
-	*c = (struct creation) { s->entry->desc, s->entry->size, -1 };
-	err = guardian_note(r->guardian, &undo);
-	err = err < 0 ? err : create_with_number(s, c);
-	munmap(c, sizeof(*c));
+	err = err < 0 ? err : sysv_object_create(&segment_type, s->entry->desc, s->entry->size);
+	if (!err && s->entry->desc->mode & SHM_LOCKED && shmctl((int)s->id, SHM_LOCK, NULL))
+		err = log_errno(-errno, "System V shared memory %" PRIu64 ": shmctl(SHM_LOCK)", s->id);
 	return err;
-}
-
-static int set_owner(const struct sysv_segment *s)
-{
-	const IpcDescEntry *d = s->entry->desc;
-	struct shmid_ds ds = { .shm_perm = {
-		                   .uid = d->uid, .gid = d->gid, .mode = (unsigned short)(d->mode & SHM_MODE) } };
-
-	if (shmctl((int)s->id, IPC_SET, &ds))
-		return log_errno(-errno, "System V shared memory %" PRIu64 ": shmctl(IPC_SET) to user %u, group %u",
-		                 s->id, d->uid, d->gid);
-	if (d->mode & SHM_LOCKED && shmctl((int)s->id, SHM_LOCK, NULL))
-		return log_errno(-errno, "System V shared memory %" PRIu64 ": shmctl(SHM_LOCK)", s->id);
-	return 0;
 }
 
 /* Stays attached here until all tasks have it: a segment without mappings may end (kernel.shm_rmid_forced). */
@@ -325,7 +265,7 @@ static int sysv_before_start(struct restore *r)
 		if (!s->mappings)
 			continue;
 		if (!s->exists)
-			err = create_segment(r, s) ?: set_owner(s);
+			err = create_segment(r, s);
 		err = err ?: fill_segment(r, s);
 	}
 	return err;

@@ -12,6 +12,7 @@
 
 #include "agent/batch.h"
 #include "arch_page.h"
+#include "helper/sysv_object.h"
 #include "lib/log.h"
 #include "mm/shmem.h"
 #include "mm/sysv_segment.h"
@@ -46,13 +47,7 @@ static void note_segment(struct dumped_segment *s, int id, const struct shmid_ds
 	s->entry = (IpcShmEntry)IPC_SHM_ENTRY__INIT;
 	s->desc = (IpcDescEntry)IPC_DESC_ENTRY__INIT;
 	s->entry.desc = &s->desc;
-	s->desc.id = (uint32_t)id;
-	s->desc.key = (uint32_t)ds->shm_perm.__key;
-	s->desc.uid = ds->shm_perm.uid;
-	s->desc.gid = ds->shm_perm.gid;
-	s->desc.cuid = ds->shm_perm.cuid;
-	s->desc.cgid = ds->shm_perm.cgid;
-	s->desc.mode = ds->shm_perm.mode;
+	sysv_object_note(&s->desc, id, &ds->shm_perm);
 	s->entry.size = ds->shm_segsz;
 	s->entry.has_in_pagemaps = s->entry.in_pagemaps = true;
 	s->entry.has_ctime = true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What cannot be made again is refused by its name: userfaultfd, io_uring, perf events, virtual machines, FUSE servers,
- * Landlock rulesets, message queues, half-made file systems, BPF programs and maps that are neither array nor hash.
+ * Landlock rulesets, half-made file systems, BPF programs and maps that are neither array nor hash.
  *
  * zdtm: needs-root
  * zdtm: refuse fd 100: .*userfaultfd
@@ -10,22 +10,20 @@
  * zdtm: refuse fd 103: .*virtual machine
  * zdtm: refuse fd 104: .*FUSE
  * zdtm: refuse fd 105: .*Landlock
- * zdtm: refuse fd 106: .*message queue
- * zdtm: refuse fd 107: .*file system
- * zdtm: refuse fd 108: .*BPF program
- * zdtm: refuse fd 109: .*lru_hash
- * zdtm: refuse fd 110: .*memfd_secret
+ * zdtm: refuse fd 106: .*file system
+ * zdtm: refuse fd 107: .*BPF program
+ * zdtm: refuse fd 108: .*lru_hash
+ * zdtm: refuse fd 109: .*memfd_secret
  */
 #include <linux/bpf.h>
 #include <linux/io_uring.h>
 #include <linux/landlock.h>
 #include <linux/perf_event.h>
-#include <mqueue.h>
 
 #include "zdtm.h"
 
 #define FIRST 100
-#define LAST  110
+#define LAST  109
 
 static void at(int number, int fd, const char *what)
 {
@@ -75,13 +73,11 @@ int main(void)
 	at(103, open("/dev/kvm", O_RDWR), "KVM");
 	at(104, open("/dev/fuse", O_RDWR), "FUSE");
 	at(105, syscall(SYS_landlock_create_ruleset, &landlock, sizeof(landlock.handled_access_fs), 0), "Landlock");
-	at(106, mq_open("/zdtm", O_CREAT | O_RDWR, 0600, NULL), "message queues");
-	mq_unlink("/zdtm");
-	at(107, syscall(SYS_fsopen, "tmpfs", 0), "fsopen()");
-	at(108, program(), "BPF programs");
-	at(109, map(), "BPF maps");
-	at(110, syscall(SYS_memfd_secret, 0), "memfd_secret()");
-	zdtm_must(!ftruncate(110, 8192)); /* and no task has it mapped */
+	at(106, syscall(SYS_fsopen, "tmpfs", 0), "fsopen()");
+	at(107, program(), "BPF programs");
+	at(108, map(), "BPF maps");
+	at(109, syscall(SYS_memfd_secret, 0), "memfd_secret()");
+	zdtm_must(!ftruncate(109, 8192)); /* and no task has it mapped */
 	zdtm_ready();
 	zdtm_wait();
 	for (int i = FIRST; i <= LAST; i++)

@@ -231,6 +231,14 @@ void arch_regs_set_compat(struct thread_regs *regs, bool compat)
 	regs->compat = compat;
 }
 
+long arch_regs_interrupted(const struct thread_regs *regs, uint64_t *arg)
+{
+	bool in_call = (int64_t)regs->g.orig_rax >= 0 && (int64_t)regs->g.rax == -EINTR;
+
+	*arg = regs->g.rdi;
+	return in_call || pending_restart(regs) ? (long)regs->g.orig_rax : -1;
+}
+
 /* The kernel uses its restart block for a poll() without a timeout, too, which may as well begin anew. */
 static bool may_begin_anew(const struct thread_regs *regs)
 {
