@@ -31,7 +31,6 @@ struct sysv_segment {
 
 struct sysv_restore_state {
 	struct sysv_segment *by_id;
-	const char *image; /* its name */
 };
 
 extern const struct subsys sysv_segment_subsys;
@@ -98,7 +97,6 @@ static int add_segment(struct restore *r, struct image *img, const IpcShmEntry *
 
 static int sysv_read_images(struct restore *r)
 {
-	struct sysv_restore_state *all = restore_state(r, &sysv_segment_subsys);
 	const TaskKobjIdsEntry *ids = r->tree.tasks[0]->ids;
 	IpcShmEntry *e;
 	struct image *img;
@@ -106,7 +104,6 @@ static int sysv_read_images(struct restore *r)
 
 	if (err)
 		return err == -ENOENT ? 0 : err;
-	all->image = arena_strdup(r->arena, image_name(img));
 	while (!err && (more = image_read(img, &ipc_shm_entry__descriptor, r->arena, &e)) > 0)
 		err = add_segment(r, img, e);
 	image_close(img);
@@ -195,11 +192,15 @@ static int sysv_check(struct restore *r)
 	struct sysv_restore_state *all = restore_state(r, &sysv_segment_subsys);
 	int err = 0;
 
+	if (!all->by_id)
+		return 0;
+	log_about("ipcns-shm-%lu.img", r->tree.tasks[0]->ids->ipc_ns_id);
 	for (struct sysv_segment *s = all->by_id; s; s = s->hh.next) {
 		int part = s->mappings ? check_segment(r, s) : 0;
 
 		err = err ?: part;
 	}
+	log_about(NULL, 0);
 	return err;
 }
 

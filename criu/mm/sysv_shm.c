@@ -124,12 +124,21 @@ static int sysv_shm_write(struct dump *d)
 
 /* ---- restore ---- */
 
+static const char *why_missing(struct restore *r)
+{
+	const struct task *root = r->tree.tasks[0];
+
+	return arena_printf(r->arena,
+	                    "is of a System V segment that ipcns-shm-%u.img, which ids-%d.img names, does not have",
+	                    root->ids ? root->ids->ipc_ns_id : 0, root->vpid.v);
+}
+
 static int sysv_shm_check(struct restore *r, const struct task *t, const VmaEntry *v)
 {
 	int err = vma_check_type(t, v) ?: sysv_segment_expect(r, v->shmid, v->pgoff + (v->end - v->start));
 
 	if (err == -ENOENT)
-		return vma_damaged(t, v, "is of a System V segment that the images do not have");
+		return vma_damaged(t, v, why_missing(r));
 	if (err == -ERANGE)
 		return vma_damaged(t, v, "ends behind its System V segment");
 	return err;

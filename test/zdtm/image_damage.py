@@ -3,17 +3,20 @@
 # Images without an integrity file, as CRIU's are: each image of several programs is cut short, made longer, and has bits
 # flipped. Nothing crashes or hangs, and each refusal names the file. --stress: many more flips.
 # zdtm: driver
+# zdtm: needs-root
 # zdtm: timeout 3600
 import os
 import random
 import signal
+import subprocess
 import time
 
 from driver import check, children, run_all, scenario, state_of, text, tree, wait_for
 
 STRESS = os.environ.get("STRESS") == "1"
 PROGRAMS = ("timers", "locks_posix", "timerfd", "pipes", "unix_pairs", "pty", "threads", "inotify", "signalfd", "memfd",
-            "inet_udp", "groups_sessions", "eventfd", "file_memory", "ghost_file", "pending", "netlink", "epoll_targets")
+            "inet_udp", "groups_sessions", "eventfd", "file_memory", "ghost_file", "pending", "netlink", "epoll_targets",
+            "sysv_shm", "sysv_sem", "sysv_msg", "mqueue", "aio", "guard_pages", "leader_ended")
 
 
 def damages(b, rng):
@@ -26,6 +29,22 @@ def damages(b, rng):
     for at in rng.sample(range(len(b)), min(len(b), 200 if STRESS else 5)):
         bit = rng.randrange(8)
         yield "with bit %d of byte %d flipped" % (bit, at), b[:at] + bytes([b[at] ^ 1 << bit]) + b[at + 1:]
+
+
+def protect_system(on):
+    """A flipped bit may have a library opened for writing, and while it is nothing can be executed anywhere (ETXTBSY)."""
+    for top in {os.path.realpath(d) for d in ("/usr", "/bin", "/lib", "/lib64", "/etc") if os.path.exists(d)}:
+        if top.startswith("/usr/"):
+            continue
+        for command in (["--bind", top, top], ["-o", "remount,bind,ro", top]) if on else ():
+            subprocess.run(["mount", *command], check=True)
+        if not on:
+            subprocess.run(["umount", "-l", top], check=True)
+
+
+def remove_segments():
+    for line in text("/proc/sysvipc/shm").splitlines()[1:]:
+        subprocess.run(["ipcrm", "-m", line.split()[1]], check=True)
 
 
 def clean(s):
@@ -94,4 +113,7 @@ def campaign(program):
 
 for p in PROGRAMS if STRESS else PROGRAMS[:3]:
     scenario(campaign(p))
+protect_system(True)
 run_all()
+protect_system(False)
+remove_segments()
