@@ -2,7 +2,6 @@
 #include "ipc/mqueue_drain.h"
 
 #include <mqueue.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -11,17 +10,22 @@
 #include "helper/helper.h"
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "proc/proc.h"
 
 #define WAIT_STEP_NS 1000000
 #define WAIT_STEPS   5000 /* 5 s: far longer than it takes */
 
 /* In memory that criu, the process that does the work, and the guardian share. Messages stand behind it. */
 struct drain {
-	int fd; /* of the queue, in criu's table */
+	int fd;       /* of the queue, in criu's table */
+	bool claimed; /* by the worker, or by what would not have it begin any more */
 	pid_t worker;
-	size_t room, used; /* bytes of messages */
-	uint32_t n, back;  /* taken out; put back of those */
-	bool finished;
+	size_t msgsize, room; /* bytes for messages */
+	uint32_t total;       /* what was in it: messages, */
+	uint64_t qsize;       /* and their bytes */
+	uint32_t n, back;     /* taken out; put back of those */
+	uint32_t left;        /* in the queue when the first was put back */
+	bool putting, finished;
 	int err;
 };
 
@@ -40,16 +44,26 @@ static struct drained *next_of(struct drained *m)
 	return (struct drained *)((char *)m + round_up(sizeof(*m) + m->size, 8));
 }
 
-static int take_out(struct drain *w, size_t msgsize)
+/* Where the next message goes. */
+static struct drained *end_of(struct drain *w)
 {
 	struct drained *m = first_of(w);
+
+	for (uint32_t i = 0; i < w->n; i++)
+		m = next_of(m);
+	return m;
+}
+
+static int take_out(struct drain *w)
+{
+	struct drained *m = end_of(w);
 
 	for (;;) {
 		ssize_t size;
 
-		if ((size_t)((char *)m - (char *)first_of(w)) + sizeof(*m) + msgsize > w->room)
+		if ((size_t)((char *)m - (char *)first_of(w)) + sizeof(*m) + w->msgsize > w->room)
 			return -ENOBUFS; /* more has come than there was */
-		size = mq_receive(w->fd, m->data, msgsize, &m->prio);
+		size = mq_receive(w->fd, m->data, w->msgsize, &m->prio);
 		if (size < 0)
 			return errno == EAGAIN ? 0 : -errno;
 		m->size = (uint32_t)size;
@@ -62,7 +76,14 @@ static int take_out(struct drain *w, size_t msgsize)
 static int put_back(struct drain *w)
 {
 	struct drained *m = first_of(w);
+	struct mq_attr attr;
 
+	if (!w->putting) {
+		if (mq_getattr(w->fd, &attr))
+			return -errno;
+		w->left = (uint32_t)attr.mq_curmsgs;
+		__atomic_store_n(&w->putting, true, __ATOMIC_RELEASE);
+	}
 	for (uint32_t i = 0; i < w->n; i++, m = next_of(m)) {
 		if (i < w->back)
 			continue;
@@ -73,19 +94,61 @@ static int put_back(struct drain *w)
 	return 0;
 }
 
-struct drain_job {
-	struct drain *w;
-	size_t msgsize;
-};
+/* One that was taken out by a process that was killed before it could note that: what is missing is its size. */
+static int add_unnoted(struct drain *w)
+{
+	struct drained *last = end_of(w);
+	uint64_t sum = 0;
+	unsigned long now;
+	char text[64];
+	ssize_t len = pread(w->fd, text, sizeof(text) - 1, 0);
+
+	if (len <= 0)
+		return -EIO;
+	text[len] = '\0';
+	if (sscanf(text, "QSIZE:%lu", &now) != 1)
+		return -EIO;
+	for (struct drained *m = first_of(w); m != last; m = next_of(m))
+		sum += m->size;
+	last->size = (uint32_t)(w->qsize - sum - now);
+	w->n++;
+	return 0;
+}
+
+/*
+ * The worker was killed: most likely in a call, which it has finished without noting that. The queue tells how many
+ * messages are there. Those that were not taken out yet go behind the others, as they were.
+ */
+static int go_on_alone(struct drain *w)
+{
+	struct mq_attr attr;
+	int err = 0;
+
+	if (mq_getattr(w->fd, &attr))
+		return -errno;
+	if (w->putting)
+		w->back = (uint32_t)attr.mq_curmsgs - w->left;
+	else if (w->total - (uint32_t)attr.mq_curmsgs == w->n + 1)
+		err = add_unnoted(w);
+	if (!err && !w->putting)
+		err = take_out(w);
+	return put_back(w) ?: err;
+}
+
+static bool claim_drain(struct drain *w)
+{
+	return !__atomic_exchange_n(&w->claimed, true, __ATOMIC_ACQ_REL);
+}
 
 static int work_alone(void *arg)
 {
-	const struct drain_job *job = arg;
-	struct drain *w = job->w;
+	struct drain *w = arg;
 	int err, put;
 
 	w->worker = getpid();
-	err = take_out(w, job->msgsize);
+	if (!claim_drain(w))
+		return -ECANCELED;
+	err = take_out(w);
 	put = put_back(w);
 	w->err = put ?: err;
 	__atomic_store_n(&w->finished, true, __ATOMIC_RELEASE);
@@ -106,10 +169,12 @@ static int finish_drain(const struct undo *u)
 
 	if (w == MAP_FAILED)
 		return -errno;
-	for (int i = 0; i < WAIT_STEPS && !is_finished(w) && w->worker && !kill(w->worker, 0); i++)
-		nanosleep(&(struct timespec) { .tv_nsec = WAIT_STEP_NS }, NULL);
-	if (!is_finished(w))
-		err = put_back(w);
+	if (!claim_drain(w)) {
+		for (int i = 0; i < WAIT_STEPS && !is_finished(w) && proc_alive(w->worker); i++)
+			nanosleep(&(struct timespec) { .tv_nsec = WAIT_STEP_NS }, NULL);
+		if (!is_finished(w) && !proc_alive(w->worker))
+			err = go_on_alone(w);
+	}
 	munmap(w, size);
 	return err;
 }
@@ -136,15 +201,14 @@ static int run_worker(struct dump *d, struct drain *w, int memory, size_t size, 
 	const struct undo undo = {
 		.type = UNDO_CALL, .while_stopped = true, .call = finish_drain, .fd = memory, .size = size
 	};
-	struct drain_job job = { w, m->msgsize };
 	int number = guardian_note(d->guardian, &undo), err;
 
 	if (number < 0)
 		return number;
-	err = helper_run(&spec, work_alone, &job);
+	err = helper_run(&spec, work_alone, w);
 	fault_point("messages taken out and put back");
-	if (!is_finished(w))
-		err = put_back(w) ?: err;
+	if (!is_finished(w) && !claim_drain(w))
+		err = go_on_alone(w);
 	guardian_drop(d->guardian, number);
 	if (w->back != w->n)
 		return log_errno(err ?: -EIO, "message queue %s: mq_send: %u of %u messages could not be put back",
@@ -167,6 +231,9 @@ int mqueue_drain_copy(struct dump *d, int fd, MqueueEntry *m)
 		return log_errno(-errno, "message queue %s: mmap", m->name);
 	w->fd = fd;
 	w->room = room;
+	w->msgsize = m->msgsize;
+	w->total = m->curmsgs;
+	w->qsize = m->qsize;
 	err = run_worker(d, w, memory, size, m);
 	if (!err)
 		copy_out(d, w, m);

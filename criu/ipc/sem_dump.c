@@ -13,6 +13,8 @@
 #include "lib/log.h"
 #include "tree/subsys.h"
 
+#define ASKED_MAX 20000 /* semaphores of others, times tasks: some 20 ms */
+
 extern const struct subsys sem_subsys;
 
 /* EACCES, EINVAL, EIDRM: a set that may not be read, or is gone, is passed over. */
@@ -73,6 +75,15 @@ static int add_set(struct dump *d, struct sem_dump_state *all, const struct ipc_
 	return 0;
 }
 
+static uint64_t count_semaphores(const struct sem_dump_state *all)
+{
+	uint64_t n = 0;
+
+	for (const struct sem_set *s = all->sets; s; s = s->next)
+		n += s->entry.nsems;
+	return n;
+}
+
 int sem_set_list(struct dump *d, struct sem_set **first)
 {
 	struct sem_dump_state *all = dump_state(d, &sem_subsys);
@@ -87,6 +98,7 @@ int sem_set_list(struct dump *d, struct sem_set **first)
 			ipc_waiters_find(d, SYS_semop, SYS_semtimedop, &waiters);
 		for (size_t i = 0; !err && i < n; i++)
 			err = add_set(d, all, &waiters, ids[i]);
+		all->few = count_semaphores(all) * d->tree.n_tasks <= ASKED_MAX;
 	}
 	*first = all->sets;
 	return err;
@@ -106,9 +118,11 @@ int sem_dump_collect(struct dump *d)
 	struct sem_set *s;
 	int err = sem_set_list(d, &s);
 
-	for (; !err && s; s = s->next)
+	for (; !err && s; s = s->next) {
+		s->used = s->used || s->entry.n_undo;
 		if (s->used && has_sleepers(s))
 			s->entry.used_outside = s->entry.has_used_outside = true;
+	}
 	return err;
 }
 
@@ -148,8 +162,8 @@ void sem_dump_after_commit(struct dump *d)
 }
 
 /*
- * Sets of which others had changed all semaphores last counted as theirs. If a process of the tree had undo on one, the
- * kernel has carried it out now, and says which process that was.
+ * Sets of which others had changed all semaphores last, and which were too many to ask, counted as theirs. If a process
+ * of the tree had undo on one, the kernel has carried it out now, and says which process that was.
  */
 void sem_dump_end(struct dump *d)
 {

@@ -23,6 +23,7 @@ struct sem_dump_state {
 	bool listed;
 	struct sem_set *sets;
 	bool killed; /* the tree, after the commit */
+	bool few;    /* semaphores, for so many tasks: those of others are asked for undo, too */
 };
 
 /* The stages of a dump: see tree/subsys.h. */

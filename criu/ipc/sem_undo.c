@@ -13,6 +13,7 @@
 #include "agent/batch.h"
 #include "ipc/sem_set.h"
 #include "lib/log.h"
+#include "tree/subsys.h"
 #include "tree/task_part.h"
 
 #define TRIES       20 /* other processes may change a value meanwhile */
@@ -21,6 +22,7 @@
 #define PROBE_SPACE 32 /* of its operations, as batch_data() rounds it up */
 
 extern const struct task_part sem_undo_part;
+extern const struct subsys sem_subsys;
 
 struct sem_probe {
 	struct task *task;
@@ -121,7 +123,7 @@ static int find_undo(struct sem_probe *p, struct batch *b, int *adj)
 		err = look_once(p, b, adj);
 	if (err == -EACCES || err == -EIDRM || err == -EINVAL)
 		*adj = err = 0;
-	if (err)
+	if (err && p->set->used) /* others' sets may be busy: then they are as if they had not been asked */
 		log_warn("%s: semaphore %u of set %u: semop: %s: whether it has to be changed when this process ends "
 		         "(SEM_UNDO) is not known, and is lost",
 		         task_name(p->task), p->sem, p->set->desc.id, strerror(-err));
@@ -175,11 +177,11 @@ static int look_at_set(struct dump *d, struct thread *th, struct sem_set *s)
 
 	chunk = MIN(chunk, CHUNK_MAX);
 	if (semctl((int)s->desc.id, 0, GETALL, before))
-		return log_errno(-errno, "semaphore set %u: semctl(GETALL)", s->desc.id);
+		return !s->used ? 0 : log_errno(-errno, "semaphore set %u: semctl(GETALL)", s->desc.id);
 	for (unsigned i = 0; !err && i < n; i += chunk)
 		err = look_at_many(th, s, i, MIN(chunk, n - i), before, clean);
 	if (!err && semctl((int)s->desc.id, 0, GETALL, after))
-		return log_errno(-errno, "semaphore set %u: semctl(GETALL)", s->desc.id);
+		return !s->used ? 0 : log_errno(-errno, "semaphore set %u: semctl(GETALL)", s->desc.id);
 	for (unsigned i = 0; !err && i < n; i++)
 		if (!clean[i] || before[i] != after[i])
 			err = note_undo(d, th, s, i);
@@ -188,11 +190,12 @@ static int look_at_set(struct dump *d, struct thread *th, struct sem_set *s)
 
 static int sem_undo_dump(struct dump *d, struct thread *th, const struct answers *answers)
 {
+	const struct sem_dump_state *all = dump_state(d, &sem_subsys);
 	struct sem_set *s;
 	int err = sem_set_list(d, &s);
 
 	for (; !err && s; s = s->next)
-		if (s->used)
+		if (s->used || all->few)
 			err = look_at_set(d, th, s);
 	return err;
 }

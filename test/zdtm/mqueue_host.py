@@ -223,4 +223,41 @@ def killed_dump(s):
     remove_all()
 
 
+@scenario
+def killed_in_the_middle(s):
+    """While thousands of messages are taken out and put back, criu, and also its guardian or what does that: none is lost, none changes places."""
+    remove_all()
+    many = 7000
+    with open("/proc/sys/fs/mqueue/msg_max", "w") as f:
+        f.write(str(many))
+    code = ("import ctypes, os, struct, time\n"
+            "l = ctypes.CDLL(None)\n"
+            "q = l.mq_open(b'/zdtm-host', os.O_CREAT | os.O_RDWR, 0o600, struct.pack('8l', 0, %d, 8, 0, 0, 0, 0, 0))\n"
+            "for i in range(%d): l.mq_send(q, struct.pack('q', i), 8, i %% 5)\n"
+            "open('ready', 'w')\n"
+            "while True: time.sleep(0.1)\n" % (many, many))
+    s.proc = subprocess.Popen(["/usr/bin/python3", "-c", code], cwd=s.dir, stdin=subprocess.DEVNULL, start_new_session=True)
+    s.pid = s.proc.pid
+    check(wait_for(lambda: os.path.exists(s.path("ready"))), "the victim is not ready")
+    for turn in range(300 if os.environ.get("STRESS") else 9):
+        p = subprocess.Popen([os.environ["CRIU"], "dump", "-t", str(s.pid), "-D", s.imgs, "-R", "-o", "killed.log"],
+                             stderr=subprocess.DEVNULL)
+        time.sleep(random.uniform(0.005, 0.04))
+        for child in children(p.pid):
+            guardian = text("/proc/%d/comm" % child).startswith("criu-guardian")
+            if turn % 3 == (1 if guardian else 2):  # what does the work, or the guardian, or none of them
+                os.kill(child, signal.SIGKILL)
+        p.send_signal(signal.SIGKILL)
+        p.wait()
+        check(wait_for(lambda: reap() or children(os.getpid()) == [s.pid]), "something is left")
+    fd = opened()
+    buf, want = ctypes.create_string_buffer(8), sorted(range(many), key=lambda i: (-(i % 5), i))
+    got = []
+    while libc.mq_receive(fd, buf, ctypes.c_size_t(8), None) == 8:
+        got.append(struct.unpack("q", buf.raw)[0])
+    os.close(fd)
+    check(got == want, "%d of %d messages, or in another order" % (len(got), many))
+    remove_all()
+
+
 run_all()

@@ -176,9 +176,22 @@ def shared_with_outside(s):
 
 @scenario
 def undo_that_nothing_tells(s):
-    """Others have changed all semaphores since: it is said that something is lost."""
+    """Others have changed all semaphores since: it is asked for, or where there are too many, it is said that it is lost."""
     remove_all()
     sem, _ = victim(s)
+    operate(sem, 0, 1)
+    operate(sem, 1, 1)
+    s.dump()
+    check(value(sem) == 10 and "is lost" not in s.out, "value %d; %s" % (value(sem), s.out))
+    s.restore()
+    check(value(sem) == 8, "value %d" % value(sem))
+    s.verify()
+    check(wait_for(lambda: value(sem) == 10), "at its end it is %d" % value(sem))
+    remove_all()
+    for name in ("ready", "verify", "result"):
+        os.unlink(s.path(name)) if os.path.exists(s.path(name)) else None
+    sem, _ = victim(s)
+    libc.semget(0, 32000, IPC_CREAT | 0o600)
     operate(sem, 0, 1)
     operate(sem, 1, 1)
     s.dump()

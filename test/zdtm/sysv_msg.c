@@ -5,6 +5,7 @@
  * as before, and both sleepers get what they wait for.
  *
  * zdtm: iters 3
+ * zdtm: restores 2
  * zdtm: needs-root
  */
 #include <sys/ipc.h>

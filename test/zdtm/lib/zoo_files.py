@@ -33,6 +33,50 @@ class Eventfd(Animal):
 
 
 @animal
+class MessageQueue(Animal):
+    """POSIX: one with a name, one whose name is gone."""
+
+    def setup(self):
+        self.named = call("mq_open", b"/zoo", os.O_CREAT | os.O_RDWR | os.O_NONBLOCK, 0o600, None)
+        self.gone = call("mq_open", b"/zoo-gone", os.O_CREAT | os.O_RDWR | os.O_NONBLOCK, 0o600, None)
+        call("mq_unlink", b"/zoo-gone")
+
+    def fill(self):
+        for i, q in enumerate((self.named, self.gone, self.named)):
+            call("mq_send", q, b"message %d" % i, 9, i)
+
+    def check(self):
+        got, buf = [], ctypes.create_string_buffer(8192)
+        for q in (self.named, self.named, self.gone):
+            size = call("mq_receive", q, buf, ctypes.c_size_t(8192), None)
+            got.append(buf.raw[:size])
+        same("messages", got, [b"message 2", b"message 0", b"message 1"])
+        true("more than there was", not readable(self.named) and not readable(self.gone))
+
+
+@animal
+class SystemV(Animal):
+    """A semaphore that is held (SEM_UNDO), and a message queue."""
+
+    def setup(self):
+        self.sem, self.queue = call("semget", 0, 2, 0o1600), call("msgget", 0, 0o1600)
+
+    def operate(self, op):
+        call("semop", self.sem, struct.pack("Hhh", 1, op, 0x1000), ctypes.c_size_t(1))
+
+    def fill(self):
+        self.operate(5)
+        call("msgsnd", self.queue, struct.pack("l4s", 7, b"text"), ctypes.c_size_t(4), 0)
+
+    def check(self):
+        buf = ctypes.create_string_buffer(100)
+        same("semaphore", (call("semctl", self.sem, 1, 12), call("semctl", self.sem, 1, 11)), (5, os.getpid()))
+        self.operate(-5)
+        size = call("msgrcv", self.queue, buf, ctypes.c_size_t(92), ctypes.c_long(0), 0o4000)
+        same("message", buf.raw[:8 + size], struct.pack("l4s", 7, b"text"))
+
+
+@animal
 class Signalfd(Animal):
     def setup(self):
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGRTMIN])
