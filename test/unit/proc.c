@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/time.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -232,6 +233,77 @@ static void test_readers(void **state)
 	pthread_join(thread, NULL);
 }
 
+/* ---- a listing that signals cut short ---- */
+
+#define MANY 3000
+
+static pthread_barrier_t all_began;
+
+static void *sleep_in_thread(void *arg)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	pthread_barrier_wait(&all_began);
+	for (;;)
+		pause();
+	return NULL;
+}
+
+static void make_many_threads(void)
+{
+	pthread_attr_t attr;
+	pthread_t t;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 64 << 10);
+	pthread_barrier_init(&all_began, NULL, MANY + 1);
+	for (int i = 0; i < MANY; i++)
+		if (pthread_create(&t, &attr, sleep_in_thread, NULL))
+			_exit(1);
+	pthread_barrier_wait(&all_began);
+}
+
+static void on_alarm(int sig)
+{
+}
+
+static void test_signals_while_listing(void **state)
+{
+	struct itimerval often = { { 0, 300 }, { 0, 300 } }, never = { 0 };
+	int ready[2], status;
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (!pid) {
+		make_many_threads();
+		if (write(ready[1], "r", 1) == 1)
+			pause();
+		_exit(1);
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	signal(SIGALRM, on_alarm);
+	assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+	for (int i = 0; i < 100; i++) {
+		struct arena *a = arena_new();
+		_cleanup_close_ int fd = proc_open(pid);
+		pid_t *tids = NULL;
+		size_t n = 0;
+
+		assert_int_equal(proc_read_threads(fd, a, &tids, &n), 0);
+		assert_int_equal(n, MANY + 1);
+		arena_free(a);
+	}
+	setitimer(ITIMER_REAL, &never, NULL);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	close(ready[0]);
+	close(ready[1]);
+}
+
 static void test_lookups(void **state)
 {
 	enum { TASKS = 5 };
@@ -276,10 +348,15 @@ static void test_lookups(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_stat),           cmocka_unit_test(test_stat_names),
-		cmocka_unit_test(test_stat_damaged),   cmocka_unit_test(test_status),
-		cmocka_unit_test(test_status_damaged), cmocka_unit_test(test_pid_list),
-		cmocka_unit_test(test_readers),        cmocka_unit_test(test_lookups),
+		cmocka_unit_test(test_stat),
+		cmocka_unit_test(test_stat_names),
+		cmocka_unit_test(test_stat_damaged),
+		cmocka_unit_test(test_status),
+		cmocka_unit_test(test_status_damaged),
+		cmocka_unit_test(test_pid_list),
+		cmocka_unit_test(test_readers),
+		cmocka_unit_test(test_lookups),
+		cmocka_unit_test(test_signals_while_listing),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
