@@ -5,7 +5,6 @@
  *
  * zdtm: iters 3
  * zdtm: restores 2
- * zdtm: flavour ns
  * zdtm: victim points random
  */
 #include <linux/filter.h>
