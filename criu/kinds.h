@@ -6,6 +6,7 @@
 
 /* Descriptors: first match wins. */
 #define FD_KINDS(X)                                                                                                    \
+	X(uring_kind)                                                                                                  \
 	X(eventfd_kind)                                                                                                \
 	X(signalfd_kind)                                                                                               \
 	X(bpfmap_kind)                                                                                                 \
@@ -63,6 +64,7 @@
 	X(secretmem_vma_kind)                                                                                          \
 	X(vma_socket_kind)                                                                                             \
 	X(aio_ring_kind)                                                                                               \
+	X(uring_vma_kind)                                                                                              \
 	X(vma_refused_kind) /* after what is a part of these and can be saved */                                       \
 	X(sysv_shm_kind)    /* before other objects of the kernel's tmpfs */                                           \
 	X(shmem_kind)       /* before mappings of files, one of which the kernel shows */                              \

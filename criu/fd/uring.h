@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Rings of io_uring: what lies in their memory, and the positions that the kernel keeps (io_uring(7)). */
+#ifndef CRIU_FD_URING_H
+#define CRIU_FD_URING_H
+
+#include <linux/io_uring.h>
+
+#include "tree/kind.h"
+#include "tree/vma_kind.h"
+#include "uring.pb-c.h"
+
+/* A ring that criu has mapped. */
+struct uring_view {
+	int fd; /* the caller's */
+	struct io_uring_params p;
+	uint8_t *rings, *sqes; /* NULL: not mapped */
+	size_t rings_len, sqes_len;
+	bool no_array; /* shorter than a ring of today's: set up with IORING_SETUP_NO_SQARRAY */
+};
+
+static inline uint32_t *uring_word(const struct uring_view *v, uint32_t offset)
+{
+	return (uint32_t *)(void *)(v->rings + offset);
+}
+
+/* What a plain ring of that size is like, in p. 0 or a negative errno (not logged). */
+int uring_layout(uint32_t sq_entries, uint32_t cq_entries, struct io_uring_params *p);
+
+/* Maps a ring of the layout v->p. -EOPNOTSUPP: its entries are larger (SQE128, CQE32). Negative errno, not logged. */
+int uring_view_map(struct uring_view *v);
+void uring_view_unmap(struct uring_view *v);
+
+/* Brings the positions of a new ring from 0 to there. 0 or a negative errno (not logged). */
+int uring_advance(struct uring_view *v, uint32_t position);
+
+/* Restore: puts the mappings of a ring, which the task has as descriptor `fd`, in their places. Logs its errors. */
+int uring_map_all(struct restore *r, struct task *t, uint64_t inode, int fd);
+
+/* Dump: the mappings of rings of all tasks, as the row met them. */
+struct uring_mapping {
+	const struct task *task;
+	uint64_t start, end, ino;
+	struct uring_mapping *next;
+};
+
+const struct uring_mapping *uring_mappings(struct dump *d);
+
+#endif
