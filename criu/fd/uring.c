@@ -22,12 +22,9 @@
 #include "lib/fd_flags.h"
 #include "lib/log.h"
 #include "proc/fdinfo.h"
+#include "uapi/io_uring_more.h"
 
 extern const struct fd_kind uring_kind;
-
-#ifndef IORING_REGISTER_PBUF_STATUS
-#define IORING_REGISTER_PBUF_STATUS 32
-#endif
 
 /* ---- dump ---- */
 
@@ -45,48 +42,13 @@ struct uring_dump_state {
 
 static bool uring_match(const struct fd_info *info)
 {
-	return !strcmp(info->link, "anon_inode:[io_uring]");
+	return !strcmp(info->link, URING_LINK);
 }
 
 static int refuse_ring(const struct fd_info *info, const char *why)
 {
 	log_refusal(-EOPNOTSUPP, "%s: io_uring %s", fd_name(info), why);
 	return DUMP_REFUSED;
-}
-
-/* What fdinfo says. */
-struct ring_numbers {
-	uint64_t sq_mask, cq_mask, submitted, completed, files, buffers;
-	bool has_thread, has_overflow;
-	char polls[64]; /* opcodes of the requests that wait for a file */
-};
-
-/* The lines "op=6, task_works=0" behind PollList. */
-static void read_polls(const char *text, struct ring_numbers *n)
-{
-	const char *at = strstr(text, "PollList:");
-	size_t len = 0;
-
-	while (at && (at = strstr(at, "op=")) && len < sizeof(n->polls) - 16) {
-		len += (size_t)snprintf(n->polls + len, sizeof(n->polls) - len, "%s%ld", len ? " " : "",
-		                        strtol(at + 3, NULL, 10));
-		at += 3;
-	}
-}
-
-static int read_numbers(const char *text, struct ring_numbers *n)
-{
-	const char *thread = fdinfo_value(text, "SqThread"), *overflow = strstr(text, "CqOverflowList:");
-
-	if (fdinfo_number(text, "SqMask", 16, &n->sq_mask) || fdinfo_number(text, "CqMask", 16, &n->cq_mask) ||
-	    fdinfo_number(text, "CachedSqHead", 10, &n->submitted) ||
-	    fdinfo_number(text, "CachedCqTail", 10, &n->completed) || fdinfo_number(text, "UserFiles", 10, &n->files) ||
-	    fdinfo_number(text, "UserBufs", 10, &n->buffers) || !thread || !overflow)
-		return -EINVAL;
-	n->has_thread = *thread != '-';
-	n->has_overflow = strstr(overflow, "user_data");
-	read_polls(text, n);
-	return 0;
 }
 
 static int ring_register(int fd, unsigned op, const void *arg, unsigned n)
@@ -97,16 +59,14 @@ static int ring_register(int fd, unsigned op, const void *arg, unsigned n)
 /* A group of buffers that were handed to the ring, of which fdinfo says nothing. */
 static bool has_provided_buffers(int fd)
 {
-	struct {
-		uint32_t group, head, rest[8];
-	} status = { 0 };
+	struct uring_buf_status status = { 0 };
 	unsigned old = 0, unknown = 0;
 
 	for (unsigned i = 0; i <= UINT16_MAX; i++) {
 		int err;
 
 		status.group = i;
-		err = ring_register(fd, IORING_REGISTER_PBUF_STATUS, &status, 1);
+		err = ring_register(fd, URING_REGISTER_PBUF_STATUS, &status, 1);
 		if (!err)
 			return true;
 		old += err == -EINVAL; /* of IORING_OP_PROVIDE_BUFFERS; all: a kernel before 6.8 */
@@ -118,7 +78,7 @@ static bool has_provided_buffers(int fd)
 }
 
 /* What would be lost in silence, or cannot be made again. */
-static const char *why_not(const struct fd_info *info, const struct ring_numbers *n)
+static const char *why_not(const struct fd_info *info, const struct uring_numbers *n)
 {
 	static const int no_fd = -1;
 	int err;
@@ -143,9 +103,9 @@ static const char *why_not(const struct fd_info *info, const struct ring_numbers
 	return NULL;
 }
 
-static int check_in_flight(const struct fd_info *info, const struct ring_numbers *n)
+static int check_in_flight(const struct fd_info *info, const struct uring_numbers *n)
 {
-	if (n->submitted == n->completed && !*n->polls)
+	if (!uring_in_flight(n))
 		return 0;
 	log_refusal(-EBUSY,
 	            "%s: io_uring: %" PRIu32 " requests are in flight (or had IOSQE_CQE_SKIP_SUCCESS, or several "
@@ -181,7 +141,7 @@ static int uring_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	struct uring_dump_state *s = dump_state(d, &uring_kind);
 	struct dumped_ring *k = arena_new_of(d->arena, struct dumped_ring);
-	struct ring_numbers n = { 0 };
+	struct uring_numbers n = { 0 };
 	UringFileEntry *m = msg;
 	const char *why;
 	int err;
@@ -192,7 +152,7 @@ static int uring_dump(struct dump *d, const struct fd_info *info, void *msg)
 	s->rings = k;
 	if (info->number < 0)
 		return refuse_ring(info, "in flight is not supported");
-	if (read_numbers(info->info, &n))
+	if (uring_read_numbers(info->info, &n))
 		return log_errno(-EINVAL, "%s: no numbers of a ring in its fdinfo", fd_name(info));
 	why = why_not(info, &n);
 	if (why)
@@ -311,11 +271,17 @@ static struct task *owner_of(struct restore *r, uint32_t id)
 	return NULL;
 }
 
+/* Where the rings are shorter without it, mappings of them have to be. */
+static uint32_t no_array(const UringFileEntry *m)
+{
+	return m->rings.len < m->array_offset + m->sq_entries * sizeof(uint32_t) ? URING_SETUP_NO_SQARRAY : 0;
+}
+
 /* Makes it in the task, and puts it in the place of the descriptors that held its numbers; *fdp: one of these. */
 static int make_ring(struct task *t, const UringFileEntry *m, int *fdp)
 {
 	struct batch *b = agent_batch(t->restore->agent, "making an io_uring");
-	struct io_uring_params p = { .flags = IORING_SETUP_CQSIZE, .cq_entries = m->cq_entries };
+	struct io_uring_params p = { .flags = IORING_SETUP_CQSIZE | no_array(m), .cq_entries = m->cq_entries };
 	raddr_t at = batch_data(b, &p, sizeof(p));
 	int made = batch_call(b, SYS_io_uring_setup, m->sq_entries, at), err = batch_run(b), fd;
 
@@ -367,10 +333,10 @@ static int fill_ring(const UringFileEntry *m, int fd)
 	if (!err)
 		err = uring_advance(&v, m->position);
 	if (!err) {
-		memset(v.rings + v.p.sq_off.array, 0, v.p.sq_entries * sizeof(uint32_t));
 		memcpy(v.rings, m->rings.data, MIN(v.rings_len, m->rings.len));
 		memcpy(v.sqes, m->sqes.data, MIN(v.sqes_len, m->sqes.len));
-		write_array(&v);
+		if (!v.no_array)
+			write_array(&v);
 	}
 	uring_view_unmap(&v);
 	return err;
@@ -405,7 +371,7 @@ const struct fd_kind uring_kind = {
 	.name = "io_uring",
 	.state = { .dump = sizeof(struct uring_dump_state) },
 	.type = FD_TYPES__URING,
-	.field = 1000,
+	.field = 1001,
 	.pb = &uring_file_entry__descriptor,
 	.match = uring_match,
 	.dump = uring_dump,

@@ -9,6 +9,24 @@
 #include "tree/vma_kind.h"
 #include "uring.pb-c.h"
 
+#define URING_LINK "anon_inode:[io_uring]"
+
+/* What fdinfo says of a ring. */
+struct uring_numbers {
+	uint64_t sq_mask, cq_mask, submitted, completed, files, buffers;
+	bool has_thread, has_overflow;
+	char polls[64]; /* opcodes of the requests that wait for a file */
+};
+
+/* 0, or -EINVAL (not logged): they are not all there. */
+int uring_read_numbers(const char *text, struct uring_numbers *n);
+
+/* Each request has one completion, as long as a program does not ask for none, or for several. */
+static inline bool uring_in_flight(const struct uring_numbers *n)
+{
+	return n->submitted != n->completed || *n->polls;
+}
+
 /* A ring that criu has mapped. */
 struct uring_view {
 	int fd; /* the caller's */

@@ -36,7 +36,7 @@ const struct uring_mapping *uring_mappings(struct dump *d)
 
 static bool uring_vma_match(struct dump *d, const struct proc_map *m)
 {
-	return !m->major && !strcmp(m->name, "anon_inode:[io_uring]");
+	return !m->major && !strcmp(m->name, URING_LINK);
 }
 
 static int uring_vma_dump(struct dump *d, struct task *t, const struct proc_map *m, struct vma *v)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The memory of a ring of io_uring, mapped here, and its way from the beginning to where it was. */
+/* A ring of io_uring as the kernel shows it, its memory, mapped here, and its way from the beginning to where it was.
+ */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -8,6 +11,35 @@
 
 #include "arch_page.h"
 #include "fd/uring.h"
+#include "proc/fdinfo.h"
+
+/* The lines "op=6, task_works=0" behind PollList. */
+static void read_polls(const char *text, struct uring_numbers *n)
+{
+	const char *at = strstr(text, "PollList:");
+	size_t len = 0;
+
+	while (at && (at = strstr(at, "op=")) && len < sizeof(n->polls) - 16) {
+		len += (size_t)snprintf(n->polls + len, sizeof(n->polls) - len, "%s%ld", len ? " " : "",
+		                        strtol(at + 3, NULL, 10));
+		at += 3;
+	}
+}
+
+int uring_read_numbers(const char *text, struct uring_numbers *n)
+{
+	const char *thread = fdinfo_value(text, "SqThread"), *overflow = strstr(text, "CqOverflowList:");
+
+	if (fdinfo_number(text, "SqMask", 16, &n->sq_mask) || fdinfo_number(text, "CqMask", 16, &n->cq_mask) ||
+	    fdinfo_number(text, "CachedSqHead", 10, &n->submitted) ||
+	    fdinfo_number(text, "CachedCqTail", 10, &n->completed) || fdinfo_number(text, "UserFiles", 10, &n->files) ||
+	    fdinfo_number(text, "UserBufs", 10, &n->buffers) || !thread || !overflow)
+		return -EINVAL;
+	n->has_thread = *thread != '-';
+	n->has_overflow = strstr(overflow, "user_data");
+	read_polls(text, n);
+	return 0;
+}
 
 int uring_layout(uint32_t sq_entries, uint32_t cq_entries, struct io_uring_params *p)
 {
@@ -54,6 +86,12 @@ static bool is_longer(int fd, size_t len, size_t longer, uint64_t offset)
 	return longer_here;
 }
 
+/* For less than there is, a kernel of today says EFAULT. */
+static int map_error(void)
+{
+	return errno == EFAULT ? -EOPNOTSUPP : -errno;
+}
+
 /* The rings, or without the array, which may make them a page shorter. */
 static int map_rings(struct uring_view *v, size_t with, size_t without)
 {
@@ -62,7 +100,7 @@ static int map_rings(struct uring_view *v, size_t with, size_t without)
 	if (v->rings && is_there(v->rings + v->rings_len - PAGE_SIZE))
 		return 0;
 	if (!v->rings && errno != EINVAL)
-		return -errno;
+		return map_error();
 	if (v->rings)
 		munmap(v->rings, v->rings_len);
 	v->no_array = true;
@@ -70,7 +108,7 @@ static int map_rings(struct uring_view *v, size_t with, size_t without)
 	v->rings = map_part(v->fd, v->rings_len, IORING_OFF_SQ_RING);
 	if (v->rings && !is_there(v->rings + v->rings_len - PAGE_SIZE))
 		return -EFAULT;
-	return v->rings ? 0 : -errno;
+	return v->rings ? 0 : map_error();
 }
 
 int uring_view_map(struct uring_view *v)
@@ -85,7 +123,7 @@ int uring_view_map(struct uring_view *v)
 	if (!err)
 		v->sqes = map_part(v->fd, v->sqes_len, IORING_OFF_SQES);
 	if (!err && (!v->sqes || !is_there(v->sqes + v->sqes_len - PAGE_SIZE)))
-		err = v->sqes ? -EFAULT : -errno;
+		err = v->sqes ? -EFAULT : map_error();
 	if (!err &&
 	    (is_longer(v->fd, v->sqes_len, v->sqes_len * 2, IORING_OFF_SQES) ||
 	     is_longer(v->fd, v->rings_len, cqes + p->cq_entries * sizeof(struct io_uring_cqe), IORING_OFF_SQ_RING)))
@@ -105,7 +143,7 @@ void uring_view_unmap(struct uring_view *v)
 int uring_advance(struct uring_view *v, uint32_t position)
 {
 	const struct io_uring_params *p = &v->p;
-	uint32_t *tail = uring_word(v, p->sq_off.tail), *array = uring_word(v, p->sq_off.array);
+	uint32_t *tail = uring_word(v, p->sq_off.tail);
 	uint32_t *cq_head = uring_word(v, p->cq_off.head), *cq_tail = uring_word(v, p->cq_off.tail);
 	uint32_t at = 0;
 
@@ -113,7 +151,8 @@ int uring_advance(struct uring_view *v, uint32_t position)
 		struct io_uring_sqe nop = { .opcode = IORING_OP_NOP };
 
 		memcpy(v->sqes + i * sizeof(nop), &nop, sizeof(nop));
-		array[i] = i;
+		if (!v->no_array)
+			uring_word(v, p->sq_off.array)[i] = i;
 	}
 	while (at != position) {
 		uint32_t n = MIN(position - at, MIN(p->sq_entries, p->cq_entries));

@@ -6,12 +6,15 @@
  *
  * zdtm: iters 3
  * zdtm: flavour ns
+ * zdtm: allow fd 13/*[0-9]  any  what waits in a ring without an array is not shown
  */
 #include <linux/io_uring.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 
 #include "zdtm.h"
+
+#define NO_SQARRAY (1U << 16) /* IORING_SETUP_NO_SQARRAY, Linux 6.6 */
 
 static struct ring {
 	const char *name;
@@ -28,6 +31,8 @@ static struct ring {
 	{ .name = "both", .entries = 64, .ops = 777, .unread = 2, .waiting = 2 },
 	{ .name = "large", .entries = 2048, .ops = 5000, .unread = 3000, .flags = IORING_SETUP_CQSIZE },
 	{ .name = "one", .entries = 1, .ops = 10 },
+	{ .name = "no array", .entries = 16, .ops = 100, .unread = 3, .waiting = 3, .flags = NO_SQARRAY },
+	{ .name = "large, no array", .entries = 2048, .ops = 100, .unread = 3, .flags = NO_SQARRAY },
 	{ .name = "coop", .entries = 8, .ops = 10, .unread = 1, .flags = IORING_SETUP_COOP_TASKRUN },
 };
 
@@ -48,7 +53,8 @@ static struct io_uring_sqe *add(struct ring *r, int opcode, unsigned data)
 	memset(e, 0, sizeof(*e));
 	e->opcode = (unsigned char)opcode;
 	e->user_data = data;
-	at(r, r->p.sq_off.array)[n] = n;
+	if (!(r->flags & NO_SQARRAY))
+		at(r, r->p.sq_off.array)[n] = n;
 	__atomic_store_n(at(r, r->p.sq_off.tail), tail + 1, __ATOMIC_RELEASE);
 	return e;
 }
@@ -82,9 +88,15 @@ static void set_up(struct ring *r)
 	r->p.flags = r->flags;
 	r->p.cq_entries = 8192;
 	r->fd = (int)syscall(SYS_io_uring_setup, r->entries, &r->p);
+	if (r->fd < 0 && errno == EINVAL && r->flags & NO_SQARRAY) {
+		r->flags = r->p.flags = 0;
+		r->fd = (int)syscall(SYS_io_uring_setup, r->entries, &r->p);
+	}
 	if (r->fd < 0)
 		zdtm_skip("io_uring_setup: %s", strerror(errno));
-	len = r->p.cq_off.cqes + r->p.cq_entries * sizeof(struct io_uring_cqe) + r->p.sq_entries * 4 + 64;
+	len = r->p.cq_off.cqes + r->p.cq_entries * sizeof(struct io_uring_cqe);
+	if (!(r->flags & NO_SQARRAY))
+		len = r->p.sq_off.array + r->p.sq_entries * 4;
 	r->rings = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, IORING_OFF_SQ_RING);
 	r->sqes =
 	    mmap(NULL, r->p.sq_entries * sizeof(*r->sqes), PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, IORING_OFF_SQES);
