@@ -78,8 +78,9 @@ static bool has_provided_buffers(int fd)
 }
 
 /* What would be lost in silence, or cannot be made again. */
-static const char *why_not(const struct fd_info *info, const struct uring_numbers *n)
+static const char *why_not(struct dump *d, const struct fd_info *info, const struct uring_numbers *n)
 {
+	const struct uring_told *told = uring_told(d, info->task, info->number);
 	static const int no_fd = -1;
 	int err;
 
@@ -94,11 +95,11 @@ static const char *why_not(const struct fd_info *info, const struct uring_number
 	if (syscall(SYS_io_uring_enter, info->fd, 0, 0, 0, NULL, 0) < 0 && errno == EBADFD)
 		return "was set up disabled (IORING_SETUP_R_DISABLED) and not enabled; not supported yet";
 	err = ring_register(info->fd, IORING_REGISTER_EVENTFD, &no_fd, 1);
-	if (err == -EEXIST)
-		return "of a single thread (IORING_SETUP_SINGLE_ISSUER) is not supported yet";
-	if (err == -EBUSY)
+	if (err == -EEXIST && !told)
+		return "of a single thread (IORING_SETUP_SINGLE_ISSUER), which is not there, is not supported";
+	if (told ? told->has_eventfd : err == -EBUSY)
 		return "with a registered eventfd is not supported yet; unregister it before the dump";
-	if (has_provided_buffers(info->fd))
+	if (told ? told->has_buffers : has_provided_buffers(info->fd))
 		return "with buffers provided to it is not supported yet; remove them before the dump";
 	return NULL;
 }
@@ -154,7 +155,7 @@ static int uring_dump(struct dump *d, const struct fd_info *info, void *msg)
 		return refuse_ring(info, "in flight is not supported");
 	if (uring_read_numbers(info->info, &n))
 		return log_errno(-EINVAL, "%s: no numbers of a ring in its fdinfo", fd_name(info));
-	why = why_not(info, &n);
+	why = why_not(d, info, &n);
 	if (why)
 		return refuse_ring(info, why);
 	err = check_in_flight(info, &n);

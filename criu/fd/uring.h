@@ -63,4 +63,15 @@ struct uring_mapping {
 
 const struct uring_mapping *uring_mappings(struct dump *d);
 
+/* Dump: what the one thread that may use a ring (IORING_SETUP_SINGLE_ISSUER) was told about it. */
+struct uring_told {
+	const struct task *task;
+	int number;
+	bool has_eventfd, has_buffers;
+	struct uring_told *next;
+};
+
+/* NULL: no thread of the task may, or any. */
+const struct uring_told *uring_told(struct dump *d, const struct task *t, int number);
+
 #endif

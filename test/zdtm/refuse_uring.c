@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Rings of io_uring that cannot come back are refused by name, all at once: a poll in flight (which ends afterwards), a
- * polling thread, registered files and buffers, an eventfd, provided buffers, a single issuer, one that is not enabled,
- * one with large entries, and a mapping that a child has inherited. A thread of the kernel's in the process (iou-wrk)
- * is no hindrance, and the rings go on.
+ * polling thread, registered files and buffers, an eventfd, provided buffers, an eventfd that only one thread may ask
+ * for, one that is not enabled, one with large entries, and a mapping that a child has inherited. A thread of the
+ * kernel's in the process (iou-wrk) is no hindrance, and the rings go on.
  *
  * zdtm: dump --timeout 1
  * zdtm: allow fd 101/Sq*T[hi]*  any  the thread that polls goes on
@@ -13,7 +13,7 @@
  * zdtm: refuse fd 103: io_uring with registered files
  * zdtm: refuse fd 104: io_uring with a registered eventfd
  * zdtm: refuse fd 105: io_uring with buffers provided
- * zdtm: refuse fd 106: io_uring of a single thread
+ * zdtm: refuse fd 106: io_uring with a registered eventfd
  * zdtm: refuse fd 107: io_uring was set up disabled
  * zdtm: refuse fd 108: io_uring with large entries
  * zdtm: refuse an io_uring of which this process has no descriptor
@@ -126,7 +126,8 @@ int main(void)
 	zdtm_must(!syscall(SYS_io_uring_register, make(103, 0, 8), IORING_REGISTER_BUFFERS, &iov, 1));
 	zdtm_must(!syscall(SYS_io_uring_register, make(104, 0, 8), IORING_REGISTER_EVENTFD, &event, 1));
 	zdtm_must(!syscall(SYS_io_uring_register, make(105, 0, 8), IORING_REGISTER_PBUF_RING, &group, 1));
-	make(106, IORING_SETUP_SINGLE_ISSUER, 8);
+	zdtm_must(!syscall(SYS_io_uring_register, make(106, IORING_SETUP_SINGLE_ISSUER, 8), IORING_REGISTER_EVENTFD,
+	                   &event, 1));
 	make(107, IORING_SETUP_R_DISABLED, 8);
 	make(108, IORING_SETUP_SQE128 | IORING_SETUP_CQE32, 256);
 	zdtm_until_up(1);

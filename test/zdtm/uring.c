@@ -6,7 +6,7 @@
  *
  * zdtm: iters 3
  * zdtm: flavour ns
- * zdtm: allow fd 13/*[0-9]  any  what waits in a ring without an array is not shown
+ * zdtm: allow fd 13/[0-9 ]*  any  what waits in a ring without an array is not shown
  */
 #include <linux/io_uring.h>
 #include <sys/epoll.h>
@@ -33,6 +33,12 @@ static struct ring {
 	{ .name = "one", .entries = 1, .ops = 10 },
 	{ .name = "no array", .entries = 16, .ops = 100, .unread = 3, .waiting = 3, .flags = NO_SQARRAY },
 	{ .name = "large, no array", .entries = 2048, .ops = 100, .unread = 3, .flags = NO_SQARRAY },
+	{ .name = "single", .entries = 8, .ops = 10, .unread = 1, .flags = IORING_SETUP_SINGLE_ISSUER },
+	{ .name = "deferred",
+	  .entries = 8,
+	  .ops = 10,
+	  .unread = 1,
+	  .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN },
 	{ .name = "coop", .entries = 8, .ops = 10, .unread = 1, .flags = IORING_SETUP_COOP_TASKRUN },
 };
 
