@@ -51,8 +51,8 @@
 	X(creds_part)                                                                                                  \
 	X(dumpable_part) /* a change of credentials resets it, and the next */                                         \
 	X(pdeath_signal_part)                                                                                          \
-	X(signal_part)     /* pending signals are queued while all are blocked */                                      \
-	X(timer_arm_part)  /* when those of all threads are */                                                         \
+	X(signal_part)    /* pending signals are queued while all are blocked */                                       \
+	X(timer_arm_part) /* when those of all threads are */                                                          \
 	X(uring_flight_part)                                                                                           \
 	X(aio_flight_part) /* restores nothing; asks by itself, over the answers to the others */                      \
 	X(sem_undo_part)   /* last of a dump: uses the agent again when all answers of others have been read */

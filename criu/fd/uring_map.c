@@ -94,7 +94,7 @@ static int find_holes(struct restore *r, const struct task *t, uint64_t size, st
 	int err = fd < 0 ? fd : proc_read_maps(fd, "maps", r->arena, &maps.v, &maps.n);
 
 	for (size_t i = 0; !err && i <= maps.n; i++) {
-		raddr_t end = i < maps.n ? MIN(maps.v[i].start, arch_task_size()) : arch_task_size();
+		raddr_t end = i < maps.n ? MIN(maps.v[i].start, arch_task_size(false)) : arch_task_size(false);
 		struct hole hole = { at, end };
 
 		if (end > at && end - at >= size)
