@@ -86,7 +86,8 @@ struct holes {
 	size_t n;
 };
 
-static int find_holes(struct restore *r, const struct task *t, uint64_t size, struct holes *holes)
+/* Those that have room for it, and those beside its place, which would make that larger. */
+static int find_holes(struct restore *r, const struct task *t, const VmaEntry *v, struct holes *holes)
 {
 	_cleanup_close_ int fd = proc_open(t->pid);
 	struct task_maps maps = { 0 };
@@ -97,7 +98,7 @@ static int find_holes(struct restore *r, const struct task *t, uint64_t size, st
 		raddr_t end = i < maps.n ? MIN(maps.v[i].start, arch_task_size(false)) : arch_task_size(false);
 		struct hole hole = { at, end };
 
-		if (end > at && end - at >= size)
+		if (end > at && (end - at >= v->end - v->start || end == v->start || at == v->end))
 			arena_push(r->arena, &holes->h, &holes->n, hole);
 		if (i < maps.n)
 			at = MAX(at, maps.v[i].end);
@@ -110,7 +111,7 @@ static int map_one(struct restore *r, struct task *t, const VmaEntry *v, int fd)
 	struct batch *b = agent_batch(t->restore->agent, "mapping a ring of io_uring");
 	uint64_t size = v->end - v->start;
 	struct holes holes = { 0 };
-	int err = find_holes(r, t, size, &holes), op;
+	int err = find_holes(r, t, v, &holes), op;
 
 	if (err)
 		return err;

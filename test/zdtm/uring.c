@@ -42,6 +42,7 @@ static struct ring {
 	{ .name = "coop", .entries = 8, .ops = 10, .unread = 1, .flags = IORING_SETUP_COOP_TASKRUN },
 };
 
+#define LARGE   5
 #define N_RINGS (sizeof(rings) / sizeof(*rings))
 
 static int pipe_fd[2], file_fd, epoll_fd;
@@ -158,12 +159,18 @@ static void verify(struct ring *r)
 int main(void)
 {
 	struct epoll_event e = { .events = EPOLLIN, .data.u32 = 77 };
+	void *above = MAP_FAILED;
 	int other;
 
 	zdtm_must(!pipe(pipe_fd) && (file_fd = open("file", O_RDWR | O_CREAT, 0600)) >= 0 &&
 	          write(file_fd, "abcd", 4) == 4);
-	for (size_t i = 0; i < N_RINGS; i++)
+	/* Above the first of the large ones there will be a hole that has no room for it. */
+	for (size_t i = 0; i < N_RINGS; i++) {
+		if (i == LARGE)
+			above = mmap(NULL, 16UL << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		set_up(&rings[i]);
+	}
+	zdtm_must(above != MAP_FAILED && !munmap(above, 4096));
 	zdtm_must((other = dup(rings[1].fd)) >= 0 && (epoll_fd = epoll_create1(0)) >= 0);
 	zdtm_must(!epoll_ctl(epoll_fd, EPOLL_CTL_ADD, rings[1].fd, &e));
 	zdtm_ready();
