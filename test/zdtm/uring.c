@@ -167,7 +167,7 @@ int main(void)
 	/* Above the first of the large ones there will be a hole that has no room for it. */
 	for (size_t i = 0; i < N_RINGS; i++) {
 		if (i == LARGE)
-			above = mmap(NULL, 16UL << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+			above = mmap(NULL, 1UL << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		set_up(&rings[i]);
 	}
 	zdtm_must(above != MAP_FAILED && !munmap(above, 4096));
