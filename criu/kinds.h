@@ -6,6 +6,7 @@
 
 /* Descriptors: first match wins. */
 #define FD_KINDS(X)                                                                                                    \
+	X(uring_kind)                                                                                                  \
 	X(eventfd_kind)                                                                                                \
 	X(signalfd_kind)                                                                                               \
 	X(bpfmap_kind)                                                                                                 \
@@ -50,8 +51,9 @@
 	X(creds_part)                                                                                                  \
 	X(dumpable_part) /* a change of credentials resets it, and the next */                                         \
 	X(pdeath_signal_part)                                                                                          \
-	X(signal_part)     /* pending signals are queued while all are blocked */                                      \
-	X(timer_arm_part)  /* when those of all threads are */                                                         \
+	X(signal_part)    /* pending signals are queued while all are blocked */                                       \
+	X(timer_arm_part) /* when those of all threads are */                                                          \
+	X(uring_flight_part)                                                                                           \
 	X(aio_flight_part) /* restores nothing; asks by itself, over the answers to the others */                      \
 	X(sem_undo_part)   /* last of a dump: uses the agent again when all answers of others have been read */
 
@@ -63,6 +65,7 @@
 	X(secretmem_vma_kind)                                                                                          \
 	X(vma_socket_kind)                                                                                             \
 	X(aio_ring_kind)                                                                                               \
+	X(uring_vma_kind)                                                                                              \
 	X(vma_refused_kind) /* after what is a part of these and can be saved */                                       \
 	X(sysv_shm_kind)    /* before other objects of the kernel's tmpfs */                                           \
 	X(shmem_kind)       /* before mappings of files, one of which the kernel shows */                              \

@@ -41,6 +41,7 @@ enum vma_status {
 	VMA_GUARD = 1 << 16,
 	VMA_UPROBES = 1 << 17,
 	VMA_SECRETMEM = 1 << 24, /* ours */
+	VMA_URING = 1 << 26,     /* ours */
 };
 
 /* vma_entry.locked: how MAP_LOCKED was meant (mlock2(2)) */

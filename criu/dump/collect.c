@@ -9,6 +9,7 @@
 #include "dump/inside.h"
 #include "files/foreign_files.h"
 #include "freeze/freeze.h"
+#include "freeze/ptrace.h"
 #include "lib/log.h"
 #include "proc/proc.h"
 #include "tree/kind.h"
@@ -35,14 +36,17 @@ static bool is_io_worker(const struct task *t, const struct thread *th)
 	return st.flags & PF_IO_WORKER;
 }
 
-/* They stay stopped, but are no threads of the task's. */
+/* They are no threads of the task's, and go on with what they were given. */
 static void drop_io_workers(struct task *t)
 {
 	size_t kept = 1;
 
-	for (size_t i = 1; i < t->n_threads; i++)
-		if (!is_io_worker(t, &t->threads[i]))
+	for (size_t i = 1; i < t->n_threads; i++) {
+		if (is_io_worker(t, &t->threads[i]))
+			ptrace_detach(t->threads[i].tid, 0);
+		else
 			t->threads[kept++] = t->threads[i];
+	}
 	t->n_threads = kept;
 }
 

@@ -69,7 +69,7 @@ bool page_plan_fits(const VmaEntry *c, const VmaEntry *p)
 {
 	uint32_t objects = VMA_FILE_PRIVATE | VMA_FILE_SHARED | VMA_ANON_SHARED | VMA_SECRETMEM | VMA_SOCKET;
 
-	if ((c->status | p->status) & VMA_AIORING) /* the parent's context is not the child's */
+	if ((c->status | p->status) & (VMA_AIORING | VMA_URING)) /* the parent's context is not the child's */
 		return false;
 	if (vma_is_kernels(c) || vma_is_kernels(p) || vma_advice(p, MADV_DONTFORK) || vma_advice(p, MADV_WIPEONFORK))
 		return false;

@@ -90,6 +90,8 @@ def joined_maps(raw):
             ino, name = "-", "socket:[]"  # and a socket
         elif name.endswith(" (deleted)"):
             ino = "-"  # so has a deleted file that was made again
+        elif name == "anon_inode:[io_uring]":
+            ino = "-"
         off = int(f[2], 16)
         this = [start, end, f[1], off, f[3], ino, name]
         if out:

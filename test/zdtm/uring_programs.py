@@ -1,0 +1,56 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+# fio with io_uring, dumped and restored three times; it verifies what it reads. A dump that finds requests in flight which
+# do not end in time is made again.
+# zdtm: real
+# zdtm: driver
+# zdtm: needs-root
+# zdtm: needs fio
+# zdtm: timeout 300
+import subprocess
+
+from driver import check, rounds_wanted, run_all, scenario, text, wait_for
+
+
+def alive(s):
+    try:
+        with open("/proc/%d/stat" % s.pid) as f:
+            return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def read_bytes(s):
+    try:
+        with open("/proc/%d/io" % s.pid) as f:
+            return int(f.read().split("read_bytes: ")[1].split()[0])
+    except (OSError, IndexError):
+        return 1 << 60
+
+
+def fio(s, *args):
+    s.proc = subprocess.Popen(["fio", "--thread", "--name=a", "--ioengine=io_uring", "--rw=randrw", "--bs=4k", "--size=8m",
+                               "--filename=data", "--verify=crc32c", "--verify_backlog=64", "--time_based", "--runtime=4",
+                               "--thinktime=500", "--output=result", *args], cwd=s.dir, stdin=subprocess.DEVNULL,
+                              stdout=open(s.path("out"), "w"), stderr=subprocess.STDOUT, start_new_session=True)
+    s.pid = s.proc.pid
+    for i in range(rounds_wanted(3)):
+        check(wait_for(lambda: read_bytes(s) > 100000), "no I/O: %s" % text(s.path("out")))
+        check(alive(s), "it has ended before round %d: %s" % (i, text(s.path("result"))))
+        s.dump()
+        s.restore()
+    check(wait_for(lambda: not alive(s)), "it does not come to its end")
+    check("err= 0" in text(s.path("result")), "fio: %s" % text(s.path("result")) + text(s.path("out")))
+
+
+@scenario
+def direct(s):
+    fio(s, "--direct=1", "--iodepth=16")
+
+
+@scenario
+def by_worker_threads(s):
+    fio(s, "--direct=1", "--iodepth=8", "--force_async=1")
+
+
+run_all()
