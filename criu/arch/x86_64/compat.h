@@ -4,6 +4,7 @@
 #define CRIU_ARCH_X86_COMPAT_H
 
 #define COMPAT_NR_RESTART_SYSCALL 0U
+#define COMPAT_NR_EXIT            1U
 #define COMPAT_NR_MUNMAP          91U
 #define COMPAT_NR_POLL            168U
 #define COMPAT_NR_RT_SIGRETURN    173U
@@ -14,5 +15,6 @@
 #define COMPAT_NR_SET_ROBUST_LIST 311U
 #define COMPAT_NR_GET_ROBUST_LIST 312U
 #define COMPAT_NR_PRLIMIT64       340U
+#define COMPAT_NR_SHMAT           397U
 
 #endif

@@ -304,6 +304,8 @@ static uint64_t compat_number(long nr)
 		return COMPAT_NR_PRLIMIT64;
 	case SYS_rt_sigreturn:
 		return COMPAT_NR_RT_SIGRETURN;
+	case SYS_exit:
+		return COMPAT_NR_EXIT;
 	case SYS_exit_group:
 		return COMPAT_NR_EXIT_GROUP;
 	default:
