@@ -57,7 +57,7 @@ enum feature_class { FEATURE_REQUIRED = 1, FEATURE_EXTRA, FEATURE_EXPERIMENTAL, 
 	X(cgroupns, "cgroupns", NAMED, "cgroup namespaces")                                                            \
 	X(autofs, "autofs", NAMED, "autofs mounts")                                                                    \
 	X(tcp_half_closed, "tcp_half_closed", NAMED, "half-closed TCP connections")                                    \
-	X(compat_tasks, "compat_cr", NAMED, "32-bit tasks: not implemented yet")                                       \
+	X(compat_tasks, "compat_cr", NAMED, "32-bit tasks")                                                            \
 	X(lazy_uffd, "uffd", NAMED, "lazy pages: not implemented yet")                                                 \
 	X(lazy_noncoop, "uffd-noncoop", NAMED, "lazy pages: not implemented yet")                                      \
 	X(sk_ns, "sk_ns", NAMED, "network namespaces of sockets")                                                      \

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "arch/arch_compat.h"
 #include "agent/agent.h"
 #include "agent/code.h"
 #include "arch_page.h"
@@ -207,9 +208,12 @@ static int set_up(struct task *t, uint32_t nr_req, raddr_t *ctx)
 {
 	struct batch *b = agent_batch(t->restore->agent, "making an AIO context");
 	uint64_t *id;
+	const uint64_t arg[6] = { nr_req, batch_space(b, sizeof(*id), &id) };
 	int err;
 
-	batch_call(b, SYS_io_setup, nr_req, batch_space(b, sizeof(*id), &id));
+	/* A 64-bit call would look for room above 4 GiB. */
+	batch_add(b, t->compat ? COMPAT_NR_IO_SETUP : SYS_io_setup, AGENT_OP_STOP | (t->compat ? AGENT_OP_COMPAT : 0),
+	          arg);
 	err = batch_run(b);
 	*ctx = *id;
 	return err;

@@ -10,6 +10,7 @@
 #include <sys/shm.h>
 #include <sys/syscall.h>
 
+#include "arch/arch_compat.h"
 #include "agent/batch.h"
 #include "arch_page.h"
 #include "helper/sysv_object.h"
@@ -171,11 +172,13 @@ static bool is_read_only(const VmaEntry *v)
 
 /*
  * Attached where the kernel likes, from where each part moves into its place: nothing else is touched. What is left
- * over there is detached, which fails where nothing is.
+ * over there is detached, which fails where nothing is. (For a 64-bit call that would be above 4 GiB.)
  */
 static int attach_parts(struct batch *b, struct task_mm *m, const struct segment *first)
 {
-	int op = batch_call(b, SYS_shmat, first->vma->shmid, 0, is_read_only(first->vma) ? SHM_RDONLY : 0);
+	const uint64_t arg[6] = { first->vma->shmid, 0, is_read_only(first->vma) ? SHM_RDONLY : 0 };
+	int op = batch_add(b, m->compat ? COMPAT_NR_SHMAT : SYS_shmat,
+	                   AGENT_OP_STOP | (m->compat ? AGENT_OP_COMPAT : 0), arg);
 	int err = batch_run(b);
 	raddr_t at = err ? 0 : (raddr_t)batch_ret(b, op);
 

@@ -13,6 +13,7 @@ struct task_mm {
 	struct segment *segs; /* ascending */
 	size_t n_segs;
 	struct ranges guards; /* guard pages, ascending */
+	bool compat;          /* of a 32-bit program */
 	raddr_t vdso_start;   /* the block of vdso and vvar in the image; 0: none */
 	uint64_t vdso_size;
 	raddr_t vdso_code; /* the [vdso] of that block */

@@ -107,6 +107,7 @@ static int check_address_space(struct restore *r, struct task *t)
 	struct task_mm *m = arena_new_of(r->arena, struct task_mm);
 	int err = mm_limits_check(r, t), part;
 
+	m->compat = t->compat;
 	if (err == -EBADMSG)
 		return err;
 	part = guard_take(r, t, m) ?: check_vmas(r, t);

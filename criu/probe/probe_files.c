@@ -205,11 +205,6 @@ int probe_lazy_noncoop(void)
 	return -EOPNOTSUPP;
 }
 
-int probe_compat_tasks(void)
-{
-	return -EOPNOTSUPP;
-}
-
 int probe_external_net_ns(void)
 {
 	return -EOPNOTSUPP;

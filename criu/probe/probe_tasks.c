@@ -203,11 +203,12 @@ int probe_mm_map(void)
 }
 
 /* EEXIST: there is one already, which is looked at last. */
-static int map_vdso(void *unused)
+static int map_vdso(void *arg)
 {
+	const bool *compat = arg;
 	struct arch_vdso_call call;
 
-	arch_vdso_map(round_up((uintptr_t)sbrk(0), PAGE_SIZE) + HUGE_SIZE, false, &call);
+	arch_vdso_map(round_up((uintptr_t)sbrk(0), PAGE_SIZE) + HUGE_SIZE, *compat, &call);
 	if (syscall(call.nr, call.arg[0], call.arg[1]) < 0)
 		return errno == EEXIST ? 0 : -errno;
 	return 0;
@@ -215,7 +216,12 @@ static int map_vdso(void *unused)
 
 int probe_map_vdso(void)
 {
-	return helper_run(&plain_fork, map_vdso, NULL);
+	return helper_run(&plain_fork, map_vdso, &(bool) { false });
+}
+
+int probe_compat_tasks(void)
+{
+	return helper_run(&plain_fork, map_vdso, &(bool) { true });
 }
 
 /* The kernel takes an address for the first debug register of a stopped task. */

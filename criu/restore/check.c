@@ -25,6 +25,9 @@ static int check_thread(struct restore *r, const struct thread *th)
 
 	log_about("core-%lu.img", (unsigned long)th->vtid.v);
 	err = arch_regs_check_core(th->core, task_thread_name(th));
+	if (!err && arch_core_is_compat(th->core) != th->task->compat)
+		err = log_refusal(-EOPNOTSUPP, "%s: its image is of a %s-bit program, its leader's of a %s-bit one",
+		                  task_thread_name(th), th->task->compat ? "64" : "32", th->task->compat ? "32" : "64");
 	for (const struct task_part *const *p = task_parts; *p; p++) {
 		log_about("core-%lu.img", (unsigned long)th->vtid.v);
 		if ((*p)->check && (th == th->task->threads || (*p)->per_thread)) {

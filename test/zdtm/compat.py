@@ -108,6 +108,11 @@ def above_a_64_bit_program(s):
     verify(s)
 
 
+def sleeps(pid):
+    """How often its main thread has slept."""
+    return [l for l in text("/proc/%d/status" % pid).splitlines() if l.startswith("voluntary")]
+
+
 @scenario
 def killed(s):
     """At each fault point of the dump the program runs on as it was; no restore leaves anything."""
@@ -118,7 +123,10 @@ def killed(s):
         at += 1
         s.dump("-R", "--test-kill-at", at, ok=False)
         check(wait_for(lambda: not guardians()), "the guardian does not end")
-        check(state_of(s.pid) in "SR", "killed at %d: the program is %s" % (at, state_of(s.pid)))
+        check(state_of(s.pid) in "SR", "killed at %d: the program is %s: %s" % (at, state_of(s.pid), s.errors("dump.log")))
+        # On a busy machine it may still stand where the kill has left it.
+        then = sleeps(s.pid)
+        check(wait_for(lambda: sleeps(s.pid) != then), "killed at %d: it does not run on" % at)
         check(wait_for(lambda: maps(s.pid) == before), "killed at %d: the mappings were\n%s\nand are\n%s" % (at, before, maps(s.pid)))
         if s.rc == 0:
             break

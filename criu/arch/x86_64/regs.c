@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Registers of a stopped thread: ptrace(2), and what the kernel does with a call that a signal interrupts. */
 #include <elf.h>
+#include <linux/ipc.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -15,6 +16,7 @@
 enum { RESTART_SYS = 512, RESTART_NOINTR = 513, RESTART_NOHAND = 514, RESTART_BLOCK = 516 };
 
 #define SYSCALL_LEN  2U
+#define NO_CALL      (-1L)
 #define EFLAGS_TF    (1ULL << 8)
 #define EFLAGS_DF    (1ULL << 10)
 #define EFLAGS_NT    (1ULL << 14)
@@ -231,12 +233,50 @@ void arch_regs_set_compat(struct thread_regs *regs, bool compat)
 	regs->compat = compat;
 }
 
+/* The 64-bit number of a call that ipc(2) makes (linux/ipc.h), or NO_CALL. */
+static long called_by_ipc(uint16_t call)
+{
+	switch (call) {
+	case SEMOP:
+		return SYS_semop;
+	case SEMTIMEDOP:
+		return SYS_semtimedop;
+	case MSGSND:
+		return SYS_msgsnd;
+	case MSGRCV:
+		return SYS_msgrcv;
+	default:
+		return NO_CALL;
+	}
+}
+
+/* Calls of System V IPC, as their 64-bit numbers; others are NO_CALL. */
+static long interrupted_compat(const struct user_regs_struct *g, uint64_t *arg)
+{
+	*arg = g->rbx;
+	switch (g->orig_rax) {
+	case COMPAT_NR_IPC:
+		*arg = g->rcx;
+		return called_by_ipc((uint16_t)g->rbx);
+	case COMPAT_NR_SEMTIMEDOP:
+		return SYS_semtimedop;
+	case COMPAT_NR_MSGSND:
+		return SYS_msgsnd;
+	case COMPAT_NR_MSGRCV:
+		return SYS_msgrcv;
+	default:
+		return NO_CALL;
+	}
+}
+
 long arch_regs_interrupted(const struct thread_regs *regs, uint64_t *arg)
 {
 	bool in_call = (int64_t)regs->g.orig_rax >= 0 && (int64_t)regs->g.rax == -EINTR;
 
 	*arg = regs->g.rdi;
-	return in_call || pending_restart(regs) ? (long)regs->g.orig_rax : -1;
+	if (!in_call && !pending_restart(regs))
+		return NO_CALL;
+	return regs->compat ? interrupted_compat(&regs->g, arg) : (long)regs->g.orig_rax;
 }
 
 /* The kernel uses its restart block for a poll() without a timeout, too, which may as well begin anew. */
@@ -304,6 +344,8 @@ static uint64_t compat_number(long nr)
 		return COMPAT_NR_PRLIMIT64;
 	case SYS_rt_sigreturn:
 		return COMPAT_NR_RT_SIGRETURN;
+	case SYS_exit:
+		return COMPAT_NR_EXIT;
 	case SYS_exit_group:
 		return COMPAT_NR_EXIT_GROUP;
 	default:

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -26,7 +27,7 @@
 static pthread_mutex_t robust;
 static __thread int own = -1;
 static volatile int held, stop;
-static volatile sig_atomic_t plain, info, on_stack, ticks, value;
+static volatile sig_atomic_t inside, plain, info, on_stack, ticks, value;
 static int wrong;
 static char altstack[65536];
 
@@ -53,6 +54,30 @@ static void on_info(int sig, siginfo_t *si, void *context)
 	on_stack = &here >= altstack && &here < altstack + sizeof(altstack);
 	if (!uc->uc_mcontext.fpregs)
 		value = -1;
+}
+
+/* In handlers over the dump: both kinds of frames wait on stacks. */
+static void wait_plain(int sig)
+{
+	inside++;
+	while (!stop)
+		usleep(1000);
+}
+
+static void wait_info(int sig, siginfo_t *si, void *context)
+{
+	wait_plain(sig);
+}
+
+static void *in_handler(void *arg)
+{
+	long double x = 2.25L;
+
+	own = 42;
+	__asm__ volatile("fldt %0" : : "m"(x));
+	pthread_kill(pthread_self(), SIGRTMIN + (int)(intptr_t)arg);
+	__asm__ volatile("fstpt %0" : "=m"(x));
+	return (void *)(intptr_t)(x != 2.25L || own != 42);
 }
 
 static void on_tick(int sig)
@@ -124,6 +149,11 @@ static void install(void)
 	                 info_action = { .sa_sigaction = on_info, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART },
 	                 tick_action = { .sa_handler = on_tick, .sa_flags = SA_RESTART };
 
+	struct sigaction waits = { .sa_handler = wait_plain }, waits_info = { .sa_sigaction = wait_info };
+
+	waits_info.sa_flags = SA_SIGINFO;
+	sigaction(SIGRTMIN + 1, &waits, NULL);
+	sigaction(SIGRTMIN + 2, &waits_info, NULL);
 	sigaddset(&info_action.sa_mask, SIGRTMIN + 5);
 	sigaltstack(&ss, NULL);
 	sigaction(SIGUSR1, &plain_action, NULL);
@@ -186,8 +216,8 @@ static void say(const char *text)
 
 /* Everything that is there before the dump. */
 struct state {
-	char *high, *low, *heap;
-	pthread_t threads[THREADS], dead;
+	char *high, *low, *heap, *segment;
+	pthread_t threads[THREADS], dead, handlers[2];
 	int pipes[2], fd, flags;
 	timer_t timer;
 	pid_t child;
@@ -204,6 +234,7 @@ static void set_up(struct state *s)
 	struct sigevent ev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM };
 	struct itimerspec its = { { 0, 10000000 }, { 0, 10000000 } };
 	union sigval v = { .sival_int = 12 };
+	int id;
 
 	s->high = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	s->low = mmap((void *)0x20000, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
@@ -211,6 +242,10 @@ static void set_up(struct state *s)
 	strcpy(s->high, "high");
 	strcpy(s->low, "low");
 	strcpy(s->heap, "heap");
+	id = shmget(IPC_PRIVATE, 4096, 0600);
+	s->segment = shmat(id, NULL, 0);
+	shmctl(id, IPC_RMID, NULL);
+	strcpy(s->segment, "segment");
 	install();
 	make_robust();
 	expect(!pipe(s->pipes) && write(s->pipes[1], "p", 1) == 1);
@@ -223,7 +258,9 @@ static void set_up(struct state *s)
 	for (int i = 0; i < THREADS; i++)
 		start_thread(&s->threads[i], work, i);
 	start_thread(&s->dead, holder, 0);
-	while (!held)
+	for (int i = 0; i < 2; i++)
+		start_thread(&s->handlers[i], in_handler, i + 1);
+	while (!held || inside < 2)
 		usleep(1000);
 	timer_create(CLOCK_MONOTONIC, &ev, &s->timer);
 	timer_settime(s->timer, 0, &its, NULL);
@@ -237,6 +274,7 @@ static void check(struct state *s)
 
 	check_signals(s->timer);
 	check_memory(s->high, s->low, s->heap);
+	expect(!strcmp(s->segment, "segment") && !shmdt(s->segment));
 	expect(fcntl(s->fd, F_GETFL) == s->flags);
 	expect(read(s->pipes[0], &c, 1) == 1 && c == 'p' && read(s->fd, &c, 1) == 1 && c == '4');
 	if (sizeof(long) == 4)
@@ -245,6 +283,8 @@ static void check(struct state *s)
 	for (int i = 0; i < THREADS; i++)
 		expect(!pthread_join(s->threads[i], &ret) && !ret);
 	pthread_join(s->dead, NULL);
+	for (int i = 0; i < 2; i++)
+		expect(!pthread_join(s->handlers[i], &ret) && !ret);
 	expect(pthread_mutex_lock(&robust) == EOWNERDEAD);
 	if (s->child)
 		expect(waitpid(s->child, &status, 0) == s->child && status == 0);
