@@ -1,29 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What cannot be made again is refused by its name: userfaultfd, io_uring, perf events, virtual machines, FUSE servers,
+ * What cannot be made again is refused by its name: userfaultfd, perf events, virtual machines, FUSE servers,
  * Landlock rulesets, half-made file systems, BPF programs and maps that are neither array nor hash.
  *
  * zdtm: needs-root
  * zdtm: refuse fd 100: .*userfaultfd
- * zdtm: refuse fd 101: .*io_uring
- * zdtm: refuse fd 102: .*perf event
- * zdtm: refuse fd 103: .*virtual machine
- * zdtm: refuse fd 104: .*FUSE
- * zdtm: refuse fd 105: .*Landlock
- * zdtm: refuse fd 106: .*file system
- * zdtm: refuse fd 107: .*BPF program
- * zdtm: refuse fd 108: .*lru_hash
- * zdtm: refuse fd 109: .*memfd_secret
+ * zdtm: refuse fd 101: .*perf event
+ * zdtm: refuse fd 102: .*virtual machine
+ * zdtm: refuse fd 103: .*FUSE
+ * zdtm: refuse fd 104: .*Landlock
+ * zdtm: refuse fd 105: .*file system
+ * zdtm: refuse fd 106: .*BPF program
+ * zdtm: refuse fd 107: .*lru_hash
+ * zdtm: refuse fd 108: .*memfd_secret
  */
 #include <linux/bpf.h>
-#include <linux/io_uring.h>
 #include <linux/landlock.h>
 #include <linux/perf_event.h>
 
 #include "zdtm.h"
 
 #define FIRST 100
-#define LAST  109
+#define LAST  108
 
 static void at(int number, int fd, const char *what)
 {
@@ -64,19 +62,17 @@ int main(void)
 {
 	struct perf_event_attr perf = { .type = PERF_TYPE_SOFTWARE, .size = sizeof(perf), .exclude_kernel = 1 };
 	struct landlock_ruleset_attr landlock = { .handled_access_fs = LANDLOCK_ACCESS_FS_READ_FILE };
-	struct io_uring_params ring = { 0 };
 
 	at(100, syscall(SYS_userfaultfd, 1), "userfaultfd");
-	at(101, syscall(SYS_io_uring_setup, 4, &ring), "io_uring");
 	perf.config = PERF_COUNT_SW_TASK_CLOCK;
-	at(102, syscall(SYS_perf_event_open, &perf, 0, -1, -1, 0), "perf events");
-	at(103, open("/dev/kvm", O_RDWR), "KVM");
-	at(104, open("/dev/fuse", O_RDWR), "FUSE");
-	at(105, syscall(SYS_landlock_create_ruleset, &landlock, sizeof(landlock.handled_access_fs), 0), "Landlock");
-	at(106, syscall(SYS_fsopen, "tmpfs", 0), "fsopen()");
-	at(107, program(), "BPF programs");
-	at(108, map(), "BPF maps");
-	at(109, syscall(SYS_memfd_secret, 0), "memfd_secret()");
+	at(101, syscall(SYS_perf_event_open, &perf, 0, -1, -1, 0), "perf events");
+	at(102, open("/dev/kvm", O_RDWR), "KVM");
+	at(103, open("/dev/fuse", O_RDWR), "FUSE");
+	at(104, syscall(SYS_landlock_create_ruleset, &landlock, sizeof(landlock.handled_access_fs), 0), "Landlock");
+	at(105, syscall(SYS_fsopen, "tmpfs", 0), "fsopen()");
+	at(106, program(), "BPF programs");
+	at(107, map(), "BPF maps");
+	at(108, syscall(SYS_memfd_secret, 0), "memfd_secret()");
 	zdtm_must(!ftruncate(109, 8192)); /* and no task has it mapped */
 	zdtm_ready();
 	zdtm_wait();
