@@ -73,7 +73,7 @@ int main(void)
 	at(106, program(), "BPF programs");
 	at(107, map(), "BPF maps");
 	at(108, syscall(SYS_memfd_secret, 0), "memfd_secret()");
-	zdtm_must(!ftruncate(109, 8192)); /* and no task has it mapped */
+	zdtm_must(!ftruncate(108, 8192)); /* and no task has it mapped */
 	zdtm_ready();
 	zdtm_wait();
 	for (int i = FIRST; i <= LAST; i++)
