@@ -12,6 +12,9 @@ import subprocess
 from driver import check, need, rounds_wanted, run_all, scenario, text, wait_for
 
 
+RUNTIME = 3 * rounds_wanted(3) - 5  # seconds: longer than the rounds take, also where processors are busy
+
+
 def start(s, *args):
     s.proc = subprocess.Popen(args, cwd=s.dir, stdin=subprocess.DEVNULL, stdout=open(s.path("out"), "w"),
                               stderr=subprocess.STDOUT, start_new_session=True)
@@ -47,7 +50,7 @@ def rounds(s):
 def fio_libaio(s):
     need("fio")
     start(s, "fio", "--thread", "--name=a", "--ioengine=libaio", "--direct=1", "--rw=randrw", "--bs=4k", "--iodepth=16",
-          "--size=8m", "--filename=data", "--verify=crc32c", "--verify_backlog=64", "--time_based", "--runtime=4",
+          "--size=8m", "--filename=data", "--verify=crc32c", "--verify_backlog=64", "--time_based", "--runtime=%d" % RUNTIME,
           "--thinktime=500", "--output=result")
     rounds(s)
     check("err= 0" in text(s.path("result")), "fio: %s" % text(s.path("result")) + text(s.path("out")))

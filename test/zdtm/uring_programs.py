@@ -12,6 +12,9 @@ import subprocess
 from driver import check, rounds_wanted, run_all, scenario, text, wait_for
 
 
+RUNTIME = 3 * rounds_wanted(3) - 5  # seconds: longer than the rounds take, also where processors are busy
+
+
 def alive(s):
     try:
         with open("/proc/%d/stat" % s.pid) as f:
@@ -30,7 +33,7 @@ def read_bytes(s):
 
 def fio(s, *args):
     s.proc = subprocess.Popen(["fio", "--thread", "--name=a", "--ioengine=io_uring", "--rw=randrw", "--bs=4k", "--size=8m",
-                               "--filename=data", "--verify=crc32c", "--verify_backlog=64", "--time_based", "--runtime=4",
+                               "--filename=data", "--verify=crc32c", "--verify_backlog=64", "--time_based", "--runtime=%d" % RUNTIME,
                                "--thinktime=500", "--output=result", *args], cwd=s.dir, stdin=subprocess.DEVNULL,
                               stdout=open(s.path("out"), "w"), stderr=subprocess.STDOUT, start_new_session=True)
     s.pid = s.proc.pid
