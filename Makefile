@@ -128,7 +128,7 @@ test-java:
 	@scripts/install-deps --java
 	@$(MAKE) --no-print-directory $(JOBS) tests-build
 	@test/zdtm/run --criu $(B)/criu/criu --tests $(B)/test/zdtm --set java
-# Large programs: databases.
+# Large programs: databases, and what uses asynchronous I/O.
 test-programs:
 	@scripts/install-deps --programs
 	@$(MAKE) --no-print-directory $(JOBS) tests-build

@@ -5,6 +5,7 @@
 # zdtm: real
 # zdtm: driver
 # zdtm: needs-root
+# zdtm: set programs
 # zdtm: timeout 300
 import os
 import subprocess

@@ -5,6 +5,7 @@
 # zdtm: real
 # zdtm: driver
 # zdtm: needs-root
+# zdtm: set programs
 # zdtm: needs mariadbd mariadb mariadb-install-db
 # zdtm: timeout 300
 import os

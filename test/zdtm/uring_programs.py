@@ -5,6 +5,7 @@
 # zdtm: real
 # zdtm: driver
 # zdtm: needs-root
+# zdtm: set programs
 # zdtm: needs fio
 # zdtm: timeout 300
 import subprocess
