@@ -496,9 +496,11 @@ static int seize_threads(struct dump *d, struct task *t)
 static bool is_inside_area(const struct task *t, raddr_t addr, uint64_t size)
 {
 	for (size_t i = 0; i < t->n_threads; i++) {
-		raddr_t ip = t->threads[i].dump->regs ? arch_regs_ip(t->threads[i].dump->regs) : 0;
+		const struct thread_regs *regs = t->threads[i].dump->regs;
+		raddr_t ip = regs ? arch_regs_ip(regs) : 0, sp = regs ? arch_regs_sp(regs) : 0;
 
-		if (ip >= addr && ip < addr + size)
+		/* By its stack: in a handler that came between the agent's last call and its last instruction. */
+		if ((ip >= addr && ip < addr + size) || (sp >= addr && sp < addr + size))
 			return true;
 	}
 	return false;

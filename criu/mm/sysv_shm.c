@@ -184,6 +184,8 @@ static int attach_parts(struct batch *b, struct task_mm *m, const struct segment
 
 	if (err)
 		return err;
+	if (at == attached_at(first)) /* where 32-bit calls look for room, the place may be the very one */
+		return 0;
 	for (const struct segment *s = first; s < m->segs + m->n_segs; s++) {
 		uint64_t size = s->end - s->start;
 

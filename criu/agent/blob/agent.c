@@ -31,10 +31,8 @@ static int tool_died(const struct agent_slot *slot)
 static void __attribute__((noreturn)) die(struct agent_slot *slot)
 {
 	agent_syscall(AGENT_NR_FUTEX, (long)death_word(slot), FUTEX_WAKE, 0x7fffffff, 0, 0, 0);
-	if (slot->on_death == AGENT_DIE_RESUME) {
-		agent_syscall(AGENT_NR_SIGPROCMASK, AGENT_SIG_SETMASK, (long)&slot->sigmask, 0, ARCH_SIGSET_SIZE, 0, 0);
-		agent_resume(slot->regs);
-	}
+	if (slot->on_death == AGENT_DIE_RESUME)
+		agent_resume(slot->regs, &slot->sigmask);
 	for (;;)
 		agent_syscall(AGENT_NR_EXIT_GROUP, 1, 0, 0, 0, 0, 0);
 }

@@ -15,8 +15,12 @@ long agent_syscall_compat(long nr, long a, long b, long c, long d, long e, long 
 /* clone3(2): the child takes its slot's address from its stack and starts in agent_loop(); the parent gets the pid. */
 long agent_clone(long nr, long args, long size);
 
-/* Loads all general registers and jumps: back to where the task was. */
-void __attribute__((noreturn)) agent_resume(const uint64_t regs[AGENT_REGS]);
+/*
+ * Sets the mask, loads all general registers and jumps: back to where the task was. A handler that runs in between, on
+ * the agent's stack, finds its way back, also that of a 32-bit program, whose sigreturn(2) knows no registers from r8
+ * on.
+ */
+void __attribute__((noreturn)) agent_resume(const uint64_t regs[AGENT_REGS], const uint64_t *mask);
 
 /* For AGENT_OP_TOUCH; returns 0. */
 long agent_touch(void);

@@ -53,9 +53,17 @@ agent_clone:
 
 /*
  * rdi: r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi rip rflags rsp cs ss. The task's own stack must stay as
- * it is, so the last five come from the agent's stack, by iretq to the same privilege.
+ * it is, so the last five come from the agent's stack, by iretq to the same privilege. First rt_sigprocmask(SIG_SETMASK, rsi, 0,
+ * 8); then nothing is kept in registers that are not the task's, but rdi.
  */
 agent_resume:
+	pushq	%rdi
+	movl	$14, %eax
+	movl	$2, %edi
+	xorl	%edx, %edx
+	movl	$8, %r10d
+	syscall
+	popq	%rdi
 	movq	0(%rdi), %r15
 	movq	8(%rdi), %r14
 	movq	16(%rdi), %r13
