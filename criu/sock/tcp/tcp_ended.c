@@ -61,13 +61,15 @@ static uint32_t pending_error(int fd, const InetEndedEntry *e, bool established)
 
 int tcp_ended_dump(struct dump *d, int fd, enum tcp_bound bound, InetSkEntry *m, const char *who)
 {
-	struct pollfd p = { .fd = fd };
-	bool established = was_established(fd), disconnected = m->shutdown != SK_SHUTDOWN__BOTH, error;
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+	bool established = was_established(fd), disconnected, error;
 	int unread = 0;
 
 	if (ioctl(fd, SIOCINQ, &unread))
 		return log_errno(-errno, "%s: ioctl(SIOCINQ)", who);
+	/* Not as it was at the first look: it may have ended since. Only connect() to AF_UNSPEC takes the end back. */
 	error = poll(&p, 1, 0) > 0 && p.revents & POLLERR;
+	disconnected = !(p.revents & POLLRDHUP);
 	m->state = TCP_CLOSE;
 	m->has_shutdown = !disconnected;
 	m->shutdown = disconnected ? SK_SHUTDOWN__NONE : SK_SHUTDOWN__BOTH;
