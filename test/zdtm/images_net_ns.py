@@ -10,8 +10,9 @@ import os
 from driver import check, children, run_all, scenario
 
 OURS = 2  # criu's own objects are number 1, their number in the images is 2
-# program, what it is called, the tag of ns_id
-KINDS = (("inet_udp", "IPv4 and IPv6 sockets", b"\x90\x01"), ("packet", "packet sockets", b"\xa0\x01"),
+# Program, what it is called, the tag of ns_id. The one that sees all packets is first: groups that the next one joins are
+# reported on lo, some seconds later.
+KINDS = (("packet", "packet sockets", b"\xa0\x01"), ("inet_udp", "IPv4 and IPv6 sockets", b"\x90\x01"),
          ("netlink", "netlink sockets", b"\x68"), ("unix_pairs", "unix socket", b"\x80\x01"))
 
 
