@@ -5,6 +5,7 @@ CC	?= gcc
 ARCH	?= $(shell uname -m)
 B	?= build
 PREFIX	?= /usr/local
+LIBDIR	?= $(PREFIX)/lib
 PKGS	:= libprotobuf-c libcap libmnl libnftnl libnl-3.0 zlib
 
 WARN	:= -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wshadow -Wpointer-arith -Wwrite-strings -Wundef \
@@ -25,21 +26,28 @@ UNIT	:= $(patsubst test/unit/%.c,$(B)/test/unit/%,$(wildcard test/unit/*.c))
 ZDTM	:= $(patsubst test/zdtm/%.c,$(B)/test/zdtm/%,$(wildcard test/zdtm/*.c))
 FUZZ	:= $(patsubst test/fuzz/%.c,$(B)/test/fuzz/%,$(wildcard test/fuzz/*.c))
 FUZZOBJ	:= $(SRC:%.c=$(B)/fuzz-obj/%.o) $(PBC:$(B)/images/%.pb-c.c=$(B)/fuzz-obj/%.pb-c.o)
+CLIENTS	:= $(patsubst test/clients/%.c,$(B)/test/clients/%,$(wildcard test/clients/*.c))
 BENCH	:= $(patsubst test/bench/%.c,$(B)/test/bench/%,$(wildcard test/bench/*.c))
-MAN	:= $(B)/criu.8 $(B)/soccr.3
+PLUGINS	:= $(B)/plugins/cuda_plugin.so
+MAN	:= $(B)/criu.8 $(B)/criu-ns.1 $(B)/soccr.3 $(B)/libcriu.3 $(B)/crit.1 $(B)/criu-coredump.1
+# Programs in Python.
+CRIT	:= crit/crit crit/criu-coredump
 SOCCR	:= $(patsubst %.c,$(B)/%.o,$(wildcard soccr/*.c))
+LIBCRIU	:= $(patsubst %.c,$(B)/%.o,$(wildcard libcriu/*.c)) $(B)/libcriu/rpc.pb-c.o
+LEVEL	 = $(shell sed -n 's/\#define CRIU_LEVEL *"\(.*\)"/\1/p' criu/lib/version.h)
 
-.PHONY: all help soccr test test-java test-programs unit zdtm howto lint bench fuzz asan demo stress install uninstall dist clean tests-build
+.PHONY: all help soccr libcriu test test-java test-programs clients unit zdtm howto lint bench fuzz asan demo stress install uninstall dist clean tests-build
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-all: $(B)/criu/criu $(MAN)
+all: $(B)/criu/criu $(B)/criu/criu-ns $(PLUGINS) libcriu $(MAN)
 
 help:
-	@echo 'all soccr test test-java test-programs unit zdtm howto lint bench fuzz asan demo stress install uninstall dist clean'
+	@echo 'all soccr libcriu test test-java test-programs clients unit zdtm howto lint bench fuzz asan demo stress install uninstall dist clean'
 
-$(B)/criu/criu: $(B)/criu/main.o $(ALL)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+# Plugins find in it the symbols of exports.list, and no others.
+$(B)/criu/criu: $(B)/criu/main.o $(ALL) criu/plugin/exports.list
+	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--dynamic-list=criu/plugin/exports.list -o $@ $(filter-out %.list,$^) $(LIBS)
 
 # All objects but main(): criu and its unit tests are linked with it.
 $(ALL): $(OBJ)
@@ -72,16 +80,48 @@ $(B)/criu/agent/blob.bin: criu/arch/$(ARCH)/agent.lds $(B)/criu/agent/blob/entry
 $(B)/criu/agent/blob.o: criu/agent/blob/blob.S $(B)/criu/agent/blob.bin
 	$(CC) -DBLOB='"$(B)/criu/agent/blob.bin"' -c -o $@ $<
 
+# Plugins: what is in a folder of plugins/ is one shared object.
+$(B)/plugins/cuda_plugin.so: $(wildcard plugins/cuda/*.c plugins/cuda/*.h include/criu/*.h)
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -Iinclude -fPIC -fvisibility=hidden -shared $(WARN) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) -lpthread
+
 # The library by itself: it knows nothing of the tool.
 $(B)/libsoccr.a: $(SOCCR)
 	rm -f $@
 	$(AR) rcs $@ $^
 soccr: $(B)/libsoccr.a $(B)/soccr.3
 
+# A program of its own, which runs criu.
+$(B)/criu/criu-ns: $(patsubst %.c,$(B)/%.o,$(wildcard criu-ns/*.c))
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+$(B)/criu-ns/%.o: criu-ns/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# The client library: nothing of the tool but the messages, and no name to others but those of criu.h.
+LIBC	 = -std=gnu11 -D_GNU_SOURCE -Ilibcriu -I$(B)/images $(WARN) $(CFLAGS) -fPIC -fvisibility=hidden \
+	   $(shell pkg-config --cflags libprotobuf-c)
+$(B)/libcriu/%.o: libcriu/%.c | $(PBC)
+	@mkdir -p $(@D)
+	$(CC) $(LIBC) -MMD -MP -c -o $@ $<
+$(B)/libcriu/rpc.pb-c.o: $(B)/images/rpc.pb-c.c
+	@mkdir -p $(@D)
+	$(CC) $(LIBC) -c -o $@ $<
+$(B)/libcriu.so.2: $(LIBCRIU)
+	$(CC) -shared -Wl,-soname,$(@F) -Wl,-z,defs $(CFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libprotobuf-c)
+	ln -sf $(@F) $(B)/libcriu.so
+# One object, in which the names that are hidden are local ones: a program may have messages of its own.
+$(B)/libcriu.a: $(LIBCRIU)
+	$(LD) -r -o $(B)/libcriu/all.o $^
+	objcopy --localize-hidden $(B)/libcriu/all.o
+	rm -f $@
+	$(AR) rcs $@ $(B)/libcriu/all.o
+libcriu: $(B)/libcriu.so.2 $(B)/libcriu.a
+
 $(B)/%.3: soccr/%.3.adoc
 	@mkdir -p $(@D)
 	asciidoctor -b manpage -o $@ $<
-$(B)/criu.8: Documentation/criu.8.adoc
+$(B)/%: Documentation/%.adoc
 	@mkdir -p $(@D)
 	asciidoctor -b manpage -o $@ $<
 
@@ -89,9 +129,15 @@ $(B)/criu.8: Documentation/criu.8.adoc
 $(B)/test/unit/soccr: test/unit/soccr.c $(B)/libsoccr.a
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -Isoccr $(WARN) $(CFLAGS) -o $@ $^ -lnet -lpthread -lcmocka
+$(B)/test/unit/libcriu $(B)/test/unit/libcriu_start: $(B)/test/unit/%: test/unit/%.c test/unit/libcriu_peer.h $(B)/libcriu.a $(ALL)
+	@mkdir -p $(@D)
+	$(CC) $(ALLC) -Ilibcriu -o $@ $< $(B)/libcriu.a $(ALL) $(LIBS) -lcmocka
 $(B)/test/unit/%: test/unit/%.c $(wildcard test/unit/*.h) $(ALL)
 	@mkdir -p $(@D)
 	$(CC) $(ALLC) -o $@ $< $(ALL) $(LIBS) -lcmocka
+$(B)/test/zdtm/libcriu_%: test/zdtm/libcriu_%.c libcriu/criu.h test/zdtm/zdtm.h test/zdtm/zdtm_say.h | $(B)/libcriu.so.2
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Ilibcriu -Iinclude -o $@ $< -L$(B) -lcriu -Wl,-rpath,'$$ORIGIN/../..' -lpthread
 $(B)/test/zdtm/%: test/zdtm/%.c test/zdtm/zdtm.h test/zdtm/zdtm_say.h
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -o $@ $< -lpthread -lrt
@@ -133,6 +179,15 @@ test-programs:
 	@scripts/install-deps --programs
 	@$(MAKE) --no-print-directory $(JOBS) tests-build
 	@test/zdtm/run --criu $(B)/criu/criu --tests $(B)/test/zdtm --set programs
+# Container tools as they are: runc, crun, podman, LXC.
+$(B)/test/clients/%: test/clients/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -static -o $@ $<
+clients:
+	@scripts/install-deps --clients
+	@scripts/fetch-unstable
+	@$(MAKE) --no-print-directory $(JOBS) all $(CLIENTS)
+	@test/clients/run --criu $(B)/criu/criu --inmate $(B)/test/clients/inmate $(CLIENTS_ARGS)
 lint:
 	@scripts/lint
 bench: all $(BENCH)
@@ -148,19 +203,38 @@ stress: tests-build
 		test/zdtm/run --criu $(B)/criu/criu --tests $(B)/test/zdtm $$how || status=1; \
 	done; exit $$status
 
+TO	 = $(DESTDIR)$(PREFIX)
+TOLIB	 = $(DESTDIR)$(LIBDIR)
 install: all soccr
-	install -D -m 755 $(B)/criu/criu $(DESTDIR)$(PREFIX)/sbin/criu
-	install -D -m 644 $(B)/criu.8 $(DESTDIR)$(PREFIX)/share/man/man8/criu.8
-	install -D -m 644 $(B)/libsoccr.a $(DESTDIR)$(PREFIX)/lib/libsoccr.a
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include/soccr soccr/soccr.h soccr/segment.h
-	install -D -m 644 $(B)/soccr.3 $(DESTDIR)$(PREFIX)/share/man/man3/soccr.3
+	install -D -m 755 $(B)/criu/criu $(TO)/sbin/criu
+	install -D -m 755 $(B)/criu/criu-ns $(TO)/sbin/criu-ns
+	install -D -m 644 -t $(TO)/share/man/man8 $(B)/criu.8
+	install -D -m 644 -t $(TO)/share/man/man1 $(B)/criu-ns.1
+	install -D -m 644 -t $(TO)/share/man/man3 $(B)/soccr.3 $(B)/libcriu.3
+	install -D -m 644 -t $(TOLIB) $(B)/libsoccr.a $(B)/libcriu.a
+	install -m 755 $(B)/libcriu.so.2 $(TOLIB)/libcriu.so.2
+	ln -sf libcriu.so.2 $(TOLIB)/libcriu.so
+	install -D -m 644 -t $(TO)/include/soccr soccr/soccr.h soccr/segment.h
+	install -D -m 644 -t $(TO)/include/criu libcriu/criu.h
+	mkdir -p $(TOLIB)/pkgconfig
+	sed 's,@PREFIX@,$(PREFIX),; s,@LIBDIR@,$(LIBDIR),; s,@VERSION@,$(LEVEL),' libcriu/criu.pc.in > $(TOLIB)/pkgconfig/criu.pc
+	install -D -m 755 -t $(TO)/bin $(CRIT)
+	install -D -m 644 -t $(TO)/share/criu/criu_images crit/criu_images/*.py
+	install -D -m 644 -t $(TO)/share/criu/images $(PROTO) images/images.def
+	install -D -m 644 -t $(TO)/share/man/man1 $(CRIT:crit/%=$(B)/%.1)
+	install -D -m 755 -t $(TO)/lib/criu $(PLUGINS)
+	install -D -m 644 -t $(TO)/include/criu include/criu/*.h
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/sbin/criu $(DESTDIR)$(PREFIX)/share/man/man8/criu.8
-	rm -f $(DESTDIR)$(PREFIX)/lib/libsoccr.a $(DESTDIR)$(PREFIX)/share/man/man3/soccr.3
-	rm -rf $(DESTDIR)$(PREFIX)/include/soccr
+	rm -f $(PLUGINS:$(B)/plugins/%=$(TO)/lib/criu/%)
+	rm -f $(TO)/sbin/criu $(TO)/sbin/criu-ns $(TO)/share/man/man8/criu.8 $(TO)/share/man/man1/criu-ns.1
+	rm -f $(TO)/share/man/man3/soccr.3 $(TO)/share/man/man3/libcriu.3
+	rm -f $(addprefix $(TOLIB)/,libsoccr.a libcriu.a libcriu.so.2 libcriu.so pkgconfig/criu.pc)
+	rm -rf $(TO)/include/soccr $(TO)/include/criu
+	rm -f $(CRIT:crit/%=$(TO)/bin/%) $(CRIT:crit/%=$(TO)/share/man/man1/%.1)
+	rm -rf $(TO)/share/criu/criu_images $(TO)/share/criu/images
 dist:
 	git archive --format=tar.gz --prefix=criu/ -o criu.tar.gz HEAD
 clean:
 	rm -rf build build-*
 
--include $(OBJ:.o=.d) $(FUZZOBJ:.o=.d) $(B)/criu/main.d $(B)/criu/agent/blob/agent.d
+-include $(OBJ:.o=.d) $(LIBCRIU:.o=.d) $(wildcard $(B)/criu-ns/*.d) $(FUZZOBJ:.o=.d) $(B)/criu/main.d $(B)/criu/agent/blob/agent.d

@@ -6,8 +6,9 @@
 #include "options/stages.h"
 #include "lib/log.h"
 #include "options/options.h"
+#include "options/work_dir.h"
 
-#define COMMAND_FUNCTION(id, function, ...) [CMD_##id] = cmd_##function,
+#define COMMAND_FUNCTION(id, function, ...) [CMD_##id] = function,
 static int (*const commands[CMD_COUNT])(const struct options *, struct stages *) = { COMMANDS(COMMAND_FUNCTION) };
 #undef COMMAND_FUNCTION
 
@@ -56,8 +57,10 @@ int main(int argc, char **argv)
 	if (open_standard())
 		return 1;
 	ret = options_parse(&options, argc, argv);
-	/* Also for what is wrong with the options: callers look for it in the log. */
-	if (ret <= 0 && options.command != CMD_NONE) {
+	/* Also for what is wrong with the options: callers look for it in the log. (Each request of swrk names its
+	 * own.)
+	 */
+	if (ret <= 0 && options.command != CMD_NONE && (ret || options.command != CMD_SWRK)) {
 		int err = open_log(&options);
 
 		ret = ret ?: err;
@@ -69,5 +72,5 @@ int main(int argc, char **argv)
 		ret = 0;
 	}
 	options_free(&options);
-	return ret ? 1 : 0;
+	return ret < 0 ? 1 : ret;
 }

@@ -40,8 +40,9 @@ enum vma_status {
 	VMA_SHSTK = 1 << 15,
 	VMA_GUARD = 1 << 16,
 	VMA_UPROBES = 1 << 17,
-	VMA_SECRETMEM = 1 << 24, /* ours */
-	VMA_URING = 1 << 26,     /* ours */
+	VMA_SECRETMEM = 1 << 24,  /* ours */
+	VMA_URING = 1 << 26,      /* ours */
+	VMA_EXT_PLUGIN = 1 << 27, /* of a device: a plugin knows what to map. Never set in CRIU's images */
 };
 
 /* vma_entry.locked: how MAP_LOCKED was meant (mlock2(2)) */
@@ -55,8 +56,9 @@ enum task_state { TASK_ALIVE = 1, TASK_DEAD = 2, TASK_STOPPED = 3 };
 
 /* unix_sk_entry.uflags, by bit */
 enum unix_uflags {
-	USK_EXTERN = 1 << 0,  /* no descriptor refers to it: the address of a peer outside of the tree */
-	USK_INHERIT = 1 << 3, /* it comes from --inherit-fd at restore */
+	USK_EXTERN = 1 << 0,   /* no descriptor refers to it: the address of a peer outside of the tree */
+	USK_CALLBACK = 1 << 2, /* a plugin makes it at restore */
+	USK_INHERIT = 1 << 3,  /* it comes from --inherit-fd at restore */
 };
 
 #endif

@@ -45,6 +45,7 @@ enum feature_class { FEATURE_REQUIRED = 1, FEATURE_EXTRA, FEATURE_EXPERIMENTAL, 
 	X(timerfd_ticks, "timerfd", EXTRA, "timerfds that have expired")                                               \
 	X(tun, "tun", EXTRA, "descriptors of /dev/net/tun")                                                            \
 	X(bpf_maps, "bpf_maps", EXTRA, "BPF maps")                                                                     \
+	X(kernel_view, "kernel_view", EXTRA, "data sent to unix sockets before accept(2); dnotify")                    \
 	X(tcp_repair, "tcp_repair", EXTRA, "TCP connections")                                                          \
 	X(network_lock_nft, "network_lock_nft", EXTRA, "TCP connections: --network-lock nftables")                     \
 	X(mnt_id, "mnt_id", NAMED, "the mount of an open file")                                                        \

@@ -18,7 +18,12 @@ struct call {
 	bool comes_back;  /* data is filled by the call */
 	int dir;          /* where a path begins, a second descriptor of ours */
 	const char *path; /* from there; NULL: no path */
+	int64_t ret;      /* what came of it: a negative errno where it failed */
+	void *in_task;    /* used while it is made: the data there */
 };
+
+/* Calls that one task makes in one turn, at most; those with a path begin at the same directory. */
+#define CALLS_AT_ONCE 100
 
 /* Effective ids to put on and to go back to. */
 struct ids {
@@ -40,18 +45,18 @@ int64_t impersonate_raw(long ret);
 void impersonate_note_groups(const struct identity *as, int err, const char *what);
 void impersonate_warn_ids(const struct identity *as, int err, const char *what);
 
-/* Makes the call: its result, or a negative errno (not logged). What it filled is in c->data. */
-int64_t impersonate_call_in_task(struct restore *r, struct task *t, const struct ids *ids, const struct call *c,
-                                 const char *what);
+/* Makes the calls: their results are in them, and what they filled in their data. 0 or a negative errno (logged). */
+int impersonate_calls_in_task(struct restore *r, struct task *t, const struct ids *ids, struct call *c, size_t n,
+                              const char *what);
 
-/* Takes two descriptors out of a task, which closes them. Not logged. */
-int impersonate_fetch(struct task *t, const int numbers[2], int fds[2]);
+/* Takes descriptors out of a task, which closes them. In fds -1 of all that are not ours yet. Not logged. */
+int impersonate_fetch(struct task *t, const int *numbers, int *fds, size_t n);
 
 /*
- * The same by a task that is made for it; its result in *ret. ids: NULL where the call tells them itself. 0 or a
+ * One call by a task that is made for it; its result in *ret. ids: NULL where the call tells them itself. 0 or a
  * negative errno where there could be no such task: -EEXIST: the pid is taken.
  */
-int impersonate_call_in_child(const struct identity *as, const struct ids *ids, const struct call *c, const char *what,
-                              int64_t *ret);
+int impersonate_call_in_child(struct restore *r, const struct identity *as, const struct ids *ids, const struct call *c,
+                              const char *what, int64_t *ret);
 
 #endif

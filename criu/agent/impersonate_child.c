@@ -6,6 +6,9 @@
 
 #include "agent/impersonate_call.h"
 #include "helper/helper.h"
+#include "proc/pid_ns.h"
+#include "tree/ns_ids.h"
+#include "tree/pid_numbers.h"
 
 struct child {
 	const struct ids *ids; /* NULL: the call tells them itself */
@@ -36,12 +39,39 @@ static int make_call(void *arg)
 	return 0;
 }
 
-int impersonate_call_in_child(const struct identity *as, const struct ids *ids, const struct call *c, const char *what,
-                              int64_t *ret)
+/* The namespace of a process that is gone, by a task that is in it; a negative errno. */
+static int open_ns_of(struct restore *r, const struct pid_numbers *p)
+{
+	for (size_t i = 0; i < r->tree.n_tasks; i++) {
+		const struct task *t = r->tree.tasks[i];
+
+		if (p->ns && t->ids && t->ids->pid_ns_id == p->ns && t->pid > 0)
+			return pid_ns_open(t->pid);
+	}
+	return -ENOENT;
+}
+
+int impersonate_call_in_child(struct restore *r, const struct identity *as, const struct ids *ids, const struct call *c,
+                              const char *what, int64_t *ret)
 {
 	struct child ch = { .ids = ids, .call = c, .dumpable = prctl(PR_GET_DUMPABLE) };
-	struct helper_spec spec = { .flags = CLONE_VM | CLONE_FILES | CLONE_FS, .pid = as->pid.v };
-	int err = helper_run(&spec, make_call, &ch);
+	const struct pid_numbers *p = pid_numbers_of(&r->tree, as->pid);
+	_cleanup_close_ int ns = p ? open_ns_of(r, p) : -1;
+	pid_t inner[PID_DEPTH_MAX];
+	struct helper_spec spec = {
+		.flags = CLONE_VM | CLONE_FILES | CLONE_FS,
+		.pid = as->pid.v,
+		.pid_ns = ns >= 0              ? &ns
+		          : ns_ids_own_pids(r) ? &r->pid_ns
+		                               : NULL,
+		.inner = inner,
+		.n_inner = ns >= 0 ? p->n : 0,
+	};
+	int err;
+
+	for (size_t i = 0; ns >= 0 && i < p->n; i++)
+		inner[i] = p->inner[p->n - 1 - i];
+	err = helper_run(&spec, make_call, &ch);
 
 	if (err)
 		return err;

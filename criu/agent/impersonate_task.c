@@ -11,7 +11,7 @@
 
 /* What of the batch tells whether the ids could be put on. */
 struct ops {
-	int set[3], call;
+	int set[3];
 };
 
 static void add_ids(struct batch *b, const struct ids *ids, int *set)
@@ -41,20 +41,20 @@ static void add_return(struct batch *b, const struct ids *ids)
 	batch_call(b, SYS_prctl, PR_SET_DUMPABLE, 1);
 }
 
-/* numbers: of c->fd and c->dir in the task. */
-static int add_call(struct batch *b, const struct call *c, const int *numbers, void **data)
+/* number, dir: c->fd and c->dir in the task. */
+static int add_call(struct batch *b, struct call *c, int number, int dir)
 {
 	uint64_t arg[6];
 
 	memcpy(arg, c->arg, sizeof(arg));
 	if (c->fd >= 0)
-		arg[0] = (uint64_t)numbers[0];
+		arg[0] = (uint64_t)number;
 	if (c->path)
-		arg[2] = impersonate_path_below(c->data, numbers[1], c->path);
+		arg[2] = impersonate_path_below(c->data, dir, c->path);
 	if (c->data_arg) {
-		arg[c->data_arg] = batch_space(b, c->data_len, data);
-		if (*data && !c->comes_back)
-			memcpy(*data, c->data, c->data_len);
+		arg[c->data_arg] = batch_space(b, c->data_len, &c->in_task);
+		if (!c->comes_back)
+			memcpy(c->in_task, c->data, c->data_len);
 	}
 	return batch_add(b, (unsigned)c->nr, 0, arg);
 }
@@ -70,57 +70,83 @@ static void tell_ids(const struct ids *ids, const struct ops *ops, const struct 
 		}
 }
 
-static size_t space_of(const struct ids *ids, const struct call *c)
+static size_t space_of(const struct ids *ids, const struct call *c, size_t n)
 {
 	size_t groups = ids->groups ? (ids->as->n_groups + (size_t)ids->n_own_groups) * sizeof(gid_t) : 0;
 
-	return groups + c->data_len + 64;
+	for (size_t i = 0; i < n; i++)
+		groups += round_up(c[i].data_len, 16);
+	return groups + 64;
 }
 
-int64_t impersonate_call_in_task(struct restore *r, struct task *t, const struct ids *ids, const struct call *c,
-                                 const char *what)
+/* The calls' descriptors, and last the directory where paths begin. */
+static int send_numbers(struct task *t, const struct call *c, size_t n, int *numbers, size_t *n_sent)
+{
+	int fds[CALLS_AT_ONCE + 1];
+
+	*n_sent = 0;
+	for (size_t i = 0; i < n && c[i].fd >= 0; i++)
+		fds[(*n_sent)++] = c[i].fd;
+	if (c[0].path)
+		fds[(*n_sent)++] = c[0].dir;
+	return *n_sent ? agent_send_fds(t, fds, *n_sent, numbers) : 0;
+}
+
+static int make_calls(struct task *t, const struct ids *ids, struct call *c, size_t n, const char *what)
 {
 	struct batch *b = agent_batch(t->restore->agent, "a socket of its own");
-	struct ops ops = { { -1, -1, -1 }, -1 };
-	void *data = NULL;
-	int fds[] = { c->fd, c->dir }, numbers[2], n = c->fd < 0 ? 0 : c->path ? 2 : 1, err;
+	int numbers[CALLS_AT_ONCE + 1] = { 0 }, op[CALLS_AT_ONCE], err;
+	struct ops ops = { { -1, -1, -1 } };
+	size_t n_sent;
 
-	err = n ? agent_send_fds(t, fds, (size_t)n, numbers) : 0;
+	err = send_numbers(t, c, n, numbers, &n_sent);
 	if (err)
 		return err;
-	batch_reserve(b, 16, space_of(ids, c));
+	batch_reserve(b, (unsigned)(16 + n + n_sent), space_of(ids, c, n));
 	if (ids->change)
 		add_ids(b, ids, ops.set);
-	ops.call = add_call(b, c, numbers, &data);
+	for (size_t i = 0; i < n; i++)
+		op[i] = add_call(b, &c[i], numbers[i], n_sent ? numbers[n_sent - 1] : -1);
 	if (ids->change)
 		add_return(b, ids);
-	for (int i = 0; i < n; i++)
+	for (size_t i = 0; i < n_sent; i++)
 		batch_call(b, SYS_close, (uint64_t)numbers[i]);
 	err = batch_run(b);
 	if (err)
 		return err;
 	tell_ids(ids, &ops, b, what);
-	if (c->comes_back)
-		memcpy(c->data, data, c->data_len);
-	return batch_ret(b, ops.call);
+	for (size_t i = 0; i < n; i++) {
+		c[i].ret = batch_ret(b, op[i]);
+		if (c[i].comes_back)
+			memcpy(c[i].data, c[i].in_task, c[i].data_len);
+	}
+	return 0;
 }
 
-int impersonate_fetch(struct task *t, const int numbers[2], int fds[2])
+int impersonate_calls_in_task(struct restore *r, struct task *t, const struct ids *ids, struct call *c, size_t n,
+                              const char *what)
+{
+	int err = 0;
+
+	for (size_t at = 0; at < n && !err; at += CALLS_AT_ONCE)
+		err = make_calls(t, ids, c + at, MIN(n - at, (size_t)CALLS_AT_ONCE), what);
+	return err;
+}
+
+int impersonate_fetch(struct task *t, const int *numbers, int *fds, size_t n)
 {
 	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
 	struct batch *b = agent_batch(t->restore->agent, "closing a socket pair");
 	int err = pidfd < 0 ? -errno : 0;
 
-	for (int i = 0; i < 2; i++) {
+	for (size_t i = 0; i < n; i++) {
 		fds[i] = err ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, numbers[i], 0);
 		if (!err && fds[i] < 0)
 			err = -errno;
 		batch_call(b, SYS_close, (uint64_t)numbers[i]);
 	}
 	err = batch_run(b) ?: err;
-	if (err && fds[0] >= 0)
-		close(fds[0]);
-	if (err && fds[1] >= 0)
-		close(fds[1]);
+	for (size_t i = 0; i < n && err; i++)
+		cleanup_close(&fds[i]);
 	return err;
 }

@@ -165,6 +165,12 @@ static int inject_mmap(struct task *t, struct entered *e, raddr_t at, uint64_t l
 		                 "%s: no address space for the agent (%llu bytes); raise its limit, as with prlimit "
 		                 "--pid %d --as=unlimited, or the number of mappings in /proc/sys/vm/max_map_count",
 		                 e->in.who, (unsigned long long)len, t->pid);
+	if (!err && ret == -EAGAIN)
+		return log_errno(
+		    -EAGAIN,
+		    "%s: what it maps is locked (mlockall with MCL_FUTURE), and its limit leaves no room for "
+		    "the agent (%llu bytes); raise it, as with prlimit --pid %d --memlock=unlimited",
+		    e->in.who, (unsigned long long)len, t->pid);
 	if (!err && ret != (int64_t)at)
 		err = log_errno(ret < 0 ? (int)ret : -EEXIST, "%s: mapping the agent's area at %llx", e->in.who,
 		                (unsigned long long)at);

@@ -3,6 +3,7 @@
 #ifndef CRIU_ARCH_CPU_H
 #define CRIU_ARCH_CPU_H
 
+#include "common.h"
 #include "cpuinfo.pb-c.h"
 #include "lib/arena.h"
 
@@ -24,5 +25,13 @@ CpuinfoEntry *arch_cpu_read(struct arena *a);
  * not allow is a refusal that names the features. 0 or the first negative errno.
  */
 int arch_cpu_check(const CpuinfoEntry *image, const CpuinfoEntry *here, unsigned caps);
+
+/*
+ * CPUID that gives a thread a SIGSEGV: the call with which a thread asks (1: it may use CPUID, 0: it may not), and the
+ * one that sets it. False: there is no such thing here.
+ */
+struct arch_call;
+bool arch_cpuid_ask(struct arch_call *call);
+bool arch_cpuid_set(bool allowed, struct arch_call *call);
 
 #endif

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "cgroup/cgroup_place.h"
+#include "cgroup/cgroup_root.h"
 #include "lib/log.h"
 #include "proc/mountinfo.h"
 #include "proc/proc.h"
@@ -31,7 +32,8 @@ static void add_mount(struct arena *a, struct cgroup_mounts *all, const char *li
 	rest = strchr(type + 3, ' ');
 	rest = rest ? strchr(rest + 1, ' ') : NULL;
 	/* Another mount may lie over it. */
-	if (!rest || mountinfo_mount_id(AT_FDCWD, at.path) != at.id)
+	if (!rest || (all->yard && !cgroup_root_below(at.path, all->yard)) ||
+	    mountinfo_mount_id(AT_FDCWD, at.path) != at.id)
 		return;
 	arena_push(a, &all->mounts, &all->n,
 	           ((struct cgroup_mount) { .v2 = !strncmp(type + 3, "cgroup2 ", 8),
@@ -40,13 +42,16 @@ static void add_mount(struct arena *a, struct cgroup_mounts *all, const char *li
 	                                    .options = rest + 1 }));
 }
 
-int cgroup_place_mounts(struct arena *a, struct cgroup_mounts *m)
+int cgroup_place_mounts(struct arena *a, const char *yard, struct cgroup_mounts *m)
 {
-	_cleanup_free_ char *text = NULL;
+	_cleanup_free_ char *text = NULL, *below = yard ? realpath(yard, NULL) : NULL;
 	int err = proc_read(AT_FDCWD, "/proc/self/mountinfo", &text, NULL);
 
 	if (err)
 		return log_errno(err, "reading /proc/self/mountinfo");
+	if (yard && !below)
+		return log_errno(-errno, "--cgroup-yard: realpath of %s", yard);
+	m->yard = below ? arena_strdup(a, below) : NULL;
 	for (const char *line = text, *end; *line; line = *end ? end + 1 : end) {
 		end = strchrnul(line, '\n');
 		add_mount(a, m, line, end);
@@ -71,23 +76,26 @@ static bool has_words(const char *list, const char *words)
 	return true;
 }
 
-/* What of a path lies below another, "" of that one itself; NULL where it does not. */
-static const char *below_root(const char *path, const char *root)
+static bool is_of(const struct cgroup_mount *m, const char *hierarchy)
 {
-	size_t len = strcmp(root, "/") ? strlen(root) : 0;
-
-	if (strncmp(path, root, len) || (path[len] && path[len] != '/'))
-		return NULL;
-	return strcmp(path + len, "/") ? path + len : "";
+	return m->v2 == !*hierarchy && (!*hierarchy || has_words(m->options, hierarchy));
 }
 
-static bool find_directory(struct arena *a, const struct cgroup_mounts *all, struct cgroup_place *p)
+bool cgroup_place_is_mounted(const struct cgroup_mounts *all, const char *hierarchy)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (is_of(&all->mounts[i], hierarchy))
+			return true;
+	return false;
+}
+
+bool cgroup_place_find(struct arena *a, const struct cgroup_mounts *all, struct cgroup_place *p)
 {
 	for (size_t i = 0; i < all->n; i++) {
 		const struct cgroup_mount *m = &all->mounts[i];
-		const char *rest = below_root(p->path, m->root);
+		const char *rest = cgroup_root_below(p->path, m->root);
 
-		if (m->v2 != !*p->name || (*p->name && !has_words(m->options, p->name)) || !rest)
+		if (!is_of(m, p->name) || !rest)
 			continue;
 		p->top = m->path;
 		p->directory = arena_printf(a, "%s%s", m->path, rest);
@@ -180,7 +188,7 @@ static int check_leaf(const struct cgroup_place *p)
 	return 0;
 }
 
-static const char *name_place(struct arena *a, const struct cgroup_place *p)
+const char *cgroup_place_name(struct arena *a, const struct cgroup_place *p)
 {
 	return *p->name ? arena_printf(a, "cgroup %s of %s", p->path, p->name)
 	                : arena_printf(a, "cgroup %s of version 2", p->path);
@@ -191,8 +199,8 @@ int cgroup_place_check(struct arena *a, const struct cgroup_mounts *m, struct cg
 	const char *dir;
 	int err;
 
-	p->what = name_place(a, p);
-	if (!find_directory(a, m, p))
+	p->what = cgroup_place_name(a, p);
+	if (!cgroup_place_find(a, m, p))
 		return log_refusal(-ENODEV, "%s: no cgroup file system that has it is mounted here" HINT, p->what);
 	dir = p->directory;
 	p->missing = faccessat(AT_FDCWD, dir, F_OK, AT_EACCESS) != 0;
@@ -295,6 +303,12 @@ static int thaw_group(struct arena *a, struct guardian *g, const struct cgroup_p
 		return log_errno(err, "%s: write into %s, to thaw it", p->what, u.path);
 	log_info("%s: %s was frozen and had no processes: thawed", p->what, dir);
 	return 0;
+}
+
+int cgroup_place_make_directory(struct arena *a, struct guardian *g, const struct cgroup_place *p, bool *made)
+{
+	*made = access(p->directory, F_OK) != 0;
+	return *made ? make_directory(a, g, p, p->directory) : 0;
 }
 
 int cgroup_place_make(struct arena *a, struct guardian *g, struct cgroup_place *p)

@@ -6,7 +6,9 @@
  */
 #include <string.h>
 
-#include "cgroup/cgroup_place.h"
+#include "cgroup/cgroup_groups.h"
+#include "cgroup/cgroup_ns.h"
+#include "cgroup/cgroup_root.h"
 #include "cgroup/cgroup_set.h"
 #include "lib/arena_hash.h"
 #include "lib/log.h"
@@ -23,6 +25,7 @@ struct cgroup_restore {
 	CgSetEntry own;     /* criu's, at this restore */
 	struct place_row *by_key, **places;
 	size_t n_places;
+	struct cgroup_groups groups;
 };
 
 extern const struct subsys cgroup_restore_subsys;
@@ -42,11 +45,17 @@ static const char *place_key(struct arena *a, const char *name, const char *path
 static int cgroup_restore_read(struct restore *r)
 {
 	struct cgroup_restore *cg = cgroups_in(r);
+	struct cgroup_mounts mounts = { 0 };
 	int err;
 
 	if (r->opts->manage_cgroups == MANAGE_CGROUPS_IGNORE)
 		return 0;
+	err = cgroup_root_check(r->opts);
+	if (err)
+		return err;
 	err = image_read_one(r->dir, IMG_CGROUP, 0, r->arena, &cg->image);
+	if (err == -ENOENT && r->opts->n_cgroup_roots)
+		log_warn("--cgroup-root has no effect: at the dump the tree was in the same cgroups as criu");
 	if (err)
 		return err == -ENOENT ? 0 : err;
 	for (size_t i = 0; i < cg->image->n_sets; i++)
@@ -55,7 +64,12 @@ static int cgroup_restore_read(struct restore *r)
 			    strstr(cg->image->sets[i]->ctls[k]->path, "/.."))
 				return log_errno(-EINVAL, "cgroup.img: set %u: \"%s\" is no path of a cgroup",
 				                 cg->image->sets[i]->id, cg->image->sets[i]->ctls[k]->path);
-	return 0;
+	err = cgroup_groups_valid(r->arena, cg->image);
+	if (!err && r->opts->n_cgroup_roots)
+		err = cgroup_place_mounts(r->arena, r->opts->cgroup_yard, &mounts);
+	if (!err && r->opts->n_cgroup_roots)
+		cgroup_root_move(r->arena, r->opts, &mounts, cg->image);
+	return err;
 }
 
 /* Where an image says that a thread was; NULL: where the caller is. -EINVAL (logged) for a set that is missing. */
@@ -69,7 +83,11 @@ static int set_of_thread(const struct restore *r, const struct cgroup_restore *c
 	*set = NULL;
 	if (!id || (r->inventory->has_root_cg_set && id == r->inventory->root_cg_set))
 		return 0;
-	for (size_t i = 0; i < cg->image->n_sets; i++)
+	/* Most often the numbers of sets follow each other. */
+	if (cg->image->n_sets && id - cg->image->sets[0]->id < cg->image->n_sets &&
+	    cg->image->sets[id - cg->image->sets[0]->id]->id == id)
+		*set = cg->image->sets[id - cg->image->sets[0]->id];
+	for (size_t i = 0; !*set && i < cg->image->n_sets; i++)
 		if (cg->image->sets[i]->id == id)
 			*set = cg->image->sets[i];
 	return *set ? 0
@@ -146,6 +164,19 @@ static int want_others(struct restore *r, struct cgroup_restore *cg, const struc
 	return err;
 }
 
+/* The roots of its cgroup namespace, where the process that makes the namespace has to be. */
+static int want_roots(struct restore *r, struct cgroup_restore *cg, const struct thread *th, const CgSetEntry *set)
+{
+	for (size_t i = 0; set && i < set->n_ctls; i++) {
+		const char *own = cgroup_set_path(&cg->own, set->ctls[i]->name);
+		const char *root = cgroup_set_root(r->arena, set->ctls[i]);
+
+		if (root && own && strcmp(root, own))
+			want_place(r, cg, set->ctls[i]->name, root);
+	}
+	return 0;
+}
+
 static bool is_hierarchy_used(const struct cgroup_restore *cg, const char *name)
 {
 	for (size_t i = 0; i < cg->n_places; i++)
@@ -166,25 +197,35 @@ static int want_own(struct restore *r, struct cgroup_restore *cg, const struct t
 	return 0;
 }
 
+static int read_own_set(struct restore *r, struct cgroup_restore *cg)
+{
+	_cleanup_free_ char *text = NULL;
+	int err = cgroup_set_read(getpid(), 0, &text);
+
+	cg_set_entry__init(&cg->own);
+	if (!err)
+		err = cgroup_set_parse(r->arena, text, &cg->own);
+	return err && err != -ENOENT ? log_errno(err, "reading /proc/self/cgroup") : 0;
+}
+
+/* Groups first: what they lack, their tasks lack too. */
 static int cgroup_restore_check(struct restore *r)
 {
 	struct cgroup_restore *cg = cgroups_in(r);
-	bool make = r->opts->manage_cgroups != MANAGE_CGROUPS_NONE;
-	_cleanup_free_ char *text = NULL;
+	enum manage_cgroups mode = r->opts->manage_cgroups;
+	bool make = mode != MANAGE_CGROUPS_NONE && mode != MANAGE_CGROUPS_PROPS;
 	struct cgroup_mounts mounts = { 0 };
 	int err;
 
 	if (!cg->image)
 		return 0;
-	cg_set_entry__init(&cg->own);
-	err = cgroup_set_read(getpid(), 0, &text);
-	if (!err)
-		err = cgroup_set_parse(r->arena, text, &cg->own);
-	if (err && err != -ENOENT)
-		return log_errno(err, "reading /proc/self/cgroup");
-	err = for_each_set(r, cg, want_others);
+	err = read_own_set(r, cg) ?: for_each_set(r, cg, want_others) ?: for_each_set(r, cg, want_roots);
 	if (!err && cg->n_places)
-		err = for_each_set(r, cg, want_own) ?: cgroup_place_mounts(r->arena, &mounts);
+		err = for_each_set(r, cg, want_own);
+	if (!err && (cg->n_places || cgroup_groups_any(cg->image)))
+		err = cgroup_place_mounts(r->arena, r->opts->cgroup_yard, &mounts);
+	if (!err)
+		err = cgroup_groups_check(r, cg->image, &mounts, &cg->groups);
 	for (size_t i = 0; !err && i < cg->n_places; i++)
 		err = cgroup_place_check(r->arena, &mounts, &cg->places[i]->place, make);
 	return err;
@@ -192,13 +233,68 @@ static int cgroup_restore_check(struct restore *r)
 
 /* ---- at work ---- */
 
+static void note_thawed(struct cgroup_restore *cg, const char *directory)
+{
+	for (size_t i = 0; i < cg->groups.n; i++)
+		if (!strcmp(cg->groups.v[i].place.directory, directory))
+			cg->groups.v[i].thawed = true;
+}
+
 static int cgroup_restore_make(struct restore *r)
 {
 	struct cgroup_restore *cg = cgroups_in(r);
+	int err = cgroup_groups_make(r, &cg->groups);
+
+	for (size_t i = 0; !err && i < cg->n_places; i++) {
+		const struct cgroup_place *p = &cg->places[i]->place;
+
+		err = cgroup_place_make(r->arena, r->guardian, &cg->places[i]->place);
+		for (size_t k = 0; k < p->n_frozen; k++)
+			note_thawed(cg, p->frozen[k]);
+	}
+	return err;
+}
+
+static int cgroup_restore_limit(struct restore *r)
+{
+	return cgroup_groups_limit(r, &cgroups_in(r)->groups);
+}
+
+/* The set of a task in a namespace; NULL: none says where its roots are. */
+static const CgSetEntry *set_of_namespace(struct restore *r, const struct cgroup_restore *cg, uint32_t id)
+{
+	const CgSetEntry *set = NULL;
+
+	for (size_t i = 0; !set && cg->image && i < r->tree.n_tasks; i++) {
+		const struct task *t = r->tree.tasks[i];
+
+		if (t->state != TASK_DEAD && t->ids && t->ids->cgroup_ns_id == id &&
+		    set_of_thread(r, cg, &t->threads[0], &set))
+			return NULL;
+	}
+	return set;
+}
+
+/* The caller is a process of its own in criu's memory, born where criu is. */
+int cgroup_ns_move_to_roots(struct restore *r, uint32_t id)
+{
+	struct cgroup_restore *cg = cgroups_in(r);
+	const CgSetEntry *set = set_of_namespace(r, cg, id);
 	int err = 0;
 
-	for (size_t i = 0; !err && i < cg->n_places; i++)
-		err = cgroup_place_make(r->arena, r->guardian, &cg->places[i]->place);
+	if (!set)
+		log_warn(
+		    "cgroup namespace %u: its roots are the cgroups that criu is in, since no cgroups are restored",
+		    id);
+	for (size_t i = 0; set && !err && i < set->n_ctls; i++) {
+		const char *root = cgroup_set_root(r->arena, set->ctls[i]);
+		const char *key = root ? place_key(r->arena, set->ctls[i]->name, root) : "";
+		struct place_row *row;
+
+		HASH_FIND(hh, cg->by_key, key, strlen(key), row);
+		if (row && strcmp(cgroup_set_path(&cg->own, set->ctls[i]->name), root))
+			err = cgroup_place_move(&row->place, 0, false, "the process that makes a cgroup namespace");
+	}
 	return err;
 }
 
@@ -265,4 +361,5 @@ const struct subsys cgroup_restore_subsys = {
 	.before_start = cgroup_restore_make,
 	.born = cgroup_restore_born,
 	.prepare = cgroup_restore_threads,
+	.all_standing = cgroup_restore_limit,
 };

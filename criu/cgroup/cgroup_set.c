@@ -75,3 +75,10 @@ const char *cgroup_set_path(const CgSetEntry *set, const char *name)
 			return set->ctls[i]->path;
 	return NULL;
 }
+
+const char *cgroup_set_root(struct arena *a, const CgMemberEntry *m)
+{
+	if (!m->has_cgns_prefix || m->cgns_prefix > strlen(m->path))
+		return NULL;
+	return m->cgns_prefix ? arena_printf(a, "%.*s", (int)m->cgns_prefix, m->path) : "/";
+}

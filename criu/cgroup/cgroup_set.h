@@ -18,4 +18,7 @@ int cgroup_set_parse(struct arena *a, const char *text, CgSetEntry *set);
 /* The path in the hierarchy of that name; NULL where the set has no such hierarchy. */
 const char *cgroup_set_path(const CgSetEntry *set, const char *name);
 
+/* The root of the cgroup namespace, as the set has it; NULL: the set does not say. */
+const char *cgroup_set_root(struct arena *a, const CgMemberEntry *m);
+
 #endif

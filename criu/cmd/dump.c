@@ -9,10 +9,20 @@
 #include "image/image_exchange.h"
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "options/work_dir.h"
+#include "proc/own_pid_ns.h"
 #include "proc/proc.h"
 #include "tree/deadlock_watch.h"
 #include "tree/inventory.h"
 #include "tree/subsys.h"
+
+/* The tree stands still; query-ext-files adds to what stays outside of the checkpoint. */
+static int tell_frozen(struct dump *d, struct stages *stages)
+{
+	int err = dump_lock_network(d, stages);
+
+	return err ?: stages_run(stages, STAGE_QUERY_EXT_FILES, d->opts->tree);
+}
 
 static int dump_tree(struct dump *d, struct stages *stages)
 {
@@ -27,6 +37,8 @@ static int dump_tree(struct dump *d, struct stages *stages)
 		err = dump_freeze(d);
 	fault_point("frozen");
 	if (!err)
+		err = tell_frozen(d, stages);
+	if (!err)
 		err = deadlock_watch_begin(&d->tree, &watch);
 	if (!err)
 		err = dump_collect(d);
@@ -38,7 +50,7 @@ static int dump_tree(struct dump *d, struct stages *stages)
 		err = dump_commit(d, stages);
 	if (!err)
 		return 0;
-	undone = dump_rollback(d);
+	undone = dump_rollback(d, stages);
 	return err ?: undone;
 }
 
@@ -65,11 +77,26 @@ static int note_images(struct dump *d)
 	const struct undo after = {
 		.type = FORWARD_CALL, .call = finish_images, .fd = image_dir_fd(d->dir), .path = d->opts->images_dir
 	};
-	int number = guardian_note(d->guardian, &before);
+	int number;
+
+	if (image_dir_streams(d->dir)) /* nothing is written into it */
+		return 0;
+	number = guardian_note(d->guardian, &before);
 
 	if (number >= 0)
 		number = guardian_note(d->guardian, &after);
 	return number < 0 ? number : 0;
+}
+
+static int make_images(struct dump *d, struct stages *stages)
+{
+	const struct options *o = d->opts;
+	int err = o->stream ? stages_run(stages, STAGE_PRE_STREAM, o->tree) : 0;
+
+	if (err)
+		return err;
+	return o->stream ? image_dir_create_stream(o->images_dir, o->timeout, &d->dir)
+	                 : image_dir_create(o->images_dir, &d->dir);
 }
 
 static int check_target(const struct options *o)
@@ -85,15 +112,30 @@ static int check_target(const struct options *o)
 	return 0;
 }
 
+/* After the commit: what fails now undoes nothing, and a status that says so would have the checkpoint thrown away. */
+static void write_beside(const struct options *o, const struct stats *stats)
+{
+	if (work_dir_write_pidfile(o, o->tree))
+		log_warn("the checkpoint is complete; only the pid file could not be written");
+	if (stats_finish(o, stats, CMD_DUMP))
+		log_warn("the checkpoint is complete; only its figures (stats-dump) could not be written");
+}
+
 int cmd_dump(const struct options *o, struct stages *stages)
 {
 	struct stats stats = { .started = clock_now_us() };
 	struct dump d = { .opts = o, .arena = arena_new(), .stats = &stats };
 	struct script_keeper keeper;
-	int err = d.arena ? check_target(o) : -ENOMEM;
+	bool begun = false;
+	int err = d.arena ? own_pid_ns_check() ?: check_target(o) : -ENOMEM;
 
 	fault_init(o->kill_at);
 	files_raise_limit();
+	if (!err) {
+		state_make_all_dump(&d);
+		begun = true;
+		err = subsys_run(begin, &d);
+	}
 	if (!err)
 		err = guardian_start(&d.guardian);
 	if (!err)
@@ -103,22 +145,19 @@ int cmd_dump(const struct options *o, struct stages *stages)
 	if (!err)
 		err = inventory_new_run(&d);
 	if (!err)
-		err = image_dir_create(o->images_dir, &d.dir);
+		err = make_images(&d, stages);
 	if (!err)
 		err = note_images(&d);
-	if (!err) {
-		state_make_all_dump(&d);
+	if (!err)
 		err = dump_tree(&d, stages);
+	if (begun)
 		subsys_tell(end, &d);
-	}
 	dump_close_tasks(&d);
 	script_keeper_end(stages);
 	if (d.guardian)
 		guardian_stop(d.guardian, err != 0);
 	if (!err)
-		err = work_dir_write_pidfile(o, o->tree);
-	if (!err)
-		err = stats_finish(o, &stats, CMD_DUMP);
+		write_beside(o, &stats);
 	image_dir_close(d.dir);
 	arena_free(d.arena);
 	return err;

@@ -11,23 +11,40 @@
 #include "lib/log.h"
 #include "lib/own_pids.h"
 #include "options/inherited.h"
+#include "proc/own_pid_ns.h"
+#include "restore/as_init.h"
 #include "restore/job.h"
 #include "restore/own_root.h"
 #include "restore/restore.h"
+#include "restore/sibling.h"
+#include "tree/subsys.h"
+
+static int open_images(struct restore *r, struct stages *stages)
+{
+	const struct options *o = r->opts;
+	int err = o->stream ? stages_run(stages, STAGE_PRE_STREAM, 0) : 0;
+
+	if (err)
+		return err;
+	return o->stream ? image_dir_open_stream(o->images_dir, o->timeout, o->allow_edited_images, &r->dir)
+	                 : image_dir_open(o->images_dir, o->allow_edited_images, &r->dir);
+}
 
 static int restore_tree(struct restore *r, struct stages *stages)
 {
 	struct script_keeper keeper;
-	int err = inherited_check(r->opts);
+	int err = own_pid_ns_check() ?: inherited_check(r->opts);
 
 	if (!err)
-		err = image_dir_open(r->opts->images_dir, r->opts->allow_edited_images, &r->dir);
+		err = open_images(r, stages);
 	if (!err)
 		err = restore_read_images(r);
 	if (!err)
 		err = restore_check(r);
 	if (!err && own_root_possible(r))
 		err = own_root_part(r);
+	if (!err)
+		err = as_init_part(r) ?: sibling_part(r);
 	if (!err)
 		err = guardian_start(&r->guardian);
 	if (!err)
@@ -78,7 +95,7 @@ static void run_last_scripts(struct stages *stages, pid_t root)
 	stages->ended_by = NULL;
 }
 
-/* What follows is another task: to wait for the tree. */
+/* What follows is another task: to wait for the tree. A signal that came while the restore ended ends that. */
 static void default_signals(void)
 {
 	const struct itimerval none = { 0 };
@@ -90,6 +107,21 @@ static void default_signals(void)
 		if (!sigaction(end_signals[i], NULL, &now) && now.sa_handler != SIG_IGN)
 			signal(end_signals[i], SIG_DFL);
 	}
+	if (guardian_late_signal())
+		raise(guardian_late_signal());
+}
+
+int cmd_exec(const struct options *o, const struct stages *stages, pid_t root)
+{
+	char pid[16];
+
+	if (setrlimit(RLIMIT_NOFILE, &stages->files))
+		return log_errno(-errno, "setrlimit(RLIMIT_NOFILE) for %s", o->exec_argv[0]);
+	snprintf(pid, sizeof(pid), "%d", root);
+	if (setenv("CRTOOLS_INIT_PID", pid, 1))
+		return log_errno(-errno, "setenv(CRTOOLS_INIT_PID) for %s", o->exec_argv[0]);
+	execvp(o->exec_argv[0], o->exec_argv);
+	return log_errno(-errno, "execvp of %s", o->exec_argv[0]);
 }
 
 /* Without --restore-detached criu stays as long as the root task; only a job's exit status is ours, for its shell. */
@@ -105,24 +137,23 @@ static int after_restore(const struct restore *r, const struct stages *stages, p
 		status = job_wait(root, mask);
 		if (status < 0)
 			return status;
-		job_end(status);
+		job_end(status, r->below_init);
 	}
 	sigprocmask(SIG_SETMASK, mask, NULL);
-	if (o->exec_cmd) {
-		if (setrlimit(RLIMIT_NOFILE, &stages->files))
-			return log_errno(-errno, "setrlimit(RLIMIT_NOFILE) for %s", o->exec_argv[0]);
-		execvp(o->exec_argv[0], o->exec_argv);
-		return log_errno(-errno, "execvp of %s", o->exec_argv[0]);
-	}
-	while (waitpid(root, &status, 0) < 0 && errno == EINTR)
-		;
+	if (o->exec_cmd)
+		return cmd_exec(o, stages, root);
+	if (r->below_init)
+		as_init_wait(root);
+	else
+		while (waitpid(root, &status, 0) < 0 && errno == EINTR)
+			;
 	return 0;
 }
 
 int cmd_restore(const struct options *o, struct stages *stages)
 {
 	struct stats stats = { .started = clock_now_us() };
-	struct restore r = { .opts = o, .arena = arena_new(), .stats = &stats };
+	struct restore r = { .opts = o, .arena = arena_new(), .stats = &stats, .stages = stages };
 	sigset_t before;
 	pid_t root = 0;
 	int err;
@@ -134,10 +165,12 @@ int cmd_restore(const struct options *o, struct stages *stages)
 	state_make_all_restore(&r);
 	block_most(&before);
 	err = restore_tree(&r, stages);
+	subsys_tell(leave, &r);
 	if (!err) {
 		root = r.tree.tasks[0]->pid;
 		stats.restore_time = clock_now_us() - stats.started;
-		err = stats_finish(o, &stats, CMD_RESTORE);
+		if (stats_finish(o, &stats, CMD_RESTORE))
+			log_warn("the tree is restored, and runs; its figures (stats-restore) could not be written");
 	}
 	if (!err)
 		run_last_scripts(stages, root);

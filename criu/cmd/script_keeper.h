@@ -9,7 +9,8 @@
 struct script_keeper {
 	struct stages_keeper keeper;
 	struct guardian *guardian;
-	int number; /* of the undo entry */
+	int number;        /* of the undo entry */
+	int was_subreaper; /* what criu was before the script */
 };
 
 /* From here on, as long as the guardian lives; *k must outlive that. */

@@ -74,7 +74,7 @@ static int open_task(struct dump *d, struct task *t)
 		return log_refusal(
 		    -ENOTSUP,
 		    "%s: its main thread has ended while others live: for its descriptors a kernel is needed "
-		    "that has PIDFD_THREAD (Linux 6.9)",
+		    "that has PIDFD_THREAD (Linux 6.9); dump it there, or before its main thread ends",
 		    task_name(t));
 	if (t->dump->pidfd < 0 || t->dump->proc_fd < 0)
 		return log_errno(-errno, "%s: pidfd_open, or open of %s", task_name(t), path);
@@ -103,17 +103,27 @@ void dump_close_tasks(struct dump *d)
 	}
 }
 
+static int before_seize(void *arg, pid_t pid)
+{
+	return subsys_run(before_seize, arg, pid);
+}
+
 int dump_freeze(struct dump *d)
 {
+	const struct freeze_notice notice = { .before_seize = before_seize, .arg = d };
+	int err = subsys_run(before_freeze, d);
 	uint64_t start = clock_now_us();
 	size_t threads = 0;
-	int err = freeze_tree(d->opts, d->guardian, d->arena, d->opts->tree, &d->tree);
 
+	if (!err)
+		err = freeze_tree_noticed(d->opts, d->guardian, d->arena, d->opts->tree, &d->tree, &notice);
 	for (size_t i = 0; i < d->tree.n_tasks; i++)
 		threads += d->tree.tasks[i]->n_threads;
 	log_info("frozen: %zu tasks, %zu threads", d->tree.n_tasks, threads);
 	d->stats->freezing_time = clock_now_us() - start;
 	d->stats->frozen_time = clock_now_us();
+	if (!err)
+		err = subsys_run(frozen, d);
 	for (size_t i = 0; !err && i < d->tree.n_tasks; i++)
 		err = open_task(d, d->tree.tasks[i]);
 	return err;
@@ -181,7 +191,7 @@ int dump_collect(struct dump *d)
 		if (!is_alive(t))
 			continue;
 		part = subsys_run(look, d, t);
-		if (part && !log_refusals())
+		if (part)
 			return part;
 		if (!part)
 			part = dump_inside(d, t);

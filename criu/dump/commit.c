@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* From messages to a whole checkpoint, and the one place after which there is no way back. */
+#include <linux/sched.h>
 #include <poll.h>
 #include <sys/ptrace.h>
 
@@ -10,6 +11,7 @@
 #include "image/image_dir.h"
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "proc/ns_type.h"
 #include "proc/proc.h"
 #include "tree/inventory.h"
 #include "tree/kind.h"
@@ -93,6 +95,30 @@ static void kill_tree(struct dump *d, struct kill_once *k)
 	fault_point("killed in one call");
 }
 
+/* False where that cannot be known, as of a root task that has ended: nothing comes to it. */
+static bool has_own_network(const struct task *root)
+{
+	const struct ns_type *net = ns_type_of_flag(CLONE_NEWNET);
+	_cleanup_close_ int own = proc_open(getpid()), proc = proc_open(task_id(root));
+	uint64_t ours, its;
+
+	return own >= 0 && proc >= 0 && !ns_type_inode(own, net->name, &ours) &&
+	       !ns_type_inode(proc, net->name, &its) && ours != its;
+}
+
+int dump_lock_network(struct dump *d, struct stages *stages)
+{
+	d->network_held = has_own_network(d->tree.tasks[0]);
+	return d->network_held ? stages_run(stages, STAGE_NETWORK_LOCK, d->opts->tree) : 0;
+}
+
+static void unlock_network(struct dump *d, struct stages *stages)
+{
+	if (d->network_held)
+		stages_run(stages, STAGE_NETWORK_UNLOCK, d->opts->tree);
+	d->network_held = false;
+}
+
 int dump_commit(struct dump *d, struct stages *stages)
 {
 	bool kill_them = dump_kills_tree(d);
@@ -116,10 +142,12 @@ int dump_commit(struct dump *d, struct stages *stages)
 	log_info("committed: the tasks %s", kill_them                ? "are killed"
 	                                    : d->opts->leave_stopped ? "stay stopped"
 	                                                             : "run on");
-	if (kill_them)
+	if (kill_them) {
 		kill_tree(d, k);
-	else
+	} else {
 		subsys_tell(after_commit, d);
+		unlock_network(d, stages);
+	}
 	d->stats->frozen_time = clock_now_us() - d->stats->frozen_time;
 	err = thaw_tree(&d->tree, kill_them ? THAW_KILL : d->opts->leave_stopped ? THAW_STOP : THAW_RUN);
 	image_dir_drop_older(d->dir);
@@ -155,13 +183,14 @@ static void name_killed(struct dump *d)
 	}
 }
 
-int dump_rollback(struct dump *d)
+int dump_rollback(struct dump *d, struct stages *stages)
 {
 	int err;
 
 	name_killed(d);
 	log_info("rolling back: resuming the tree and removing the new images");
 	subsys_tell(rollback, d);
+	unlock_network(d, stages);
 	err = d->tree.n_tasks ? thaw_tree(&d->tree, THAW_RUN) : 0;
 	image_dir_discard(d->dir);
 	return err;

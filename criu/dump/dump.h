@@ -9,6 +9,12 @@
 /* Stops the tree and reads what a tracer sees of every thread. */
 int dump_freeze(struct dump *d);
 
+/*
+ * Where the root task has a network namespace of its own, others hold its packets off: network-lock. dump_commit() and
+ * dump_rollback() run network-unlock before such a tree runs on.
+ */
+int dump_lock_network(struct dump *d, struct stages *stages);
+
 /* Reads everything but what takes long. Refusals are counted, and end it after all of them have been found. */
 int dump_collect(struct dump *d);
 
@@ -19,7 +25,7 @@ int dump_write(struct dump *d);
 int dump_commit(struct dump *d, struct stages *stages);
 
 /* The tree runs on as if nothing had been done, and the images go. */
-int dump_rollback(struct dump *d);
+int dump_rollback(struct dump *d, struct stages *stages);
 
 /* Closes what was open of each task. */
 void dump_close_tasks(struct dump *d);

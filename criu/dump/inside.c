@@ -40,7 +40,8 @@ static int read_registers(struct dump *d, struct thread *th)
 		th->task->compat = arch_regs_is_compat(th->dump->regs);
 	else if (th->task->compat != arch_regs_is_compat(th->dump->regs))
 		return log_refusal(-EOPNOTSUPP,
-		                   "%s: runs code of another kind (%s) than its leader, which is not supported",
+		                   "%s: runs code of another kind (%s) than its leader, which is not supported; try "
+		                   "again when both run the same",
 		                   task_thread_name(th), th->task->compat ? "64-bit" : "32-bit");
 	err = ptrace_get_sigmask(th->tid, &th->dump->sigmask);
 	return err ? log_errno(err, "%s: reading its signal mask", task_thread_name(th)) : 0;
@@ -62,7 +63,7 @@ int dump_peek(struct dump *d, struct thread *th)
 	return err;
 }
 
-#define PARTS_MAX 32
+#define PARTS_MAX 64
 
 /* What a thread was asked: the first operation and the data of each row. */
 struct asked {

@@ -3,7 +3,8 @@
  * A descriptor can have a signal sent to a process when something comes to be read (O_ASYNC of fcntl(2)): here SIGKILL,
  * by a pipe that has been opened once for each task. One byte written into the pipe, and the kernel goes through all of
  * them within that call, which nothing can interrupt, SIGKILL neither. Where the root is the init of a pid namespace
- * its death is that of all others, and SIGKILL comes to an init by kill(2) alone.
+ * its death is that of all others, and SIGKILL comes to an init by kill(2) alone: to those of nested namespaces right
+ * behind the one call.
  *
  * Each is opened for reading and writing: a pipe tells of the end of its last reader or writer too, and here both come
  * together, so that descriptors that are closed, as by the death of criu and its guardian, kill nobody.
@@ -16,11 +17,14 @@
 #include "lib/log.h"
 #include "proc/proc.h"
 #include "tree/dump.h"
+#include "tree/pid_numbers.h"
 
 struct kill_once {
 	int *fds; /* [0] is written to */
 	size_t n;
-	pid_t init; /* the root, where it is an init; else 0 */
+	pid_t init;    /* the root, where it is an init; else 0 */
+	pid_t *nested; /* inits of namespaces below the root's */
+	size_t n_nested;
 	int undo;
 };
 
@@ -72,13 +76,19 @@ static int arm_task(struct kill_once *k, pid_t pid)
 	return 0;
 }
 
-static int arm_all(struct kill_once *k, const struct tree *tree)
+static int arm_all(struct arena *a, struct kill_once *k, const struct tree *tree)
 {
 	int err = open_first(k);
 
-	for (size_t i = 0; !err && i < tree->n_tasks; i++)
-		if (is_living(tree->tasks[i]))
-			err = arm_task(k, task_id(tree->tasks[i]));
+	for (size_t i = 0; !err && i < tree->n_tasks; i++) {
+		const struct task *t = tree->tasks[i];
+
+		if (!is_living(t))
+			continue;
+		err = arm_task(k, task_id(t));
+		if (pid_depth(tree, t->vpid) && pid_number_for(tree, t, t->vpid) == 1)
+			arena_push(a, &k->nested, &k->n_nested, task_id(t));
+	}
 	return err;
 }
 
@@ -108,7 +118,7 @@ int kill_once_prepare(struct dump *d, struct kill_once **kp)
 	if (root->vpid.v == 1)
 		k->init = task_id(root);
 	else
-		err = arm_all(k, &d->tree);
+		err = arm_all(d->arena, k, &d->tree);
 	if (err == -EMFILE || err == -ENFILE) {
 		log_debug("too few descriptors to kill %zu tasks in one call; they are killed one by one",
 		          d->tree.n_tasks);
@@ -129,6 +139,8 @@ void kill_once_fire(struct kill_once *k)
 
 	if (k)
 		err = k->init ? (kill(k->init, SIGKILL) ? -errno : 0) : write_byte(k->fds[0]);
+	for (size_t i = 0; k && i < k->n_nested; i++)
+		kill(k->nested[i], SIGKILL);
 	if (err)
 		log_errno(err, "killing the tree in one call; its tasks are killed one by one");
 }

@@ -13,6 +13,7 @@
 
 #include "fd/epoll_numbers.h"
 #include "fd/epoll_targets.h"
+#include "fd/epoll_view.h"
 #include "files/files.h"
 #include "lib/log.h"
 #include "lib/message.h"
@@ -125,6 +126,7 @@ static int epoll_collected(struct dump *d)
 		if (!err)
 			err = files_write_entry(d, &epoll_kind, w->m->id, w->m);
 	}
+	epoll_view_end(d);
 	return err;
 }
 
@@ -230,13 +232,13 @@ static int epoll_open(struct restore *r, const void *msg)
 }
 
 /*
- * Whether the edge that a target gives, if it is ready, was seen before: nothing was ready in the instance then, and it
+ * Whether the edge that a target gives, if it is ready, was seen before: it had no event that waited then, and it
  * cannot have become ready since, as no process outside of the tree can write to it.
  */
 static bool is_edge_seen(struct restore *r, const EventpollFileEntry *m, const EventpollTfdEntry *e)
 {
 	const struct fd_kind *kind = NULL;
-	const void *target = m->quiet ? files_message(r, target_file(r, m, e), &kind) : NULL;
+	const void *target = m->quiet || e->quiet ? files_message(r, target_file(r, m, e), &kind) : NULL;
 	int64_t external = 0;
 
 	if (!target || !kind || (e->events & ((uint32_t)EPOLLET | EPOLLONESHOT)) != (uint32_t)EPOLLET)

@@ -3,6 +3,7 @@
 #include <linux/kcmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -10,6 +11,7 @@
 
 #include "fd/epoll_numbers.h"
 #include "fd/epoll_targets.h"
+#include "fd/epoll_view.h"
 #include "files/files.h"
 #include "lib/log.h"
 #include "proc/fdinfo.h"
@@ -188,7 +190,7 @@ static int find_target(struct dump *d, const struct epoll_instance *w, const str
 {
 	const FdinfoEntry *same = epoll_fd_at(w->task->fds, w->task->n_fds, t->e->tfd);
 	struct watched_file by = { .pid = w->pid, .efd = w->efd, .tfd = t->e->tfd, .nth = t->nth };
-	int err = find_target_file(d, w, t, same, &t->e->file_id);
+	int err = t->e->file_id ? 0 : find_target_file(d, w, t, same, &t->e->file_id);
 
 	if (err)
 		return err;
@@ -211,6 +213,13 @@ static int find_target(struct dump *d, const struct epoll_instance *w, const str
 	return 0;
 }
 
+/* A descriptor of ours of the instance, or -1. */
+static int epoll_ours(const struct epoll_instance *w)
+{
+	return w->pid == getpid() ? fcntl(w->efd, F_DUPFD_CLOEXEC, 0)
+	                          : (int)syscall(SYS_pidfd_getfd, w->task->dump->pidfd, w->efd, 0);
+}
+
 /* Targets that have a number of their own, and which epoll_guess() can ask for. */
 static void guess_targets(struct dump *d, const struct epoll_instance *w, struct target *t, size_t n)
 {
@@ -223,7 +232,8 @@ static void guess_targets(struct dump *d, const struct epoll_instance *w, struct
 		const EventpollTfdEntry *e = t[i].e;
 		bool alone = !t[i].nth && (i + 1 == n || t[i + 1].e->tfd != e->tfd);
 
-		if (!alone || !epoll_can_guess(e->events) || makedev(e->dev >> 20, e->dev & 0xfffff) == w->sockets ||
+		if (e->file_id || !alone || !epoll_can_guess(e->events) ||
+		    makedev(e->dev >> 20, e->dev & 0xfffff) == w->sockets ||
 		    !epoll_fd_at(w->task->fds, w->task->n_fds, e->tfd))
 			continue;
 		of[k] = &t[i];
@@ -231,8 +241,7 @@ static void guess_targets(struct dump *d, const struct epoll_instance *w, struct
 	}
 	if (k < GUESSES_MIN)
 		return;
-	efd = w->pid == getpid() ? fcntl(w->efd, F_DUPFD_CLOEXEC, 0)
-	                         : (int)syscall(SYS_pidfd_getfd, w->task->dump->pidfd, w->efd, 0);
+	efd = epoll_ours(w);
 	if (efd >= 0)
 		epoll_guess(efd, w->task->dump->pidfd, g, k);
 	for (size_t i = 0; i < k; i++)
@@ -247,11 +256,52 @@ dev_t epoll_device_of_sockets(void)
 	return fd < 0 || fstat(fd, &st) ? 0 : st.st_dev; /* 0: no file has it, kcmp is asked for all */
 }
 
+/*
+ * Whether to look at the kernel's memory, which takes some 15 ms once for a dump: for many that kcmp(2) would have to
+ * be asked for, and for edges some of which were seen.
+ */
+static bool is_view_wanted(const struct epoll_instance *w, const struct target *t, size_t n)
+{
+	size_t hard = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const EventpollTfdEntry *e = t[i].e;
+
+		if (!w->m->quiet && (e->events & ((uint32_t)EPOLLET | EPOLLONESHOT)) == (uint32_t)EPOLLET)
+			return true;
+		hard +=
+		    makedev(e->dev >> 20, e->dev & 0xfffff) != w->sockets && (t[i].nth || !epoll_can_guess(e->events));
+	}
+	return hard >= GUESSES_MIN;
+}
+
+/* What the kernel's memory tells of each, in the order of fdinfo. What it does not tell is looked for as without it. */
+static void view_targets(struct dump *d, const struct epoll_instance *w, const struct target *t, size_t n)
+{
+	struct epoll_view_target *seen;
+	_cleanup_close_ int efd = -1;
+	size_t k;
+
+	if (!is_view_wanted(w, t, n))
+		return;
+	efd = epoll_ours(w);
+	if (efd < 0 || epoll_view_targets(d, efd, &seen, &k) || k != n)
+		return;
+	for (size_t i = 0; i < n; i++)
+		if (seen[i].tfd != w->m->tfd[i]->tfd)
+			return;
+	for (size_t i = 0; i < n; i++) {
+		w->m->tfd[i]->file_id = seen[i].file_id;
+		w->m->tfd[i]->has_quiet = w->m->tfd[i]->quiet = !seen[i].ready;
+	}
+}
+
 int epoll_targets_find(struct dump *d, const struct epoll_instance *w)
 {
 	struct target *t = sort_targets(d, w->m);
 	int err = 0;
 
+	view_targets(d, w, t, w->m->n_tfd);
 	guess_targets(d, w, t, w->m->n_tfd);
 	for (size_t i = 0; !err && i < w->m->n_tfd; i++)
 		err = find_target(d, w, &t[i]);

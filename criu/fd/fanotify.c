@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* fanotify: groups and their marks, on inodes, mounts and file systems. Events that were not read yet are lost. */
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/fanotify.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 
 #include "files/files.h"
+#include "helper/ns_roots.h"
 #include "lib/log.h"
+#include "tree/ns_ids.h"
 #include "path/watched.h"
 #include "fsnotify.pb-c.h"
 #include "uapi/fanotify_bits.h"
@@ -80,7 +83,8 @@ static int parse_fanotify_line(struct dump *d, const struct fd_info *info, Fanot
 	e = arena_msg(d->arena, FanotifyMarkEntry, fanotify_mark_entry);
 	e->id = m->id;
 	if (parse_fanotify_mark(d, line, e)) {
-		log_refusal(-ENOTSUP, "%s: fanotify: this kind of mark is not known: %s", fd_name(info), line);
+		log_refusal(-ENOTSUP, "%s: fanotify: this kind of mark is not known: %s; remove it before the dump",
+		            fd_name(info), line);
 		return 0;
 	}
 	arena_push(d->arena, &m->mark, &m->n_mark, e);
@@ -150,6 +154,24 @@ static bool is_mount_visible(const struct mount_at *m)
 	return mountinfo_mount_id(AT_FDCWD, m->path) == m->id;
 }
 
+/* In a mount namespace of the tree's own. */
+static void find_mark_in_ns(struct dump *d, const struct fanotify_group *w, FanotifyMarkEntry *e)
+{
+	_cleanup_lookup_ const struct lookup_root *before = lookup_now();
+	const struct ns_root *ns = w->task->ids ? ns_roots_find(d, w->task->ids->mnt_ns_id) : NULL;
+
+	lookup_in(ns ? &ns->at : NULL);
+	for (size_t i = 0; ns && i < ns->n_mounts && !e->me->path; i++) {
+		const struct mount_at *m = &ns->mounts[i];
+
+		if ((e->filesystem ? m->s_dev != e->s_dev : m->id != (int)e->me->mnt_id) || !is_mount_visible(m))
+			continue;
+		e->s_dev = m->s_dev;
+		e->me->mnt_id = (uint32_t)m->id;
+		e->me->path = (char *)m->path;
+	}
+}
+
 static void find_marked_mount(struct dump *d, const struct fanotify_group *w, const struct fhandles *h,
                               FanotifyMarkEntry *e)
 {
@@ -164,14 +186,18 @@ static void find_marked_mount(struct dump *d, const struct fanotify_group *w, co
 		e->me->mnt_id = (uint32_t)m->id;
 		e->me->path = arena_strdup(d->arena, m->path);
 	}
+	if (!e->me->path && ns_ids_any(d, CLONE_NEWNS))
+		find_mark_in_ns(d, w, e);
 	if (!e->me->path && e->filesystem)
-		log_refusal(-ENOENT, "%s: fanotify: it marks a file system (%u:%u) that is not mounted here", w->name,
-		            e->s_dev >> 20, e->s_dev & 0xfffff);
+		log_refusal(-ENOENT,
+		            "%s: fanotify: it marks a file system (%u:%u) that is not mounted here; remove the mark, "
+		            "or run criu where it is mounted",
+		            w->name, e->s_dev >> 20, e->s_dev & 0xfffff);
 	else if (!e->me->path)
 		log_refusal(
 		    -ENOENT,
 		    "%s: fanotify: it marks mount %u, which is not in the mount namespace of criu, or lies under "
-		    "another mount",
+		    "another mount; remove the mark before the dump",
 		    w->name, e->me->mnt_id);
 }
 
@@ -207,8 +233,11 @@ static int fanotify_collected(struct dump *d)
 
 static int check_marked_mount(struct restore *r, const FanotifyMountMarkEntry *me, const char **why)
 {
+	const struct ns_root *ns = ns_roots_expected(r, me->mnt_id);
 	struct statx st;
 
+	if (ns && ns->fd < 0) /* looked at when it is opened */
+		return 0;
 	if (!me->path || me->path[0] != '/') {
 		*why =
 		    arena_printf(r->arena, "fanotify: it marks mount %u, whose path is not in the image", me->mnt_id);
@@ -282,6 +311,15 @@ static int mark_path(int fd, const FanotifyMarkEntry *e, const char *path)
 	return 0;
 }
 
+static int open_marked(struct restore *r, const FanotifyMountMarkEntry *me)
+{
+	_cleanup_lookup_ const struct lookup_root *before = lookup_now();
+	const struct ns_root *ns = ns_roots_expected(r, me->mnt_id);
+
+	lookup_in(ns && ns->fd >= 0 ? &ns->at : NULL);
+	return lookup_open(me->path, O_PATH | O_CLOEXEC, 0);
+}
+
 static int restore_mark(struct restore *r, int fd, const FanotifyMarkEntry *e)
 {
 	_cleanup_close_ int target = -1;
@@ -290,7 +328,7 @@ static int restore_mark(struct restore *r, int fd, const FanotifyMarkEntry *e)
 	int err;
 
 	if (e->me)
-		target = open(e->me->path, O_PATH | O_CLOEXEC);
+		target = open_marked(r, e->me);
 	else
 		target = watched_open(r, e->s_dev, e->ie->f_handle, e->ie->has_file_id ? e->ie->file_id : 0);
 	if (target < 0)

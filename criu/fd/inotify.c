@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* inotify: which inodes are watched, for what, under which numbers. Events that were not read yet are lost. */
+/*
+ * inotify: which inodes are watched, for what, under which numbers. Events that were not read yet are lost: an event
+ * can only be made again by what it tells of, on the very inode, which others watch too (a watch of that number on
+ * another inode leaves an IN_IGNORED behind). A restored program is told by inotify's own sign of lost events,
+ * IN_Q_OVERFLOW.
+ */
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 
 #include "files/files.h"
 #include "lib/log.h"
 #include "path/watched.h"
+#include "proc/proc.h"
 #include "fsnotify.pb-c.h"
 #include "uapi/inotify_bits.h"
 
@@ -85,9 +92,13 @@ static int inotify_dump(struct dump *d, const struct fd_info *info, void *msg)
 		arena_push(d->arena, &m->wd, &m->n_wd, e);
 		note_watch(d, info, e);
 	}
-	if (!ioctl(info->fd, FIONREAD, &bytes) && bytes)
-		log_warn("%s: inotify: %d bytes of events were not read yet; they are lost in a restore", fd_name(info),
-		         bytes);
+	if (!ioctl(info->fd, FIONREAD, &bytes) && bytes) {
+		log_warn("%s: inotify: %d bytes of events were not read yet; they are lost in a restore, which says so "
+		         "by IN_Q_OVERFLOW",
+		         fd_name(info), bytes);
+		m->has_unread = true;
+		m->unread = (uint32_t)bytes;
+	}
 	w->m = m;
 	w->next = s->first;
 	s->first = w;
@@ -165,12 +176,69 @@ static int add_watch(struct restore *r, int fd, const InotifyWdEntry *e)
 	return 0;
 }
 
+#define EVENTS_MAX (1UL << 20) /* that are made for one IN_Q_OVERFLOW, at most: a second */
+
+/* More events than the queue takes, each unlike the one before. */
+static int make_events(int memfd, size_t n)
+{
+	_cleanup_close_ int fd = -1;
+	char path[40], byte = 0;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", memfd);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	for (size_t i = 0; fd >= 0 && i < n; i++)
+		if ((i % 2 ? pread(fd, &byte, 1, 0) : pwrite(fd, &byte, 1, 0)) != 1)
+			return -EIO;
+	return fd < 0 ? -errno : 0;
+}
+
+/* All but the last event, which is the one that says that others were lost. */
+static int leave_last(int fd)
+{
+	char buf[16384];
+	int bytes = 0;
+
+	for (;;) {
+		if (ioctl(fd, FIONREAD, &bytes))
+			return -errno;
+		if ((size_t)bytes <= sizeof(struct inotify_event))
+			return bytes ? 0 : -ENODATA;
+		if (read(fd, buf, MIN(sizeof(buf), (size_t)bytes - sizeof(struct inotify_event))) <= 0)
+			return -errno;
+	}
+}
+
+/* An instance without watches: a queue that is full of events of a file of criu's own. */
+static int overflow_queue(int fd)
+{
+	_cleanup_close_ int memfd = memfd_create("inotify", MFD_CLOEXEC);
+	_cleanup_free_ char *limit = NULL;
+	char path[40];
+	size_t max;
+	int wd, err = proc_read(AT_FDCWD, "/proc/sys/fs/inotify/max_queued_events", &limit, NULL);
+
+	max = err ? 0 : strtoul(limit, NULL, 10);
+	if (err || memfd < 0 || !max || max > EVENTS_MAX)
+		return err ?: memfd < 0 ? -errno : -E2BIG;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", memfd);
+	wd = inotify_add_watch(fd, path, IN_MODIFY | IN_ACCESS);
+	if (wd < 0)
+		return -errno;
+	err = make_events(memfd, max + 2);
+	inotify_rm_watch(fd, wd);
+	return err ?: leave_last(fd);
+}
+
 static int inotify_post_open(struct restore *r, const void *msg, int fd)
 {
 	const InotifyFileEntry *m = msg;
 	InotifyWdEntry **sorted = arena_memdup(r->arena, m->wd, m->n_wd * sizeof(*m->wd));
-	int err = 0;
+	int err = m->unread ? overflow_queue(fd) : 0;
 
+	if (err)
+		log_warn("inotify instance %u: the program cannot be told by IN_Q_OVERFLOW that events were lost: %s",
+		         m->id, strerror(-err));
+	err = 0;
 	if (m->n_wd)
 		qsort(sorted, m->n_wd, sizeof(*sorted), by_watch_number);
 	for (size_t i = 0; i < m->n_wd && !err; i++)

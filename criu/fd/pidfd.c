@@ -31,14 +31,15 @@ static bool pidfd_match(const struct fd_info *info)
 
 /* ---- dump ---- */
 
-static bool in_tree(const struct tree *tree, pid_t pid, vpid_t vpid)
+/* The number in images of a process or thread of the tree; 0: outside. */
+static pid_t number_in_tree(const struct tree *tree, pid_t pid)
 {
-	const struct task *t = tree_find(tree, vpid);
+	const struct task *t = tree_find_ours(tree, pid);
 
 	for (size_t i = 0; t && i < t->n_threads; i++)
 		if (t->threads[i].tid == pid)
-			return true;
-	return false;
+			return t->threads[i].vtid.v;
+	return 0;
 }
 
 static int refuse_outside(const struct fd_info *info, pid_t pid)
@@ -77,13 +78,13 @@ static int pidfd_dump(struct dump *d, const struct fd_info *info, void *msg)
 		return log_errno(-EBADMSG, "%s: no Pid and NSpid in the fdinfo of a pidfd", fd_name(info));
 	m->flags = info->flags & ~(uint32_t)O_ACCMODE;
 	m->ino = (uint32_t)info->st.st_ino;
-	m->nspid = nspid;
+	m->nspid = number_in_tree(&d->tree, pid);
 	if (pid == -1) {
 		m->nspid = -1;
 		add_exit_code(info, m);
 		return 0;
 	}
-	return in_tree(&d->tree, pid, VPID(nspid)) ? 0 : refuse_outside(info, pid);
+	return m->nspid ? 0 : refuse_outside(info, pid);
 }
 
 /* ---- restore ---- */

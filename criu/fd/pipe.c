@@ -57,6 +57,10 @@ static int pipe_dump(struct dump *d, const struct fd_info *info, void *msg)
 	err = add_to_table(d, info, &all->queues, &m->pipe_id);
 	if (err)
 		return err;
+	m->uid = info->st.st_uid;
+	m->has_uid = m->uid != 0;
+	m->gid = info->st.st_gid;
+	m->has_gid = m->gid != 0;
 	arena_push(d->arena, &all->entries, &all->n, m);
 	return DUMP_LATER;
 }
@@ -112,6 +116,17 @@ static int make_pipe(struct pipe_queue *q)
 	return err;
 }
 
+/* Who may open it by its path in /proc, as a shell's <(...) does. */
+static void set_owner(const struct pipe_queue *q, const PipeEntry *m)
+{
+	struct stat st;
+
+	if (!(m->has_uid || m->has_gid) || fstat(q->fd[0], &st) || (st.st_uid == m->uid && st.st_gid == m->gid))
+		return;
+	if (fchown(q->fd[0], m->uid, m->gid))
+		log_warn("pipe %u: fchown to user %u, group %u: %s", q->id, m->uid, m->gid, strerror(errno));
+}
+
 static void close_ends(struct pipe_queue *q)
 {
 	for (int i = 0; i < 2; i++) {
@@ -145,10 +160,13 @@ static int pipe_open(struct restore *r, const void *msg)
 {
 	const PipeEntry *m = msg;
 	struct pipe_queue *q = pipe_queue_of(r, pipe_queues_of(r), m->pipe_id);
-	int fd, err = q->fd[0] < 0 ? make_pipe(q) : 0;
+	bool made = q->fd[0] < 0;
+	int fd, err = made ? make_pipe(q) : 0;
 
 	if (err)
 		return err;
+	if (made)
+		set_owner(q, m);
 	if (m->lost_to && !q->warned)
 		log_warn("pipe %u: its %s end was held by %s, outside of the tree: it is closed now", q->id,
 		         (m->flags & O_ACCMODE) == O_WRONLY ? "reading" : "writing", m->lost_to);

@@ -2,11 +2,14 @@
 /* Regular files, directories, symbolic links (O_PATH), memory devices: all that open(2) of the path brings back. */
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/major.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
+#include "fd/dnotify.h"
+#include "fd/psi.h"
 #include "files/foreign_restore.h"
 #include "options/external.h"
 #include "path/ghost.h"
@@ -14,6 +17,7 @@
 #include "path/pathfile.h"
 #include "path/procfile.h"
 #include "path/remap.h"
+#include "proc/mountinfo.h"
 #include "uapi/mqueue.h"
 
 #define MEM_MAJOR  1
@@ -24,6 +28,23 @@ static bool is_memory_device(uint32_t mode, dev_t rdev, unsigned minor)
 	return S_ISCHR(mode) && major(rdev) == MEM_MAJOR && minor(rdev) == minor;
 }
 
+/* Devices whose descriptors have no state of their own: what is made with them has others. */
+static bool is_plain_misc(const struct stat *st)
+{
+	static const char *const names[] = { "userfaultfd",   "kvm",    "vsock",    "loop-control",
+		                             "btrfs-control", "autofs", "hw_random" };
+	_cleanup_fclose_ FILE *f = fopen("/proc/misc", "re");
+	char line[128], name[64];
+	unsigned number;
+
+	while (f && fgets(line, sizeof(line), f))
+		for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+			if (sscanf(line, "%u %63s", &number, name) == 2 && number == minor(st->st_rdev) &&
+			    !strcmp(name, names[i]))
+				return true;
+	return false;
+}
+
 static bool is_plain_device(const struct stat *st)
 {
 	static const unsigned minors[] = { 3, 5, 7, 8, 9, KMSG_MINOR }; /* null, zero, full, random, urandom */
@@ -31,7 +52,7 @@ static bool is_plain_device(const struct stat *st)
 	for (size_t i = 0; i < ARRAY_SIZE(minors); i++)
 		if (is_memory_device(st->st_mode, st->st_rdev, minors[i]))
 			return true;
-	return false;
+	return S_ISCHR(st->st_mode) && major(st->st_rdev) == MISC_MAJOR && is_plain_misc(st);
 }
 
 static bool reg_match(const struct fd_info *info)
@@ -74,11 +95,44 @@ static void dump_log_position(const struct fd_info *info, RegFileEntry *m)
 		    fd_name(info), info->link);
 }
 
+static bool is_in_our_mount_ns(const struct task *t)
+{
+	struct stat own, its;
+
+	return !stat("/proc/self/ns/mnt", &own) && !fstatat(t->dump->proc_fd, "ns/mnt", &its, 0) &&
+	       own.st_ino == its.st_ino;
+}
+
+/* The root of a mount that fsmount(2) or open_tree(2) made, and that nothing has moved to a place: it looks like "/".
+ */
+static bool is_mount_without_place(struct dump *d, const struct fd_info *info)
+{
+	struct mount_at *mounts;
+	size_t n, i = 0;
+
+	if (strcmp(info->link, "/") || info->number < 0 || info->mnt_id < 0 || !is_in_our_mount_ns(info->task) ||
+	    mountinfo_read(d->arena, &mounts, &n))
+		return false;
+	while (i < n && mounts[i].id != info->mnt_id)
+		i++;
+	return i == n && mountinfo_mount_id(AT_FDCWD, "/") != info->mnt_id; /* criu may be chrooted */
+}
+
 static int reg_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	RegFileEntry *m = msg;
 	struct proc_path p;
+	int err = dnotify_dump(d, info, m) ?: psi_dump(d, info, m);
 
+	if (err)
+		return err;
+	if (is_mount_without_place(d, info)) {
+		log_refusal(-EOPNOTSUPP,
+		            "%s: a mount that is in no place (fsmount, open_tree), which would end with the "
+		            "descriptor; let the program move it to one (move_mount), or close it, before the dump",
+		            fd_name(info));
+		return DUMP_REFUSED;
+	}
 	pathfile_note_key(info, m);
 	if (pathfile_external(d, info, m))
 		return 0;
@@ -130,7 +184,7 @@ static int set_position(struct restore *r, const RegFileEntry *m, int fd)
 static int open_with_position(struct restore *r, const RegFileEntry *m)
 {
 	_cleanup_close_ int fd = pathfile_open(r, m, m->flags);
-	int err = fd < 0 ? fd : set_position(r, m, fd);
+	int err = fd < 0 ? fd : set_position(r, m, fd) ?: psi_restore(m, fd);
 
 	return err ?: move_fd(&fd);
 }
@@ -166,6 +220,7 @@ static int reg_write_images(struct dump *d)
 const struct fd_kind reg_kind = {
 	.name = "file",
 	.type = FD_TYPES__REG,
+	.is_content = true,
 	.field = 3,
 	.pb = &reg_file_entry__descriptor,
 	.match = reg_match,

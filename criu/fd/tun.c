@@ -20,6 +20,7 @@
 
 #include "lib/fd_flags.h"
 #include "files/files.h"
+#include "files/net_ns.h"
 #include "lib/log.h"
 #include "tree/foresee.h"
 #include "tun.pb-c.h"
@@ -127,16 +128,6 @@ out:
 	return err;
 }
 
-static bool is_in_our_netns(const struct fd_info *info)
-{
-	_cleanup_close_ int ns = ioctl(info->fd, SIOCGSKNS);
-	struct stat of_device, ours;
-
-	if (ns < 0) /* without CAP_NET_ADMIN, when TUNSETIFF would not be allowed either */
-		return true;
-	return fstat(ns, &of_device) || stat("/proc/self/ns/net", &ours) || of_device.st_ino == ours.st_ino;
-}
-
 /*
  * One bit of TUNGETIFF means both "no filter" and "no packet information" (IFF_NOFILTER is IFF_NO_PI). Where the second
  * is the case, whether a filter was ever attached has to do.
@@ -178,7 +169,7 @@ static int dump_tun_device(struct dump *d, const struct fd_info *info, TunfileEn
 	if (poll(&p, 1, 0) > 0 && (p.revents & POLLIN))
 		log_warn("%s: packets in the device %s were not read yet; they are lost, as on a network",
 		         fd_name(info), m->netdev);
-	if (!(flags & IFF_PERSIST))
+	if (!(flags & IFF_PERSIST) && !net_ns_here(d)) /* in a namespace of the tree's own netdev/ has all of it */
 		log_warn("%s: the device %s ends with the tree and is created again by a restore; its addresses and "
 		         "routes are not",
 		         fd_name(info), m->netdev);
@@ -205,13 +196,6 @@ static int tun_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	struct ifreq ifr = { 0 };
 
-	if (!is_in_our_netns(info)) {
-		log_refusal(-EOPNOTSUPP,
-		            "%s: this tun descriptor belongs to another network namespace than criu's; "
-		            "run criu in that one",
-		            fd_name(info));
-		return DUMP_REFUSED;
-	}
 	if (!ioctl(info->fd, TUNGETIFF, &ifr))
 		return dump_tun_device(d, info, msg, &ifr) ?: foresee_device(d, info, &ifr);
 	return errno == EBADFD ? 0 : log_errno(-errno, "%s: TUNGETIFF", fd_name(info));
@@ -234,6 +218,8 @@ static int tun_check(struct restore *r, const void *msg, const char **why)
 		*why = "the name of its network device is invalid";
 		return -EINVAL;
 	}
+	if (net_ns_of_msg(r, m)) /* new */
+		return 0;
 	if (!m->link) /* CRIU has it in the image of the network namespace */
 		return 0;
 	exists = if_nametoindex(m->netdev);
@@ -269,14 +255,11 @@ static int restore_link_state(int sock, const TunfileEntry *m)
 	return ioctl(sock, SIOCSIFFLAGS, &ifr) ? -errno : 0;
 }
 
-/* What the program had set on a device that is new. */
-static int restore_tun_device(int fd, const TunfileEntry *m)
+/* What only a descriptor of it can set. */
+static int restore_tun_options(int fd, const TunfileEntry *m)
 {
-	_cleanup_close_ int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	int vnethdr = (int)m->link->vnethdr, sndbuf = (int)m->link->sndbuf;
 
-	if (sock < 0)
-		return -errno;
 	if (m->link->owner != NO_OWNER && ioctl(fd, TUNSETOWNER, (long)(uint32_t)m->link->owner))
 		return -errno;
 	if (m->link->group != NO_OWNER && ioctl(fd, TUNSETGROUP, (long)(uint32_t)m->link->group))
@@ -285,10 +268,27 @@ static int restore_tun_device(int fd, const TunfileEntry *m)
 		return -errno;
 	if (sndbuf > 0 && ioctl(fd, TUNSETSNDBUF, &sndbuf))
 		return -errno;
-	return restore_link_state(sock, m);
+	return 0;
 }
 
-static int attach_device(int fd, const TunfileEntry *m)
+/* What the program had set on a device that is new. */
+static int restore_tun_device(int fd, const TunfileEntry *m)
+{
+	_cleanup_close_ int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int err = sock < 0 ? -errno : restore_tun_options(fd, m);
+
+	return err ?: restore_link_state(sock, m);
+}
+
+/* netdev/ has made it, to last until here. */
+static int take_made_device(int fd, const TunfileEntry *m)
+{
+	int err = restore_tun_options(fd, m);
+
+	return err ?: !(m->link->flags & IFF_PERSIST) && ioctl(fd, TUNSETPERSIST, 0) ? -errno : 0;
+}
+
+static int attach_device(struct restore *r, int fd, const TunfileEntry *m)
 {
 	bool is_new = !if_nametoindex(m->netdev);
 	struct ifreq ifr = { .ifr_flags = (short)(m->link ? m->link->flags & IFF_SETTABLE : IFF_TUN) };
@@ -298,6 +298,8 @@ static int attach_device(int fd, const TunfileEntry *m)
 	if (ioctl(fd, TUNSETIFF, &ifr))
 		return log_errno(-errno, "network device %s: TUNSETIFF", m->netdev);
 	err = is_new && m->link ? restore_tun_device(fd, m) : 0;
+	if (!is_new && m->link && net_ns_of_msg(r, m))
+		err = take_made_device(fd, m);
 	if (err)
 		return log_errno(err, "network device %s: setting it up", m->netdev);
 	ifr.ifr_flags = IFF_DETACH_QUEUE;
@@ -315,7 +317,7 @@ static int tun_open(struct restore *r, const void *msg)
 	if (fd < 0)
 		return log_errno(-errno, "open of /dev/net/tun");
 	if (m->netdev && *m->netdev)
-		err = attach_device(fd, m);
+		err = attach_device(r, fd, m);
 	err = err ?: fd_flags_restore(fd, m->flags);
 	return err ?: move_fd(&fd);
 }

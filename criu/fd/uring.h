@@ -7,6 +7,7 @@
 
 #include "tree/kind.h"
 #include "tree/vma_kind.h"
+#include "uapi/io_uring_more.h"
 #include "uring.pb-c.h"
 
 #define URING_LINK "anon_inode:[io_uring]"
@@ -27,10 +28,20 @@ static inline bool uring_in_flight(const struct uring_numbers *n)
 	return n->submitted != n->completed || *n->polls;
 }
 
+/* What makes a ring larger or smaller. */
+#define URING_LAYOUT_FLAGS                                                                                             \
+	(IORING_SETUP_SQE128 | IORING_SETUP_CQE32 | URING_SETUP_NO_SQARRAY | URING_SETUP_CQE_MIXED |                   \
+	 URING_SETUP_SQE_MIXED)
+
+struct agent;
+
 /* A ring that criu has mapped. */
 struct uring_view {
 	int fd; /* the caller's */
 	struct io_uring_params p;
+	bool flags_known;    /* p.flags are those of the ring */
+	struct agent *agent; /* of the only thread that may use the ring, as descriptor `number`; NULL: any may */
+	int number;
 	uint8_t *rings, *sqes; /* NULL: not mapped */
 	size_t rings_len, sqes_len;
 	bool no_array; /* shorter than a ring of today's: set up with IORING_SETUP_NO_SQARRAY */
@@ -41,18 +52,28 @@ static inline uint32_t *uring_word(const struct uring_view *v, uint32_t offset)
 	return (uint32_t *)(void *)(v->rings + offset);
 }
 
-/* What a plain ring of that size is like, in p. 0 or a negative errno (not logged). */
-int uring_layout(uint32_t sq_entries, uint32_t cq_entries, struct io_uring_params *p);
+/* What a ring of that size is like, in p (flags: URING_LAYOUT_FLAGS). 0 or a negative errno (not logged). */
+int uring_layout(uint32_t sq_entries, uint32_t cq_entries, uint32_t flags, struct io_uring_params *p);
 
-/* Maps a ring of the layout v->p. -EOPNOTSUPP: its entries are larger (SQE128, CQE32). Negative errno, not logged. */
+/*
+ * Maps a ring of the layout v->p. -EOPNOTSUPP: its flags are not known, and its entries are larger (SQE128, CQE32).
+ * Negative errno, not logged.
+ */
 int uring_view_map(struct uring_view *v);
 void uring_view_unmap(struct uring_view *v);
 
+/* Writes a request to its place, and the tail behind it. */
+void uring_view_put(const struct uring_view *v, uint32_t at, const struct io_uring_sqe *e);
+
+/* Submits n entries, whose tail has been written, and sees that they are taken. 0 or a negative errno (not logged). */
+int uring_view_submit(const struct uring_view *v, uint32_t head, uint32_t n);
+
 /* Brings the positions of a new ring from 0 to there. 0 or a negative errno (not logged). */
-int uring_advance(struct uring_view *v, uint32_t position);
+int uring_advance(struct uring_view *v, uint32_t submitted, uint32_t completed);
 
 /* Restore: puts the mappings of a ring, which the task has as descriptor `fd`, in their places. Logs its errors. */
 int uring_map_all(struct restore *r, struct task *t, uint64_t inode, int fd);
+bool uring_is_mapped(const struct task *t, uint64_t inode);
 
 /* Dump: the mappings of rings of all tasks, as the row met them. */
 struct uring_mapping {

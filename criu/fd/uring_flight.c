@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
-#include "fd/uring.h"
+#include "fd/uring_parts.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "proc/fdinfo.h"
@@ -92,12 +92,29 @@ static int uring_flight_ask(struct dump *d, struct thread *th, struct batch *b, 
 	return err;
 }
 
+/* As the kernel has it: what only waits can be submitted again. 0: busy; 1: not; or a negative errno: not known. */
+static int is_idle(struct dump *d, const struct task *t, int number)
+{
+	struct uring_kernel *k = uring_kernel(d);
+	_cleanup_close_ int fd = k ? (int)syscall(SYS_pidfd_getfd, t->dump->pidfd, number, 0) : -1;
+	struct uring_state s;
+	char text[2];
+	int err = fd < 0 ? -EBADF : uring_kernel_read(d, k, fd, &s);
+
+	if (err)
+		return err == -EAGAIN ? 0 : err;
+	return uring_again_all(d, t, &s, text, sizeof(text));
+}
+
 static bool is_busy(struct dump *d, const struct task *t, int number, struct text_buf *buf)
 {
 	struct uring_numbers n = { 0 };
 	const char *text;
 	char path[32];
+	int idle = is_idle(d, t, number);
 
+	if (idle >= 0)
+		return !idle;
 	snprintf(path, sizeof(path), "fdinfo/%d", number);
 	text = proc_read_text(t->dump->proc_fd, path, d->arena, buf);
 	return text && !uring_read_numbers(text, &n) && uring_in_flight(&n);
@@ -202,10 +219,27 @@ static int look_at_rings(struct dump *d, struct thread *th)
 
 		if (single || th == th->task->threads)
 			err = wait_for_ring(d, th, s->rings[i], until);
-		if (!err && single)
+		if (!err && single && !uring_kernel(d))
 			err = ask_owner(d, th, s->rings[i]);
 	}
 	return err;
+}
+
+/* As far as one of the rings that the process has leads to the thread. */
+static void check_registered(struct dump *d, const struct thread *th)
+{
+	const struct uring_flight_state *s = dump_state(d, &uring_flight_part);
+	const char *why = NULL;
+
+	for (size_t i = 0; !why && i < s->n_rings; i++) {
+		_cleanup_close_ int fd = (int)syscall(SYS_pidfd_getfd, th->task->dump->pidfd, s->rings[i], 0);
+		struct uring_state ring;
+
+		if (fd >= 0 && !uring_kernel_read(d, uring_kernel(d), fd, &ring))
+			why = uring_register_lost(d, &ring, th);
+	}
+	if (why)
+		log_refusal(-EOPNOTSUPP, "%s: %s", task_thread_name(th), why);
 }
 
 static int uring_flight_dump(struct dump *d, struct thread *th, const struct answers *answers)
@@ -216,18 +250,21 @@ static int uring_flight_dump(struct dump *d, struct thread *th, const struct ans
 
 	if (err || !s->n_rings)
 		return err;
-	if (ret != -EBADF && ret != -EINVAL && ret != -ENOSYS)
+	if (uring_kernel(d))
+		check_registered(d, th);
+	else if (ret != -EBADF && ret != -EINVAL && ret != -ENOSYS)
 		log_refusal(-EOPNOTSUPP,
 		            "%s: has registered the descriptor of an io_uring (IORING_REGISTER_RING_FDS), which is not "
-		            "supported yet; unregister it before the dump",
+		            "supported where criu cannot read what the kernel keeps; unregister it before the dump",
 		            task_thread_name(th));
 	return look_at_rings(d, th);
 }
 
 const struct task_part uring_flight_part = {
 	.name = "io_uring requests",
-	.state = { .dump = sizeof(struct uring_flight_state) },
+	.state = { .dump = sizeof(struct uring_flight_state), .restore = sizeof(struct uring_again_state) },
 	.per_thread = true,
 	.ask = uring_flight_ask,
 	.dump = uring_flight_dump,
+	.restore = uring_again_submit,
 };

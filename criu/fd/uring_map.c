@@ -134,6 +134,14 @@ static int map_one(struct restore *r, struct task *t, const VmaEntry *v, int fd)
 	return batch_run(b);
 }
 
+bool uring_is_mapped(const struct task *t, uint64_t inode)
+{
+	for (size_t i = 0; t->mm && i < t->mm->n_vmas; i++)
+		if (t->mm->vmas[i]->status & VMA_URING && t->mm->vmas[i]->shmid == inode)
+			return true;
+	return false;
+}
+
 int uring_map_all(struct restore *r, struct task *t, uint64_t inode, int fd)
 {
 	int err = 0;

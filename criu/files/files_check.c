@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Before a restore starts anything: can every file be opened? One that cannot is named with all that want it. */
+#include "files/net_ns.h"
 #include "files/open_file.h"
+#include "helper/ns_roots.h"
 #include "format.h"
 #include "lib/message.h"
 #include "lib/log.h"
 
 /* Older images have no number: the socket is in the tree's namespace. */
-static bool is_in_tree(const struct restore *r, const struct open_file *f)
+static bool is_in_tree(struct restore *r, const struct open_file *f)
 {
 	int64_t id;
 
-	if (!message_get_number(f->msg, "ns_id", &id))
+	if (!message_get_number(f->msg, "ns_id", &id) || net_ns_is_expected(r, (uint32_t)id))
 		return true;
 	for (size_t i = 0; i < r->tree.n_tasks; i++) {
 		const TaskKobjIdsEntry *ids = r->tree.tasks[i]->ids;
@@ -21,9 +23,22 @@ static bool is_in_tree(const struct restore *r, const struct open_file *f)
 	return false;
 }
 
+/* A file of a mount namespace is looked at when that has been made: files_check() runs again then. */
+static bool is_in_future(struct restore *r, const struct open_file *f)
+{
+	return f->msg && ns_roots_is_future(r, f->msg);
+}
+
 /* Asks the kind once for each file. */
 static const char *problem_of(struct restore *r, const struct task *t, struct open_file *f)
 {
+	_cleanup_lookup_ const struct lookup_root *before = lookup_now();
+
+	if (is_in_future(r, f)) {
+		ns_roots_expect_covered(r, f->msg);
+		return NULL;
+	}
+	lookup_in(f->msg ? ns_roots_of_message(r, f->msg) : NULL);
 	open_files_of(r)->asked = f;
 	f->wanted_by = f->wanted_by ?: t;
 	if (!f->checked && f->inherited_fd < 0 && f->kind && f->kind->in_net_ns && !is_in_tree(r, f)) {
@@ -53,6 +68,9 @@ static int check_path_of(struct restore *r, const struct task *t, uint64_t id, c
 		            what, f->id, f->type);
 		return 0;
 	}
+	if (!f->kind->is_content)
+		return log_errno(-EINVAL, "%s: %s: file %u is of kind %s, which cannot be that", task_name(t), what,
+		                 f->id, f->kind->name);
 	if (!problem_of(r, t, f) || f->told_of == t) /* one mapping of a missing library stands for its others */
 		return 0;
 	f->told_of = t;
@@ -69,7 +87,7 @@ static int check_task_files(struct restore *r, const struct task *t)
 	size_t n_fds = tree_first_files(&r->tree, t) == t ? t->n_fds : 0;
 	int err = 0;
 
-	log_about("files.img, or fdinfo-%lu.img", t->ids ? t->ids->files_id : 0);
+	log_about("files.img, remap-fpath.img, or fdinfo-%lu.img", t->ids ? t->ids->files_id : 0);
 	for (size_t i = 0; i < n_fds; i++) {
 		struct open_file *f = open_file_find(r, t->fds[i]->id);
 
@@ -83,10 +101,13 @@ static int check_task_files(struct restore *r, const struct task *t)
 		if (mm->vmas[i]->status & (VMA_FILE_PRIVATE | VMA_FILE_SHARED)) /* shmid is the file's id */
 			err = check_path_of(r, t, mm->vmas[i]->shmid, "its mapping", mm->vmas[i]->start);
 	log_about("files.img, or fs-%lu.img", (unsigned long)t->vpid.v);
-	if (!err && t->fs)
-		err = check_path_of(r, t, t->fs->cwd_id, "its working directory", 0);
-	if (!err && t->fs)
-		err = check_path_of(r, t, t->fs->root_id, "its root", 0);
+	for (size_t i = 0; !err && t->fs && i < t->n_threads; i++) {
+		const FsEntry *fs = i ? t->threads[i].core->thread_core->fs : t->fs;
+
+		if (fs)
+			err = check_path_of(r, t, fs->cwd_id, "its working directory", 0)
+			          ?: check_path_of(r, t, fs->root_id, "its root", 0);
+	}
 	log_about(NULL, 0);
 	return err;
 }

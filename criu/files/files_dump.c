@@ -5,6 +5,7 @@
  * descriptors.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <limits.h>
 #include <linux/kcmp.h>
 #include <string.h>
@@ -15,7 +16,10 @@
 #include "files/files_ahead.h"
 #include "files/foreign_files.h"
 #include "files/fown.h"
+#include "files/net_ns.h"
 #include "proc/kcmp.h"
+#include "helper/ns_roots.h"
+#include "tree/ns_ids.h"
 #include "lib/log.h"
 #include "lib/message.h"
 #include "lib/arena_hash.h"
@@ -108,6 +112,31 @@ static const struct fd_kind *find_kind(const struct fd_info *info)
 	return NULL;
 }
 
+static int dump_in_net_ns(struct dump *d, const struct fd_kind *kind, const struct fd_info *info, void *msg)
+{
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
+	uint32_t id;
+	int err = net_ns_visit_file(d, info, &id, &v);
+
+	if (err)
+		return err;
+	if (id)
+		message_set_u32(msg, "ns_id", id);
+	return kind->dump(d, info, msg);
+}
+
+/* Of a file in a mount namespace of the tree's own. */
+static int find_root(struct dump *d, struct fd_info *info, const struct ns_root **root)
+{
+	int id = info->mnt_id;
+
+	if (!ns_ids_any(d, CLONE_NEWNS) || info->foreign || info->fd < 0)
+		return 0;
+	id = id >= 0 ? id : mountinfo_mount_id(info->fd, "");
+	info->mnt_id = id;
+	return ns_roots_of_mount(d, id, root);
+}
+
 /*
  * Dumps a new description: its kind fills the message. The node gets id and kind before that, since the way through
  * socket queues may lead back to it; its kind is NULL after a refusal.
@@ -115,13 +144,17 @@ static const struct fd_kind *find_kind(const struct fd_info *info)
 static int dump_description(struct dump *d, struct fd_info *info, struct kcmp_node *node)
 {
 	const struct fd_kind *kind = find_kind(info);
+	_cleanup_lookup_ const struct lookup_root *before = lookup_now();
+	const struct ns_root *root = NULL;
 	void *msg;
-	int err;
+	int err = find_root(d, info, &root);
 
+	if (err)
+		return err;
+	lookup_in(root ? &root->at : NULL);
 	if (!kind) {
-		log_refusal(-ENOTSUP,
-		            "%s: %s (%s): this kind of descriptor is not supported yet; close it before the dump",
-		            fd_name(info), info->link, fd_what(info));
+		log_refusal(-ENOTSUP, "%s: %s (%s): this kind of descriptor is not supported; %s", fd_name(info),
+		            info->link, fd_what(info), fd_way_out(info));
 		return 0;
 	}
 	node->id = info->id = files_new_id(d);
@@ -132,9 +165,9 @@ static int dump_description(struct dump *d, struct fd_info *info, struct kcmp_no
 	message_set_u32(msg, "flags", info->flags);
 	message_set_u64(msg, "pos", info->pos);
 	message_set_message(msg, "fown", info->fown);
-	if (kind->in_net_ns && info->task && info->task->ids)
-		message_set_u32(msg, "ns_id", info->task->ids->net_ns_id);
-	err = kind->dump(d, info, msg);
+	if (root)
+		message_set_number(msg, "mnt_id", info->mnt_id);
+	err = kind->in_net_ns ? dump_in_net_ns(d, kind, info, msg) : kind->dump(d, info, msg);
 	if (err == DUMP_REFUSED)
 		node->data = NULL;
 	if (err)
@@ -336,9 +369,13 @@ int files_dump_in_flight(struct dump *d, struct task *t, int fd, const char *wha
 	arena_push(d->arena, &table->in_flight, &table->n_in_flight, fd);
 	if (proc < 0)
 		return log_errno(-errno, "open of /proc/self");
-	if (table->depth >= MAX_DEPTH)
-		return log_refusal(-ELOOP, "%s: more than %d sockets lie in each other's queues", fd_name(&info),
-		                   MAX_DEPTH);
+	if (table->depth >= MAX_DEPTH) {
+		log_refusal(-ELOOP,
+		            "%s: more than %d sockets lie in each other's queues; let the program receive them before "
+		            "the dump",
+		            fd_name(&info), MAX_DEPTH);
+		return DUMP_REFUSED;
+	}
 	err = fd_info_stat(&info);
 	if (err)
 		return err;
@@ -400,15 +437,17 @@ static int dump_table(struct dump *d, struct task *t)
 }
 
 /* Equal device, inode, name and flags: they get one id, since they are opened by that name anyway. */
-static struct path_file *path_file_of(struct dump *d, const struct fd_info *info)
+static struct path_file *path_file_of(struct dump *d, struct fd_info *info)
 {
 	struct dumped_files *table = dumped_files_of(d);
 	char head[80], *key;
 	struct path_file *p;
 	size_t len;
 
-	snprintf(head, sizeof(head), "%lx:%lx:%x:", (unsigned long)info->st.st_dev, (unsigned long)info->st.st_ino,
-	         info->flags);
+	if (info->mnt_id < 0 && ns_ids_any(d, CLONE_NEWNS))
+		info->mnt_id = mountinfo_mount_id(info->fd, "");
+	snprintf(head, sizeof(head), "%lx:%lx:%x:%d:", (unsigned long)info->st.st_dev, (unsigned long)info->st.st_ino,
+	         info->flags, info->mnt_id);
 	key = arena_printf(d->arena, "%s%s", head, info->link);
 	len = strlen(key);
 	HASH_FIND(hh, table->paths, key, len, p);

@@ -63,4 +63,7 @@ const char *fd_name(const struct fd_info *info);
 /* "a socket", "an eventfd": what a descriptor is, for a refusal where no kind matches. */
 const char *fd_what(const struct fd_info *info);
 
+/* What the user can do about it, with a verb: "close it before the dump". */
+const char *fd_way_out(const struct fd_info *info);
+
 #endif

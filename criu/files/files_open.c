@@ -5,6 +5,8 @@
 
 #include "files/files_open.h"
 #include "files/inherit.h"
+#include "files/net_ns.h"
+#include "helper/ns_roots.h"
 #include "lib/log.h"
 
 /* Keeps it open for a while, in place of the oldest that is kept so. */
@@ -46,9 +48,24 @@ static int borrow_from_task(struct restore *r, const struct open_file *f)
 	return ours < 0 ? log_errno(-errno, "%s: fd %d: pidfd_getfd", task_name(f->task), f->number) : ours;
 }
 
+static int open_in_net_ns(struct restore *r, const struct open_file *f)
+{
+	uint32_t ns = net_ns_of_msg(r, f->msg);
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
+	int err = net_ns_visit(r, ns, &v);
+
+	return err ?: f->kind->open(r, f->msg);
+}
+
+static int open_new_file(struct restore *r, const struct open_file *f)
+{
+	return f->kind->in_net_ns ? open_in_net_ns(r, f) : f->kind->open(r, f->msg);
+}
+
 int files_open(struct restore *r, uint32_t id)
 {
 	struct open_file *f = open_file_find(r, id);
+	const struct lookup_root *before;
 	int fd;
 
 	if (!f || !f->kind)
@@ -62,7 +79,9 @@ int files_open(struct restore *r, uint32_t id)
 	}
 	log_about_too("files.img");
 	open_files_of(r)->asked = f;
-	fd = f->source == OPEN_FILE_MADE ? f->kind->open(r, f->msg) : inherit_open(r, f);
+	before = lookup_in(ns_roots_of_message(r, f->msg));
+	fd = f->source == OPEN_FILE_MADE ? open_new_file(r, f) : inherit_open(r, f);
+	lookup_in(before);
 	open_files_of(r)->asked = NULL;
 	log_about_too(NULL);
 	note_opened(r, f, fd);

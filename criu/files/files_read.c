@@ -31,7 +31,7 @@ static int add_file(struct restore *r, const FileEntry *fe)
 	if (f->kind && !f->msg)
 		return log_errno(-EINVAL, "files.img: file %u is said to be a %s, but has no such entry", fe->id,
 		                 f->kind->name);
-	HASH_ADD_IN(r->arena, hh, open_files_of(r)->by_id, id, sizeof(f->id), f);
+	open_file_add(r, f);
 	return 0;
 }
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The stages of a restore for descriptors: read, checked, made, installed in tables, finished. */
 #include "files/fdpass.h"
+#include "helper/ns_roots.h"
 #include "files/files_open.h"
 #include "files/fown.h"
+#include "files/net_ns.h"
 #include "lib/message.h"
 
 static const FownEntry *fown_of(const struct open_file *f)
@@ -35,7 +37,10 @@ static int set_owner_of(struct restore *r, struct open_file *f, int ours)
 
 static int post_open_one(struct restore *r, struct open_file *f, int ours)
 {
-	return f->kind->post_open(r, f->msg, ours);
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
+	int err = f->kind->in_net_ns ? net_ns_visit(r, net_ns_of_msg(r, f->msg), &v) : 0;
+
+	return err ?: f->kind->post_open(r, f->msg, ours);
 }
 
 /*
@@ -47,6 +52,8 @@ static int finish_each(struct restore *r, const struct fd_kind *kind, bool (*fil
 {
 	int err = 0;
 
+	if (!open_files_have(r, kind))
+		return 0;
 	for (struct open_file *f = open_files_of(r)->by_id; f && !err; f = f->hh.next) {
 		_cleanup_close_ int ours = -1;
 
@@ -62,9 +69,12 @@ int files_post_open(struct restore *r)
 {
 	int err = 0;
 
-	for (const struct fd_kind *const *k = fd_kinds; *k && !err; k++)
-		if ((*k)->post_open)
+	for (const struct fd_kind *const *k = fd_kinds; *k && !err; k++) {
+		if ((*k)->settle)
+			err = (*k)->settle(r);
+		if (!err && (*k)->post_open)
 			err = finish_each(r, *k, has_post_open, post_open_one);
+	}
 	/* Owners last: nothing that is done to a file here may signal its owner. */
 	return err ?: finish_each(r, NULL, has_owner, set_owner_of);
 }
@@ -93,6 +103,12 @@ static int each_table(struct restore *r, int (*fn)(struct restore *r, struct tas
 	return err;
 }
 
+/* The files whose mounts exist only now. */
+static int check_in_namespaces(struct restore *r)
+{
+	return ns_roots_any(r) ? files_check(r) : 0;
+}
+
 static int install_tables(struct restore *r)
 {
 	return each_table(r, files_install);
@@ -113,6 +129,7 @@ const struct subsys files_restore_subsys = {
 	.name = "descriptors",
 	.read_images = files_read,
 	.check = files_check,
+	.before_start = check_in_namespaces,
 	.prepare = prepare_kinds,
 	.create = install_tables,
 	.settle = settle_files,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -11,9 +12,12 @@
 #include "files/foreign_parts.h"
 #include "files/foreign_restore.h"
 #include "files/long_path.h"
+#include "helper/ipc_ns.h"
+#include "helper/ns_roots.h"
 #include "image/image_dir.h"
 #include "lib/log.h"
 #include "proc/mountinfo.h"
+#include "tree/ns_ids.h"
 
 struct foreign_dump *foreign_dump_of(struct dump *d)
 {
@@ -42,6 +46,20 @@ static int check_image_dir(struct dump *d)
 	    d->opts->images_dir, m->type, m->path, task_name(server), number);
 }
 
+static void add_namespaces(struct dump *d, struct foreign *f)
+{
+	const struct ns_ids *ids = ns_ids_all(d);
+
+	for (size_t i = 0; i < ids->n; i++) {
+		const struct ns_root *ns = NULL;
+
+		if (ids->all[i].type->flag == CLONE_NEWNS && ids->all[i].pid)
+			ns = ns_roots_find(d, ids->all[i].id);
+		if (ns)
+			foreign_add_plain(f, ns->mounts, ns->n_mounts);
+	}
+}
+
 struct foreign *foreign_files_mounts(struct dump *d)
 {
 	struct foreign_dump *fd = foreign_dump_of(d);
@@ -49,6 +67,10 @@ struct foreign *foreign_files_mounts(struct dump *d)
 	if (!fd->begun) {
 		fd->begun = true;
 		fd->failed = foreign_begin(&fd->mounts, d->arena, d->opts->timeout) || check_image_dir(d);
+	}
+	if (!fd->failed && !fd->has_namespaces && ns_ids_any(d, CLONE_NEWNS)) { /* they have been numbered */
+		fd->has_namespaces = true;
+		add_namespaces(d, &fd->mounts);
 	}
 	return fd->failed ? NULL : &fd->mounts;
 }
@@ -145,17 +167,26 @@ static int look_at_mount(struct fd_info *info, struct statx *x)
 	return 0;
 }
 
-/* Queues of messages lie on a file system of the ipc namespace, which need not be mounted anywhere. */
-static bool is_mqueue(const struct statx *x)
+static bool is_on_mount(int mount, const struct statx *x)
 {
-	_cleanup_close_ int context = (int)syscall(SYS_fsopen, "mqueue", FSOPEN_CLOEXEC), mount = -1;
 	struct statx own;
 
+	return mount >= 0 && !statx(mount, "", AT_EMPTY_PATH, 0, &own) && own.stx_dev_major == x->stx_dev_major &&
+	       own.stx_dev_minor == x->stx_dev_minor;
+}
+
+/* Queues of messages lie on a file system of the ipc namespace, which need not be mounted anywhere. */
+static bool is_mqueue(struct dump *d, const struct statx *x)
+{
+	_cleanup_close_ int context = (int)syscall(SYS_fsopen, "mqueue", FSOPEN_CLOEXEC), mount = -1;
+
+	for (struct ipc_ns *ns = ipc_ns_dumped(d); ns; ns = ns->next)
+		if (ns->own && is_on_mount(ipc_ns_queues(ns), x))
+			return true;
 	if (context < 0 || syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
 		return false;
 	mount = (int)syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, 0);
-	return mount >= 0 && !statx(mount, "", AT_EMPTY_PATH, 0, &own) && own.stx_dev_major == x->stx_dev_major &&
-	       own.stx_dev_minor == x->stx_dev_minor;
+	return is_on_mount(mount, x);
 }
 
 /* A mount that we do not see, whose file system may be that of a server in the tree. */
@@ -206,7 +237,7 @@ int foreign_files_find(struct dump *d, struct fd_info *info, const char *path, c
 		return err;
 	m = foreign_mount_by_id(f, (int)x.stx_mnt_id);
 	info->foreign = m && m->foreign ? m : NULL;
-	if (!m && !is_of_kernel(link) && !is_mqueue(&x))
+	if (!m && !is_of_kernel(link) && !is_mqueue(d, &x))
 		err = find_unseen(d, info, &x, link);
 	if (info->foreign)
 		info->mnt_id = (int)x.stx_mnt_id;

@@ -13,6 +13,7 @@ struct foreign_server;
 struct foreign_dump {
 	struct foreign mounts;
 	bool begun, failed, searched;
+	bool has_namespaces; /* those of the tree have been added */
 	struct foreign_server *servers;
 	size_t n_servers;
 	struct text_buf text;

@@ -11,6 +11,7 @@
 #include "files/foreign_parts.h"
 #include "files/open_file.h"
 #include "lib/log.h"
+#include "tree/user_ns.h"
 
 static struct foreign_restore *foreign_restore_of(const struct restore *r)
 {
@@ -33,11 +34,13 @@ static const struct proc_status *identity_of(struct restore *r, const struct tas
 {
 	struct foreign_restore *fr = foreign_restore_of(r);
 	const CredsEntry *e = creds_of(t);
+	const struct user_ns *ns;
 	struct proc_status *who;
 
 	if (!e || fr->asked_for == t)
 		return e ? fr->who : NULL;
 	who = arena_new_of(r->arena, struct proc_status);
+	ns = user_ns_of_task(user_ns_of_restore(r), t);
 	*who = (struct proc_status) {
 		.uid = { e->uid, e->euid, e->suid, e->fsuid },
 		.gid = { e->gid, e->egid, e->sgid, e->fsgid },
@@ -47,6 +50,10 @@ static const struct proc_status *identity_of(struct restore *r, const struct tas
 		.cap_prm = join_words(e->cap_prm, e->n_cap_prm),
 		.cap_eff = join_words(e->cap_eff, e->n_cap_eff),
 	};
+	for (int i = 0; i < 4; i++) {
+		user_ns_outside(ns, USER_ID, who->uid[i], &who->uid[i]);
+		user_ns_outside(ns, GROUP_ID, who->gid[i], &who->gid[i]);
+	}
 	fr->asked_for = t;
 	fr->who = who;
 	return who;
@@ -138,14 +145,28 @@ int foreign_restore_send(struct restore *r, struct task *t, const int *fds, size
 
 /* ---- in the agent ---- */
 
+/* What an agent has: criu's ids, or those with which it has entered its user namespace. */
+static int ids_of_agent(struct restore *r, const struct task *t, uid_t u[3], gid_t g[3])
+{
+	const struct user_ns *ns = user_ns_of_task(user_ns_of_restore(r), t);
+
+	if (!ns)
+		return syscall(SYS_getresuid, &u[0], &u[1], &u[2]) || syscall(SYS_getresgid, &g[0], &g[1], &g[2]);
+	user_ns_known(ns, USER_ID, ns->enter_as[USER_ID], &u[0]);
+	user_ns_known(ns, GROUP_ID, ns->enter_as[GROUP_ID], &g[0]);
+	u[1] = u[2] = u[0];
+	g[1] = g[2] = g[0];
+	return 0;
+}
+
 /* Whether the agent has other ids than its task is to have. */
-static const CredsEntry *other_ids(const struct task *t)
+static const CredsEntry *other_ids(struct restore *r, const struct task *t)
 {
 	const CredsEntry *e = creds_of(t);
 	uid_t u[3];
 	gid_t g[3];
 
-	if (!e || syscall(SYS_getresuid, &u[0], &u[1], &u[2]) || syscall(SYS_getresgid, &g[0], &g[1], &g[2]))
+	if (!e || ids_of_agent(r, t, u, g))
 		return NULL;
 	return u[0] == e->uid && u[1] == e->euid && u[2] == e->suid && g[0] == e->gid && g[1] == e->egid &&
 	               g[2] == e->sgid
@@ -155,7 +176,7 @@ static const CredsEntry *other_ids(const struct task *t)
 
 void foreign_restore_become(struct restore *r, const struct task *t, struct batch *b)
 {
-	const CredsEntry *e = other_ids(t);
+	const CredsEntry *e = other_ids(r, t);
 	int bits = prctl(PR_GET_SECUREBITS);
 
 	if (!e || bits < 0)
@@ -171,8 +192,7 @@ void foreign_restore_return(struct restore *r, const struct task *t, struct batc
 	uid_t u[3];
 	gid_t g[3];
 
-	if (!other_ids(t) || bits < 0 || syscall(SYS_getresuid, &u[0], &u[1], &u[2]) ||
-	    syscall(SYS_getresgid, &g[0], &g[1], &g[2]))
+	if (!other_ids(r, t) || bits < 0 || ids_of_agent(r, t, u, g))
 		return;
 	batch_call(b, SYS_setresuid, u[0], u[1], u[2]);
 	batch_call(b, SYS_setresgid, g[0], g[1], g[2]);

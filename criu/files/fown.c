@@ -67,7 +67,7 @@ int fown_dump(struct dump *d, struct fd_info *info)
 	fown->pid_type = owner.type;
 	fown->pid = owner_to_vpid(&d->tree, owner.type, owner.pid);
 	if (!fown->pid) {
-		fown->pid = owner.pid;
+		fown->pid = tree_has_own_pids(&d->tree) ? 0 : owner.pid; /* another's number in there */
 		log_warn("%s: signals %s %d, which is not in the tree", fd_name(info),
 		         owner.type == F_OWNER_PGRP ? "process group" : "pid", owner.pid);
 	}

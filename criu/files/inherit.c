@@ -14,6 +14,7 @@
 #include "lib/message.h"
 #include "proc/fdinfo.h"
 #include "regfile.pb-c.h"
+#include "tree/ns_given.h"
 #include "tree/subsys.h"
 
 #define KEY_SIZE 48
@@ -335,7 +336,7 @@ void inherit_tell(struct restore *r)
 	for (size_t i = 0; i < all->n; i++) {
 		const struct inherited *in = &all->list[i], *other = used_for(all, in->resource);
 
-		if (in->used || in->refused || (other && other->fd == in->fd))
+		if (in->used || in->refused || (other && other->fd == in->fd) || ns_given_takes(r, in->resource))
 			continue;
 		left = left ?: resources_left(r);
 		if (other)

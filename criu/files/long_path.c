@@ -6,9 +6,27 @@
 
 #include "proc/fdinfo.h"
 #include "files/long_path.h"
+#include "lib/lookup.h"
 #include "proc/mountinfo.h"
 
 /* ---- using long paths ---- */
+
+static int open_at(int dir, const char *path, int flags)
+{
+	if (dir == AT_FDCWD)
+		return lookup_open(path, flags, 0);
+	return lookup_now() ? lookup_open_below(dir, path, flags) : openat(dir, path, flags);
+}
+
+static int stat_at(int dir, const char *path, int flags, struct stat *st)
+{
+	_cleanup_close_ int fd = -1;
+
+	if (!lookup_now())
+		return fstatat(dir, path, st, flags);
+	fd = open_at(dir, path, O_PATH | O_CLOEXEC | (flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0));
+	return fd < 0 ? -1 : fstat(fd, st);
+}
 
 /* Enters directories until the rest is short enough: *rest is relative to *dir (or absolute, with AT_FDCWD). */
 static int enter_directories(const char *path, int *dir, const char **rest)
@@ -25,7 +43,7 @@ static int enter_directories(const char *path, int *dir, const char **rest)
 			return -ENAMETOOLONG;
 		memcpy(part, path, n);
 		part[n] = 0;
-		next = openat(*dir, part, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		next = open_at(*dir, part, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (next < 0)
 			return -errno;
 		if (*dir >= 0)
@@ -43,7 +61,7 @@ int long_path_open(const char *path, int flags)
 	int dir = AT_FDCWD, err = enter_directories(path, &dir, &path), fd = -1;
 
 	if (!err)
-		fd = openat(dir, path, flags);
+		fd = open_at(dir, path, flags);
 	if (fd < 0)
 		err = err ?: -errno;
 	if (dir >= 0)
@@ -55,7 +73,7 @@ int long_path_stat(const char *path, int flags, struct stat *st)
 {
 	int dir = AT_FDCWD, err = enter_directories(path, &dir, &path);
 
-	if (!err && fstatat(dir, path, st, flags))
+	if (!err && stat_at(dir, path, flags, st))
 		err = -errno;
 	if (dir >= 0)
 		close(dir);

@@ -9,11 +9,52 @@ struct open_files *open_files_of(const struct restore *r)
 	return restore_state(r, &open_file_subsys);
 }
 
+#define DIRECT_MIN 1024
+
+static void grow_direct(struct arena *a, struct open_files *all, uint32_t id)
+{
+	size_t n = MAX(all->n_direct, (size_t)DIRECT_MIN);
+
+	while (n <= id)
+		n *= 2;
+	all->direct = arena_array(a, struct open_file *, n);
+	all->n_direct = n;
+	for (struct open_file *f = all->by_id; f; f = f->hh.next)
+		if (f->id < n)
+			all->direct[f->id] = f;
+}
+
+bool open_files_have(const struct restore *r, const struct fd_kind *kind)
+{
+	const struct open_files *all = open_files_of(r);
+
+	for (size_t i = 0; kind && i < all->n_kinds; i++)
+		if (all->kinds[i] == kind)
+			return true;
+	return !kind;
+}
+
+void open_file_add(struct restore *r, struct open_file *f)
+{
+	struct open_files *all = open_files_of(r);
+
+	if (!open_files_have(r, f->kind))
+		arena_push(r->arena, &all->kinds, &all->n_kinds, f->kind);
+	HASH_ADD_IN(r->arena, hh, all->by_id, id, sizeof(f->id), f);
+	if (f->id < all->n_direct)
+		all->direct[f->id] = f;
+	else if (f->id < DIRECT_MIN + 2UL * HASH_COUNT(all->by_id))
+		grow_direct(r->arena, all, f->id);
+}
+
 struct open_file *open_file_find(const struct restore *r, uint32_t id)
 {
+	const struct open_files *all = open_files_of(r);
 	struct open_file *f;
 
-	HASH_FIND(hh, open_files_of(r)->by_id, &id, sizeof(id), f);
+	if (id < all->n_direct)
+		return all->direct[id];
+	HASH_FIND(hh, all->by_id, &id, sizeof(id), f);
 	return f;
 }
 
@@ -105,6 +146,8 @@ int files_each(struct restore *r, const struct fd_kind *kind, int (*fn)(struct r
 {
 	int err = 0;
 
+	if (!open_files_have(r, kind))
+		return 0;
 	for (struct open_file *f = open_files_of(r)->by_id; f && !err; f = f->hh.next)
 		if (f->kind == kind && open_file_is_wanted(f) && f->inherited_fd < 0)
 			err = fn(r, f->msg, arg);
@@ -116,6 +159,8 @@ int files_all(struct restore *r, const struct fd_kind *kind, int (*fn)(struct re
 {
 	int err = 0;
 
+	if (!open_files_have(r, kind))
+		return 0;
 	for (struct open_file *f = open_files_of(r)->by_id; f && !err; f = f->hh.next)
 		if (f->kind == kind)
 			err = fn(r, f->msg, arg);

@@ -52,6 +52,12 @@ struct open_file {
 
 struct open_files {
 	struct open_file *by_id; /* in the order of files.img */
+	/* All whose id is below n_direct, by it: ids mostly follow each other, and a hash table of many misses caches.
+	 */
+	struct open_file **direct;
+	size_t n_direct;
+	const struct fd_kind **kinds; /* that any of them is of */
+	size_t n_kinds;
 	/* Open files that no table wants (mappings, working directories), oldest first, as a ring. */
 	struct open_file *cached[OPEN_FILE_CACHE];
 	size_t next_cached;
@@ -65,7 +71,11 @@ struct open_files {
 
 struct open_files *open_files_of(const struct restore *r);
 
+void open_file_add(struct restore *r, struct open_file *f);
 struct open_file *open_file_find(const struct restore *r, uint32_t id);
+
+/* Whether there is any of a kind (NULL: of any kind): most kinds have none, and there may be many files. */
+bool open_files_have(const struct restore *r, const struct fd_kind *kind);
 
 /* Whether a table that does not have it yet, or a queue, wants it. */
 bool open_file_is_wanted(const struct open_file *f);

@@ -11,8 +11,10 @@
 #include "freeze/freezer.h"
 #include "freeze/ptrace.h"
 #include "lib/log.h"
+#include "proc/pid_ns.h"
 #include "proc/proc.h"
 #include "tree/dump.h"
+#include "tree/pid_numbers.h"
 
 #define TIMEOUT_DEFAULT 10 /* s; as in CRIU */
 
@@ -192,6 +194,20 @@ static int look_at_cgroups(struct freezer *f, struct proc *p, int fd)
 	return freeze_thaw_process(&f->unfreezer, p->pid, fd, &f->cgroups_seen);
 }
 
+/* What the caller has to do to a process that runs may take its time. */
+static int give_notice(struct freezer *f, struct proc *p)
+{
+	int64_t start = clock_now_ms();
+	int err;
+
+	if (!f->notice || p->noticed)
+		return 0;
+	p->noticed = true;
+	err = f->notice->before_seize(f->notice->arg, p->pid);
+	f->deadline += clock_now_ms() - start;
+	return err;
+}
+
 /* One look at a process; *fresh counts threads that were seized by it. */
 static int scan_proc(struct freezer *f, struct proc *p, size_t *fresh)
 {
@@ -208,7 +224,9 @@ static int scan_proc(struct freezer *f, struct proc *p, size_t *fresh)
 		return log_errno(err, "pid %d: reading its state", p->pid);
 	p->stat = st;
 	memcpy(p->comm, st.comm, sizeof(p->comm));
-	err = look_at_cgroups(f, p, fd);
+	err = st.state == 'Z' ? 0 : give_notice(f, p);
+	if (!err)
+		err = look_at_cgroups(f, p, fd);
 	if (err < 0)
 		return err;
 	err = seize_new(f, p, fd, st.state == 'Z', &mine);
@@ -326,7 +344,39 @@ static int check_root(pid_t root)
 
 /* ---- the result ---- */
 
-static int set_task_ids(struct freezer *f, struct proc *p, struct task *t)
+/* In a namespace below the root's: its number in the root's, and those in all from there on. */
+static vpid_t take_levels(struct freezer *f, struct tree *tree, const struct pid_levels *l)
+{
+	vpid_t v = VPID(l->n >= f->levels ? l->at[f->levels - 1] : 0);
+	size_t n = f->levels;
+
+	while (v.v && n < l->n && l->at[n])
+		n++;
+	pid_numbers_add(tree, f->arena, v, l->at + f->levels, n - f->levels);
+	return v;
+}
+
+static int set_nested_ids(struct freezer *f, struct tree *tree, struct task *t, int fd)
+{
+	struct pid_levels pid, pgid, sid;
+	int err = 0;
+
+	for (size_t i = t->n_threads; !err && i-- > 0;) {
+		err = pid_ns_levels(fd, t->threads[i].tid, &pid, &pgid, &sid);
+		if (!err)
+			t->threads[i].vtid = take_levels(f, tree, &pid);
+	}
+	if (!err)
+		err = pid_ns_levels(fd, 0, &pid, &pgid, &sid);
+	if (err)
+		return log_errno(err, "%s: reading its ids in nested pid namespaces; was it killed?", task_name(t));
+	t->vpid = take_levels(f, tree, &pid);
+	t->vpgid = take_levels(f, tree, &pgid);
+	t->vsid = take_levels(f, tree, &sid);
+	return 0;
+}
+
+static int set_task_ids(struct freezer *f, struct tree *tree, struct proc *p, struct task *t)
 {
 	_cleanup_close_ int fd = proc_open(p->pid);
 	struct proc_status *leader = arena_new_of(f->arena, struct proc_status), status;
@@ -351,6 +401,10 @@ static int set_task_ids(struct freezer *f, struct proc *p, struct task *t)
 		t->threads[0].dump = arena_new_of(f->arena, struct dump_thread);
 		t->threads[0].dump->status = leader;
 	}
+	if (!f->levels)
+		f->levels = status.ns_pid.levels;
+	if (status.ns_pid.levels > f->levels)
+		return set_nested_ids(f, tree, t, fd);
 	t->vpid = VPID(status.ns_pid.inner);
 	t->vpgid = VPID(status.ns_pgid.inner);
 	t->vsid = VPID(status.ns_sid.inner);
@@ -389,7 +443,7 @@ static int stand_in_stat(struct proc *p)
 	return err ? log_errno(err, "pid %d (%s): reading /proc/%d/stat", p->pid, p->comm, p->living) : 0;
 }
 
-static int make_task(struct freezer *f, struct proc *p, struct task **taskp)
+static int make_task(struct freezer *f, struct tree *tree, struct proc *p, struct task **taskp)
 {
 	struct task *t = arena_new_of(f->arena, struct task);
 
@@ -402,7 +456,7 @@ static int make_task(struct freezer *f, struct proc *p, struct task **taskp)
 	t->state = p->zombie ? TASK_DEAD : TASK_ALIVE;
 	set_threads(f, p, t);
 	*taskp = t;
-	return (p->living ? stand_in_stat(p) : 0) ?: set_task_ids(f, p, t);
+	return (p->living ? stand_in_stat(p) : 0) ?: set_task_ids(f, tree, p, t);
 }
 
 static int make_tree(struct freezer *f, struct tree *tree)
@@ -415,7 +469,7 @@ static int make_tree(struct freezer *f, struct tree *tree)
 
 		if (p->gone)
 			continue;
-		err = make_task(f, p, &of[i]);
+		err = make_task(f, tree, p, &of[i]);
 		p->place = i;
 		if (!err && p->parent && p->parent->gone)
 			err = log_errno(-ESRCH, "pid %d (%s) was killed while the tree was stopped", p->parent->pid,
@@ -433,7 +487,13 @@ static int make_tree(struct freezer *f, struct tree *tree)
 
 int freeze_tree(const struct options *o, struct guardian *g, struct arena *a, pid_t root, struct tree *tree)
 {
-	struct freezer f = { .arena = a, .self = gettid(), .timeout = o->timeout ?: TIMEOUT_DEFAULT };
+	return freeze_tree_noticed(o, g, a, root, tree, NULL);
+}
+
+int freeze_tree_noticed(const struct options *o, struct guardian *g, struct arena *a, pid_t root, struct tree *tree,
+                        const struct freeze_notice *notice)
+{
+	struct freezer f = { .arena = a, .self = gettid(), .timeout = o->timeout ?: TIMEOUT_DEFAULT, .notice = notice };
 	int err = check_root(root);
 
 	*tree = (struct tree) { 0 };

@@ -19,6 +19,18 @@
  */
 int freeze_tree(const struct options *o, struct guardian *g, struct arena *a, pid_t root, struct tree *tree);
 
+/*
+ * The same, with a function that is called once for each process before it is seized (where the cgroup is frozen, after
+ * that), with arg. How long that takes does not count. It returns 0 or a negative errno (logged), which is returned.
+ */
+struct freeze_notice {
+	int (*before_seize)(void *arg, pid_t pid);
+	void *arg;
+};
+
+int freeze_tree_noticed(const struct options *o, struct guardian *g, struct arena *a, pid_t root, struct tree *tree,
+                        const struct freeze_notice *notice);
+
 /* What thawing cgroups in the middle needs: where they are noted, and for whom. */
 struct unfreezer {
 	struct tree *tree;         /* tree->frozen gets them */
@@ -47,6 +59,9 @@ void freeze_again(struct tree *tree);
 
 /* The same, and what was stopped for it by ptrace is let go, the tree aside: freeze_thaw_cgroups() is taken back. */
 void freeze_take_back(struct tree *tree);
+
+/* Whether a cgroup (its directory) was frozen before criu thawed it. */
+bool freeze_was_frozen(const struct tree *tree, int dir);
 
 /* How the tree goes on. */
 enum thaw { THAW_RUN, THAW_STOP, THAW_KILL };

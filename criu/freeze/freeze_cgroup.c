@@ -7,6 +7,7 @@
 #include <fts.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "freeze/freezer.h"
@@ -292,6 +293,17 @@ void freeze_again(struct tree *tree)
 		if (z->was_frozen && z->dir >= 0 && z->v2)
 			write_state(z, FROZEN);
 	}
+}
+
+bool freeze_was_frozen(const struct tree *tree, int dir)
+{
+	struct stat a, b;
+
+	for (const struct frozen *z = tree->frozen; z; z = z->next)
+		if (z->was_frozen && z->dir >= 0 && !fstat(z->dir, &a) && !fstat(dir, &b) && a.st_dev == b.st_dev &&
+		    a.st_ino == b.st_ino)
+			return true;
+	return false;
 }
 
 void freeze_take_back(struct tree *tree)

@@ -41,6 +41,7 @@ struct proc {
 	bool zombie, gone;
 	pid_t living; /* of a leader that has ended: a thread that stands for it */
 	bool looked;  /* at its cgroups */
+	bool noticed; /* freeze_notice was called */
 	bool closed;  /* all its threads are stopped and its children known */
 	size_t place; /* in freezer.procs, when the tree is made */
 	struct seized **threads;
@@ -55,6 +56,7 @@ struct freezer {
 	unsigned timeout;    /* s, for messages */
 	struct proc **procs; /* parents before their children */
 	size_t n_procs;
+	unsigned levels; /* pid namespaces from ours down to the root's */
 	struct proc *by_pid;
 	struct seized *by_tid;
 	struct seized *pending;
@@ -62,6 +64,7 @@ struct freezer {
 	struct unfreezer unfreezer;
 	const char *cgroups_seen; /* the last that were not frozen */
 	struct seize_watch watch;
+	const struct freeze_notice *notice; /* may be NULL */
 };
 
 /* ---- seize.c ---- */

@@ -4,10 +4,12 @@
 
 #include "freeze/freezer.h"
 #include "freeze/ptrace.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 
 /* How long one killed thread may take to end: much memory, a slow file system below a mapping. */
 #define DEATH_MS 60000
+#define LOOK_MS  10 /* before another one is looked at */
 
 static bool is_living(const struct task *t)
 {
@@ -35,19 +37,33 @@ static int send_to(const struct task *t, int sig)
 	return log_errno(-errno, "%s: kill with signal %d", task_name(t), sig);
 }
 
-/* The leader's end is told when all others have ended and been waited for. */
+static bool has_ended(const struct thread *th)
+{
+	int status, err;
+
+	do {
+		err = ptrace_wait(th->tid, LOOK_MS, &status);
+	} while (!err);
+	return err != -ETIMEDOUT;
+}
+
+/*
+ * The leader's end is told when all others have ended and been waited for. The last thread of the init of a pid
+ * namespace, any of them, ends when that is so of its other threads, too: no order can be kept.
+ */
 static int wait_dead(const struct task *t)
 {
-	for (size_t i = t->n_threads; i-- > 0;) {
-		int status, err;
+	int64_t until = clock_now_ms() + DEATH_MS;
+	const struct thread *last;
 
-		do {
-			err = ptrace_wait(t->threads[i].tid, DEATH_MS, &status);
-		} while (!err);
-		if (err == -ETIMEDOUT)
-			return log_errno(err, "%s: the task was killed but does not exit",
-			                 task_thread_name(&t->threads[i]));
-	}
+	do {
+		last = NULL;
+		for (size_t i = t->n_threads; i-- > 0;)
+			if (!has_ended(&t->threads[i]))
+				last = &t->threads[i];
+	} while (last && clock_now_ms() < until);
+	if (last)
+		return log_errno(-ETIMEDOUT, "%s: the task was killed but does not exit", task_thread_name(last));
 	return 0;
 }
 

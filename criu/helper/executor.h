@@ -44,8 +44,9 @@ struct executor_spec {
 	 * in whose ids they are; together, or NULL: nothing is written, and the executor has overflow ids.
 	 */
 	const char *uid_map, *gid_map;
-	bool deny_setgroups; /* "deny" is written to setgroups before */
-	int root;            /* a directory, which becomes its root and cwd; 0: the root of its mount namespace stays */
+	bool deny_setgroups;   /* "deny" is written to setgroups before */
+	const uint32_t *owner; /* the user whom it is to belong to, in the ids of `from` or criu; NULL: theirs */
+	int root; /* a directory, which becomes its root and cwd; 0: the root of its mount namespace stays */
 };
 
 /* 0 and *e, or a negative errno (logged). Everything in spec is the caller's to release. */

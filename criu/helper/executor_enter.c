@@ -9,26 +9,13 @@
 #include <sys/syscall.h>
 
 #include "helper/executor_parts.h"
-
-static const struct {
-	uint64_t kind;
-	const char *name;
-} kinds[] = {
-	{ CLONE_NEWUSER, "user" }, { CLONE_NEWPID, "pid" }, { CLONE_NEWNET, "net" },       { CLONE_NEWNS, "mnt" },
-	{ CLONE_NEWUTS, "uts" },   { CLONE_NEWIPC, "ipc" }, { CLONE_NEWCGROUP, "cgroup" }, { CLONE_NEWTIME, "time" },
-};
+#include "proc/ns_type.h"
 
 const char *executor_ns_name(uint64_t kind)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-		if (kinds[i].kind == kind)
-			return kinds[i].name;
-	return "?";
-}
+	const struct ns_type *type = ns_type_of_flag(kind);
 
-uint64_t executor_ns_kind(size_t i)
-{
-	return i < ARRAY_SIZE(kinds) ? kinds[i].kind : 0;
+	return type ? type->name : "?";
 }
 
 /* ---- entering ---- */
@@ -49,6 +36,13 @@ static bool are_in(const struct wanted *w)
 	return !fstat(w->fd, &its) && !stat(path, &ours) && its.st_dev == ours.st_dev && its.st_ino == ours.st_ino;
 }
 
+int executor_join(uint64_t kind, int fd)
+{
+	if (kind == CLONE_NEWUSER)
+		prctl(PR_SET_DUMPABLE, 0); /* as in executor_enter() */
+	return setns(fd, (int)kind) ? log_errno(-errno, "setns(%s)", executor_ns_name(kind)) : 0;
+}
+
 static int enter_one(struct wanted *w, bool may_be_denied)
 {
 	if (w->done)
@@ -67,6 +61,32 @@ static int enter_kinds(struct wanted *w, size_t n, bool user, bool may_be_denied
 		if ((w[i].kind == CLONE_NEWUSER) == user)
 			err = enter_one(&w[i], may_be_denied);
 	return err;
+}
+
+/* The user who made a namespace has all capabilities in it, seen from the namespace around. */
+static bool owns(int user_ns)
+{
+	uid_t owner;
+
+	return !ioctl(user_ns, NS_GET_OWNER_UID, &owner) && owner == geteuid();
+}
+
+/* An ordinary user may enter only what belongs to a user namespace of that user's, and from inside of that. */
+static int enter_owner(const struct wanted *w, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_close_ int owner = w[i].done ? -1 : ioctl(w[i].fd, NS_GET_USERNS);
+
+		if (owner < 0 || !owns(owner))
+			continue;
+		prctl(PR_SET_DUMPABLE, 0);
+		if (setns(owner, CLONE_NEWUSER))
+			return log_errno(-errno, "executor %d: setns(user), into the owner of a %s namespace", getpid(),
+			                 executor_ns_name(w[i].kind));
+		executor_become_root();
+		return 0;
+	}
+	return 0;
 }
 
 /*
@@ -92,11 +112,23 @@ int executor_enter(const int *fds, size_t n, uint64_t *entered)
 	}
 	if (*entered & CLONE_NEWUSER)
 		prctl(PR_SET_DUMPABLE, 0);
-	err = enter_kinds(w, n, false, *entered & CLONE_NEWUSER);
-	err = err ?: enter_kinds(w, n, true, false);
+	err = enter_kinds(w, n, false, true);
+	err = err ?: *entered & CLONE_NEWUSER ? enter_kinds(w, n, true, false) : enter_owner(w, n);
 	if (!err && (*entered & CLONE_NEWUSER))
 		executor_become_root();
 	return err ?: enter_kinds(w, n, false, false);
+}
+
+int executor_set_thread(int fd, uint64_t flag)
+{
+	if (!setns(fd, (int)flag))
+		return 0;
+	return log_errno(-errno, "setns(%s)", executor_ns_name(flag));
+}
+
+int executor_enter_net(int fd)
+{
+	return setns(fd, CLONE_NEWNET) ? -errno : 0;
 }
 
 /* ---- making ---- */

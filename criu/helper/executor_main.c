@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* An executor's own process: its birth, and the loop in which it runs what it is sent. */
 #include <linux/sched.h>
+#include <linux/securebits.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -161,6 +162,18 @@ static int take_root(const struct executor_birth *b)
 	return 0;
 }
 
+/* A new user namespace belongs to the effective user of its maker. The capabilities are needed for the maps. */
+static int become_owner(uint32_t owner)
+{
+	if (syscall(SYS_geteuid) == (long)owner)
+		return 0;
+	prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP);
+	if (syscall(SYS_setresuid, -1, owner, -1))
+		return log_errno(-errno, "executor %d: setresuid to %u, who owns the new user namespace", getpid(),
+		                 owner);
+	return 0;
+}
+
 /*
  * The other new namespaces are made when the user namespace that owns them has its ids, which are those of their first
  * objects. An executor in a user namespace may write our maps only while we are dumpable.
@@ -168,8 +181,9 @@ static int take_root(const struct executor_birth *b)
 static int make_namespaces(const struct self *s)
 {
 	const struct executor_birth *b = &s->birth;
-	int err = executor_unshare(b->make & CLONE_NEWUSER);
+	int err = b->has_owner ? become_owner(b->owner) : 0;
 
+	err = err ?: executor_unshare(b->make & CLONE_NEWUSER);
 	if (!err && b->wants_maps) {
 		prctl(PR_SET_DUMPABLE, 1);
 		err = send_word(s, EXECUTOR_WANTS_MAPS, NULL, 0);

@@ -36,6 +36,8 @@ struct executor_birth {
 	size_t n_ns;
 	bool has_root;
 	bool wants_maps;
+	bool has_owner;
+	uint32_t owner;
 	uint64_t make;
 };
 
@@ -77,9 +79,18 @@ int executor_main(void *birth);
  */
 int executor_enter(const int *fds, size_t n, uint64_t *entered);
 
+/* Enters one, and changes nothing else. 0 or a negative errno (logged). */
+int executor_join(uint64_t kind, int fd);
+
+/* The calling thread alone, into a network namespace (helper/net_visit.h). 0 or a negative errno (not logged). */
+int executor_enter_net(int fd);
+
 /* Makes new namespaces of these kinds, for ourselves or (pid, time) for our children. 0 or a negative errno (logged).
  */
 int executor_unshare(uint64_t kinds);
+
+/* Moves the calling thread alone, which the type has to allow. */
+int executor_set_thread(int fd, uint64_t flag);
 
 /* Uid 0 and gid 0, without groups, where these are mapped. */
 void executor_become_root(void);
@@ -88,8 +99,5 @@ void executor_become_root(void);
 
 /* The name of a kind of namespace below /proc/PID/ns: "?" of none. */
 const char *executor_ns_name(uint64_t kind);
-
-/* Kind number i; 0 behind the last. */
-uint64_t executor_ns_kind(size_t i);
 
 #endif

@@ -11,7 +11,9 @@
 
 #include "helper/executor_parts.h"
 #include "helper/helper.h"
+#include "helper/run_program.h"
 #include "proc/fdinfo.h"
+#include "proc/ns_type.h"
 #include "proc/proc.h"
 #include "undo/guardian.h"
 
@@ -23,6 +25,7 @@
 struct id_maps {
 	pid_t pid;
 	bool deny_setgroups;
+	bool user_runs; /* criu is an ordinary user's, and writes itself */
 	char uid[ID_MAP_MAX], gid[ID_MAP_MAX];
 };
 
@@ -36,16 +39,56 @@ static int write_proc_file(pid_t pid, const char *name, const char *text)
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return log_errno(-errno, "%s: open", path);
-	n = write(fd, text, strlen(text));
+	/* A namespace without a map has overflow ids; nothing is no map for the kernel. */
+	n = *text ? write(fd, text, strlen(text)) : 0;
+	if (n < 0 && errno == EPERM && geteuid())
+		return -EPERM; /* there is another way: write_map() */
 	return n < 0 ? log_errno(-errno, "%s: write", path) : 0;
+}
+
+#define ID_WORDS_MAX 1024 /* 340 lines of three numbers */
+
+/* The ids of /etc/subuid and /etc/subgid are given by a program that may do so: newuidmap(1), newgidmap(1). */
+static int run_map_program(const char *program, pid_t pid, const char *text)
+{
+	const char *argv[ID_WORDS_MAX + 3] = { program };
+	_cleanup_free_ char *copy = strdup(text);
+	char number[16], *save = NULL;
+	size_t n = 2;
+	int ret;
+
+	if (!copy)
+		return log_errno(-ENOMEM, "%s %d", program, pid);
+	snprintf(number, sizeof(number), "%d", pid);
+	argv[1] = number;
+	for (char *w = strtok_r(copy, " \n", &save); w && n < ID_WORDS_MAX + 2; w = strtok_r(NULL, " \n", &save))
+		argv[n++] = w;
+	ret = run_program(argv, STDIN_FILENO, STDERR_FILENO, STDERR_FILENO, -1);
+	if (ret < 0)
+		return log_errno(ret, "running %s, which gives an ordinary user the ids of the tree", program);
+	if (!ret)
+		return 0;
+	return log_errno(-EPERM,
+	                 "%s ended with %d: the ids of the tree's user namespace have to be this user's in "
+	                 "/etc/subuid and /etc/subgid",
+	                 program, ret);
+}
+
+static int write_map(const struct id_maps *m, const char *name, const char *program, const char *text)
+{
+	int err = write_proc_file(m->pid, name, text);
+
+	return err == -EPERM && m->user_runs ? run_map_program(program, m->pid, text) : err;
 }
 
 static int write_maps(const struct id_maps *m)
 {
 	int err = m->deny_setgroups ? write_proc_file(m->pid, "setgroups", "deny") : 0;
 
-	err = err ?: write_proc_file(m->pid, "uid_map", m->uid);
-	return err ?: write_proc_file(m->pid, "gid_map", m->gid);
+	if (err == -EPERM)
+		log_errno(err, "executor: write of deny to /proc/%d/setgroups", m->pid);
+	err = err ?: write_map(m, "uid_map", "newuidmap", m->uid);
+	return err ?: write_map(m, "gid_map", "newgidmap", m->gid);
 }
 
 static int write_maps_job(struct executor_job *job)
@@ -58,6 +101,8 @@ static int give_maps(struct executor *e, const struct executor_spec *spec)
 {
 	struct id_maps m = { .pid = e->pid_there, .deny_setgroups = spec->deny_setgroups };
 	int err;
+
+	m.user_runs = !spec->from && geteuid() != 0;
 
 	if (strlen(spec->uid_map) >= ID_MAP_MAX || strlen(spec->gid_map) >= ID_MAP_MAX)
 		return log_errno(-E2BIG, "executor %d: a map of ids of more than %d bytes", e->pid, ID_MAP_MAX - 1);
@@ -82,16 +127,17 @@ struct prepared {
 static int open_namespaces(const struct executor_spec *spec, struct prepared *p)
 {
 	struct executor_birth *b = &p->birth;
-	uint64_t kind, unknown = spec->enter | spec->make;
+	uint64_t unknown = spec->enter | spec->make;
 	char path[64];
 
-	for (size_t i = 0; (kind = executor_ns_kind(i)); i++) {
+	for (size_t i = 0; i < NAMESPACE_TYPES; i++) {
+		uint64_t kind = ns_types[i].flag;
 		int fd;
 
 		unknown &= ~kind;
 		if (!(spec->enter & kind))
 			continue;
-		snprintf(path, sizeof(path), "/proc/%d/ns/%s", spec->pid, executor_ns_name(kind));
+		snprintf(path, sizeof(path), "/proc/%d/ns/%s", spec->pid, ns_types[i].name);
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
 			return log_errno(-errno, "%s: open", path);
@@ -120,6 +166,8 @@ static int prepare_birth(const struct executor_spec *spec, struct executor *e, s
 	int pair[2], area, err;
 
 	p->birth.make = spec->make;
+	p->birth.has_owner = spec->owner != NULL;
+	p->birth.owner = spec->owner ? *spec->owner : 0;
 	p->birth.wants_maps = (spec->make & CLONE_NEWUSER) && spec->uid_map;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return log_errno(-errno, "executor: socketpair");

@@ -20,8 +20,7 @@ struct foreign_mount {
 	int id;
 	uint32_t s_dev;
 	const char *path, *type;
-	bool foreign;
-	bool fuse;
+	bool foreign, fuse;
 	bool silent; /* it did not answer in time, and is not asked again */
 };
 
@@ -42,9 +41,10 @@ struct foreign {
 /* Reads the mounts. timeout: s, for an answer. 0 or a negative errno (logged). */
 int foreign_begin(struct foreign *f, struct arena *a, unsigned timeout);
 void foreign_end(struct foreign *f);
+struct mount_at;
+void foreign_add_plain(struct foreign *f, const struct mount_at *of_another_ns, size_t n); /* those not foreign */
 /* The mount with an id (fdinfo has it); NULL: we do not see it. */
 struct foreign_mount *foreign_mount_by_id(const struct foreign *f, int id);
-
 /* A foreign mount of the file system s_dev (major << 20 | minor); NULL: none. */
 struct foreign_mount *foreign_mount_by_dev(const struct foreign *f, uint32_t s_dev);
 /* A foreign mount that lies on the way to a path (which /proc shows), the nearest; NULL: no such mount. */

@@ -8,6 +8,7 @@
 
 #include "helper/foreign.h"
 #include "lib/log.h"
+#include "lib/lookup.h"
 #include "proc/fdinfo.h"
 #include "proc/mountinfo.h"
 
@@ -30,6 +31,55 @@ static bool is_foreign_type(const char *type)
 static bool is_fuse_type(const char *type)
 {
 	return !strncmp(type, "fuse", 4);
+}
+
+/* One of the directories of an overlay, up to a ':' or the next option. What the kernel does not show as a path is
+ * passed over. */
+static bool layer_is_foreign(const struct foreign *f, const char *layer)
+{
+	char path[PATH_MAX];
+	size_t len = strcspn(layer, ":,");
+
+	if (*layer != '/' || len >= sizeof(path))
+		return false;
+	memcpy(path, layer, len);
+	path[len] = 0;
+	return foreign_mount_by_path(f, path);
+}
+
+/* An overlay waits for what its layers wait for (images that are fetched when they are needed). */
+static bool overlay_is_foreign(const struct foreign *f, const char *options)
+{
+	static const char *const names[] = { "lowerdir=", "lowerdir+=", "datadir+=", "upperdir=" };
+	bool found = false;
+
+	for (size_t i = 0; !found && i < ARRAY_SIZE(names); i++) {
+		for (const char *at = options; !found && (at = strstr(at, names[i]));) {
+			for (at += strlen(names[i]) - 1; !found && (*at == '=' || *at == ':');) {
+				found = layer_is_foreign(f, ++at);
+				at += strcspn(at, ":,");
+			}
+		}
+	}
+	return found;
+}
+
+/* Overlays of overlays: until nothing is added. */
+static void find_overlays(struct foreign *f, const struct mount_at *mounts)
+{
+	bool more = f->any;
+
+	while (more) {
+		more = false;
+		for (size_t i = 0; i < f->n_mounts; i++) {
+			struct foreign_mount *m = &f->mounts[i];
+
+			if (m->foreign || strcmp(m->type, "overlay") != 0 || !overlay_is_foreign(f, mounts[i].options))
+				continue;
+			m->foreign = more = true;
+			m->type = "overlay, of which a layer is on such a file system";
+		}
+	}
 }
 
 static int by_mount_id(const void *a, const void *b)
@@ -58,6 +108,7 @@ int foreign_begin(struct foreign *f, struct arena *a, unsigned timeout)
 			                                .fuse = is_fuse_type(mounts[i].type) };
 		f->any = f->any || f->mounts[i].foreign;
 	}
+	find_overlays(f, mounts);
 	qsort(f->mounts, n, sizeof(*f->mounts), by_mount_id);
 	return 0;
 }
@@ -85,6 +136,8 @@ struct foreign_mount *foreign_mount_by_path(const struct foreign *f, const char 
 	struct foreign_mount *found = NULL;
 	size_t len = 0;
 
+	if (lookup_now()) /* a path in another mount namespace */
+		return NULL;
 	for (size_t i = 0; f->any && i < f->n_mounts; i++) {
 		struct foreign_mount *m = &f->mounts[i];
 		size_t n = strlen(m->path);
@@ -97,6 +150,23 @@ struct foreign_mount *foreign_mount_by_path(const struct foreign *f, const char 
 		len = n;
 	}
 	return found;
+}
+
+void foreign_add_plain(struct foreign *f, const struct mount_at *mounts, size_t n)
+{
+	struct foreign_mount *all = arena_alloc(f->arena, (f->n_mounts + n) * sizeof(*all));
+
+	memcpy(all, f->mounts, f->n_mounts * sizeof(*all));
+	f->mounts = all;
+	for (size_t i = 0; i < n; i++) {
+		struct foreign_mount m = {
+			.id = mounts[i].id, .s_dev = mounts[i].s_dev, .path = mounts[i].path, .type = mounts[i].type
+		};
+
+		if (!is_foreign_type(m.type) && strcmp(m.type, "overlay") != 0)
+			f->mounts[f->n_mounts++] = m;
+	}
+	qsort(f->mounts, f->n_mounts, sizeof(*f->mounts), by_mount_id);
 }
 
 /* ---- mounts that we do not see ---- */

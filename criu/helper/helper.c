@@ -7,8 +7,11 @@
 #include <sys/wait.h>
 
 #include "arch/arch_start.h"
+#include "helper/executor_parts.h"
 #include "helper/helper.h"
 #include "lib/own_pids.h"
+
+#define TIDS_MAX 33 /* pid namespaces, one in the other */
 
 struct birth {
 	const struct helper_spec *spec;
@@ -50,18 +53,24 @@ static pid_t clone_with_any_pid(struct clone_args *args, struct birth *b)
 static pid_t give_birth(struct birth *b)
 {
 	const struct helper_spec *spec = b->spec;
+	pid_t tids[TIDS_MAX];
 	struct clone_args args = {
 		.flags = spec->flags | (spec->flags & CLONE_VM ? CLONE_VFORK : 0) | (spec->pidfd ? CLONE_PIDFD : 0),
 		.pidfd = (uintptr_t)spec->pidfd,
 		.exit_signal = (uint64_t)spec->exit_signal,
-		.set_tid = spec->pid > 0 ? (uintptr_t)&spec->pid : 0,
-		.set_tid_size = spec->pid > 0,
+		.set_tid = spec->pid > 0 ? (uintptr_t)tids : 0,
+		.set_tid_size = spec->pid > 0 ? spec->n_inner + 1 : 0,
 	};
 
 	if (!spec->outlives && (spec->flags & (CLONE_PARENT | CLONE_NEWPID)))
 		return -EINVAL;
-	b->parent = getpid();
-	if (spec->pid > 0 || spec->flags & CLONE_NEWPID)
+	if (spec->n_inner >= TIDS_MAX)
+		return -EINVAL;
+	for (size_t i = 0; i < spec->n_inner; i++)
+		tids[i] = spec->inner[i];
+	tids[spec->n_inner] = spec->pid;
+	b->parent = spec->pid_ns ? 0 : getpid(); /* one outside of the namespace has no number in there */
+	if (spec->pid > 0 || spec->pid_ns || spec->flags & CLONE_NEWPID)
 		return (pid_t)arch_clone3(&args, run_birth, b);
 	return clone_with_any_pid(&args, b);
 }
@@ -79,11 +88,23 @@ static int run_to_end(struct birth *b)
 	return WIFEXITED(status) ? *b->ret : -EFAULT;
 }
 
+/* setns(2) with a pid namespace changes where children are born: those of a helper in between. */
+static int run_between(void *arg)
+{
+	struct birth *b = arg;
+	uint64_t entered;
+
+	return executor_enter(b->spec->pid_ns, 1, &entered) ?: run_to_end(b);
+}
+
 int helper_run(const struct helper_spec *spec, helper_fn fn, void *arg)
 {
+	const struct helper_spec between = { .flags = CLONE_VM | CLONE_FILES | CLONE_FS };
 	int ret = -ECANCELED, *shared;
 	struct birth b = { .spec = spec, .fn = fn, .arg = arg, .ret = &ret };
 
+	if (spec->pid_ns)
+		return spec->flags & CLONE_VM ? helper_run(&between, run_between, &b) : -EINVAL;
 	if (spec->flags & CLONE_VM)
 		return run_to_end(&b);
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -22,7 +22,12 @@
 
 struct helper_spec {
 	uint64_t flags; /* CLONE_* of clone(2): what is shared, which namespaces are new */
-	pid_t pid;  /* the number that the helper is to have (needs CAP_CHECKPOINT_RESTORE); 0: any (lib/own_pids.h) */
+	pid_t pid; /* the number that the helper is to have (needs CAP_CHECKPOINT_RESTORE); 0: any (lib/own_pids.h) */
+	/* The namespace that the helper is born in, and `pid` is of; NULL: ours. helper_run() with CLONE_VM alone. */
+	const int *pid_ns;
+	const pid_t
+	    *inner; /* with pid_ns: the numbers in it and in those above, innermost first, up to that of `pid` */
+	size_t n_inner;
 	int *pidfd; /* gets a pidfd of it; NULL: none is wanted. helper_start() alone */
 	/*
 	 * By default a helper is killed when the thread that started it ends, by SIGKILL too. Not this one: it ends by

@@ -9,6 +9,7 @@
 #include "helper/helper.h"
 #include "lib/io.h"
 #include "lib/log.h"
+#include "proc/proc.h"
 
 #define CREATE_TRIES 20 /* others may take the number that was asked for */
 #define PERMISSIONS  0777
@@ -22,6 +23,24 @@ void sysv_object_note(IpcDescEntry *desc, int id, const struct ipc_perm *p)
 	desc->cuid = p->cuid;
 	desc->cgid = p->cgid;
 	desc->mode = p->mode;
+}
+
+int sysv_object_list(struct arena *a, const char *file, int **ids, size_t *n)
+{
+	char path[40];
+	_cleanup_free_ char *text = NULL;
+	char *line;
+	int err, key, id;
+
+	snprintf(path, sizeof(path), "/proc/sysvipc/%s", file);
+	err = proc_read(AT_FDCWD, path, &text, NULL);
+	if (err)
+		return err == -ENOENT ? 0 : log_errno(err, "reading %s", path);
+	/* The first line has the names of the columns. */
+	for (line = strchr(text, '\n'); line && line[1]; line = strchr(line + 1, '\n'))
+		if (sscanf(line + 1, "%d %d", &key, &id) == 2)
+			arena_push(a, ids, n, id);
+	return 0;
 }
 
 bool sysv_object_is_like(const struct ipc_perm *p, const IpcDescEntry *desc)
@@ -63,6 +82,7 @@ struct sysv_creation {
 	const struct sysv_type *type;
 	const IpcDescEntry *desc;
 	uint64_t size;
+	int flags; /* beside IPC_ and permissions */
 	int id;
 };
 
@@ -75,7 +95,7 @@ static int create_as_creator(void *arg)
 	if ((d->cgid != getegid() && syscall(SYS_setresgid, -1, d->cgid, -1)) ||
 	    (d->cuid != geteuid() && syscall(SYS_setresuid, -1, d->cuid, -1)))
 		return -errno;
-	c->id = c->type->get((key_t)d->key, c->size, IPC_CREAT | IPC_EXCL | (int)(d->mode & PERMISSIONS));
+	c->id = c->type->get((key_t)d->key, c->size, c->flags | IPC_CREAT | IPC_EXCL | (int)(d->mode & PERMISSIONS));
 	return c->id < 0 ? -errno : 0;
 }
 
@@ -113,7 +133,7 @@ static int create_with_number(struct sysv_creation *c)
 	return log_errno(-EEXIST, "%s %u: %s gave %d others instead", name, c->desc->id, c->type->call, CREATE_TRIES);
 }
 
-int sysv_object_create(const struct sysv_type *type, const IpcDescEntry *desc, uint64_t size)
+int sysv_object_create(const struct sysv_type *type, const IpcDescEntry *desc, uint64_t size, int flags)
 {
 	const struct ipc_perm owner = { .uid = desc->uid,
 		                        .gid = desc->gid,
@@ -123,7 +143,7 @@ int sysv_object_create(const struct sysv_type *type, const IpcDescEntry *desc, u
 
 	if (c == MAP_FAILED)
 		return log_errno(-errno, "%s %u: mmap", type->name, desc->id);
-	*c = (struct sysv_creation) { type, desc, size, -1 };
+	*c = (struct sysv_creation) { type, desc, size, flags, -1 };
 	err = create_with_number(c);
 	munmap(c, sizeof(*c));
 	if (!err && type->set((int)desc->id, &owner))

@@ -9,6 +9,7 @@
 #include <sys/ipc.h>
 
 #include "common.h"
+#include "lib/arena.h"
 #include "ipc-desc.pb-c.h"
 
 /* One of the three types. */
@@ -22,6 +23,9 @@ struct sysv_type {
 	int (*set)(int id, const struct ipc_perm *p);    /* IPC_SET: 0, or not with errno */
 	int (*remove)(int id);                           /* IPC_RMID */
 };
+
+/* The numbers of all objects of a type, from /proc/sysvipc/`file`. 0 or a negative errno (logged). */
+int sysv_object_list(struct arena *a, const char *file, int **ids, size_t *n);
 
 /* The fields of an image. */
 void sysv_object_note(IpcDescEntry *desc, int id, const struct ipc_perm *p);
@@ -39,6 +43,6 @@ int sysv_object_refuse(const struct sysv_type *type, const IpcDescEntry *desc, c
  * Makes it, with number, key and creator, and sets its owner and mode. Undo entries are the caller's. 0 or a negative
  * errno (logged).
  */
-int sysv_object_create(const struct sysv_type *type, const IpcDescEntry *desc, uint64_t size);
+int sysv_object_create(const struct sysv_type *type, const IpcDescEntry *desc, uint64_t size, int flags);
 
 #endif

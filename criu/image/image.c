@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* One image: header, messages and raw bytes, through a buffer. */
 #include "image/image.h"
+#include "image/image_ids.h"
 
 #include <endian.h>
 #include <fcntl.h>
@@ -180,7 +181,7 @@ int image_create(struct image_dir *dir, enum image_type type, uint64_t id, struc
 	return 0;
 }
 
-int image_write(struct image *img, const void *msg)
+static int write_message(struct image *img, const void *msg)
 {
 	size_t len = protobuf_c_message_get_packed_size(msg);
 	int err;
@@ -193,6 +194,33 @@ int image_write(struct image *img, const void *msg)
 	put_u32(img, (uint32_t)len);
 	img->fill += protobuf_c_message_pack(msg, img->buf + img->fill);
 	return 0;
+}
+
+/* A copy of the message, with the ids that images have. */
+static int write_with_ids(struct image *img, const ProtobufCMessage *msg, const struct image_ids *ids)
+{
+	size_t len = protobuf_c_message_get_packed_size(msg);
+	_cleanup_free_ uint8_t *bytes = malloc(len + 1);
+	ProtobufCMessage *copy;
+	int err;
+
+	if (bytes)
+		protobuf_c_message_pack(msg, bytes);
+	copy = bytes ? protobuf_c_message_unpack(msg->descriptor, NULL, len, bytes) : NULL;
+	if (!copy)
+		return mark_failed(img, log_errno(-ENOMEM, "%s: a message of %zu bytes", img->name, len));
+	image_ids_to_images(ids, copy);
+	err = write_message(img, copy);
+	protobuf_c_message_free_unpacked(copy, NULL);
+	return err;
+}
+
+int image_write(struct image *img, const void *msg)
+{
+	const struct image_ids *ids = img->dir ? image_dir_ids(img->dir) : NULL;
+	const ProtobufCMessage *m = msg;
+
+	return ids && image_ids_any(m->descriptor) ? write_with_ids(img, m, ids) : write_message(img, msg);
 }
 
 int image_write_raw(struct image *img, const void *data, size_t len)
@@ -221,11 +249,9 @@ int image_close(struct image *img)
 		return 0;
 	if (img->writing && !img->err)
 		flush_buffer(img);
+	err = img->sum ? image_dir_file_done(img->dir, img->sum, img->err, img->fd, img->length, img->crc) : img->err;
 	if (img->fd >= 0)
 		close(img->fd);
-	if (img->sum)
-		image_dir_file_done(img->dir, img->sum, img->err != 0, img->length, img->crc);
-	err = img->err;
 	free(img->buf);
 	free(img);
 	return err;
@@ -374,6 +400,19 @@ int image_open(struct image_dir *dir, enum image_type type, uint64_t id, struct 
 	return 0;
 }
 
+static int take_ids(const struct image *img, void *msg)
+{
+	const struct image_ids *ids = image_dir_ids(img->dir);
+	uint32_t unknown;
+	int err = ids ? image_ids_from_images(ids, msg, &unknown) : 0;
+
+	return err ? log_errno(err,
+	                       "%s: the entry at offset %" PRIu64 ": the id %u is in none of the maps of the tree's "
+	                       "user namespace (userns-*.img)",
+	                       img->name, img->pos, unknown)
+	           : 0;
+}
+
 int image_read(struct image *img, const ProtobufCMessageDescriptor *pb, struct arena *a, void *msgp)
 {
 	char why[160];
@@ -399,6 +438,9 @@ int image_read(struct image *img, const ProtobufCMessageDescriptor *pb, struct a
 	if (!*(void **)msgp)
 		return log_errno(-EBADMSG, "%s: the entry at offset %" PRIu64 " is not a %s", img->name, img->pos,
 		                 pb->name);
+	err = take_ids(img, *(void **)msgp);
+	if (err)
+		return err;
 	skip_bytes(img, sizeof(len) + len);
 	return 1;
 }
@@ -441,27 +483,53 @@ int image_read_one(struct image_dir *dir, enum image_type type, uint64_t id, str
 	return 0;
 }
 
+int image_reopen(const struct image *img)
+{
+	int fd = image_dir_open_file(img->dir, img->name);
+
+	return fd == -ENOENT ? log_errno(fd, "%s", img->name) : fd;
+}
+
 /* ---- pages ---- */
 
 int image_pages_create(struct image_dir *dir, uint32_t pages_id)
 {
 	char name[64];
-	struct sum *sum;
-	int fd;
 
 	make_name(IMG_PAGES, pages_id, name, sizeof(name));
-	fd = image_dir_create_file(dir, name, &sum);
-	if (fd >= 0)
-		image_dir_size_only(dir, sum);
-	return fd;
+	return image_dir_create_pages(dir, name);
 }
 
-int image_pages_open(struct image_dir *dir, uint32_t pages_id)
+int image_pages_append(struct image_dir *dir, uint32_t pages_id, int fd, const void *data, size_t len)
+{
+	char name[64];
+
+	make_name(IMG_PAGES, pages_id, name, sizeof(name));
+	return image_dir_append_pages(dir, name, fd, data, len);
+}
+
+int image_pages_end(struct image_dir *dir, uint32_t pages_id, int *fd, uint64_t size)
+{
+	char name[64];
+
+	make_name(IMG_PAGES, pages_id, name, sizeof(name));
+	return image_dir_end_pages(dir, name, fd, size);
+}
+
+int image_pages_open(struct image_dir *dir, uint32_t pages_id, uint64_t *at, uint64_t *size)
 {
 	char name[64];
 	int fd;
 
 	make_name(IMG_PAGES, pages_id, name, sizeof(name));
-	fd = image_dir_open_file(dir, name);
+	fd = image_dir_open_pages(dir, name, at, size);
 	return fd == -ENOENT ? log_errno(fd, "%s", name) : fd;
+}
+
+void image_pages_forget(struct image_dir *dir, uint32_t pages_id)
+{
+	char name[64];
+
+	make_name(IMG_PAGES, pages_id, name, sizeof(name));
+	image_dir_forget_pages(dir, name);
 }

@@ -77,11 +77,25 @@ int image_write_at(int dirfd, enum image_type type, uint64_t id, const void *msg
 /* Reads an image that holds exactly one message. -ENOENT is not logged. */
 int image_read_one(struct image_dir *dir, enum image_type type, uint64_t id, struct arena *a, void *msgp);
 
+/* Another descriptor of an image that is open for reading, at its start; or a negative errno (logged). */
+int image_reopen(const struct image *img);
+
 /*
  * A pages file: written with pwrite() at any offset by any thread, not buffered here. image_pages_create() makes it and
- * notes it for the integrity file, which takes its size when sealed. Returns a descriptor or a negative errno.
+ * notes it for the integrity file, which takes its size when sealed. Returns a descriptor or a negative errno (logged).
+ *
+ * With a streamer (image_dir_streams()) it is a pipe: image_pages_append() writes behind what was written, and when the
+ * streamer has all of `size` bytes image_pages_end() closes it; without one that does nothing.
  */
 int image_pages_create(struct image_dir *dir, uint32_t pages_id);
-int image_pages_open(struct image_dir *dir, uint32_t pages_id);
+int image_pages_append(struct image_dir *dir, uint32_t pages_id, int fd, const void *data, size_t len);
+int image_pages_end(struct image_dir *dir, uint32_t pages_id, int *fd, uint64_t size);
+
+/*
+ * For reading: *size bytes of the descriptor from *at on, which is a multiple of the page size. The caller closes it.
+ * When it is not needed any more image_pages_forget() gives back what memory it takes (with a streamer).
+ */
+int image_pages_open(struct image_dir *dir, uint32_t pages_id, uint64_t *at, uint64_t *size);
+void image_pages_forget(struct image_dir *dir, uint32_t pages_id);
 
 #endif

@@ -5,9 +5,11 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "image/image_exchange.h"
+#include "image/image_stream.h"
 #include "lib/log.h"
 
 #define SUMS_TEMP      IMAGE_SUMS ".tmp"
@@ -23,7 +25,9 @@ struct image_dir {
 	char *path;
 	bool writing, was_empty, sealed, kept, allow_edited;
 	pthread_mutex_t lock; /* for sums */
-	struct sums *sums;    /* reading: NULL where the checkpoint has none */
+	const struct image_ids *ids;
+	struct sums *sums;           /* reading: NULL where the checkpoint has none */
+	struct image_stream *stream; /* NULL: files in the directory */
 };
 
 static void cleanup_dir(struct image_dir **dir)
@@ -77,6 +81,23 @@ int image_dir_create(const char *path, struct image_dir **dirp)
 	return 0;
 }
 
+int image_dir_create_stream(const char *path, unsigned limit, struct image_dir **dirp)
+{
+	__attribute__((cleanup(cleanup_dir))) struct image_dir *dir = NULL;
+	int err = open_image_dir(path, &dir);
+
+	if (!err)
+		err = image_stream_connect(dir->fd, path, true, limit, &dir->stream);
+	if (err)
+		return err;
+	dir->writing = true;
+	dir->sums = integrity_new();
+	if (!dir->sums)
+		return log_errno(-ENOMEM, "%s", path);
+	*dirp = move_ptr(dir);
+	return 0;
+}
+
 /* The directory in which a file is. A dump in progress may have moved it in between: from the one to the other, and
  * back. */
 static int place_of(const struct image_dir *dir, const char *name)
@@ -110,10 +131,23 @@ static int check_files(struct image_dir *dir)
 	return dir->allow_edited ? 0 : first;
 }
 
+/* The largest file without which nothing says how large it is; the checkpoint may be CRIU's. */
+#define STREAMED_MAX (1ULL << 50)
+
+static int read_streamed_sums(struct image_dir *dir, char *why, size_t why_size)
+{
+	struct image_stretch where;
+	int err = image_stream_fetch(dir->stream, IMAGE_SUMS, STREAMED_MAX, &where);
+	_cleanup_close_ int fd = err ? -1 : image_stream_copy(&where, IMAGE_SUMS);
+
+	return integrity_read_from(err ?: fd, &dir->sums, why, why_size);
+}
+
 static int read_sums(struct image_dir *dir)
 {
 	char why[128];
-	int err = integrity_read(place_of(dir, IMAGE_SUMS), IMAGE_SUMS, &dir->sums, why, sizeof(why));
+	int err = dir->stream ? read_streamed_sums(dir, why, sizeof(why))
+	                      : integrity_read(place_of(dir, IMAGE_SUMS), IMAGE_SUMS, &dir->sums, why, sizeof(why));
 
 	if (err == -ENOENT) {
 		log_info("%s has no %s: not checked as a whole", dir->path, IMAGE_SUMS);
@@ -126,7 +160,7 @@ static int read_sums(struct image_dir *dir)
 	}
 	if (err)
 		return log_errno(err, "%s/%s %s " TAKE_IT, dir->path, IMAGE_SUMS, why);
-	err = check_files(dir);
+	err = dir->stream ? 0 : check_files(dir);
 	dir->sealed = !err;
 	return err;
 }
@@ -161,14 +195,31 @@ int image_dir_open(const char *path, bool allow_edited, struct image_dir **dirp)
 	return 0;
 }
 
+int image_dir_open_stream(const char *path, unsigned limit, bool allow_edited, struct image_dir **dirp)
+{
+	__attribute__((cleanup(cleanup_dir))) struct image_dir *dir = NULL;
+	int err = open_image_dir(path, &dir);
+
+	if (err)
+		return err;
+	dir->allow_edited = allow_edited;
+	err = image_stream_connect(dir->fd, path, false, limit, &dir->stream);
+	if (!err)
+		err = read_sums(dir);
+	if (err)
+		return err;
+	*dirp = move_ptr(dir);
+	return 0;
+}
+
 /* Before the first file of a dump. Under the lock. */
 static int begin_writing(struct image_dir *dir)
 {
-	int fd = dir->places[0] >= 0 ? 0 : image_exchange_begin(dir->fd, dir->path);
+	int fd = dir->places[0] >= 0 || dir->stream ? 0 : image_exchange_begin(dir->fd, dir->path);
 
 	if (fd < 0)
 		return fd;
-	if (dir->places[0] < 0)
+	if (dir->places[0] < 0 && !dir->stream)
 		dir->places[0] = fd;
 	return 0;
 }
@@ -176,6 +227,11 @@ static int begin_writing(struct image_dir *dir)
 /* A file that is begun again (a queue that was not as it seemed) is made anew. */
 static int create_new(struct image_dir *dir, const char *name)
 {
+	if (dir->stream) {
+		int fd = memfd_create(name, MFD_CLOEXEC);
+
+		return fd < 0 ? -errno : fd;
+	}
 	for (int again = 0;; again++) {
 		int fd = openat(dir->places[0], name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
@@ -210,6 +266,18 @@ static int create_locked(struct image_dir *dir, const char *name, struct sum **s
 	return fd;
 }
 
+int image_dir_files_fd(struct image_dir *dir)
+{
+	int err = 0;
+
+	if (!dir->writing || dir->sealed)
+		return dir->fd;
+	pthread_mutex_lock(&dir->lock);
+	err = begin_writing(dir);
+	pthread_mutex_unlock(&dir->lock);
+	return err ?: dir->places[0];
+}
+
 int image_dir_create_file(struct image_dir *dir, const char *name, struct sum **sump)
 {
 	int fd;
@@ -222,25 +290,77 @@ int image_dir_create_file(struct image_dir *dir, const char *name, struct sum **
 	return fd;
 }
 
+/* Whether the file, which is there, is one of this checkpoint: not one that another has left. */
+static bool belongs_to_it(const struct image_dir *dir, const char *name)
+{
+	if (dir->writing || !dir->sealed || integrity_find(dir->sums, name))
+		return true;
+	log_warn("%s/%s is not in %s%s", dir->path, name, IMAGE_SUMS,
+	         dir->allow_edited ? "" : ": left over from another checkpoint, not used");
+	return dir->allow_edited;
+}
+
+/* Of a streamer nothing is asked that the checkpoint has not. */
+static int fetch_file(struct image_dir *dir, const char *name, struct image_stretch *where)
+{
+	const struct sum *sum = dir->sealed ? integrity_find(dir->sums, name) : NULL;
+	uint64_t most = sum && !dir->allow_edited ? sum->size : STREAMED_MAX;
+	int err;
+
+	if (dir->sealed && !sum && !dir->allow_edited)
+		return -ENOENT;
+	err = image_stream_fetch(dir->stream, name, most, where);
+	return err == -ENOENT && sum
+	           ? log_errno(err, "%s: the image streamer has no such file, but %s has", name, IMAGE_SUMS)
+	           : err;
+}
+
+static int check_fetched(const struct image_dir *dir, const char *name, int fd)
+{
+	const struct sum *sum = dir->sealed ? integrity_find(dir->sums, name) : NULL;
+	char why[128];
+	int err = sum ? integrity_check_from(sum, fd, why, sizeof(why)) : 0;
+
+	if (err && dir->allow_edited)
+		log_warn("%s %s", name, why);
+	else if (err)
+		return log_errno(err == -EBADMSG ? 0 : err, "%s %s: the checkpoint is not as it was written; " TAKE_IT,
+		                 name, why)
+		           ?: err;
+	return lseek(fd, 0, SEEK_SET) < 0 ? log_errno(-errno, "%s: lseek", name) : 0;
+}
+
+static int open_streamed(struct image_dir *dir, const char *name)
+{
+	_cleanup_close_ int fd = -1;
+	struct image_stretch where;
+	int err = fetch_file(dir, name, &where);
+
+	if (err)
+		return err;
+	fd = image_stream_copy(&where, name);
+	if (fd < 0)
+		return fd;
+	err = check_fetched(dir, name, fd);
+	return err ?: move_fd(&fd);
+}
+
 int image_dir_open_file(struct image_dir *dir, const char *name)
 {
-	_cleanup_close_ int fd = openat(place_of(dir, name), name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	_cleanup_close_ int fd = -1;
 	struct stat st;
 
+	if (dir->stream)
+		return open_streamed(dir, name);
+	fd = openat(place_of(dir, name), name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return errno == ENOENT ? -ENOENT : log_errno(-errno, "%s/%s: openat", dir->path, name);
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return log_errno(-EBADMSG, "%s/%s is not a regular file", dir->path, name);
-	if (!dir->writing && dir->sealed && !integrity_find(dir->sums, name)) {
-		log_warn("%s/%s is not in %s%s", dir->path, name, IMAGE_SUMS,
-		         dir->allow_edited ? "" : ": left over from another checkpoint, not used");
-		if (!dir->allow_edited)
-			return -ENOENT;
-	}
-	return move_fd(&fd);
+	return belongs_to_it(dir, name) ? move_fd(&fd) : -ENOENT;
 }
 
-void image_dir_file_done(struct image_dir *dir, struct sum *sum, bool failed, uint64_t size, uint32_t crc)
+static void note_done(struct image_dir *dir, struct sum *sum, bool failed, uint64_t size, uint32_t crc)
 {
 	pthread_mutex_lock(&dir->lock);
 	sum->size = size;
@@ -249,12 +369,106 @@ void image_dir_file_done(struct image_dir *dir, struct sum *sum, bool failed, ui
 	pthread_mutex_unlock(&dir->lock);
 }
 
-void image_dir_size_only(struct image_dir *dir, struct sum *sum)
+int image_dir_file_done(struct image_dir *dir, struct sum *sum, int err, int fd, uint64_t size, uint32_t crc)
 {
+	if (!err && dir->stream && fd >= 0)
+		err = image_stream_keep(dir->stream, sum->name, fd);
+	note_done(dir, sum, err != 0, size, crc);
+	return err;
+}
+
+/* ---- pages ---- */
+
+static int stream_pages(struct image_dir *dir, const char *name)
+{
+	struct sum *sum;
+	int fd;
+
+	pthread_mutex_lock(&dir->lock);
+	sum = integrity_add(dir->sums, name);
+	if (sum)
+		sum->size_only = true;
+	pthread_mutex_unlock(&dir->lock);
+	fd = sum ? image_stream_begin(dir->stream, name) : log_errno(-ENOMEM, "%s", name);
+	if (sum && fd < 0)
+		note_done(dir, sum, true, 0, 0);
+	return fd;
+}
+
+int image_dir_create_pages(struct image_dir *dir, const char *name)
+{
+	struct sum *sum;
+	int fd = dir->stream ? stream_pages(dir, name) : image_dir_create_file(dir, name, &sum);
+
+	if (fd < 0 || dir->stream)
+		return fd;
 	pthread_mutex_lock(&dir->lock);
 	sum->size_only = true;
 	sum->state = SUM_DONE;
 	pthread_mutex_unlock(&dir->lock);
+	return fd;
+}
+
+int image_dir_append_pages(struct image_dir *dir, const char *name, int fd, const void *data, size_t len)
+{
+	return image_stream_write(dir->stream, name, fd, data, len);
+}
+
+int image_dir_end_pages(struct image_dir *dir, const char *name, int *fd, uint64_t size)
+{
+	struct sum *sum;
+	int err = dir->stream ? image_stream_end(dir->stream, name, fd) : 0;
+
+	if (!dir->stream)
+		return 0;
+	pthread_mutex_lock(&dir->lock);
+	sum = integrity_find(dir->sums, name);
+	pthread_mutex_unlock(&dir->lock);
+	if (sum)
+		note_done(dir, sum, err != 0, size, 0);
+	return err;
+}
+
+int image_dir_open_pages(struct image_dir *dir, const char *name, uint64_t *at, uint64_t *size)
+{
+	struct image_stretch where = { .fd = -1 };
+	struct stat st;
+	int fd = dir->stream ? fetch_file(dir, name, &where) : image_dir_open_file(dir, name);
+
+	if (fd < 0)
+		return fd;
+	if (dir->stream) {
+		fd = fcntl(where.fd, F_DUPFD_CLOEXEC, 0);
+		if (fd < 0)
+			return log_errno(-errno, "%s: fcntl(F_DUPFD_CLOEXEC)", name);
+	} else if (fstat(fd, &st)) {
+		int err = log_errno(-errno, "%s/%s: fstat", dir->path, name);
+
+		close(fd);
+		return err;
+	}
+	*at = where.at;
+	*size = dir->stream ? where.size : (uint64_t)st.st_size;
+	return fd;
+}
+
+void image_dir_forget_pages(struct image_dir *dir, const char *name)
+{
+	if (dir->stream)
+		image_stream_forget(dir->stream, name);
+}
+
+/* ---- the end of a dump ---- */
+
+/* The integrity file goes last: without it nothing counts. */
+static int send_all(struct image_dir *dir)
+{
+	_cleanup_close_ int fd = memfd_create(IMAGE_SUMS, MFD_CLOEXEC);
+	int err =
+	    fd < 0 ? log_errno(-errno, "%s: memfd_create", IMAGE_SUMS) : integrity_write_to(dir->sums, fd, IMAGE_SUMS);
+
+	err = err ?: image_stream_keep(dir->stream, IMAGE_SUMS, fd);
+	return err ?: image_stream_send_kept(dir->stream);
 }
 
 static int seal_locked(struct image_dir *dir)
@@ -268,12 +482,14 @@ static int seal_locked(struct image_dir *dir)
 
 		if (sum->state != SUM_DONE)
 			return log_errno(-EIO, "%s/%s is not complete", dir->path, sum->name);
-		if (!sum->size_only)
+		if (!sum->size_only || dir->stream)
 			continue;
 		if (fstatat(dir->places[0], sum->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			return log_errno(-errno, "%s/%s: fstat", dir->path, sum->name);
 		sum->size = (uint64_t)st.st_size;
 	}
+	if (dir->stream)
+		return send_all(dir);
 	err = integrity_write(dir->sums, dir->places[0], SUMS_TEMP, IMAGE_SUMS);
 	if (err || dir->places[0] == dir->fd) /* it was empty, or this is the second time */
 		return err;
@@ -305,7 +521,7 @@ int image_dir_unseal(struct image_dir *dir)
 	if (!dir->writing || !dir->sealed)
 		return log_errno(-EINVAL, "%s: the checkpoint is not complete", dir->path);
 	pthread_mutex_lock(&dir->lock);
-	if (unlinkat(dir->places[0], IMAGE_SUMS, 0) < 0)
+	if (!dir->stream && unlinkat(dir->places[0], IMAGE_SUMS, 0) < 0)
 		err = log_errno(-errno, "%s/%s: unlink", dir->path, IMAGE_SUMS);
 	dir->sealed = err;
 	pthread_mutex_unlock(&dir->lock);
@@ -314,7 +530,7 @@ int image_dir_unseal(struct image_dir *dir)
 
 void image_dir_discard(struct image_dir *dir)
 {
-	if (!dir->writing || dir->kept || dir->places[0] < 0)
+	if (!dir->writing || dir->kept || dir->places[0] < 0) /* with a streamer there is nothing of ours */
 		return;
 	pthread_mutex_lock(&dir->lock);
 	image_exchange_take_back(dir->fd, dir->path, dir->was_empty);
@@ -329,7 +545,8 @@ void image_dir_keep(struct image_dir *dir)
 
 void image_dir_drop_older(struct image_dir *dir)
 {
-	image_exchange_settle(dir->fd, dir->path, 0);
+	if (!dir->stream)
+		image_exchange_settle(dir->fd, dir->path, 0);
 }
 
 void image_dir_close(struct image_dir *dir)
@@ -340,7 +557,8 @@ void image_dir_close(struct image_dir *dir)
 		if (dir->places[i] >= 0 && dir->places[i] != dir->fd)
 			close(dir->places[i]);
 	image_exchange_end_read(dir->readers);
-	if (dir->writing)
+	image_stream_close(dir->stream);
+	if (dir->writing && !dir->stream)
 		image_exchange_unlock(dir->fd);
 	if (dir->fd >= 0)
 		close(dir->fd);
@@ -360,7 +578,34 @@ bool image_dir_sealed(const struct image_dir *dir)
 	return dir->sealed;
 }
 
+bool image_dir_streams(const struct image_dir *dir)
+{
+	return dir->stream != NULL;
+}
+
+int image_dir_temp(const struct image_dir *dir)
+{
+	int fd;
+
+	if (dir->stream) {
+		fd = memfd_create("images", MFD_CLOEXEC);
+		return fd < 0 ? log_errno(-errno, "%s: memfd_create", dir->path) : fd;
+	}
+	fd = openat(dir->fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	return fd < 0 ? log_errno(-errno, "%s: openat(O_TMPFILE)", dir->path) : fd;
+}
+
 int image_dir_fd(const struct image_dir *dir)
 {
 	return dir->fd;
+}
+
+void image_dir_set_ids(struct image_dir *dir, const struct image_ids *ids)
+{
+	dir->ids = ids;
+}
+
+const struct image_ids *image_dir_ids(const struct image_dir *dir)
+{
+	return dir->ids;
 }

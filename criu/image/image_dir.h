@@ -26,9 +26,24 @@ int image_dir_create(const char *path, struct image_dir **dirp);
 int image_dir_open(const char *path, bool allow_edited, struct image_dir **dirp);
 
 /*
+ * The same through the image streamer that listens in the directory (--stream); limit: seconds in which it has to do
+ * something. Nothing is written into the directory, and what lies in it stays and is not looked at. Of a restore each
+ * file is checked when it is first read.
+ */
+int image_dir_create_stream(const char *path, unsigned limit, struct image_dir **dirp);
+int image_dir_open_stream(const char *path, unsigned limit, bool allow_edited, struct image_dir **dirp);
+
+/* Whether images go through a streamer: there is no directory whose room or file system counts. */
+bool image_dir_streams(const struct image_dir *dir);
+
+/* A file without a name for what is written twice, in the directory or, with a streamer, in memory: a descriptor or a
+ * negative errno (logged). */
+int image_dir_temp(const struct image_dir *dir);
+
+/*
  * Writes the integrity file ("checkpoint.sums") from all that was written: every image is closed and none has failed.
- * Then the new checkpoint takes the place of the older one, which is kept aside. The last step of a dump before its
- * commit; after it, only the next three may change the directory.
+ * Then the new checkpoint takes the place of the older one, which is kept aside; a streamer has taken all of it. The
+ * last step of a dump before its commit; after it, only the next three may change the directory.
  */
 int image_dir_seal(struct image_dir *dir);
 
@@ -47,6 +62,11 @@ void image_dir_drop_older(struct image_dir *dir);
 /* Closes and frees. NULL is fine. */
 void image_dir_close(struct image_dir *dir);
 
+/* Ids in the messages of its images are criu's from now on, and others in the files: NULL: as they are. Kept. */
+struct image_ids;
+void image_dir_set_ids(struct image_dir *dir, const struct image_ids *ids);
+const struct image_ids *image_dir_ids(const struct image_dir *dir);
+
 /* Writing: whether no image was in it before. */
 bool image_dir_was_empty(const struct image_dir *dir);
 
@@ -55,6 +75,12 @@ bool image_dir_sealed(const struct image_dir *dir);
 
 /* The directory's descriptor, for openat() of files that are no images. */
 int image_dir_fd(const struct image_dir *dir);
+
+/*
+ * Where files lie that are no images of criu's (a plugin's). Writing: beside the new images, which is another directory
+ * until image_dir_seal(). The descriptor stays the directory's; a negative errno (logged).
+ */
+int image_dir_files_fd(struct image_dir *dir);
 
 /* The name of the integrity file. */
 #define IMAGE_SUMS "checkpoint.sums"

@@ -16,7 +16,7 @@
  *	the images move out of part, which is removed		(the image directory: the new one)
  *
  * The inventory leaves first and comes last: other readers do not take a mixture for a checkpoint. To take back, undo
- *is renamed to whole, and all else is as after a kill.
+ * is renamed to whole, and all else is as after a kill.
  */
 #include "image/image_exchange.h"
 
@@ -325,10 +325,42 @@ static int find_places(const struct place *p, int places[2])
 	return 0;
 }
 
+static bool is_inode(int fd, const struct stat *wanted)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && st.st_dev == wanted->st_dev && st.st_ino == wanted->st_ino;
+}
+
+/*
+ * criu was killed in the middle of an exchange: its locks live on in the descriptors that the guardian shares with it,
+ * and would keep the guardian out for good.
+ */
+static void drop_own_locks(const struct place *p)
+{
+	_cleanup_close_ int inventory = -1;
+	struct stat wanted;
+	int places[2];
+	const struct dirent *e;
+	DIR *d;
+
+	if (find_places(p, places))
+		return;
+	inventory = open_inventory(places, O_RDONLY);
+	close_places(p->fd, places);
+	d = inventory >= 0 && !fstat(inventory, &wanted) ? opendir("/proc/self/fd") : NULL;
+	if (!d)
+		return;
+	while ((e = readdir(d)))
+		if (e->d_name[0] != '.' && is_inode(atoi(e->d_name), &wanted))
+			flock(atoi(e->d_name), LOCK_UN);
+	closedir(d);
+}
+
 /* Whether the checkpoint whose inventory was locked is still the one that counts. */
 static bool is_same_inventory(const struct place *p, int inventory)
 {
-	struct stat now, then;
+	struct stat now;
 	int places[2];
 	bool same = false;
 	int fd;
@@ -337,8 +369,7 @@ static bool is_same_inventory(const struct place *p, int inventory)
 		return false;
 	fd = open_inventory(places, O_RDONLY);
 	if (fd >= 0) {
-		same = !fstat(fd, &now) && !fstat(inventory, &then) && now.st_dev == then.st_dev &&
-		       now.st_ino == then.st_ino;
+		same = !fstat(fd, &now) && is_inode(inventory, &now);
 		close(fd);
 	}
 	close_places(p->fd, places);
@@ -448,11 +479,13 @@ int image_exchange_take_back(int dir, const char *path, bool was_empty)
 
 	if (was_empty)
 		return delete_files(&p, dir, true);
+	drop_own_locks(&p);
 	if (has_entry(dir, UNDO)) {
 		lock = lock_what_counts(&p, WAIT_BACK_MS);
 		err = rename_sub(&p, UNDO, WHOLE);
 		if (err)
 			return err;
+		drop_own_locks(&p); /* another inventory counts now */
 	}
 	return image_exchange_settle(dir, path, WAIT_BACK_MS);
 }

@@ -15,10 +15,22 @@ int image_dir_create_file(struct image_dir *dir, const char *name, struct sum **
 /* Opens a file for reading. -ENOENT without a log line; other errors are logged. */
 int image_dir_open_file(struct image_dir *dir, const char *name);
 
-/* A file is complete (failed: is not): what is known of it goes into its entry. */
-void image_dir_file_done(struct image_dir *dir, struct sum *sum, bool failed, uint64_t size, uint32_t crc);
+/*
+ * A file is complete (err: is not): what is known of it goes into its entry, and for a streamer what is in fd
+ * (negative: it was never opened) is kept. Returns err, or what failed here (logged).
+ */
+int image_dir_file_done(struct image_dir *dir, struct sum *sum, int err, int fd, uint64_t size, uint32_t crc);
 
-/* A file of pages: only its size counts, which is taken when the directory is sealed. */
-void image_dir_size_only(struct image_dir *dir, struct sum *sum);
+/*
+ * Creates a file of pages: only its size counts, which is taken when the directory is sealed. For a streamer it is a
+ * pipe, and image_dir_end_pages() says the size. Returns the descriptor or a negative errno (logged).
+ */
+int image_dir_create_pages(struct image_dir *dir, const char *name);
+int image_dir_append_pages(struct image_dir *dir, const char *name, int fd, const void *data, size_t len);
+int image_dir_end_pages(struct image_dir *dir, const char *name, int *fd, uint64_t size);
+
+/* Where the pages of a file are: *at of the descriptor that is returned (the caller's) on, *size bytes. */
+int image_dir_open_pages(struct image_dir *dir, const char *name, uint64_t *at, uint64_t *size);
+void image_dir_forget_pages(struct image_dir *dir, const char *name);
 
 #endif

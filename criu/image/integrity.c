@@ -93,9 +93,8 @@ static int end_line(char *line, size_t size, unsigned count, const char *text, s
 	return snprintf(line, size, "end %u %08lx\n", count, crc32_z(0, (const unsigned char *)text, len));
 }
 
-int integrity_write(const struct sums *sums, int dirfd, const char *temp, const char *name)
+int integrity_write_to(const struct sums *sums, int fd, const char *name)
 {
-	_cleanup_close_ int fd = openat(dirfd, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	_cleanup_free_ char *text = NULL;
 	_cleanup_fclose_ FILE *f = NULL;
 	struct sum *sum;
@@ -103,8 +102,6 @@ int integrity_write(const struct sums *sums, int dirfd, const char *temp, const 
 	size_t len;
 	int err;
 
-	if (fd < 0)
-		return log_errno(-errno, "%s: openat", temp);
 	f = open_memstream(&text, &len);
 	if (!f)
 		return log_errno(-ENOMEM, "%s", name);
@@ -122,23 +119,30 @@ int integrity_write(const struct sums *sums, int dirfd, const char *temp, const 
 	if (fputs(line, f) < 0 || fflush(f))
 		return log_errno(-ENOMEM, "%s", name);
 	err = io_write_all(fd, text, len);
+	return err ? log_errno(err, "%s: write", name) : 0;
+}
+
+int integrity_write(const struct sums *sums, int dirfd, const char *temp, const char *name)
+{
+	_cleanup_close_ int fd = openat(dirfd, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int err = fd < 0 ? log_errno(-errno, "%s: openat", temp) : integrity_write_to(sums, fd, temp);
+
 	if (err)
-		return log_errno(err, "%s: write", temp);
+		return err;
 	if (renameat(dirfd, temp, dirfd, name) < 0)
 		return log_errno(-errno, "%s: rename to %s", temp, name);
 	return 0;
 }
 
 /* The whole file, with a zero byte behind it. */
-static int read_text(int dirfd, const char *name, char **textp, size_t *lenp, char *why, size_t why_size)
+static int read_text(int fd, char **textp, size_t *lenp, char *why, size_t why_size)
 {
-	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	_cleanup_free_ char *text = NULL;
 	struct stat st;
 	ssize_t n;
 
 	if (fd < 0)
-		return because(-errno, why, why_size, "cannot be opened");
+		return because(fd, why, why_size, "cannot be opened");
 	if (fstat(fd, &st) < 0)
 		return because(-errno, why, why_size, "cannot be looked at");
 	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > FILE_MAX)
@@ -204,6 +208,13 @@ static char *find_end(char *text, size_t len)
 
 int integrity_read(int dirfd, const char *name, struct sums **sumsp, char *why, size_t why_size)
 {
+	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	return integrity_read_from(fd < 0 ? -errno : fd, sumsp, why, why_size);
+}
+
+int integrity_read_from(int fd, struct sums **sumsp, char *why, size_t why_size)
+{
 	__attribute__((cleanup(cleanup_sums))) struct sums *sums = integrity_new();
 	_cleanup_free_ char *text = NULL;
 	char *end, *at;
@@ -212,7 +223,7 @@ int integrity_read(int dirfd, const char *name, struct sums **sumsp, char *why, 
 
 	if (!sums)
 		return because(-ENOMEM, why, why_size, "has no place in memory");
-	err = read_text(dirfd, name, &text, &len, why, why_size);
+	err = read_text(fd, &text, &len, why, why_size);
 	if (err)
 		return err;
 	end = find_end(text, len);
@@ -253,16 +264,13 @@ static int sum_file(int fd, uint32_t *crc, uint64_t *size)
 	return 0;
 }
 
-int integrity_check(const struct sum *sum, int dirfd, char *why, size_t why_size)
+int integrity_check_from(const struct sum *sum, int fd, char *why, size_t why_size)
 {
-	_cleanup_close_ int fd = openat(dirfd, sum->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	uint64_t size;
 	struct stat st;
 	uint32_t crc = 0;
 	int err;
 
-	if (fd < 0)
-		return because(-errno, why, why_size, errno == ENOENT ? "is missing" : "cannot be opened");
 	if (fstat(fd, &st) < 0)
 		return because(-errno, why, why_size, "cannot be looked at");
 	if (!S_ISREG(st.st_mode))
@@ -278,4 +286,13 @@ int integrity_check(const struct sum *sum, int dirfd, char *why, size_t why_size
 	if (size != sum->size || crc != sum->crc)
 		return because(-EBADMSG, why, why_size, "is damaged or was changed");
 	return 0;
+}
+
+int integrity_check(const struct sum *sum, int dirfd, char *why, size_t why_size)
+{
+	_cleanup_close_ int fd = openat(dirfd, sum->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return because(-errno, why, why_size, errno == ENOENT ? "is missing" : "cannot be opened");
+	return integrity_check_from(sum, fd, why, why_size);
 }

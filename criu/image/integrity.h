@@ -37,14 +37,20 @@ struct sum *integrity_add(struct sums *sums, const char *name);
 
 /* Writes the file as `temp` and renames it to `name`, both in dirfd. Every entry is SUM_DONE. Logs its errors. */
 int integrity_write(const struct sums *sums, int dirfd, const char *temp, const char *name);
+/* Writes what it says into fd; name is for messages. */
+int integrity_write_to(const struct sums *sums, int fd, const char *name);
 
 /*
  * Reads it. 0: *sumsp is set; -ENOENT, -EBADMSG (cut short or changed) or what reading gave, not logged, with the
  * reason in why.
  */
 int integrity_read(int dirfd, const char *name, struct sums **sumsp, char *why, size_t why_size);
+/* The same from the start of fd, which stays the caller's; fd < 0: the negative errno of opening it. */
+int integrity_read_from(int fd, struct sums **sumsp, char *why, size_t why_size);
 
 /* Compares a file with its entry: 0, or a negative errno (-EBADMSG where it differs), not logged, the reason in why. */
 int integrity_check(const struct sum *sum, int dirfd, char *why, size_t why_size);
+/* The same from the start of fd, which stays the caller's and is read to its end. */
+int integrity_check_from(const struct sum *sum, int fd, char *why, size_t why_size);
 
 #endif

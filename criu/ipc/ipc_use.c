@@ -12,24 +12,6 @@
 
 #define CLOCK_SLACK 2 /* seconds: clock ticks, and a clock that was set */
 
-int ipc_list(struct arena *a, const char *file, int **ids, size_t *n)
-{
-	char path[40];
-	_cleanup_free_ char *text = NULL;
-	char *line;
-	int err, key, id;
-
-	snprintf(path, sizeof(path), "/proc/sysvipc/%s", file);
-	err = proc_read(AT_FDCWD, path, &text, NULL);
-	if (err)
-		return err == -ENOENT ? 0 : log_errno(err, "reading %s", path);
-	/* The first line has the names of the columns. */
-	for (line = strchr(text, '\n'); line && line[1]; line = strchr(line + 1, '\n'))
-		if (sscanf(line + 1, "%d %d", &key, &id) == 2)
-			arena_push(a, ids, n, id);
-	return 0;
-}
-
 static void note_waiters(struct dump *d, const struct task *t, long call, long other_call, struct ipc_waiters *w)
 {
 	for (size_t i = 0; i < t->n_threads; i++) {
@@ -45,10 +27,11 @@ static void note_waiters(struct dump *d, const struct task *t, long call, long o
 	}
 }
 
-void ipc_waiters_find(struct dump *d, long call, long other_call, struct ipc_waiters *w)
+void ipc_waiters_find(struct dump *d, const struct ipc_ns *ns, long call, long other_call, struct ipc_waiters *w)
 {
 	for (size_t i = 0; i < d->tree.n_tasks; i++)
-		note_waiters(d, d->tree.tasks[i], call, other_call, w);
+		if (ipc_ns_of_dumped(d, d->tree.tasks[i]) == ns)
+			note_waiters(d, d->tree.tasks[i], call, other_call, w);
 }
 
 const struct task *ipc_waiters_on(const struct ipc_waiters *w, int id)
@@ -78,5 +61,5 @@ static bool lived_at(pid_t pid, int64_t when)
 
 bool ipc_is_outside(const struct tree *tree, pid_t pid, int64_t last)
 {
-	return pid > 0 && pid != getpid() && !tree_find(tree, (vpid_t) { pid }) && lived_at(pid, last);
+	return pid > 0 && pid != getpid() && !tree_find_ours(tree, pid) && lived_at(pid, last);
 }

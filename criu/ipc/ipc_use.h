@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Inside of ipc/: which System V objects of the host a tree uses. Nothing names the users of one: what tells is which
- * processes have touched an object last, and which threads sleep on one. */
+/* Inside of ipc/: which System V objects of criu's ipc namespace a tree uses. Nothing names the users of one: what
+ * tells is which processes have touched an object last, and which threads sleep on one. */
 #ifndef CRIU_IPC_IPC_USE_H
 #define CRIU_IPC_IPC_USE_H
 
+#include "helper/ipc_ns.h"
 #include "tree/dump.h"
 #include "tree/restore.h"
-
-/* The numbers of all objects of a type, from /proc/sysvipc/`file`. 0 or a negative errno (logged). */
-int ipc_list(struct arena *a, const char *file, int **ids, size_t *n);
 
 /* A task with a thread that was in one of two calls on object `id` when it was stopped. */
 struct ipc_waiter {
@@ -21,7 +19,8 @@ struct ipc_waiters {
 	size_t n;
 };
 
-void ipc_waiters_find(struct dump *d, long call, long other_call, struct ipc_waiters *w);
+/* Of tasks that live in a namespace. */
+void ipc_waiters_find(struct dump *d, const struct ipc_ns *ns, long call, long other_call, struct ipc_waiters *w);
 
 /* The first of them on this object; NULL: none. */
 const struct task *ipc_waiters_on(const struct ipc_waiters *w, int id);

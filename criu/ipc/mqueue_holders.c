@@ -75,8 +75,7 @@ void mqueue_holders_find(const struct dump *d, struct mqueue_dumped *queues)
 	while (dir && (e = readdir(dir))) {
 		pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
 
-		if (pid > 0 && pid != getpid() && pid != guardian_pid(d->guardian) &&
-		    !tree_find(&d->tree, (vpid_t) { pid }))
+		if (pid > 0 && pid != getpid() && pid != guardian_pid(d->guardian) && !tree_find_ours(&d->tree, pid))
 			look_at_process(pid, queues);
 	}
 	if (dir)

@@ -3,10 +3,13 @@
 #ifndef CRIU_IPC_MQUEUE_HOLDERS_H
 #define CRIU_IPC_MQUEUE_HOLDERS_H
 
+#include "helper/ipc_ns.h"
 #include "mqueue.pb-c.h"
 #include "tree/dump.h"
 
 struct mqueue_dumped {
+	struct ipc_ns *ns; /* NULL: criu's */
+	bool unopened;     /* by any task: it is in the namespace */
 	uint64_t dev, ino;
 	MqueueEntry *entry; /* the first of its descriptions */
 	const char *what;   /* its descriptor, for messages */

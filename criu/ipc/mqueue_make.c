@@ -7,6 +7,7 @@
 #include <mqueue.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "ipc/mqueue.h"
@@ -17,6 +18,7 @@
 extern const struct subsys mqueue_subsys;
 
 struct mqueue_back {
+	struct ipc_ns *ns;        /* NULL: criu's */
 	const MqueueEntry *entry; /* that with the messages, else any */
 	bool exists;
 	int fd;
@@ -94,13 +96,52 @@ static struct mqueue_back *find_queue(struct restore *r, uint32_t number)
 	return q;
 }
 
+static bool is_damaged(const MqueueEntry *m)
+{
+	return m->name[0] != '/' || strchr(m->name + 1, '/') || !m->maxmsg || !m->msgsize || m->maxmsg > INT32_MAX ||
+	       m->msgsize > INT32_MAX || (m->n_messages && m->n_messages != m->curmsgs);
+}
+
+static struct ipc_ns *find_ns(struct restore *r, const MqueueEntry *m)
+{
+	struct ipc_ns *ns = m->has_ipc_ns ? ipc_ns_restored(r) : NULL;
+
+	while (ns && (ns->id != m->ipc_ns || !ns->elsewhere))
+		ns = ns->next;
+	return ns;
+}
+
+static bool is_own(const struct mqueue_back *q)
+{
+	return q->ns && q->ns->own;
+}
+
+static int enter_ns(struct ipc_ns *ns)
+{
+	return ns ? ipc_ns_enter(ns) : 0;
+}
+
+static int leave_ns(struct ipc_ns *ns, int err)
+{
+	return ns ? ipc_ns_leave(ns, err) : err;
+}
+
+static int look_in_place(struct restore *r, struct mqueue_back *q, const char **why)
+{
+	int err = enter_ns(q->ns);
+
+	if (err)
+		*why = "its ipc namespace cannot be entered";
+	return err ?: leave_ns(q->ns, look_at_host(r, q, why));
+}
+
 int mqueue_expect(struct restore *r, const MqueueEntry *m, const char **why)
 {
 	struct mqueue_restore_state *all = restore_state(r, &mqueue_subsys);
 	struct mqueue_back *q = find_queue(r, m->queue);
+	struct ipc_ns *ns = find_ns(r, m);
 
-	if (m->name[0] != '/' || strchr(m->name + 1, '/') || !m->maxmsg || !m->msgsize || m->maxmsg > INT32_MAX ||
-	    m->msgsize > INT32_MAX || (m->n_messages && m->n_messages != m->curmsgs)) {
+	if (is_damaged(m) || (m->has_ipc_ns && !ns) || (q && q->ns != ns)) {
 		*why = arena_printf(r->arena, "message queue %s: the image is damaged", m->name);
 		return -EBADMSG;
 	}
@@ -109,11 +150,25 @@ int mqueue_expect(struct restore *r, const MqueueEntry *m, const char **why)
 		return 0;
 	}
 	q = arena_new_of(r->arena, struct mqueue_back);
+	q->ns = ns;
 	q->entry = m;
 	q->fd = -1;
 	q->next = all->queues;
 	all->queues = q;
-	return look_at_host(r, q, why);
+	return is_own(q) ? 0 : look_in_place(r, q, why);
+}
+
+int mqueue_open_named(struct restore *r, const MqueueEntry *m, int flags)
+{
+	struct ipc_ns *ns = find_ns(r, m);
+	int err = enter_ns(ns), fd;
+
+	if (err)
+		return err;
+	fd = mq_open(m->name, flags);
+	if (fd < 0)
+		err = log_errno(-errno, "message queue %s: mq_open", m->name);
+	return leave_ns(ns, err) ?: fd;
 }
 
 bool mqueue_is_same(struct restore *r, const MqueueEntry *m, int fd)
@@ -132,17 +187,27 @@ struct made_queue {
 };
 
 /* Not one that another process has made under this name: its sizes are others. */
-static int remove_made(const struct undo *u)
+static int remove_named(const char *name, const struct made_queue *made)
 {
-	const struct made_queue *made = u->data;
-	_cleanup_close_ int fd = mq_open(u->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	_cleanup_close_ int fd = mq_open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	struct mq_attr attr;
 
 	if (fd < 0 || mq_getattr(fd, &attr))
 		return -errno;
 	if (attr.mq_maxmsg != made->maxmsg || attr.mq_msgsize != made->msgsize)
 		return -ENOENT;
-	return mq_unlink(u->path) ? -errno : 0;
+	return mq_unlink(name) ? -errno : 0;
+}
+
+static int remove_made(const struct undo *u)
+{
+	int home, err = ipc_ns_undo_enter(u->fd, &home);
+
+	if (err)
+		return err;
+	err = remove_named(u->path, u->data);
+	ipc_ns_undo_leave(u->fd, home);
+	return err;
 }
 
 static int fill_made(const struct mqueue_back *q)
@@ -165,32 +230,69 @@ static int fill_made(const struct mqueue_back *q)
 	return 0;
 }
 
-static int make_queue(struct restore *r, struct mqueue_back *q)
+static int note_made(struct restore *r, const struct mqueue_back *q)
 {
 	const MqueueEntry *m = q->entry;
 	const struct made_queue made = { m->maxmsg, m->msgsize };
 	const struct undo undo = { .type = UNDO_CALL,
 		                   .call = remove_made,
-		                   .fd = -1,
+		                   .fd = q->ns ? ipc_ns_undo_fd(q->ns) : -1,
 		                   .path = m->name,
 		                   .data = &made,
 		                   .data_len = sizeof(made) };
+
+	return guardian_note(r->guardian, &undo);
+}
+
+/* A user namespace may have no number for criu's own ids: nothing can be made by such a one there. */
+static int open_new(const struct mqueue_back *q)
+{
+	const MqueueEntry *m = q->entry;
 	struct mq_attr attr = { .mq_maxmsg = m->maxmsg, .mq_msgsize = m->msgsize };
-	int number = guardian_note(r->guardian, &undo), err;
+	bool own = is_own(q);
+	int fd;
+
+	if (own) {
+		syscall(SYS_setfsgid, m->gid);
+		syscall(SYS_setfsuid, m->uid);
+	}
+	fd = mq_open(m->name, O_RDWR | O_NONBLOCK | O_CREAT | O_EXCL | O_CLOEXEC, 0600, &attr);
+	fd = fd < 0 ? -errno : fd;
+	if (own) {
+		syscall(SYS_setfsuid, geteuid());
+		syscall(SYS_setfsgid, getegid());
+	}
+	return fd;
+}
+
+/* In a namespace of the tree's own: that vanishes, if the restore fails. */
+static int make_queue(struct restore *r, struct mqueue_back *q)
+{
+	const MqueueEntry *m = q->entry;
+	int number = is_own(q) ? 0 : note_made(r, q), err;
 
 	if (number < 0)
 		return number;
-	q->fd = mq_open(m->name, O_RDWR | O_NONBLOCK | O_CREAT | O_EXCL | O_CLOEXEC, 0600, &attr);
-	err = -errno;
+	q->fd = open_new(q);
+	err = q->fd;
 	fault_point("POSIX message queue made");
 	if (q->fd >= 0)
 		return fill_made(q);
-	guardian_drop(r->guardian, number);
+	if (!is_own(q))
+		guardian_drop(r->guardian, number);
 	return log_errno(err, "message queue %s: mq_open for %u messages of %u bytes%s", m->name, m->maxmsg, m->msgsize,
 	                 err == -EINVAL   ? ": raise fs.mqueue.msg_max and fs.mqueue.msgsize_max"
 	                 : err == -EMFILE ? ": raise RLIMIT_MSGQUEUE (ulimit -q)"
 	                 : err == -ENOSPC ? ": raise fs.mqueue.queues_max"
 	                                  : "");
+}
+
+static int find_or_make(struct restore *r, struct mqueue_back *q)
+{
+	if (!q->exists)
+		return make_queue(r, q);
+	q->fd = mq_open(q->entry->name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	return q->fd < 0 ? log_errno(-errno, "message queue %s: mq_open", q->entry->name) : 0;
 }
 
 static int mqueue_before_start(struct restore *r)
@@ -199,33 +301,42 @@ static int mqueue_before_start(struct restore *r)
 	int err = 0;
 
 	for (struct mqueue_back *q = all->queues; !err && q; q = q->next) {
-		if (!q->exists) {
-			err = make_queue(r, q);
-			continue;
-		}
-		q->fd = mq_open(q->entry->name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-		if (q->fd < 0)
-			err = log_errno(-errno, "message queue %s: mq_open", q->entry->name);
+		err = enter_ns(q->ns);
+		if (!err)
+			err = leave_ns(q->ns, find_or_make(r, q));
 	}
 	return err;
+}
+
+static int remove_name(const struct mqueue_back *q)
+{
+	int err = enter_ns(q->ns);
+
+	if (err)
+		return err;
+	if (mq_unlink(q->entry->name))
+		err = log_errno(-errno, "message queue %s: mq_unlink", q->entry->name);
+	return leave_ns(q->ns, err);
 }
 
 static int mqueue_all_standing(struct restore *r)
 {
 	struct mqueue_restore_state *all = restore_state(r, &mqueue_subsys);
+	int err = 0;
 
-	for (struct mqueue_back *q = all->queues; q; q = q->next) {
-		if (q->entry->unlinked && mq_unlink(q->entry->name))
-			return log_errno(-errno, "message queue %s: mq_unlink", q->entry->name);
+	for (struct mqueue_back *q = all->queues; !err && q; q = q->next) {
+		if (q->entry->unlinked)
+			err = remove_name(q);
 		close(q->fd);
 		q->fd = -1;
 	}
-	return 0;
+	return err;
 }
 
 const struct subsys mqueue_subsys = {
 	.name = "POSIX message queues of a restore",
 	.state = { .restore = sizeof(struct mqueue_restore_state) },
+	.check = mqueue_own_read,
 	.before_start = mqueue_before_start,
 	.all_standing = mqueue_all_standing,
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * System V message queues (msgsnd(2)) at dump: those to which a process of the tree has sent last, from which one has
- * received last, or on which a thread of it sleeps. Messages are copied and stay where they are (MSG_COPY).
+ * received last, or on which a thread of it sleeps; all, in a namespace of the tree's own. Messages are copied and stay
+ * where they are (MSG_COPY).
  */
 #include <string.h>
 #include <sys/msg.h>
@@ -21,9 +22,11 @@ extern const struct subsys msg_subsys;
 
 static void note_process(struct dump *d, struct msg_queue *q, pid_t pid, int64_t when, uint32_t *image_pid)
 {
-	if (pid > 0 && tree_find(&d->tree, (vpid_t) { pid }))
-		*image_pid = (uint32_t)pid;
-	else if (ipc_is_outside(&d->tree, pid, when))
+	const struct task *t = tree_find_ours(&d->tree, pid);
+
+	if (t)
+		*image_pid = (uint32_t)t->vpid.v;
+	else if (!q->ns->own && ipc_is_outside(&d->tree, pid, when))
 		q->entry.used_outside = q->entry.has_used_outside = true;
 }
 
@@ -41,7 +44,7 @@ static void fill_queue(struct dump *d, struct msg_queue *q, int id, const struct
 	note_process(d, q, ds->msg_lrpid, ds->msg_rtime, &q->entry.lrpid);
 }
 
-static int look_at_queue(struct dump *d, const struct ipc_waiters *waiters, int id)
+static int look_at_queue(struct dump *d, struct ipc_ns *ns, const struct ipc_waiters *waiters, int id)
 {
 	struct msg_dump_state *all = dump_state(d, &msg_subsys);
 	struct msg_queue *q = arena_new_of(d->arena, struct msg_queue);
@@ -53,10 +56,11 @@ static int look_at_queue(struct dump *d, const struct ipc_waiters *waiters, int 
 			return 0;
 		return log_errno(-errno, "message queue %d: msgctl(IPC_STAT)", id);
 	}
+	q->ns = ns;
 	fill_queue(d, q, id, &ds);
-	if (!q->entry.lspid && !q->entry.lrpid && !waiter)
+	if (!q->entry.lspid && !q->entry.lrpid && !waiter && !ns->own)
 		return 0;
-	if (!q->entry.lspid && !q->entry.lrpid)
+	if (!q->entry.lspid && !q->entry.lrpid && waiter)
 		q->entry.lrpid = (uint32_t)waiter->vpid.v; /* a mark, by which a later restore knows the queue */
 	q->entry.has_lspid = q->entry.lspid;
 	q->entry.has_lrpid = q->entry.lrpid;
@@ -65,17 +69,29 @@ static int look_at_queue(struct dump *d, const struct ipc_waiters *waiters, int 
 	return 0;
 }
 
-int msg_dump_collect(struct dump *d)
+static int collect_queues(struct dump *d, struct ipc_ns *ns)
 {
 	struct ipc_waiters waiters = { 0 };
 	int *ids = NULL, err;
 	size_t n = 0;
 
-	err = ipc_list(d->arena, "msg", &ids, &n);
+	err = sysv_object_list(d->arena, "msg", &ids, &n);
 	if (n)
-		ipc_waiters_find(d, SYS_msgrcv, SYS_msgsnd, &waiters);
+		ipc_waiters_find(d, ns, SYS_msgrcv, SYS_msgsnd, &waiters);
 	for (size_t i = 0; !err && i < n; i++)
-		err = look_at_queue(d, &waiters, ids[i]);
+		err = look_at_queue(d, ns, &waiters, ids[i]);
+	return err;
+}
+
+int msg_dump_collect(struct dump *d)
+{
+	int err = 0;
+
+	for (struct ipc_ns *ns = ipc_ns_dumped(d); !err && ns; ns = ns->next) {
+		err = ipc_ns_enter(ns);
+		if (!err)
+			err = ipc_ns_leave(ns, collect_queues(d, ns));
+	}
 	return err;
 }
 
@@ -110,7 +126,10 @@ static int copy_messages(struct dump *d, struct msg_queue *q, struct msg_copy **
 		return -EAGAIN; /* a longer one has come */
 	return errno == ENOMSG ? 0
 	                       : log_errno(-errno, "message queue %u: msgrcv(MSG_COPY)%s", q->desc.id,
-	                                   errno == ENOSYS ? ": this kernel lacks CONFIG_CHECKPOINT_RESTORE" : "");
+	                                   errno == ENOSYS   ? ": this kernel lacks CONFIG_CHECKPOINT_RESTORE"
+	                                   : errno == EINVAL ? ": a message is longer than kernel.msgmax is now: "
+	                                                       "raise that"
+	                                                     : "");
 }
 
 /* Until nothing was sent and received meanwhile. */
@@ -150,16 +169,30 @@ static int write_queue(struct dump *d, struct image *img, struct msg_queue *q)
 	return err;
 }
 
-int msg_dump_write(struct dump *d)
+static int write_queues(struct dump *d, struct ipc_ns *ns)
 {
 	const struct msg_dump_state *all = dump_state(d, &msg_subsys);
 	struct image *img = NULL;
-	int err;
+	int err = 0;
 
-	if (!all->queues)
-		return 0;
-	err = image_create(d->dir, IMG_IPCNS_MSG, d->tree.tasks[0]->ids->ipc_ns_id, &img);
-	for (struct msg_queue *q = all->queues; !err && q; q = q->next)
-		err = write_queue(d, img, q);
+	for (struct msg_queue *q = all->queues; !err && q; q = q->next) {
+		if (q->ns != ns)
+			continue;
+		if (!img)
+			err = image_create(d->dir, IMG_IPCNS_MSG, ns->id, &img);
+		err = err ?: write_queue(d, img, q);
+	}
 	return image_close(img) ?: err;
+}
+
+int msg_dump_write(struct dump *d)
+{
+	int err = 0;
+
+	for (struct ipc_ns *ns = ipc_ns_dumped(d); !err && ns; ns = ns->next) {
+		err = ipc_ns_enter(ns);
+		if (!err)
+			err = ipc_ns_leave(ns, write_queues(d, ns));
+	}
+	return err;
 }

@@ -3,10 +3,12 @@
 #ifndef CRIU_IPC_MSG_QUEUE_H
 #define CRIU_IPC_MSG_QUEUE_H
 
+#include "helper/ipc_ns.h"
 #include "ipc-msg.pb-c.h"
 #include "tree/dump.h"
 
 struct msg_queue {
+	struct ipc_ns *ns;
 	IpcMsgEntry entry;
 	IpcDescEntry desc;
 	size_t bytes; /* no message is longer */

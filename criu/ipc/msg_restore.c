@@ -16,6 +16,7 @@
 #include "ipc/msg_queue.h"
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "tree/ns_ids.h"
 #include "tree/subsys.h"
 
 extern const struct subsys msg_subsys;
@@ -27,6 +28,7 @@ struct msg_sent {
 };
 
 struct msg_back {
+	struct ipc_ns *ns;
 	const IpcMsgEntry *entry;
 	const IpcMsg **heads;
 	struct msg_sent **msgs;
@@ -90,7 +92,7 @@ static int read_message(struct restore *r, struct image *img, struct msg_back *q
 	return image_read_raw(img, q->msgs[i]->text, round_up((size_t)head->msize, 8));
 }
 
-static int read_queue(struct restore *r, struct image *img, const IpcMsgEntry *e)
+static int read_queue(struct restore *r, struct ipc_ns *ns, struct image *img, const IpcMsgEntry *e)
 {
 	struct msg_restore_state *all = restore_state(r, &msg_subsys);
 	struct msg_back *q = arena_new_of(r->arena, struct msg_back);
@@ -99,6 +101,7 @@ static int read_queue(struct restore *r, struct image *img, const IpcMsgEntry *e
 	if (e->desc->id > INT32_MAX || e->qnum > image_left(img))
 		return log_errno(-EBADMSG, "%s: message queue %u with %u messages is impossible", image_name(img),
 		                 e->desc->id, e->qnum);
+	q->ns = ns;
 	q->entry = e;
 	q->heads = arena_array(r->arena, const IpcMsg *, e->qnum);
 	q->msgs = arena_array(r->arena, struct msg_sent *, e->qnum);
@@ -109,26 +112,34 @@ static int read_queue(struct restore *r, struct image *img, const IpcMsgEntry *e
 	return err;
 }
 
-static int msg_read_images(struct restore *r)
+static int read_queues(struct restore *r, struct ipc_ns *ns)
 {
-	const TaskKobjIdsEntry *ids = r->tree.tasks[0]->ids;
 	struct image *img;
 	IpcMsgEntry *e;
-	int err = ids ? image_open(r->dir, IMG_IPCNS_MSG, ids->ipc_ns_id, &img) : -ENOENT, more = 1;
+	int err = image_open(r->dir, IMG_IPCNS_MSG, ns->id, &img), more = 1;
 
 	if (err)
 		return err == -ENOENT ? 0 : err;
 	while (!err && (more = image_read(img, &ipc_msg_entry__descriptor, r->arena, &e)) > 0)
-		err = read_queue(r, img, e);
+		err = read_queue(r, ns, img, e);
 	image_close(img);
 	return err ?: more;
+}
+
+static int msg_read_images(struct restore *r)
+{
+	int err = 0;
+
+	for (struct ipc_ns *ns = ipc_ns_restored(r); !err && ns; ns = ns->next)
+		err = read_queues(r, ns);
+	return err;
 }
 
 /* ---- what is on this host ---- */
 
 static bool is_of_tree(struct restore *r, pid_t pid)
 {
-	return pid > 0 && tree_find(&r->tree, (vpid_t) { pid });
+	return ns_ids_was_of_tree(r, pid);
 }
 
 /* Whether it is the one of the dump, or one that an earlier restore of these images has left. */
@@ -166,13 +177,20 @@ static int check_queue(struct restore *r, struct msg_back *q)
 	return err;
 }
 
+static int check_in_place(struct restore *r, struct msg_back *q)
+{
+	int err = ipc_ns_enter(q->ns);
+
+	return err ?: ipc_ns_leave(q->ns, check_queue(r, q));
+}
+
 static int msg_check(struct restore *r)
 {
 	struct msg_restore_state *all = restore_state(r, &msg_subsys);
 	int err = 0;
 
 	for (struct msg_back *q = all->queues; q; q = q->next) {
-		int part = check_queue(r, q);
+		int part = q->ns->own ? 0 : check_in_place(r, q);
 
 		err = err ?: part;
 	}
@@ -189,12 +207,18 @@ static int remove_made(const struct undo *u)
 {
 	const struct made_queue *made = u->data;
 	struct msqid_ds ds;
+	int home, err = ipc_ns_undo_enter(u->fd, &home);
 
+	if (err)
+		return err;
 	if (msgctl((int)made->id, IPC_STAT, &ds))
-		return errno == EINVAL || errno == EIDRM ? -ENOENT : -errno;
-	if ((uint32_t)ds.msg_perm.__key != made->key)
-		return -ENOENT;
-	return msgctl((int)made->id, IPC_RMID, NULL) ? -errno : 0;
+		err = errno == EINVAL || errno == EIDRM ? -ENOENT : -errno;
+	else if ((uint32_t)ds.msg_perm.__key != made->key)
+		err = -ENOENT;
+	else if (msgctl((int)made->id, IPC_RMID, NULL))
+		err = -errno;
+	ipc_ns_undo_leave(u->fd, home);
+	return err;
 }
 
 /* More than the kernel's default takes CAP_SYS_RESOURCE. */
@@ -224,15 +248,24 @@ static int send_messages(const struct msg_back *q)
 	return 0;
 }
 
-static int make_queue(struct restore *r, const struct msg_back *q)
+static int note_made(struct restore *r, const struct msg_back *q)
 {
 	const struct made_queue made = { q->entry->desc->id, q->entry->desc->key };
-	const struct undo undo = {
-		.type = UNDO_CALL, .call = remove_made, .fd = -1, .data = &made, .data_len = sizeof(made)
-	};
-	int err = guardian_note(r->guardian, &undo);
+	const struct undo undo = { .type = UNDO_CALL,
+		                   .call = remove_made,
+		                   .fd = ipc_ns_undo_fd(q->ns),
+		                   .data = &made,
+		                   .data_len = sizeof(made) };
 
-	err = err < 0 ? err : sysv_object_create(&msg_queue_type, q->entry->desc, 0);
+	return guardian_note(r->guardian, &undo);
+}
+
+/* In a namespace of the tree's own: that vanishes, if the restore fails. */
+static int make_queue(struct restore *r, const struct msg_back *q)
+{
+	int err = q->ns->own ? 0 : note_made(r, q);
+
+	err = err < 0 ? err : sysv_object_create(&msg_queue_type, q->entry->desc, 0, 0);
 	fault_point("message queue made");
 	return err ?: set_size(q) ?: send_messages(q);
 }
@@ -242,9 +275,13 @@ static int msg_before_start(struct restore *r)
 	struct msg_restore_state *all = restore_state(r, &msg_subsys);
 	int err = 0;
 
-	for (struct msg_back *q = all->queues; !err && q; q = q->next)
-		if (!q->exists)
-			err = make_queue(r, q);
+	for (struct msg_back *q = all->queues; !err && q; q = q->next) {
+		if (q->exists)
+			continue;
+		err = ipc_ns_enter(q->ns);
+		if (!err)
+			err = ipc_ns_leave(q->ns, make_queue(r, q));
+	}
 	return err;
 }
 
@@ -262,19 +299,25 @@ static long unused_type(const struct msg_back *q)
 	return type;
 }
 
-static const struct task *living(struct restore *r, uint32_t pid)
+static bool has_agent(const struct task *t)
 {
-	const struct task *t = pid ? tree_find(&r->tree, (vpid_t) { (int32_t)pid }) : NULL;
+	return t && t->restore && t->restore->agent;
+}
 
-	if (t && (!t->restore || !t->restore->agent)) /* a zombie: a later restore knows the queue by any process */
-		t = r->tree.tasks[0];
-	return t && t->restore && t->restore->agent ? t : NULL;
+/* For a zombie: a later restore knows the queue by any process. In the same namespace. */
+static const struct task *living(struct restore *r, const struct msg_back *q, uint32_t pid)
+{
+	const struct task *t = ipc_ns_find_task(q->ns, &r->tree, pid);
+
+	if (!has_agent(t) && pid && tree_find(&r->tree, (vpid_t) { (int32_t)pid }))
+		t = q->ns->task;
+	return has_agent(t) ? t : NULL;
 }
 
 /* The last sender sends an empty message, and the last receiver takes that one: then the kernel knows both again. */
 static int touch_by_last(struct restore *r, const struct msg_back *q)
 {
-	const struct task *sender = living(r, q->entry->lspid), *receiver = living(r, q->entry->lrpid);
+	const struct task *sender = living(r, q, q->entry->lspid), *receiver = living(r, q, q->entry->lrpid);
 	long type = unused_type(q);
 	uint32_t id = q->entry->desc->id;
 	struct batch *b;

@@ -27,7 +27,7 @@ static int stat_set(int id, struct semid_ds *ds)
 	           : log_errno(-errno, "semaphore set %d: semctl(IPC_STAT)", id);
 }
 
-static void find_users(struct dump *d, struct sem_set *s)
+static void find_users(struct dump *d, const struct ipc_ns *ns, struct sem_set *s)
 {
 	size_t n = s->entry.nsems;
 
@@ -35,19 +35,21 @@ static void find_users(struct dump *d, struct sem_set *s)
 	s->entry.n_pids = n;
 	for (size_t i = 0; i < n; i++) {
 		int pid = semctl((int)s->desc.id, (int)i, GETPID);
+		const struct task *t;
 
 		if (pid <= 0)
 			continue;
-		if (tree_find(&d->tree, (vpid_t) { pid })) {
-			s->entry.pids[i] = (uint32_t)pid;
+		t = tree_find_ours(&d->tree, pid);
+		if (t) {
+			s->entry.pids[i] = (uint32_t)t->vpid.v;
 			s->used = true;
-		} else if (!s->entry.used_outside && ipc_is_outside(&d->tree, pid, s->touched)) {
+		} else if (!ns->own && !s->entry.used_outside && ipc_is_outside(&d->tree, pid, s->touched)) {
 			s->entry.used_outside = s->entry.has_used_outside = true;
 		}
 	}
 }
 
-static int add_set(struct dump *d, struct sem_dump_state *all, const struct ipc_waiters *waiters, int id)
+static int add_set(struct dump *d, struct sem_space *space, const struct ipc_waiters *waiters, int id)
 {
 	struct semid_ds ds;
 	int err = stat_set(id, &ds);
@@ -65,43 +67,55 @@ static int add_set(struct dump *d, struct sem_dump_state *all, const struct ipc_
 	s->entry.has_ctime = true;
 	s->entry.ctime = ds.sem_ctime;
 	s->touched = MAX(ds.sem_ctime, ds.sem_otime);
-	find_users(d, s);
+	find_users(d, space->ns, s);
 	waiter = ipc_waiters_on(waiters, id);
 	if (waiter && !s->used)
 		s->entry.pids[0] = (uint32_t)waiter->vpid.v; /* a mark, by which a later restore knows the set */
-	s->used = s->used || waiter;
-	s->next = all->sets;
-	all->sets = s;
+	s->used = s->used || waiter || space->ns->own;
+	s->next = space->sets;
+	space->sets = s;
 	return 0;
 }
 
-static uint64_t count_semaphores(const struct sem_dump_state *all)
+static uint64_t count_semaphores(const struct sem_space *space)
 {
 	uint64_t n = 0;
 
-	for (const struct sem_set *s = all->sets; s; s = s->next)
+	for (const struct sem_set *s = space->sets; s; s = s->next)
 		n += s->entry.nsems;
 	return n;
 }
 
-int sem_set_list(struct dump *d, struct sem_set **first)
+static int list_space(struct dump *d, struct sem_space *space)
 {
-	struct sem_dump_state *all = dump_state(d, &sem_subsys);
 	struct ipc_waiters waiters = { 0 };
-	int *ids = NULL, err = 0;
+	int *ids = NULL, err;
 	size_t n = 0;
 
-	if (!all->listed) {
-		all->listed = true;
-		err = ipc_list(d->arena, "sem", &ids, &n);
-		if (n)
-			ipc_waiters_find(d, SYS_semop, SYS_semtimedop, &waiters);
-		for (size_t i = 0; !err && i < n; i++)
-			err = add_set(d, all, &waiters, ids[i]);
-		all->few = count_semaphores(all) * d->tree.n_tasks <= ASKED_MAX;
-	}
-	*first = all->sets;
+	err = sysv_object_list(d->arena, "sem", &ids, &n);
+	if (n)
+		ipc_waiters_find(d, space->ns, SYS_semop, SYS_semtimedop, &waiters);
+	for (size_t i = 0; !err && i < n; i++)
+		err = add_set(d, space, &waiters, ids[i]);
+	space->few = count_semaphores(space) * d->tree.n_tasks <= ASKED_MAX;
 	return err;
+}
+
+int sem_set_list(struct dump *d, struct ipc_ns *ns, struct sem_space **found)
+{
+	struct sem_dump_state *all = dump_state(d, &sem_subsys);
+	struct sem_space *space = all->spaces;
+
+	while (space && space->ns != ns)
+		space = space->next;
+	*found = space;
+	if (space)
+		return 0;
+	space = arena_new_of(d->arena, struct sem_space);
+	space->ns = ns;
+	space->next = all->spaces;
+	*found = all->spaces = space;
+	return list_space(d, space);
 }
 
 /* Threads of the tree have left the queues of sleepers when they were stopped: those that are there are others'. */
@@ -113,15 +127,27 @@ static bool has_sleepers(const struct sem_set *s)
 	return false;
 }
 
+static int collect_space(struct dump *d, struct ipc_ns *ns)
+{
+	struct sem_space *space;
+	int err = sem_set_list(d, ns, &space);
+
+	for (struct sem_set *s = space->sets; !err && s; s = s->next) {
+		s->used = s->used || s->entry.n_undo;
+		if (!ns->own && s->used && has_sleepers(s))
+			s->entry.used_outside = s->entry.has_used_outside = true;
+	}
+	return err;
+}
+
 int sem_dump_collect(struct dump *d)
 {
-	struct sem_set *s;
-	int err = sem_set_list(d, &s);
+	int err = 0;
 
-	for (; !err && s; s = s->next) {
-		s->used = s->used || s->entry.n_undo;
-		if (s->used && has_sleepers(s))
-			s->entry.used_outside = s->entry.has_used_outside = true;
+	for (struct ipc_ns *ns = ipc_ns_dumped(d); !err && ns; ns = ns->next) {
+		err = ipc_ns_enter(ns);
+		if (!err)
+			err = ipc_ns_leave(ns, collect_space(d, ns));
 	}
 	return err;
 }
@@ -138,20 +164,32 @@ static int write_set(struct dump *d, struct image *img, struct sem_set *s)
 	return err ?: image_write_raw(img, s->values, size);
 }
 
-int sem_dump_write(struct dump *d)
+static int write_space(struct dump *d, const struct sem_space *space)
 {
-	struct sem_dump_state *all = dump_state(d, &sem_subsys);
 	struct image *img = NULL;
 	int err = 0;
 
-	for (struct sem_set *s = all->sets; !err && s; s = s->next) {
+	for (struct sem_set *s = space->sets; !err && s; s = s->next) {
 		if (!s->used)
 			continue;
 		if (!img)
-			err = image_create(d->dir, IMG_IPCNS_SEM, d->tree.tasks[0]->ids->ipc_ns_id, &img);
+			err = image_create(d->dir, IMG_IPCNS_SEM, space->ns->id, &img);
 		err = err ?: write_set(d, img, s);
 	}
 	return image_close(img) ?: err;
+}
+
+int sem_dump_write(struct dump *d)
+{
+	const struct sem_dump_state *all = dump_state(d, &sem_subsys);
+	int err = 0;
+
+	for (struct sem_space *space = all->spaces; !err && space; space = space->next) {
+		err = ipc_ns_enter(space->ns);
+		if (!err)
+			err = ipc_ns_leave(space->ns, write_space(d, space));
+	}
+	return err;
 }
 
 void sem_dump_after_commit(struct dump *d)
@@ -161,25 +199,29 @@ void sem_dump_after_commit(struct dump *d)
 	all->killed = dump_kills_tree(d);
 }
 
+static void look_at_end(const struct dump *d, const struct sem_set *s)
+{
+	for (int i = 0; !s->used && i < (int)s->entry.nsems; i++) {
+		int pid = semctl((int)s->desc.id, i, GETPID);
+		const struct task *t = tree_find_ours(&d->tree, pid);
+
+		if (t)
+			log_warn("%s: at its end semaphore %d of set %u (key 0x%08x) was changed for it (SEM_UNDO), "
+			         "which nothing had told before, since other processes had changed all of that set "
+			         "last: what it held is lost, and the set is not in the images",
+			         task_name(t), i, s->desc.id, s->desc.key);
+	}
+}
+
 /*
  * Sets of which others had changed all semaphores last, and which were too many to ask, counted as theirs. If a process
  * of the tree had undo on one, the kernel has carried it out now, and says which process that was.
  */
 void sem_dump_end(struct dump *d)
 {
-	struct sem_dump_state *all = dump_state(d, &sem_subsys);
+	const struct sem_dump_state *all = dump_state(d, &sem_subsys);
 
-	for (struct sem_set *s = all->killed ? all->sets : NULL; s; s = s->next) {
-		for (int i = 0; !s->used && i < (int)s->entry.nsems; i++) {
-			int pid = semctl((int)s->desc.id, i, GETPID);
-			const struct task *t = pid > 0 ? tree_find(&d->tree, (vpid_t) { pid }) : NULL;
-
-			if (t)
-				log_warn(
-				    "%s: at its end semaphore %d of set %u (key 0x%08x) was changed for it (SEM_UNDO), "
-				    "which nothing had told before, since other processes had changed all of that set "
-				    "last: what it held is lost, and the set is not in the images",
-				    task_name(t), i, s->desc.id, s->desc.key);
-		}
-	}
+	for (const struct sem_space *space = all->killed ? all->spaces : NULL; space; space = space->next)
+		for (const struct sem_set *s = space->ns->elsewhere ? NULL : space->sets; s; s = s->next)
+			look_at_end(d, s);
 }

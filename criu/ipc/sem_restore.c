@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * System V semaphore sets at restore. One that is gone is made again; one that is still there gets the values of the
- * dump, but where processes outside of the tree use it: then its values live on. Undo (SEM_UNDO) is put back by the
- * processes that had it, and last of all each semaphore is touched by the process that had changed it last.
+ * System V semaphore sets at restore. One that is gone is made again; one that is still there (in criu's namespace)
+ * gets the values of the dump, but where processes outside of the tree use it: then its values live on. Undo (SEM_UNDO)
+ * is put back by the processes that had it, and last of all each semaphore is touched by the process that had changed
+ * it last.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -16,11 +17,13 @@
 #include "ipc/sem_set.h"
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "tree/ns_ids.h"
 #include "tree/subsys.h"
 
 extern const struct subsys sem_subsys;
 
 struct sem_back {
+	struct ipc_ns *ns;
 	const IpcSemEntry *entry;
 	uint16_t *values;
 	bool exists;
@@ -64,7 +67,7 @@ const struct sysv_type sem_set_type = {
 
 /* ---- images ---- */
 
-static int check_entry(struct restore *r, const struct image *img, const IpcSemEntry *e)
+static int check_entry(struct restore *r, const struct ipc_ns *ns, const struct image *img, const IpcSemEntry *e)
 {
 	if (e->desc->id > INT32_MAX || !e->nsems || e->nsems > UINT16_MAX || (e->n_pids && e->n_pids != e->nsems) ||
 	    round_up(e->nsems * sizeof(uint16_t), 8) > image_left(img))
@@ -74,7 +77,7 @@ static int check_entry(struct restore *r, const struct image *img, const IpcSemE
 		const IpcSemUndo *u = e->undo[i];
 
 		if (u->sem >= e->nsems || !u->adj || u->adj > SEM_VALUE_MAX_ || u->adj < -SEM_VALUE_MAX_ ||
-		    !tree_find(&r->tree, (vpid_t) { (int32_t)u->pid }))
+		    !ipc_ns_find_task(ns, &r->tree, u->pid))
 			return log_errno(-EBADMSG,
 			                 "%s: semaphore set %u: undo of %d on semaphore %u by pid %u is "
 			                 "impossible",
@@ -83,15 +86,16 @@ static int check_entry(struct restore *r, const struct image *img, const IpcSemE
 	return 0;
 }
 
-static int read_set(struct restore *r, struct image *img, const IpcSemEntry *e)
+static int read_set(struct restore *r, struct ipc_ns *ns, struct image *img, const IpcSemEntry *e)
 {
 	struct sem_restore_state *all = restore_state(r, &sem_subsys);
-	int err = check_entry(r, img, e);
+	int err = check_entry(r, ns, img, e);
 	struct sem_back *s;
 
 	if (err)
 		return err;
 	s = arena_new_of(r->arena, struct sem_back);
+	s->ns = ns;
 	s->entry = e;
 	s->values = arena_alloc(r->arena, round_up(e->nsems * sizeof(uint16_t), 8));
 	err = image_read_raw(img, s->values, round_up(e->nsems * sizeof(uint16_t), 8));
@@ -104,19 +108,27 @@ static int read_set(struct restore *r, struct image *img, const IpcSemEntry *e)
 	return err;
 }
 
-static int sem_read_images(struct restore *r)
+static int read_sets(struct restore *r, struct ipc_ns *ns)
 {
-	const TaskKobjIdsEntry *ids = r->tree.tasks[0]->ids;
 	struct image *img;
 	IpcSemEntry *e;
-	int err = ids ? image_open(r->dir, IMG_IPCNS_SEM, ids->ipc_ns_id, &img) : -ENOENT, more = 1;
+	int err = image_open(r->dir, IMG_IPCNS_SEM, ns->id, &img), more = 1;
 
 	if (err)
 		return err == -ENOENT ? 0 : err;
 	while (!err && (more = image_read(img, &ipc_sem_entry__descriptor, r->arena, &e)) > 0)
-		err = read_set(r, img, e);
+		err = read_set(r, ns, img, e);
 	image_close(img);
 	return err ?: more;
+}
+
+static int sem_read_images(struct restore *r)
+{
+	int err = 0;
+
+	for (struct ipc_ns *ns = ipc_ns_restored(r); !err && ns; ns = ns->next)
+		err = read_sets(r, ns);
+	return err;
 }
 
 /* ---- what is on this host ---- */
@@ -138,7 +150,7 @@ static void look_at_users(struct restore *r, const struct sem_back *s, const str
 	for (int i = 0; i < (int)s->entry->nsems; i++) {
 		int pid = semctl(id, i, GETPID);
 
-		if (pid > 0 && tree_find(&r->tree, (vpid_t) { pid }))
+		if (ns_ids_was_of_tree(r, pid))
 			*same = true;
 		else if (ipc_is_outside(&r->tree, pid, last) || semctl(id, i, GETNCNT) > 0 ||
 		         semctl(id, i, GETZCNT) > 0)
@@ -206,13 +218,20 @@ static int check_set(struct restore *r, struct sem_back *s)
 	return err;
 }
 
+static int check_in_place(struct restore *r, struct sem_back *s)
+{
+	int err = ipc_ns_enter(s->ns);
+
+	return err ?: ipc_ns_leave(s->ns, check_set(r, s));
+}
+
 static int sem_check(struct restore *r)
 {
 	struct sem_restore_state *all = restore_state(r, &sem_subsys);
 	int err = 0;
 
 	for (struct sem_back *s = all->sets; s; s = s->next) {
-		int part = check_set(r, s);
+		int part = s->ns->own ? 0 : check_in_place(r, s);
 
 		err = err ?: part;
 	}
@@ -230,23 +249,38 @@ static int remove_made(const struct undo *u)
 {
 	const struct made_set *made = u->data;
 	struct semid_ds ds;
+	int home, err = ipc_ns_undo_enter(u->fd, &home);
 
+	if (err)
+		return err;
 	if (semctl((int)made->id, 0, IPC_STAT, &ds))
-		return errno == EINVAL || errno == EIDRM ? -ENOENT : -errno;
-	if (ds.sem_nsems != made->nsems || (uint32_t)ds.sem_perm.__key != made->key)
-		return -ENOENT;
-	return semctl((int)made->id, 0, IPC_RMID) ? -errno : 0;
+		err = errno == EINVAL || errno == EIDRM ? -ENOENT : -errno;
+	else if (ds.sem_nsems != made->nsems || (uint32_t)ds.sem_perm.__key != made->key)
+		err = -ENOENT;
+	else if (semctl((int)made->id, 0, IPC_RMID))
+		err = -errno;
+	ipc_ns_undo_leave(u->fd, home);
+	return err;
 }
 
-static int make_set(struct restore *r, const struct sem_back *s)
+static int note_made(struct restore *r, const struct sem_back *s)
 {
 	const struct made_set made = { s->entry->desc->id, s->entry->desc->key, s->entry->nsems };
-	const struct undo undo = {
-		.type = UNDO_CALL, .call = remove_made, .fd = -1, .data = &made, .data_len = sizeof(made)
-	};
-	int err = guardian_note(r->guardian, &undo);
+	const struct undo undo = { .type = UNDO_CALL,
+		                   .call = remove_made,
+		                   .fd = ipc_ns_undo_fd(s->ns),
+		                   .data = &made,
+		                   .data_len = sizeof(made) };
 
-	err = err < 0 ? err : sysv_object_create(&sem_set_type, s->entry->desc, s->entry->nsems);
+	return guardian_note(r->guardian, &undo);
+}
+
+/* In a namespace of the tree's own: that vanishes, if the restore fails. */
+static int make_set(struct restore *r, const struct sem_back *s)
+{
+	int err = s->ns->own ? 0 : note_made(r, s);
+
+	err = err < 0 ? err : sysv_object_create(&sem_set_type, s->entry->desc, s->entry->nsems, 0);
 	fault_point("semaphore set made");
 	return err;
 }
@@ -256,9 +290,13 @@ static int sem_before_start(struct restore *r)
 	struct sem_restore_state *all = restore_state(r, &sem_subsys);
 	int err = 0;
 
-	for (struct sem_back *s = all->sets; !err && s; s = s->next)
-		if (!s->exists)
-			err = make_set(r, s);
+	for (struct sem_back *s = all->sets; !err && s; s = s->next) {
+		if (s->exists)
+			continue;
+		err = ipc_ns_enter(s->ns);
+		if (!err)
+			err = ipc_ns_leave(s->ns, make_set(r, s));
+	}
 	return err;
 }
 
@@ -294,12 +332,18 @@ static int hold_again(struct restore *r, const struct sem_back *s, const IpcSemU
 	return operate(t, s, back_first ? (struct sembuf[]) { back, hold } : (struct sembuf[]) { hold, back }, 2);
 }
 
-/* A zombie cannot; a later restore knows the set by any process. */
-static const struct task *last_of(struct restore *r, uint32_t pid)
+static bool has_agent(const struct task *t)
 {
-	const struct task *t = tree_find(&r->tree, (vpid_t) { (int32_t)pid });
+	return t && t->restore && t->restore->agent;
+}
 
-	return t && t->restore && t->restore->agent ? t : r->tree.tasks[0];
+/* A zombie cannot; a later restore knows the set by any process. In the same namespace. */
+static const struct task *last_of(struct restore *r, const struct sem_back *s, uint32_t pid)
+{
+	const struct task *t = ipc_ns_find_task(s->ns, &r->tree, pid);
+
+	t = has_agent(t) ? t : s->ns->task;
+	return has_agent(t) ? t : NULL;
 }
 
 static int touch_by_last(struct restore *r, const struct sem_back *s)
@@ -309,7 +353,7 @@ static int touch_by_last(struct restore *r, const struct sem_back *s)
 	int err = 0;
 
 	for (unsigned i = 0; !err && i < s->entry->n_pids; i++) {
-		const struct task *t = s->entry->pids[i] ? last_of(r, s->entry->pids[i]) : NULL;
+		const struct task *t = s->entry->pids[i] ? last_of(r, s, s->entry->pids[i]) : NULL;
 		int step = s->values[i] == SEM_VALUE_MAX_ ? -1 : 1;
 		const struct sembuf ops[] = { sem_op_of(i, step, 0), sem_op_of(i, -step, 0) };
 
@@ -326,13 +370,24 @@ static int touch_by_last(struct restore *r, const struct sem_back *s)
 	return err || !b ? err : batch_run(b);
 }
 
+static int set_values(const struct sem_back *s)
+{
+	uint32_t id = s->entry->desc->id;
+	int err = ipc_ns_enter(s->ns);
+
+	if (err)
+		return err;
+	if (semctl((int)id, 0, SETALL, s->values))
+		err = log_errno(-errno, "semaphore set %u: semctl(SETALL)", id);
+	return ipc_ns_leave(s->ns, err);
+}
+
 static int settle_set(struct restore *r, const struct sem_back *s)
 {
 	const IpcSemEntry *e = s->entry;
-	int err = 0;
+	int err;
 
-	if (!s->lives_on && semctl((int)e->desc->id, 0, SETALL, s->values))
-		return log_errno(-errno, "semaphore set %u: semctl(SETALL)", e->desc->id);
+	err = s->lives_on ? 0 : set_values(s);
 	for (size_t i = 0; !err && i < e->n_undo; i++)
 		err = hold_again(r, s, e->undo[i]);
 	return err || s->lives_on ? err : touch_by_last(r, s);

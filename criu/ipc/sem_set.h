@@ -3,6 +3,7 @@
 #ifndef CRIU_IPC_SEM_SET_H
 #define CRIU_IPC_SEM_SET_H
 
+#include "helper/ipc_ns.h"
 #include "helper/sysv_object.h"
 #include "ipc-sem.pb-c.h"
 #include "tree/dump.h"
@@ -18,12 +19,18 @@ struct sem_set {
 	struct sem_set *next;
 };
 
+/* The sets of one namespace. */
+struct sem_space {
+	struct ipc_ns *ns;
+	struct sem_set *sets;
+	bool few; /* semaphores, for so many tasks: those of others are asked for undo, too */
+	struct sem_space *next;
+};
+
 /* What a dump keeps. */
 struct sem_dump_state {
-	bool listed;
-	struct sem_set *sets;
+	struct sem_space *spaces;
 	bool killed; /* the tree, after the commit */
-	bool few;    /* semaphores, for so many tasks: those of others are asked for undo, too */
 };
 
 /* The stages of a dump: see tree/subsys.h. */
@@ -32,8 +39,8 @@ int sem_dump_write(struct dump *d);
 void sem_dump_after_commit(struct dump *d);
 void sem_dump_end(struct dump *d);
 
-/* All sets of the host, found at the first call. 0 or a negative errno (logged). */
-int sem_set_list(struct dump *d, struct sem_set **first);
+/* All sets of a namespace, found at the first call; the caller is in it. 0 or a negative errno (logged). */
+int sem_set_list(struct dump *d, struct ipc_ns *ns, struct sem_space **found);
 
 extern const struct sysv_type sem_set_type;
 

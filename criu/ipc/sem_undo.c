@@ -22,7 +22,6 @@
 #define PROBE_SPACE 32 /* of its operations, as batch_data() rounds it up */
 
 extern const struct task_part sem_undo_part;
-extern const struct subsys sem_subsys;
 
 struct sem_probe {
 	struct task *task;
@@ -188,16 +187,23 @@ static int look_at_set(struct dump *d, struct thread *th, struct sem_set *s)
 	return err;
 }
 
-static int sem_undo_dump(struct dump *d, struct thread *th, const struct answers *answers)
+static int look_at_space(struct dump *d, struct thread *th, struct ipc_ns *ns)
 {
-	const struct sem_dump_state *all = dump_state(d, &sem_subsys);
-	struct sem_set *s;
-	int err = sem_set_list(d, &s);
+	struct sem_space *space;
+	int err = sem_set_list(d, ns, &space);
 
-	for (; !err && s; s = s->next)
-		if (s->used || all->few)
+	for (struct sem_set *s = space->sets; !err && s; s = s->next)
+		if (s->used || space->few)
 			err = look_at_set(d, th, s);
 	return err;
+}
+
+static int sem_undo_dump(struct dump *d, struct thread *th, const struct answers *answers)
+{
+	struct ipc_ns *ns = ipc_ns_of_dumped(d, th->task);
+	int err = ipc_ns_enter(ns);
+
+	return err ?: ipc_ns_leave(ns, look_at_space(d, th, ns));
 }
 
 const struct task_part sem_undo_part = {

@@ -34,6 +34,7 @@ static struct {
 	char first_text[sizeof(((struct log_tally *)0)->first_text)];
 	/* Lines of before log_init(), each behind a byte with its level. */
 	bool begun;
+	bool quiet; /* standard error is nobody's */
 	char early[8192];
 	size_t early_len;
 } state = { .fd = -1, .level = LOG_WARN, .task_dir = -1 };
@@ -80,7 +81,7 @@ static void write_early(void)
 		const char *line = state.early + at + 1;
 
 		len = (size_t)((const char *)memchr(line, '\n', state.early_len - at - 1) - line) + 1;
-		if (level <= state.level && (state.fd >= 0 || level > LOG_WARN))
+		if (level <= state.level && (state.fd >= 0 || level > LOG_WARN || state.quiet))
 			io_write_all(state.fd >= 0 ? state.fd : STDERR_FILENO, line, len);
 	}
 	state.early_len = 0;
@@ -99,12 +100,23 @@ int log_init(int fd, enum log_level level)
 		close(state.fd);
 	state.fd = copy;
 	state.level = level;
-	state.copies = copy >= 0 && !is_same_log(copy, STDERR_FILENO);
+	state.copies = copy >= 0 && !state.quiet && !is_same_log(copy, STDERR_FILENO);
 	clock_gettime(CLOCK_MONOTONIC, &state.started);
 	count_anew();
 	state.begun = true;
 	write_early();
 	return 0;
+}
+
+void log_hold(void)
+{
+	if (state.fd >= 0)
+		close(state.fd);
+	state.fd = -1;
+	state.begun = state.copies = false;
+	state.quiet = true;
+	state.level = LOG_WARN;
+	count_anew();
 }
 
 int log_per_task(int dir_fd, const char *name)
@@ -205,7 +217,7 @@ static void blank_controls(char *text)
 
 static void write_line(enum log_level level, const char *line, size_t len)
 {
-	if (level == LOG_MSG) {
+	if (level == LOG_MSG && !state.quiet) {
 		io_write_all(STDOUT_FILENO, line, len);
 		return;
 	}
@@ -271,9 +283,12 @@ void log_about(const char *pattern, unsigned long number)
 	about.number = number;
 }
 
-void log_about_too(const char *name)
+const char *log_about_too(const char *name)
 {
+	const char *before = about.too;
+
 	about.too = name;
+	return before;
 }
 
 /* The images that the text is about, if the text does not name it. At most size bytes are written. */
@@ -328,7 +343,7 @@ static void write_message(enum log_level level, int err, const char *file, int l
 	buf[need++] = '\n';
 	if (!state.begun && level != LOG_MSG)
 		keep_early(level, buf, need);
-	if (log_enabled(level))
+	if (log_enabled(level) && (state.begun || !state.quiet))
 		write_line(level, buf, need);
 }
 

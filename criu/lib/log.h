@@ -28,6 +28,12 @@ enum log_level { LOG_MSG = 0, LOG_ERROR = 1, LOG_WARN = 2, LOG_INFO = 3, LOG_DEB
 int log_init(int fd, enum log_level level);
 
 /*
+ * For what answers several callers: from here on lines are kept again until the next log_init(), as before the first,
+ * and none goes to standard error, which is not the caller's; nor does any line afterwards, unless log_init() names it.
+ */
+void log_hold(void);
+
+/*
  * For --log-pid: from here on, lines between log_task(pid) and log_task(0) of one thread go to "<name>.<pid>" in the
  * directory dir_fd (duplicated). The second does nothing without the first. Both return 0 or a negative errno (logged).
  */
@@ -48,7 +54,7 @@ const char *log_first_text(void);
  * checked as a whole: what is odd in them may be damage.
  */
 void log_about(const char *pattern, unsigned long number);
-void log_about_too(const char *name); /* another one, for a part of that work */
+const char *log_about_too(const char *name); /* another one, for a part of that work; returns the one before */
 void log_name_images(void);
 
 /* Writes one line; use the macros. Thread-safe; one write(2) a line. */

@@ -68,7 +68,8 @@ bool message_set_number(void *msg, const char *name, int64_t v)
 
 	if (f && f->type == PROTOBUF_C_TYPE_BOOL)
 		*(protobuf_c_boolean *)field_place(msg, f) = v != 0;
-	else if (f && (f->type == PROTOBUF_C_TYPE_UINT32 || f->type == PROTOBUF_C_TYPE_INT32))
+	else if (f && (f->type == PROTOBUF_C_TYPE_UINT32 || f->type == PROTOBUF_C_TYPE_INT32 ||
+	               f->type == PROTOBUF_C_TYPE_SINT32))
 		*(uint32_t *)field_place(msg, f) = (uint32_t)v;
 	else if (f && (f->type == PROTOBUF_C_TYPE_UINT64 || f->type == PROTOBUF_C_TYPE_INT64))
 		*(uint64_t *)field_place(msg, f) = (uint64_t)v;
@@ -89,7 +90,7 @@ bool message_get_number(const void *msg, const char *name, int64_t *v)
 		*v = *(const protobuf_c_boolean *)at;
 	else if (f->type == PROTOBUF_C_TYPE_UINT32)
 		*v = *(const uint32_t *)at;
-	else if (f->type == PROTOBUF_C_TYPE_INT32)
+	else if (f->type == PROTOBUF_C_TYPE_INT32 || f->type == PROTOBUF_C_TYPE_SINT32)
 		*v = *(const int32_t *)at;
 	else if (f->type == PROTOBUF_C_TYPE_UINT64 || f->type == PROTOBUF_C_TYPE_INT64)
 		*v = *(const int64_t *)at;

@@ -165,6 +165,7 @@ const struct fd_kind memfd_kind = {
 	.name = "memfd",
 	.state = { .restore = sizeof(struct memfd_restore_state) },
 	.type = FD_TYPES__MEMFD,
+	.is_content = true,
 	.field = 20,
 	.pb = &memfd_file_entry__descriptor,
 	.match = memfd_match,

@@ -216,6 +216,7 @@ void page_plan_copy(struct arena *a, const struct task *t, struct task_mm *m, co
 {
 	bool kept = m->vdso_start && m->vdso_start == p->vdso_start && m->vdso_size == p->vdso_size &&
 	            m->vdso_foreign == p->vdso_foreign;
+	bool other_ipc = t->ids && parent->ids && t->ids->ipc_ns_id != parent->ids->ipc_ns_id;
 	size_t k = 0;
 
 	m->vdso_kept = kept;
@@ -230,6 +231,8 @@ void page_plan_copy(struct arena *a, const struct task *t, struct task_mm *m, co
 			continue;
 		if (vma_is_kernels(v))
 			add_segment(a, m, v, v->start, v->end, vdso_segment(m, kept));
+		else if (v->status & VMA_SYSVIPC && other_ipc) /* the same number is another segment */
+			add_segment(a, m, v, v->start, v->end, SEG_MAP);
 		else
 			cut_at_borders(a, m, v, parent->mm, &k);
 	}

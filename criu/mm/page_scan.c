@@ -13,9 +13,11 @@
 #include "lib/log.h"
 #include "mm/guard.h"
 #include "mm/mm.h"
+#include "mm/page_once.h"
 #include "mm/shmem.h"
 #include "mm/vma_uprobes.h"
 #include "pages/pages.h"
+#include "tree/inventory.h"
 #include "uapi/pagemap.h"
 
 #define REGIONS      512U /* a call of PAGEMAP_SCAN */
@@ -41,6 +43,8 @@ struct scanner {
 	const struct vma *v, *end; /* mappings of the span that are still ahead */
 	uint64_t huge_left;        /* without PAGEMAP_SCAN: bytes of v in huge pages that were not seen yet */
 	struct window own, parent; /* parent.fd: -1 where there is no process to share with */
+	bool once;                 /* what is shared with the parent process is stored with its pages alone */
+	const struct vma *parent_v, *parent_end; /* its mappings that are still ahead */
 	struct page_region regions[REGIONS];
 };
 
@@ -114,7 +118,8 @@ static int add_runs(struct scanner *sc, uint64_t start, uint64_t end, const stru
 		run.at = start;
 		run.n = k - i;
 		run.force |= force;
-		err = pages_add(sc->transfer, &run);
+		run.with_parent &= run.cow;
+		err = run.with_parent ? pages_add_elsewhere(sc->transfer, &run) : pages_add(sc->transfer, &run);
 		start += (k - i) * PAGE_SIZE;
 	}
 	return err;
@@ -124,6 +129,20 @@ static int add_runs(struct scanner *sc, uint64_t start, uint64_t end, const stru
 static bool is_scanned(const struct vma *v)
 {
 	return v->pages == VMA_PAGES_ANON || v->pages == VMA_PAGES_COPIES;
+}
+
+/* Cut where the parent process's mappings differ in sort: it may not store what the child leaves to it. */
+static int add_once(struct scanner *sc, const struct vma *v, uint64_t start, uint64_t end, const struct page_run *like)
+{
+	struct page_run run = *like;
+	int err = 0;
+
+	for (raddr_t next; !err && start < end; start = next) {
+		next = end;
+		run.with_parent = page_once_may_be(v, &sc->parent_v, sc->parent_end, start, &next);
+		err = add_runs(sc, start, next, &run);
+	}
+	return err;
 }
 
 /* Code that differs from its file, which is rare: by breakpoints of uprobes alone it is the file's. */
@@ -148,15 +167,15 @@ static int add_pages(struct scanner *sc, const struct vma *v, uint64_t start, ui
 		return 0;
 	sc->scanned += (end - start) / PAGE_SIZE;
 	if (v->pages == VMA_PAGES_ANON) {
-		if (cat & PAGE_IS_PFNZERO)
+		if (cat & PAGE_IS_PFNZERO && !v->watched)
 			return 0;
-		like.drop_zero = !hugetlb; /* a huge page is there as a whole, or not */
+		like.drop_zero = !hugetlb && !v->watched; /* a huge page is there as a whole, or not */
 	} else if (cat & PAGE_IS_FILE) {
 		return 0;
 	}
 	if ((v->entry->prot & (PROT_EXEC | PROT_WRITE)) == PROT_EXEC && v->pages == VMA_PAGES_COPIES)
 		return add_code(sc, v, start, end, &like);
-	return add_runs(sc, start, end, &like);
+	return sc->once ? add_once(sc, v, start, end, &like) : add_runs(sc, start, end, &like);
 }
 
 static int is_guard(struct scanner *sc, uint64_t at)
@@ -199,9 +218,31 @@ static int add_swapped(struct scanner *sc, const struct vma *v, uint64_t start, 
 	return guard < 0 ? guard : err;
 }
 
+/* What shows as swap where userfaultfd has left its marks, which have nothing behind them: a reader would wait. */
+static int add_unmarked(struct scanner *sc, const struct vma *v, uint64_t start, uint64_t end, uint64_t cat)
+{
+	int err = 0;
+
+	for (uint64_t at = start; !err && at < end; at += PAGE_SIZE) {
+		uint64_t place;
+
+		err = window_at(&sc->own, at);
+		if (err)
+			return pagemap_error(sc, err, at);
+		place = sc->own.entry[at / PAGE_SIZE % WINDOW_PAGES] & PM_PFN;
+		if (guard_is_shown(sc->own.entry[at / PAGE_SIZE % WINDOW_PAGES]))
+			guard_note(sc->d, sc->task, at, at + PAGE_SIZE);
+		else if (place != PM_MARK_WP && place != PM_MARK_POISON)
+			err = add_pages(sc, v, at, at + PAGE_SIZE, cat);
+	}
+	return err;
+}
+
 /* Pages of one mapping that the kernel says the same of. */
 static int add_region(struct scanner *sc, const struct vma *v, uint64_t start, uint64_t end, uint64_t cat)
 {
+	if (v->watched && (cat & (PAGE_IS_SWAPPED | PAGE_IS_PRESENT)) == PAGE_IS_SWAPPED)
+		return add_unmarked(sc, v, start, end, cat);
 	if (sc->guards_hidden && (cat & (PAGE_IS_SWAPPED | PAGE_IS_PRESENT)) == PAGE_IS_SWAPPED)
 		return add_swapped(sc, v, start, end, cat);
 	if (!(cat & PAGE_IS_GUARD))
@@ -388,16 +429,6 @@ static int scan_vma_list(struct scanner *sc, const struct vma_list *list)
 	return err;
 }
 
-/* The task from whose memory this one's may have been copied, or NULL. */
-static const struct task *copied_from(struct dump *d, struct task *t)
-{
-	const struct task *p = t->parent;
-
-	if (!p || p->state == TASK_DEAD || tree_first_vm(&d->tree, p) == t)
-		return NULL;
-	return p;
-}
-
 static int open_pagemap(const struct task *t)
 {
 	int fd = openat(t->dump->proc_fd, "pagemap", O_RDONLY | O_CLOEXEC);
@@ -406,9 +437,9 @@ static int open_pagemap(const struct task *t)
 }
 
 /* Finds the pages of a task that have to be stored. */
-static int scan_task(struct dump *d, struct task *t, struct pages_dump *pd)
+static int scan_task(struct dump *d, struct task *t, struct pages_dump *pd, bool once)
 {
-	const struct task *p = copied_from(d, t);
+	const struct task *p = page_once_source(d, t);
 	_cleanup_free_ struct scanner *sc = calloc(1, sizeof(*sc));
 	_cleanup_close_ int own = open_pagemap(t), parent = own >= 0 && p ? open_pagemap(p) : -1;
 	int err = 0;
@@ -422,15 +453,37 @@ static int scan_task(struct dump *d, struct task *t, struct pages_dump *pd)
 	sc->own.fd = own;
 	sc->uprobed = vma_uprobes_were_hit(t->dump->vmas);
 	sc->parent.fd = parent;
+	if (p && once) {
+		sc->once = true;
+		sc->parent_v = p->dump->vmas->v;
+		sc->parent_end = sc->parent_v + p->dump->vmas->n;
+	}
 	err = pages_dump_task(pd, t, &sc->transfer) ?: scan_vma_list(sc, t->dump->vmas);
+	if (!err && pages_are_elsewhere(sc->transfer))
+		inventory_only_ours(d);
 	d->stats->pages_scanned += sc->scanned;
 	return err;
+}
+
+/* Whether userfaultfd watches a mapping of some object. */
+static bool any_object_is_watched(const struct dump *d)
+{
+	for (size_t i = 0; i < d->tree.n_tasks; i++) {
+		const struct task *t = d->tree.tasks[i];
+		const struct vma_list *list = t->state == TASK_DEAD ? NULL : t->dump->vmas;
+
+		for (size_t k = 0; list && k < list->n; k++)
+			if (list->v[k].watched && !(list->v[k].entry->status & VMA_ANON_PRIVATE))
+				return true;
+	}
+	return false;
 }
 
 int mm_dump_pages(struct dump *d)
 {
 	uint64_t start = clock_now_us();
 	struct tree *tree = &d->tree;
+	bool once = page_once_is_wanted(d);
 	struct pages_dump *pd;
 	int err = pages_dump_start(d, &pd);
 
@@ -440,10 +493,12 @@ int mm_dump_pages(struct dump *d)
 		struct task *t = tree->tasks[i];
 
 		if (t->state != TASK_DEAD && tree_first_vm(tree, t) == t)
-			err = scan_task(d, t, pd)
+			err = scan_task(d, t, pd, once)
 			          ?: image_write_one(d->dir, IMG_MM, (uint64_t)t->vpid.v,
 			                             t->mm); /* with its guard pages */
 	}
+	if (!err && any_object_is_watched(d))
+		pages_keep_zeros(pd);
 	for (const struct shmem_object *o = shmem_objects(d); !err && o; o = o->hh.next)
 		err = pages_dump_object(pd, o->task, o->path, shmem_object_ino(o), shmem_object_id(d, o));
 	err = pages_dump_end(pd, err);

@@ -85,9 +85,9 @@ void shmem_note_mapping(struct dump *d, const struct task *t, const struct proc_
 	note_mapping_as(d, t, m, shmem_key(m->ino, m->flags & VMF_ht));
 }
 
-void shmem_note_segment(struct dump *d, const struct task *t, const struct proc_map *m)
+void shmem_note_segment(struct dump *d, const struct task *t, const struct proc_map *m, uint64_t key)
 {
-	note_mapping_as(d, t, m, m->ino | SHMEM_SEGMENT);
+	note_mapping_as(d, t, m, key);
 }
 
 uint64_t shmem_object_ino(const struct shmem_object *o)
@@ -95,11 +95,22 @@ uint64_t shmem_object_ino(const struct shmem_object *o)
 	return shmem_key((uint32_t)o->ino, o->hugetlb);
 }
 
+/* By what is no segment, or by a segment of another namespace. */
+static bool is_number_taken(struct dump *d, const struct shmem_object *o)
+{
+	if (shmem_is_noted(d, (uint32_t)o->ino))
+		return true;
+	for (const struct shmem_object *other = shmem_objects(d); other != o; other = other->hh.next)
+		if ((uint32_t)other->ino == (uint32_t)o->ino)
+			return true;
+	return false;
+}
+
 uint32_t shmem_object_id(struct dump *d, const struct shmem_object *o)
 {
 	uint32_t n = 0;
 
-	if (!(o->ino & SHMEM_SEGMENT) || !shmem_is_noted(d, (uint32_t)o->ino))
+	if (!(o->ino & SHMEM_SEGMENT) || !is_number_taken(d, o))
 		return (uint32_t)o->ino;
 	/* Inode numbers are given from below; those of segments are numbers of segments, which are never negative. */
 	for (const struct shmem_object *other = shmem_objects(d); other != o; other = other->hh.next)

@@ -19,11 +19,12 @@ struct shmem_object {
 	UT_hash_handle hh; /* hh.next: in the order in which they were found */
 };
 
-/* Of a segment this is added to the key, since its inode number is the segment's. */
-#define SHMEM_SEGMENT (UINT64_C(1) << 32)
+/* Of a segment this is added to the key, since its inode number is the segment's; and the number of its namespace. */
+#define SHMEM_SEGMENT  (UINT64_C(1) << 32)
+#define SHMEM_NS_SHIFT 33
 /* Huge pages have file systems of their own, with numbers of their own: this bit is turned, in what images say as well.
  */
-#define SHMEM_HUGE    (UINT64_C(1) << 31)
+#define SHMEM_HUGE     (UINT64_C(1) << 31)
 
 static inline uint64_t shmem_key(uint64_t ino, bool hugetlb)
 {
@@ -36,7 +37,7 @@ bool shmem_holds(struct dump *d, const struct proc_map *m);
 /* The data of an object is to be stored. path: opens it, in /proc; copied; only that of the first call counts. */
 void shmem_note_object(struct dump *d, const struct task *t, uint64_t key, bool hugetlb, const char *path);
 void shmem_note_mapping(struct dump *d, const struct task *t, const struct proc_map *m);
-void shmem_note_segment(struct dump *d, const struct task *t, const struct proc_map *m);
+void shmem_note_segment(struct dump *d, const struct task *t, const struct proc_map *m, uint64_t key);
 
 /* The first of all objects whose data is to be stored. */
 const struct shmem_object *shmem_objects(struct dump *d);

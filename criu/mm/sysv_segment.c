@@ -9,17 +9,23 @@
 #include <sys/syscall.h>
 
 #include "arch_page.h"
+#include "helper/ipc_ns.h"
 #include "helper/sysv_object.h"
 #include "lib/arena_hash.h"
 #include "lib/io.h"
 #include "lib/log.h"
+#include "mm/hugetlb.h"
 #include "pages/pages.h"
+#include "tree/ns_ids.h"
 #include "tree/subsys.h"
 #include "uapi/sysv_shm_bits.h"
 
 struct sysv_segment {
+	struct ipc_ns *ns;
 	uint64_t id;
+	uint64_t where; /* number of the namespace and of the segment */
 	const IpcShmEntry *entry;
+	uint64_t page_size;    /* of huge pages, or the usual one */
 	uint8_t *raw;          /* its data, where the image has that beside the entry */
 	struct pagemap *pages; /* where it is stored as pages */
 	size_t mappings;       /* of the tree */
@@ -30,7 +36,7 @@ struct sysv_segment {
 };
 
 struct sysv_restore_state {
-	struct sysv_segment *by_id;
+	struct sysv_segment *all;
 };
 
 extern const struct subsys sysv_segment_subsys;
@@ -77,57 +83,105 @@ static int read_raw_data(struct restore *r, struct image *img, struct sysv_segme
 	return image_read_raw(img, s->raw, size);
 }
 
-static int add_segment(struct restore *r, struct image *img, const IpcShmEntry *e)
+static uint64_t segment_where(const struct ipc_ns *ns, uint64_t id)
+{
+	return (uint64_t)ns->id << 32 | id;
+}
+
+static uint64_t segment_size(const struct sysv_segment *s)
+{
+	return round_up(s->entry->size, s->page_size);
+}
+
+/* Huge pages are set aside when a segment is made. */
+static void need_huge(struct restore *r, const struct sysv_segment *s)
+{
+	if (s->page_size > PAGE_SIZE)
+		hugetlb_need(r, s->page_size, segment_size(s) / s->page_size);
+}
+
+static int add_segment(struct restore *r, struct ipc_ns *ns, struct image *img, const IpcShmEntry *e)
 {
 	struct sysv_restore_state *all = restore_state(r, &sysv_segment_subsys);
 	struct sysv_segment *s = arena_new_of(r->arena, struct sysv_segment);
 
+	s->ns = ns;
 	s->id = e->desc->id;
+	s->where = segment_where(ns, s->id);
 	s->entry = e;
 	if (e->desc->id > INT32_MAX || !e->size || e->size > INT64_MAX - PAGE_SIZE)
 		return log_errno(-EBADMSG, "%s: segment %" PRIu64 " of %" PRIu64 " bytes is impossible",
 		                 image_name(img), s->id, e->size);
-	if (e->hugetlb_flag)
-		log_refusal(-ENOTSUP, "%s: segment %" PRIu64 " has huge pages (SHM_HUGETLB), which are not supported",
-		            image_name(img), s->id);
-	HASH_ADD_IN(r->arena, hh, all->by_id, id, sizeof(s->id), s);
+	s->page_size = e->hugetlb_flag ? hugetlb_page_size(e->hugetlb_flag & HUGETLB_SIZE_BITS) : PAGE_SIZE;
+	if (!s->page_size || e->size > INT64_MAX - s->page_size)
+		return log_errno(-EBADMSG, "%s: segment %" PRIu64 " has huge pages of an impossible size",
+		                 image_name(img), s->id);
+	HASH_ADD_IN(r->arena, hh, all->all, where, sizeof(s->where), s);
+	if (ns->own)
+		need_huge(r, s);
 	return e->in_pagemaps ? pages_read_object(r, e->has_pages_id ? e->pages_id : e->desc->id, &s->pages)
 	                      : read_raw_data(r, img, s);
 }
 
-static int sysv_read_images(struct restore *r)
+static int read_segments(struct restore *r, struct ipc_ns *ns)
 {
-	const TaskKobjIdsEntry *ids = r->tree.tasks[0]->ids;
 	IpcShmEntry *e;
 	struct image *img;
-	int err = ids ? image_open(r->dir, IMG_IPCNS_SHM, ids->ipc_ns_id, &img) : -ENOENT, more = 1;
+	int err = image_open(r->dir, IMG_IPCNS_SHM, ns->id, &img), more = 1;
 
 	if (err)
 		return err == -ENOENT ? 0 : err;
 	while (!err && (more = image_read(img, &ipc_shm_entry__descriptor, r->arena, &e)) > 0)
-		err = add_segment(r, img, e);
+		err = add_segment(r, ns, img, e);
 	image_close(img);
 	return err ?: more;
 }
 
-static struct sysv_segment *find_segment_of(struct restore *r, uint64_t id)
+static int sysv_read_images(struct restore *r)
+{
+	int err = 0;
+
+	for (struct ipc_ns *ns = ipc_ns_restored(r); !err && ns; ns = ns->next)
+		err = read_segments(r, ns);
+	return err;
+}
+
+static struct sysv_segment *find_segment_of(struct restore *r, const struct task *t, uint64_t id)
 {
 	struct sysv_restore_state *all = restore_state(r, &sysv_segment_subsys);
-	struct sysv_segment *s;
+	const struct ipc_ns *ns = ipc_ns_of_restored(r, t);
+	struct sysv_segment *s = NULL;
+	uint64_t where = ns ? segment_where(ns, id) : 0;
 
-	HASH_FIND(hh, all->by_id, &id, sizeof(id), s);
+	if (ns && id <= INT32_MAX)
+		HASH_FIND(hh, all->all, &where, sizeof(where), s);
 	return s;
 }
 
-int sysv_segment_expect(struct restore *r, uint64_t id, uint64_t end)
+/* In a namespace of the tree's own, segments without mappings too; in criu's they are not in the images. */
+static bool is_wanted(const struct sysv_segment *s)
 {
-	struct sysv_segment *s = find_segment_of(r, id);
+	return s->mappings || s->ns->own;
+}
+
+static bool is_missing(struct sysv_segment *s)
+{
+	struct shmid_ds ds;
+	int err = ipc_ns_enter(s->ns);
+
+	return err || ipc_ns_leave(s->ns, shmctl((int)s->id, IPC_STAT, &ds));
+}
+
+int sysv_segment_expect(struct restore *r, const struct task *t, uint64_t id, uint64_t end)
+{
+	struct sysv_segment *s = find_segment_of(r, t, id);
 
 	if (!s)
 		return -ENOENT;
-	if (end > round_up(s->entry->size, PAGE_SIZE))
+	if (end > segment_size(s))
 		return -ERANGE;
-	s->mappings++;
+	if (!s->mappings++ && !s->ns->own && is_missing(s))
+		need_huge(r, s);
 	return 0;
 }
 
@@ -140,7 +194,7 @@ static bool is_same_segment(struct restore *r, const struct shmid_ds *ds, const 
 		return false;
 	if (e->has_ctime && ds->shm_ctime == e->ctime)
 		return true;
-	return !ds->shm_nattch && tree_find(&r->tree, (vpid_t) { ds->shm_lpid });
+	return !ds->shm_nattch && ns_ids_was_of_tree(r, ds->shm_lpid);
 }
 
 static int refuse_segment(const struct sysv_segment *s, const char *why)
@@ -187,20 +241,28 @@ static int check_segment(struct restore *r, struct sysv_segment *s)
 	return check_missing(s);
 }
 
+static int check_in_place(struct restore *r, struct sysv_segment *s)
+{
+	int err = ipc_ns_enter(s->ns);
+
+	return err ?: ipc_ns_leave(s->ns, check_segment(r, s));
+}
+
 static int sysv_check(struct restore *r)
 {
 	struct sysv_restore_state *all = restore_state(r, &sysv_segment_subsys);
 	int err = 0;
 
-	if (!all->by_id)
-		return 0;
-	log_about("ipcns-shm-%lu.img", r->tree.tasks[0]->ids->ipc_ns_id);
-	for (struct sysv_segment *s = all->by_id; s; s = s->hh.next) {
-		int part = s->mappings ? check_segment(r, s) : 0;
+	for (struct sysv_segment *s = all->all; s; s = s->hh.next) {
+		int part;
 
+		if (!is_wanted(s))
+			continue;
+		log_about("ipcns-shm-%lu.img", s->ns->id);
+		part = s->ns->own ? 0 : check_in_place(r, s);
+		log_about(NULL, 0);
 		err = err ?: part;
 	}
-	log_about(NULL, 0);
 	return err;
 }
 
@@ -217,44 +279,77 @@ static int remove_made(const struct undo *u)
 {
 	const struct made_segment *made = u->data;
 	struct shmid_ds ds;
+	int home, err = ipc_ns_undo_enter(u->fd, &home);
 
+	if (err)
+		return err;
 	if (shmctl(made->id, IPC_STAT, &ds))
-		return errno == EINVAL || errno == EIDRM ? -ENOENT : -errno;
-	if (ds.shm_segsz != made->size || (uint32_t)ds.shm_perm.__key != made->key)
-		return -ENOENT;
-	return shmctl(made->id, IPC_RMID, NULL) ? -errno : 0;
+		err = errno == EINVAL || errno == EIDRM ? -ENOENT : -errno;
+	else if (ds.shm_segsz != made->size || (uint32_t)ds.shm_perm.__key != made->key)
+		err = -ENOENT;
+	else if (shmctl(made->id, IPC_RMID, NULL))
+		err = -errno;
+	ipc_ns_undo_leave(u->fd, home);
+	return err;
 }
 
-static int create_segment(struct restore *r, const struct sysv_segment *s)
+static int note_made(struct restore *r, const struct sysv_segment *s)
 {
 	const struct made_segment made = { s->entry->size, s->entry->desc->key, (int)s->id };
-	const struct undo undo = {
-		.type = UNDO_CALL, .call = remove_made, .fd = -1, .data = &made, .data_len = sizeof(made)
-	};
-	int err = guardian_note(r->guardian, &undo);
+	const struct undo undo = { .type = UNDO_CALL,
+		                   .call = remove_made,
+		                   .fd = ipc_ns_undo_fd(s->ns),
+		                   .data = &made,
+		                   .data_len = sizeof(made) };
 
-	err = err < 0 ? err : sysv_object_create(&segment_type, s->entry->desc, s->entry->size);
+	return guardian_note(r->guardian, &undo);
+}
+
+/* In a namespace of the tree's own: that vanishes, if the restore fails. */
+static int create_segment(struct restore *r, const struct sysv_segment *s)
+{
+	int err = s->ns->own ? 0 : note_made(r, s);
+
+	err = err < 0 ? err
+	              : sysv_object_create(&segment_type, s->entry->desc, s->entry->size, (int)s->entry->hugetlb_flag);
 	if (!err && s->entry->desc->mode & SHM_LOCKED && shmctl((int)s->id, SHM_LOCK, NULL))
 		err = log_errno(-errno, "System V shared memory %" PRIu64 ": shmctl(SHM_LOCK)", s->id);
 	return err;
 }
 
-/* Stays attached here until all tasks have it: a segment without mappings may end (kernel.shm_rmid_forced). */
-static int fill_segment(struct restore *r, struct sysv_segment *s)
+static int attach_here(struct sysv_segment *s)
 {
-	size_t size = round_up(s->entry->size, PAGE_SIZE);
 	void *at = shmat((int)s->id, NULL, 0);
 
 	if (at == (void *)-1)
 		return log_errno(-errno, "System V shared memory %" PRIu64 ": shmat", s->id);
 	s->map = at;
+	return 0;
+}
+
+/* Stays attached here until all tasks have it: a segment without mappings may end (kernel.shm_rmid_forced). */
+static int fill_segment(struct restore *r, struct sysv_segment *s)
+{
+	size_t size = segment_size(s);
+
 	if (s->keeps_data)
 		return 0;
-	if (s->exists && madvise(at, size, MADV_REMOVE))
+	if (s->exists && madvise(s->map, size, MADV_REMOVE))
 		return log_errno(-errno, "System V shared memory %" PRIu64 ": madvise(MADV_REMOVE)", s->id);
 	if (s->raw)
-		memcpy(at, s->raw, s->entry->size);
-	return s->raw ? 0 : pages_fill_object(r, s->pages, at, size);
+		memcpy(s->map, s->raw, s->entry->size);
+	return s->raw ? 0 : pages_fill_object(r, s->pages, s->map, size);
+}
+
+static int make_segment(struct restore *r, struct sysv_segment *s)
+{
+	int err = ipc_ns_enter(s->ns);
+
+	if (err)
+		return err;
+	if (!s->exists)
+		err = create_segment(r, s);
+	return ipc_ns_leave(s->ns, err ?: attach_here(s)) ?: fill_segment(r, s);
 }
 
 static int sysv_before_start(struct restore *r)
@@ -262,13 +357,8 @@ static int sysv_before_start(struct restore *r)
 	struct sysv_restore_state *all = restore_state(r, &sysv_segment_subsys);
 	int err = 0;
 
-	for (struct sysv_segment *s = all->by_id; !err && s; s = s->hh.next) {
-		if (!s->mappings)
-			continue;
-		if (!s->exists)
-			err = create_segment(r, s);
-		err = err ?: fill_segment(r, s);
-	}
+	for (struct sysv_segment *s = all->all; !err && s; s = s->hh.next)
+		err = is_wanted(s) ? make_segment(r, s) : 0;
 	return err;
 }
 
@@ -276,21 +366,33 @@ static int sysv_prepare(struct restore *r)
 {
 	struct sysv_restore_state *all = restore_state(r, &sysv_segment_subsys);
 
-	for (struct sysv_segment *s = all->by_id; s; s = s->hh.next)
+	for (struct sysv_segment *s = all->all; s; s = s->hh.next)
 		if (s->map)
 			shmdt(s->map);
 	return 0;
+}
+
+static int remove_segment_again(struct sysv_segment *s)
+{
+	int err = ipc_ns_enter(s->ns);
+
+	if (err)
+		return err;
+	if (shmctl((int)s->id, IPC_RMID, NULL))
+		err = log_errno(-errno, "System V shared memory %" PRIu64 ": shmctl(IPC_RMID)", s->id);
+	return ipc_ns_leave(s->ns, err);
 }
 
 /* Those that were removed while they were attached: they have no number that others can use any more. */
 static int sysv_all_standing(struct restore *r)
 {
 	struct sysv_restore_state *all = restore_state(r, &sysv_segment_subsys);
+	int err = 0;
 
-	for (struct sysv_segment *s = all->by_id; s; s = s->hh.next)
-		if (s->mappings && s->entry->desc->mode & SHM_DEST && shmctl((int)s->id, IPC_RMID, NULL))
-			return log_errno(-errno, "System V shared memory %" PRIu64 ": shmctl(IPC_RMID)", s->id);
-	return 0;
+	for (struct sysv_segment *s = all->all; !err && s; s = s->hh.next)
+		if (s->mappings && s->entry->desc->mode & SHM_DEST)
+			err = remove_segment_again(s);
+	return err;
 }
 
 const struct subsys sysv_segment_subsys = {

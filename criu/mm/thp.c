@@ -36,11 +36,10 @@ static int thp_dump(struct dump *d, struct thread *th, const struct answers *ans
 	MmEntry *mm = tree_first_vm(&d->tree, th->task)->mm;
 	int64_t disabled = ans->op->flags & AGENT_OP_DONE ? ans->op->ret : 0;
 
-	if (disabled > 1)
-		log_warn("%s: PR_SET_THP_DISABLE was called with flags %x, which are not kept", task_name(th->task),
-		         (unsigned)disabled & ~1U);
 	mm->has_thp_disabled = disabled > 0;
 	mm->thp_disabled = disabled > 0;
+	mm->has_thp_disable_flags = disabled > 1;
+	mm->thp_disable_flags = disabled > 1 ? (uint32_t)disabled & ~1U : 0;
 	return 0;
 }
 
@@ -50,6 +49,18 @@ static int thp_restore(struct restore *r, struct thread *th, struct batch *b)
 	const MmEntry *mm = th->task->mm;
 	bool disabled = mm->has_thp_disabled && mm->thp_disabled;
 
+	int op, err;
+
+	if (disabled && mm->thp_disable_flags) {
+		batch_reserve(b, 1, 0);
+		op = batch_ask(b, SYS_prctl, PR_SET_THP_DISABLE, 1, mm->thp_disable_flags);
+		err = batch_run(b);
+		if (err || batch_ret(b, op) >= 0)
+			return err;
+		log_warn("%s: has PR_SET_THP_DISABLE with flags %x, which takes Linux 6.18: it gets no huge pages at "
+		         "all",
+		         task_name(th->task), mm->thp_disable_flags);
+	}
 	if (th->task->restore->copied || disabled)
 		batch_call(b, SYS_prctl, PR_SET_THP_DISABLE, disabled);
 	return 0;

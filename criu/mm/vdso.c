@@ -50,7 +50,8 @@ static int check_class(const struct task *t, const struct proc_map *m)
 	if (compat == t->compat)
 		return 0;
 	return log_refusal(-EOPNOTSUPP,
-	                   "%s: is a %s-bit program that runs %s-bit code at the moment, which is not supported",
+	                   "%s: is a %s-bit program that runs %s-bit code at the moment, which is not "
+	                   "supported; try again",
 	                   task_name(t), compat ? "32" : "64", t->compat ? "32" : "64");
 }
 
@@ -256,15 +257,18 @@ int vdso_check(struct restore *r, const struct task *t, struct task_mm *m)
 		return err;
 	m->vdso_foreign = !same;
 	if (!same && (!all || !own->vdso_size))
-		return log_refusal(-EOPNOTSUPP,
-		                   "%s: the vdso is another kernel's, and %s: restore on a kernel of the same build",
-		                   task_name(t), all ? "this one has none" : "its pages are not in the checkpoint");
-	if (!same && t->compat)
 		return log_refusal(
 		    -EOPNOTSUPP,
-		    "%s: the vdso of this 32-bit program is another kernel's: restore on a kernel of the "
-		    "same build",
-		    task_name(t));
+		    "%s: the vdso (in mm-%d.img and pagemap-%d.img) is another kernel's, and %s: restore on a "
+		    "kernel of the same build",
+		    task_name(t), t->vpid.v, t->vpid.v,
+		    all ? "this one has none" : "its pages are not in the checkpoint");
+	if (!same && t->compat)
+		return log_refusal(-EOPNOTSUPP,
+		                   "%s: the vdso of this 32-bit program (in mm-%d.img and pagemap-%d.img) is another "
+		                   "kernel's: restore "
+		                   "on a kernel of the same build",
+		                   task_name(t), t->vpid.v, t->vpid.v);
 	return 0;
 }
 

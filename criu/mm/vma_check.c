@@ -10,6 +10,7 @@
 #include "mm/hugetlb.h"
 #include "mm/mm.h"
 #include "mm/mm_limits.h"
+#include "mm/page_once.h"
 #include "mm/task_mm.h"
 #include "mm/vdso.h"
 #include "mm/vma_mseal.h"
@@ -64,8 +65,10 @@ static int check_vmas(struct restore *r, const struct task *t)
 }
 
 /* Whether the task's pagemap may have pages of it: its own, or a foreign vdso's. */
-static bool may_have_pages(const VmaEntry *v)
+static bool may_have_pages(const VmaEntry *v, bool with_parent)
 {
+	if (with_parent && v->status & (VMA_AIORING | VMA_VDSO | VMA_VVAR))
+		return false;
 	return vma_is_kernels(v) ? !vma_is_left_out(v) : vma_is_private(v);
 }
 
@@ -86,7 +89,7 @@ static int place_runs(struct restore *r, const struct task *t, struct pagemap *p
 			while (k < t->mm->n_vmas && t->mm->vmas[k]->end <= run.at)
 				k++;
 			v = k < t->mm->n_vmas ? t->mm->vmas[k] : NULL;
-			if (!v || v->start > run.at || !may_have_pages(v))
+			if (!v || v->start > run.at || !may_have_pages(v, run.with_parent))
 				return log_errno(-EBADMSG,
 				                 "%s: pagemap-%d.img has pages at %" PRIx64
 				                 ", where mm-%d.img has no mapping of its own",
@@ -141,5 +144,6 @@ int mm_check(struct restore *r)
 
 		err = err ?: part;
 	}
+	err = err ?: page_once_resolve(r);
 	return err ?: hugetlb_check_free(r);
 }

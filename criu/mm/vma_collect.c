@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "lib/log.h"
 #include "mm/hugetlb.h"
@@ -56,11 +57,32 @@ static VmaEntry *new_entry(struct dump *d, const struct proc_map *m)
 	return e;
 }
 
+/* Of an object on a hugetlbfs nothing tells which pages it has, only how many: SEEK_HOLE knows no holes there. */
+static void check_watched(const struct task *t, const struct proc_map *m, const struct vma *v)
+{
+	char path[80];
+	struct stat st;
+
+	if (!v->watched || !(m->flags & VMF_ht) || v->entry->status & VMA_ANON_PRIVATE)
+		return;
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, t->pid, m->start, m->end);
+	if (!stat(path, &st) && st.st_blocks * 512 >= st.st_size)
+		return;
+	log_refusal(-EOPNOTSUPP,
+	            "%s: mapping %" PRIx64 "-%" PRIx64
+	            " %s: userfaultfd watches shared huge pages, not all of which are "
+	            "there: the kernel does not show which; unregister them before the dump",
+	            task_name(t), m->start, m->end, m->name);
+}
+
 static int collect_vma(struct dump *d, struct task *t, const struct proc_map *m)
 {
 	const struct vma_kind *const *k = vma_kinds;
 	struct vma_list *list = t->dump->vmas;
-	struct vma v = { .entry = new_entry(d, m), .anon_huge = m->anon_huge };
+	struct vma v = { .entry = new_entry(d, m),
+		         .anon_huge = m->anon_huge,
+		         .forked = m->shared ? 0 : MIN(m->anonymous, m->shared_dirty),
+		         .watched = m->flags & (VMF_um | VMF_uw | VMF_ui) };
 	int err;
 
 	while (*k && !(*k)->match(d, m))
@@ -71,6 +93,7 @@ static int collect_vma(struct dump *d, struct task *t, const struct proc_map *m)
 	err = (*k)->dump(d, t, m, &v);
 	if (err)
 		return err == VMA_LEFT_OUT ? 0 : err;
+	check_watched(t, m, &v);
 	arena_push(d->arena, &list->v, &list->n, v);
 	arena_push(d->arena, &t->mm->vmas, &t->mm->n_vmas, v.entry);
 	return 0;

@@ -26,21 +26,16 @@ static const struct {
 	uint32_t flag;
 	const char *why;
 } refused_flags[] = {
-	{ VMF_ss, "user shadow stacks are not supported yet" },
-	{ VMF_um, "userfaultfd watches this mapping; unregister it before the dump" },
-	{ VMF_uw, "userfaultfd watches this mapping; unregister it before the dump" },
-	{ VMF_ui, "userfaultfd watches this mapping; unregister it before the dump" },
+	{ VMF_ss,
+	  "user shadow stacks are not supported; run the program without (GLIBC_TUNABLES=glibc.cpu.x86_shstk=off)" },
 	{ VMF_sf, "MAP_SYNC is not supported" },
-	{ VMF_mt, "memory tags are not supported yet" },
+	{ VMF_mt, "memory tags are not supported" },
 	{ VMF_io, "memory of a device is not supported; unmap it before the dump" },
 	{ VMF_pf, "pages that belong to a driver are not supported; unmap it before the dump" },
 };
 
 static const char *why_unsupported(const struct proc_map *m)
 {
-	if (m->flags & VMF_ht && !strncmp(m->name, "/SYSV", 5))
-		return "System V shared memory in huge pages (SHM_HUGETLB) is not supported; detach it (shmdt) before "
-		       "the dump";
 	for (size_t i = 0; i < ARRAY_SIZE(refused_names); i++)
 		if (!strncmp(m->name, refused_names[i].prefix, strlen(refused_names[i].prefix)) &&
 		    (*m->name != '/' || !m->major))
@@ -49,7 +44,8 @@ static const char *why_unsupported(const struct proc_map *m)
 		if (m->flags & refused_flags[i].flag)
 			return refused_flags[i].why;
 	if (m->pkey && m->prot != PROT_EXEC) /* the kernel itself gives a key to what can only be executed */
-		return "protection keys (pkey_mprotect) are not supported yet";
+		return "protection keys (pkey_mprotect) are not supported; let the program give them back before the "
+		       "dump";
 	return NULL;
 }
 
@@ -71,7 +67,7 @@ static const struct {
 	uint32_t status, flags;
 	const char *why;
 } refused_images[] = {
-	{ VMA_SHSTK, 0, "is a shadow stack, which is not supported yet" },
+	{ VMA_SHSTK, 0, "is a shadow stack, which is not supported" },
 };
 
 static int vma_refused_check(struct restore *r, const struct task *t, const VmaEntry *v)

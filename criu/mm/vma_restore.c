@@ -12,6 +12,7 @@
 #include "lib/log.h"
 #include "mm/aio.h"
 #include "mm/guard.h"
+#include "mm/mempolicy.h"
 #include "mm/mm.h"
 #include "mm/mm_limits.h"
 #include "mm/thp.h"
@@ -57,7 +58,42 @@ static int keep_accounted(struct task *t, const struct task_mm *m)
 	return batch_run(b);
 }
 
-static int fill_pages_of(struct restore *r, struct task *t, const struct task_mm *m, const struct page_plan *plan)
+/* Those runs of the plan whose pages the pages file of that pagemap has. Room: an array as long as the plan's. */
+static int fill_from(struct restore *r, struct task *t, const struct pagemap *from, const struct page_plan *plan,
+                     struct page_run *room)
+{
+	const struct pagemap *own = t->restore->mm->pages;
+	size_t n = 0;
+
+	for (size_t i = 0; i < plan->n_runs; i++)
+		if ((plan->runs[i].in ?: own) == from)
+			room[n++] = plan->runs[i];
+	return n ? pages_fill_task(r, from, t->pid, room, n) : 0;
+}
+
+/* The task's own pages file, and those of others that have what was shared with them. */
+static int fill_from_all(struct restore *r, struct task *t, struct task_mm *m, const struct page_plan *plan)
+{
+	struct page_run *room;
+	int err;
+
+	if (!m->n_lenders) {
+		err = pages_fill_task(r, m->pages, t->pid, plan->runs, plan->n_runs);
+	} else {
+		room = arena_array(r->arena, struct page_run, plan->n_runs);
+		err = fill_from(r, t, m->pages, plan, room);
+		for (size_t i = 0; !err && i < m->n_lenders; i++)
+			err = fill_from(r, t, m->lenders[i], plan, room);
+	}
+	if (err)
+		return err;
+	pages_done_with(r, m->pages);
+	for (size_t i = 0; i < m->n_lenders; i++)
+		pages_done_with(r, m->lenders[i]);
+	return 0;
+}
+
+static int fill_pages_of(struct restore *r, struct task *t, struct task_mm *m, const struct page_plan *plan)
 {
 	struct thp_plan huge = { 0 };
 	int err;
@@ -67,7 +103,7 @@ static int fill_pages_of(struct restore *r, struct task *t, const struct task_mm
 	if (err)
 		return err;
 	r->stats->pages_skipped_cow += plan->shared;
-	return pages_fill_task(r, m->pages, t->pid, plan->runs, plan->n_runs);
+	return fill_from_all(r, t, m, plan);
 }
 
 static uint32_t lock_mode(const VmaEntry *v)
@@ -121,6 +157,8 @@ int mm_restore_map(struct restore *r, struct task *t, raddr_t keep, uint64_t kee
 		err = vma_grow_stacks(t, m);
 	if (!err)
 		err = vma_map_all(r, t, m);
+	if (!err)
+		err = mempolicy_map(r, t, m);
 	if (!err)
 		err = aio_make(t, m);
 	if (!err && t->restore->copied)

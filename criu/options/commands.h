@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The one list of commands: X(ID, function, name, help). A line here makes CMD_ID, the line of --help, and calls
- * cmd_<function>() (declared by cmd/cmd.h) for `criu name`. The order is that of --help.
+ * function() (declared by cmd/cmd.h) for `criu name`. The order is that of --help.
  */
 #ifndef CRIU_OPTIONS_COMMANDS_H
 #define CRIU_OPTIONS_COMMANDS_H
 
 #define COMMANDS(X)                                                                                                    \
-	X(DUMP, dump, "dump", "checkpoint the process tree that -t names")                                             \
-	X(RESTORE, restore, "restore", "bring a checkpointed process tree back")                                       \
-	X(CHECK, check, "check", "say whether this kernel has what is needed")                                         \
-	X(UNLOCK, unlock, "unlock", "remove the network lock of a checkpoint that will never be restored")             \
-	X(CPUINFO, cpuinfo, "cpuinfo", "dump: write what this processor can do into cpuinfo.img; check: compare")
+	X(DUMP, cmd_dump, "dump", "checkpoint the process tree that -t names")                                         \
+	X(RESTORE, cmd_restore, "restore", "bring a checkpointed process tree back")                                   \
+	X(CHECK, cmd_check, "check", "say whether this kernel has what is needed")                                     \
+	X(UNLOCK, cmd_unlock, "unlock", "remove the network lock of a checkpoint that will never be restored")         \
+	X(CPUINFO, cmd_cpuinfo, "cpuinfo", "dump: write what this processor can do into cpuinfo.img; check: compare")  \
+	X(SERVICE, rpc_service, "service", "answer requests on a socket (--address)")                                  \
+	X(SWRK, rpc_swrk, "swrk", "FD: answer the request of one client, on a socket that it has inherited")
 
 #define COMMAND_ID(id, ...) CMD_##id,
 enum command { CMD_NONE, COMMANDS(COMMAND_ID) CMD_COUNT };

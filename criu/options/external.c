@@ -20,6 +20,37 @@ bool external_named(const struct options *o, const char *resource)
 	return false;
 }
 
+const char *external_value(const struct options *o, const char *resource)
+{
+	size_t len = strlen(resource);
+
+	for (size_t i = 0; i < o->n_external; i++)
+		if (!strncmp(o->external[i], resource, len) && o->external[i][len] == ':')
+			return o->external[i] + len + 1;
+	return NULL;
+}
+
+static const char *value_of(const char *text, const char *key, const char *between)
+{
+	size_t n = strlen(key);
+
+	return !strncmp(text, key, n) && !strncmp(text + n, between, strlen(between)) ? text + n + strlen(between)
+	                                                                              : NULL;
+}
+
+/* "mnt[]:flags" and "auto" ask for what is done anyway. */
+const char *external_mount(const struct options *o, const char *key)
+{
+	const char *value = NULL;
+
+	for (size_t i = 0; !value && i < o->n_ext_mount_map; i++)
+		value = value_of(o->ext_mount_map[i], key, ":");
+	for (size_t i = 0; !value && *key && i < o->n_external; i++)
+		if (!strncmp(o->external[i], "mnt[", 4))
+			value = value_of(o->external[i] + 4, key, "]:");
+	return value;
+}
+
 bool external_unix(const struct options *o, uint32_t ino)
 {
 	char key[32];

@@ -11,6 +11,15 @@
 /* Whether a resource was named: --external RESOURCE or, at dump, --inherit-fd RESOURCE. */
 bool external_named(const struct options *o, const char *resource);
 
+/* Of --external RESOURCE:VALUE the value; NULL: none. */
+const char *external_value(const struct options *o, const char *resource);
+
+/*
+ * What --external mnt[KEY]:VALUE or --ext-mount-map KEY:VALUE gives for a key (at dump: the place of a mount, at
+ * restore: a name that the dump was given); NULL: nothing.
+ */
+const char *external_mount(const struct options *o, const char *key);
+
 /* Whether datagram sockets may be connected to that one outside: --ext-unix-sk[=INODE], --external unix[INODE]. */
 bool external_unix(const struct options *o, uint32_t ino);
 

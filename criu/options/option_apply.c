@@ -157,12 +157,6 @@ static int set_size(const struct option_row *row, const char *text, const char *
 	return 0;
 }
 
-static int refuse_later(const struct option_row *row, const char *word, const char *from)
-{
-	log_errno(0, "%soption --%s=%s is not implemented yet", from, row->name, word);
-	return -EOPNOTSUPP;
-}
-
 /* One of the words of a row, as its number. */
 static int set_word(const struct option_row *row, const char *text, const char *from, int *value)
 {
@@ -174,7 +168,7 @@ static int set_word(const struct option_row *row, const char *text, const char *
 
 		if (strcmp(w->word, text) == 0) {
 			*value = w->value;
-			return w->value == OPTION_WORD_LATER ? refuse_later(row, text, from) : 0;
+			return 0;
 		}
 		snprintf(all + len, sizeof(all) - len, "%s'%s'", before, w->word);
 		before = w[1].word && w[2].word ? ", " : " or ";
@@ -327,6 +321,10 @@ int option_apply(struct options *o, const struct option_row *row, const char *va
 	struct options scratch = { .arena = o->arena };
 	bool applies = row->commands & (1U << o->command);
 
+	if (row->type == LATER_FLAG && negate) {
+		log_info("%s--no-%s has no effect: what it turns off is not implemented", from, row->name);
+		return 0;
+	}
 	if (row->type == LATER_FLAG || row->type == LATER_VALUE || row->type == LATER_MAYBE) {
 		log_errno(0, "%soption --%s%s is not implemented yet", from, negate ? "no-" : "", row->name);
 		return -EOPNOTSUPP;

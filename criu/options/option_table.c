@@ -11,6 +11,7 @@
 #define CHECK        BIT(CMD_CHECK)
 #define UNLOCK       BIT(CMD_UNLOCK)
 #define CPUINFO      BIT(CMD_CPUINFO)
+#define SERVICE      BIT(CMD_SERVICE)
 #define BOTH         (DUMP | RESTORE)
 #define CPU_CAP      (BOTH | CPUINFO)
 #define ALL          (BIT(CMD_COUNT) - BIT(CMD_NONE + 1))
@@ -46,6 +47,13 @@ static const struct option_word network_lock_words[] = {
 	{ NULL, 0 },
 };
 
+static const struct option_word cow_pages_words[] = {
+	{ "auto", COW_PAGES_AUTO },
+	{ "once", COW_PAGES_ONCE },
+	{ "copy", COW_PAGES_COPY },
+	{ NULL, 0 },
+};
+
 static const struct option_word validation_words[] = {
 	{ "filesize", VALIDATE_SIZE },
 	{ "buildid", VALIDATE_BUILD_ID },
@@ -55,8 +63,8 @@ static const struct option_word validation_words[] = {
 
 static const struct option_word manage_cgroups_words[] = {
 	{ "soft", MANAGE_CGROUPS_SOFT }, /* the first: without a value */
-	{ "none", MANAGE_CGROUPS_NONE }, { "ignore", MANAGE_CGROUPS_IGNORE }, { "props", OPTION_WORD_LATER },
-	{ "full", OPTION_WORD_LATER },   { "strict", OPTION_WORD_LATER },     { NULL, 0 },
+	{ "none", MANAGE_CGROUPS_NONE },     { "props", MANAGE_CGROUPS_PROPS },   { "full", MANAGE_CGROUPS_FULL },
+	{ "strict", MANAGE_CGROUPS_STRICT }, { "ignore", MANAGE_CGROUPS_IGNORE }, { NULL, 0 },
 };
 
 static const struct option_word cpu_cap_words[] = {
@@ -65,6 +73,7 @@ static const struct option_word cpu_cap_words[] = {
 };
 
 static const struct option_word close_word[] = { { "close", 1 }, { NULL, 0 } };
+static const struct option_word net_word[] = { { "net", 1 }, { NULL, 0 } };
 
 const struct command_row option_commands[] = {
 #define COMMAND_ROW(id, function, name, help) { name, CMD_##id, help },
@@ -72,8 +81,6 @@ const struct command_row option_commands[] = {
 #undef COMMAND_ROW
 	    { "pre-dump", CMD_NONE, NULL },
 	{ "page-server", CMD_NONE, NULL },
-	{ "service", CMD_NONE, NULL },
-	{ "swrk", CMD_NONE, NULL },
 	{ "exec", CMD_NONE, NULL },
 	{ "dedup", CMD_NONE, NULL },
 	{ "lazy-pages", CMD_NONE, NULL },
@@ -91,8 +98,7 @@ const struct option_row option_rows[] = {
 	  "say more: each v adds one; -vN sets it: 0 nothing, 1 errors, 2 warnings (default), 3 information and times, "
 	  "4 all",
 	  0, 0, NULL },
-	STRING("libdir", 'L', ALL, libdir, "DIR",
-	       "directory of plugins: refused while it has some, since they are not supported yet"),
+	STRING("libdir", 'L', ALL, libdir, "DIR", "directory of plugins (default /usr/local/lib/criu, /usr/lib/criu)"),
 	{ "close", 0, OPT_LIST, ALL, AT(close_fds), "FD",
 	  "close this descriptor first of all; can be given several times", 0, 0, NULL },
 	{ "config", 0, OPT_CONFIG, ALL, 0, "FILE", "read options from this configuration file too", 0, 0, NULL },
@@ -104,9 +110,13 @@ const struct option_row option_rows[] = {
 	/* dump and restore */
 	FLAG("shell-job", 'j', BOTH, shell_job, "the tree shares its session or terminal with the caller's shell"),
 	FLAG("leave-stopped", 's', BOTH, leave_stopped, "leave the tasks stopped afterwards"),
-	{ "action-script", 0, OPT_LIST, BOTH, AT(action_scripts), "SCRIPT",
+	{ "action-script", 0, OPT_LIST, BOTH | SERVICE, AT(action_scripts), "SCRIPT",
 	  "run SCRIPT at every stage; can be given several times", 0, 0, NULL },
-	STRING("pidfile", 0, BOTH, pidfile, "FILE", "write the pid of the root task to FILE in the work directory"),
+	FLAG("stream", 0, BOTH, stream, "images go through criu-image-streamer, which listens in the directory of -D"),
+	STRING("pidfile", 0, BOTH | SERVICE, pidfile, "FILE",
+	       "write the pid of the root task, or of the service, to FILE in the work directory"),
+	{ "status-fd", 0, OPT_UINT, BOTH | SERVICE, AT(status_fd), "FD",
+	  "write a zero byte to this descriptor, and close it, when the service listens", 0, INT_MAX, NULL },
 	FLAG("display-stats", 0, BOTH, display_stats, "print figures of the run at its end"),
 	FLAG("tcp-established", 0, BOTH, tcp_established, "keep TCP connections"),
 	FLAG("tcp-close", 0, BOTH, tcp_close, "close TCP connections instead"),
@@ -122,18 +132,44 @@ const struct option_row option_rows[] = {
 	FLAG("allow-uprobes", 0, BOTH, allow_uprobes,
 	     "take tasks in which uprobes were hit: they have to be in their files at restore too"),
 	FLAG("file-locks", 'l', BOTH, file_locks, "save file locks and leases, and take them again"),
+	WORD("cow-pages", OPT_WORD, DUMP, cow_pages, "HOW", cow_pages_words,
+	     "memory that forked tasks still share: once (stored once, which CRIU cannot read), copy (stored with each "
+	     "task), auto (default; once, where that saves 64 MiB)"),
 	WORD("file-validation", OPT_WORD, BOTH, file_validation, "HOW", validation_words,
 	     "how files are known to be as they were: filesize, buildid (default), checksum"),
-	WORD(
-	    "manage-cgroups", OPT_WORD_MAYBE, BOTH, manage_cgroups, "MODE", manage_cgroups_words,
-	    "cgroups of the tasks: soft (default; tasks come back into theirs, which are made where they are missing), "
-	    "none (all have to be there), ignore (tasks come into the caller's)"),
+	WORD("manage-cgroups", OPT_WORD_MAYBE, BOTH, manage_cgroups, "MODE", manage_cgroups_words,
+	     "cgroups of the tasks: soft (default; tasks come back into theirs, which are made with their properties "
+	     "where "
+	     "they are missing), full (properties of existing ones too), strict (none may exist), props and none (all "
+	     "have "
+	     "to exist; with and without properties), ignore (tasks come into the caller's)"),
+	{ "cgroup-root", 0, OPT_LIST, BOTH, AT(cgroup_roots), "[CTRL:]PATH",
+	  "dump: save all groups from PATH down; restore: groups come back there; can be given several times", 0, 0,
+	  NULL },
+	STRING("cgroup-yard", 0, BOTH, cgroup_yard, "DIR",
+	       "cgroup file systems are mounted in DIR, each under the names of its controllers"),
+	{ "veth-pair", 0, OPT_LIST, BOTH, AT(veth_pairs), "IN=OUT", "the older way of --external veth[IN]:OUT", 0, 0,
+	  NULL },
+	FLAG("weak-sysctls", 0, BOTH, weak_sysctls, "a setting of the network that cannot be written is a warning"),
+	WORD("empty-ns", OPT_WORD_FLAG, BOTH, empty_net_ns, "net", net_word,
+	     "net: network namespaces are made empty; another program fills them"),
+	{ "ext-mount-map", 'M', OPT_LIST, BOTH, AT(ext_mount_map), "KEY:VALUE",
+	  "the same as --external mnt[KEY]:VALUE; can be given several times", 0, 0, NULL },
+	FLAG("enable-external-masters", 0, BOTH, external_masters,
+	     "mounts that are slaves of mounts which neither the tree nor criu sees come back as private ones"),
+	{ "skip-mnt", 0, OPT_LIST, BOTH, AT(skip_mnt), "PATH",
+	  "leave the mount at PATH, and those on it, out of the checkpoint; can be given several times", 0, 0, NULL },
+	STRING("root", 'r', BOTH, root, "DIR", "DIR is the root of the restored tree's mount namespace"),
 	{ "external", 0, OPT_LIST, BOTH, AT(external), "RESOURCE",
 	  "RESOURCE is not part of the checkpoint: unix[INODE], tty[RDEV:DEV], ...; can be given several times", 0, 0,
 	  NULL },
 	{ "inherit-fd", 0, OPT_LIST, BOTH, AT(inherit_fd), "fd[N]:RESOURCE",
 	  "restore: descriptor N of criu takes the place of RESOURCE (pipe:[INODE], socket:[INODE], tty[RDEV:DEV]); "
 	  "dump: RESOURCE is handed in later",
+	  0, 0, NULL },
+	{ "join-ns", 'J', OPT_LIST, RESTORE, AT(join_ns), "NS:PID|FILE",
+	  "tasks come back in an existing namespace (NS: uts, ipc, net) in the place of that of the root task; can be "
+	  "given several times",
 	  0, 0, NULL },
 	{ "ext-unix-sk", 'x', OPT_LIST_ALL, BOTH, AT(ext_unix_sk), "INODE",
 	  "datagram sockets may be connected to unix sockets outside of the tree (to the one of INODE alone)", 0, 0,
@@ -147,7 +183,13 @@ const struct option_row option_rows[] = {
 	/* dump */
 	{ "tree", 't', OPT_PID, DUMP, AT(tree), "PID", "the root of the process tree", 0, 0, NULL },
 	FLAG("leave-running", 'R', DUMP, leave_running, "let the tasks run on instead of killing them"),
+	STRING("lsm-profile", 0, BOTH, lsm_profile, "TYPE:NAME",
+	       "restore: give tasks that have one another label: apparmor:PROFILE or selinux:CONTEXT"),
 	STRING("freeze-cgroup", 0, DUMP, freeze_cgroup, "PATH", "stop the tree with this freezer cgroup"),
+	STRING("cgroup-props", 0, DUMP, cgroup_props, "TEXT", "which files of cgroups are properties: criu(8)"),
+	STRING("cgroup-props-file", 0, DUMP, cgroup_props_file, "FILE", "the same, out of a file"),
+	{ "cgroup-dump-controller", 0, OPT_LIST, DUMP, AT(cgroup_dump_controllers), "NAME",
+	  "save this controller's cgroups alone; can be given several times", 0, 0, NULL },
 	{ "timeout", 0, OPT_UINT, BOTH, AT(timeout), "SECONDS",
 	  "how long stopping the tree, or a file system's answer, may take (default 10)", 1, INT_MAX / 1000, NULL },
 	{ "ghost-limit", 0, OPT_SIZE, DUMP, AT(ghost_limit), "SIZE",
@@ -162,11 +204,12 @@ const struct option_row option_rows[] = {
 	  "look for such files below DIR first; can be given several times", 0, 0, NULL },
 	WORD("external-lost", OPT_WORD_FLAG, DUMP, external_lost_close, "close", close_word,
 	     "stream unix sockets whose peer is outside of the tree are restored with that end closed"),
-	FLAG("skip-in-flight", 0, DUMP, skip_in_flight, "drop TCP connections that have not been accepted yet"),
+	FLAG("skip-in-flight", 0, DUMP, skip_in_flight,
+	     "drop connections that have not been accepted yet, and netlink answers"),
 
 	/* restore */
-	FLAG("restore-detached", 'd', RESTORE, restore_detached,
-	     "end when the tree is restored; do not wait for its root"),
+	FLAG("restore-detached", 'd', RESTORE | SERVICE, restore_detached,
+	     "end when the tree is restored; do not wait for its root (service: the same as --daemon)"),
 	FLAG("restore-sibling", 'S', RESTORE, restore_sibling, "make the root task a sibling of criu (with -d)"),
 	FLAG("exec-cmd", 0, RESTORE, exec_cmd, "then become the command after --, the parent of the root task"),
 	FLAG("log-pid", 0, RESTORE, log_pid, "write what concerns one task to FILE.PID (with -o)"),
@@ -180,6 +223,11 @@ const struct option_row option_rows[] = {
 	{ "feature", 0, OPT_LIST, CHECK, AT(features), "NAME",
 	  "look for this feature alone; \"list\" names all; can be given several times", 0, 0, NULL },
 
+	/* service */
+	STRING("address", 0, SERVICE, address, "PATH",
+	       "the socket of the service, in the work directory (default criu_service.socket)"),
+	FLAG("daemon", 0, SERVICE, restore_detached, "go to the background when the socket listens"),
+
 	/* for tests */
 	{ "test-kill-at", 0, OPT_UINT, ALL, AT(kill_at), "N", NULL, 0, UINT_MAX, NULL },
 	FLAG("test-kill-guardian", 0, DUMP, kill_guardian, NULL),
@@ -188,44 +236,26 @@ const struct option_row option_rows[] = {
 	TAKEN("deprecated", 0, FLAG, "nothing in criu is deprecated"),
 	TAKEN("ms", 0, FLAG, "features are tried, whether they are in a released kernel or not"),
 	TAKEN("unprivileged", 0, FLAG, "criu does what its privileges allow, with or without this option"),
-	TAKEN("enable-external-masters", 0, FLAG, "trees with mounts of their own are not supported yet"),
-	TAKEN("enable-external-sharing", 0, FLAG, "trees with mounts of their own are not supported yet"),
-	TAKEN("enable-fs", 0, VALUE, "trees with mounts of their own are not supported yet"),
-	TAKEN("ext-mount-map", 'M', VALUE, "trees with mounts of their own are not supported yet"),
+	TAKEN("enable-external-sharing", 0, FLAG, "mounts that are shared with criu's own are, with or without it"),
+	TAKEN("enable-fs", 0, VALUE, "every file system that can be made anew is, with or without it"),
 	TAKEN("mntns-compat-mode", 0, FLAG, "there is one way of restoring mounts"),
+	TAKEN("lsm-mount-context", 0, VALUE, "no context of a mount is replaced"),
 	TAKEN("evasive-devices", 0, FLAG, "a device whose name is gone is created again"),
 	TAKEN("track-mem", 0, FLAG, "memory is not tracked yet: every dump is a full one"),
 	TAKEN("pre-dump-mode", 0, VALUE, "pre-dump is not implemented yet"),
 
 	/* CRIU's that are not there yet: refused by name, each parsed with the value that it takes */
-	LATER("address", 0, VALUE),
 	LATER("auto-dedup", 0, FLAG),
-	LATER("cgroup-dump-controller", 0, VALUE),
-	LATER("cgroup-props", 0, VALUE),
-	LATER("cgroup-props-file", 0, VALUE),
-	LATER("cgroup-root", 0, VALUE),
-	LATER("cgroup-yard", 0, VALUE),
-	LATER("daemon", 0, FLAG), /* -d there; here -d is restore's */
-	LATER("empty-ns", 0, VALUE),
-	LATER("join-ns", 'J', VALUE),
 	LATER("lazy-pages", 0, FLAG),
-	LATER("lsm-mount-context", 0, VALUE),
-	LATER("lsm-profile", 0, VALUE),
 	LATER("page-server", 0, FLAG),
 	LATER("port", 0, VALUE),
 	LATER("prev-images-dir", 0, VALUE),
 	LATER("ps-socket", 0, VALUE),
-	LATER("root", 'r', VALUE),
-	LATER("skip-mnt", 0, VALUE),
-	LATER("status-fd", 0, VALUE),
-	LATER("stream", 0, FLAG),
 	LATER("tls", 0, FLAG),
 	LATER("tls-cacert", 0, VALUE),
 	LATER("tls-cacrl", 0, VALUE),
 	LATER("tls-cert", 0, VALUE),
 	LATER("tls-key", 0, VALUE),
 	LATER("tls-no-cn-verify", 0, FLAG),
-	LATER("veth-pair", 0, VALUE),
-	LATER("weak-sysctls", 0, FLAG),
 	{ NULL, 0, OPT_FLAG, 0, 0, NULL, NULL, 0, 0, NULL },
 };

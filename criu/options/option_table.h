@@ -39,8 +39,6 @@ enum option_type {
 	TAKEN_MAYBE,
 };
 
-#define OPTION_WORD_LATER (-1) /* a word of CRIU's that is not there yet */
-
 /* A word that an option takes, and the number that stands for it. */
 struct option_word {
 	const char *word; /* NULL ends the list */

@@ -3,13 +3,13 @@
  * The command line. It is taken apart first, so that the command and --config are known wherever they stand; then the
  * configuration files are applied, then what stood on the command line. All errors are said, not only the first.
  */
-#include <dirent.h>
 #include <limits.h>
 #include <string.h>
 
 #include "lib/arena.h"
 #include "lib/log.h"
 #include "options/option_table.h"
+#include "options/options_request.h"
 
 /* One use of an option on the command line. */
 struct use {
@@ -20,14 +20,14 @@ struct use {
 
 struct line {
 	struct arena *arena;
+	struct options *options;
 	char **argv;
 	struct use *uses;
 	size_t n_uses;
 	const char **words; /* what is no option */
 	size_t n_words;
 	char **rest; /* what follows "--" or NULL */
-	const char *config;
-	bool no_config, help, version;
+	bool help, version;
 	int err; /* the first */
 };
 
@@ -37,10 +37,10 @@ static void add_use(struct line *l, const struct option_row *row, const char *va
 
 	switch (row->type) {
 	case OPT_CONFIG:
-		l->config = value;
+		l->options->config = value;
 		break;
 	case OPT_NO_CONFIG:
-		l->no_config = true;
+		l->options->no_default_config = true;
 		break;
 	case OPT_HELP:
 		l->help = !l->version;
@@ -163,12 +163,12 @@ static int find_command(const struct line *l, struct options *o)
 }
 
 /* In CRIU's order, each overriding those before: the machine's, the user's, the environment's, --config. */
-static int apply_config_files(struct options *o, const struct line *l)
+static int apply_config_files(struct options *o)
 {
 	const char *home = getenv("HOME"), *named = getenv("CRIU_CONFIG_FILE");
 	int err = 0, one;
 
-	if (!l->no_config) {
+	if (!o->no_default_config) {
 		err = config_file_apply(o, "/etc/criu/default.conf", false);
 		one = home && *home ? config_file_apply(o, arena_printf(o->arena, "%s/.criu/default.conf", home), false)
 		                    : 0;
@@ -178,8 +178,8 @@ static int apply_config_files(struct options *o, const struct line *l)
 		one = config_file_apply(o, named, true);
 		err = err ? err : one;
 	}
-	if (l->config) {
-		one = config_file_apply(o, l->config, true);
+	if (o->config) {
+		one = config_file_apply(o, o->config, true);
 		err = err ? err : one;
 	}
 	return err;
@@ -200,38 +200,65 @@ static int take_action(struct options *o, const struct line *l)
 	return -EINVAL;
 }
 
-/* What one option alone cannot know. */
-static int check_together(struct options *o, struct line *l)
+/* "criu swrk FD". */
+static int take_socket(struct options *o, const struct line *l)
 {
-	if (o->command == CMD_CPUINFO) {
-		note_error(l, take_action(o, l));
-	} else if (l->n_words > 1) {
-		log_errno(0, "criu %s: unexpected argument '%s'", options_command_name(o->command), l->words[1]);
-		note_error(l, -EINVAL);
+	const char *word = l->n_words > 1 ? l->words[1] : "";
+	char *end;
+	unsigned long fd = strtoul(word, &end, 10);
+
+	if (l->n_words == 2 && word[0] >= '0' && word[0] <= '9' && !*end && fd <= INT_MAX) {
+		o->client_socket = (int)fd;
+		return 0;
 	}
-	if (o->command == CMD_DUMP && !o->tree) {
-		log_errno(0, "criu dump needs --tree PID");
-		note_error(l, -EINVAL);
-	}
-	if (o->leave_running && o->leave_stopped) {
-		log_errno(0, "--leave-running and --leave-stopped exclude each other");
-		note_error(l, -EINVAL);
-	}
-	if (o->restore_sibling && !o->restore_detached) {
-		log_errno(0, "--restore-sibling makes sense only with --restore-detached");
-		note_error(l, -EINVAL);
-	}
-	if (o->exec_cmd && (!l->rest || !l->rest[0])) {
+	if (l->n_words > 2)
+		log_errno(0, "criu swrk: unexpected argument '%s'", l->words[2]);
+	else
+		log_errno(0, "criu swrk needs the number of a socket that it has inherited%s%s", *word ? ", not " : "",
+		          word);
+	return -EINVAL;
+}
+
+static int take_words(struct options *o, const struct line *l)
+{
+	if (o->command == CMD_CPUINFO)
+		return take_action(o, l);
+	if (o->command == CMD_SWRK)
+		return take_socket(o, l);
+	if (l->n_words < 2)
+		return 0;
+	log_errno(0, "criu %s: unexpected argument '%s'", options_command_name(o->command), l->words[1]);
+	return -EINVAL;
+}
+
+/* What one option alone cannot know. */
+static int check_together(const struct options *o)
+{
+	unsigned wrong = 0;
+
+	if (o->command == CMD_DUMP && !o->tree)
+		wrong++, log_errno(0, "criu dump needs --tree PID");
+	if (o->leave_running && o->leave_stopped)
+		wrong++, log_errno(0, "--leave-running and --leave-stopped exclude each other");
+	if (o->restore_sibling && !o->restore_detached)
+		wrong++, log_errno(0, "--restore-sibling makes sense only with --restore-detached");
+	return wrong ? -EINVAL : 0;
+}
+
+/* What stands behind --. */
+static int take_rest(struct options *o, const struct line *l)
+{
+	bool given = l->rest && l->rest[0];
+
+	o->exec_argv = o->exec_cmd ? l->rest : NULL;
+	if (o->exec_cmd == given)
+		return 0;
+	if (o->exec_cmd)
 		log_errno(0, "--exec-cmd needs a command after --");
-		note_error(l, -EINVAL);
-	}
-	if (!o->exec_cmd && l->rest && l->rest[0]) {
+	else
 		log_errno(0, "criu %s: arguments after -- ('%s') need --exec-cmd", options_command_name(o->command),
 		          l->rest[0]);
-		note_error(l, -EINVAL);
-	}
-	o->exec_argv = o->exec_cmd ? l->rest : NULL;
-	return l->err;
+	return -EINVAL;
 }
 
 /* --close: before any descriptor of ours is opened, which might get that number. */
@@ -251,40 +278,6 @@ static int close_descriptors(const struct options *o)
 	return 0;
 }
 
-/* The first plugin in a directory, by the arena's string; NULL: none, or no directory. */
-static const char *find_plugin(struct arena *a, const char *path)
-{
-	DIR *dir = opendir(path);
-	const char *found = NULL;
-	const struct dirent *e;
-
-	while (dir && !found && (e = readdir(dir))) {
-		size_t len = strlen(e->d_name);
-
-		if (len > 3 && !strcmp(e->d_name + len - 3, ".so"))
-			found = arena_printf(a, "%s/%s", path, e->d_name);
-	}
-	if (dir)
-		closedir(dir);
-	return found;
-}
-
-/* What a plugin would do is not done here, so one that somebody asks for is not passed over. */
-static int check_plugins(const struct options *o)
-{
-	const char *from = o->libdir ? "--libdir" : "CRIU_LIBS_DIR", *path = o->libdir ?: getenv(from), *found;
-
-	if (!path || !*path || o->command == CMD_CHECK)
-		return 0;
-	found = find_plugin(o->arena, path);
-	if (found) {
-		log_errno(0, "%s: plugins are not supported yet: name a directory without %s", from, found);
-		return -EOPNOTSUPP;
-	}
-	log_info("%s: there is no plugin in %s", from, path);
-	return 0;
-}
-
 static void set_defaults(struct options *o)
 {
 	if (!o->images_dir)
@@ -295,20 +288,27 @@ static void set_defaults(struct options *o)
 		o->action_scripts = arena_array(o->arena, const char *, 1);
 }
 
-int options_parse(struct options *o, int argc, char **argv)
+static int begin_options(struct options *o)
 {
-	struct line l = { .argv = argv };
-	int err;
-
 	*o = (struct options) {
 		.verbosity = LOG_WARN,
 		.timeout = 10,
 		.network_lock_mark = NETWORK_LOCK_MARK,
 		.cpu_cap = CPU_CAP_DEFAULT,
+		.status_fd = -1,
+		.client_socket = -1,
 		.arena = arena_new(),
 	};
-	if (!o->arena)
-		return log_errno(-ENOMEM, "parsing options: out of memory");
+	return o->arena ? 0 : log_errno(-ENOMEM, "parsing options: out of memory");
+}
+
+int options_parse(struct options *o, int argc, char **argv)
+{
+	struct line l = { .argv = argv, .options = o };
+	int err = begin_options(o);
+
+	if (err)
+		return err;
 	l.arena = o->arena;
 	if (argc > 0)
 		take_apart(&l);
@@ -322,15 +322,41 @@ int options_parse(struct options *o, int argc, char **argv)
 	err = find_command(&l, o);
 	if (err)
 		return err;
-	note_error(&l, apply_config_files(o, &l));
+	note_error(&l, apply_config_files(o));
 	for (size_t i = 0; i < l.n_uses; i++)
 		note_error(&l, option_apply(o, l.uses[i].row, l.uses[i].value, l.uses[i].negate, ""));
 	note_error(&l, close_descriptors(o));
-	note_error(&l, check_plugins(o));
 	set_defaults(o);
 	if (getenv("CRIU_FAULT"))
 		log_warn("CRIU_FAULT is set and means nothing here; see --test-kill-at");
-	return check_together(o, &l);
+	note_error(&l, take_words(o, &l));
+	note_error(&l, take_rest(o, &l));
+	note_error(&l, check_together(o));
+	return l.err;
+}
+
+int options_begin_request(struct options *o, enum command command, const struct options *caller)
+{
+	int err = begin_options(o);
+
+	if (err)
+		return err;
+	o->command = command;
+	o->verbosity = caller->verbosity;
+	o->config = caller->config;
+	o->no_default_config = caller->no_default_config;
+	return apply_config_files(o);
+}
+
+int options_configure_request(struct options *o, const char *config)
+{
+	return config ? config_file_apply(o, config, false) : 0;
+}
+
+int options_end_request(struct options *o)
+{
+	set_defaults(o);
+	return check_together(o);
 }
 
 void options_free(struct options *o)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Options: one table (name, type, commands, help) that the command line, configuration files, --help and later the
- * service protocol read. The struct is filled once and const ever after.
+ * Options: one table for the command line, configuration files, --help and the service protocol. The struct is const
+ * once filled, but for what a client of the service says in the middle of a dump (query-ext-files).
  */
 #ifndef CRIU_OPTIONS_OPTIONS_H
 #define CRIU_OPTIONS_OPTIONS_H
@@ -15,8 +15,7 @@ struct arena;
 /* The default of --network-lock-mark, the mark of packets that criu itself makes; criu(8) says why this one. */
 #define NETWORK_LOCK_MARK 0x3002U
 
-/* --network-lock: how packets are held off. The numbers are rpc.proto's; 0: the option is not
- * given. */
+/* --network-lock: how packets are held off. The numbers are rpc.proto's; 0: the option is not given. */
 enum network_lock { NETWORK_LOCK_DEFAULT, NETWORK_LOCK_IPTABLES, NETWORK_LOCK_NFTABLES, NETWORK_LOCK_SKIP };
 
 /* --file-validation; each takes in the one before. 0: the option is not given. */
@@ -25,8 +24,18 @@ enum validation { VALIDATE_DEFAULT, VALIDATE_SIZE, VALIDATE_BUILD_ID, VALIDATE_C
 /* --cpu-cap: bits of enum cpu_cap, and this one if the option is given. */
 #define CPU_CAP_GIVEN 0x80000000U
 
-/* --manage-cgroups. CRIU's none: tasks are moved, no group is made. */
-enum manage_cgroups { MANAGE_CGROUPS_SOFT, MANAGE_CGROUPS_NONE, MANAGE_CGROUPS_IGNORE };
+/* --manage-cgroups; criu(8) says what each means. */
+enum manage_cgroups {
+	MANAGE_CGROUPS_SOFT,
+	MANAGE_CGROUPS_NONE,
+	MANAGE_CGROUPS_PROPS,
+	MANAGE_CGROUPS_FULL,
+	MANAGE_CGROUPS_STRICT,
+	MANAGE_CGROUPS_IGNORE,
+};
+
+/* --cow-pages: memory that forked tasks still share. */
+enum cow_pages { COW_PAGES_AUTO, COW_PAGES_ONCE, COW_PAGES_COPY };
 
 struct options {
 	enum command command;
@@ -40,39 +49,57 @@ struct options {
 	size_t n_close_fds;
 	pid_t tree;
 	bool leave_running, leave_stopped, restore_detached, restore_sibling, shell_job, exec_cmd;
-	const char *freeze_cgroup;
+	const char *freeze_cgroup, *root;
+	const char *lsm_profile; /* TYPE:NAME; NULL if not given */
 	enum manage_cgroups manage_cgroups;
+	const char *cgroup_yard, *cgroup_props, *cgroup_props_file; /* NULL if not given; cgroup/cgroup_props.h */
+	const char **cgroup_roots; /* "CTRL:/PATH" or "/PATH"; NULL-terminated, as the next */
+	size_t n_cgroup_roots;
+	const char **cgroup_dump_controllers;
+	size_t n_cgroup_dump_controllers;
 	unsigned timeout;   /* seconds */
 	unsigned cpu_cap;   /* CPU_CAP_* */
 	bool cpuinfo_check; /* criu cpuinfo check, not dump */
-	bool allow_edited_images;
-	bool allow_uprobes;
-	bool file_locks;
-	bool tcp_established, tcp_close;
+	bool stream;        /* images go through a streamer */
+	bool allow_edited_images, allow_uprobes, file_locks, tcp_established, tcp_close;
 	bool tcp_fallback_close; /* --tcp-fallback close; without the option such a restore fails */
 	enum network_lock network_lock;
 	unsigned network_lock_mark;    /* of criu's own packets */
-	bool force_irmap;              /* path/watched.h, with the next */
-	const char **irmap_scan_paths; /* NULL-terminated */
+	const char **irmap_scan_paths; /* NULL-terminated; path/watched.h */
 	size_t n_irmap_scan_paths;
 	uint64_t ghost_limit; /* bytes of one deleted file; 0: none */
-	bool link_remap, ghost_links;
+	bool link_remap, ghost_links, force_irmap;
 	bool ghost_fiemap;  /* find the holes of deleted files by FS_IOC_FIEMAP */
-	const char *libdir; /* of plugins, which are not there yet; NULL if not given */
+	const char *libdir; /* of plugins; NULL if not given */
 	enum validation file_validation;
-	bool skip_file_rwx_check;
-	bool skip_in_flight;
-	bool external_lost_close; /* --external-lost close */
+	enum cow_pages cow_pages;
+	bool skip_file_rwx_check, skip_in_flight, weak_sysctls, external_lost_close,
+	    empty_net_ns;         /* the last: --empty-ns net */
 	const char **ext_unix_sk; /* inodes as text, "" for all: options/external.h */
 	size_t n_ext_unix_sk;
+	const char **ext_mount_map; /* "KEY:VALUE", NULL-terminated, as the next: options/external.h */
+	size_t n_ext_mount_map;
+	bool external_masters; /* mounts whose master criu does not see come back private */
+	const char **skip_mnt; /* places of mounts */
+	size_t n_skip_mnt;
 	const char **external; /* NULL-terminated, as the next: options/external.h */
 	size_t n_external;
+	const char **veth_pairs; /* IN=OUT; NULL-terminated */
+	size_t n_veth_pairs;
 	const char **inherit_fd;
 	size_t n_inherit_fd;
+	const char **join_ns; /* tree/ns_given.h */
+	size_t n_join_ns;
 	bool check_extra, check_experimental, check_all;
 	const char **features; /* --feature of check; NULL-terminated */
 	size_t n_features;
-	char **exec_argv;    /* after --, for --exec-cmd; NULL-terminated */
+	char **exec_argv;                          /* after --, for --exec-cmd; NULL-terminated */
+	const char *config;                        /* --config; NULL if not given */
+	bool no_default_config, orphan_pts_master; /* the second of the service protocol alone: tty/orphan_pts.c */
+	int client_socket;   /* swrk: the socket to its client; dump, restore: the client's that asked; -1: none did */
+	const char *address; /* of the service */
+	int status_fd;       /* --status-fd; -1: none */
+	uint64_t lent_caps;  /* of the same: capabilities of criu's that no task may be given */
 	unsigned kill_at;    /* test only, --test-kill-at N: criu kills itself at the N-th fault point; 0: never */
 	bool kill_guardian;  /* test only: and its guardian with it */
 	struct arena *arena; /* where its strings come from, those of argv aside */
@@ -84,20 +111,10 @@ struct options {
  */
 int options_parse(struct options *o, int argc, char **argv);
 
-/* Gives back what options_parse() took, whatever it returned. */
+/* Gives back what options_parse() took, or options_begin_request(), whatever they returned. */
 void options_free(struct options *o);
 
 /* The name of a command, for messages. */
 const char *options_command_name(enum command command);
-
-/*
- * The work directory, where logs, pid files and statistics go: its descriptor (O_PATH), and a file in it, created or
- * truncated, for writing, mode 0600. Negative errno (logged). The caller closes.
- */
-int work_dir_open(const struct options *o);
-int work_dir_create(const struct options *o, const char *name);
-
-/* --pidfile: writes pid into it; does nothing without the option. 0 or a negative errno (logged). */
-int work_dir_write_pidfile(const struct options *o, pid_t pid);
 
 #endif

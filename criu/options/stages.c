@@ -14,23 +14,26 @@
 #include "lib/own_pids.h"
 #include "proc/proc.h"
 
-static const char *const names[STAGE_COUNT] = {
-	[STAGE_PRE_DUMP] = "pre-dump",
-	[STAGE_POST_DUMP] = "post-dump",
-	[STAGE_PRE_RESTORE] = "pre-restore",
-	[STAGE_POST_RESTORE] = "post-restore",
-	[STAGE_PRE_RESUME] = "pre-resume",
-	[STAGE_POST_RESUME] = "post-resume",
-	[STAGE_NETWORK_LOCK] = "network-lock",
-	[STAGE_NETWORK_UNLOCK] = "network-unlock",
-	[STAGE_SETUP_NAMESPACES] = "setup-namespaces",
-	[STAGE_POST_SETUP_NAMESPACES] = "post-setup-namespaces",
-	[STAGE_ORPHAN_PTS_MASTER] = "orphan-pts-master",
+const struct stage_row stages_rows[STAGE_COUNT] = {
+	[STAGE_PRE_STREAM] = { "pre-stream", .scripts = true },
+	[STAGE_PRE_DUMP] = { "pre-dump", .scripts = true },
+	[STAGE_NETWORK_LOCK] = { "network-lock", .scripts = true },
+	[STAGE_QUERY_EXT_FILES] = { .name = "query-ext-files" },
+	[STAGE_POST_DUMP] = { "post-dump", .scripts = true },
+	[STAGE_NETWORK_UNLOCK] = { "network-unlock", .scripts = true, .hears = true },
+	[STAGE_PRE_RESTORE] = { "pre-restore", .scripts = true },
+	[STAGE_SETUP_NAMESPACES] = { "setup-namespaces", .scripts = true, .tells_pid = true },
+	[STAGE_POST_SETUP_NAMESPACES] = { "post-setup-namespaces", .scripts = true },
+	[STAGE_ORPHAN_PTS_MASTER] = { .name = "orphan-pts-master" },
+	[STAGE_POST_RESTORE] = { "post-restore", .scripts = true, .tells_pid = true },
+	[STAGE_PRE_RESUME] = { "pre-resume", .scripts = true, .hears = true },
+	[STAGE_POST_RESUME] = { "post-resume", .scripts = true, .late = true, .hears = true },
+	[STAGE_STATUS_READY] = { "status-ready", .scripts = true },
 };
 
 const char *stages_name(enum stage stage)
 {
-	return stage < STAGE_COUNT ? names[stage] : "?";
+	return stage < STAGE_COUNT ? stages_rows[stage].name : "?";
 }
 
 void stages_init(struct stages *e, const struct options *o)
@@ -161,7 +164,7 @@ static int start_script(pid_t *pid, const struct stages *e, const char *script, 
 		log_errno(err, "action script %s (%s): starting it in %s", script, stages_name(stage),
 		          e->opts->work_dir);
 	else if (noted)
-		proc_kill_below(*pid, proc_start_time(*pid));
+		proc_kill_below(*pid, proc_start_time(*pid), 0);
 	return err ?: noted;
 }
 
@@ -177,7 +180,7 @@ static void wait_or_end_script(pid_t pid, const sigset_t *set, const char *scrip
 	if (!p[0].revents && p[1].revents) {
 		log_warn("action script %s (%s) is ended by a signal to criu; all else has been done", script,
 		         stages_name(stage));
-		proc_kill_below(pid, proc_start_time(pid));
+		proc_kill_below(pid, proc_start_time(pid), 0);
 	}
 }
 
@@ -227,7 +230,7 @@ static int run_scripts(const struct stages *e, enum stage stage, pid_t root_pid)
 	_cleanup_free_ char **env = NULL;
 	int first = 0;
 
-	if (!o->n_action_scripts)
+	if (!o->n_action_scripts || !stages_rows[stage].scripts)
 		return 0;
 	if (!realpath(o->images_dir, real))
 		return log_errno(-errno, "realpath of %s", o->images_dir);
@@ -248,12 +251,12 @@ static int run_scripts(const struct stages *e, enum stage stage, pid_t root_pid)
 
 int stages_run(struct stages *e, enum stage stage, pid_t root_pid)
 {
-	int first = run_scripts(e, stage, root_pid);
+	int first = 0, err;
 
 	for (struct hook *hook = e->hooks; hook; hook = hook->next) {
-		int err = hook->run(hook->arg, stage, root_pid);
-
+		err = hook->run(hook->arg, stage, root_pid);
 		first = first ? first : err;
 	}
-	return first;
+	err = run_scripts(e, stage, root_pid);
+	return stages_rows[stage].late ? 0 : first ? first : err;
 }

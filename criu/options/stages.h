@@ -12,19 +12,33 @@
 #include "options/options.h"
 
 enum stage {
+	STAGE_PRE_STREAM,
 	STAGE_PRE_DUMP,
-	STAGE_POST_DUMP,
-	STAGE_PRE_RESTORE,
-	STAGE_POST_RESTORE,
-	STAGE_PRE_RESUME,
-	STAGE_POST_RESUME,
 	STAGE_NETWORK_LOCK,
-	STAGE_NETWORK_UNLOCK,
+	STAGE_QUERY_EXT_FILES,
+	STAGE_POST_DUMP,
+	STAGE_NETWORK_UNLOCK, /* of both commands */
+	STAGE_PRE_RESTORE,
 	STAGE_SETUP_NAMESPACES,
 	STAGE_POST_SETUP_NAMESPACES,
 	STAGE_ORPHAN_PTS_MASTER,
+	STAGE_POST_RESTORE,
+	STAGE_PRE_RESUME,
+	STAGE_POST_RESUME,
+	STAGE_STATUS_READY,
 	STAGE_COUNT,
 };
+
+/* What there is to know of a stage. */
+struct stage_row {
+	const char *name; /* CRIU's: "pre-dump" */
+	bool scripts;     /* action scripts are run at it; else only hooks are called */
+	bool late;        /* what fails at it is logged, and the command goes on */
+	bool hears;       /* a client of the service cannot refuse it: that is logged */
+	bool tells_pid;   /* a client is told the root task's pid */
+};
+
+extern const struct stage_row stages_rows[STAGE_COUNT];
 
 /* CRIU's name of a stage: "pre-dump". */
 const char *stages_name(enum stage stage);
@@ -62,12 +76,13 @@ void stages_init(struct stages *e, const struct options *o);
 void stages_add(struct stages *e, struct hook *hook);
 
 /*
- * Runs all scripts, then all hooks, also when one fails. A script is what sh -c understands; it runs in the work
+ * Calls all hooks, then runs all scripts, also when one fails. A script is what sh -c understands; it runs in the work
  * directory with descriptors 0 to 2 alone, e->files, no signal blocked, and in its environment
  *	CRTOOLS_SCRIPT_ACTION	the stage's name
  *	CRTOOLS_IMAGE_DIR	the absolute path of the image directory
  *	CRTOOLS_INIT_PID	root_pid in our pid namespace, where it is above 0
- * Returns 0 or the first negative errno (logged); -EPERM for a script that did not exit with 0.
+ * Returns 0 or the first negative errno (logged); -EPERM for a script that did not exit with 0. 0 where the stage is a
+ * late one.
  */
 int stages_run(struct stages *e, enum stage stage, pid_t root_pid);
 

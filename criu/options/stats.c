@@ -5,6 +5,7 @@
 #include "image/image.h"
 #include "lib/log.h"
 #include "options/stats.h"
+#include "options/work_dir.h"
 #include "stats.pb-c.h"
 
 /* The format has 32 bits for a time: an hour and eleven minutes. */

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The work directory: where logs, pid files and statistics go. criu never changes into it. */
 #include <fcntl.h>
 
 #include "lib/log.h"
-#include "options/options.h"
+#include "options/work_dir.h"
 
 int work_dir_open(const struct options *o)
 {

@@ -30,6 +30,8 @@ struct page_transfer {
 	struct page_sink *sink;
 	struct page_run *runs; /* none larger than a batch; from malloc, as batches */
 	size_t n_runs, max_runs;
+	struct page_run *elsewhere; /* with the parent process's pages: listed in the pagemap, and not moved */
+	size_t n_elsewhere, max_elsewhere;
 	struct page_batch *batches;
 	size_t n_batches, max_batches;
 	size_t first_batch;       /* while several transfers are moved: how many batches those before have */
@@ -88,8 +90,12 @@ struct page_sink_ops {
 
 /* ---- page_transfer.c ---- */
 
-/* Calls fn for the runs, or parts of runs, that the sink has, in order; stops at an error and returns it. */
-int page_transfer_each_kept(const struct page_transfer *t, int (*fn)(void *arg, const struct page_run *run), void *arg);
+/*
+ * Calls fn for the runs, or parts of runs, that the sink has, and for those that are elsewhere, in the order of their
+ * addresses; stops at an error and returns it.
+ */
+int page_transfer_each_listed(const struct page_transfer *t, int (*fn)(void *arg, const struct page_run *run),
+                              void *arg);
 
 /* Gives back all that a transfer holds: its lists, its source and its sink. */
 void page_transfer_free(struct page_transfer *t);

@@ -9,13 +9,18 @@
 #include "arch_page.h"
 #include "common.h"
 
+struct pagemap;
+
 struct page_run {
 	raddr_t at; /* in an object: the offset */
 	uint64_t n; /* pages */
 	/* At restore: where the checkpoint has them. For pages/ alone; others cut runs with page_run_part(). */
 	uint64_t stored;
-	bool thp; /* the pages were in huge pages */
-	bool cow; /* shared with the parent process, copy-on-write */
+	struct pagemap *in; /* the pagemap whose pages file that is; NULL: the one that lists the run */
+	bool thp;           /* the pages were in huge pages */
+	bool cow;           /* shared with the parent process, copy-on-write */
+	/* The checkpoint has the pages with the parent process's, which are the same (cow): they are stored once. */
+	bool with_parent;
 	/* Dump. */
 	bool drop_zero; /* pages of zeros need not be stored: anonymous memory */
 	bool force;     /* to be read through /proc/PID/mem: no PROT_READ, or to be left shared */

@@ -78,6 +78,27 @@ int pages_add(struct page_transfer *t, const struct page_run *run)
 	return 0;
 }
 
+int pages_add_elsewhere(struct page_transfer *t, const struct page_run *run)
+{
+	struct page_run *last = t->n_elsewhere ? &t->elsewhere[t->n_elsewhere - 1] : NULL, *runs;
+
+	if (last && page_run_end(last) == run->at && last->thp == run->thp) {
+		last->n += run->n;
+		return 0;
+	}
+	runs = grow_list(t->elsewhere, t->n_elsewhere, &t->max_elsewhere, sizeof(*runs));
+	if (!runs)
+		return log_errno(-ENOMEM, "out of memory for a list of %zu runs of pages", t->n_elsewhere);
+	t->elsewhere = runs;
+	runs[t->n_elsewhere++] = *run;
+	return 0;
+}
+
+bool pages_are_elsewhere(const struct page_transfer *t)
+{
+	return t->n_elsewhere;
+}
+
 void pages_set_knows_cow(struct page_transfer *t)
 {
 	t->knows_cow = true;
@@ -110,7 +131,7 @@ static int each_kept_part(const struct page_batch *b, const struct page_run *run
 	return err;
 }
 
-int page_transfer_each_kept(const struct page_transfer *t, int (*fn)(void *arg, const struct page_run *run), void *arg)
+static int each_kept(const struct page_transfer *t, int (*fn)(void *arg, const struct page_run *run), void *arg)
 {
 	int err = 0;
 
@@ -128,6 +149,39 @@ int page_transfer_each_kept(const struct page_transfer *t, int (*fn)(void *arg, 
 	return err;
 }
 
+/* Two lists become one. */
+struct merge {
+	const struct page_run *elsewhere, *end;
+	int (*fn)(void *arg, const struct page_run *run);
+	void *arg;
+};
+
+static int list_elsewhere(struct merge *m, raddr_t below)
+{
+	int err = 0;
+
+	while (!err && m->elsewhere < m->end && m->elsewhere->at < below)
+		err = m->fn(m->arg, m->elsewhere++);
+	return err;
+}
+
+static int list_kept(void *arg, const struct page_run *run)
+{
+	struct merge *m = arg;
+	int err = list_elsewhere(m, run->at);
+
+	return err ?: m->fn(m->arg, run);
+}
+
+int page_transfer_each_listed(const struct page_transfer *t, int (*fn)(void *arg, const struct page_run *run),
+                              void *arg)
+{
+	struct merge m = { t->elsewhere, t->elsewhere + t->n_elsewhere, fn, arg };
+	int err = each_kept(t, list_kept, &m);
+
+	return err ?: list_elsewhere(&m, UINT64_MAX);
+}
+
 void page_transfer_free(struct page_transfer *t)
 {
 	if (t->source)
@@ -135,6 +189,7 @@ void page_transfer_free(struct page_transfer *t)
 	if (t->sink)
 		t->sink->ops->close(t->sink);
 	free(t->runs);
+	free(t->elsewhere);
 	free(t->batches);
 	*t = (struct page_transfer) { 0 };
 }

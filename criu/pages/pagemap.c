@@ -18,6 +18,11 @@ static int check_present(const struct image *img, const PagemapEntry *e)
 {
 	uint32_t flags = e->has_flags ? e->flags : e->has_in_parent && e->in_parent ? PE_PARENT : PE_PRESENT;
 
+	if (e->with_parent && flags)
+		return log_errno(-EBADMSG, "%s: the pages at %" PRIx64 " are said to be in two places", image_name(img),
+		                 e->vaddr);
+	if (e->with_parent)
+		return 0;
 	if (flags & PE_PARENT)
 		return log_refusal(-EOPNOTSUPP,
 		                   "%s: the pages at %" PRIx64 " are in a parent checkpoint (a dump after a pre-dump); "
@@ -35,9 +40,12 @@ static int take_entry(struct arena *a, const struct image *img, struct pagemap *
                       uint64_t limit)
 {
 	uint64_t n = entry_pages(e), from = map->n_runs ? page_run_end(&map->runs[map->n_runs - 1]) : 0;
-	struct page_run run = {
-		.at = e->vaddr, .n = n, .stored = map->n_pages * PAGE_SIZE, .thp = e->thp, .cow = e->cow
-	};
+	struct page_run run = { .at = e->vaddr,
+		                .n = n,
+		                .stored = map->n_pages * PAGE_SIZE,
+		                .thp = e->thp,
+		                .cow = e->cow,
+		                .with_parent = e->with_parent };
 	int err;
 
 	if (e->vaddr % PAGE_SIZE || e->vaddr < from || e->vaddr > limit || n > (limit - e->vaddr) / PAGE_SIZE)
@@ -47,7 +55,8 @@ static int take_entry(struct arena *a, const struct image *img, struct pagemap *
 	if (err)
 		return err;
 	map->knows_cow |= e->has_cow;
-	map->n_pages += n;
+	map->with_parent |= e->with_parent;
+	map->n_pages += e->with_parent ? 0 : n;
 	if (n)
 		arena_push(a, &map->runs, &map->n_runs, run);
 	return 0;
@@ -69,6 +78,7 @@ int pagemap_read(struct image_dir *dir, struct arena *a, enum image_type type, u
 	if (!err)
 		return log_errno(-EBADMSG, "%s has no head", image_name(img));
 	map->name = arena_strdup(a, image_name(img));
+	map->users = 1;
 	map->pages_id = head->pages_id;
 	while ((err = image_read(img, &pagemap_entry__descriptor, a, &e)) > 0) {
 		err = take_entry(a, img, map, e, limit);
@@ -110,7 +120,8 @@ int pagemap_add(struct pagemap_writer *w, const struct page_run *run)
 	PagemapEntry *e = &w->entry;
 	int err;
 
-	if (e->nr_pages && e->vaddr + e->nr_pages * PAGE_SIZE == run->at && e->thp == run->thp && e->cow == run->cow) {
+	if (e->nr_pages && e->vaddr + e->nr_pages * PAGE_SIZE == run->at && e->thp == run->thp && e->cow == run->cow &&
+	    e->with_parent == run->with_parent) {
 		e->nr_pages += run->n;
 		return 0;
 	}
@@ -118,7 +129,8 @@ int pagemap_add(struct pagemap_writer *w, const struct page_run *run)
 	e->vaddr = run->at;
 	e->has_nr_pages = e->has_flags = true;
 	e->nr_pages = run->n;
-	e->flags = PE_PRESENT;
+	e->flags = run->with_parent ? 0 : PE_PRESENT;
+	e->has_with_parent = e->with_parent = run->with_parent;
 	e->has_thp = e->thp = run->thp;
 	e->has_cow = w->knows_cow;
 	e->cow = run->cow;

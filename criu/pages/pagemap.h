@@ -13,8 +13,10 @@ struct pagemap {
 	uint32_t pages_id;     /* for pages/ alone: the number of its pages file */
 	struct page_run *runs; /* ascending */
 	size_t n_runs;
-	uint64_t n_pages;
-	bool knows_cow; /* an entry says whether its pages are shared with the parent process */
+	uint64_t n_pages; /* in the pages file */
+	uint32_t users;   /* tasks or objects that take from it: pages_done_with() */
+	bool knows_cow;   /* an entry says whether its pages are shared with the parent process */
+	bool with_parent; /* an entry says that its pages are the parent process's */
 };
 
 /*

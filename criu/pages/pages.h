@@ -31,6 +31,12 @@ int pages_dump_task(struct pages_dump *pd, const struct task *t, struct page_tra
 /* Adds a run, behind all those that were added. */
 int pages_add(struct page_transfer *t, const struct page_run *run);
 
+/* Lists a run whose pages are the parent process's, and stored there alone. Behind all those that were added so. */
+int pages_add_elsewhere(struct page_transfer *t, const struct page_run *run);
+
+/* Whether some were listed so. */
+bool pages_are_elsewhere(const struct page_transfer *t);
+
 /* The runs of this task say whether they are shared with its parent. */
 void pages_set_knows_cow(struct page_transfer *t);
 
@@ -39,6 +45,9 @@ void pages_set_knows_cow(struct page_transfer *t);
  * path: opens it, in /proc; ino: its inode number. t: a task that has it, for messages.
  */
 int pages_dump_object(struct pages_dump *pd, const struct task *t, const char *path, uint64_t ino, uint32_t id);
+
+/* Of the objects that follow, pages of zeros are stored too: to somebody they are not what a hole is (userfaultfd). */
+void pages_keep_zeros(struct pages_dump *pd);
 
 /* Moves what is left, unless err is set, and frees pd. Returns the first error. */
 int pages_dump_end(struct pages_dump *pd, int err);
@@ -56,12 +65,18 @@ int pages_read_object(struct restore *r, uint64_t id, struct pagemap **mapp);
 int pages_read_run(struct restore *r, const struct pagemap *map, const struct page_run *run, uint8_t *buf);
 
 /*
- * Writes runs of a pagemap, ascending, into the memory of a process, which has to be writable. With run->compare only
- * what differs is written, so that the rest stays shared.
+ * Writes runs of a pagemap, ascending, all from its own pages file, into the memory of a process, which has to be
+ * writable. With run->compare only what differs is written, so that the rest stays shared.
  */
 int pages_fill_task(struct restore *r, const struct pagemap *map, pid_t pid, const struct page_run *runs, size_t n);
 
 /* Fills an object that is mapped here, writable, in whole: `size` bytes, a multiple of pages. */
-int pages_fill_object(struct restore *r, const struct pagemap *map, void *at, uint64_t size);
+int pages_fill_object(struct restore *r, struct pagemap *map, void *at, uint64_t size);
+
+/*
+ * One that takes from the pagemap's pages file has taken all; after the last one the memory is given back that the file
+ * takes with --stream. pages_fill_object() does it by itself.
+ */
+void pages_done_with(struct restore *r, struct pagemap *map);
 
 #endif

@@ -17,6 +17,7 @@ struct pages_dump {
 	struct page_transfer open[MAX_OPEN];
 	uint64_t *written[MAX_OPEN]; /* the figure that counts the pages of each */
 	size_t n;
+	bool keep_zeros; /* of objects */
 };
 
 int pages_dump_start(struct dump *d, struct pages_dump **pdp)
@@ -76,6 +77,11 @@ int pages_dump_task(struct pages_dump *pd, const struct task *t, struct page_tra
 	return err;
 }
 
+void pages_keep_zeros(struct pages_dump *pd)
+{
+	pd->keep_zeros = true;
+}
+
 int pages_dump_object(struct pages_dump *pd, const struct task *t, const char *path, uint64_t ino, uint32_t id)
 {
 	struct page_source *source;
@@ -89,7 +95,7 @@ int pages_dump_object(struct pages_dump *pd, const struct task *t, const char *p
 		return err;
 	err = add_transfer(pd, source, IMG_SHMEM_PAGEMAP, id, &pd->d->stats->shpages_written);
 	if (!err)
-		err = shared_object_scan(source, &pd->open[pd->n - 1], &scanned);
+		err = shared_object_scan(source, &pd->open[pd->n - 1], pd->keep_zeros, &scanned);
 	pd->d->stats->shpages_scanned += scanned;
 	return err;
 }

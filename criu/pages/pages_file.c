@@ -11,8 +11,8 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "lib/io.h"
 #include "lib/log.h"
@@ -36,6 +36,11 @@ struct file_sink {
 	uint64_t size;      /* bytes of the file that batches have got */
 	uint64_t allocated; /* bytes of the file that were asked for ahead */
 	uint64_t most;      /* bytes, if all pages are kept */
+	/* With a streamer: what comes after `sent` bytes has its turn. */
+	pthread_mutex_t lock;
+	pthread_cond_t turn;
+	uint64_t sent;
+	int err;
 };
 
 static int file_sink_open(struct page_sink *s, const struct page_transfer *t)
@@ -53,18 +58,36 @@ static void file_sink_place(struct page_sink *s, struct page_load *load)
 
 	load->offset = f->size;
 	f->size += load->len;
-	if (f->most < ALLOC_FROM || f->size <= f->allocated)
+	if (f->most < ALLOC_FROM || f->size <= f->allocated || image_dir_streams(f->dir))
 		return;
 	load->alloc = f->allocated;
 	load->alloc_len = MIN(f->most - f->allocated, ALLOC_STEP);
 	f->allocated += load->alloc_len;
 }
 
-static int file_sink_write(struct page_sink *s, const struct page_load *load)
+/* A pipe takes bytes in their order. All loads before this one have their places, and so will be written. */
+static int write_in_turn(struct file_sink *f, const struct page_load *load)
 {
-	const struct file_sink *f = (struct file_sink *)s;
 	int err;
 
+	pthread_mutex_lock(&f->lock);
+	while (f->sent != load->offset && !f->err)
+		pthread_cond_wait(&f->turn, &f->lock);
+	err = f->err ?: image_pages_append(f->dir, f->pages_id, f->fd, load->bytes, load->len);
+	f->err = err;
+	f->sent += load->len;
+	pthread_cond_broadcast(&f->turn);
+	pthread_mutex_unlock(&f->lock);
+	return err;
+}
+
+static int file_sink_write(struct page_sink *s, const struct page_load *load)
+{
+	struct file_sink *f = (struct file_sink *)s;
+	int err;
+
+	if (image_dir_streams(f->dir))
+		return load->len ? write_in_turn(f, load) : 0;
 	/* Not every file system can; and where there is no room, writing says so. */
 	if (load->alloc_len)
 		(void)!fallocate(f->fd, 0, (off_t)load->alloc, (off_t)load->alloc_len);
@@ -79,15 +102,18 @@ static int add_to_pagemap(void *arg, const struct page_run *run)
 
 static int file_sink_finish(struct page_sink *s, const struct page_transfer *t)
 {
-	const struct file_sink *f = (struct file_sink *)s;
+	struct file_sink *f = (struct file_sink *)s;
 	struct pagemap_writer w;
 	int err;
 
 	if (f->size < f->allocated && ftruncate(f->fd, (off_t)f->size))
 		return log_errno(-errno, "ftruncate of pages-%u.img to %" PRIu64 " bytes", f->pages_id, f->size);
+	err = image_pages_end(f->dir, f->pages_id, &f->fd, f->size);
+	if (err)
+		return err;
 	err = pagemap_create(&w, f->dir, f->type, f->id, f->pages_id, t->knows_cow);
 	if (!err)
-		err = page_transfer_each_kept(t, add_to_pagemap, &w);
+		err = page_transfer_each_listed(t, add_to_pagemap, &w);
 	return pagemap_close(&w, err);
 }
 
@@ -96,6 +122,8 @@ static void file_sink_close(struct page_sink *s)
 	struct file_sink *f = (struct file_sink *)s;
 
 	cleanup_close(&f->fd);
+	pthread_cond_destroy(&f->turn);
+	pthread_mutex_destroy(&f->lock);
 	free(f);
 }
 
@@ -115,6 +143,8 @@ struct page_sink *pages_file_sink(struct image_dir *dir, enum image_type type, u
 		return NULL;
 	*f =
 	    (struct file_sink) { .sink.ops = &ops, .dir = dir, .type = type, .id = id, .pages_id = pages_id, .fd = -1 };
+	pthread_mutex_init(&f->lock, NULL);
+	pthread_cond_init(&f->turn, NULL);
 	return &f->sink;
 }
 
@@ -125,7 +155,8 @@ struct file_source {
 	struct image_dir *dir;
 	uint32_t pages_id;
 	int fd;
-	uint8_t *map; /* of the whole file, or NULL */
+	uint64_t base; /* where the file's bytes begin in fd */
+	uint8_t *map;  /* of the whole file, or NULL */
 	size_t map_size;
 };
 
@@ -135,7 +166,7 @@ static void map_file(struct file_source *f, const struct page_transfer *t)
 	const struct page_run *last = &t->runs[t->n_runs - 1];
 
 	f->map_size = last->stored + last->n * PAGE_SIZE;
-	f->map = mmap(NULL, f->map_size, PROT_READ, MAP_SHARED, f->fd, 0);
+	f->map = mmap(NULL, f->map_size, PROT_READ, MAP_SHARED, f->fd, (off_t)f->base);
 	if (f->map == MAP_FAILED)
 		f->map = NULL;
 }
@@ -143,8 +174,9 @@ static void map_file(struct file_source *f, const struct page_transfer *t)
 static int file_source_open(struct page_source *s, const struct page_transfer *t)
 {
 	struct file_source *f = (struct file_source *)s;
+	uint64_t size;
 
-	f->fd = image_pages_open(f->dir, f->pages_id);
+	f->fd = image_pages_open(f->dir, f->pages_id, &f->base, &size);
 	if (f->fd < 0)
 		return f->fd;
 	if (!t->compare && t->n_pages >= MANY_PAGES)
@@ -173,7 +205,7 @@ static int file_source_read(struct page_source *s, const struct page_run *runs, 
 {
 	const struct file_source *f = (struct file_source *)s;
 	uint64_t off = runs->stored, len = runs[n - 1].stored + runs[n - 1].n * PAGE_SIZE - off;
-	ssize_t got = io_pread_all(f->fd, buf, len, (off_t)off);
+	ssize_t got = io_pread_all(f->fd, buf, len, (off_t)(f->base + off));
 
 	if (got == (ssize_t)len)
 		return 0;
@@ -211,19 +243,17 @@ struct page_source *pages_file_source(struct image_dir *dir, const struct pagema
 int pages_file_check(struct image_dir *dir, const struct pagemap *map)
 {
 	_cleanup_close_ int fd = -1;
-	struct stat st;
+	uint64_t at, size = 0;
 
 	if (!map->n_pages)
 		return 0;
 	log_about(map->name, 0);
-	fd = image_pages_open(dir, map->pages_id);
+	fd = image_pages_open(dir, map->pages_id, &at, &size);
 	log_about(NULL, 0);
 	if (fd < 0)
 		return fd;
-	if (fstat(fd, &st))
-		return log_errno(-errno, "fstat of pages-%u.img", map->pages_id);
-	if ((uint64_t)st.st_size == map->n_pages * PAGE_SIZE)
+	if (size == map->n_pages * PAGE_SIZE)
 		return 0;
-	return log_errno(-EBADMSG, "pages-%u.img has %" PRIu64 " bytes, %s tells of %" PRIu64, map->pages_id,
-	                 (uint64_t)st.st_size, map->name, map->n_pages * PAGE_SIZE);
+	return log_errno(-EBADMSG, "pages-%u.img has %" PRIu64 " bytes, %s tells of %" PRIu64, map->pages_id, size,
+	                 map->name, map->n_pages * PAGE_SIZE);
 }

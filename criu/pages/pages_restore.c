@@ -37,7 +37,7 @@ static int no_memory(void)
 
 int pages_read_run(struct restore *r, const struct pagemap *map, const struct page_run *run, uint8_t *buf)
 {
-	struct page_transfer t = { .source = pages_file_source(r->dir, map) };
+	struct page_transfer t = { .source = pages_file_source(r->dir, run->in ?: map) };
 	int err = t.source ? t.source->ops->open(t.source, &t) : no_memory();
 
 	if (!err)
@@ -73,10 +73,17 @@ int pages_fill_task(struct restore *r, const struct pagemap *map, pid_t pid, con
 	return err ? log_errno(err, "pid %d: filling its memory from %s", pid, map->name) : 0;
 }
 
-int pages_fill_object(struct restore *r, const struct pagemap *map, void *at, uint64_t size)
+void pages_done_with(struct restore *r, struct pagemap *map)
+{
+	if (!--map->users && map->n_pages)
+		image_pages_forget(r->dir, map->pages_id);
+}
+
+int pages_fill_object(struct restore *r, struct pagemap *map, void *at, uint64_t size)
 {
 	struct page_run *runs = arena_array(r->arena, struct page_run, map->n_runs);
 	size_t n = 0;
+	int err;
 
 	/* A mapping that is gone may have been the only one to reach beyond size; the object had more data then. */
 	for (; n < map->n_runs && map->runs[n].at < size; n++) {
@@ -84,5 +91,8 @@ int pages_fill_object(struct restore *r, const struct pagemap *map, void *at, ui
 		runs[n].n = MIN(runs[n].n, (size - runs[n].at) / PAGE_SIZE);
 		runs[n].at += (uintptr_t)at;
 	}
-	return pages_fill_task(r, map, getpid(), runs, n);
+	err = pages_fill_task(r, map, getpid(), runs, n);
+	if (!err)
+		pages_done_with(r, map);
+	return err;
 }

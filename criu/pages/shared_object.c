@@ -19,16 +19,16 @@ struct shared_object {
 	int fd;
 };
 
-static int add_data_range(struct page_transfer *t, uint64_t data, uint64_t hole, uint64_t *scanned)
+static int add_data_range(struct page_transfer *t, uint64_t data, uint64_t hole, bool zeros, uint64_t *scanned)
 {
-	struct page_run run = { .at = round_down(data, PAGE_SIZE), .drop_zero = true };
+	struct page_run run = { .at = round_down(data, PAGE_SIZE), .drop_zero = !zeros };
 
 	run.n = round_up(hole - run.at, PAGE_SIZE) / PAGE_SIZE;
 	*scanned += run.n;
 	return pages_add(t, &run);
 }
 
-int shared_object_scan(struct page_source *s, struct page_transfer *t, uint64_t *scanned)
+int shared_object_scan(struct page_source *s, struct page_transfer *t, bool zeros, uint64_t *scanned)
 {
 	const struct shared_object *o = (struct shared_object *)s;
 	off_t data = 0, hole;
@@ -43,7 +43,7 @@ int shared_object_scan(struct page_source *s, struct page_transfer *t, uint64_t 
 		if (hole <= data)
 			return log_errno(hole < 0 ? -errno : -EBADMSG, "%s: lseek(SEEK_DATA) in shared memory (%s)",
 			                 task_name(o->task), o->path);
-		err = add_data_range(t, (uint64_t)data, (uint64_t)hole, scanned);
+		err = add_data_range(t, (uint64_t)data, (uint64_t)hole, zeros, scanned);
 		data = hole;
 	}
 	return err;

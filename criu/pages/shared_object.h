@@ -9,7 +9,10 @@
 /* Opens the object of that inode number by a path in /proc. t: for messages. NULL after an error (logged, in *errp). */
 struct page_source *shared_object_source(const struct task *t, const char *path, uint64_t ino, int *errp);
 
-/* Adds all data of the object to the transfer; *scanned: pages that were looked at. 0 or a negative errno (logged). */
-int shared_object_scan(struct page_source *s, struct page_transfer *t, uint64_t *scanned);
+/*
+ * Adds all data of the object to the transfer, with pages of zeros or without; *scanned: pages that were looked at. 0
+ * or a negative errno (logged).
+ */
+int shared_object_scan(struct page_source *s, struct page_transfer *t, bool zeros, uint64_t *scanned);
 
 #endif

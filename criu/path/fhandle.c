@@ -5,6 +5,7 @@
 
 #include "path/fhandle.h"
 #include "lib/log.h"
+#include "lib/lookup.h"
 
 /* As many words as CRIU expects. */
 #define WORDS FH_ENTRY_SIZES__min_entries
@@ -65,7 +66,7 @@ FhEntry *fhandle_parse(struct arena *a, const char *line, size_t len)
 static int open_mount(struct mount_at *m)
 {
 	if (m->fd < 0)
-		m->fd = open(m->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
+		m->fd = lookup_open(m->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK, 0);
 	if (m->fd < 0)
 		return -errno;
 	return mountinfo_mount_id(m->fd, "") == m->id ? 0 : -EXDEV; /* another mount lies over it */

@@ -16,6 +16,7 @@
 #include "files/files.h"
 #include "path/file_names.h"
 #include "lib/log.h"
+#include "lib/lookup.h"
 #include "files/long_path.h"
 #include "lib/arena_hash.h"
 #include "proc/fdinfo.h"
@@ -90,7 +91,7 @@ static bool is_on_file_system(struct dump *d, const struct fd_info *info, const 
 		return is_on_foreign(d, info, dir);
 
 	if (statx(info->fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &file) ||
-	    statx(AT_FDCWD, dir, AT_SYMLINK_NOFOLLOW, STATX_MNT_ID, &there) || !S_ISDIR(there.stx_mode))
+	    statx(AT_FDCWD, lookup_path(dir), AT_SYMLINK_NOFOLLOW, STATX_MNT_ID, &there) || !S_ISDIR(there.stx_mode))
 		return false;
 	if (there.stx_dev_major == file.stx_dev_major && there.stx_dev_minor == file.stx_dev_minor)
 		return true;
@@ -184,9 +185,10 @@ static void note_entry(struct dump *d, struct dir_seen *dir, int fd, const struc
 /* With O_NOATIME where criu may: a dump should not change access times. */
 static int open_dir_to_read(const char *path)
 {
-	int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, fd = open(path, flags | O_NOATIME);
+	int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+	    fd = lookup_open(path, flags | O_NOATIME, 0);
 
-	return fd < 0 && errno == EPERM ? open(path, flags) : fd;
+	return fd < 0 && errno == EPERM ? lookup_open(path, flags, 0) : fd;
 }
 
 static void read_dir(struct dump *d, struct dir_seen *dir, int fd)

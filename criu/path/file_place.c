@@ -13,6 +13,7 @@
 #include "path/file_type.h"
 #include "lib/log.h"
 #include "files/long_path.h"
+#include "helper/ns_roots.h"
 #include "proc/mountinfo.h"
 #include "proc/fdinfo.h"
 
@@ -155,6 +156,35 @@ static bool is_denied(struct dump *d, const struct fd_info *info, const char *na
 	return true;
 }
 
+/* It was deleted, but is mounted: where it is. NULL: nowhere. */
+static const char *place_as_mount(struct dump *d, const struct fd_info *info)
+{
+	const struct ns_root *ns;
+	struct mount_at *all;
+	size_t n;
+
+	if (ns_roots_of_mount(d, info->mnt_id, &ns) || (!ns && ns_roots_own_mounts(d, &all, &n)))
+		return NULL;
+	if (ns) {
+		all = ns->mounts;
+		n = ns->n_mounts;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (ends_with(all[i].root, "//deleted") && long_path_leads_to(all[i].path, &info->st))
+			return all[i].path;
+	return NULL;
+}
+
+/* On a mount of the tree's own that others hide. */
+static bool is_covered(struct dump *d, const struct fd_info *info, const char *name)
+{
+	const struct ns_root *ns;
+
+	if (info->foreign || ns_roots_of_mount(d, info->mnt_id, &ns) || !ns)
+		return false;
+	return ns_roots_is_covered(d, ns, info->mnt_id, name, &info->st) > 0;
+}
+
 /* The path in /proc does not lead to it. */
 static enum file_place place_elsewhere(struct dump *d, const struct fd_info *info, const char **name)
 {
@@ -177,9 +207,12 @@ static enum file_place place_elsewhere(struct dump *d, const struct fd_info *inf
 	}
 	if (magic == FUSE_SUPER_MAGIC && is_denied(d, info, *name))
 		return FILE_BY_PATH;
-	if (!info->st.st_nlink || (S_ISDIR(info->st.st_mode) && marked))
+	other = info->foreign ? NULL : place_as_mount(d, info);
+	if (!other && (!info->st.st_nlink || (S_ISDIR(info->st.st_mode) && marked)))
 		return FILE_IS_GHOST;
-	other = file_names_other(d, info, *name);
+	if (!other && !marked && is_covered(d, info, *name))
+		return FILE_IS_COVERED;
+	other = other ?: file_names_other(d, info, *name);
 	if (!other)
 		return place_without_name(d, info, magic);
 	log_info("%s: %s: found by another name: %s", fd_name(info), info->link, other);

@@ -7,27 +7,43 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <zlib.h>
 
 #include "files/foreign_files.h"
 #include "image/image_dir.h"
 #include "lib/io.h"
 
-#define STEP (1U << 20) /* bytes that are read in one call, which has to end in time */
+#define STEP   (1U << 20) /* bytes that are read in one call, which has to end in time */
 
 /* ---- in the helper ---- */
+
+#define OWN_FD "/proc/self/fd/"
+
+struct own_fd_path {
+	char path[32];
+};
+
+/* A path of a descriptor, not by a function that may allocate. */
+static struct own_fd_path path_of_handle(int handle)
+{
+	struct own_fd_path p = { OWN_FD };
+	size_t n = sizeof(OWN_FD);
+
+	for (int rest = handle; rest >= 10; rest /= 10)
+		n++;
+	for (int rest = handle; p.path[n - 1] != '/'; rest /= 10)
+		p.path[--n] = (char)('0' + rest % 10);
+	return p;
+}
 
 /* A new description of a file of which there is an O_PATH. */
 static int open_again(int handle)
 {
 	int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, fd;
-	char path[32] = "/proc/self/fd/";
-	size_t n = strlen(path) + 1;
+	struct own_fd_path p = path_of_handle(handle);
+	const char *path = p.path;
 
-	for (int rest = handle; rest >= 10; rest /= 10) /* not by a function that may allocate */
-		n++;
-	for (int rest = handle; path[n - 1] != '/'; rest /= 10)
-		path[--n] = (char)('0' + rest % 10);
 	fd = open(path, flags | O_NOATIME);
 	if (fd < 0 && errno == EPERM)
 		fd = open(path, flags);
@@ -122,7 +138,80 @@ static int find_name(struct foreign_job *job)
 	return found;
 }
 
+/* Extended attributes, one behind the other: a name with its zero, 4 bytes with the length of the value, the value. */
+static int pack_xattr(const char *path, const char *name, char *to, size_t room)
+{
+	size_t name_len = strlen(name) + 1;
+	uint32_t len;
+	ssize_t n;
+
+	if (room < name_len + sizeof(len))
+		return -E2BIG;
+	memcpy(to, name, name_len);
+	to += name_len;
+	room -= name_len + sizeof(len);
+	n = room ? getxattr(path, name, to + sizeof(len), room) : -1;
+	if (n < 0)
+		return !room || errno == ERANGE ? -E2BIG : -errno;
+	len = (uint32_t)n;
+	memcpy(to, &len, sizeof(len));
+	return (int)(name_len + sizeof(len) + len);
+}
+
+#define XATTRS_MAX (FOREIGN_DATA_MAX - 64)
+
+static int read_xattrs(struct foreign_job *job)
+{
+	struct own_fd_path p = path_of_handle(job->fds[0]);
+	char names[8192];
+	ssize_t n = listxattr(p.path, names, sizeof(names));
+	int used = 0;
+
+	if (n < 0)
+		return errno == ENOTSUP || errno == ENOSYS ? 0 : errno == ERANGE ? -E2BIG : -errno;
+	for (const char *at = names; at < names + n; at += strlen(at) + 1) {
+		int took = pack_xattr(p.path, at, (char *)job->result + used, XATTRS_MAX - (size_t)used);
+
+		if (took < 0)
+			return took;
+		used += took;
+	}
+	return used;
+}
+
 /* ---- in criu ---- */
+
+static void unpack_xattrs(struct arena *a, const char *from, size_t len, struct foreign_xattrs *all)
+{
+	for (const char *at = from, *end = from + len; at < end;) {
+		GhostXattr *x = arena_msg(a, GhostXattr, ghost_xattr);
+		uint32_t n;
+
+		x->name = arena_strdup(a, at);
+		at += strlen(at) + 1;
+		memcpy(&n, at, sizeof(n));
+		at += sizeof(n);
+		x->value.len = n;
+		x->value.data = arena_alloc(a, n + 1);
+		memcpy(x->value.data, at, n);
+		at += n;
+		arena_push(a, &all->all, &all->n, x);
+	}
+}
+
+int foreign_content_xattrs(struct dump *d, const struct fd_info *info, struct foreign_xattrs *all)
+{
+	struct foreign_access a = foreign_files_access(d, info, info->link);
+	char *packed = arena_alloc(d->arena, XATTRS_MAX);
+	struct foreign_call call = {
+		.fn = read_xattrs, .result = packed, .result_len = XATTRS_MAX, .fds = { a.handle }, .n_fds = 1
+	};
+	int n = foreign_run(&a, &call);
+
+	if (n > 0)
+		unpack_xattrs(d->arena, packed, (size_t)n, all);
+	return MIN(n, 0);
+}
 
 int foreign_content_buildid(const struct foreign_access *a, uint32_t words[BUILDID_WORDS])
 {

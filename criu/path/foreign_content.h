@@ -6,6 +6,7 @@
 #include "helper/foreign.h"
 #include "path/buildid.h"
 #include "tree/kind.h"
+#include "ghost-file.pb-c.h"
 
 /* buildid_of_elf(): the number of words, 0 where the file cannot be read, or -ETIMEDOUT. */
 int foreign_content_buildid(const struct foreign_access *a, uint32_t words[BUILDID_WORDS]);
@@ -18,5 +19,16 @@ const char *foreign_content_name(struct dump *d, const struct fd_info *info, con
 
 /* Dump: its data, in a file without a name in the image directory: the descriptor or a negative errno (not logged). */
 int foreign_content_copy(struct dump *d, const struct fd_info *info);
+
+struct foreign_xattrs {
+	GhostXattr **all;
+	size_t n;
+};
+
+/*
+ * Dump: its extended attributes (zeroed at first), as the task may see them. 0 or a negative errno (not logged):
+ * -E2BIG, there are more than 32 KiB.
+ */
+int foreign_content_xattrs(struct dump *d, const struct fd_info *info, struct foreign_xattrs *all);
 
 #endif

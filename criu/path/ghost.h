@@ -8,6 +8,7 @@
 #define CRIU_PATH_GHOST_H
 
 #include "files/files.h"
+#include "ghost-file.pb-c.h"
 #include "regfile.pb-c.h"
 
 /*
@@ -16,12 +17,26 @@
  */
 int ghost_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m);
 
+/*
+ * Dump: keeps a file or directory that no task has open, once for each inode: *id is N of ghost-file-N.img. who: for
+ * messages. DUMP_REFUSED: above --ghost-limit, of the kernel, or a socket.
+ */
+int ghost_keep(struct dump *d, const char *who, int fd, uint32_t *id);
+
+/* Dump: how many are kept of a file system. */
+uint64_t ghost_count(struct dump *d, dev_t dev);
+
 /* fd_kind.all_collected of regular files: checks that the image directory has room for all of them. */
 int ghost_collected(struct dump *d);
 
 /* fd_kind.write_images (before remap_write()) and .read_images of the same. */
 int ghost_write_images(struct dump *d);
 int ghost_read_images(struct restore *r);
+
+/* Restore: what ghost-file-ID.img says, checked; then its contents and attributes for a new file (fd: for reading and
+ * writing, or O_PATH of one that is not a regular file). name: for messages. 0 or a negative errno (logged). */
+int ghost_read_entry(struct restore *r, uint32_t id, GhostFileEntry **e);
+int ghost_fill(struct restore *r, uint32_t id, const GhostFileEntry *e, const char *name, int fd);
 
 struct ghost;
 

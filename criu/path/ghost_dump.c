@@ -16,10 +16,10 @@
 #include "path/ghost.h"
 #include "path/ghost_attrs.h"
 #include "path/ghost_data.h"
+#include "lib/fd_flags.h"
 #include "lib/log.h"
 #include "path/remap.h"
 #include "lib/arena_hash.h"
-#include "ghost-file.pb-c.h"
 #include "tree/subsys.h"
 
 struct kept_ghost {
@@ -29,8 +29,10 @@ struct kept_ghost {
 	uint32_t id;
 	struct stat st;
 	const char *who, *dir;
-	char source[64]; /* a path by which it can be opened as long as the tree is frozen */
-	int copy;        /* of a foreign file: its data in a file of ours; -1: it is a local one */
+	char source[64];              /* a path by which it can be opened as long as the tree is frozen */
+	int copy;                     /* of a foreign file: its data in a file of ours; -1: it is a local one */
+	struct foreign_xattrs xattrs; /* of a foreign file */
+	bool mounted;                 /* no task has it open */
 	UT_hash_handle hh;
 };
 
@@ -50,13 +52,13 @@ static struct kept_ghosts *kept_ghosts_of(struct dump *d)
 /* ---- which ones ---- */
 
 /* File systems in which a user cannot make files. The list need not be complete: a restore would notice. */
-static bool is_of_kernel(const struct fd_info *info)
+static bool is_of_kernel(int fd)
 {
 	static const long magics[] = { PROC_SUPER_MAGIC,   SYSFS_MAGIC,         DEBUGFS_MAGIC,    TRACEFS_MAGIC,
 		                       CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, SECURITYFS_MAGIC, PSTOREFS_MAGIC };
 	struct statfs fs;
 
-	if (info->foreign || fstatfs(info->fd, &fs))
+	if (fstatfs(fd, &fs))
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(magics); i++)
 		if (fs.f_type == magics[i])
@@ -73,7 +75,7 @@ static int refuse_ghost(struct dump *d, const struct fd_info *info, const char *
 		            "%s: %s: a deleted file with %" PRIu64 " bytes, more than --ghost-limit %" PRIu64
 		            " allows; give a higher one, or none",
 		            fd_name(info), info->link, bytes, limit);
-	else if (is_of_kernel(info))
+	else if (!info->foreign && is_of_kernel(info->fd))
 		log_refusal(-ENOTSUP,
 		            "%s: %s: a file of the kernel that is gone, and cannot be made again; close it before "
 		            "the dump",
@@ -103,6 +105,17 @@ static int refuse_ghost(struct dump *d, const struct fd_info *info, const char *
 	return DUMP_REFUSED;
 }
 
+static int copy_foreign(struct dump *d, const struct fd_info *info, struct kept_ghost *g)
+{
+	int err;
+
+	g->copy = foreign_content_copy(d, info);
+	err = g->copy < 0 ? g->copy : foreign_content_xattrs(d, info, &g->xattrs);
+	if (err == -ETIMEDOUT)
+		return foreign_files_refuse(d, info);
+	return err ? log_errno(err, "%s: %s: a helper's copy of it", fd_name(info), info->link) : 0;
+}
+
 /*
  * A path that is valid as long as the tree is frozen. A file that is neither a descriptor nor a mapping of the task is
  * kept open by criu.
@@ -113,12 +126,8 @@ static int keep_source(struct dump *d, const struct fd_info *info, struct kept_g
 	int fd;
 
 	g->copy = -1;
-	if (info->foreign) {
-		g->copy = foreign_content_copy(d, info);
-		if (g->copy == -ETIMEDOUT)
-			return foreign_files_refuse(d, info);
-		return g->copy < 0 ? log_errno(g->copy, "%s: %s: a helper's copy of it", fd_name(info), info->link) : 0;
-	}
+	if (info->foreign)
+		return copy_foreign(d, info, g);
 	if (info->number >= 0) {
 		snprintf(g->source, sizeof(g->source), "/proc/%d/fd/%d", info->task->pid, info->number);
 		return 0;
@@ -135,40 +144,59 @@ static int keep_source(struct dump *d, const struct fd_info *info, struct kept_g
 	return 0;
 }
 
-static int add_ghost(struct dump *d, const struct fd_info *info, const char *name, struct kept_ghost **gp)
+static struct kept_ghost *new_ghost(struct dump *d, const struct stat *st, const char *who)
+{
+	struct kept_ghost *g = arena_new_of(d->arena, struct kept_ghost);
+
+	g->key.dev = st->st_dev;
+	g->key.ino = st->st_ino;
+	g->st = *st;
+	g->who = who;
+	g->copy = -1;
+	return g;
+}
+
+static struct kept_ghost *find_ghost(struct dump *d, const struct stat *st)
 {
 	struct kept_ghosts *all = kept_ghosts_of(d);
+	struct kept_ghost *g, key = { .key.dev = st->st_dev, .key.ino = st->st_ino };
+
+	HASH_FIND(hh, all->by_inode, &key.key, sizeof(key.key), g);
+	return g;
+}
+
+static void note_ghost(struct dump *d, struct kept_ghost *g)
+{
+	struct kept_ghosts *all = kept_ghosts_of(d);
+
+	g->id = ++all->n;
+	HASH_ADD_IN(d->arena, hh, all->by_inode, key, sizeof(g->key), g);
+}
+
+static int add_ghost(struct dump *d, const struct fd_info *info, const char *name, struct kept_ghost **gp)
+{
 	const char *dir = file_names_near_dir(d, info, name);
 	struct kept_ghost *g;
 	int err = refuse_ghost(d, info, dir);
 
 	if (err)
 		return err;
-	g = arena_new_of(d->arena, struct kept_ghost);
-	g->key.dev = info->st.st_dev;
-	g->key.ino = info->st.st_ino;
-	g->st = info->st;
+	g = new_ghost(d, &info->st, arena_printf(d->arena, "%s: %s", fd_name(info), info->link));
 	g->dir = dir;
-	g->who = arena_printf(d->arena, "%s: %s", fd_name(info), info->link);
 	err = keep_source(d, info, g);
 	if (err)
 		return err;
-	g->id = ++all->n;
-	HASH_ADD_IN(d->arena, hh, all->by_inode, key, sizeof(g->key), g);
+	note_ghost(d, g);
 	*gp = g;
 	return 0;
 }
 
 int ghost_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 {
-	struct kept_ghosts *all = kept_ghosts_of(d);
-	struct kept_ghost *g, key = { .key.dev = info->st.st_dev, .key.ino = info->st.st_ino };
+	struct kept_ghost *g = find_ghost(d, &info->st);
 	const char *name = file_names_unmark(d->arena, info->link);
-	int err = 0;
+	int err = g ? 0 : add_ghost(d, info, name, &g);
 
-	HASH_FIND(hh, all->by_inode, &key.key, sizeof(key.key), g);
-	if (!g)
-		err = add_ghost(d, info, name, &g);
 	if (err)
 		return err;
 	m->name = (char *)name;
@@ -178,6 +206,65 @@ int ghost_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 	m->size = (uint64_t)info->st.st_size;
 	remap_note(d, m->id, g->id, REMAP_TYPE__GHOST);
 	return 0;
+}
+
+/* What cannot be made again, or is too large. */
+static int refuse_kept(struct dump *d, const char *who, int fd, const struct stat *st)
+{
+	uint64_t bytes = (uint64_t)st->st_blocks * 512, limit = d->opts->ghost_limit;
+
+	if (limit && bytes > limit)
+		log_refusal(-EFBIG,
+		            "%s: %" PRIu64 " bytes, more than --ghost-limit %" PRIu64
+		            " allows; give a higher one, or none",
+		            who, bytes, limit);
+	else if (is_of_kernel(fd))
+		log_refusal(-ENOTSUP, "%s: of the kernel, and gone: unmount it for the dump", who);
+	else if (S_ISSOCK(st->st_mode))
+		log_refusal(-ENOTSUP, "%s: the file of a socket, which cannot be made again: unmount it for the dump",
+		            who);
+	else
+		return 0;
+	return DUMP_REFUSED;
+}
+
+int ghost_keep(struct dump *d, const char *who, int fd, uint32_t *id)
+{
+	struct kept_ghost *g;
+	struct stat st;
+	int err, own;
+
+	if (fstat(fd, &st))
+		return log_errno(-errno, "%s: fstat", who);
+	g = find_ghost(d, &st);
+	if (g && !g->mounted)
+		log_refusal(-ENOTSUP, "%s: and %s, by a path in another mount namespace; close it before the dump", who,
+		            g->who);
+	if (g) {
+		*id = g->id;
+		return g->mounted ? 0 : DUMP_REFUSED;
+	}
+	err = refuse_kept(d, who, fd, &st);
+	if (err)
+		return err;
+	own = fd_flags_reopen(fd, O_PATH);
+	if (own < 0)
+		return log_errno(own, "%s: open(O_PATH)", who);
+	g = new_ghost(d, &st, who);
+	g->mounted = true;
+	snprintf(g->source, sizeof(g->source), "/proc/self/fd/%d", own);
+	note_ghost(d, g);
+	*id = g->id;
+	return 0;
+}
+
+uint64_t ghost_count(struct dump *d, dev_t dev)
+{
+	uint64_t n = 0;
+
+	for (const struct kept_ghost *g = kept_ghosts_of(d)->by_inode; g; g = g->hh.next)
+		n += g->key.dev == dev;
+	return n;
 }
 
 int ghost_collected(struct dump *d)
@@ -191,6 +278,8 @@ int ghost_collected(struct dump *d)
 	if (!all->n)
 		return 0;
 	log_info("%u deleted files are kept, %" PRIu64 " bytes", all->n, sum);
+	if (image_dir_streams(d->dir))
+		return 0;
 	if (fstatvfs(image_dir_fd(d->dir), &fs))
 		return log_errno(-errno, "fstatvfs of the image directory");
 	room = (uint64_t)fs.f_bavail * fs.f_frsize;
@@ -261,7 +350,9 @@ static int write_ghost_entry(struct dump *d, const struct kept_ghost *g, int fd,
 	e.dir = (char *)g->dir;
 	e.has_rdev = S_ISCHR(e.mode) || S_ISBLK(e.mode);
 	e.rdev = (uint32_t)g->st.st_rdev;
-	err = ghost_attrs_dump(d, g->who, fd, &e);
+	e.xattrs = g->xattrs.all;
+	e.n_xattrs = g->xattrs.n;
+	err = g->copy >= 0 ? 0 : ghost_attrs_dump(d, g->who, fd, &e);
 	if (!err && S_ISLNK(e.mode))
 		err = add_link_target(d, g, fd, &e);
 	return err ?: image_write(img, &e);

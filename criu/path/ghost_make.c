@@ -7,6 +7,7 @@
 #include "lib/fault.h"
 #include "lib/fd_flags.h"
 #include "lib/log.h"
+#include "lib/lookup.h"
 #include "path/file_type.h"
 #include "path/ghost_attrs.h"
 #include "path/ghost_data.h"
@@ -20,7 +21,7 @@ static int open_maker(const struct ghost *g, const char *dir)
 
 	if (g->has_maker) /* without O_EXCL, which /proc does not show: it can be given a name again */
 		how = g->maker_flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC | O_ASYNC);
-	return open(dir, (int)(how | O_TMPFILE | O_CLOEXEC), 0600);
+	return lookup_open(dir, (int)(how | O_TMPFILE | O_CLOEXEC), 0600);
 }
 
 /* Whether a failure of open(O_TMPFILE) means that this file system does not have it. */
@@ -54,7 +55,7 @@ static int create_named(struct restore *r, const struct ghost *g, const char *di
 	struct undo u = { .type = UNDO_UNLINK, .fd = -1 };
 	int fd, number, err;
 
-	u.path = arena_printf(r->arena, "%s/.criu-ghost-%d-%x", dir, (int)getpid(), g->id);
+	u.path = lookup_path(arena_printf(r->arena, "%s/.criu-ghost-%d-%x", dir, (int)getpid(), g->id));
 	number = guardian_note(r->guardian, &u);
 	if (number < 0)
 		return number;
@@ -98,7 +99,7 @@ static int make_empty(struct restore *r, struct ghost *g, int *base)
 /* A file that still has a name: the link that --link-remap made. */
 static int open_link(struct restore *r, struct ghost *g)
 {
-	_cleanup_close_ int fd = open(g->link->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd = lookup_open(g->link->name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
 	struct stat st, named;
 
 	if (fd < 0 || fstat(fd, &st))
@@ -107,13 +108,20 @@ static int open_link(struct restore *r, struct ghost *g)
 		return log_errno(-ESTALE, "%s: the link to it, %s, is %s now", g->name, g->link->name,
 		                 file_type_name(st.st_mode));
 	/* Where it has its old name again, that is used: ghost_open_by_name() would remove it. */
-	if (!lstat(g->name, &named) && named.st_dev == st.st_dev && named.st_ino == st.st_ino)
-		g->base = open(g->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (!lookup_lstat(g->name, &named) && named.st_dev == st.st_dev && named.st_ino == st.st_ino)
+		g->base = lookup_open(g->name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
 	else
 		g->base = ghost_open_by_name(r, g, fd);
 	if (g->base < 0)
 		g->base = move_fd(&fd);
 	return 0;
+}
+
+int ghost_fill(struct restore *r, uint32_t id, const GhostFileEntry *e, const char *name, int fd)
+{
+	int err = S_ISREG(e->mode) ? ghost_data_restore(r, id, e, name, fd) : 0;
+
+	return err ?: ghost_attrs_restore(e, name, fd);
 }
 
 static int make_ghost_file(struct restore *r, struct ghost *g)
@@ -124,10 +132,8 @@ static int make_ghost_file(struct restore *r, struct ghost *g)
 
 	if (!err) {
 		filled = open_to_fill(g, fd);
-		err = filled < 0 ? filled : ghost_data_restore(r, g->id, g->entry, g->name, filled);
+		err = filled < 0 ? filled : ghost_fill(r, g->id, g->entry, g->name, filled);
 	}
-	if (!err)
-		err = ghost_attrs_restore(g->entry, g->name, filled);
 	if (err)
 		return err;
 	if (g->has_maker)

@@ -6,6 +6,7 @@
 
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "lib/lookup.h"
 #include "path/ghost_make.h"
 
 const char *ghost_dir(struct restore *r, const struct ghost *g)
@@ -13,7 +14,7 @@ const char *ghost_dir(struct restore *r, const struct ghost *g)
 	char *dir = arena_strdup(r->arena, g->entry->dir ?: g->name);
 	struct stat st;
 
-	while (stat(dir, &st) || !S_ISDIR(st.st_mode)) {
+	while (lookup_stat(dir, &st) || !S_ISDIR(st.st_mode)) {
 		char *slash = strrchr(dir, '/');
 
 		if (!slash || !slash[1])
@@ -36,7 +37,7 @@ static int unlink_ours(const struct undo *u)
 
 int ghost_open_by_name(struct restore *r, const struct ghost *g, int fd)
 {
-	struct undo u = { .type = UNDO_CALL, .call = unlink_ours, .fd = -1, .path = g->name };
+	struct undo u = { .type = UNDO_CALL, .call = unlink_ours, .fd = -1, .path = lookup_path(g->name) };
 	int number, named = -1;
 	struct stat st, got;
 	char path[32];
@@ -49,9 +50,9 @@ int ghost_open_by_name(struct restore *r, const struct ghost *g, int fd)
 	if (number < 0)
 		return number;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	if (!linkat(AT_FDCWD, path, AT_FDCWD, g->name, AT_SYMLINK_FOLLOW)) {
+	if (!linkat(AT_FDCWD, path, AT_FDCWD, u.path, AT_SYMLINK_FOLLOW)) {
 		fault_point("ghost has its name");
-		named = open(g->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		named = open(u.path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 		unlink_ours(&u);
 	} else {
 		log_info("%s (deleted): /proc shows another name of it now: linkat: %s", g->name, strerror(errno));

@@ -6,6 +6,7 @@
 
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "lib/lookup.h"
 #include "path/file_type.h"
 #include "path/ghost_attrs.h"
 #include "path/ghost_make.h"
@@ -25,13 +26,13 @@ static int create_node(const struct ghost *g, const char *path)
 
 	if (S_ISLNK(e->mode)) {
 		call = "symlink";
-		err = symlink(e->symlnk_target, path);
+		err = symlink(e->symlnk_target, lookup_path(path));
 	} else if (S_ISDIR(e->mode)) {
 		call = "mkdir";
-		err = mkdir(path, 0700);
+		err = mkdir(lookup_path(path), 0700);
 	} else {
 		call = "mknod";
-		err = mknod(path, (e->mode & S_IFMT) | 0600, e->has_rdev ? e->rdev : 0);
+		err = mknod(lookup_path(path), (e->mode & S_IFMT) | 0600, e->has_rdev ? e->rdev : 0);
 	}
 	/* lint: allow: the call is in the text */
 	return err ? log_errno(-errno, "%s (deleted): %s of %s (%s)", g->name, call, path, file_type_name(e->mode)) : 0;
@@ -39,7 +40,7 @@ static int create_node(const struct ghost *g, const char *path)
 
 int ghost_make_node(struct restore *r, struct ghost *g)
 {
-	struct undo u = { .type = UNDO_UNLINK, .fd = -1, .path = name_of_ours(r, g) };
+	struct undo u = { .type = UNDO_UNLINK, .fd = -1, .path = lookup_path(name_of_ours(r, g)) };
 	int number = guardian_note(r->guardian, &u), err;
 	_cleanup_close_ int fd = -1;
 
@@ -89,12 +90,12 @@ static int rmdir_any(const struct undo *u)
 /* To its own name, if that is free: /proc goes on to show it, and directories that were in it can be made in it. */
 static void rename_dir(struct restore *r, struct named_dir *n)
 {
-	struct undo u = { .type = UNDO_CALL, .call = rmdir_ours, .fd = -1, .path = n->g->name };
+	struct undo u = { .type = UNDO_CALL, .call = rmdir_ours, .fd = -1, .path = lookup_path(n->g->name) };
 
 	u.data = &n->st;
 	u.data_len = sizeof(n->st);
 	n->undo[1] = guardian_note(r->guardian, &u);
-	if (n->undo[1] < 0 || renameat2(AT_FDCWD, n->path[0], AT_FDCWD, n->g->name, RENAME_NOREPLACE))
+	if (n->undo[1] < 0 || renameat2(AT_FDCWD, lookup_path(n->path[0]), AT_FDCWD, u.path, RENAME_NOREPLACE))
 		log_info("%s (deleted): /proc shows another name of it now: renameat2: %s", n->g->name,
 		         strerror(errno));
 	else
@@ -107,7 +108,8 @@ static int make_dir(struct restore *r, struct named_dir *n)
 	struct undo u = { .type = UNDO_CALL, .call = rmdir_any, .fd = -1 };
 	int err;
 
-	n->path[0] = u.path = name_of_ours(r, n->g);
+	n->path[0] = name_of_ours(r, n->g);
+	u.path = lookup_path(n->path[0]);
 	n->undo[1] = -1;
 	n->undo[0] = guardian_note(r->guardian, &u);
 	if (n->undo[0] < 0)
@@ -126,7 +128,7 @@ static int make_dir(struct restore *r, struct named_dir *n)
 static int remove_dir(struct restore *r, struct named_dir *n)
 {
 	const char *path = n->path[1] ?: n->path[0];
-	int err = n->g->base >= 0 && rmdir(path) ? -errno : 0;
+	int err = n->g->base >= 0 && rmdir(lookup_path(path)) ? -errno : 0;
 
 	guardian_drop(r->guardian, n->undo[1]);
 	guardian_drop(r->guardian, n->undo[0]);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "lib/log.h"
+#include "lib/lookup.h"
 #include "path/file_type.h"
 #include "path/ghost_attrs.h"
 #include "path/ghost_make.h"
@@ -43,9 +44,27 @@ struct ghost *ghost_of(struct restore *r, uint32_t id)
 
 /* ---- reading ---- */
 
-static int read_ghost(struct restore *r, uint32_t id, struct ghost **gp)
+int ghost_read_entry(struct restore *r, uint32_t id, GhostFileEntry **e)
 {
 	_cleanup_image_ struct image *img = NULL;
+	int err = image_open(r->dir, IMG_GHOST_FILE, id, &img);
+
+	if (err)
+		return err == -ENOENT ? log_errno(err,
+		                                  "ghost-file-%x.img, which other images name, is missing: the "
+		                                  "checkpoint is incomplete",
+		                                  id)
+		                      : err;
+	err = image_read(img, &ghost_file_entry__descriptor, r->arena, e);
+	if (err <= 0)
+		return err ?: log_errno(-ENODATA, "%s is empty", image_name(img));
+	if ((*e)->has_size && (*e)->size > INT64_MAX)
+		return log_errno(-EINVAL, "%s: a size of %llu", image_name(img), (unsigned long long)(*e)->size);
+	return 0;
+}
+
+static int read_ghost(struct restore *r, uint32_t id, struct ghost **gp)
+{
 	struct ghost *g;
 	int err;
 
@@ -53,18 +72,12 @@ static int read_ghost(struct restore *r, uint32_t id, struct ghost **gp)
 	*gp = g;
 	if (g)
 		return 0;
-	err = image_open(r->dir, IMG_GHOST_FILE, id, &img);
-	if (err)
-		return err == -ENOENT ? log_errno(err, "ghost-file-%x.img is missing: the checkpoint is incomplete", id)
-		                      : err;
 	g = *gp = arena_new_of(r->arena, struct ghost);
 	g->id = id;
 	g->base = g->first = -1;
-	err = image_read(img, &ghost_file_entry__descriptor, r->arena, &g->entry);
-	if (err <= 0)
-		return err ?: log_errno(-ENODATA, "%s is empty", image_name(img));
-	if (g->entry->has_size && g->entry->size > INT64_MAX)
-		return log_errno(-EINVAL, "%s: a size of %llu", image_name(img), (unsigned long long)g->entry->size);
+	err = ghost_read_entry(r, id, &g->entry);
+	if (err)
+		return err;
 	HASH_ADD_IN(r->arena, hh, ghosts_of(r)->by_id, id, sizeof(g->id), g);
 	return 0;
 }
@@ -163,7 +176,7 @@ int ghost_check(struct restore *r, const struct ghost *g, const char **why)
 		return -EINVAL;
 	}
 	dir = ghost_dir(r, g);
-	if (access(dir, W_OK | X_OK)) {
+	if (access(lookup_path(dir), W_OK | X_OK)) {
 		*why = arena_printf(r->arena, "%s was deleted, and cannot be made again in %s: %s", g->name, dir,
 		                    strerror(errno));
 		return -EACCES;
@@ -173,11 +186,24 @@ int ghost_check(struct restore *r, const struct ghost *g, const char **why)
 
 /* ---- opening ---- */
 
+static int make_once(struct restore *r, struct ghost *g)
+{
+	const char *before;
+	int err;
+
+	if (g->base >= 0)
+		return 0;
+	before = log_about_too(arena_printf(r->arena, "files.img, or ghost-file-%x.img", g->id));
+	err = ghost_make(r, g, ghosts_of(r)->by_id);
+	log_about_too(before);
+	return err;
+}
+
 int ghost_open(struct restore *r, struct ghost *g, const RegFileEntry *m, uint32_t flags)
 {
 	bool is_dir = g->entry && S_ISDIR(g->entry->mode);
 	uint32_t how = flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC | O_ASYNC | O_TMPFILE | O_NOFOLLOW);
-	int err = g->base < 0 ? ghost_make(r, g, ghosts_of(r)->by_id) : 0, fd;
+	int err = make_once(r, g), fd;
 	char path[32];
 
 	if (err)

@@ -9,6 +9,7 @@
 #include "proc/fdinfo.h"
 #include "path/inode_scan.h"
 #include "lib/log.h"
+#include "lib/lookup.h"
 #include "lib/arena_hash.h"
 
 /* Entries that are looked at below directories that --irmap-scan-path does not name. */
@@ -40,7 +41,7 @@ static bool same_inode(const char *path, const struct watched_inode *w)
 	unsigned s_dev;
 	ssize_t n;
 
-	if (fd < 0 || inotify_add_watch(fd, path, IN_DELETE_SELF | IN_DONT_FOLLOW) < 0)
+	if (fd < 0 || inotify_add_watch(fd, lookup_path(path), IN_DELETE_SELF | IN_DONT_FOLLOW) < 0)
 		return false;
 	snprintf(name, sizeof(name), "/proc/self/fdinfo/%d", fd);
 	info = open(name, O_RDONLY | O_CLOEXEC);
@@ -92,7 +93,7 @@ static void walk_link(struct dump *d, struct scan *s, const struct task *t, cons
 	if (n <= 0 || path[0] != '/')
 		return;
 	path[n] = 0;
-	if (foreign_files_enters(d, path) || stat(path, &st))
+	if (foreign_files_enters(d, path) || lookup_stat(path, &st))
 		return;
 	compare_path(s, path, st.st_ino);
 	slash = strrchr(path, '/');

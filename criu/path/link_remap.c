@@ -7,6 +7,7 @@
 #include "path/link_remap.h"
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "lib/lookup.h"
 #include "path/remap.h"
 #include "lib/arena_hash.h"
 #include "tree/subsys.h"
@@ -44,7 +45,7 @@ static struct link_dir *open_link_dir(struct dump *d, const char *path)
 		return dir;
 	dir = arena_new_of(d->arena, struct link_dir);
 	dir->path = path;
-	dir->fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	dir->fd = lookup_open(path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 	if (dir->fd < 0)
 		return NULL;
 	HASH_ADD_KEYPTR_IN(d->arena, hh, links->dirs, dir->path, strlen(dir->path), dir);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <string.h>
 
 #include "arch/arch_compat.h"
+#include "helper/ns_roots.h"
 #include "uapi/fcntl_bits.h"
 #include "lib/log.h"
 #include "options/external.h"
@@ -15,6 +17,8 @@
 #include "path/pathfile.h"
 #include "path/validate.h"
 #include "tree/foresee.h"
+#include "tree/inventory.h"
+#include "tree/ns_ids.h"
 
 /* ---- dump ---- */
 
@@ -77,8 +81,12 @@ int pathfile_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 	}
 	if (place == FILE_IS_GHOST)
 		return ghost_dump(d, info, m) ?: foresee_ghost(d, info, m);
+	if (place == FILE_IS_COVERED) {
+		m->has_covered = m->covered = true;
+		inventory_only_ours(d);
+	}
 	err = fill_message(d, info, m, place != FILE_BY_PATH);
-	return err ?: place == FILE_BY_PATH ? 0 : foresee_named(d, info, m);
+	return err ?: place == FILE_BY_PATH || place == FILE_IS_COVERED ? 0 : foresee_named(d, info, m);
 }
 
 /* The path below the root of the task, where that is another than ours; else NULL. */
@@ -138,10 +146,17 @@ bool pathfile_external(struct dump *d, const struct fd_info *info, RegFileEntry 
 int pathfile_dump_extra(struct dump *d, const struct fd_info *info, uint32_t *id)
 {
 	RegFileEntry *m = arena_msg(d->arena, RegFileEntry, reg_file_entry);
+	_cleanup_lookup_ const struct lookup_root *before = lookup_now();
+	const struct ns_root *ns = NULL;
 	bool external;
-	int err;
+	int err = ns_ids_any(d, CLONE_NEWNS) ? ns_roots_of_mount(d, info->mnt_id, &ns) : 0;
 
+	if (err)
+		return err;
 	m->id = *id = files_new_id(d);
+	m->has_mnt_id = ns != NULL;
+	m->mnt_id = ns ? info->mnt_id : -1;
+	lookup_in(ns ? &ns->at : NULL);
 	pathfile_note_key(info, m);
 	external = S_ISFIFO(info->st.st_mode) && pathfile_external(d, info, m);
 	err = external ? 0 : pathfile_dump(d, info, m);
@@ -180,7 +195,12 @@ bool pathfile_accepts(const RegFileEntry *m, const struct fd_info *ours)
 int pathfile_check(struct restore *r, const RegFileEntry *m, const char **why)
 {
 	const struct ghost *ghost = ghost_of(r, m->id);
+	_cleanup_lookup_ const struct lookup_root *before = lookup_now();
 
+	ns_roots_expect_covered(r, m);
+	if (ns_roots_is_future(r, m)) /* of a FIFO or terminal; looked at when it is opened */
+		return 0;
+	lookup_in(ns_roots_of_message(r, m));
 	return ghost ? ghost_check(r, ghost, why) : named_file_check(r, m, why);
 }
 
@@ -205,9 +225,12 @@ static int without_large(int fd, const RegFileEntry *m, uint32_t flags)
 
 int pathfile_open(struct restore *r, const RegFileEntry *m, uint32_t flags)
 {
+	_cleanup_lookup_ const struct lookup_root *before = lookup_now();
 	struct ghost *ghost = ghost_of(r, m->id);
-	int fd = ghost ? ghost_open(r, ghost, m, flags) : named_file_open(r, m, flags);
+	int fd;
 
+	lookup_in(ns_roots_of_message(r, m));
+	fd = ghost ? ghost_open(r, ghost, m, flags) : named_file_open(r, m, flags);
 	return fd < 0 || !r->tree.has_compat || (flags & (KERNEL_O_LARGEFILE | O_PATH | O_NOFOLLOW))
 	           ? fd
 	           : without_large(fd, m, flags);

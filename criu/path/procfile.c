@@ -6,6 +6,7 @@
 #include <sys/vfs.h>
 
 #include "lib/log.h"
+#include "lib/lookup.h"
 #include "path/pathfile.h"
 #include "proc/proc.h"
 #include "path/procfile.h"
@@ -13,6 +14,9 @@
 #include "path/stand_in.h"
 #include "lib/arena_hash.h"
 #include "proc/fdinfo.h"
+#include "tree/inventory.h"
+#include "tree/ns_ids.h"
+#include "tree/pid_numbers.h"
 #include "tree/subsys.h"
 
 #define PROC_ROOT_INO 1
@@ -40,8 +44,8 @@ static bool is_proc_root(const char *path, size_t len)
 	struct statfs fs;
 	struct stat st;
 
-	return copy && len && !statfs(copy, &fs) && fs.f_type == PROC_SUPER_MAGIC && !stat(copy, &st) &&
-	       st.st_ino == PROC_ROOT_INO;
+	return copy && len && !statfs(lookup_path(copy), &fs) && fs.f_type == PROC_SUPER_MAGIC &&
+	       !lookup_stat(copy, &st) && st.st_ino == PROC_ROOT_INO;
 }
 
 bool procfile_parse_path(const char *path, struct proc_path *p)
@@ -66,6 +70,22 @@ bool procfile_parse_path(const char *path, struct proc_path *p)
 	return true;
 }
 
+/* Whether /proc at a path has criu's own numbers, and not those of a pid namespace that the tree has for itself. */
+static bool has_our_numbers(const char *path, size_t mount_len)
+{
+	_cleanup_free_ char *copy = strndup(path, mount_len);
+	struct stat its, ours;
+
+	return copy && !lookup_stat(copy, &its) && !stat("/proc", &ours) && its.st_dev == ours.st_dev;
+}
+
+static char *renumbered(struct arena *a, const char *name, const struct proc_path *p, pid_t pid, pid_t tid)
+{
+	if (!p->tid)
+		return arena_printf(a, "%.*s/%d%s", (int)p->mount_len, name, pid, p->rest);
+	return arena_printf(a, "%.*s/%d/task/%d%s", (int)p->mount_len, name, pid, tid, p->rest);
+}
+
 /* ---- dump ---- */
 
 /* The link's text without its mark, which the kernel puts behind directories that are gone, but not behind files. */
@@ -83,15 +103,20 @@ static bool leads_there(const char *path, const struct stat *st)
 {
 	struct stat now;
 
-	return !fstatat(AT_FDCWD, path, &now, S_ISLNK(st->st_mode) ? AT_SYMLINK_NOFOLLOW : 0) &&
+	return !(S_ISLNK(st->st_mode) ? lookup_lstat(path, &now) : lookup_stat(path, &now)) &&
 	       now.st_ino == st->st_ino && now.st_dev == st->st_dev;
 }
 
-static const struct task *task_of_path(const struct dump *d, const struct proc_path *p)
+/* A /proc that is not criu's is taken for one of the pid namespace of the task that has the file open. */
+static const struct task *task_of_path(const struct dump *d, const struct fd_info *info, const struct proc_path *p,
+                                       bool ours)
 {
-	for (size_t i = 0; i < d->tree.n_tasks; i++)
-		if (task_id(d->tree.tasks[i]) == p->pid)
-			return d->tree.tasks[i];
+	for (size_t i = 0; i < d->tree.n_tasks; i++) {
+		const struct task *t = d->tree.tasks[i];
+
+		if ((ours ? task_id(t) : pid_number_for(&d->tree, info->task, t->vpid)) == p->pid)
+			return t;
+	}
 	return NULL;
 }
 
@@ -131,7 +156,7 @@ static bool opens_in_zombie(const struct fd_info *info)
 
 	if (info->flags & O_PATH)
 		return true;
-	fd = open(info->link, (int)(info->flags & (O_ACCMODE | O_DIRECTORY)) | O_CLOEXEC | O_NONBLOCK);
+	fd = lookup_open(info->link, (int)(info->flags & (O_ACCMODE | O_DIRECTORY)) | O_CLOEXEC | O_NONBLOCK, 0);
 	return fd >= 0;
 }
 
@@ -143,32 +168,61 @@ static int dump_gone(struct dump *d, const struct fd_info *info, const struct pr
 	return 0;
 }
 
+/* Seen through a /proc of criu's namespace: images have the numbers of the tree's, which CRIU would not translate. */
+static void use_inner_numbers(struct dump *d, const struct task *t, const struct proc_path *p, RegFileEntry *m)
+{
+	pid_t tid = 0;
+
+	if (!tree_has_own_pids(&d->tree))
+		return;
+	for (size_t i = 0; i < t->n_threads; i++)
+		if (t->threads[i].tid == p->tid)
+			tid = t->threads[i].vtid.v;
+	if (p->tid == task_id(t))
+		tid = t->vpid.v;
+	m->name = renumbered(d->arena, m->name, p, t->vpid.v, tid);
+	inventory_only_ours(d);
+}
+
 int procfile_dump(struct dump *d, const struct fd_info *info, const struct proc_path *linked, RegFileEntry *m)
 {
 	struct proc_path p = *linked;
 	const struct task *t;
 	const char *why;
+	bool ours;
+	int err;
 
 	m->name = unmarked_name(d->arena, info->link);
 	procfile_parse_path(m->name, &p);
 	why = why_not_reopened(&p);
 	if (why)
 		return refuse_procfile(info, why);
-	t = task_of_path(d, &p);
+	ours = has_our_numbers(m->name, p.mount_len);
+	t = task_of_path(d, info, &p, ours);
 	if (!leads_there(m->name, &info->st)) {
 		if (t && p.tid && t->state != TASK_DEAD)
 			return refuse_procfile(
 			    info, "the thread is gone, but its process is not; such files are not supported: "
 			          "close it before the dump");
+		if (!ours)
+			return refuse_procfile(
+			    info, "its process has ended, and /proc is one of a pid namespace of the tree's own; such "
+			          "files are not supported: close it before the dump");
 		return dump_gone(d, info, &p, m);
 	}
+	/* There is always a first process; a tree that has one of its own would be given that. */
+	if (!t && ours && p.pid == 1 && !tree_has_own_pids(&d->tree))
+		return pathfile_dump(d, info, m);
 	if (!t)
 		return refuse_foreign(info, &p);
 	if (t->state == TASK_DEAD && !opens_in_zombie(info))
 		return refuse_procfile(
 		    info, "its process is a zombie, of which this file cannot be opened any more; close it "
 		          "before the dump");
-	return pathfile_dump(d, info, m);
+	err = pathfile_dump(d, info, m);
+	if (!err && ours)
+		use_inner_numbers(d, t, &p, m);
+	return err;
 }
 
 /* ---- restore ---- */
@@ -279,9 +333,7 @@ static int open_renumbered(struct restore *r, const RegFileEntry *m, pid_t pid,
 	if (!procfile_parse_path(m->name, &p))
 		return log_errno(-EBADMSG, "%s is not below /proc/PID", m->name);
 	if (p.pid != pid) {
-		copy.name =
-		    p.tid ? arena_printf(r->arena, "%.*s/%d/task/%d%s", (int)p.mount_len, m->name, pid, pid, p.rest)
-		          : arena_printf(r->arena, "%.*s/%d%s", (int)p.mount_len, m->name, pid, p.rest);
+		copy.name = renumbered(r->arena, m->name, &p, pid, pid);
 		log_warn("%s of a process that is gone is %s now: that number is taken", m->name, copy.name);
 	}
 	return open_one(r, &copy);
@@ -328,6 +380,25 @@ static int open_in_stand_in(struct restore *r, const struct gone_process *g, con
 	return err ?: ours;
 }
 
+static int open_in_task(struct restore *r, const RegFileEntry *m,
+                        int (*open_one)(struct restore *, const RegFileEntry *))
+{
+	RegFileEntry copy = *m;
+	const struct task *t;
+	struct proc_path p;
+	pid_t tid = 0;
+
+	if (!ns_ids_own_pids(r) || !procfile_parse_path(m->name, &p) || !has_our_numbers(m->name, p.mount_len))
+		return open_one(r, m);
+	t = tree_find(&r->tree, VPID(p.pid));
+	for (size_t i = 0; t && i < t->n_threads; i++)
+		if (t->threads[i].vtid.v == p.tid)
+			tid = t->threads[i].tid;
+	if (t)
+		copy.name = renumbered(r->arena, m->name, &p, t->pid, tid);
+	return open_one(r, &copy);
+}
+
 int procfile_open(struct restore *r, const RegFileEntry *m, int (*open_one)(struct restore *, const RegFileEntry *))
 {
 	const struct gone_process *g = gone_process_of(r, m->id);
@@ -337,5 +408,5 @@ int procfile_open(struct restore *r, const RegFileEntry *m, int (*open_one)(stru
 		procfiles_of(r)->listed = true;
 		files_each(r, kind_by_fd_type(FD_TYPES__REG), note_wanted, NULL);
 	}
-	return g ? open_in_stand_in(r, g, m, open_one) : open_one(r, m);
+	return g ? open_in_stand_in(r, g, m, open_one) : open_in_task(r, m, open_one);
 }

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 
 #include "files/foreign_files.h"
 #include "files/foreign_restore.h"
+#include "helper/ns_roots.h"
 #include "path/foreign_watch.h"
 #include "path/inode_scan.h"
 #include "lib/log.h"
+#include "lib/lookup.h"
 #include "path/watched.h"
+#include "tree/ns_ids.h"
 #include "tree/subsys.h"
 
 /* ---- dump ---- */
@@ -32,8 +36,7 @@ static const char *path_shown(struct arena *a, int dir_fd, const char *proc_link
 	if (n <= 0 || path[0] != '/')
 		return NULL;
 	path[n] = 0;
-	if (fstatat(AT_FDCWD, path, &now, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) || now.st_dev != st->st_dev ||
-	    now.st_ino != st->st_ino)
+	if (lookup_lstat(path, &now) || now.st_dev != st->st_dev || now.st_ino != st->st_ino)
 		return NULL;
 	return arena_strdup(a, path);
 }
@@ -124,6 +127,52 @@ static void refuse_watched(const struct watched_inode *w, bool deleted)
 		            w->name, (unsigned long long)w->ino, w->s_dev >> 20, w->s_dev & 0xfffff);
 }
 
+static bool has_device(const struct mount_at *mounts, size_t n, uint32_t s_dev)
+{
+	for (size_t i = 0; i < n; i++)
+		if (mounts[i].s_dev == s_dev)
+			return true;
+	return false;
+}
+
+/* The namespace of the task, where the file system is mounted in it and not in criu's own. */
+static const struct ns_root *other_ns_of(struct dump *d, const struct watched_inodes *all,
+                                         const struct watched_inode *w)
+{
+	const struct ns_root *ns;
+
+	if (!w->task->ids || has_device(all->handles.mounts, all->handles.n, w->s_dev))
+		return NULL;
+	ns = ns_ids_any(d, CLONE_NEWNS) ? ns_roots_find(d, w->task->ids->mnt_ns_id) : NULL;
+	return ns && has_device(ns->mounts, ns->n_mounts, w->s_dev) ? ns : NULL;
+}
+
+/*
+ * In a namespace of the tree's own: a restore makes the file system anew, in which no handle means anything. So the
+ * path is what is needed.
+ */
+static int find_in_ns(struct dump *d, const struct ns_root *ns, struct watched_inode *w)
+{
+	_cleanup_lookup_ const struct lookup_root *before = lookup_in(&ns->at);
+	struct stat st = { .st_dev = makedev(w->s_dev >> 20, w->s_dev & 0xfffff), .st_nlink = 1 };
+	struct watched_inodes one = { 0 };
+	int err = fhandle_init(&one.handles, d->arena), works;
+
+	if (err)
+		return err;
+	works = find_by_handle(d, &one, w, &st);
+	if (!w->fh->path)
+		find_by_descriptor(d, w, &st);
+	fhandle_close(&one.handles);
+	if (w->fh->path) {
+		w->fh->has_mnt_id = true;
+		w->fh->mnt_id = (uint32_t)mountinfo_mount_id(AT_FDCWD, w->fh->path);
+	} else if (!*w->file_id) {
+		refuse_watched(w, works && !st.st_nlink);
+	}
+	return 0;
+}
+
 int watched_find(struct dump *d, struct watched_inodes *all)
 {
 	struct watched_inode **lost = NULL;
@@ -131,9 +180,14 @@ int watched_find(struct dump *d, struct watched_inodes *all)
 	int err = all->first ? fhandle_init(&all->handles, d->arena) : 0;
 
 	for (struct watched_inode *w = all->first; w && !err; w = w->next) {
+		const struct ns_root *ns = other_ns_of(d, all, w);
 		struct stat st = { .st_dev = makedev(w->s_dev >> 20, w->s_dev & 0xfffff), .st_nlink = 1 };
-		int works = find_by_handle(d, all, w, &st);
+		int works = ns ? 0 : find_by_handle(d, all, w, &st);
 
+		if (ns) {
+			err = find_in_ns(d, ns, w);
+			continue;
+		}
 		if (!w->fh->path)
 			find_by_descriptor(d, w, &st);
 		if (w->fh->path || *w->file_id || (works && st.st_nlink && !d->opts->force_irmap))
@@ -199,6 +253,20 @@ static int open_foreign(struct restore *r, uint32_t s_dev, const FhEntry *fh)
 	return is < 0 ? is : m ? foreign_watch_open(a.f, m, fh, path, &seen) : -ENODEV;
 }
 
+/* In a namespace of the tree's own. NULL: it is elsewhere. */
+static const struct ns_root *ns_of(struct restore *r, const FhEntry *fh)
+{
+	return fh->has_mnt_id && fh->path ? ns_roots_expected(r, fh->mnt_id) : NULL;
+}
+
+static int open_in_ns(struct restore *r, const struct ns_root *ns, const FhEntry *fh)
+{
+	_cleanup_lookup_ const struct lookup_root *before = lookup_in(&ns->at);
+	int fd = lookup_open(absolute_path(r, fh->path), O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
 /* The handle first: the file may have been renamed, or replaced. */
 int watched_open(struct restore *r, uint32_t s_dev, const FhEntry *fh, uint32_t file_id)
 {
@@ -208,6 +276,8 @@ int watched_open(struct restore *r, uint32_t s_dev, const FhEntry *fh, uint32_t 
 
 	if (file_id)
 		return files_borrow(r, file_id);
+	if (ns_of(r, fh))
+		return open_in_ns(r, ns_of(r, fh), fh);
 	err = open_foreign(r, s_dev, fh);
 	if (err != -ENODEV)
 		return err;
@@ -216,7 +286,7 @@ int watched_open(struct restore *r, uint32_t s_dev, const FhEntry *fh, uint32_t 
 	if (fd >= 0 || !fh->path)
 		return fd;
 	err = fd;
-	fd = open(absolute_path(r, fh->path), O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	fd = lookup_open(absolute_path(r, fh->path), O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
 	return fd >= 0 ? fd : errno == ENOENT ? -ENOENT : err;
 }
 
@@ -225,6 +295,8 @@ int watched_check(struct restore *r, uint32_t s_dev, const FhEntry *fh, uint32_t
 	_cleanup_close_ int fd = -1;
 
 	if (file_id && files_message(r, file_id, NULL))
+		return 0;
+	if (ns_of(r, fh) && ns_of(r, fh)->fd < 0) /* made later; looked at when it is opened */
 		return 0;
 	fd = file_id ? -ENOENT : watched_open(r, s_dev, fh, 0);
 	if (fd >= 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Probes of what few kinds of descriptors stand on: timerfd, tun, BPF maps. */
+/* Probes of what few kinds of descriptors stand on: timerfd, tun, BPF maps, a view of the kernel. */
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/if_tun.h>
@@ -7,6 +7,7 @@
 #include <sys/timerfd.h>
 #include <time.h>
 
+#include "lib/kernel_view.h"
 #include "probe/probe_fns.h"
 #include "uapi/timerfd_ticks.h"
 
@@ -32,4 +33,15 @@ int probe_bpf_maps(void)
 	_cleanup_close_ int fd = (int)syscall(SYS_bpf, BPF_MAP_CREATE, &a, sizeof(a));
 
 	return fd < 0 ? -errno : 0;
+}
+
+int probe_kernel_view(void)
+{
+	struct kernel_view *v;
+	const char *call;
+	int err = kernel_view_open(&v, &call);
+
+	if (!err)
+		kernel_view_close(v);
+	return err;
 }

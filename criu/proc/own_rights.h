@@ -13,6 +13,7 @@ struct own_rights {
 	struct proc_status status;
 	uint32_t securebits;
 	uint64_t caps_at_birth; /* permitted and effective, in what criu starts by execve(2) after own_rights_keep() */
+	uint64_t lent;          /* of these, what no task may keep: criu has them for a client of the service */
 };
 
 /* The groups are in the arena. 0, or a negative errno (logged). */

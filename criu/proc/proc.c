@@ -43,15 +43,12 @@ static int read_whole_file(int fd, bool at_once, char *buf, size_t size, size_t 
 	return 0;
 }
 
-static int read_text(int dir_fd, const char *path, bool at_once, char **textp, size_t *len)
+static int read_text_of(int fd, bool at_once, char **textp, size_t *len)
 {
-	_cleanup_close_ int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC);
 	_cleanup_free_ char *text = NULL;
 	size_t size = 2048, used = 0;
 	int err = 0;
 
-	if (fd < 0)
-		return -errno;
 	while (err == 0) {
 		char *larger;
 
@@ -69,6 +66,18 @@ static int read_text(int dir_fd, const char *path, bool at_once, char **textp, s
 		*len = used;
 	*textp = move_ptr(text);
 	return 0;
+}
+
+static int read_text(int dir_fd, const char *path, bool at_once, char **textp, size_t *len)
+{
+	_cleanup_close_ int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : read_text_of(fd, at_once, textp, len);
+}
+
+int proc_read_again(int fd, char **textp)
+{
+	return lseek(fd, 0, SEEK_SET) < 0 ? -errno : read_text_of(fd, false, textp, NULL);
 }
 
 int proc_read(int dir_fd, const char *path, char **textp, size_t *len)

@@ -53,6 +53,9 @@ int proc_open(pid_t pid);
 /* A whole file, followed by a zero that *len (may be NULL) does not count; to be freed. Path relative to dir_fd. */
 int proc_read(int dir_fd, const char *path, char **textp, size_t *len);
 
+/* The same of an open file, from its start. */
+int proc_read_again(int fd, char **textp);
+
 /*
  * As above, of a file that the kernel writes as one record (stat, status, cgroup of a task; not those with a record a
  * line, as maps): a read that does not fill the buffer was the last, and is not asked for more.
@@ -99,10 +102,16 @@ int proc_comm(pid_t pid, char *comm, size_t size);
  */
 int proc_wait_gone(pid_t pid);
 
+/* Adds the children of all threads of a process, zombies too, to an array in the arena. None where /proc does not tell.
+ */
+void proc_add_children(struct arena *a, pid_t pid, pid_t **pids, size_t *n);
+
 /*
  * Ends a process, and all that descends from it and has not been left to another parent: by SIGTERM, and what lives on
- * a fifth of a second later by SIGKILL. -ESRCH: it is gone, the pid is another process's.
+ * a fifth of a second later by SIGKILL. subreaper: a process (0: none) to which those fall whose parent has ended: its
+ * children that are not older are ended too. -ESRCH: the process is gone, the pid is another one's, and there are no
+ * such children.
  */
-int proc_kill_below(pid_t pid, uint64_t start_time);
+int proc_kill_below(pid_t pid, uint64_t start_time, pid_t subreaper);
 
 #endif

@@ -7,9 +7,9 @@
 
 #include "proc/proc.h"
 
-#define ENDS_WITHIN_MS 200 /* after SIGTERM, so that a script may clean up */
+#define ENDS_WITHIN_MS 200 /* after SIGTERM, so that a script may clean up; after SIGKILL */
 
-static void add_children(struct arena *a, pid_t pid, pid_t **pids, size_t *n)
+void proc_add_children(struct arena *a, pid_t pid, pid_t **pids, size_t *n)
 {
 	_cleanup_close_ int proc = proc_open(pid);
 	pid_t *tids = NULL;
@@ -28,7 +28,7 @@ static void signal_below(struct arena *a, pid_t **pids, size_t *n, int sig)
 	for (size_t i = 0; i < *n; i++) {
 		if (sig == SIGKILL)
 			kill((*pids)[i], SIGSTOP); /* what stands still starts nothing behind our back */
-		add_children(a, (*pids)[i], pids, n);
+		proc_add_children(a, (*pids)[i], pids, n);
 	}
 	for (size_t i = 0; i < *n; i++)
 		kill((*pids)[i], sig);
@@ -42,24 +42,45 @@ static bool all_ended(const pid_t *pids, size_t n)
 	return true;
 }
 
-int proc_kill_below(pid_t pid, uint64_t start_time)
+/* What ^C at a terminal leaves of a shell's script: the shell has ended, what stands behind an & in it ignores the key.
+ */
+static void add_fallen(struct arena *a, pid_t subreaper, uint64_t since, pid_t **pids, size_t *n)
+{
+	pid_t *children = NULL;
+	size_t n_children = 0;
+
+	proc_add_children(a, subreaper, &children, &n_children);
+	for (size_t i = 0; i < n_children; i++)
+		if (children[i] != getpid() && proc_alive(children[i]) && proc_start_time(children[i]) >= since)
+			arena_push(a, pids, n, children[i]);
+}
+
+static void end_all(struct arena *a, pid_t **pids, size_t *n)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };
+
+	signal_below(a, pids, n, SIGTERM);
+	for (int i = 0; i < ENDS_WITHIN_MS && !all_ended(*pids, *n); i++)
+		nanosleep(&pause, NULL);
+	signal_below(a, pids, n, SIGKILL);
+	for (int i = 0; i < ENDS_WITHIN_MS && !all_ended(*pids, *n); i++)
+		nanosleep(&pause, NULL);
+}
+
+int proc_kill_below(pid_t pid, uint64_t start_time, pid_t subreaper)
+{
 	struct arena *a = arena_new();
 	pid_t *pids = NULL;
 	size_t n = 0;
 
 	if (!a)
 		return -ENOMEM;
-	if (proc_start_time(pid) != start_time) {
-		arena_free(a);
-		return -ESRCH;
-	}
-	arena_push(a, &pids, &n, pid);
-	signal_below(a, &pids, &n, SIGTERM);
-	for (int i = 0; i < ENDS_WITHIN_MS && !all_ended(pids, n); i++)
-		nanosleep(&pause, NULL);
-	signal_below(a, &pids, &n, SIGKILL);
+	if (proc_start_time(pid) == start_time)
+		arena_push(a, &pids, &n, pid);
+	if (subreaper)
+		add_fallen(a, subreaper, start_time, &pids, &n);
+	if (n)
+		end_all(a, &pids, &n);
 	arena_free(a);
-	return 0;
+	return n ? 0 : -ESRCH;
 }

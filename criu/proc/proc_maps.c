@@ -122,29 +122,45 @@ static void parse_flags(struct cursor c, struct proc_map *m)
 	}
 }
 
+/* Of the lines that are sizes, what is used. *sizep: where the value goes. */
+static bool wants_size(const char *key, size_t len, struct proc_map *m, uint64_t **sizep)
+{
+	static const struct {
+		const char *name;
+		size_t member;
+	} sizes[] = {
+		{ "AnonHugePages", offsetof(struct proc_map, anon_huge) },
+		{ "KernelPageSize", offsetof(struct proc_map, page_size) },
+		{ "Anonymous", offsetof(struct proc_map, anonymous) },
+		{ "Shared_Dirty", offsetof(struct proc_map, shared_dirty) },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+		if (strlen(sizes[i].name) == len && !memcmp(key, sizes[i].name, len)) {
+			*sizep = (uint64_t *)(void *)((char *)m + sizes[i].member);
+			return true;
+		}
+	return false;
+}
+
 /* "Key:   value"; keys that are not used are passed over. */
 static int parse_attribute(struct cursor c, struct proc_map *m)
 {
 	const char *colon = memchr(c.at, ':', (size_t)(c.end - c.at));
 	size_t len = colon ? (size_t)(colon - c.at) : 0;
 	const char *key = c.at;
-	uint64_t value;
+	uint64_t value, *size;
 
 	if (!colon)
 		return -EBADMSG;
 	c.at = colon + 1;
 	if (len == 7 && !memcmp(key, "VmFlags", len)) {
 		parse_flags(c, m);
-	} else if (len == 13 && !memcmp(key, "AnonHugePages", len)) {
+	} else if (wants_size(key, len, m, &size)) {
 		skip_map_blanks(&c);
 		if (!take_map_number(&c, 10, UINT64_MAX >> 10, &value))
 			return -EBADMSG;
-		m->anon_huge = value << 10;
-	} else if (len == 14 && !memcmp(key, "KernelPageSize", len)) {
-		skip_map_blanks(&c);
-		if (!take_map_number(&c, 10, UINT64_MAX >> 10, &value))
-			return -EBADMSG;
-		m->page_size = value << 10;
+		*size = value << 10;
 	} else if (len == 13 && !memcmp(key, "ProtectionKey", len)) {
 		skip_map_blanks(&c);
 		if (!take_map_number(&c, 10, UINT32_MAX, &value))

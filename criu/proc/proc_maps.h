@@ -59,9 +59,10 @@ struct proc_map {
 	bool has_flags; /* VmFlags was there */
 	uint32_t flags; /* VMF_* */
 	uint32_t pkey;
-	uint64_t anon_huge; /* AnonHugePages, bytes */
-	uint64_t page_size; /* KernelPageSize, bytes; 0: not said */
-	const char *name;   /* "" for a mapping without a name; " (deleted)" is kept, \012 is a newline again */
+	uint64_t anon_huge;               /* AnonHugePages, bytes */
+	uint64_t page_size;               /* KernelPageSize, bytes; 0: not said */
+	uint64_t anonymous, shared_dirty; /* Anonymous, Shared_Dirty, bytes */
+	const char *name; /* "" for a mapping without a name; " (deleted)" is kept, \012 is a newline again */
 };
 
 /*

@@ -15,15 +15,21 @@
 #include "arch/arch_start.h"
 #include "arch_page.h"
 #include "helper/helper.h"
+#include "helper/ns_enter.h"
 #include "restore/build.h"
 #include "restore/own_root.h"
 #include "restore/pids.h"
+#include "restore/sibling.h"
 #include "lib/fault.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/memfd_exec.h"
+#include "ns/ns.h"
 #include "proc/own_rights.h"
+#include "proc/pid_ns.h"
 #include "proc/proc.h"
+#include "tree/ns_ids.h"
+#include "tree/pid_numbers.h"
 #include "tree/subsys.h"
 #include "tree/time_ns.h"
 
@@ -113,7 +119,7 @@ struct root_start {
 	struct helper_spec spec;
 	int elf, area, sock;
 	char name[12], *argv[2];
-	bool makes_time_ns;
+	bool makes_time_ns, born_inside;
 };
 
 static int exec_root(void *arg)
@@ -133,33 +139,88 @@ static int exec_root(void *arg)
 static int fork_root(void *arg)
 {
 	struct root_start *s = arg;
+	int err;
 
-	time_ns_make(s->r);
-	return helper_start(&s->spec, exec_root, s);
+	if (time_ns_wanted(s->r))
+		time_ns_make(s->r);
+	err = s->born_inside ? ns_become_root(s->r) : 0;
+	return err ?: helper_start(&s->spec, exec_root, s);
+}
+
+/* What enters a user namespace makes our common memory undumpable. */
+static pid_t start_between(struct root_start *s)
+{
+	const struct helper_spec between = { .flags = CLONE_VM };
+	int dumpable = prctl(PR_GET_DUMPABLE);
+	pid_t pid;
+
+	s->makes_time_ns = false;
+	s->spec.flags = CLONE_PARENT | (s->spec.flags & CLONE_NEWPID);
+	s->spec.exit_signal = 0; /* clone3(2) takes none then; execve(2) makes it SIGCHLD */
+	pid = helper_run(&between, fork_root, s);
+	if (dumpable == 1)
+		prctl(PR_SET_DUMPABLE, 1);
+	return pid;
 }
 
 /* Before Linux 6.3 only a fork brings a process into a new time namespace, and only criu's own child can be forked so.
  */
 static pid_t start_root(struct root_start *s)
 {
-	const struct helper_spec between = { .flags = CLONE_VM };
 	bool sibling = s->spec.flags & CLONE_PARENT;
 
 	s->makes_time_ns = time_ns_wanted(s->r);
+	if (s->r->sibling_sock >= 0)
+		return sibling_start(s->r, s->elf, s->area, s->sock);
+	if (s->born_inside)
+		return start_between(s);
 	if (!s->makes_time_ns || sibling || time_ns_moves_by_exec())
 		return helper_start(&s->spec, exec_root, s);
-	s->makes_time_ns = false;
-	s->spec.flags = CLONE_PARENT;
-	return helper_run(&between, fork_root, s);
+	return start_between(s);
 }
 
-static pid_t start_root_with_pid(const struct node *n, struct root_start *s)
+/* setns(2) with a pid namespace changes where children are born, and those of the calling thread alone. */
+static pid_t start_root_in_place(const struct restore *r, struct root_start *s)
 {
-	pid_t pid = start_root(s);
+	int given = ns_ids_given_pids(r), err;
+	_cleanup_close_ int own = given < 0 ? -1 : open("/proc/thread-self/ns/pid", O_RDONLY | O_CLOEXEC);
+	pid_t pid;
+
+	if (given < 0)
+		return start_root(s);
+	if (own < 0)
+		return log_errno(-errno, "open of /proc/thread-self/ns/pid");
+	err = ns_enter_thread(given, CLONE_NEWPID);
+	if (err)
+		return err;
+	pid = start_root(s);
+	err = ns_enter_thread(own, CLONE_NEWPID);
+	if (err)
+		abort(); /* all that criu makes would be born in there: its guardian takes all back */
+	return pid;
+}
+
+/* No signal ends criu between the process and its note: nobody else knows that this child is the root task. */
+static pid_t start_noted_root(struct build *b, struct node *n, struct root_start *s)
+{
+	pid_t pid;
+	int err;
+
+	guardian_hold_end(b->r->guardian);
+	pid = start_root_in_place(b->r, s);
+	n->tid = pid;
+	err = pid < 0 ? 0 : note_task(b, n);
+	guardian_allow_end(b->r->guardian);
+	return err ?: pid;
+}
+
+static pid_t start_root_with_pid(struct build *b, struct node *n, struct root_start *s)
+{
+	pid_t pid = start_noted_root(b, n, s);
 	unsigned tries = 0;
 
-	while (pid == -EEXIST && !pids_wait_free(n->pid, &tries))
-		pid = start_root(s);
+	while (pid == -EEXIST && !pids_wait_free(b->r, n->pid, &tries))
+		pid = start_noted_root(b, n, s);
 	return pid;
 }
 
@@ -171,6 +232,12 @@ static int socket_pair(struct node *n, int pair[2])
 	return 0;
 }
 
+static int open_pid_ns(struct build *b, const struct node *root)
+{
+	b->r->pid_ns = pid_ns_open(root->tid);
+	return b->r->pid_ns < 0 ? log_errno(b->r->pid_ns, "open of /proc/%d/ns/pid", root->tid) : 0;
+}
+
 static int create_root(struct build *b, struct node *n)
 {
 	struct root_start start = {
@@ -179,6 +246,7 @@ static int create_root(struct build *b, struct node *n)
 		.area = b->area_fd,
 		.name = "criu-agent",
 		.argv = { start.name },
+		.born_inside = ns_root_is_born_inside(b->r),
 	};
 	int pair[2], err = socket_pair(n, pair);
 	_cleanup_close_ int theirs = err ? -1 : pair[1];
@@ -198,19 +266,26 @@ static int create_root(struct build *b, struct node *n)
 		start.spec.flags |= CLONE_PARENT;
 		start.spec.exit_signal = 0;
 	}
+	if (ns_ids_own_pids(b->r) && ns_ids_given_pids(b->r) < 0)
+		start.spec.flags |= CLONE_NEWPID;
 	if (b->r->own_root) {
 		pid = own_root_start(b->r, elf, b->area_fd, theirs);
 		if (pid < 0)
 			return pid;
+		n->tid = pid;
+		err = note_task(b, n);
 	} else {
-		pid = start_root_with_pid(n, &start);
+		pid = start_root_with_pid(b, n, &start);
 		if (pid < 0)
 			return log_errno(pid, "pid %d (%s): clone3 with this pid", n->pid.v, n->task->comm);
 	}
 	set_alive(b, n, pid);
-	err = note_task(b, n);
 	fault_point("root created");
-	return err ?: agent_wait(n->agent) ?: time_ns_report(b->r, pid);
+	/* Before its execve(2) an ordinary user may not open what /proc has of a process in a user namespace. */
+	err = err ?: agent_wait(n->agent);
+	if (!err && ns_ids_own_pids(b->r))
+		err = open_pid_ns(b, n);
+	return err ?: time_ns_report(b->r, pid);
 }
 
 /* ---- all others ---- */
@@ -218,10 +293,11 @@ static int create_root(struct build *b, struct node *n)
 static uint64_t clone_flags(const struct node *n)
 {
 	const struct task *t = n->task, *c = n->creator->task;
-	uint64_t flags = n->clone_parent ? CLONE_PARENT : 0;
+	uint64_t flags = (n->clone_parent ? CLONE_PARENT : 0) | (n->space != n->creator->space ? CLONE_NEWPID : 0);
 
+	/* Not the directories, too: a process that shares them enters no user namespace. */
 	if (n->ephemeral)
-		return flags | CLONE_VM | CLONE_FILES | CLONE_FS;
+		return flags | CLONE_VM | CLONE_FILES;
 	if (n->birth != BIRTH_COPY)
 		flags |= CLONE_VM;
 	if (n->birth == BIRTH_EXEC || !c || !c->ids)
@@ -244,18 +320,18 @@ static uint64_t exit_signal(const struct node *n)
 	return tc && tc->has_exit_signal ? tc->exit_signal : SIGCHLD;
 }
 
-static int64_t clone_once(struct node *n, const struct agent *first)
+static int64_t clone_once(struct build *b, struct node *n, const struct agent *first)
 {
 	struct batch *batch = agent_batch(n->creator->agent, "creating a child");
 	struct clone_args args = { .flags = clone_flags(n), .exit_signal = exit_signal(n) };
 	int op, err;
 
-	batch_reserve(batch, 1, sizeof(args) + 64);
+	batch_reserve(batch, 1, sizeof(args) + 64 + PID_DEPTH_MAX * sizeof(pid_t));
 	if (n->pid.v) {
-		pid_t set_tid = n->pid.v;
+		uint64_t size;
 
-		args.set_tid = batch_data(batch, &set_tid, sizeof(set_tid));
-		args.set_tid_size = 1;
+		args.set_tid = build_set_tid(b, batch, n->pid, &size);
+		args.set_tid_size = size;
 	}
 	op = batch_clone(batch, &args, first, 0);
 	err = batch_run(batch);
@@ -265,16 +341,18 @@ static int64_t clone_once(struct node *n, const struct agent *first)
 /* Clones n's process by its creator's agent; `first` is the agent in which it wakes. */
 static int clone_by_creator(struct build *b, struct node *n, const struct agent *first)
 {
-	int64_t pid = clone_once(n, first);
+	int64_t pid = clone_once(b, n, first);
 	unsigned tries = 0;
 
-	while (pid == -EEXIST && !pids_wait_free(n->pid, &tries))
-		pid = clone_once(n, first);
+	while (pid == -EEXIST && !pids_wait_free(b->r, n->pid, &tries))
+		pid = clone_once(b, n, first);
 	if (pid <= 0 || pid > INT32_MAX)
 		return log_errno(pid < 0 ? (int)pid : -EPROTO, "pid %d (%s): clone3", n->pid.v,
 		                 n->task ? n->task->comm : "helper");
-	n->tid = (pid_t)pid;
-	return note_task(b, n);
+	n->known = VPID(pid);
+	fault_point("a process that is not noted");
+	n->tid = build_child_of(b, n);
+	return n->tid < 0 ? n->tid : note_task(b, n);
 }
 
 /* A socket of its own, unless the descriptor table is its creator's; its number there is in task_sock. */
@@ -369,6 +447,8 @@ static int create_fork(struct build *b, struct node *n)
 		n->task->restore->copied = true;
 	if (!n->ephemeral)
 		err = give_socket(b, n, -1, &unused);
+	else if (n->task)
+		n->task->restore->lender = table_of_node(n->creator);
 	if (!err)
 		err = clone_by_creator(b, n, n->agent);
 	if (err)
@@ -427,7 +507,7 @@ static int leave_orphans(struct node *n)
 	batch_ask(batch, SYS_exit_group, 0);
 	batch_start(batch);
 	batch = agent_batch(n->creator->agent, "reaping a helper");
-	batch_call(batch, SYS_wait4, (uint64_t)n->tid, 0, 0, 0);
+	batch_call(batch, SYS_wait4, (uint64_t)n->known.v, 0, 0, 0);
 	return batch_run(batch);
 }
 
@@ -442,6 +522,16 @@ static int make_session(struct build *b, struct node *n)
 	return batch_run(batch);
 }
 
+/* The init of a new pid namespace does not see the leader, and cannot join its group later. */
+static bool leads_group_into_namespace(const struct node *n)
+{
+	bool leads = false;
+
+	for (size_t i = 0; i < n->n_created; i++)
+		leads |= n->created[i]->space != n->space && n->created[i]->pgid.v == n->pgid.v;
+	return leads && n->pgid.v == n->pid.v && n->sid.v != n->pid.v;
+}
+
 static int populate_node(struct build *b, struct node *n)
 {
 	bool own_mm = n->birth != BIRTH_SHARE;
@@ -451,7 +541,7 @@ static int populate_node(struct build *b, struct node *n)
 	if (n->task && !n->ephemeral && n->task->state != TASK_DEAD)
 		err = subsys_run(born, b->r, n->task);
 	if (!err && own_mm) {
-		log_about("mm-%lu.img", (unsigned long)n->task->vpid.v);
+		log_about("mm-%lu.img, or files.img", (unsigned long)n->task->vpid.v);
 		err = subsys_space()->map(b->r, n->task, f->at, b->plan->common + f->size);
 		log_about(NULL, 0);
 	}
@@ -463,15 +553,19 @@ static int populate_node(struct build *b, struct node *n)
 		if (!err && n->task && n->task->state != TASK_DEAD)
 			err = subsys_run(at_birth, b->r, n->task);
 	}
+	if (!err && leads_group_into_namespace(n))
+		err = build_set_group(b, n, VPID(0));
 	if (!err)
 		err = create_those(b, n, false);
 	if (!err)
 		err = leave_orphans(n);
 	if (!err && own_mm) {
-		log_about("mm-%lu.img", (unsigned long)n->task->vpid.v);
+		log_about("mm-%lu.img, or files.img", (unsigned long)n->task->vpid.v);
 		err = subsys_space()->seal(b->r, n->task);
 		log_about(NULL, 0);
 	}
+	if (!err && n->task)
+		err = subsys_run(grown, b->r, n->task);
 	return err;
 }
 

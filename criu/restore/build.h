@@ -19,11 +19,29 @@ int build_open(struct restore *r, struct build *b);
 /* Creates all processes of the plan with their memory; zombies and helpers stand by. */
 int build_processes(struct build *b);
 
+/* Our number of a process or thread that has the given one in the tree; near: see proc/pid_ns.h. Logs its errors. */
+pid_t build_pid_of(const struct build *b, pid_t number, pid_t near);
+
+/* Our number of a process that its creator has just made (n->known). Logs its errors. */
+pid_t build_child_of(const struct build *b, const struct node *n);
+
+/* For clone3(2): the numbers of a process or thread in all namespaces from its own up to the root task's. */
+raddr_t build_set_tid(const struct build *b, struct batch *batch, vpid_t vpid, uint64_t *size);
+
+/* Joins a process group of the tree; 0: makes one. */
+int build_set_group(struct build *b, struct node *n, vpid_t pgid);
+
 /* Process groups, then zombies and helpers exit and are reaped where that is due. */
 int build_groups(struct build *b);
 
 /* Descriptors, directories, threads, and all rows of task_parts. */
 int build_tasks(struct build *b);
+
+/* Adds the creation of a thread to a batch; returns the index of the call. */
+typedef int (*build_thread_fn)(struct build *b, struct thread *th, struct batch *batch, bool with_number);
+
+/* One that may not be given a number. 0 or a negative errno (logged). */
+int build_numbered_thread(struct build *b, struct thread *th, build_thread_fn add);
 
 /* Seizes everything and brings every thread to its last instruction, the area unmapped. */
 int build_finish(struct build *b);

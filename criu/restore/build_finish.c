@@ -22,6 +22,7 @@
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "proc/proc.h"
+#include "tree/ns_ids.h"
 
 #define ALL (~0ULL)
 
@@ -34,16 +35,18 @@ static bool is_not_zombie(const struct task *t)
 
 #define THREADS_AT_ONCE 128
 
-static int add_thread(struct build *b, struct thread *th, struct batch *batch)
+static int add_thread(struct build *b, struct thread *th, struct batch *batch, bool with_number)
 {
 	struct node *n = th->task->restore->node;
 	size_t off = n->region + AGENT_LARGE + (size_t)(th - th->task->threads - 1) * AGENT_SMALL;
-	pid_t set_tid = th->vtid.v;
 	struct clone_args args = {
 		.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
-		.set_tid = batch_data(batch, &set_tid, sizeof(set_tid)),
-		.set_tid_size = 1,
 	};
+	uint64_t set_tid_size = 0;
+
+	if (with_number)
+		args.set_tid = build_set_tid(b, batch, th->vtid, &set_tid_size);
+	args.set_tid_size = set_tid_size;
 
 	if (!th->restore->agent)
 		th->restore->agent =
@@ -52,30 +55,43 @@ static int add_thread(struct build *b, struct thread *th, struct batch *batch)
 	return batch_clone(batch, &args, th->restore->agent, 0);
 }
 
+static int set_thread(struct build *b, struct thread *th)
+{
+	pid_t tid = build_pid_of(b, th->vtid.v, th->task->pid);
+
+	if (tid < 0)
+		return tid;
+	th->tid = th->restore->agent->tid = tid;
+	return 0;
+}
+
 /* Creates those of a task's threads that are missing, from number *at on; *taken: one whose number is taken. */
 static int create_some_threads(struct build *b, struct task *t, size_t *at, struct thread **taken)
 {
 	struct batch *batch = agent_batch(t->restore->node->agent, "creating its threads");
 	struct thread *th[THREADS_AT_ONCE];
+	int64_t rets[THREADS_AT_ONCE];
 	int ops[THREADS_AT_ONCE], n = 0, err;
 
 	for (; *at < t->n_threads && n < THREADS_AT_ONCE; ++*at) {
 		if (t->threads[*at].tid)
 			continue;
 		th[n] = &t->threads[*at];
-		ops[n] = add_thread(b, th[n], batch);
+		ops[n] = add_thread(b, th[n], batch, true);
 		n++;
 	}
 	err = batch_run(batch);
+	for (int i = 0; i < n; i++)
+		rets[i] = batch_ret(batch, ops[i]);
 	for (int i = 0; !err && i < n; i++) {
-		int64_t ret = batch_ret(batch, ops[i]);
-
-		if (ret == -EEXIST)
+		if (rets[i] == -EEXIST)
 			*taken = th[i];
-		else if (ret < 0)
-			err = log_errno((int)ret, "%s: clone3 of its thread %d", task_name(t), th[i]->vtid.v);
+		else if (rets[i] == -EPERM)
+			err = build_numbered_thread(b, th[i], add_thread) ?: set_thread(b, th[i]);
+		else if (rets[i] < 0)
+			err = log_errno((int)rets[i], "%s: clone3 of its thread %d", task_name(t), th[i]->vtid.v);
 		else
-			th[i]->tid = th[i]->restore->agent->tid = th[i]->vtid.v;
+			err = set_thread(b, th[i]);
 	}
 	return err;
 }
@@ -90,7 +106,7 @@ static int create_threads(struct build *b, struct task *t)
 		taken = NULL;
 		for (size_t at = 1; !err && at < t->n_threads;)
 			err = create_some_threads(b, t, &at, &taken);
-	} while (!err && taken && !(err = pids_wait_free(taken->vtid, &tries)));
+	} while (!err && taken && !(err = pids_wait_free(b->r, taken->vtid, &tries)));
 	for (size_t i = 1; !err && i < t->n_threads; i++)
 		err = agent_wait(t->threads[i].restore->agent);
 	return err;
@@ -442,6 +458,15 @@ static bool is_unreaped(const struct thread *th)
 	return pid == 0;
 }
 
+static bool has_unreaped(const struct task *t)
+{
+	bool has = false;
+
+	for (size_t k = 1; k < t->n_threads; k++)
+		has |= is_unreaped(&t->threads[k]);
+	return has;
+}
+
 /*
  * A process ends when its threads have, and those that criu traces wait for criu. Ten seconds at most: a thread may
  * sleep in a call that cannot be killed.
@@ -449,14 +474,9 @@ static bool is_unreaped(const struct thread *th)
 static void await_end(const struct task *t)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };
-	size_t k = 1;
 
-	for (int i = 0; i < 10000 && k < t->n_threads; i++) {
-		while (k < t->n_threads && !is_unreaped(&t->threads[k]))
-			k++;
-		if (k < t->n_threads)
-			nanosleep(&pause, NULL);
-	}
+	for (int i = 0; i < 10000 && has_unreaped(t); i++)
+		nanosleep(&pause, NULL);
 	proc_wait_gone(t->pid);
 }
 
@@ -490,12 +510,15 @@ static void end_own_root(struct build *b)
 		await_end(t);
 }
 
-/* One that waits for a file system in the kernel ends when that answers. There is one wait for all of them. */
+/*
+ * One that waits for a file system in the kernel ends when that answers. There is one wait for all of them. The root
+ * comes last: the init of a pid namespace ends when all others have been waited for.
+ */
 static void await_ends(const struct build *b)
 {
 	bool late = false;
 
-	for (size_t i = 0; b->plan && i < b->plan->n_nodes; i++) {
+	for (size_t i = b->plan ? b->plan->n_nodes : 0; i-- > 0;) {
 		const struct node *n = b->plan->nodes[i];
 		pid_t pid = n->tid;
 
@@ -529,6 +552,8 @@ void build_close(struct build *b)
 		munmap(b->area, b->plan->file_size);
 	if (b->area_fd >= 0)
 		close(b->area_fd);
+	if (ns_ids_own_pids(b->r) && b->r->pid_ns >= 0)
+		close(b->r->pid_ns);
 	b->area = NULL;
-	b->area_fd = -1;
+	b->area_fd = b->r->pid_ns = -1;
 }

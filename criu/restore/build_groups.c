@@ -9,12 +9,28 @@
 
 #include "restore/build.h"
 #include "lib/log.h"
+#include "tree/pid_numbers.h"
 
-static int set_group(struct node *n, vpid_t pgid)
+/* The group of a leader that has no number in the task's namespace cannot be joined. */
+static int check_group(struct build *b, const struct node *n)
+{
+	for (size_t i = 0; i < b->plan->n_nodes; i++)
+		if (b->plan->nodes[i]->pid.v == n->pgid.v && getpgid(n->tid) == b->plan->nodes[i]->tid)
+			return 0;
+	return log_errno(
+	    -EOPNOTSUPP,
+	    "pid %d (%s): was not born in its process group %d, whose leader is outside of its pid namespace", n->pid.v,
+	    n->task ? n->task->comm : "helper", n->pgid.v);
+}
+
+int build_set_group(struct build *b, struct node *n, vpid_t pgid)
 {
 	struct batch *batch = agent_batch(n->agent, "joining its process group");
+	pid_t number = pid_number_at(&b->r->tree, pgid, n->space->depth);
 
-	batch_call(batch, SYS_setpgid, 0, (uint64_t)pgid.v);
+	if (pgid.v && !number) /* of a leader outside of its namespace: it was born in it */
+		return check_group(b, n);
+	batch_call(batch, SYS_setpgid, 0, (uint64_t)number);
 	return batch_run(batch);
 }
 
@@ -27,7 +43,7 @@ static int make_groups(struct build *b)
 
 		/* A session's leader leads its group already. */
 		if (!n->gone && n->pid.v && n->pgid.v == n->pid.v && n->sid.v != n->pid.v)
-			err = set_group(n, VPID(0));
+			err = build_set_group(b, n, VPID(0));
 	}
 	return err;
 }
@@ -42,7 +58,7 @@ static int join_process_groups(struct build *b)
 		bool outside = n->pgid.v == root->pgid.v && root->pgid.v != root->pid.v;
 
 		if (!n->gone && n->task && n->pgid.v && n->pgid.v != n->pid.v && !outside)
-			err = set_group(n, n->pgid);
+			err = build_set_group(b, n, n->pgid);
 	}
 	return err;
 }
@@ -67,12 +83,12 @@ static int end_helper(struct node *n)
 	batch_start(batch);
 	n->gone = true;
 	batch = agent_batch(n->creator->agent, "reaping a helper");
-	batch_call(batch, SYS_wait4, (uint64_t)n->tid, 0, 0, 0);
+	batch_call(batch, SYS_wait4, (uint64_t)n->known.v, 0, 0, 0);
 	return batch_run(batch);
 }
 
 /* exit_code is what wait4(2) reports: an exit status in the second byte, or a signal in the first. */
-static int end_zombie(struct node *n)
+static int end_zombie(struct build *b, struct node *n)
 {
 	struct batch *batch = agent_batch(n->agent, "becoming a zombie");
 	uint32_t code = n->task->threads[0].core->tc->exit_code;
@@ -83,7 +99,7 @@ static int end_zombie(struct node *n)
 	batch_call(batch, SYS_prctl, PR_SET_NAME, batch_string(batch, n->task->comm));
 	if (set) {
 		batch_call(batch, SYS_prlimit64, 0, RLIMIT_CORE, batch_data(batch, &no_core, sizeof(no_core)), 0);
-		batch_call(batch, SYS_kill, (uint64_t)n->pid.v, code & 0x7f);
+		batch_call(batch, SYS_kill, (uint64_t)pid_number_at(&b->r->tree, n->pid, n->space->depth), code & 0x7f);
 	}
 	/* All are blocked so far: this delivers what was just sent. */
 	batch_ask(batch, SYS_rt_sigprocmask, SIG_SETMASK, batch_data(batch, &mask, sizeof(mask)), 0, sizeof(mask));
@@ -104,7 +120,7 @@ int build_groups(struct build *b)
 		struct node *n = b->plan->nodes[i];
 
 		if (n->task && n->ephemeral)
-			err = end_zombie(n);
+			err = end_zombie(b, n);
 	}
 	return err;
 }

@@ -2,6 +2,7 @@
 /* Images are read and checked: nothing is started here. */
 #include "arch/arch.h"
 #include "lib/log.h"
+#include "restore/as_init.h"
 #include "restore/pids.h"
 #include "restore/restore.h"
 #include "tree/kind.h"
@@ -92,6 +93,8 @@ int restore_check(struct restore *r)
 	err = check_shell_job(r);
 	log_about(NULL, 0);
 
+	part = as_init_check(r);
+	err = err ?: part;
 	part = check_threads(r);
 	err = err ?: part;
 	part = subsys_run_all(check, r);

@@ -135,7 +135,7 @@ int job_wait(pid_t root, const sigset_t *mask)
 	return ended < 0 ? ended : status;
 }
 
-void job_end(int status)
+void job_end(int status, bool by_exit)
 {
 	struct sigaction normal = { .sa_handler = SIG_DFL };
 	int sig = WTERMSIG(status);
@@ -143,11 +143,13 @@ void job_end(int status)
 
 	if (!WIFSIGNALED(status))
 		_exit(WEXITSTATUS(status));
+	if (by_exit)
+		_exit(128 + sig);
 	sigemptyset(&one);
 	sigaddset(&one, sig);
 	setrlimit(RLIMIT_CORE, &(struct rlimit) { 0, 0 });
 	sigaction(sig, &normal, NULL);
 	raise(sig);
 	sigprocmask(SIG_UNBLOCK, &one, NULL);
-	_exit(128 + sig); /* the first process of a pid namespace is not killed by its own signals */
+	_exit(128 + sig);
 }

@@ -17,8 +17,10 @@ bool job_give_terminal(pid_t from, pid_t to);
  * (logged). */
 int job_wait(pid_t root, const sigset_t *mask);
 
-/* Ends criu as the root task has ended: with its exit status, or by the signal that it was killed by, without a core.
+/*
+ * Ends criu as the root task has ended: with its exit status, or by the signal that it was killed by, without a core.
+ * by_exit: with the exit status that a shell makes of a signal (128 + its number).
  */
-void job_end(int status) __attribute__((noreturn));
+void job_end(int status, bool by_exit) __attribute__((noreturn));
 
 #endif

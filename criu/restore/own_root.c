@@ -21,6 +21,7 @@
 #include "lib/rights.h"
 #include "proc/proc.h"
 #include "restore/own_root.h"
+#include "tree/ns_ids.h"
 #include "tree/time_ns.h"
 
 /* ---- whether ---- */
@@ -71,8 +72,8 @@ bool own_root_possible(const struct restore *r)
 	const struct task *root = r->tree.tasks[0];
 	pid_t self = getpid();
 
-	if (o->restore_detached || o->restore_sibling || o->exec_cmd || root->vpid.v != self || self == 1 ||
-	    is_traced())
+	if (ns_ids_own_pids(r) || o->restore_detached || o->restore_sibling || o->exec_cmd || root->vpid.v != self ||
+	    self == 1 || is_traced())
 		return false;
 	if (root->vsid.v != self)
 		return getsid(0) != self && job_is_possible(r, root);
@@ -271,6 +272,15 @@ static int make_time_ns(void *arg)
 	return 0;
 }
 
+int own_root_time_ns(struct restore *r)
+{
+	struct time_job job = { .r = r, .fd = -1 };
+
+	if (time_ns_wanted(r))
+		helper_run(&(struct helper_spec) { .flags = CLONE_VM | CLONE_FILES }, make_time_ns, &job);
+	return job.fd;
+}
+
 /* ---- signals for the root task ---- */
 
 #define LOOK_EVERY_MS 100
@@ -356,17 +366,12 @@ pid_t own_root_start(struct restore *r, int elf, int area, int sock)
 		.mover = getpid(),
 		.leaves_group = root->vsid.v == pid && getsid(pid) != pid && getpgid(pid) == pid,
 	};
-	struct time_job job = { .r = r, .fd = -1 };
-	int fds[FDS] = { elf, area, sock }, err = 0;
+	int fds[FDS] = { elf, area, sock, own_root_time_ns(r) }, err;
 
-	if (time_ns_wanted(r))
-		err = helper_run(&(struct helper_spec) { .flags = CLONE_VM | CLONE_FILES }, make_time_ns, &job);
-	fds[FD_TIME] = job.fd;
 	fcntl(r->own_root_sock, F_SETFL, 0); /* what follows closes it at both ends */
-	if (!err)
-		err = rights_send(r->own_root_sock, &call, sizeof(call), fds, job.fd < 0 ? FD_TIME : FDS);
-	if (job.fd >= 0)
-		close(job.fd);
+	err = rights_send(r->own_root_sock, &call, sizeof(call), fds, fds[FD_TIME] < 0 ? FD_TIME : FDS);
+	if (fds[FD_TIME] >= 0)
+		close(fds[FD_TIME]);
 	close(r->own_root_sock);
 	if (err)
 		return log_errno(err, "pid %d, criu's own, does not become the root task", pid);

@@ -24,6 +24,12 @@ int own_root_part(struct restore *r);
 pid_t own_root_start(struct restore *r, int elf, int area, int sock);
 
 /*
+ * The tree's time namespace, made by a helper: a descriptor, close-on-exec, or -1, where there is to be none or it
+ * could not be made (time_ns_report() says what that means).
+ */
+int own_root_time_ns(struct restore *r);
+
+/*
  * From there on a thread looks whether the caller sends that process what ends criu, or kills it, and sends criu the
  * same. From own_root_is_task() on what is sent to the process is the program's, as signals of the program's own come.
  */

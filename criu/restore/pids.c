@@ -10,6 +10,7 @@
 #include "lib/log.h"
 #include "lib/own_pids.h"
 #include "proc/proc.h"
+#include "tree/ns_ids.h"
 
 #define REAP_TRIES 600 /* 3 s in all */
 
@@ -102,6 +103,8 @@ void pids_avoid(struct restore *r)
 	size_t n = 0, most = 0;
 	pid_t *pids;
 
+	if (ns_ids_own_pids(r))
+		return;
 	for (size_t i = 0; i < r->tree.n_tasks; i++)
 		most += r->tree.tasks[i]->n_threads + 2;
 	pids = arena_array(r->arena, pid_t, most);
@@ -133,11 +136,11 @@ static const char *way_out(const struct restore *r, const struct holder *h)
 	static const char stay[] = ", without --restore-detached with any number (criu then becomes the root task)";
 	pid_t last = own_pids_last_avoided();
 
+	if (h->pid == 1)
+		return "each pid namespace has such a first process already: dump the tree from outside of its pid "
+		       "namespace, and it gets one of its own";
 	if (h->pid != getpid())
 		return "end that, or restore in a pid namespace of its own (unshare -pf --mount-proc)";
-	if (h->pid == 1)
-		return "this is criu itself, as the first process here: restore in a pid namespace of its own (unshare "
-		       "-pf --mount-proc)";
 	return arena_printf(r->arena,
 	                    "this is criu itself, whose number the process that started criu waits for: take the next "
 	                    "numbers past those of the checkpoint (echo %d > " OWN_PIDS_LAST
@@ -224,6 +227,8 @@ int pids_check(struct restore *r)
 	unsigned tries = 0;
 	int err;
 
+	if (ns_ids_own_pids(r))
+		return 0;
 	leave_what_is_needed(r);
 	err = check_leaders(r, &tries);
 	for (size_t i = 0; i < r->tree.n_tasks; i++) {
@@ -244,7 +249,7 @@ int pids_check(struct restore *r)
 	return err;
 }
 
-int pids_wait_free(vpid_t pid, unsigned *tries)
+int pids_wait_free(const struct restore *r, vpid_t pid, unsigned *tries)
 {
 	struct holder h = { .pid = 0, .as = "?", .comm = "unknown" };
 
@@ -256,8 +261,14 @@ int pids_wait_free(vpid_t pid, unsigned *tries)
 	if (*tries)
 		wait_a_tick();
 	if ((*tries)++ >= REAP_TRIES)
-		return log_errno(-EEXIST, "pid %d is taken by a process that /proc does not show", pid.v);
-	if (wait_holder(pid.v, true, tries, &h) == HELD_NOT)
+		return log_errno(-EEXIST, "pid %d is taken by a process that /proc does not show%s", pid.v,
+		                 ns_ids_given_pids(r) < 0
+		                     ? ""
+		                     : ", in the pid namespace that was given (maybe a child that its first process "
+		                       "does not wait for)");
+	/* In a namespace of the tree's own nothing but what criu has made and ended there can have it. */
+	if (ns_ids_own_pids(r) || wait_holder(pid.v, true, tries, &h) == HELD_NOT)
 		return 0;
-	return log_errno(-EEXIST, "pid %d is taken: pid %d (%s) has it as %s", pid.v, h.pid, h.comm, h.as);
+	return log_errno(-EEXIST, "pid %d (see pstree.img) is taken: pid %d (%s) has it as %s", pid.v, h.pid, h.comm,
+	                 h.as);
 }

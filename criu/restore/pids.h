@@ -20,6 +20,6 @@ int pids_check(struct restore *r);
  * group or a session). 0 when it is
  * free and the call is worth another try; -EEXIST (logged, with the holder) otherwise. *tries, 0 at first, counts them.
  */
-int pids_wait_free(vpid_t pid, unsigned *tries);
+int pids_wait_free(const struct restore *r, vpid_t pid, unsigned *tries);
 
 #endif

@@ -9,6 +9,7 @@
 #include "arch_page.h"
 #include "restore/plan.h"
 #include "lib/log.h"
+#include "tree/pid_numbers.h"
 #include "tree/subsys.h"
 
 struct by_pid {
@@ -164,8 +165,9 @@ static int choose_birth(struct planner *pl, struct node *n)
 	}
 	first = tree_first_vm(&pl->r->tree, t);
 	if (first != t)
-		return log_refusal(-EOPNOTSUPP, "pid %d (%s): shares its memory with pid %d, which is not its parent",
-		                   t->vpid.v, t->comm, first->vpid.v);
+		return log_refusal(-EOPNOTSUPP,
+		                   "pid %d (%s): shares its memory with pid %d (ids-%d.img), which is not its parent",
+		                   t->vpid.v, t->comm, first->vpid.v, first->vpid.v);
 	if (p && p->task && p->task->ids && t->compat == p->task->compat &&
 	    (t->ids->files_id == p->task->ids->files_id || t->ids->fs_id == p->task->ids->fs_id ||
 	     (!pl->only_tree && subsys_space()->starts_as_copy(pl->r, t))))
@@ -234,9 +236,10 @@ static int order_nodes(struct planner *pl)
 			arena_push(pl->r->arena, &order, &n_order, n->created[k]);
 	}
 	if (!err && n_order != p->n_nodes)
-		err = log_refusal(-EOPNOTSUPP,
-		                  "%zu tasks are in sessions that lead in a circle; this tree cannot be built",
-		                  p->n_nodes - n_order);
+		err = log_refusal(
+		    -EOPNOTSUPP,
+		    "pstree.img: %zu tasks are in sessions that lead in a circle; this tree cannot be built",
+		    p->n_nodes - n_order);
 	p->nodes = order;
 	p->n_nodes = n_order;
 	return err;
@@ -258,6 +261,64 @@ static int place_group_leaders(struct planner *pl)
 	return 0;
 }
 
+static struct pid_space *new_space(struct planner *pl, struct node *init, uint32_t id, size_t depth)
+{
+	struct pid_space *s = arena_new_of(pl->r->arena, struct pid_space);
+
+	*s = (struct pid_space) { .id = id, .depth = depth, .init = init };
+	arena_push(pl->r->arena, &pl->p->spaces, &pl->p->n_spaces, s);
+	return s;
+}
+
+/*
+ * A process is born in its creator's namespace or is the first of a new one, and the init of a namespace has no
+ * siblings that it could create (clone3(2)).
+ */
+static int place_in_space(struct planner *pl, struct node *n)
+{
+	const struct tree *tree = &pl->r->tree;
+	uint32_t id = n->task && n->task->ids ? n->task->ids->pid_ns_id : 0;
+	struct pid_space *of = n->creator->space;
+	size_t depth = n->pid.v ? pid_depth(tree, n->pid) : of->depth;
+	bool by_init = n->clone_parent && of->init == n->creator && of->depth;
+
+	if (depth == of->depth && (!id || id == of->id) && !by_init) {
+		n->space = of;
+		return 0;
+	}
+	if (n->task && depth == of->depth + 1 && pid_number_at(tree, n->pid, depth) == 1 && !by_init) {
+		for (size_t i = 0; i < pl->p->n_spaces; i++)
+			if (id && pl->p->spaces[i]->id == id)
+				return log_refusal(-EINVAL, "pid %d: is not the only init of pid namespace %u",
+				                   n->pid.v, id);
+		n->space = new_space(pl, n, id, depth);
+		return 0;
+	}
+	return log_refusal(-EOPNOTSUPP,
+	                   "pid %d (%s): is in a pid namespace below that of the root task, and was not born in it as "
+	                   "its init or below that one (nsenter), or its session or process group is one of another "
+	                   "namespace, whose leader is gone: such a tree cannot be built (ids-%d.img and ids-%d.img)",
+	                   n->pid.v, n->task ? n->task->comm : "the leader of a group, which is gone", n->pid.v,
+	                   n->creator->pid.v);
+}
+
+static int place_in_spaces(struct planner *pl)
+{
+	const struct task *root = pl->p->nodes[0]->task;
+	int err = 0, part;
+
+	pl->p->nodes[0]->space = new_space(pl, pl->p->nodes[0], root->ids ? root->ids->pid_ns_id : 0, 0);
+	for (size_t i = 1; i < pl->p->n_nodes; i++) {
+		struct node *n = pl->p->nodes[i];
+
+		log_about("pstree.img, or ids-%lu.img", n->task ? (unsigned long)n->task->vpid.v : 0);
+		part = n->creator->space ? place_in_space(pl, n) : 0; /* a creator without one has been refused */
+		log_about(NULL, 0);
+		err = err ?: part;
+	}
+	return err;
+}
+
 static int plan_tree(struct planner *pl)
 {
 	struct plan *p = pl->p;
@@ -271,6 +332,7 @@ static int plan_tree(struct planner *pl)
 	}
 	err = err ?: place_group_leaders(pl);
 	err = err ?: order_nodes(pl);
+	err = err ?: place_in_spaces(pl);
 	HASH_CLEAR(hh, pl->by_pid);
 	return err;
 }

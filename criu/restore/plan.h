@@ -27,6 +27,13 @@ struct family {
 	raddr_t at;      /* of the common part, in every member */
 };
 
+/* A pid namespace of the tree. */
+struct pid_space {
+	uint32_t id; /* in ids-N.img; 0: of a zombie */
+	size_t depth;
+	struct node *init;
+};
+
 struct node {
 	struct task *task; /* NULL: a helper, which holds a session or a process group until its members exist */
 	vpid_t pid;        /* 0: any */
@@ -35,6 +42,7 @@ struct node {
 	vpid_t pgid;
 	struct node *parent; /* in the tree; NULL for the root */
 	struct node *creator;
+	struct pid_space *space;
 	bool clone_parent; /* created as its creator's sibling */
 	bool early;        /* before the creator makes its own session */
 	bool orphaned;     /* its creator exits, so that it moves up to its parent */
@@ -45,7 +53,8 @@ struct node {
 	size_t first_slot;          /* BIRTH_EXEC: the small slot in its creator's family from which it execs */
 	struct node **created;      /* those that it creates, in order */
 	size_t n_created;
-	pid_t tid; /* once it lives */
+	pid_t tid;    /* once it lives: our number */
+	vpid_t known; /* and what its creator knows it by */
 	struct agent *agent;
 	bool gone; /* exited already */
 };
@@ -55,6 +64,8 @@ struct plan {
 	size_t n_nodes;
 	struct family **families;
 	size_t n_families;
+	struct pid_space **spaces; /* [0] is the root's */
+	size_t n_spaces;
 	size_t common; /* bytes of the common part */
 	size_t file_size;
 };

@@ -1,13 +1,57 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The tree is built, all threads come to their last instruction, and are let go at once. */
+#include <linux/sched.h>
+
 #include "agent/liveness.h"
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "options/work_dir.h"
+#include "proc/ns_type.h"
+#include "proc/proc.h"
 #include "restore/build.h"
 #include "restore/own_root.h"
 #include "restore/restore.h"
 #include "tree/deadlock_watch.h"
+#include "tree/ns_ids.h"
 #include "tree/subsys.h"
+
+/* Of the types that are named by their flags. Time namespaces are how a tree gets its clocks, and nobody's to fill. */
+static bool root_has_own(const struct restore *r, uint64_t flags)
+{
+	_cleanup_close_ int own = proc_open(getpid()), proc = proc_open(r->tree.tasks[0]->pid);
+	bool has = false;
+
+	for (size_t i = 0; !has && i < NAMESPACE_TYPES; i++) {
+		uint64_t ours, its;
+
+		if (!(flags & ns_types[i].flag) || own < 0 || proc < 0 || ns_type_inode(own, ns_types[i].name, &ours) ||
+		    ns_type_inode(proc, ns_types[i].name, &its))
+			continue;
+		has = ours != its;
+	}
+	return has;
+}
+
+/* The tree's namespaces are there, and empty network namespaces are to be filled from outside: no socket exists yet. */
+static int tell_namespaces(struct restore *r, struct stages *stages)
+{
+	pid_t root = r->tree.tasks[0]->pid;
+
+	if (!root_has_own(r, ~(uint64_t)CLONE_NEWTIME))
+		return 0;
+	return stages_run(stages, STAGE_SETUP_NAMESPACES, root)
+	           ?: stages_run(stages, STAGE_POST_SETUP_NAMESPACES, root);
+}
+
+static int tell_standing(struct restore *r, struct stages *stages)
+{
+	pid_t root = r->tree.tasks[0]->pid;
+	int err = stages_run(stages, STAGE_POST_RESTORE, root);
+
+	if (!err && root_has_own(r, CLONE_NEWNET))
+		stages_run(stages, STAGE_NETWORK_UNLOCK, root); /* a failure is logged */
+	return err ?: stages_run(stages, STAGE_PRE_RESUME, root);
+}
 
 static int build_all(struct build *b, struct stages *stages)
 {
@@ -25,8 +69,7 @@ static int build_all(struct build *b, struct stages *stages)
 	log_info("%zu processes made, with their memory", b->plan->n_nodes);
 	fault_point("processes built");
 	if (!err)
-		err = stages_run(stages, STAGE_SETUP_NAMESPACES, r->tree.tasks[0]->pid)
-		          ?: stages_run(stages, STAGE_POST_SETUP_NAMESPACES, r->tree.tasks[0]->pid);
+		err = tell_namespaces(r, stages);
 	log_about("pstree.img", 0);
 	if (!err)
 		err = build_groups(b);
@@ -51,14 +94,14 @@ int restore_build(struct restore *r, struct stages *stages)
 	int err = plan_make(r, liveness_common_size(), &b.plan);
 
 	if (!err)
+		err = subsys_run(before_threads, r);
+	if (!err)
 		err = deadlock_watch_begin(&r->tree, &watch) ?: build_all(&b, stages);
 	root = r->tree.tasks[0]->pid;
 	if (!err)
 		err = work_dir_write_pidfile(r->opts, root);
 	if (!err)
-		err = stages_run(stages, STAGE_POST_RESTORE, root);
-	if (!err)
-		err = stages_run(stages, STAGE_PRE_RESUME, root);
+		err = tell_standing(r, stages);
 	if (!err)
 		err = subsys_run(all_standing, r);
 	if (err)

@@ -10,13 +10,11 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#include "files/files.h"
+#include "files/net_ns.h"
 #include "lib/log.h"
 #include "lib/arena_hash.h"
 #include "sock/diag.h"
-#include "sock/inet_addr.h"
 #include "tree/subsys.h"
-#include "uapi/sock_bits.h"
 
 /* How often a family is queried again: when other sockets end during an answer, the kernel may skip one of ours. */
 #define ASK_AGAIN 3
@@ -45,23 +43,38 @@ struct diag_query {
 enum { V4, V6, N_INET_FAMILIES };
 enum { TCP, UDP, UDPLITE, RAW, N_INET_PROTOCOLS };
 
+/* Of one network namespace: the kernel answers for the one that the caller is in. */
 struct diag {
 	struct arena *arena;
+	uint32_t net_ns; /* its number, 0: criu's own */
 	struct diag_query unix_sockets, netlink, packet, inet[N_INET_FAMILIES][N_INET_PROTOCOLS];
-	struct diag_unix_found *unix_by_ino;
-	uint64_t net_cookie; /* of our network namespace; 0: not known */
+	struct diag_all *all;
+	struct diag *next;
 };
 
-const struct subsys diag_subsys = { .name = "socket diagnostics", .state = { .dump = sizeof(struct diag) } };
+struct diag_all {
+	struct diag *first;
+	struct diag_unix_found *unix_by_ino; /* inodes of sockets are the machine's */
+};
+
+const struct subsys diag_subsys = { .name = "socket diagnostics", .state = { .dump = sizeof(struct diag_all) } };
 
 /* Parses one answer and keeps it. */
 typedef int (*take_fn)(struct diag *g, struct diag_query *q, const void *answer, size_t len);
 
 static struct diag *diag_of(struct dump *d)
 {
-	struct diag *g = dump_state(d, &diag_subsys);
+	struct diag_all *all = dump_state(d, &diag_subsys);
+	uint32_t net_ns = net_ns_here(d);
+	struct diag *g = all->first;
 
-	g->arena = d->arena;
+	while (g && g->net_ns != net_ns)
+		g = g->next;
+	if (!g) {
+		g = arena_new_of(d->arena, struct diag);
+		*g = (struct diag) { .arena = d->arena, .net_ns = net_ns, .all = all, .next = all->first };
+		all->first = g;
+	}
 	return g;
 }
 
@@ -87,11 +100,11 @@ static int take_unix(struct diag *g, struct diag_query *q, const void *answer, s
 	if (err)
 		return err;
 	keep_socket(g, q, s->cookie, s);
-	HASH_FIND(hh, g->unix_by_ino, &s->ino, sizeof(s->ino), f);
+	HASH_FIND(hh, g->all->unix_by_ino, &s->ino, sizeof(s->ino), f);
 	if (!f) {
 		f = arena_new_of(g->arena, struct diag_unix_found);
 		f->ino = s->ino;
-		HASH_ADD_IN(g->arena, hh, g->unix_by_ino, ino, sizeof(f->ino), f);
+		HASH_ADD_IN(g->arena, hh, g->all->unix_by_ino, ino, sizeof(f->ino), f);
 	}
 	f->socket = s;
 	return 0;
@@ -284,9 +297,10 @@ int diag_find_unix(struct dump *d, int fd, const struct diag_unix **out)
 
 const struct diag_unix *diag_unix_by_ino(struct dump *d, uint32_t ino)
 {
+	const struct diag_all *all = dump_state(d, &diag_subsys);
 	struct diag_unix_found *f = NULL;
 
-	HASH_FIND(hh, diag_of(d)->unix_by_ino, &ino, sizeof(ino), f);
+	HASH_FIND(hh, all->unix_by_ino, &ino, sizeof(ino), f);
 	return f ? f->socket : NULL;
 }
 
@@ -366,39 +380,4 @@ int diag_find_packet(struct dump *d, int fd, const struct diag_packet **out)
 
 	return query_and_find(g, &g->packet, fd, take_packet, &request, sizeof(request), "af_packet_diag",
 	                      (const void **)out);
-}
-
-/* ---- network namespaces ---- */
-
-/* SO_NETNS_COOKIE (5.14) needs no privilege; SIOCGSKNS wants CAP_NET_ADMIN. 0: neither works. */
-static uint64_t net_ns_of(int fd)
-{
-	uint64_t cookie = 0;
-	socklen_t len = sizeof(cookie);
-	_cleanup_close_ int ns = -1;
-	struct stat st;
-
-	if (!getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len))
-		return cookie;
-	ns = ioctl(fd, SIOCGSKNS);
-	return ns >= 0 && !fstat(ns, &st) ? st.st_ino : 0;
-}
-
-int diag_check_net(struct dump *d, const struct fd_info *info)
-{
-	_cleanup_close_ int ours = -1;
-	struct diag *g = diag_of(d);
-	uint64_t theirs = net_ns_of(info->fd);
-
-	if (!g->net_cookie) {
-		ours = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-		g->net_cookie = ours >= 0 ? net_ns_of(ours) : 0;
-	}
-	if (!theirs || !g->net_cookie || theirs == g->net_cookie)
-		return 0;
-	log_refusal(-ENOTSUP,
-	            "%s: %s of another network namespace (%s) than the one that criu runs in; run criu there "
-	            "(nsenter --net=/proc/%d/ns/net)",
-	            fd_name(info), fd_what(info), inet_addr_names(d->arena, info->fd), info->task->pid);
-	return DUMP_REFUSED;
 }

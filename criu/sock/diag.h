@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the kernel's socket diagnostics (sock_diag(7)) show of the sockets of a dump. A family is queried once, for all
- * its sockets in one answer, when the first of its sockets is met: a missing diag module is no error before that.
+ * What the kernel's socket diagnostics (sock_diag(7)) show of the sockets of a dump, in the network namespace that the
+ * caller is in (files/net_ns.h). A family is queried once, for all its sockets in one answer, when the first of its
+ * sockets is met: a missing diag module is no error before that.
  * Sockets are found by SO_COOKIE; by inode only as peers, for which the kernel gives nothing else.
  */
 #ifndef CRIU_SOCK_DIAG_H
@@ -85,12 +86,6 @@ int diag_find_packet(struct dump *d, int fd, const struct diag_packet **out);
 
 /* A unix socket by inode (a peer); NULL where the kernel lists none such. Only after a diag_find_unix(). */
 const struct diag_unix *diag_unix_by_ino(struct dump *d, uint32_t ino);
-
-/*
- * Refuses a socket of another network namespace than ours, the only one that diag answers for and that a restore makes
- * sockets in. 0, or DUMP_REFUSED.
- */
-int diag_check_net(struct dump *d, const struct fd_info *info);
 
 /* Calls fn for each known socket of a family and protocol, until one returns non-zero, which is returned. */
 int diag_each_inet(struct dump *d, int family, int protocol, int (*fn)(const struct diag_inet *s, void *arg),

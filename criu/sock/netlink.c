@@ -2,11 +2,13 @@
 /* Netlink sockets: protocol, port id, groups, options, and the port that they are connected to. */
 #include <linux/netlink.h>
 #include <linux/netlink_diag.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "lib/fd_flags.h"
 #include "files/files.h"
+#include "files/net_ns.h"
 #include "lib/log.h"
 #include "sock/diag.h"
 #include "sock/opts.h"
@@ -60,18 +62,36 @@ static int dump_netlink_groups(struct dump *d, const struct fd_info *info, Netli
 	return 0;
 }
 
-static void warn_lost_messages(const struct fd_info *info, const struct diag_netlink *s)
+/*
+ * Nothing but the kernel can send what the kernel has sent, and a program waits for an answer for ever. It could be
+ * told by ENOBUFS, netlink's own sign of lost messages, but that comes only together with a message that it never asked
+ * for: the kernel sets the error when a queue is full, and what makes the queue full stays in it (taking it out clears
+ * the error).
+ */
+static int refuse_lost_messages(struct dump *d, const struct fd_info *info, const struct diag_netlink *s)
 {
 	uint32_t bytes = sock_queued(info->fd);
+	struct pollfd p = { .fd = info->fd };
+	const char *what = NULL;
 
 	if (bytes)
-		log_warn("%s: messages in the queue of this netlink socket (%u bytes of memory) are dropped: they "
-		         "cannot be sent again",
-		         fd_name(info), bytes);
-	if (s->flags & NDIAG_FLAG_CB_RUNNING)
-		log_warn("%s: the kernel is in the middle of an answer to this netlink socket; in a restored tree "
-		         "the rest will not come",
-		         fd_name(info));
+		what = arena_printf(d->arena, "messages wait in the queue of this netlink socket (%u bytes of memory)",
+		                    bytes);
+	else if (poll(&p, 1, 0) == 1 && p.revents & POLLERR)
+		what = "this netlink socket has an error to tell (ENOBUFS: messages were lost)";
+	else if (s->flags & NDIAG_FLAG_CB_RUNNING)
+		what = "the kernel is in the middle of an answer to this netlink socket";
+	if (!what)
+		return 0;
+	if (d->opts->skip_in_flight) {
+		log_warn("%s: %s: a restored program does not get it (--skip-in-flight)", fd_name(info), what);
+		return 0;
+	}
+	log_refusal(-EBUSY,
+	            "%s: %s, which only the kernel could send again; have the program read it first (try again), or "
+	            "give --skip-in-flight to lose it",
+	            fd_name(info), what);
+	return DUMP_REFUSED;
 }
 
 /* From the socket itself: all but whether an answer is under way. */
@@ -118,9 +138,8 @@ static int netlink_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	NetlinkSkEntry *m = msg;
 	struct diag_netlink s;
-	int err = diag_check_net(d, info);
+	int err = find_netlink(d, info, &s);
 
-	err = err ?: find_netlink(d, info, &s);
 	if (err)
 		return err;
 	m->ino = (uint32_t)info->st.st_ino;
@@ -134,9 +153,7 @@ static int netlink_dump(struct dump *d, const struct fd_info *info, void *msg)
 	err = dump_netlink_groups(d, info, m);
 	err = err ?: sock_opt_table_dump(info, netlink_opts, m);
 	err = err ?: sock_opts_dump(d->arena, info, &m->opts);
-	if (!err)
-		warn_lost_messages(info, &s);
-	return err;
+	return err ?: refuse_lost_messages(d, info, &s);
 }
 
 /* ---- restore ---- */
@@ -167,6 +184,8 @@ static int netlink_check(struct restore *r, const void *msg, const char **why)
 	_cleanup_close_ int fd = make_netlink(m);
 	int err = fd < 0 ? fd : 0;
 
+	if (!err && net_ns_of_msg(r, m)) /* new: all port ids are free */
+		return 0;
 	if (err) {
 		*why = arena_printf(r->arena, "socket(AF_NETLINK) of protocol %u: %s", m->protocol, strerror(-err));
 		return err;

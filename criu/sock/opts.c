@@ -2,7 +2,7 @@
 /*
  * SOL_SOCKET. Not saved: SO_ERROR, since to read it clears the pending error (it is lost at the restore);
  * SO_INCOMING_CPU, which reads as the CPU of the last packet whether it was set or not; the programs of SO_REUSEPORT
- * groups, which the kernel does not show.
+ * groups (sock/inet/inet_reuseport.c).
  */
 #include <linux/bpf_common.h>
 #include <linux/filter.h>
@@ -173,6 +173,18 @@ static void dump_bound_device(struct arena *a, const struct fd_info *info, SkOpt
 		o->so_bound_dev = arena_strdup(a, name);
 }
 
+/* Counters of the kernel's that nothing shows. */
+static void warn_counters(const struct fd_info *info, const SkOptsEntry *o)
+{
+	if (o->so_zerocopy)
+		log_warn(
+		    "%s: what was sent without copying (SO_ZEROCOPY) and is not known to have been is not told of any "
+		    "more, and the numbers of what is sent so begin at 0 again",
+		    fd_name(info));
+	if ((o->so_timestamping | o->so_timestamping_new) & SOF_TIMESTAMPING_OPT_ID)
+		log_warn("%s: the numbers of what is sent (SOF_TIMESTAMPING_OPT_ID) begin at 0 again", fd_name(info));
+}
+
 int sock_opts_dump(struct arena *a, const struct fd_info *info, SkOptsEntry **optsp)
 {
 	SkOptsEntry *o = arena_msg(a, SkOptsEntry, sk_opts_entry);
@@ -193,6 +205,7 @@ int sock_opts_dump(struct arena *a, const struct fd_info *info, SkOptsEntry **op
 	o->so_linger = linger.l_onoff ? (uint32_t)linger.l_linger : 0;
 	dump_bound_device(a, info, o);
 	dump_txtime(info, o);
+	warn_counters(info, o);
 	return dump_socket_filter(a, info, o);
 }
 
@@ -279,4 +292,47 @@ int sock_opts_restore(struct restore *r, int fd, const SkOptsEntry *o, const cha
 		return log_errno(-errno, "%s: setsockopt(SO_TXTIME) to clock %d", who, t.clockid);
 	err = err ?: attach_filter(r, fd, o, who);
 	return err ?: sock_opt_table_restore(r, fd, last_opts, o, true, who);
+}
+
+/* ---- what a new socket has ---- */
+
+struct sock_fresh {
+	int domain, type;
+	uint8_t *packed; /* its message; NULL: it cannot be told */
+	size_t len;
+	struct sock_fresh *next;
+};
+
+static void ask_fresh(struct arena *a, struct sock_fresh *f)
+{
+	struct fd_info info = { .number = -1,
+		                .what = "a new socket",
+		                .fd = socket(f->domain, f->type | SOCK_CLOEXEC, 0) };
+	SkOptsEntry *o;
+
+	if (info.fd < 0)
+		return;
+	if (!sock_opts_dump(a, &info, &o)) {
+		f->packed = arena_alloc(a, sk_opts_entry__get_packed_size(o) + 1);
+		f->len = sk_opts_entry__pack(o, f->packed);
+	}
+	close(info.fd);
+}
+
+bool sock_fresh_has(struct restore *r, struct sock_fresh **all, int domain, int type, const SkOptsEntry *o)
+{
+	uint8_t packed[1024];
+	struct sock_fresh *f = *all;
+
+	while (f && (f->domain != domain || f->type != type))
+		f = f->next;
+	if (!f) {
+		f = arena_new_of(r->arena, struct sock_fresh);
+		*f = (struct sock_fresh) { .domain = domain, .type = type, .next = *all };
+		ask_fresh(r->arena, f);
+		*all = f;
+	}
+	if (!f->packed || sk_opts_entry__get_packed_size(o) != f->len || f->len > sizeof(packed))
+		return false;
+	return sk_opts_entry__pack(o, packed) == f->len && !memcmp(packed, f->packed, f->len);
 }

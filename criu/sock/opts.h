@@ -26,6 +26,13 @@ int sock_opts_restore(struct restore *r, int fd, const SkOptsEntry *opts, const 
 /* Of the first part, the sizes of buffers and their lock: again, after a queue had to be filled. */
 int sock_opts_buffers(struct restore *r, int fd, const SkOptsEntry *opts, const char *who);
 
+/*
+ * Whether options are those that a new socket has, so that they need no call. *all is NULL at first: what new sockets
+ * of each family and type have, asked once, in the arena.
+ */
+struct sock_fresh;
+bool sock_fresh_has(struct restore *r, struct sock_fresh **all, int domain, int type, const SkOptsEntry *o);
+
 /* How many bytes of messages wait to be read, as the kernel accounts for them (SO_MEMINFO). */
 uint32_t sock_queued(int fd);
 

@@ -11,6 +11,7 @@
 
 #include "lib/fd_flags.h"
 #include "files/files.h"
+#include "files/net_ns.h"
 #include "lib/log.h"
 #include "tree/foresee.h"
 #include "sock/diag.h"
@@ -140,9 +141,8 @@ static int packet_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	PacketSockEntry *m = msg;
 	const struct diag_packet *s;
-	int err = diag_check_net(d, info);
+	int err = diag_find_packet(d, info->fd, &s);
 
-	err = err ?: diag_find_packet(d, info->fd, &s);
 	if (err == -ENOENT)
 		return log_errno(err, "%s: the kernel does not list this packet socket", fd_name(info));
 	err = err ?: sock_opt_table_dump(info, packet_opts, m);
@@ -210,6 +210,8 @@ static int packet_check(struct restore *r, const void *msg, const char **why)
 		*why = arena_printf(r->arena, "socket(AF_PACKET): %s", strerror(-fd));
 		return fd;
 	}
+	if (net_ns_of_msg(r, m)) /* new: its devices come */
+		return 0;
 	for (size_t i = 0; i < m->n_mclist; i++)
 		if (m->mclist[i]->ifname && !if_nametoindex(m->mclist[i]->ifname))
 			missing = m->mclist[i]->ifname;

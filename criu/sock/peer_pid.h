@@ -11,4 +11,11 @@
  */
 uint32_t peer_pid_in_tree(struct dump *d, pid_t pid);
 
+/*
+ * The same of any pid that a task of the tree is told; a process that is gone has left its numbers. fn asks the kernel
+ * for it, and is called in a process that is in the pid namespace of the tree for the moment (and in those from there
+ * down to t's), with criu's memory and descriptors. 0: it has no number there. What fn returns, or a negative errno.
+ */
+int peer_pid_gone(struct dump *d, const struct task *t, pid_t pid, int (*fn)(void *arg), void *arg);
+
 #endif

@@ -6,6 +6,7 @@
 #ifndef CRIU_SOCK_QUEUE_H
 #define CRIU_SOCK_QUEUE_H
 
+#include "sk-packet.pb-c.h"
 #include "tree/kind.h"
 
 /*
@@ -16,6 +17,9 @@
  */
 int queue_dump(struct dump *d, const struct fd_info *info, uint32_t id, int type);
 int queue_write_images(struct dump *d);
+
+/* Dump: a message of criu's own, behind those of queue_dump(). 0 or a negative errno (logged). */
+int queue_add(struct dump *d, uint32_t id, const void *bytes, size_t len);
 
 /* Restore: reads sk-queues.img once, and holds the in-flight files (files_pin()). */
 int queue_read_images(struct restore *r);
@@ -35,5 +39,12 @@ const void *queue_bytes(struct restore *r, uint32_t id, size_t n, size_t *len);
  * are raised for it and put back. 0 or a negative errno (logged).
  */
 int queue_send(struct restore *r, uint32_t id, size_t first, size_t n, int from);
+
+/* The same for messages that are not in sk-queues.img. */
+struct queued_message {
+	const SkPacketEntry *e;
+	const void *bytes;
+};
+int queue_send_messages(struct restore *r, const struct queued_message *messages, size_t n, int from, const char *what);
 
 #endif

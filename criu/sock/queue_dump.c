@@ -98,14 +98,33 @@ static int change_switches(struct dump *d, const struct queue_walk *w, struct sw
 
 /* ---- writing ---- */
 
-/* Its state is sk-queues.img; NULL before the first message. */
-const struct subsys queue_dump_subsys = { .name = "receive queues", .state = { .dump = sizeof(struct image *) } };
+struct queue_dump {
+	struct image *img; /* sk-queues.img; NULL before the first message */
+	bool knows_ids;
+	uint32_t no_uid, no_gid; /* queue_overflow_ids() */
+};
+
+const struct subsys queue_dump_subsys = { .name = "receive queues", .state = { .dump = sizeof(struct queue_dump) } };
 
 static int open_image(struct dump *d)
 {
-	struct image **img = dump_state(d, &queue_dump_subsys);
+	struct queue_dump *q = dump_state(d, &queue_dump_subsys);
 
-	return *img ? 0 : image_create(d->dir, IMG_SK_QUEUES, 0, img);
+	return q->img ? 0 : image_create(d->dir, IMG_SK_QUEUES, 0, &q->img);
+}
+
+static void overflow_ids_of(struct dump *d, struct queue_walk *w)
+{
+	struct queue_dump *q = dump_state(d, &queue_dump_subsys);
+
+	if (!q->knows_ids) {
+		queue_overflow_ids(w);
+		q->no_uid = w->no_uid;
+		q->no_gid = w->no_gid;
+	}
+	q->knows_ids = true;
+	w->no_uid = q->no_uid;
+	w->no_gid = q->no_gid;
 }
 
 static int peek_failed(const struct queue_walk *w, int err, const char *what, size_t at)
@@ -148,7 +167,7 @@ static int dump_rights(struct dump *d, struct queue_walk *w, struct peeked *p, S
 /* Writes the first n bytes of what was peeked as one packet. The descriptors are used up. */
 static int write_packet(struct dump *d, struct queue_walk *w, struct peeked *p, size_t n, bool oob)
 {
-	struct image **img = dump_state(d, &queue_dump_subsys);
+	struct queue_dump *q = dump_state(d, &queue_dump_subsys);
 	SkPacketEntry e = SK_PACKET_ENTRY__INIT;
 	int err = dump_rights(d, w, p, &e);
 
@@ -164,17 +183,17 @@ static int write_packet(struct dump *d, struct queue_walk *w, struct peeked *p, 
 	}
 	if (queue_peek_has_cred(w, p)) {
 		e.has_pid = e.has_uid = e.has_gid = true;
-		e.pid = peer_pid_in_tree(d, p->cred.pid);
+		e.pid = p->vpid;
 		e.uid = p->cred.uid;
 		e.gid = p->cred.gid;
-		if (!e.pid)
+		if (!e.pid && !tree_has_own_pids(&d->tree))
 			log_warn("%s: a message in its queue is from a process (uid %u) that has no pid there; "
 			         "a restored tree sees it without credentials of a process",
 			         fd_name(w->info), e.uid);
 	}
 	e.has_oob = e.oob = oob;
-	err = open_image(d) ?: image_write(*img, &e);
-	return err ?: n ? image_write_raw(*img, w->buf, n) : 0;
+	err = open_image(d) ?: image_write(q->img, &e);
+	return err ?: n ? image_write_raw(q->img, w->buf, n) : 0;
 }
 
 /* ---- datagrams ---- */
@@ -345,14 +364,17 @@ static int walk_queue(struct dump *d, struct queue_walk *w, size_t bytes)
 int queue_dump(struct dump *d, const struct fd_info *info, uint32_t id, int type)
 {
 	struct pollfd p = { .fd = info->fd, .events = POLLIN | POLLPRI };
-	struct queue_walk w = { .info = info, .id = id, .type = type };
+	struct queue_walk w = { .d = d, .info = info, .id = id, .type = type };
 	socklen_t len = sizeof(int);
 	int domain, bytes = 0;
 
-	if (getsockopt(info->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) || ioctl(info->fd, FIONREAD, &bytes) ||
-	    poll(&p, 1, 0) < 0)
-		return log_errno(-errno, "%s: getsockopt(SO_DOMAIN), ioctl(FIONREAD) or poll", fd_name(info));
-	if (!(p.revents & (POLLIN | POLLPRI)) || (type == SOCK_STREAM && !bytes))
+	if (ioctl(info->fd, FIONREAD, &bytes))
+		return log_errno(-errno, "%s: ioctl(FIONREAD)", fd_name(info));
+	if (type == SOCK_STREAM && !bytes)
+		return 0;
+	if (getsockopt(info->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) || poll(&p, 1, 0) < 0)
+		return log_errno(-errno, "%s: getsockopt(SO_DOMAIN) or poll", fd_name(info));
+	if (!(p.revents & (POLLIN | POLLPRI)))
 		return 0;
 	if (type != SOCK_STREAM && (p.revents & POLLERR)) {
 		if ((p.revents & POLLHUP) && !bytes)
@@ -367,14 +389,27 @@ int queue_dump(struct dump *d, const struct fd_info *info, uint32_t id, int type
 	w.is_unix = domain == AF_UNIX;
 	w.has_oob = w.is_unix && type == SOCK_STREAM && (p.revents & POLLPRI);
 	if (w.is_unix)
-		queue_overflow_ids(&w);
+		overflow_ids_of(d, &w);
 	w.what = info->number >= 0 ? arena_printf(d->arena, "in flight to its fd %d", info->number)
 	                           : arena_printf(d->arena, "in flight to a socket that is %s", info->what);
 	return walk_queue(d, &w, (size_t)MAX(bytes, 0));
 }
 
+int queue_add(struct dump *d, uint32_t id, const void *bytes, size_t len)
+{
+	struct queue_dump *q = dump_state(d, &queue_dump_subsys);
+	SkPacketEntry e = SK_PACKET_ENTRY__INIT;
+	int err = open_image(d);
+
+	e.id_for = id;
+	e.length = (uint32_t)len;
+	err = err ?: image_write(q->img, &e);
+	return err ?: image_write_raw(q->img, bytes, len);
+}
+
 int queue_write_images(struct dump *d)
 {
-	struct image **img = dump_state(d, &queue_dump_subsys);
-	return image_close(move_ptr(*img));
+	struct queue_dump *q = dump_state(d, &queue_dump_subsys);
+
+	return image_close(move_ptr(q->img));
 }

@@ -2,8 +2,10 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "files/files.h"
 #include "lib/log.h"
 #include "proc/proc.h"
+#include "sock/peer_pid.h"
 #include "sock/queue_peek.h"
 #include "uapi/scm.h"
 
@@ -37,6 +39,53 @@ static void parse_control(struct msghdr *mh, struct peeked *p)
 			p->said_cred = true;
 		}
 	}
+}
+
+struct inner_peek {
+	int fd, off;
+	struct peeked p;
+};
+
+static int peek_inside(void *arg)
+{
+	struct inner_peek *i = arg;
+	union {
+		char bytes[CONTROL_SIZE];
+		struct cmsghdr align;
+	} control;
+	char byte;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr mh = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
+
+	if (setsockopt(i->fd, SOL_SOCKET, SO_PEEK_OFF, &i->off, sizeof(i->off)) ||
+	    recvmsg(i->fd, &mh, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0)
+		return -errno;
+	i->p = (struct peeked) { 0 };
+	parse_control(&mh, &i->p);
+	queue_peek_close(&i->p);
+	return i->p.cred.pid;
+}
+
+/*
+ * The number of a sender in the tree's own pid namespace. One that is gone has left it with the message, and the kernel
+ * says it to processes in there. (An empty message is not seen a second time.)
+ */
+static void find_sender(struct queue_walk *w, int off, struct peeked *p)
+{
+	struct inner_peek i = { .fd = w->info->fd, .off = off };
+	int pid;
+
+	if (!p->said_cred)
+		return;
+	pid = p->length ? peer_pid_gone(w->d, w->info->task, p->cred.pid, peek_inside, &i)
+	                : (int)peer_pid_in_tree(w->d, p->cred.pid);
+	p->vpid = (uint32_t)MAX(pid, 0);
+	if (pid < 0)
+		log_warn("%s: a message in its queue is from pid %d, which is gone, and its number in the pid "
+		         "namespace of the tree cannot be told: %s",
+		         fd_name(w->info), p->cred.pid, strerror(-pid));
 }
 
 int queue_peek(struct queue_walk *w, size_t want, struct peeked *p)
@@ -76,6 +125,7 @@ int queue_peek(struct queue_walk *w, size_t want, struct peeked *p)
 		queue_peek_close(p);
 		return -EMFILE;
 	}
+	find_sender(w, off, p);
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #define QUEUE_READ_MAX (1UL << 20)
 
 struct queue_walk {
+	struct dump *d;
 	const struct fd_info *info;
 	uint32_t id;
 	const char *what; /* where in-flight descriptors are, for messages */
@@ -33,6 +34,7 @@ struct peeked {
 	socklen_t sender_len;
 	bool said_cred; /* the kernel gave credentials, or said that the message has none */
 	struct ucred cred;
+	uint32_t vpid; /* of the sender, in the tree's pid namespace; 0: it has no number there */
 	int fds[SCM_MAX_FD];
 	size_t n_fds;
 };

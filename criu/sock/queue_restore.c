@@ -11,12 +11,8 @@
 #include "uapi/scm.h"
 #include "uapi/sock_bits.h"
 #include "sk-packet.pb-c.h"
+#include "tree/ns_ids.h"
 #include "tree/subsys.h"
-
-struct queued_message {
-	const SkPacketEntry *e;
-	const void *bytes;
-};
 
 struct receive_queue {
 	uint32_t id;
@@ -177,13 +173,13 @@ static void set_int(int fd, int name, int v)
 }
 
 /* The kernel doubles it. Truesizes are rounded up, to twice the length at most, and a message has its own cost. */
-static void raise_sndbuf(const struct queue_sending *s, const struct receive_queue *q, size_t first, size_t n)
+static void raise_sndbuf(const struct queue_sending *s, const struct queued_message *m, size_t n)
 {
 	uint64_t need = 0;
 	int v;
 
-	for (size_t i = first; i < first + n; i++)
-		need += 2ULL * q->messages[i].e->length + 4096;
+	for (size_t i = 0; i < n; i++)
+		need += 2ULL * m[i].e->length + 4096;
 	/* Messages that it has sent before count too. */
 	need += (uint64_t)s->sndbuf;
 	v = (int)MIN(need, 1UL << 30);
@@ -192,14 +188,14 @@ static void raise_sndbuf(const struct queue_sending *s, const struct receive_que
 }
 
 /* A sender that has SO_PASSCRED gives its credentials to all messages, also to those that had none. */
-static void begin_sending(struct queue_sending *s, const struct receive_queue *q, size_t first, size_t n)
+static void begin_sending(struct queue_sending *s, const struct queued_message *m, size_t n)
 {
 	s->type = get_int(s->from, SO_TYPE, 0);
 	s->sndbuf = get_int(s->from, SO_SNDBUF, 0);
 	s->buf_lock = get_int(s->from, SO_BUF_LOCK, -1);
 	s->passcred = get_int(s->from, SO_PASSCRED, 0);
 	s->passpidfd = get_int(s->from, SO_PASSPIDFD, 0);
-	raise_sndbuf(s, q, first, n);
+	raise_sndbuf(s, m, n);
 	if (s->passcred > 0)
 		set_int(s->from, SO_PASSCRED, 0);
 	if (s->passpidfd > 0)
@@ -245,7 +241,12 @@ static int send_message(const struct queue_sending *s, const struct queued_messa
 	const SkPacketEntry *e = m->e;
 	struct iovec iov = { .iov_base = (void *)m->bytes, .iov_len = e->length };
 	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct identity as = { .pid = VPID(e->has_uid ? e->pid : 0), .uid = e->uid, .gid = e->gid };
+	struct identity as = {
+		.pid = VPID(e->has_uid ? e->pid : 0),
+		.outside = e->has_uid && e->has_pid && !e->pid && ns_ids_own_pids(s->r),
+		.uid = e->uid,
+		.gid = e->gid,
+	};
 	int flags = e->oob ? MSG_OOB : 0;
 
 	if (s->type == SOCK_STREAM && !e->length && n_fds)
@@ -298,20 +299,17 @@ static int send_whole(const struct queue_sending *s, const struct queued_message
 	}
 }
 
-int queue_send(struct restore *r, uint32_t id, size_t first, size_t n, int from)
+int queue_send_messages(struct restore *r, const struct queued_message *messages, size_t n, int from, const char *what)
 {
-	const struct receive_queue *q = find_queue(r, id);
-	struct queue_sending s = { .r = r, .from = from, .what = arena_printf(r->arena, "file %u (a socket)", id) };
+	struct queue_sending s = { .r = r, .from = from, .what = what };
 	size_t sent = 0;
 	int err = 0;
 
 	if (!n)
 		return 0;
-	if (!q || first > q->n || n > q->n - first)
-		return log_errno(-EINVAL, "%s: its queue has no messages %zu to %zu", s.what, first, first + n);
-	begin_sending(&s, q, first, n);
-	for (size_t i = first; !err && i < first + n; i++) {
-		const struct queued_message *m = &q->messages[i];
+	begin_sending(&s, messages, n);
+	for (size_t i = 0; !err && i < n; i++) {
+		const struct queued_message *m = &messages[i];
 		int fds[SCM_MAX_FD];
 		size_t n_fds = 0;
 
@@ -326,4 +324,16 @@ int queue_send(struct restore *r, uint32_t id, size_t first, size_t n, int from)
 	}
 	end_sending(&s);
 	return err;
+}
+
+int queue_send(struct restore *r, uint32_t id, size_t first, size_t n, int from)
+{
+	const struct receive_queue *q = find_queue(r, id);
+	const char *what = arena_printf(r->arena, "file %u (a socket)", id);
+
+	if (!n)
+		return 0;
+	if (!q || first > q->n || n > q->n - first)
+		return log_errno(-EINVAL, "%s: its queue has no messages %zu to %zu", what, first, first + n);
+	return queue_send_messages(r, q->messages + first, n, from, what);
 }

@@ -9,6 +9,7 @@
 #include "lib/log.h"
 #include "proc/proc.h"
 #include "task/answer.h"
+#include "tree/inventory.h"
 
 #define NAME_LEN        16
 #define PERSONALITY_ASK 0xffffffffU
@@ -28,9 +29,9 @@ static int attrs_ask(struct dump *d, struct thread *th, struct batch *b, void **
 
 	batch_ask(b, SYS_prctl, PR_GET_NAME, at);
 	batch_ask(b, SYS_prctl, PR_GET_TIMERSLACK);
+	batch_ask(b, SYS_personality, PERSONALITY_ASK);
 	if (!is_leader(th))
 		return 0;
-	batch_ask(b, SYS_personality, PERSONALITY_ASK);
 	batch_ask(b, SYS_prctl, PR_GET_CHILD_SUBREAPER, at + offsetof(struct attrs_asked, subreaper));
 	return 0;
 }
@@ -48,12 +49,10 @@ static void dump_stat(const struct proc_stat *st, TaskCoreEntry *tc)
 static int dump_leader_attrs(struct thread *th, const struct answers *ans, const struct attrs_asked *asked)
 {
 	TaskCoreEntry *tc = th->core->tc;
-	int64_t persona = answer_ret(ans, ASK_PERSONALITY);
 
-	if (persona < 0 || answer_ret(ans, ASK_SUBREAPER))
-		return log_errno(-EPROTO, "%s: personality or prctl(PR_GET_CHILD_SUBREAPER) failed",
-		                 task_name(th->task));
-	tc->personality = (uint32_t)persona;
+	if (answer_ret(ans, ASK_SUBREAPER))
+		return log_errno(-EPROTO, "%s: prctl(PR_GET_CHILD_SUBREAPER) failed", task_name(th->task));
+	tc->personality = (uint32_t)answer_ret(ans, ASK_PERSONALITY);
 	tc->comm = th->core->thread_core->comm;
 	tc->has_child_subreaper = true;
 	tc->child_subreaper = asked->subreaper != 0;
@@ -61,11 +60,23 @@ static int dump_leader_attrs(struct thread *th, const struct answers *ans, const
 	return 0;
 }
 
+/* The format has one for the process; a thread with another one has it in a field of ours. */
+static void dump_personality(struct dump *d, struct thread *th, uint32_t persona)
+{
+	ThreadCoreEntry *core = th->core->thread_core;
+
+	if (persona == tc_of(th)->personality)
+		return;
+	core->has_personality = true;
+	core->personality = persona;
+	inventory_only_ours(d);
+}
+
 static int attrs_dump(struct dump *d, struct thread *th, const struct answers *ans)
 {
 	struct attrs_asked asked = *(const struct attrs_asked *)ans->data;
 	ThreadCoreEntry *core = th->core->thread_core;
-	int64_t slack = answer_ret(ans, ASK_SLACK);
+	int64_t slack = answer_ret(ans, ASK_SLACK), persona = answer_ret(ans, ASK_PERSONALITY);
 
 	if (answer_ret(ans, ASK_NAME))
 		return log_errno(-EPROTO, "%s: prctl(PR_GET_NAME) failed", task_thread_name(th));
@@ -74,7 +85,12 @@ static int attrs_dump(struct dump *d, struct thread *th, const struct answers *a
 	/* 0: a real-time thread, whose timers have no slack. */
 	core->has_timer_slack_ns = slack > 0;
 	core->timer_slack_ns = slack > 0 ? (uint64_t)slack : 0;
-	return is_leader(th) ? dump_leader_attrs(th, ans, &asked) : 0;
+	if (persona < 0)
+		return log_errno((int)persona, "%s: personality", task_thread_name(th));
+	if (is_leader(th))
+		return dump_leader_attrs(th, ans, &asked);
+	dump_personality(d, th, (uint32_t)persona);
+	return 0;
 }
 
 /* ---- restore ---- */
@@ -106,7 +122,7 @@ static int attrs_restore(struct restore *r, struct thread *th, struct batch *b)
 	if (is_leader(th))
 		batch_call(b, SYS_prctl, PR_SET_CHILD_SUBREAPER, th->core->tc->child_subreaper);
 	restore_name(th, b);
-	batch_call(b, SYS_personality, tc_of(th)->personality);
+	batch_call(b, SYS_personality, core->has_personality ? core->personality : tc_of(th)->personality);
 	if (core->has_timer_slack_ns)
 		batch_call(b, SYS_prctl, PR_SET_TIMERSLACK, core->timer_slack_ns);
 	return 0;

@@ -39,14 +39,29 @@ static void split_words(struct arena *a, uint64_t set, size_t *n, uint32_t **wor
 	(*words)[1] = (uint32_t)(set >> 32);
 }
 
+static void see_as_task(struct dump *d, struct user_ns *ns, struct proc_status *st)
+{
+	uint32_t *groups = arena_array(d->arena, uint32_t, st->n_groups + 1);
+
+	for (int i = 0; i < 4; i++) {
+		st->uid[i] = user_ns_inside(d, ns, USER_ID, st->uid[i]);
+		st->gid[i] = user_ns_inside(d, ns, GROUP_ID, st->gid[i]);
+	}
+	for (size_t i = 0; i < st->n_groups; i++)
+		groups[i] = user_ns_inside(d, ns, GROUP_ID, st->groups[i]);
+	st->groups = st->n_groups ? groups : NULL;
+}
+
 static int creds_dump(struct dump *d, struct thread *th, const struct answers *ans)
 {
-	const struct proc_status *st = th->dump->status;
+	struct proc_status seen = *th->dump->status;
+	const struct proc_status *st = &seen;
 	CredsEntry *e = arena_msg(d->arena, CredsEntry, creds_entry);
 	int64_t bits = answer_ret(ans, 0);
 
 	if (bits < 0)
 		return log_errno((int)bits, "%s: prctl(PR_GET_SECUREBITS)", task_thread_name(th));
+	see_as_task(d, user_ns_of_task(user_ns_of_dump(d), th->task), &seen);
 	e->uid = st->uid[CREDS_REAL];
 	e->euid = st->uid[CREDS_EFFECTIVE];
 	e->suid = st->uid[CREDS_SAVED];
@@ -77,44 +92,58 @@ extern const struct task_part creds_part;
 struct creds_state {
 	struct own_rights own;
 	bool read;
-	const CredsEntry *given; /* the last that criu can give */
+	const CredsEntry *given;   /* the last that criu can give */
+	const struct user_ns *ns;  /* and there */
+	struct own_rights entrant; /* what one begins with there */
 };
 
-static const struct own_rights *own_of(struct creds_state *s, struct arena *a)
+static const struct own_rights *own_of(struct creds_state *s, struct arena *a, const struct options *o)
 {
 	if (!s->read && own_rights_read(a, &s->own))
 		return NULL;
 	s->read = true;
+	s->own.lent = o->lent_caps;
 	return &s->own;
 }
 
 /* Thousands of threads and tasks may have the same ones, which are checked once; a reason is said once a process. */
-static int can_give(struct arena *a, struct creds_state *s, const struct thread *th)
+static int can_give(struct arena *a, struct creds_state *s, const struct options *o, const struct user_ns *ns,
+                    const struct thread *th)
 {
 	const CredsEntry *e = th->core->thread_core->creds, *leader = th->task->threads[0].core->thread_core->creds;
-	const struct own_rights *own = own_of(s, a);
+	const struct own_rights *own = own_of(s, a, o);
 	int err;
 
 	if (!own)
 		return -EIO;
+	if (s->ns != ns) {
+		s->given = NULL;
+		s->ns = ns;
+		if (ns)
+			creds_of_entrant(a, ns, own, &s->entrant);
+	}
 	if ((s->given && creds_same(e, s->given)) || (!is_leader(th) && leader && creds_same(e, leader)))
 		return 0;
-	err = creds_can_give(a, own, th);
+	err = creds_can_give(a, ns ? &s->entrant : own, ns, th);
 	s->given = err ? s->given : e;
 	return err;
 }
 
 static int creds_foresee(struct dump *d)
 {
+	const struct user_ns_table *all = user_ns_of_dump(d);
 	int err = 0;
 
+	user_ns_choose_entries(d->arena, &d->tree, all);
 	for (size_t i = 0; i < d->tree.n_tasks; i++) {
 		const struct task *t = d->tree.tasks[i];
+		const struct user_ns *ns = user_ns_of_task(all, t);
 
 		for (size_t k = 0; t->state != TASK_DEAD && k < t->n_threads; k++) {
 			/* Absent: something else was refused before they were read. */
 			bool known = t->threads[k].core->thread_core && t->threads[k].core->thread_core->creds;
-			int part = known ? can_give(d->arena, dump_state(d, &creds_part), &t->threads[k]) : 0;
+			int part =
+			    known ? can_give(d->arena, dump_state(d, &creds_part), d->opts, ns, &t->threads[k]) : 0;
 
 			err = err ?: part;
 		}
@@ -135,6 +164,7 @@ static int creds_check(struct restore *r, const struct thread *th)
 {
 	struct creds_state *s = restore_state(r, &creds_part);
 	const CredsEntry *e = th->core->thread_core->creds;
+	const struct user_ns *ns;
 	int err;
 
 	if (!e)
@@ -144,10 +174,9 @@ static int creds_check(struct restore *r, const struct thread *th)
 	if (e->n_groups > GROUPS_MAX)
 		return log_refusal(-EOPNOTSUPP, "%s: is in %zu groups; criu can restore %d", task_thread_name(th),
 		                   e->n_groups, GROUPS_MAX);
-	if (e->lsm_profile && *e->lsm_profile)
-		log_warn("%s: its security label %s is not restored", task_thread_name(th), e->lsm_profile);
-	err = can_give(r->arena, s, th);
-	if (s->read)
+	ns = user_ns_of_task(user_ns_of_restore(r), th->task);
+	err = can_give(r->arena, s, r->opts, ns, th);
+	if (s->read && !ns)
 		warn_of_bounding_set(r, th, &s->own);
 	return err;
 }
@@ -171,6 +200,7 @@ static const struct proc_status *creds_at_birth(struct restore *r, struct thread
 		log_errno(err, "%s: reading its credentials from /proc", task_thread_name(th));
 		return NULL;
 	}
+	creds_see_inside(r->arena, user_ns_of_task(user_ns_of_restore(r), th->task), st);
 	return rt->born = st;
 }
 
@@ -208,17 +238,32 @@ static int set_fs_id(struct thread *th, struct batch *b, unsigned nr, uint32_t i
 	return err;
 }
 
-static int set_user_ids(struct thread *th, struct batch *b, const CredsEntry *e)
+/* An id that has no number in the user namespace is there already, and cannot be named. */
+static uint32_t id_to_set(const struct user_ns *ns, enum user_id kind, uint32_t id)
 {
-	int err = 0;
+	return user_ns_is_unmapped(ns, kind, id) ? (uint32_t)NOT_CHANGED : id;
+}
 
-	batch_call(b, SYS_setresgid, e->gid, e->egid, e->sgid);
-	if (e->fsgid != e->egid)
-		err = set_fs_id(th, b, SYS_setfsgid, e->fsgid);
-	batch_call(b, SYS_setresuid, e->uid, e->euid, e->suid);
-	if (!err && e->fsuid != e->euid)
-		err = set_fs_id(th, b, SYS_setfsuid, e->fsuid);
-	return err;
+static int set_ids_of(struct thread *th, struct batch *b, const struct user_ns *ns, enum user_id kind,
+                      const uint32_t want[4])
+{
+	uint32_t v[4];
+
+	for (int i = CREDS_REAL; i <= CREDS_FS; i++)
+		v[i] = id_to_set(ns, kind, want[i]);
+	batch_call(b, kind == USER_ID ? SYS_setresuid : SYS_setresgid, v[CREDS_REAL], v[CREDS_EFFECTIVE],
+	           v[CREDS_SAVED]);
+	if (want[CREDS_FS] == want[CREDS_EFFECTIVE] || v[CREDS_FS] == (uint32_t)NOT_CHANGED)
+		return 0;
+	return set_fs_id(th, b, kind == USER_ID ? SYS_setfsuid : SYS_setfsgid, v[CREDS_FS]);
+}
+
+static int set_user_ids(struct thread *th, struct batch *b, const struct user_ns *ns, const CredsEntry *e)
+{
+	const uint32_t uids[] = { e->uid, e->euid, e->suid, e->fsuid }, gids[] = { e->gid, e->egid, e->sgid, e->fsgid };
+	int err = set_ids_of(th, b, ns, GROUP_ID, gids);
+
+	return err ?: set_ids_of(th, b, ns, USER_ID, uids);
 }
 
 static void set_caps(struct batch *b, uint64_t eff, uint64_t prm, uint64_t inh)
@@ -280,10 +325,12 @@ static void set_securebits(struct batch *b, const CredsEntry *e, const struct pr
  * What needs privileges is done first, the last capset() drops them. The inheritable set goes before the bounding set,
  * which it could not exceed later; ambient capabilities are raised while the permitted set is full.
  */
-static int change_creds(struct thread *th, struct batch *b, const CredsEntry *e, const struct proc_status *now)
+static int change_creds(struct thread *th, struct batch *b, const struct user_ns *ns, const CredsEntry *e,
+                        const struct proc_status *now)
 {
 	struct creds_caps want = creds_caps_of(e);
-	uint32_t bits = (uint32_t)prctl(PR_GET_SECUREBITS) & ~issecure_mask(SECURE_KEEP_CAPS);
+	/* The entry of a user namespace sets them back. */
+	uint32_t bits = ns ? 0 : (uint32_t)prctl(PR_GET_SECUREBITS) & ~issecure_mask(SECURE_KEEP_CAPS);
 	bool ids = !same_ids(e, now);
 	enum fixup fixup = FIXUP_NONE;
 	int err = creds_same_groups(e, now) ? 0 : set_supplementary(th, b, e);
@@ -297,7 +344,7 @@ static int change_creds(struct thread *th, struct batch *b, const CredsEntry *e,
 			batch_call(b, SYS_prctl, PR_CAPBSET_DROP, n);
 	if (ids) {
 		fixup = keep_fixup_off(b, now, bits);
-		err = set_user_ids(th, b, e);
+		err = set_user_ids(th, b, ns, e);
 	}
 	set_ambient(b, fixup == FIXUP_HALF ? ALL_CAPS : now->cap_amb, want.amb);
 	set_securebits(b, e, now, bits, fixup);
@@ -320,7 +367,7 @@ static int creds_restore(struct restore *r, struct thread *th, struct batch *b)
 		                 task_thread_name(th), creds_cap_names(r->arena, creds_caps_of(e).prm & ~now->cap_prm));
 	if (is_leader(th) && now->no_new_privs && !e->no_new_privs)
 		log_warn("%s: gets no_new_privs, which criu has", task_name(th->task));
-	return change_creds(th, b, e, now);
+	return change_creds(th, b, user_ns_of_task(user_ns_of_restore(r), th->task), e, now);
 }
 
 const struct task_part creds_part = {

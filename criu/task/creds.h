@@ -5,6 +5,7 @@
 
 #include "proc/own_rights.h"
 #include "tree/task.h"
+#include "tree/user_ns.h"
 
 #define CREDS_CAP_MAX    63
 #define CREDS_CAP_BIT(n) (1ULL << (n))
@@ -25,10 +26,19 @@ const char *creds_cap_names(struct arena *a, uint64_t set);
 bool creds_same_groups(const CredsEntry *e, const struct proc_status *now);
 
 /*
- * At restore, and at dump, which tells what a restore by the same user on this machine would do: whether criu can give
- * the thread its credentials. Refuses (log_refusal) what it cannot.
+ * What a task begins with that is entering its user namespace: ids and groups as they are seen inside, all capabilities
+ * of this kernel.
  */
-int creds_can_give(struct arena *a, const struct own_rights *own, const struct thread *th);
+void creds_of_entrant(struct arena *a, const struct user_ns *ns, const struct own_rights *own, struct own_rights *out);
+
+/* The same credentials, with ids as they are seen inside. In the arena. */
+void creds_see_inside(struct arena *a, const struct user_ns *ns, struct proc_status *st);
+
+/*
+ * At restore, and at dump, which tells what a restore by the same user on this machine would do: whether criu can give
+ * the thread its credentials, or (ns is not NULL) its user namespace can. Refuses (log_refusal) what it cannot.
+ */
+int creds_can_give(struct arena *a, const struct own_rights *own, const struct user_ns *ns, const struct thread *th);
 
 /* Whether two are the same in all that creds_can_give() looks at. */
 bool creds_same(const CredsEntry *e, const CredsEntry *f);

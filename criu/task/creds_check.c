@@ -8,6 +8,7 @@
 #include <linux/securebits.h>
 #include <string.h>
 #include <sys/capability.h>
+#include <sys/prctl.h>
 
 #include "lib/log.h"
 #include "task/creds.h"
@@ -129,6 +130,62 @@ static int check_id_map(const struct thread *th, int proc_fd, const char *map, c
 	                   task_thread_name(th), what, missing, map);
 }
 
+/* In the user namespace of the thread, which will be made: what it does not know has to come along at the entry. */
+static int check_inside(const struct thread *th, const struct user_ns *ns, const char *what, enum user_id kind,
+                        const uint32_t ids[4], const uint32_t entrant[4])
+{
+	uint32_t outside;
+
+	for (int i = CREDS_REAL; i <= CREDS_FS; i++) {
+		if (!user_ns_outside(ns, kind, ids[i], &outside))
+			return log_refusal(-EINVAL, "%s: its %s id %u is in none of the maps of userns-%u.img",
+			                   task_thread_name(th), what, ids[i], ns->id);
+		if (user_ns_is_unmapped(ns, kind, ids[i]) && ids[i] != entrant[i])
+			return log_refusal(-EPERM,
+			                   "%s: has the %s id %u, which its user namespace has no number for, and "
+			                   "another process in there has another such one (%u): criu can enter the "
+			                   "namespace with one of them only",
+			                   task_thread_name(th), what, outside, entrant[i]);
+	}
+	return 0;
+}
+
+static int check_groups_inside(const struct thread *th, const struct user_ns *ns, const CredsEntry *e,
+                               const struct proc_status *entrant)
+{
+	uint32_t outside;
+
+	if (creds_same_groups(e, entrant))
+		return 0;
+	if (ns->deny_setgroups)
+		return log_refusal(-EPERM,
+		                   "%s: is in other supplementary groups than another process in its user namespace, "
+		                   "where setgroups(2) is denied: criu can enter that with one list only",
+		                   task_thread_name(th));
+	for (size_t i = 0; i < e->n_groups; i++) {
+		if (!user_ns_outside(ns, GROUP_ID, e->groups[i], &outside))
+			return log_refusal(-EINVAL, "%s: its group %u is in none of the maps of userns-%u.img",
+			                   task_thread_name(th), e->groups[i], ns->id);
+		if (user_ns_is_unmapped(ns, GROUP_ID, e->groups[i]))
+			return log_refusal(-EPERM,
+			                   "%s: is in group %u, which its user namespace has no number for, and "
+			                   "another process in there is in other such ones: criu can enter the "
+			                   "namespace with one list only",
+			                   task_thread_name(th), outside);
+	}
+	return 0;
+}
+
+static int check_in_its_ns(const struct thread *th, const struct user_ns *ns, const CredsEntry *e,
+                           const struct proc_status *entrant)
+{
+	const uint32_t uids[] = { e->uid, e->euid, e->suid, e->fsuid }, gids[] = { e->gid, e->egid, e->sgid, e->fsgid };
+	int err = check_inside(th, ns, "user", USER_ID, uids, entrant->uid);
+
+	err = err ?: check_inside(th, ns, "group", GROUP_ID, gids, entrant->gid);
+	return err ?: check_groups_inside(th, ns, e, entrant);
+}
+
 static int check_mapped(const struct thread *th, const CredsEntry *e, const struct proc_status *own)
 {
 	const uint32_t uids[] = { e->uid, e->euid, e->suid, e->fsuid }, gids[] = { e->gid, e->egid, e->sgid, e->fsgid };
@@ -208,12 +265,12 @@ static int check_sets(struct arena *a, const struct thread *th, const struct cre
                       const struct own_rights *own)
 {
 	const struct proc_status *st = &own->status;
-	uint64_t prm = own->caps_at_birth, missing;
+	uint64_t prm = own->caps_at_birth & ~own->lent, missing;
 
 	missing = want->prm & ~prm;
 	if (missing)
 		return refuse_caps(a, th, "", missing);
-	missing = want->inh & ~(st->cap_inh | st->cap_bnd);
+	missing = want->inh & (~(st->cap_inh | st->cap_bnd) | own->lent);
 	if (!own_rights_have(own, CAP_SETPCAP))
 		missing |= want->inh & ~(st->cap_inh | prm);
 	if (missing)
@@ -243,16 +300,62 @@ static int check_setpcap(struct arena *a, const struct thread *th, const CredsEn
 	                       : "without cap_setpcap: restore as root, or setcap cap_setpcap,...+ep criu");
 }
 
-int creds_can_give(struct arena *a, const struct own_rights *own, const struct thread *th)
+int creds_can_give(struct arena *a, const struct own_rights *own, const struct user_ns *ns, const struct thread *th)
 {
 	const CredsEntry *e = th->core->thread_core->creds;
 	struct creds_caps want = creds_caps_of(e);
-	int err = check_mapped(th, e, &own->status), part;
+	int err = ns ? check_in_its_ns(th, ns, e, &own->status) : check_mapped(th, e, &own->status), part;
 
-	part = err ? 0 : check_id_rights(th, e, own);
+	part = err || ns ? 0 : check_id_rights(th, e, own);
 	err = err ?: part;
 	part = check_sets(a, th, &want, own);
 	err = err ?: part;
 	part = check_setpcap(a, th, e, own);
 	return err ?: part;
+}
+
+/* ---- user namespaces ---- */
+
+static uint64_t all_caps(void)
+{
+	uint64_t all = 0;
+
+	for (unsigned n = 0; n <= CREDS_CAP_MAX; n++)
+		if (prctl(PR_CAPBSET_READ, n) >= 0)
+			all |= CREDS_CAP_BIT(n);
+	return all;
+}
+
+void creds_see_inside(struct arena *a, const struct user_ns *ns, struct proc_status *st)
+{
+	uint32_t *groups = arena_array(a, uint32_t, st->n_groups + 1);
+
+	if (!ns)
+		return;
+	for (int i = CREDS_REAL; i <= CREDS_FS; i++) {
+		user_ns_known(ns, USER_ID, st->uid[i], &st->uid[i]);
+		user_ns_known(ns, GROUP_ID, st->gid[i], &st->gid[i]);
+	}
+	for (size_t i = 0; i < st->n_groups; i++)
+		user_ns_known(ns, GROUP_ID, st->groups[i], &groups[i]);
+	if (st->n_groups)
+		qsort(groups, st->n_groups, sizeof(*groups), compare_u32);
+	st->groups = groups;
+}
+
+void creds_of_entrant(struct arena *a, const struct user_ns *ns, const struct own_rights *own, struct own_rights *out)
+{
+	struct proc_status *st = &out->status;
+	uint64_t all = all_caps();
+
+	*out = (struct own_rights) { .caps_at_birth = all };
+	st->no_new_privs = own->status.no_new_privs;
+	st->cap_prm = st->cap_eff = st->cap_bnd = all;
+	for (int i = CREDS_REAL; i <= CREDS_FS; i++) {
+		st->uid[i] = ns->enter_as[USER_ID];
+		st->gid[i] = ns->enter_as[GROUP_ID];
+	}
+	st->groups = ns->groups;
+	st->n_groups = ns->n_groups;
+	creds_see_inside(a, ns, st);
 }

@@ -153,7 +153,9 @@ static int dump_descriptor(struct lock_dump *ld, const struct file_locked *l)
 		if (strncmp(text, "lock:", 5))
 			continue;
 		if (lockline_parse(text, &line)) {
-			log_refusal(-ENOTSUP, "%s: fd %d: %s: a lock of unknown kind is held on it (%.*s)",
+			log_refusal(-ENOTSUP,
+			            "%s: fd %d: %s: a lock of unknown kind is held on it (%.*s); give it up before "
+			            "the dump",
 			            task_name(l->task), l->number, l->link, (int)strcspn(text, "\n"), text);
 			break;
 		}

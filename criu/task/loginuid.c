@@ -7,6 +7,7 @@
 #include "lib/log.h"
 #include "proc/proc.h"
 #include "task/answer.h"
+#include "tree/user_ns.h"
 
 static int loginuid_dump(struct dump *d, struct thread *th, const struct answers *ans)
 {
@@ -21,7 +22,7 @@ static int loginuid_dump(struct dump *d, struct thread *th, const struct answers
 }
 
 /* Only the task itself may write the file, and only once without CAP_AUDIT_CONTROL. */
-static int loginuid_restore(struct restore *r, struct thread *th, struct batch *b)
+static int set_loginuid(struct thread *th, struct batch *b)
 {
 	const TaskCoreEntry *tc = th->core->tc;
 	_cleanup_close_ int proc_fd = proc_open(th->tid);
@@ -46,8 +47,20 @@ static int loginuid_restore(struct restore *r, struct thread *th, struct batch *
 	return err;
 }
 
+static int loginuid_restore(struct restore *r, struct thread *th, struct batch *b)
+{
+	return user_ns_of_task(user_ns_of_restore(r), th->task) ? 0 : set_loginuid(th, b);
+}
+
+/* Images have the id outside, and only there it may be changed. */
+static int loginuid_before_entry(struct restore *r, struct thread *th, struct batch *b)
+{
+	return set_loginuid(th, b);
+}
+
 const struct task_part loginuid_part = {
 	.name = "loginuid",
 	.dump = loginuid_dump,
+	.before_entry = loginuid_before_entry,
 	.restore = loginuid_restore,
 };

@@ -33,9 +33,19 @@ static int pdeath_signal_check(struct restore *r, const struct thread *th)
 	return 0;
 }
 
+/* The parent of the root task is criu, and that ends when all is done. */
+static bool outlives_parent(const struct restore *r, const struct thread *th)
+{
+	return !th->task->parent && r->opts->restore_detached && !r->opts->restore_sibling;
+}
+
 static int pdeath_signal_restore(struct restore *r, struct thread *th, struct batch *b)
 {
-	if (th->core->thread_core->pdeath_sig)
+	if (th->core->thread_core->pdeath_sig && outlives_parent(r, th))
+		log_warn("%s: gets signal %u when its parent ends (PR_SET_PDEATHSIG); with --restore-detached that "
+		         "would be at once: it is left out; restore without that option, or with --restore-sibling",
+		         task_thread_name(th), th->core->thread_core->pdeath_sig);
+	else if (th->core->thread_core->pdeath_sig)
 		batch_call(b, SYS_prctl, PR_SET_PDEATHSIG, th->core->thread_core->pdeath_sig);
 	return 0;
 }
@@ -55,7 +65,9 @@ static int pdeath_signal_all_collected(struct dump *d)
 				err = log_refusal(
 				    -ENOTSUP,
 				    "%s: gets signal %u when its parent ends (PR_SET_PDEATHSIG), and the main "
-				    "thread of its parent, pid %d (%s), has ended already",
+				    "thread of its parent, pid %d (%s), has ended already; have it set again, or to 0, "
+				    "before "
+				    "the dump",
 				    task_thread_name(&t->threads[k]), t->threads[k].core->thread_core->pdeath_sig,
 				    task_id(t->parent), t->parent->comm);
 	}

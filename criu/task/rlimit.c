@@ -84,6 +84,13 @@ static int set_clamped(struct thread *th, struct batch *b, unsigned what, const 
 	return batch_run(b);
 }
 
+static int raise_from_outside(const struct thread *th, unsigned what, const RlimitEntry *want)
+{
+	const struct rlimit64 set = { .rlim_cur = want->cur, .rlim_max = want->max };
+
+	return syscall(SYS_prlimit64, th->tid, what, &set, NULL) ? -errno : 0;
+}
+
 static int rlimit_restore(struct restore *r, struct thread *th, struct batch *b)
 {
 	const TaskRlimitsEntry *all = th->core->tc->rlimits;
@@ -102,6 +109,9 @@ static int rlimit_restore(struct restore *r, struct thread *th, struct batch *b)
 	for (unsigned i = 0; !err && i < all->n_rlimits; i++) {
 		int64_t ret = batch_ret(b, op[i]);
 
+		/* In a user namespace the task has no right to raise a maximum; criu may have. */
+		if (ret == -EPERM && !raise_from_outside(th, i, all->rlimits[i]))
+			ret = 0;
 		denied[i] = ret == -EPERM;
 		if (ret && !denied[i])
 			return log_errno((int)ret, "%s: prlimit of %s", task_name(th->task), names[i]);

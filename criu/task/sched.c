@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Scheduling policy, priority, nice value and affinity of each thread: sched(7). */
+/*
+ * Scheduling policy, priority, nice value and affinity of each thread, sched(7); the length of its slices
+ * (sched_attr.sched_runtime of normal policies, Linux 6.12), the parameters of SCHED_DEADLINE, utilisation clamps.
+ */
 #include <sched.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -7,9 +10,12 @@
 
 #include "lib/log.h"
 #include "task/answer.h"
+#include "tree/inventory.h"
 #include "uapi/sched_attr.h"
 
-#define MASK_MAX 1024 /* bytes: 8192 processors, the most that a kernel is built for */
+#define MASK_MAX       1024 /* bytes: 8192 processors, the most that a kernel is built for */
+
+#define DEADLINE_FLAGS (SCHED_FLAG_RECLAIM | SCHED_FLAG_DL_OVERRUN)
 
 static bool is_real_time(uint32_t policy)
 {
@@ -37,6 +43,39 @@ static int read_mask(pid_t tid, uint8_t mask[MASK_MAX], size_t *len)
 	return 0;
 }
 
+static bool is_fair(uint32_t policy)
+{
+	return policy == SCHED_OTHER || policy == SCHED_BATCH || policy == SCHED_IDLE;
+}
+
+/* The length that the kernel chooses: criu's own thread has it, and a machine with more processors another one. */
+static uint64_t usual_slice(void)
+{
+	struct kernel_sched_attr own = { .size = sizeof(own) };
+
+	return syscall(SYS_sched_getattr, 0, &own, sizeof(own), 0) ? 0 : own.runtime;
+}
+
+/* What only some threads have. */
+static void dump_extras(struct dump *d, ThreadCoreEntry *core, const struct kernel_sched_attr *attr)
+{
+	uint64_t usual = is_fair(attr->policy) && attr->runtime ? usual_slice() : 0;
+
+	core->has_sched_runtime = attr->policy == SCHED_DEADLINE || (usual && attr->runtime != usual);
+	core->sched_runtime = core->has_sched_runtime ? attr->runtime : 0;
+	if (attr->policy == SCHED_DEADLINE) {
+		core->has_sched_deadline = core->has_sched_period = core->has_sched_flags = true;
+		core->sched_deadline = attr->deadline;
+		core->sched_period = attr->period;
+		core->sched_flags = attr->flags & DEADLINE_FLAGS;
+		inventory_only_ours(d);
+	}
+	/* Both 0: a kernel without. */
+	core->has_sched_util_min = core->has_sched_util_max = attr->util_max != 0;
+	core->sched_util_min = attr->util_min;
+	core->sched_util_max = attr->util_max;
+}
+
 static int sched_dump(struct dump *d, struct thread *th, const struct answers *ans)
 {
 	ThreadCoreEntry *core = th->core->thread_core;
@@ -49,11 +88,7 @@ static int sched_dump(struct dump *d, struct thread *th, const struct answers *a
 		err = read_mask(th->tid, mask, &len);
 	if (err)
 		return log_errno(err, "%s: sched_getattr, getpriority or sched_getaffinity", task_thread_name(th));
-	if (attr.policy == SCHED_DEADLINE)
-		return log_refusal(-EOPNOTSUPP,
-		                   "%s: its scheduling policy SCHED_DEADLINE is not supported; give it another "
-		                   "one with chrt(1)",
-		                   task_thread_name(th));
+	dump_extras(d, core, &attr);
 	core->has_sched_policy = core->has_sched_nice = true;
 	core->sched_policy = attr.policy | (attr.flags & SCHED_FLAG_RESET_ON_FORK ? SCHED_RESET_ON_FORK : 0);
 	core->sched_nice = attr.nice;
@@ -81,9 +116,9 @@ static int sched_check(struct restore *r, const struct thread *th)
 {
 	const ThreadCoreEntry *core = th->core->thread_core;
 
-	if (saved_policy(core) == SCHED_DEADLINE)
-		return log_refusal(-EOPNOTSUPP, "%s: the scheduling policy SCHED_DEADLINE is not supported",
-		                   task_thread_name(th));
+	if (saved_policy(core) == SCHED_DEADLINE && (!core->sched_runtime || !core->sched_deadline))
+		return log_errno(-EINVAL, "%s: its image has SCHED_DEADLINE without a runtime or a deadline",
+		                 task_thread_name(th));
 	if (core->sched_nice < -20 || core->sched_nice > 19 || core->sched_prio > 99 ||
 	    core->cpu_affinity.len > MASK_MAX)
 		return log_errno(-EINVAL, "%s: its image has nice %d, priority %u, a processor mask of %zu bytes",
@@ -102,16 +137,20 @@ static int restore_policy(struct thread *th, struct batch *b, const struct kerne
 		.flags = saved_flags(core),
 		.nice = now->nice,
 		.priority = is_real_time(saved_policy(core)) ? core->sched_prio : 0,
+		.runtime = is_fair(saved_policy(core)) ? core->sched_runtime : 0,
 	};
 	int op, err;
 
+	if (want.policy == SCHED_DEADLINE) /* from outside, when the agent has no work any more */
+		return 0;
 	if (want.policy == now->policy && want.flags == (now->flags & SCHED_FLAG_RESET_ON_FORK) &&
-	    want.priority == now->priority)
+	    want.priority == now->priority && (!want.runtime || want.runtime == now->runtime))
 		return 0;
 	batch_reserve(b, 1, sizeof(want));
 	op = batch_ask(b, SYS_sched_setattr, 0, batch_data(b, &want, sizeof(want)), 0);
 	err = batch_run(b);
-	if (!err && batch_ret(b, op) < 0)
+	/* What a task in a user namespace may not do, criu may. */
+	if (!err && batch_ret(b, op) < 0 && syscall(SYS_sched_setattr, th->tid, &want, 0))
 		log_warn("%s: its scheduling policy stays %u with priority %u, it was %u with %u: %s",
 		         task_thread_name(th), now->policy, now->priority, want.policy, want.priority,
 		         strerror((int)-batch_ret(b, op)));
@@ -128,7 +167,7 @@ static int restore_nice(struct thread *th, struct batch *b, const struct kernel_
 	batch_reserve(b, 1, 0);
 	op = batch_ask(b, SYS_setpriority, PRIO_PROCESS, 0, (uint64_t)core->sched_nice);
 	err = batch_run(b);
-	if (!err && batch_ret(b, op) < 0)
+	if (!err && batch_ret(b, op) < 0 && setpriority(PRIO_PROCESS, (id_t)th->tid, core->sched_nice))
 		log_warn("%s: its nice value stays %d, it was %d: %s", task_thread_name(th), now->nice,
 		         core->sched_nice, strerror((int)-batch_ret(b, op)));
 	return err;
@@ -182,10 +221,63 @@ static int sched_restore(struct restore *r, struct thread *th, struct batch *b)
 	return err;
 }
 
+/* ---- restore, from outside: what would hold up an agent, or the policy would reset ---- */
+
+static int set_attr(struct thread *th, struct kernel_sched_attr *want, const char *what)
+{
+	want->size = sizeof(*want);
+	if (!syscall(SYS_sched_setattr, th->tid, want, 0))
+		return 0;
+	log_warn("%s: %s cannot be given back: sched_setattr: %s%s", task_thread_name(th), what, strerror(errno),
+	         errno == EBUSY ? " (too little of the processors is left for SCHED_DEADLINE)" : "");
+	return -errno;
+}
+
+static void restore_deadline(struct thread *th)
+{
+	const ThreadCoreEntry *core = th->core->thread_core;
+	struct kernel_sched_attr want = {
+		.policy = SCHED_DEADLINE,
+		.flags = saved_flags(core) | (core->sched_flags & DEADLINE_FLAGS),
+		.runtime = core->sched_runtime,
+		.deadline = core->sched_deadline,
+		.period = core->sched_period,
+	};
+
+	if (core->has_sched_policy && saved_policy(core) == SCHED_DEADLINE)
+		set_attr(th, &want, "its policy SCHED_DEADLINE");
+}
+
+/* A kernel without clamps has 0 for both, and one with them a maximum. */
+static void restore_clamps(struct thread *th)
+{
+	const ThreadCoreEntry *core = th->core->thread_core;
+	struct kernel_sched_attr now, want = {
+		.flags = SCHED_FLAG_KEEP_POLICY | SCHED_FLAG_KEEP_PARAMS | SCHED_FLAG_UTIL_CLAMP_MIN |
+		         SCHED_FLAG_UTIL_CLAMP_MAX,
+		.util_min = core->sched_util_min,
+		.util_max = core->sched_util_max,
+	};
+
+	if (!core->sched_util_max || read_attr(th->tid, &now) ||
+	    (now.util_min == want.util_min && now.util_max == want.util_max))
+		return;
+	if (now.util_max || want.util_min || want.util_max != 1024)
+		set_attr(th, &want, "its utilisation clamps");
+}
+
+static int sched_finish(struct restore *r, struct thread *th)
+{
+	restore_deadline(th);
+	restore_clamps(th);
+	return 0;
+}
+
 const struct task_part sched_part = {
 	.name = "scheduling",
 	.per_thread = true,
 	.dump = sched_dump,
 	.check = sched_check,
 	.restore = sched_restore,
+	.finish = sched_finish,
 };

@@ -119,6 +119,19 @@ static int filter_error(struct thread *th, unsigned i, int err)
 	return log_errno(err, "%s: seccomp filter %u: ptrace(PTRACE_SECCOMP_GET_FILTER)", task_thread_name(th), i);
 }
 
+/*
+ * Whether it asks a supervisor, who has the listener: a descriptor in the tree is refused as such, one outside shows
+ * nowhere. After a restore such a call would be ENOSYS.
+ */
+static bool asks_supervisor(const struct sock_filter *prog, long n)
+{
+	for (long i = 0; i < n; i++)
+		if (prog[i].code == (BPF_RET | BPF_K) &&
+		    (prog[i].k & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_USER_NOTIF)
+			return true;
+	return false;
+}
+
 /* Filter number i from the oldest on. *index: of the filter below; then its own. NO_SUCH: there are fewer filters. */
 static int dump_seccomp_filter(struct dump *d, struct thread *th, unsigned i, uint32_t *index)
 {
@@ -133,6 +146,13 @@ static int dump_seccomp_filter(struct dump *d, struct thread *th, unsigned i, ui
 		return log_errno(-EPROTO, "%s: seccomp filter %u has %ld instructions", task_thread_name(th), i, n);
 	if (ptrace(PTRACE_SECCOMP_GET_FILTER, th->tid, (void *)(uintptr_t)i, prog) != n)
 		return filter_error(th, i, -errno);
+	if (asks_supervisor(prog, n)) {
+		log_refusal(-EOPNOTSUPP,
+		            "%s: seccomp filter %u asks a supervisor (SECCOMP_RET_USER_NOTIF), whose listener is lost "
+		            "with the filter; start the program without one",
+		            task_thread_name(th), i);
+		return REFUSED;
+	}
 	if (ptrace(PTRACE_SECCOMP_GET_METADATA, th->tid, (void *)sizeof(meta), &meta) < 0)
 		meta.flags = 0; /* before Linux 4.16 there were none */
 	filter.flags = (uint32_t)meta.flags & KEPT_FLAGS;

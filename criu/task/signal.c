@@ -14,6 +14,7 @@
 #include "task/answer.h"
 #include "task/signal_queue.h"
 #include "task/timer.h"
+#include "tree/pid_numbers.h"
 
 /* ---- dump ---- */
 
@@ -134,8 +135,12 @@ static void cut_timer(siginfo_t *info)
  * A task may send itself any siginfo (kernel/signal.c, do_rt_sigqueueinfo). All signals are blocked but SIGSTOP, which
  * cannot be: signal_finish() sends that one.
  */
-static void send_queue(const struct thread *th, struct batch *b, const SignalQueueEntry *q, bool shared)
+static void send_queue(const struct restore *r, const struct thread *th, struct batch *b, const SignalQueueEntry *q,
+                       bool shared)
 {
+	pid_t pid = pid_number_for(&r->tree, th->task, th->task->vpid);
+	pid_t tid = pid_number_for(&r->tree, th->task, th->vtid);
+
 	for (size_t i = 0; q && i < q->n_signals; i++) {
 		siginfo_t info = signal_queue_info(q, i);
 		raddr_t at;
@@ -145,18 +150,17 @@ static void send_queue(const struct thread *th, struct batch *b, const SignalQue
 		cut_timer(&info);
 		at = batch_data(b, &info, sizeof(info));
 		if (shared)
-			batch_call(b, SYS_rt_sigqueueinfo, (uint64_t)th->task->vpid.v, (uint64_t)info.si_signo, at);
+			batch_call(b, SYS_rt_sigqueueinfo, (uint64_t)pid, (uint64_t)info.si_signo, at);
 		else
-			batch_call(b, SYS_rt_tgsigqueueinfo, (uint64_t)th->task->vpid.v, (uint64_t)th->vtid.v,
-			           (uint64_t)info.si_signo, at);
+			batch_call(b, SYS_rt_tgsigqueueinfo, (uint64_t)pid, (uint64_t)tid, (uint64_t)info.si_signo, at);
 	}
 }
 
 static int signal_restore(struct restore *r, struct thread *th, struct batch *b)
 {
 	if (is_leader(th))
-		send_queue(th, b, th->core->tc->signals_s, true);
-	send_queue(th, b, th->core->thread_core->signals_p, false);
+		send_queue(r, th, b, th->core->tc->signals_s, true);
+	send_queue(r, th, b, th->core->thread_core->signals_p, false);
 	return 0;
 }
 

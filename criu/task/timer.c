@@ -17,6 +17,7 @@
 #include "task/signal_queue.h"
 #include "task/timer.h"
 #include "task/timer_ids.h"
+#include "tree/pid_numbers.h"
 
 #define ITIMERS        3
 #define TIMERS_A_BATCH 256
@@ -68,12 +69,13 @@ static int check_clock(const struct task *t, const PosixTimerEntry *e)
 		return 0;
 	if ((id & CLOCK_KIND) == CLOCK_OF_FD)
 		return log_refusal(-EOPNOTSUPP,
-		                   "%s: its timer %u runs by the clock of a device, which is not supported",
+		                   "%s: its timer %u runs by the clock of a device, which is not supported; "
+		                   "timer_delete() it before the dump",
 		                   task_name(t), e->it_id);
 	if ((id & CLOCK_OF_THREAD) && ~(id >> 3) == 0 && t->n_threads > 1)
 		return log_refusal(-EOPNOTSUPP,
 		                   "%s: its timer %u runs by CPU time of one of its threads (CLOCK_THREAD_CPUTIME_ID), "
-		                   "and the kernel does not tell which",
+		                   "and the kernel does not tell which; timer_delete() it before the dump",
 		                   task_name(t), e->it_id);
 	return 0;
 }
@@ -231,6 +233,9 @@ static int timer_restore(struct restore *r, struct thread *th, struct batch *b)
 {
 	const TaskTimersEntry *all = th->core->tc->timers;
 
+	for (size_t i = 0; all && i < all->n_posix; i++)
+		all->posix[i]->notify_thread_id =
+		    (uint32_t)pid_number_for(&r->tree, th->task, VPID((int32_t)all->posix[i]->notify_thread_id));
 	return all && all->n_posix ? timer_ids_create(task_name(th->task), b, all->posix, all->n_posix) : 0;
 }
 

@@ -20,8 +20,10 @@ struct dump {
 	struct tree tree;
 	struct stats *stats;
 	struct InventoryEntry *inventory; /* written last; rows fill in what they have to say */
+	bool network_held;                /* network-lock was run: network-unlock is owed */
 	char run_id[40];                  /* a new one each run: inventory, and what is left in the kernel */
 	struct states states;             /* of the rows of kinds.h: dump_state() */
+	bool told_network_lock;           /* network-lock has been run: network-unlock is due where the tree runs on */
 };
 
 /* Whether the dump ends the tree, rather than letting it run on or stand. */

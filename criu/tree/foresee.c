@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "tree/subsys.h"
+#include "lib/lookup.h"
 
 struct foresee_state {
 	struct own_rights own;
@@ -24,6 +25,7 @@ const struct own_rights *foresee_rights(struct dump *d)
 
 	if (!s->read && !s->failed)
 		s->failed = own_rights_read(d->arena, &s->own) != 0;
+	s->own.lent = d->opts->lent_caps;
 	s->read = true;
 	return s->failed ? NULL : &s->own;
 }
@@ -41,7 +43,7 @@ static int check_noatime(struct dump *d, const char *path)
 	const struct own_rights *own = foresee_rights(d);
 	struct stat st;
 
-	if (!foresee_lacks(d, CAP_FOWNER) || stat(path, &st))
+	if (!foresee_lacks(d, CAP_FOWNER) || lookup_stat(path, &st))
 		return 0;
 	return st.st_uid == own->status.uid[3] ? 0 : -EPERM;
 }
@@ -54,14 +56,15 @@ int foresee_open(struct dump *d, const char *path, uint32_t flags)
 	                                             : R_OK | W_OK;
 
 	/* What is not there, or too long a path, is another matter. */
-	if (foresee_lacks(d, CAP_DAC_OVERRIDE) && faccessat(AT_FDCWD, path, mode, AT_EACCESS) && errno == EACCES)
+	if (foresee_lacks(d, CAP_DAC_OVERRIDE) && faccessat(AT_FDCWD, lookup_path(path), mode, AT_EACCESS) &&
+	    errno == EACCES)
 		return -EACCES;
 	return flags & O_NOATIME && !(flags & O_PATH) ? check_noatime(d, path) : 0;
 }
 
 int foresee_make(struct dump *d, const char *dir)
 {
-	if (!foresee_lacks(d, CAP_DAC_OVERRIDE) || !faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS))
+	if (!foresee_lacks(d, CAP_DAC_OVERRIDE) || !faccessat(AT_FDCWD, lookup_path(dir), W_OK | X_OK, AT_EACCESS))
 		return 0;
 	return errno == EACCES || errno == EROFS ? -errno : 0;
 }

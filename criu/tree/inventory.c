@@ -6,6 +6,7 @@
 #include "lib/log.h"
 #include "lib/version.h"
 #include "tree/inventory.h"
+#include "tree/ns_ids.h"
 #include "tree/tree_image.h"
 
 int inventory_new_run(struct dump *d)
@@ -16,12 +17,18 @@ int inventory_new_run(struct dump *d)
 	if (f)
 		fclose(f);
 	d->inventory = arena_msg(d->arena, InventoryEntry, inventory_entry);
+	d->inventory->img_version = FORMAT_VERSION_1_1;
 	return read ? 0 : log_errno(-EIO, "reading /proc/sys/kernel/random/uuid");
 }
 
 bool inventory_has_crius_numbers(const InventoryEntry *inventory)
 {
 	return !inventory->tool_version || inventory->crius_numbers;
+}
+
+void inventory_only_ours(struct dump *d)
+{
+	d->inventory->img_version = FORMAT_VERSION_OURS;
 }
 
 static uint32_t lock_number(enum network_lock method)
@@ -61,18 +68,20 @@ int inventory_write(struct dump *d)
 	InventoryEntry *inv = d->inventory;
 	TaskKobjIdsEntry *root = arena_new_of(d->arena, TaskKobjIdsEntry);
 
-	/* criu's own objects are number 1 of each kind; namespaces are the root task's (all tasks share them). */
+	/* criu's own objects are number 1 of each kind. */
 	*root = *d->tree.tasks[0]->ids;
+	ns_ids_of_criu(root);
 	root->vm_id = root->files_id = root->fs_id = root->sighand_id = 1;
-	inv->img_version = tree_has_dead_leader(&d->tree) ? FORMAT_VERSION_OURS : FORMAT_VERSION_1_1;
+	if (tree_has_dead_leader(&d->tree))
+		inventory_only_ours(d);
 	inv->has_fdinfo_per_id = inv->fdinfo_per_id = true;
 	inv->root_ids = root;
 	inv->has_ns_per_id = inv->ns_per_id = true;
-	inv->has_lsmtype = true;
-	inv->lsmtype = LSMTYPE__NO_LSM;
+	inv->has_lsmtype = true; /* criu/task/lsm.c knows which */
 	inv->has_dump_uptime = true;
 	inv->dump_uptime = d->stats->started;
-	inv->plugins_entry = arena_msg(d->arena, PluginsEntry, plugins_entry);
+	if (!inv->plugins_entry)
+		inv->plugins_entry = arena_msg(d->arena, PluginsEntry, plugins_entry);
 	inv->has_network_lock_method = true;
 	inv->network_lock_method = lock_number(d->opts->network_lock);
 	inv->has_crius_numbers = inv->crius_numbers = true;

@@ -13,6 +13,9 @@ int inventory_write(struct dump *d);
 /* Gives the run its id (d->run_id). At the start of a dump. */
 int inventory_new_run(struct dump *d);
 
+/* The checkpoint has what a reader that does not know it must not pass over: CRIU is to refuse it. */
+void inventory_only_ours(struct dump *d);
+
 /*
  * Whether numbers for which the format has no names are CRIU's: in its own images, and in ours that say so. Our older
  * ones have others in network_lock_method, file_lock_entry.flag and packet_sock_entry.protocol.

@@ -78,6 +78,8 @@ struct fd_kind {
 	void (*resource)(struct restore *r, const void *msg, char *buf, size_t size, bool *is_external);
 	/* Restore: whether an inherited descriptor can take its place. NULL: match() tells. */
 	bool (*accepts_inherited)(struct restore *r, const void *msg, const struct fd_info *ours);
+	/* Can be mapped, executed or a directory: open() is called for these, too, and before others of its kind. */
+	bool is_content;
 	/* Restore: what is only mapped is inherited too: it is memory, which mappings and descriptors have to share. */
 	bool inherits_mapped;
 	/* Restore: the kind finds inherited descriptors itself (inherited_fd()), and checks them. */
@@ -89,6 +91,8 @@ struct fd_kind {
 	int (*prepare)(struct restore *r);
 	/* Its message -> a descriptor of ours, or a negative errno (logged). */
 	int (*open)(struct restore *r, const void *msg);
+	/* After all tasks have their descriptors: all of the kind at once, before post_open() of the kind. Or NULL. */
+	int (*settle)(struct restore *r);
 	/*
 	 * After all tasks have their descriptors, with ours: what needs others (files_borrow()). Kind by kind, in the
 	 * order of kinds.h. NULL where nothing does.

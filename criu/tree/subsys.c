@@ -9,3 +9,12 @@ const struct address_space *subsys_space(void)
 		s++;
 	return *s ? (*s)->space : NULL;
 }
+
+const struct externals *subsys_externals(void)
+{
+	const struct subsys *const *s = subsystems;
+
+	while (!(*s)->externals)
+		s++;
+	return (*s)->externals;
+}

@@ -8,6 +8,7 @@
 #define CRIU_TREE_SUBSYS_H
 
 #include "tree/dump.h"
+#include "tree/externals.h"
 #include "tree/restore.h"
 
 /*
@@ -35,6 +36,13 @@ struct subsys {
 	const char *name;
 	struct row_state state;
 
+	/* Dump, before anything is done, and before the guardian is forked: what that has to share. */
+	int (*begin)(struct dump *d);
+	/* The tree runs still; then each process that is found later, right before it is seized. */
+	int (*before_freeze)(struct dump *d);
+	int (*before_seize)(struct dump *d, pid_t pid);
+	/* All tasks stand still, and nothing has been read of them but what the freezing needs. */
+	int (*frozen)(struct dump *d);
 	/* Dump, of each living task: read from outside before the agent enters it; read when the agent has left. */
 	int (*look)(struct dump *d, struct task *t);
 	int (*dump_task)(struct dump *d, struct task *t);
@@ -58,12 +66,15 @@ struct subsys {
 	/* Restore, before anything is started: images of its own, then whether all of them can come back. */
 	int (*read_images)(struct restore *r);
 	int (*check)(struct restore *r);
-	/* The guardian watches; the first process is made next. */
+	/* The guardian watches: before criu has threads; before the first process is made. */
+	int (*before_threads)(struct restore *r);
 	int (*before_start)(struct restore *r);
 	/* A task lives, without mappings, children and descriptors. */
 	int (*born)(struct restore *r, struct task *t);
 	/* A task lives and is in its session, without children and descriptors. */
 	int (*at_birth)(struct restore *r, struct task *t);
+	/* It has created its children. Of zombies, too. */
+	int (*grown)(struct restore *r, struct task *t);
 	/* All processes and threads exist, with agents in them: objects that refer to each other; then the rest. */
 	int (*prepare)(struct restore *r);
 	int (*create)(struct restore *r);
@@ -77,12 +88,14 @@ struct subsys {
 	void (*undo)(struct restore *r);
 	/* At the very end, success or not: what may take time. */
 	void (*done)(struct restore *r);
+	/* After read_images() has been called, whatever came of it: when the guardian has ended, if there was one. */
+	void (*leave)(struct restore *r);
 
 	const struct address_space *space;
+	const struct externals *externals;
 };
 
-/* The table, in the order of kinds.h; NULL-terminated. */
-extern const struct subsys *const subsystems[];
+extern const struct subsys *const subsystems[]; /* in the order of kinds.h; NULL-terminated */
 
 /* Runs a stage of all subsystems: stops at the first error, and returns it. */
 #define subsys_run(stage, ...)                                                                                         \
@@ -94,7 +107,7 @@ extern const struct subsys *const subsystems[];
 		err_;                                                                                                  \
 	})
 
-/* The same, but the others are run after an error too (they may have more refusals); returns the first. */
+/* The same, but the others are run after an error, too; returns the first. */
 #define subsys_run_all(stage, ...)                                                                                     \
 	({                                                                                                             \
 		int err_ = 0;                                                                                          \
@@ -113,7 +126,6 @@ extern const struct subsys *const subsystems[];
 				(*s_)->stage(__VA_ARGS__);                                                             \
 	} while (0)
 
-/* What makes address spaces. */
-const struct address_space *subsys_space(void);
+const struct address_space *subsys_space(void); /* what makes address spaces */
 
 #endif

@@ -45,7 +45,7 @@ const char *task_thread_name(const struct thread *th)
 /* ---- lookups ---- */
 
 /* What a key in the index is the number of. */
-enum object { OBJECT_PID, OBJECT_VM, OBJECT_FILES, OBJECT_FS, OBJECT_SIGHAND, OBJECT_COUNT };
+enum object { OBJECT_PID, OBJECT_OUR_PID, OBJECT_VM, OBJECT_FILES, OBJECT_FS, OBJECT_SIGHAND, OBJECT_COUNT };
 
 struct slot {
 	uint64_t key;      /* object << 32 | number */
@@ -105,7 +105,7 @@ void tree_index(struct tree *tree, struct arena *a)
 	size_t keys = 0, size = 16;
 
 	for (size_t i = 0; i < tree->n_tasks; i++)
-		keys += tree->tasks[i]->n_threads + OBJECT_COUNT;
+		keys += 2 * tree->tasks[i]->n_threads + OBJECT_COUNT;
 	while (size < keys * 2)
 		size *= 2;
 	index->slots = arena_array(a, struct slot, size);
@@ -116,8 +116,11 @@ void tree_index(struct tree *tree, struct arena *a)
 		struct task *t = tree->tasks[i];
 
 		index_add(index, OBJECT_PID, (uint32_t)t->vpid.v, t);
-		for (size_t k = 0; k < t->n_threads; k++)
+		index_add(index, OBJECT_OUR_PID, (uint32_t)task_id(t), t);
+		for (size_t k = 0; k < t->n_threads; k++) {
 			index_add(index, OBJECT_PID, (uint32_t)t->threads[k].vtid.v, t);
+			index_add(index, OBJECT_OUR_PID, (uint32_t)t->threads[k].tid, t);
+		}
 		if (!t->ids)
 			index->ids &= t->state == TASK_DEAD;
 		else
@@ -187,6 +190,30 @@ struct task *tree_find(const struct tree *tree, vpid_t pid)
 		return slot_of(index, index_key(OBJECT_PID, (uint32_t)pid.v))->task;
 	for (size_t i = 0; i < tree->n_tasks; i++)
 		if (has_pid(tree->tasks[i], pid))
+			return tree->tasks[i];
+	return NULL;
+}
+
+static bool has_our_pid(const struct task *t, pid_t pid)
+{
+	if (task_id(t) == pid)
+		return true;
+	for (size_t i = 0; i < t->n_threads; i++)
+		if (t->threads[i].tid == pid)
+			return true;
+	return false;
+}
+
+struct task *tree_find_ours(const struct tree *tree, pid_t pid)
+{
+	const struct tree_index *index = tree->index;
+
+	if (pid <= 0)
+		return NULL;
+	if (index && index->n_tasks == tree->n_tasks)
+		return slot_of(index, index_key(OBJECT_OUR_PID, (uint32_t)pid))->task;
+	for (size_t i = 0; i < tree->n_tasks; i++)
+		if (has_our_pid(tree->tasks[i], pid))
 			return tree->tasks[i];
 	return NULL;
 }

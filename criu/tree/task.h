@@ -58,6 +58,7 @@ struct tree {
 	size_t n_tasks;
 	bool has_compat;          /* restore: a task is a 32-bit program */
 	struct tree_index *index; /* tree/task.c; NULL before tree_index() */
+	struct numbered *numbers; /* tree/pid_numbers.h; NULL: all tasks are in one pid namespace */
 	struct frozen *frozen;    /* freeze/freeze.c, dump: what thaw_tree() has to put back */
 };
 
@@ -86,6 +87,15 @@ struct task *tree_first_sighand(const struct tree *tree, const struct task *t);
 
 /* The task or thread with that pid in the images, or NULL. */
 struct task *tree_find(const struct tree *tree, vpid_t pid);
+
+/* Dump: the task or thread with that number in our pid namespace, or NULL. */
+struct task *tree_find_ours(const struct tree *tree, pid_t pid);
+
+/* Dump: whether our numbers of the tree's tasks are not those of the images. */
+static inline bool tree_has_own_pids(const struct tree *tree)
+{
+	return tree->n_tasks && task_id(tree->tasks[0]) != tree->tasks[0]->vpid.v;
+}
 
 /* What a zombie's image holds: exit code and flags; the rest that is required is zero. Logs its errors. */
 int task_read_zombie(pid_t pid, TaskCoreEntry *tc);

@@ -38,6 +38,11 @@ struct task_part {
 	int (*foresee)(struct dump *d);
 	/* Restore: checks its fields before anything is started; refuses (log_refusal) what cannot come back. */
 	int (*check)(struct restore *r, const struct thread *th);
+	/*
+	 * Restore, of the leader of a task that enters a user namespace: adds the calls for which criu's privileges are
+	 * needed, which are gone then.
+	 */
+	int (*before_entry)(struct restore *r, struct thread *th, struct batch *b);
 	/* Restore: adds the calls that bring it back, run by the thread's own agent when all memory and descriptors are
 	 * there. */
 	int (*restore)(struct restore *r, struct thread *th, struct batch *b);

@@ -6,6 +6,8 @@
 #include "format.h"
 #include "lib/log.h"
 #include "proc/proc.h"
+#include "tree/inventory.h"
+#include "tree/pid_numbers.h"
 #include "tree/tree_image.h"
 #include "inventory.pb-c.h"
 
@@ -81,6 +83,31 @@ int tree_write_core(struct dump *d, const struct thread *th)
 	return write_core(d, th->vtid, th->core);
 }
 
+static void write_numbers(struct dump *d, PstreeEntry *e, const struct pid_numbers *p)
+{
+	PidNumbersEntry *n;
+
+	if (!p)
+		return;
+	n = arena_msg(d->arena, PidNumbersEntry, pid_numbers_entry);
+	n->pid = (uint32_t)p->vpid.v;
+	n->inner = (uint32_t *)p->inner;
+	n->n_inner = p->n;
+	n->has_pid_ns_id = p->ns;
+	n->pid_ns_id = p->ns;
+	arena_push(d->arena, &e->numbers, &e->n_numbers, n);
+	inventory_only_ours(d);
+}
+
+static void write_numbers_of_gone(struct dump *d, PstreeEntry *e)
+{
+	const struct pid_numbers *p = NULL;
+
+	while (pid_numbers_next(&d->tree, &p))
+		if (p->ns)
+			write_numbers(d, e, p);
+}
+
 static int write_task(struct dump *d, struct image *img, const struct task *t)
 {
 	PstreeEntry *e = arena_msg(d->arena, PstreeEntry, pstree_entry);
@@ -97,6 +124,12 @@ static int write_task(struct dump *d, struct image *img, const struct task *t)
 	for (size_t i = 0; i < t->n_threads; i++)
 		e->threads[n++] = t->threads[i].vtid.v;
 	e->n_threads = n;
+	write_numbers(d, e, pid_numbers_of(&d->tree, t->vpgid));
+	write_numbers(d, e, pid_numbers_of(&d->tree, t->vsid));
+	for (size_t i = 0; i < n; i++)
+		write_numbers(d, e, pid_numbers_of(&d->tree, VPID(e->threads[i])));
+	if (!t->parent)
+		write_numbers_of_gone(d, e);
 	err = image_write(img, e);
 	for (size_t i = 0; !err && i < t->n_threads; i++)
 		err = tree_write_core(d, &t->threads[i]);
@@ -188,6 +221,32 @@ static int read_mms(struct restore *r)
 	return err;
 }
 
+static bool is_named(const PstreeEntry *e, uint32_t pid)
+{
+	bool named = pid == e->pid || pid == e->pgid || pid == e->sid;
+
+	for (size_t i = 0; i < e->n_threads; i++)
+		named |= pid == e->threads[i];
+	return named;
+}
+
+static int read_numbers(struct restore *r, const PstreeEntry *e)
+{
+	for (size_t i = 0; i < e->n_numbers; i++) {
+		const PidNumbersEntry *n = e->numbers[i];
+		bool good = n->pid && (n->pid_ns_id || is_named(e, n->pid)) && n->n_inner && n->n_inner < PID_DEPTH_MAX;
+
+		for (size_t k = 0; good && k < n->n_inner; k++)
+			good = n->inner[k] && n->inner[k] <= INT32_MAX;
+		if (!good)
+			return log_errno(-EINVAL, "pstree.img: pid %u has impossible numbers in nested namespaces",
+			                 e->pid);
+		pid_numbers_add_gone(&r->tree, r->arena, VPID(n->pid), (const pid_t *)n->inner, n->n_inner,
+		                     n->pid_ns_id);
+	}
+	return 0;
+}
+
 static int add_task(struct restore *r, size_t *room, const PstreeEntry *e)
 {
 	struct task *t = arena_new_of(r->arena, struct task), *parent = NULL;
@@ -254,7 +313,7 @@ static int read_pstree(struct restore *r)
 	if (err)
 		return err == -ENOENT ? log_errno(err, "pstree.img is missing: no checkpoint is here") : err;
 	while ((err = image_read(img, &pstree_entry__descriptor, r->arena, &e)) > 0) {
-		err = add_task(r, &room, e);
+		err = add_task(r, &room, e) ?: read_numbers(r, e);
 		if (err)
 			return err;
 	}

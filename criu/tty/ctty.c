@@ -27,7 +27,7 @@ int ctty_dump(struct dump *d, const struct fd_info *info, struct terminal *t)
 	if (ioctl(info->fd, TIOCGDEV, &dev))
 		return log_errno(-errno, "%s: %s: ioctl(TIOCGDEV)", fd_name(info), info->link);
 	err = tty_session_dump(d, t->entry, dev);
-	if (err || t->entry->sid)
+	if (err || t->entry->sid || tty_session_is_callers(d, dev))
 		return err;
 	log_refusal(
 	    -ENOTSUP,

@@ -6,8 +6,11 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
+#include "helper/ns_roots.h"
 #include "lib/log.h"
+#include "lib/lookup.h"
 #include "path/pathfile.h"
+#include "tree/pts_masters.h"
 #include "tty/pty.h"
 #include "tty/tty_queue.h"
 #include "tty/tty_settings.h"
@@ -119,10 +122,26 @@ static void set_master(struct pty *p, int fd, unsigned index)
 	p->index_now = index;
 }
 
+/* Of those that mounts show, the masters are open already. Returns how many. */
+static size_t take_opened(struct restore *r, struct master_group *g)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < g->n; i++) {
+		const TtyInfoEntry *e = g->wanted[i]->info[PTY_SLAVE];
+		int fd = e && e->has_dev ? pts_masters_take(r, e->dev, g->wanted[i]->index) : -1;
+
+		if (fd >= 0)
+			set_master(g->wanted[i], fd, g->wanted[i]->index);
+		found += fd >= 0;
+	}
+	return found;
+}
+
 /* A master that is not wanted is held open, so that the kernel gives the next one another index. */
 static int open_wanted(struct restore *r, struct master_group *g)
 {
-	size_t found = 0;
+	size_t found = take_opened(r, g);
 	unsigned index = 0;
 
 	while (found < g->n && index < g->wanted[g->n - 1]->index && g->n_held < MAX_HELD) {
@@ -170,18 +189,24 @@ static void close_held(struct master_group *g)
 		close(g->held[--g->n_held]);
 }
 
+static const RegFileEntry *master_path(struct restore *r, const struct pty *p)
+{
+	return p->ptmx ?: tty_path_of(r, p->file[PTY_MASTER]);
+}
+
 static bool is_in_group(struct restore *r, const struct master_group *g, const struct pty *p)
 {
 	const TtyFileEntry *m = p->file[PTY_MASTER];
-	const RegFileEntry *path = p->master < 0 ? tty_path_of(r, m) : NULL;
+	const RegFileEntry *path = p->master < 0 ? master_path(r, p) : NULL;
 
-	return path && !strcmp(path->name, g->path->name) && (m->flags & O_ACCMODE) == (g->flags & O_ACCMODE);
+	return path && !strcmp(path->name, g->path->name) && path->mnt_id == g->path->mnt_id &&
+	       (m->flags & O_ACCMODE) == (g->flags & O_ACCMODE);
 }
 
 static int open_group(struct restore *r, const struct pty *first)
 {
 	const TtyFileEntry *m = first->file[PTY_MASTER];
-	struct master_group g = { .path = tty_path_of(r, m), .flags = m->flags };
+	struct master_group g = { .path = master_path(r, first), .flags = m->flags };
 	int err;
 
 	if (!g.path)
@@ -224,12 +249,15 @@ static int open_peer(const struct pty *p, int master, uint32_t flags)
 int pty_open_slave(struct restore *r, struct pty *p, uint32_t flags)
 {
 	int how = (int)(flags & ~(uint32_t)(O_ASYNC | KERNEL_O_LARGEFILE)) | O_NOCTTY | O_CLOEXEC, fd;
+	const RegFileEntry *path = p->file[PTY_SLAVE] ? tty_path_of(r, p->file[PTY_SLAVE]) : NULL;
+	_cleanup_lookup_ const struct lookup_root *before = lookup_now();
 	char name[300];
 	struct stat st;
 
+	lookup_in(path ? ns_roots_of_message(r, path) : NULL);
 	if (flags & KERNEL_O_LARGEFILE) {
-		slave_name(p, tty_path_of(r, p->file[PTY_SLAVE]), name, sizeof(name));
-		fd = open(name, how);
+		slave_name(p, path, name, sizeof(name));
+		fd = lookup_open(name, how, 0);
 		if (fd >= 0 && !fstat(fd, &st) && S_ISCHR(st.st_mode) && minor(st.st_rdev) == p->index_now)
 			return fd;
 		if (fd >= 0)
@@ -242,6 +270,7 @@ int pty_open_slave(struct restore *r, struct pty *p, uint32_t flags)
 static void restore_owner(struct restore *r, struct pty *p)
 {
 	const RegFileEntry *path = tty_path_of(r, p->file[PTY_SLAVE]);
+	_cleanup_lookup_ const struct lookup_root *before = lookup_now();
 	const TtyInfoEntry *e = p->info[PTY_SLAVE];
 	struct stat st;
 	char name[300];
@@ -249,12 +278,14 @@ static void restore_owner(struct restore *r, struct pty *p)
 	if (!path || !e)
 		return;
 	slave_name(p, path, name, sizeof(name));
-	if (stat(name, &st) || !S_ISCHR(st.st_mode) || minor(st.st_rdev) != p->index_now)
+	lookup_in(ns_roots_of_message(r, path));
+	if (lookup_stat(name, &st) || !S_ISCHR(st.st_mode) || minor(st.st_rdev) != p->index_now)
 		return;
-	if (e->has_uid && e->has_gid && (st.st_uid != e->uid || st.st_gid != e->gid) && chown(name, e->uid, e->gid))
+	if (e->has_uid && e->has_gid && (st.st_uid != e->uid || st.st_gid != e->gid) &&
+	    chown(lookup_path(name), e->uid, e->gid))
 		log_warn("%s: belongs to %u:%u instead of %u:%u: %s", name, st.st_uid, st.st_gid, e->uid, e->gid,
 		         strerror(errno));
-	if (path->has_mode && ((st.st_mode ^ path->mode) & 07777) && chmod(name, path->mode & 07777))
+	if (path->has_mode && ((st.st_mode ^ path->mode) & 07777) && chmod(lookup_path(name), path->mode & 07777))
 		log_warn("%s: its mode is 0%o instead of 0%o: %s", name, st.st_mode & 07777, path->mode & 07777,
 		         strerror(errno));
 }
@@ -352,9 +383,12 @@ int pty_open_hung_up(struct restore *r, const TtyFileEntry *m, const TtyInfoEntr
 	struct pty p = { .index = e->pty ? e->pty->index : 0, .master = -1, .slave = -1 }, *wanted = &p;
 	struct master_group g = { .path = &ptmx, .flags = O_RDWR, .wanted = &wanted, .n = 1 };
 	_cleanup_close_ int master = -1;
+	const RegFileEntry *slave = tty_path_of(r, m);
 	int unlock = 0, err = make_all_pairs(r);
 
 	ptmx.name = (char *)"/dev/ptmx";
+	ptmx.has_mnt_id = slave && slave->has_mnt_id;
+	ptmx.mnt_id = slave ? slave->mnt_id : -1;
 	if (!err)
 		err = open_wanted(r, &g);
 	if (!err)

@@ -6,8 +6,10 @@
 
 #include "files/files.h"
 #include "lib/log.h"
+#include "lib/lookup.h"
 #include "path/pathfile.h"
 #include "tty/ctty.h"
+#include "tty/orphan_pts.h"
 #include "tty/pty.h"
 #include "tty/tty_external.h"
 #include "tty/tty_queue.h"
@@ -79,23 +81,24 @@ static int dump_pty(struct dump *d, const struct fd_info *info, struct terminal 
 	return tty_session_dump(d, t->entry, (uint32_t)makedev(PTS_MAJOR, t->index));
 }
 
-static int dump_tty_device(struct dump *d, const struct fd_info *info, struct terminal *t)
+static int refuse_discipline(const struct fd_info *info, int discipline)
 {
-	int discipline = 0;
-
-	t->device = true;
-	if (ioctl(info->fd, TIOCGETD, &discipline) || !discipline)
-		return tty_session_dump(d, t->entry, t->entry->rdev);
-	log_refusal(-ENOTSUP, "%s: %s: has line discipline %d, which makes it something else than a terminal",
-	            fd_name(info), info->link, discipline);
+	log_refusal(
+	    -ENOTSUP,
+	    "%s: %s: has line discipline %d, which makes it something else than a terminal; have it set back to "
+	    "N_TTY (TIOCSETD) before the dump",
+	    fd_name(info), info->link, discipline);
 	return DUMP_REFUSED;
 }
 
 static int dump_hung_up(struct dump *d, const struct fd_info *info, struct terminal *t)
 {
 	if (major(info->st.st_rdev) != PTS_MAJOR) {
-		log_refusal(-EIO, "%s: %s: this terminal was hung up, and could only be opened as a working one",
-		            fd_name(info), info->link);
+		log_refusal(
+		    -EIO,
+		    "%s: %s: this terminal was hung up, and could only be opened as a working one; close it before "
+		    "the dump",
+		    fd_name(info), info->link);
 		return DUMP_REFUSED;
 	}
 	t->entry->type = TTY_TYPE__PTY;
@@ -107,20 +110,27 @@ static int dump_hung_up(struct dump *d, const struct fd_info *info, struct termi
 
 static int fill_terminal(struct dump *d, const struct fd_info *info, struct terminal *t)
 {
-	int err = tty_settings_read(d->arena, info->fd, is_aux(&info->st, 2), t->entry);
+	bool external = !is_aux(&info->st, 2) && tty_external_named(d, &info->st);
+	int discipline = 0, err;
 
+	if (!external && !ioctl(info->fd, TIOCGETD, &discipline) && discipline)
+		return refuse_discipline(info, discipline);
+	err = tty_settings_read(d->arena, info->fd, is_aux(&info->st, 2), t->entry);
 	if (err == -EIO)
 		return dump_hung_up(d, info, t);
 	if (err)
 		return log_errno(err, "%s: %s: reading its settings with ioctl_tty(2)", fd_name(info), info->link);
 	t->entry->type = terminal_type(&info->st);
-	if (!is_aux(&info->st, 2) && tty_external_named(d, &info->st)) {
+	if (external) {
 		t->entry->type = TTY_TYPE__EXT_TTY;
 		return tty_session_dump(d, t->entry, t->entry->rdev);
 	}
 	if (t->entry->type == TTY_TYPE__CTTY)
 		return ctty_dump(d, info, t);
-	return t->entry->type == TTY_TYPE__PTY ? dump_pty(d, info, t) : dump_tty_device(d, info, t);
+	if (t->entry->type == TTY_TYPE__PTY)
+		return dump_pty(d, info, t);
+	t->device = true;
+	return tty_session_dump(d, t->entry, t->entry->rdev);
 }
 
 #define ID_OTHERS (1U << 24) /* above those of all pseudo terminals */
@@ -178,6 +188,8 @@ static int note_path(struct dump *d, const struct fd_info *info, uint32_t *id)
 	RegFileEntry *m = arena_msg(d->arena, RegFileEntry, reg_file_entry);
 
 	m->id = *id = files_new_id(d);
+	m->has_mnt_id = lookup_now() != NULL;
+	m->mnt_id = lookup_now() ? info->mnt_id : -1;
 	m->flags = info->flags;
 	m->name = arena_strdup(d->arena, info->link);
 	m->has_mode = true;
@@ -220,8 +232,8 @@ static int note_file(struct restore *r, const void *msg, void *arg)
 	enum pty_side side;
 
 	if (!ti)
-		return log_errno(-EINVAL, "tty-info.img has no terminal %u, which file %u refers to", m->tty_info_id,
-		                 m->id);
+		return log_errno(-EINVAL, "tty-info.img has no terminal %u, which file %u of files.img refers to",
+		                 m->tty_info_id, m->id);
 	ti->file = m;
 	if (!ti->pty)
 		return 0;
@@ -236,7 +248,10 @@ static int tty_read_images(struct restore *r)
 {
 	int err = tty_images_read(r);
 
-	return err ?: files_all(r, &tty_kind, note_file, NULL);
+	err = err ?: files_all(r, &tty_kind, note_file, NULL);
+	if (!err)
+		orphan_pts_adopt(r);
+	return err;
 }
 
 static int tty_check(struct restore *r, const void *msg, const char **why)

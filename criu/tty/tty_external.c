@@ -55,7 +55,7 @@ void tty_external_refuse(struct dump *d)
 	for (size_t i = 0; i < td->n; i++) {
 		const struct terminal *t = td->all[i];
 
-		if (!is_outside(t))
+		if (!is_outside(t) || (d->opts->orphan_pts_master && !d->opts->shell_job))
 			continue;
 		if (!d->opts->shell_job)
 			log_refusal(
@@ -112,6 +112,11 @@ static int inherited_terminal(struct restore *r, const TtyInfoEntry *e)
 
 	tty_external_name(e, key, sizeof(key));
 	return inherited_fd(r->opts, key);
+}
+
+bool tty_external_is_inherited(struct restore *r, const TtyInfoEntry *e)
+{
+	return inherited_terminal(r, e) >= 0;
 }
 
 static int check_inherited(struct restore *r, const TtyInfoEntry *e, const char **why)

@@ -31,4 +31,7 @@ int tty_external_open_any(struct restore *r, const struct tty_info *ti);
  */
 int tty_external_post_open(struct restore *r, struct tty_info *ti, int fd);
 
+/* Whether --inherit-fd has one for it. */
+bool tty_external_is_inherited(struct restore *r, const TtyInfoEntry *e);
+
 #endif

@@ -55,6 +55,8 @@ struct pty {
 	const TtyInfoEntry *info[2];
 	const TtyFileEntry *file[2]; /* an open file of that side, or NULL */
 	const TtyDataEntry *data[2];
+	const RegFileEntry *ptmx; /* of an orphan: where its master is opened */
+	bool orphan;              /* its master is not in the tree, and is for the client (tty/orphan_pts.h) */
 	unsigned index_now;
 	bool made;
 	int master; /* ours until the end, -1 before it is made */

@@ -11,6 +11,7 @@
 #include "agent/send_fds.h"
 #include "lib/log.h"
 #include "proc/proc.h"
+#include "tree/pid_numbers.h"
 #include "tty/pty.h"
 #include "tty/tty_external.h"
 #include "tty/tty_session.h"
@@ -68,8 +69,8 @@ static int note_task_session(struct dump *d, struct tty_sessions *all, const str
 	return 1;
 }
 
-/* A foreground group outside of the tree (the shell of a job) keeps its number. */
-static void set_foreground_groups(struct tty_sessions *all, struct session_group *groups, const int32_t *fg)
+/* keep: a foreground group outside of the tree (the shell of a job) keeps its number, which is one of the images. */
+static void set_foreground_groups(struct tty_sessions *all, struct session_group *groups, const int32_t *fg, bool keep)
 {
 	size_t i = 0;
 
@@ -78,7 +79,7 @@ static void set_foreground_groups(struct tty_sessions *all, struct session_group
 		struct session_group *g;
 
 		HASH_FIND(hh, groups, &pgrp, sizeof(pgrp), g);
-		s->pgrp = g ? g->vpgid : (uint32_t)MAX(pgrp, 0);
+		s->pgrp = g ? g->vpgid : keep ? (uint32_t)MAX(pgrp, 0) : 0;
 	}
 }
 
@@ -96,7 +97,7 @@ static int read_sessions(struct dump *d, struct tty_sessions *all)
 		n += err > 0;
 	}
 	if (err >= 0)
-		set_foreground_groups(all, groups, fg);
+		set_foreground_groups(all, groups, fg, !tree_has_own_pids(&d->tree));
 	all->read = true;
 	return MIN(err, 0);
 }
@@ -111,6 +112,15 @@ int tty_session_dump(struct dump *d, TtyInfoEntry *e, uint32_t dev)
 	e->sid = s ? s->sid : 0;
 	e->pgrp = s ? s->pgrp : 0;
 	return err;
+}
+
+bool tty_session_is_callers(struct dump *d, uint32_t dev)
+{
+	struct tty_sessions *all = dump_state(d, &tty_subsys);
+	struct tty_session *s;
+
+	HASH_FIND(hh, all->by_dev, &dev, sizeof(dev), s);
+	return s && !s->sid && d->opts->shell_job;
 }
 
 /* ---- restore ---- */
@@ -194,6 +204,7 @@ static int restore_foreground(struct restore *r, struct task *leader)
 	/* Taking it has made the leader's own group the foreground one. */
 	if (!ti || !pgrp || pgrp == leader->vpid.v || ti->foreign)
 		return 0;
+	pgrp = pid_number_for(&r->tree, leader, VPID(pgrp));
 	err = send_terminal(r, ti, leader, &number);
 	if (err)
 		return err;

@@ -11,4 +11,8 @@
  */
 int tty_session_dump(struct dump *d, TtyInfoEntry *e, uint32_t dev);
 
+/* After it: with --shell-job, whether it is that of a session whose leader is outside of the tree's own pid namespace.
+ */
+bool tty_session_is_callers(struct dump *d, uint32_t dev);
+
 #endif

@@ -70,22 +70,38 @@ static pid_t await_holder(const struct guardian *g)
 	return undo_log_holder(g->log);
 }
 
-/* Until the end of the thread that traces tasks begins: true. False: nothing is left to be traced. */
+static bool thread_has_exited(const struct guardian *g)
+{
+	struct proc_stat st;
+
+	return proc_stat_of(g->thread, &st) || st.state == 'Z' || st.state == 'X';
+}
+
+/*
+ * Until the end of the thread that traces tasks begins: true. False: it cannot be stopped there any more, or nothing is
+ * left to be traced. Where that thread was on its way out already when it was seized its end is not told, and the end
+ * of the first thread of a process is not told either as long as another one is held.
+ */
 static bool pass_stops(const struct guardian *g)
 {
-	int status = 0;
+	const struct timespec pause = { .tv_nsec = 50000 };
+	int status = 0, how = __WALL;
 
 	for (;;) {
 		/* lint: allow: its own process, which has tracees and no children */
-		pid_t pid = waitpid(-1, &status, __WALL);
+		pid_t pid = waitpid(-1, &status, how);
 
-		if (pid < 0 && errno != EINTR)
+		if ((pid < 0 && errno != EINTR) || (pid == 0 && thread_has_exited(g)))
 			return false;
-		if (pid > 0 && WIFSTOPPED(status)) {
+		if (pid == 0) {
+			nanosleep(&pause, NULL);
+		} else if (pid > 0 && WIFSTOPPED(status)) {
 			if (status >> 16 != PTRACE_EVENT_EXIT)
 				let_stop_pass(g, pid, status);
 			else if (pid == g->thread)
 				return true;
+			else
+				how |= WNOHANG;
 		}
 	}
 }
@@ -327,4 +343,9 @@ void guardian_stop(struct guardian *g, bool rollback)
 	while (waitpid(g->pid, NULL, __WALL) < 0 && errno == EINTR)
 		;
 	free_guardian(g);
+}
+
+int guardian_late_signal(void)
+{
+	return signal_thread_late();
 }

@@ -22,8 +22,8 @@ enum undo_type {
 	UNDO_UNLINK,      /* path: remove the file; fd: the directory, where the path is a name in it */
 	UNDO_CGROUP_THAW, /* path: the freezer's file; text: what to write */
 	UNDO_CALL,        /* call: a function of criu's, with this entry (the guardian has the same text) */
-	UNDO_KILL,        /* pid (and its start time): a half-made task of a restore */
-	UNDO_KILL_BELOW,  /* the same with all that descends from it: a script that is waited for */
+	UNDO_KILL,        /* pid (and its start time): a half-made task of a restore, and its children */
+	UNDO_KILL_BELOW,  /* with all that descends from it and what fell to criu: a script that is waited for */
 	FORWARD_CALL,     /* as UNDO_CALL, after the commit */
 	FORWARD_KILL,     /* pid and start time: after the commit, a task that must not run on */
 };
@@ -95,5 +95,8 @@ pid_t guardian_pid(const struct guardian *g);
  * is 0.
  */
 void guardian_stop(struct guardian *g, bool rollback);
+
+/* The signal that has come since then and that criu has not ended of yet; 0: none has. */
+int guardian_late_signal(void);
 
 #endif

@@ -11,7 +11,8 @@
 #include "lib/own_pids.h"
 #include "undo/signal_thread.h"
 
-#define WAKE SIGURG /* nobody sends this one to a criu */
+#define WAKE          SIGURG /* nobody sends this one to a criu */
+#define WATCHED_TRIES 100000 /* of a tenth of a millisecond */
 
 struct signal_thread {
 	struct undo_log *log;
@@ -49,8 +50,9 @@ static _Noreturn void die_of(struct signal_thread *s, int sig)
 	const struct timespec pause = { .tv_nsec = 100000 };
 	sigset_t one;
 
-	/* A guardian that was forked just now does not hold this thread yet. */
-	for (int i = 0; i < 10000 && !undo_log_is_watched(s->log); i++)
+	/* A guardian that was forked just now does not hold this thread yet: on a busy machine it may not have run at
+	 * all. */
+	for (int i = 0; i < WATCHED_TRIES && !undo_log_is_watched(s->log); i++)
 		nanosleep(&pause, NULL);
 	log_errno(0, "SIG%s: criu ends, and everything is taken back", sigabbrev_np(sig));
 	sigemptyset(&one);
@@ -64,6 +66,14 @@ static _Noreturn void die_of(struct signal_thread *s, int sig)
 
 #define ENDS_WITHIN_MS 300 /* what is left takes a moment, but for a log or a pid file that nobody reads */
 
+/* For a command that does not end then, but has a tree to wait for. lint: global: a signal handler writes it */
+static volatile sig_atomic_t late_signal;
+
+int signal_thread_late(void)
+{
+	return late_signal;
+}
+
 /* The guardian finishes what has been committed, if that is not done yet. */
 static void exit_done(int sig)
 {
@@ -75,6 +85,7 @@ static void end_soon(int sig)
 	const struct sigaction sa = { .sa_handler = exit_done };
 	const struct itimerval soon = { .it_value.tv_usec = ENDS_WITHIN_MS * 1000 };
 
+	late_signal = sig;
 	sigaction(SIGALRM, &sa, NULL);
 	setitimer(ITIMER_REAL, &soon, NULL);
 }

@@ -33,4 +33,7 @@ void signal_thread_allow_end(struct signal_thread *s);
  */
 void signal_thread_end(struct signal_thread *s, bool committed);
 
+/* The signal that has come since then after a commit; 0: none has. */
+int signal_thread_late(void);
+
 #endif

@@ -32,7 +32,7 @@ enum decision { UNDECIDED, COMMITTED, INTERRUPTED };
 struct undo_log {
 	uint32_t watched, holds, decision, ended;
 	uint32_t stands;
-	pid_t holder;
+	pid_t holder, owner; /* owner: criu */
 	uint32_t n;
 	uint32_t strings; /* where they begin */
 	struct entry entries[];
@@ -48,6 +48,7 @@ struct undo_log *undo_log_new(void)
 	if (log == MAP_FAILED)
 		return NULL;
 	log->strings = LOG_SIZE;
+	log->owner = getpid();
 	return log;
 }
 
@@ -214,8 +215,8 @@ static int remove_file(int dir, const char *path)
 	return unlinkat(dir, path, 0) ? -errno : 0;
 }
 
-/* A process by pidfd first: what is compared is what is killed. */
-static int kill_same(pid_t pid, uint64_t start_time)
+/* A process by pidfd first: what is compared is what gets the signal. */
+static int signal_same(pid_t pid, uint64_t start_time, int sig)
 {
 	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 
@@ -223,7 +224,38 @@ static int kill_same(pid_t pid, uint64_t start_time)
 		return -errno;
 	if (proc_start_time(pid) != start_time)
 		return 0;
-	return syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) ? -errno : 0;
+	return syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0) ? -errno : 0;
+}
+
+/* Has it waited for by undo_log_await_killed(), too. */
+static void kill_child(struct undo_log *log, pid_t child)
+{
+	const struct undo u = { .type = UNDO_NONE, .fd = -1, .pid = child, .start_time = proc_start_time(child) };
+	int number = proc_alive(child) && !kill(child, SIGKILL) ? undo_log_add(log, &u) : -1;
+
+	if (number >= 0)
+		log->entries[number].killed = 1;
+}
+
+/*
+ * A task with the children that it has made and that are not noted: criu ended before it could. Stopped, a task makes
+ * no more of them.
+ */
+static int kill_task(struct undo_log *log, const struct entry *e)
+{
+	struct arena *a;
+	pid_t *children = NULL;
+	size_t n = 0;
+
+	a = arena_new();
+	if (a && !signal_same(e->pid, e->start_time, SIGSTOP))
+		proc_add_children(a, e->pid, &children, &n);
+	if (proc_start_time(e->pid) != e->start_time) /* they would be another process's */
+		n = 0;
+	for (size_t i = 0; i < n; i++)
+		kill_child(log, children[i]);
+	arena_free(a);
+	return signal_same(e->pid, e->start_time, SIGKILL);
 }
 
 /* The guardian is a fork of criu: what was a function there is one here. */
@@ -247,7 +279,7 @@ static int run_call(const struct undo_log *log, const struct entry *e)
 	return e->call(&u);
 }
 
-static int run_entry(const struct undo_log *log, const struct entry *e)
+static int run_entry(struct undo_log *log, const struct entry *e)
 {
 	const char *path = string_at(log, e->path), *text = string_at(log, e->text);
 
@@ -262,10 +294,11 @@ static int run_entry(const struct undo_log *log, const struct entry *e)
 	case FORWARD_CALL:
 		return run_call(log, e);
 	case UNDO_KILL:
+		return kill_task(log, e);
 	case FORWARD_KILL:
-		return kill_same(e->pid, e->start_time);
+		return signal_same(e->pid, e->start_time, SIGKILL);
 	case UNDO_KILL_BELOW:
-		return proc_kill_below(e->pid, e->start_time);
+		return proc_kill_below(e->pid, e->start_time, log->owner == getppid() ? log->owner : 0);
 	}
 	return -EINVAL;
 }

@@ -70,6 +70,9 @@
 #ifndef IPPROTO_SMC
 #define IPPROTO_SMC 256
 #endif
+/* In sin6_flowinfo; IPV6_FLOWLABEL_MASK of linux/include/net/ipv6.h. */
+#define FLOW_LABEL 0x000fffffU
+
 #ifndef AF_SMC
 #define AF_SMC 43
 #endif

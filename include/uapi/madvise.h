@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* asm-generic/mman-common.h: MADV_COLLAPSE, Linux 6.1; MADV_GUARD_INSTALL, Linux 6.13. */
+/* asm-generic/mman-common.h: MADV_DONTNEED_LOCKED, Linux 5.18; MADV_COLLAPSE, Linux 6.1; MADV_GUARD_INSTALL,
+ * Linux 6.13. */
 #ifndef CRIU_UAPI_MADVISE_H
 #define CRIU_UAPI_MADVISE_H
 
 #include <sys/mman.h>
+
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25

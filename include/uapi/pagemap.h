@@ -45,18 +45,21 @@ struct pm_scan_arg {
 #endif
 
 /* An entry of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst). */
-#define PM_PFN        ((UINT64_C(1) << 55) - 1) /* the frame, or swap type and offset; 0 without CAP_SYS_ADMIN */
-#define PM_EXCLUSIVE  (UINT64_C(1) << 56)
-#define PM_GUARD      (UINT64_C(1) << 58) /* Linux 6.15 */
-#define PM_FILE       (UINT64_C(1) << 61)
-#define PM_SWAP       (UINT64_C(1) << 62)
-#define PM_PRESENT    (UINT64_C(1) << 63)
+#define PM_PFN         ((UINT64_C(1) << 55) - 1) /* the frame, or swap type and offset; 0 without CAP_SYS_ADMIN */
+#define PM_EXCLUSIVE   (UINT64_C(1) << 56)
+#define PM_UFFD_WP     (UINT64_C(1) << 57)
+#define PM_GUARD       (UINT64_C(1) << 58) /* Linux 6.15 */
+#define PM_FILE        (UINT64_C(1) << 61)
+#define PM_SWAP        (UINT64_C(1) << 62)
+#define PM_PRESENT     (UINT64_C(1) << 63)
 
 /*
  * What shows as swap (PM_SWAP) may be a mark in the page table with nothing behind it: its place is then of type
  * SWP_PTE_MARKER (linux/swap.h), which is the last one, and the "offset" tells which (linux/swapops.h).
  */
-#define PM_MARK       UINT64_C(0x1f)               /* the type, in PM_PFN */
-#define PM_MARK_GUARD (PM_MARK | UINT64_C(4) << 5) /* PTE_MARKER_GUARD, Linux 6.13 */
+#define PM_MARK        UINT64_C(0x1f)               /* the type, in PM_PFN */
+#define PM_MARK_WP     (PM_MARK | UINT64_C(1) << 5) /* PTE_MARKER_UFFD_WP, Linux 5.19 */
+#define PM_MARK_POISON (PM_MARK | UINT64_C(2) << 5) /* PTE_MARKER_POISONED, Linux 6.6 */
+#define PM_MARK_GUARD  (PM_MARK | UINT64_C(4) << 5) /* PTE_MARKER_GUARD, Linux 6.13 */
 
 #endif

@@ -27,6 +27,9 @@
 #ifndef SO_PASSPIDFD
 #define SO_PASSPIDFD 76
 #endif
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
 #ifndef SO_RCVPRIORITY
 #define SO_RCVPRIORITY 82
 #endif

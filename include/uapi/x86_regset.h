@@ -12,4 +12,8 @@
 #define ARCH_REQ_XCOMP_PERM 0x1023
 #endif
 
+#ifndef ARCH_GET_UNTAG_MASK
+#define ARCH_GET_UNTAG_MASK 0x4001 /* Linux 6.4 */
+#endif
+
 #endif

@@ -36,6 +36,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/user.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -254,6 +255,40 @@ static void getfds(int pid)
 	}
 }
 
+/* As many sockets as the victim's ten_unix() makes, of the same kinds. Closed at the end, with the process. */
+static void ten_unix(long number)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX }, name = at;
+	int sv[2], fd, l;
+
+	must(!socketpair(AF_UNIX, SOCK_STREAM, 0, sv) && !socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sv), "socketpair");
+	snprintf(name.sun_path + 1, 64, "floor %d %ld", getpid(), number);
+	fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	must(fd >= 0 && !bind(fd, (struct sockaddr *)&name, sizeof(name)), "bind");
+	fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	must(fd >= 0 && !connect(fd, (struct sockaddr *)&name, sizeof(name)), "connect");
+	snprintf(at.sun_path, sizeof(at.sun_path), "floor.%d.%ld", getpid(), number);
+	l = socket(AF_UNIX, SOCK_STREAM, 0);
+	must(l >= 0 && !bind(l, (struct sockaddr *)&at, sizeof(at)) && !listen(l, 8), "listen");
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	must(fd >= 0 && !connect(fd, (struct sockaddr *)&at, sizeof(at)) && accept(l, NULL, NULL) >= 0, "accept");
+	unlink(at.sun_path);
+	l = socket(AF_UNIX, SOCK_STREAM, 0);
+	must(l >= 0 && !bind(l, (struct sockaddr *)&name, sizeof(name)) && !listen(l, 8), "listen, abstract");
+}
+
+static void unixes(long n)
+{
+	struct rlimit lim = { 20000, 20000 };
+
+	setrlimit(RLIMIT_NOFILE, &lim);
+	for (long i = 0; i < n / 10; i++) {
+		ten_unix(i);
+		if (i % 1000 == 999)
+			close_range(3, ~0U, 0);
+	}
+}
+
 static void tcp_set(int fd, int name, int value)
 {
 	must(!setsockopt(fd, IPPROTO_TCP, name, &value, sizeof(value)), "TCP_REPAIR");
@@ -360,7 +395,10 @@ int main(int argc, char **argv)
 	else if (!strcmp(kind, "ptrace"))
 		traces(n);
 	else if (!strcmp(kind, "getfd"))
-		getfds(n);
+		for (int i = 2; i < argc; i++)
+			getfds(atol(argv[i]));
+	else if (!strcmp(kind, "unix"))
+		unixes(n);
 	else if (!strcmp(kind, "repair"))
 		repairs(n);
 	else if (!strcmp(kind, "sockets"))

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -164,6 +165,60 @@ static void tcp(int n)
 	close(l);
 }
 
+/*
+ * Ten sockets: two pairs, one of them with bytes; two datagram sockets, one with an abstract name and one, connected to
+ * it, with none; a listener with a file, and a connection that was accepted there; a listener with an abstract name.
+ */
+static void ten_unix(int number)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX }, name = at;
+	socklen_t len = sizeof(at);
+	int sv[2], fd, l;
+
+	for (int i = 0; i < 2; i++)
+		must(!socketpair(AF_UNIX, i ? SOCK_SEQPACKET : SOCK_STREAM, 0, sv), "socketpair");
+	must(send(sv[0], "bytes", 5, 0) == 5, "send");
+	snprintf(name.sun_path + 1, 64, "bench %d %d", getpid(), number);
+	fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	must(fd >= 0 && !bind(fd, (struct sockaddr *)&name, len), "bind");
+	fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	must(fd >= 0 && !connect(fd, (struct sockaddr *)&name, len), "connect");
+	snprintf(at.sun_path, sizeof(at.sun_path), "s%d.%d", getpid(), number);
+	l = socket(AF_UNIX, SOCK_STREAM, 0);
+	must(l >= 0 && !bind(l, (struct sockaddr *)&at, len) && !listen(l, 8), "listen");
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	must(fd >= 0 && !connect(fd, (struct sockaddr *)&at, len) && accept(l, NULL, NULL) >= 0, "accept");
+	l = socket(AF_UNIX, SOCK_STREAM, 0);
+	must(l >= 0 && !bind(l, (struct sockaddr *)&name, len) && !listen(l, 8), "listen, abstract");
+}
+
+#define UNIX_EACH 10000 /* of one process */
+
+static void unixes(int n)
+{
+	struct rlimit lim = { 2 * UNIX_EACH, 2 * UNIX_EACH };
+	int ready[2], kids = 0;
+	char c;
+
+	setrlimit(RLIMIT_NOFILE, &lim);
+	must(!pipe(ready), "pipe");
+	for (; n > UNIX_EACH; n -= UNIX_EACH, kids++)
+		if (!fork()) {
+			for (int i = 0; i < UNIX_EACH / 10; i++)
+				ten_unix(i);
+			must(write(ready[1], "x", 1) == 1, "write");
+			close(ready[0]);
+			close(ready[1]);
+			rest();
+		}
+	for (int i = 0; i < n / 10; i++)
+		ten_unix(i);
+	for (; kids; kids--)
+		must(read(ready[0], &c, 1) == 1, "read");
+	close(ready[0]);
+	close(ready[1]);
+}
+
 int main(int argc, char **argv)
 {
 	const char *kind = argc > 2 ? argv[2] : "";
@@ -187,6 +242,8 @@ int main(int argc, char **argv)
 		files(n);
 	else if (!strcmp(kind, "tcp"))
 		tcp(n);
+	else if (!strcmp(kind, "unix"))
+		unixes(n);
 	else
 		must(!strcmp(kind, "smallest"), "kind");
 	fd = open(argv[1], O_WRONLY | O_CREAT | O_CLOEXEC, 0600);

@@ -96,7 +96,7 @@ static void connections(void **state)
 	assert_int_equal(impersonate_listen(&r, &as, l, 5, WHAT), 0);
 	as = somebody();
 	as.uid = 4321;
-	assert_int_equal(impersonate_connect(&r, &as, c, dir, (struct sockaddr *)&at, len, WHAT), 0);
+	assert_int_equal(impersonate_connect(&r, &as, c, dir, &at, len, WHAT), 0);
 	peer_is(c, listener, 1234, 5678);
 	a = accept(l, NULL, NULL);
 	peer_is(a, as.pid.v, 4321, 5678);

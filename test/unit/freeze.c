@@ -5,6 +5,7 @@
 #include <sys/ptrace.h>
 
 #include "freeze_util.h"
+#include "tree/pid_numbers.h"
 
 struct counts {
 	volatile unsigned n[8];
@@ -348,7 +349,7 @@ static void test_bad_roots(void **state)
 	assert_int_equal(thaw_tree(&tree, THAW_KILL), 0);
 }
 
-/* In a pid namespace of its own the images know other pids. */
+/* Below the root's pid namespace: images have the numbers of the root's, and those of inside beside them. */
 static void in_namespace(void *arg)
 {
 	if (unshare(CLONE_NEWPID))
@@ -364,16 +365,21 @@ static void test_namespace(void **state)
 	pid_t pid = spawn(in_namespace, c);
 	const struct task *init;
 	struct tree tree;
+	pid_t tid;
 
 	for (int i = 0; i < 5; i++)
 		wait_progress(&c->n[i]);
 	assert_int_equal(freeze(*state, pid, &tree), 0);
 	assert_int_equal(tree.n_tasks, 5);
 	init = tree.tasks[1];
-	assert_int_equal(init->vpid.v, 1);
+	assert_int_equal(init->vpid.v, init->pid);
+	assert_int_equal(pid_number_for(&tree, init, init->vpid), 1);
 	assert_int_equal(init->n_threads, 2);
-	assert_true(init->threads[1].vtid.v > 1 && init->threads[1].vtid.v < 6);
-	assert_int_equal(init->vsid.v, 0);
+	assert_int_equal(init->threads[1].vtid.v, init->threads[1].tid);
+	tid = pid_number_for(&tree, init, init->threads[1].vtid);
+	assert_true(tid > 1 && tid < 6);
+	assert_int_equal(init->vsid.v, getsid(pid));
+	assert_int_equal(pid_number_for(&tree, init, init->vsid), 0);
 	assert_int_equal(tree.tasks[0]->vpid.v, pid);
 	assert_int_equal(thaw_tree(&tree, THAW_KILL), 0);
 }

@@ -369,14 +369,15 @@ static void test_pages(void **state)
 {
 	struct place *p = *state;
 	struct image_dir *dir;
+	uint64_t at, size;
 	int fd;
 
 	make_checkpoint(p);
 	fd = openat(p->fd, "pages-1.img", O_RDWR);
 	assert_int_equal(pwrite(fd, "PAGES", 5, 4096), 5);
 	assert_int_equal(image_dir_open(p->path, false, &dir), 0);
-	close(image_pages_open(dir, 1));
-	assert_int_equal(image_pages_open(dir, 2), -ENOENT);
+	close(image_pages_open(dir, 1, &at, &size));
+	assert_int_equal(image_pages_open(dir, 2, &at, &size), -ENOENT);
 	image_dir_close(dir);
 	assert_int_equal(ftruncate(fd, 4096), 0);
 	close(fd);

@@ -97,6 +97,7 @@ static uint32_t read_generation(struct place *p)
 	struct image_dir *dir;
 	uint32_t n = 0, of_pages = 0;
 	FsEntry *fs;
+	uint64_t at, size;
 	int fd;
 
 	assert_int_equal(image_dir_open(p->path, false, &dir), 0);
@@ -107,7 +108,7 @@ static uint32_t read_generation(struct place *p)
 	}
 	for (unsigned i = 1; i < 6; i++)
 		assert_int_equal(image_read_one(dir, IMG_FS, 100 + i, a, &fs), i == n ? 0 : -ENOENT);
-	fd = image_pages_open(dir, 1);
+	fd = image_pages_open(dir, 1, &at, &size);
 	assert_true(fd >= 0);
 	assert_int_equal(read(fd, &of_pages, sizeof(of_pages)), sizeof(of_pages));
 	close(fd);

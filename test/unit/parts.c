@@ -222,6 +222,7 @@ struct victim {
 
 static struct arena *arena;
 static struct guardian *guardian;
+static const struct options options;
 static pid_t running[2]; /* for the teardown of a test that failed */
 static char dir_path[] = "/tmp/unit-parts-XXXXXX";
 
@@ -232,6 +233,8 @@ static void start(struct victim *v, struct kind_of_child kind)
 	memset(v, 0, sizeof(*v));
 	v->d.arena = arena;
 	v->d.guardian = guardian;
+	v->d.opts = &options;
+	v->d.inventory = arena_msg(arena, InventoryEntry, inventory_entry);
 	shared->ready = 0;
 	v->t.pid = fork();
 	if (!v->t.pid)
@@ -302,9 +305,9 @@ static bool ours(const struct task_part *p, bool leader)
 
 static void ask(struct victim *v, struct thread *th)
 {
-	struct answers answers[32] = { 0 };
+	struct answers answers[64] = { 0 };
 	struct batch *b = agent_batch(th->dump->agent, "asking");
-	unsigned first[32] = { 0 };
+	unsigned first[64] = { 0 };
 
 	for (int i = 0; task_parts[i]; i++) {
 		void *data = NULL;
@@ -545,7 +548,7 @@ static void to_and_fro(bool sparse)
 {
 	struct victim a, b, saved;
 	InventoryEntry inventory = INVENTORY_ENTRY__INIT;
-	struct restore r = { .arena = arena, .inventory = &inventory };
+	struct restore r = { .arena = arena, .opts = &options, .inventory = &inventory };
 
 	start(&a, (struct kind_of_child) { .rich = true, .sparse_ids = sparse });
 	seize(&a);

@@ -5,6 +5,8 @@
  *
  * zdtm: needs-root
  * zdtm: restores 2
+ * zdtm: no-userns raises a priority
+ * zdtm: flavour pidns
  */
 #include <pthread.h>
 #include <sched.h>

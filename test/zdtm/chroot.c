@@ -2,6 +2,7 @@
 /*
  * A task with another root directory, and one whose cwd lies outside of it.
  *
+ * zdtm: flavour ns
  * zdtm: needs-root
  * zdtm: restores 2
  */

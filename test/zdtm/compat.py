@@ -24,7 +24,19 @@ def build(bits):
         p = subprocess.run(["cc", "-m%d" % bits, "-msse2", "-O1", "-o", out, SOURCE, "-lpthread", "-lrt"], capture_output=True, text=True)
         if p.returncode:
             raise Skipped("cc -m%d does not work (gcc-multilib?): %s" % (bits, p.stderr.strip().splitlines()[:1]))
+        need_to_run(out, bits)
     return out
+
+
+def need_to_run(program, bits):
+    """Some virtual machines run no 32-bit programs, whatever their kernel was built with."""
+    probe = program + "-probe"
+    subprocess.run(["cc", "-m%d" % bits, "-o", probe, "-x", "c", "-"], input="int main(void) { return 0; }", text=True, check=True)
+    try:
+        subprocess.run([probe], check=True)
+    except OSError as e:
+        os.unlink(program)
+        raise Skipped("no %d-bit programs run here: execve: %s" % (bits, e.strerror))
 
 
 def start(s, *args):

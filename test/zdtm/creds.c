@@ -5,6 +5,7 @@
  *
  * zdtm: needs-root
  * zdtm: restores 2
+ * zdtm: flavour no pidns
  */
 #include <grp.h>
 #include <linux/capability.h>

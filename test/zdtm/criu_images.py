@@ -1,17 +1,19 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-# Ten checkpoints that CRIU 4.2 made: each restores, and the program in it finds what it held; then the restored tree is
-# dumped and restored by us.
+# Checkpoints that CRIU 4.2 made, ten of one process or two and three of trees in namespaces: each restores, and the program in it
+# finds what it held; then the restored tree is dumped and restored by us.
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs cc
 # zdtm: timeout 240
 import os
+import re
 import shutil
 import subprocess
 import sys
 
 import held
+import held_ns
 from case import Skipped
 from driver import check, run_all, scenario, text, wait_for
 from tcp_peers import ruleset, varint
@@ -26,6 +28,11 @@ def theirs(s, mode):
     dump, restore = held.OPTIONS[mode]
     pstree = held.show(s.imgs)["pstree.img"]
     s.pid = pstree[0]["pid"]
+    if not held.has_avx512():
+        s.restore(*restore, ok=False)
+        said = s.out + text(s.path("imgs/restore.log"))
+        check(s.rc == 1 and "a register state that this processor lacks: AVX-512" in said, "%s: %s" % (s.rc, said[-500:]))
+        raise Skipped("this processor lacks AVX-512, which the programs that CRIU dumped use; the refusal is right")
     for again in range(3):
         s.restore(*restore)
         check("CRIU" not in ruleset(), "rules are left: %s" % ruleset())
@@ -200,15 +207,68 @@ def hung_up_terminal(s):
     s.kill()
 
 
+def theirs_ns(s, mode):
+    """A tree in namespaces: seen from outside, asked, and in each round the same."""
+    if not held.is_the_one():
+        raise Skipped("this compiler or C library makes another program than was dumped")
+    if not held.has_avx512():
+        raise Skipped("this processor lacks AVX-512, which the programs that CRIU dumped use")
+    held_ns.place(mode)
+    shutil.rmtree(s.imgs)
+    shutil.copytree(os.path.join(held.DATA, mode), s.imgs)
+    before = None
+    more = ["--external", "veth[eth0]:hv0"] if mode == "ns-veth" else []
+    for again in range(3):
+        s.restore("--root", held_ns.BOUND, *more, "--manage-cgroups=ignore", "--pidfile", s.path("pid%d" % again))
+        s.pid = int(text(s.path("pid%d" % again)))
+        now = held_ns.look(s.pid, mode)
+        before = before or now
+        for k, v in now.items():
+            check(v == before[k], "round %d: %s: %s, was %s" % (again, k, v, before[k]))
+        for _ in range(2):
+            said = held_ns.ask(s.pid)
+            check(said == "fine", "round %d: the program says %r" % (again, said))
+        if again < 2:
+            s.clean_images()
+            s.dump()
+    s.kill()
+    check_seen(now, mode)
+
+
+def check_seen(now, mode):
+    """What README.md of the examples says that it is."""
+    check(now["name"] == "held-host\n" and now["msgmax"] == "70000\n", now)
+    check(now["addresses"] == ["127.0.0.1/8", "::1/128"], now["addresses"])
+    check(all("from all lookup local" in rules and "from all lookup main" in rules for rules in now["lookups"]), now["lookups"])
+    check("tcp dport 81 drop" in now["rules"] and "type filter hook input priority filter; policy accept;" in now["rules"], now["rules"])
+    check(now["commands"] == ["/bin/sleep\x00100000\0", "/bin/held\0dgram\0"], now["commands"])
+    check(now["pids"] == [["1"], ["23" if mode == "ns-user" else "22"]], now["pids"])
+    check(now["sessions"] == [["1", "1"]] * 2, now["sessions"])
+    check(now["text"] == "text\none\nd/e/f", now["text"])
+    check([(n, m) for n, m, _, _ in now["tmp"]] == [("/tmp/d", "0o40755"), ("/tmp/d/e", "0o40755"), ("/tmp/d/e/f", "0o100644"),
+                                                    ("/tmp/fifo", "0o10644"), ("/tmp/sym", "0o120777")], now["tmp"])
+    check(now["veth"] == (["9a:18:38:7b:7c:c9", "10.9.0.2/24", "10.9.0.0/24 dev eth0 proto kernel scope link src 10.9.0.2"] if mode == "ns-veth" else []),
+          now["veth"])
+    check([n for n, _, _, _ in now["data"]] == ["/data/x"], now["data"])
+    for words in (r"/ /x /mnt ro,nosuid,relatime master:\d", r"/ / /data rw,relatime shared:\d", r"/ .*/etc/one /etc/two rw",
+                  r"/ / /tmp rw,relatime .*size=1024k", r"/ / /proc ", r"/ / /dev/pts .*ptmxmode=666",
+                  *([] if mode == "ns-user" else [r"/ / /sys rw"])):
+        check(sum(bool(re.match(words, m)) for m in now["mounts"]) == 1, "%s: %s" % (words, now["mounts"]))
+    check(len(now["mounts"]) == (7 if mode == "ns-user" else 8), now["mounts"])
+    objects = {"ns": ("0x87fb62ae", "0x04540a22", "0x78a393f4"), "ns-user": ("0x96f29221", "0x399bdd5b", "0xc78ee5b2"),
+               "ns-veth": ("0xc03d95ea", "0x068e82bb", "0x3ede9e32")}[mode]
+    check(all(key in now["objects"] for key in objects), now["objects"])
+
+
 def one(mode):
     def run(s):
-        theirs(s, mode)
+        (theirs_ns if mode in held_ns.USER else theirs)(s, mode)
     run.__name__ = mode
     scenario(run)
 
 
 held.build()
-for m in held.OPTIONS:
+for m in [*held.OPTIONS, *held_ns.USER]:
     one(m)
 run_all()
 held.done()

@@ -6,6 +6,7 @@
  * zdtm: iters 2
  * zdtm: exclusive
  * zdtm: flavour ns
+ * zdtm: flavour pidns
  */
 #include <poll.h>
 #include <sys/ioctl.h>

@@ -4,6 +4,7 @@
  *
  * zdtm: flavour ns
  * zdtm: restores 2
+ * zdtm: flavour no pidns
  */
 #include "zdtm.h"
 #include "zdtm_until.h"

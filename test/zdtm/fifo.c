@@ -3,6 +3,7 @@
  * Named pipes with data in them: opened for reading and for writing by two processes, for both by one, with
  * O_NONBLOCK; a name that is opened again afterwards meets the same pipe. Whom it signals, and how; locks on it.
  *
+ * zdtm: flavour ns
  * zdtm: dump --file-locks
  * zdtm: restore --file-locks
  * zdtm: restores 3

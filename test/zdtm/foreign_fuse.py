@@ -135,6 +135,30 @@ def swallowed(s):
 
 
 @scenario
+def below_an_overlay(s):
+    """Images that are fetched when they are needed: an overlay that asks a FUSE for what it does not have."""
+    f = fuse(s)
+    for d in ("up", "work", "all"):
+        os.mkdir(s.path(d))
+    p = subprocess.run(["mount", "-t", "overlay", "overlay", "-o", "lowerdir=%s,upperdir=%s,workdir=%s" % tuple(map(s.path, (
+        "fs", "up", "work"))), s.path("all")], capture_output=True, text=True)
+    if p.returncode:
+        raise Skipped("mount of an overlay over a FUSE: " + p.stderr)
+    start(s, "a = os.open(HOME + '/all/read', os.O_RDONLY); os.lseek(a, 3, 0); os.chdir(HOME + '/all')",
+          "see(os.read(a, 100) == b'be read' and os.getcwd() == HOME + '/all', 'the file')")
+    f.swallow()
+    refused_in_time(s, 6, "did not answer", "fd 3")
+    unharmed(s)
+    f.answer_again()
+    check(wait_for(lambda: not f.left_alone()), "the server is still silent")
+    s.dump()
+    s.restore()
+    s.verify()
+    subprocess.run(["umount", "-l", s.path("all")], check=True)
+    f.unmount()
+
+
+@scenario
 def stops_in_the_middle(s):
     """The server falls silent at each of its requests in turn."""
     f = fuse(s)
@@ -193,7 +217,8 @@ def server_in_tree(s):
     os.mkdir(s.path("fs"))
     start(s, SERVER_IN_TREE + SETUP, LOOKS + "\nos.kill(f.pid, 9)")
     refused_in_time(s, 3, "server is in the tree", "fd ", "its working directory", "mapping", opts=())
-    check(any("/dev/fuse" in x and "FUSE server's side" in x for x in errors(s)), "the server's side is not named")
+    check(any("/dev/fuse" in x and "FUSE server's side of a mount: %s)" % s.path("fs") in x for x in errors(s)),
+          "the server's side is not named, with its mount: %s" % errors(s))
     check(any(re.search(r"server is in the tree: pid \d+ \(python3[^)]*\), fd \d+", x) for x in errors(s)), errors(s)[0])
     unharmed(s)
     for p in tree(s.pid)[2:]:

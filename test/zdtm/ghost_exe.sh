@@ -4,6 +4,7 @@
 # zdtm: flavour ns
 # zdtm: iters 2
 # zdtm: restores 2
+# zdtm: flavour no pidns
 . "$ZDTM/lib/lib.sh"
 
 cp "$(command -v sleep)" sleeper

@@ -137,8 +137,11 @@ def deleted_and_hidden(s):
     f = fuse(s, """
 a = os.open('fs/write', os.O_RDWR)
 os.pwrite(a, b'secret', 6)
+os.setxattr(a, 'user.empty', b'')
+os.setxattr(a, 'user.note', b'kept' * 500)
 os.unlink('fs/write')
 """, """
+see((os.getxattr(a, 'user.note'), os.getxattr(a, 'user.empty')) == (b'kept' * 500, b''), os.listxattr(a))
 see(os.pread(a, 100, 0) == b'to be secretn', os.pread(a, 100, 0))
 see(os.readlink('/proc/self/fd/%d' % a).endswith(' (deleted)'), os.readlink('/proc/self/fd/%d' % a))
 """)

@@ -9,6 +9,7 @@
  * zdtm: restores 20
  * zdtm: allow fd [34][0-9]/ino  any  a new inode
  * zdtm: allow fd 38/link  any  somebody else has its name
+ * zdtm: no-userns makes devices
  */
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>

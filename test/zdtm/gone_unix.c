@@ -4,6 +4,7 @@
  * it, datagram sockets, one bound by a relative name in a working directory that is gone; and a name left in a
  * directory that was renamed, and in one that another has replaced.
  *
+ * zdtm: flavour ns
  * zdtm: iters 2
  * zdtm: restores 3
  */

@@ -5,6 +5,7 @@
  *
  * zdtm: flavour ns
  * zdtm: restores 2
+ * zdtm: flavour pidns
  */
 #include <sys/mman.h>
 #include <sys/prctl.h>

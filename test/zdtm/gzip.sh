@@ -5,6 +5,7 @@
 # zdtm: frozen
 # zdtm: iters 3
 # zdtm: restores 2
+# zdtm: flavour no pidns
 . "$ZDTM/lib/lib.sh"
 
 for i in 1 2 3; do

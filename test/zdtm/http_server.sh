@@ -6,6 +6,7 @@
 # zdtm: exclusive
 # zdtm: iters 3
 # zdtm: restores 2
+# zdtm: flavour no pidns
 . "$ZDTM/lib/lib.sh"
 
 mkdir -p served

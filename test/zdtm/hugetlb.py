@@ -17,9 +17,9 @@ from hugepool import Pages, pool, set_pages
 from snapshot import Snapshot
 
 
-def program(s):
-    path = s.path("hugetlb_mem")
-    subprocess.run(["gcc", "-O2", "-D_GNU_SOURCE", "-o", path, os.path.join(HERE, "lib/hugetlb_mem.c")], check=True)
+def program(s, name="hugetlb_mem"):
+    path = s.path(name)
+    subprocess.run(["gcc", "-O2", "-D_GNU_SOURCE", "-o", path, os.path.join(HERE, "lib/%s.c" % name)], check=True)
     return path
 
 
@@ -53,6 +53,56 @@ def rounds(s):
             umount(where)
         check(wait_for(lambda: pool("free_hugepages") == free, 10), "%d free huge pages, there were %d" %
               (pool("free_hugepages"), free))
+
+
+@scenario
+def segments(s):
+    """System V: used again where it is still there, with what it had; made again where it is not."""
+    with Pages(s, 8):
+        free = pool("free_hugepages")
+        s.victim(program(s, "hugetlb_shm"))
+        before = Snapshot(s.pid)
+        for i in range(3):
+            s.clean_images()
+            s.dump()
+            if i:
+                subprocess.run(["ipcrm", "-M", "0x5a445480"], check=True)
+            s.restore()
+            s.same(before, "round %d" % i)
+        s.dump()
+        subprocess.run(["ipcrm", "-M", "0x5a445480"], check=True)
+        check(wait_for(lambda: pool("free_hugepages") == free, 10), "pages are left over")
+        set_pages(pool("nr_hugepages") - free + 4)
+        s.restore(ok=False)
+        m = re.search(r"needs 5 huge pages of 2048 kB, and 4 are free", s.errors("restore.log"))
+        check(s.rc and m, "not refused: %s" % s.errors("restore.log"))
+        set_pages(pool("nr_hugepages") + 1)
+        s.restore()
+        s.verify()
+
+
+@scenario
+def watched(s):
+    """By userfaultfd."""
+    with Pages(s, 16):
+        s.victim(program(s, "hugetlb_uffd"))
+        before = Snapshot(s.pid)
+        for i in range(3):
+            s.clean_images()
+            s.dump()
+            s.restore()
+            s.same(before, "round %d" % i)
+        s.verify()
+
+
+@scenario
+def watched_holes(s):
+    with Pages(s, 16):
+        s.victim(program(s, "hugetlb_uffd"), args=["holes"])
+        s.dump(ok=False)
+        check(s.rc and "userfaultfd watches shared huge pages, not all of which are there" in s.errors("dump.log"),
+              "not refused: %s" % s.errors("dump.log"))
+        s.verify()
 
 
 @scenario

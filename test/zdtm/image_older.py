@@ -264,15 +264,34 @@ def is_at_point(s, p, guardian):
     return killed and state_of(p.pid) in "tZ"
 
 
-@scenario
-def killed_at_points(s):
-    """criu and its guardian die together at each fault point of the exchange. Read as it lies, from a read-only mount too."""
-    start(s)
+def points_of_exchange(s):
     s.dump("-R")
     s.dump("-R", "--test-kill-at", 100000)
     points = [int(n) for n in re.findall(r"fault point (\d+): (?:images written|an older|the older|the new|an image|sealed|about"
                                          "|committed|exitkill)", text(s.imgs + "/dump.log"))]
     check(len(points) >= 8, "the points: %s" % points)
+    return points
+
+
+@scenario
+def guardian_puts_back(s):
+    """criu alone dies, holding its locks of the checkpoint: the guardian leaves nothing for a later command to put in order."""
+    start(s)
+    for n in points_of_exchange(s):
+        p = subprocess.run([s.criu, "dump", "-t", str(s.pid), "-D", s.imgs, "-v4", "-o", "dump.log", "-R", "--test-kill-at", str(n)],
+                           cwd=s.dir, stdin=subprocess.DEVNULL, timeout=60)
+        check(p.returncode in (0, -signal.SIGKILL), "point %d: it ends with %d" % (n, p.returncode))
+        check(wait_for(lambda: not guardians(), 20), "point %d: the guardian stays" % n)
+        in_order(s, "point %d" % n)
+        check(reads_whole(s, "point %d" % n), "point %d: it died" % n)
+        runs_on(s, "point %d" % n)
+
+
+@scenario
+def killed_at_points(s):
+    """criu and its guardian die together at each fault point of the exchange. Read as it lies, from a read-only mount too."""
+    start(s)
+    points = points_of_exchange(s)
     script = s.script("wait", WAIT % s.dir)
     for n in points:
         p = subprocess.Popen([s.criu, "dump", "-t", str(s.pid), "-D", s.imgs, "-v4", "-o", "dump.log", "-R", "--test-kill-at",

@@ -5,6 +5,7 @@
  *
  * zdtm: flavour ns
  * zdtm: iters 2
+ * zdtm: flavour no pidns
  */
 #include <pthread.h>
 #include <sys/mman.h>

@@ -6,6 +6,7 @@
  *
  * zdtm: exclusive
  * zdtm: needs-root
+ * zdtm: no-userns sets what root alone may
  */
 #include <arpa/inet.h>
 #include <linux/filter.h>
@@ -68,6 +69,9 @@ static const struct option options[] = {
 	S(SO_ZEROCOPY, 1),
 	S(SO_PEEK_OFF, 3),
 	S(69 /* SO_PREFER_BUSY_POLL */, 1),
+	S(70 /* SO_BUSY_POLL_BUDGET */, 0),
+	S(72 /* SO_BUF_LOCK */, 3),
+	S(73 /* SO_RESERVE_MEM */, 4096),
 	S(74 /* SO_TXREHASH */, 0),
 	S(75 /* SO_RCVMARK */, 1),
 	S(82 /* SO_RCVPRIORITY */, 1),
@@ -149,6 +153,8 @@ static const struct option options[] = {
 	T(TCP_THIN_LINEAR_TIMEOUTS, 1),
 	T(TCP_FASTOPEN, 6),
 	T(TCP_FASTOPEN_NO_COOKIE, 1),
+	T(30 /* TCP_FASTOPEN_CONNECT */, 1),
+	T(37 /* TCP_TX_DELAY */, 1000),
 	T(TCP_NOTSENT_LOWAT, 5000),
 	T(TCP_SAVE_SYN, 1),
 	T(TCP_INQ, 1),
@@ -159,6 +165,7 @@ static const struct option options[] = {
 	U(102 /* UDP_NO_CHECK6_RX */, 1),
 	U(103 /* UDP_SEGMENT */, 1200),
 	U(104 /* UDP_GRO */, 1),
+	U(100 /* UDP_ENCAP */, 2),
 	U(UDP_CORK, 1),
 	{ IPPROTO_UDPLITE, 10, "UDPLITE_SEND_CSCOV", 12 },
 	{ IPPROTO_UDPLITE, 11, "UDPLITE_RECV_CSCOV", 16 },

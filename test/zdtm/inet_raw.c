@@ -6,6 +6,7 @@
  * zdtm: exclusive
  * zdtm: needs-root
  * zdtm: restores 2
+ * zdtm: no-userns has raw sockets
  */
 #include <arpa/inet.h>
 #include <netinet/icmp6.h>

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # What keeps IPv4 and IPv6 sockets from coming back is said before anything is started, and the same images restore when it is
 # gone: a port that somebody else has, an address that is not on the host, an interface that is not there. A socket of
-# another network namespace is refused; --skip-in-flight drops connections that wait. In a network namespace of its own.
+# another network namespace comes back in one of its own; --skip-in-flight drops connections that wait. In a network namespace of its own.
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs ip
@@ -93,11 +93,18 @@ def namespace(s):
     new_net()
     other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     check(libc.setns(here, CLONE_NEWNET) == 0, "back")
-    s.victim(pass_fds=[other.fileno()])
-    s.dump(ok=False)
-    check(s.rc != 0 and "fd %d: a socket of another network namespace" % other.fileno() in s.errors("dump.log"),
-          s.errors("dump.log"))
+    number = other.fileno()
+    s.victim(pass_fds=[number])
     other.close()
+    for _ in range(2):
+        s.dump()
+        s.restore()
+        pidfd = os.pidfd_open(s.pid)
+        with socket.socket(fileno=libc.syscall(438, pidfd, number, 0)) as there, socket.socket() as here_too:  # pidfd_getfd
+            cookies = [k.getsockopt(socket.SOL_SOCKET, 71, 8) for k in (there, here_too)]  # SO_NETNS_COOKIE
+        os.close(pidfd)
+        check(cookies[0] != cookies[1], "it is in the tree's namespace")
+        s.clean_images()
     s.verify()
 
 

@@ -3,6 +3,7 @@
  * inotify watches a file that was deleted while it is open, and the directory in which that had been: making it again
  * for the restore is no event there.
  *
+ * zdtm: flavour ns
  * zdtm: iters 2
  * zdtm: allow fd 100/watched  any  a deleted file that is made again has another inode
  */

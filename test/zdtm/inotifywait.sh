@@ -5,6 +5,7 @@
 # zdtm: real
 # zdtm: iters 3
 # zdtm: needs inotifywait
+# zdtm: flavour no pidns
 . "$ZDTM/lib/lib.sh"
 
 said() {

@@ -6,6 +6,7 @@
  * zdtm: iters 3
  * zdtm: restores 2
  * zdtm: victim points random
+ * zdtm: flavour no pidns
  */
 #include <linux/filter.h>
 #include <linux/seccomp.h>

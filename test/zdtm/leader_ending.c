@@ -2,6 +2,8 @@
 /*
  * The first thread ends so many microseconds after the program is ready (argument; else 40,000), maybe in the middle of
  * a dump (leader_ended.py). In the end it is gone, the others live, and the last one's end is the first one's status.
+ *
+ * zdtm: flavour no pidns
  */
 #include <pthread.h>
 

@@ -6,6 +6,7 @@
  * zdtm: iters 2
  * zdtm: restores 2
  * zdtm: dump -l
+ * zdtm: flavour pidns
  */
 #include "zdtm.h"
 

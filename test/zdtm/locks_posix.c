@@ -8,6 +8,7 @@
  * zdtm: iters 2
  * zdtm: restores 2
  * zdtm: dump --file-locks
+ * zdtm: flavour pidns
  */
 #include <sched.h>
 

@@ -7,6 +7,7 @@
  * zdtm: iters 3
  * zdtm: restores 2
  * zdtm: needs-root
+ * zdtm: flavour no pidns
  */
 #include <mqueue.h>
 #include <poll.h>

@@ -6,6 +6,7 @@
  * zdtm: exclusive
  * zdtm: needs-root
  * zdtm: restores 2
+ * zdtm: no-userns changes a network device
  */
 #include <linux/filter.h>
 #include <linux/if.h>

@@ -5,6 +5,7 @@
  *
  * zdtm: needs-root
  * zdtm: restores 2
+ * zdtm: no-userns mounts
  */
 #include <sched.h>
 #include <sys/mount.h>

@@ -5,6 +5,8 @@
  *
  * zdtm: flavour ns
  * zdtm: iters 2
+ * zdtm: no-userns opens namespaces of root
+ * zdtm: flavour no pidns
  */
 #include <sched.h>
 #include <sys/wait.h>
@@ -53,6 +55,8 @@ int main(void)
 	zdtm_must((path_fd = open_ns(getpid(), "uts", O_PATH)) >= 0);
 	zdtm_must((nofollow = open_ns(getpid(), "ipc", O_PATH | O_NOFOLLOW)) >= 0);
 	zdtm_must((theirs = open_ns(kid, "net", O_RDONLY | O_NONBLOCK)) >= 0);
+	/* The runner compares flags. */
+	zdtm_must(open_ns(getpid(), "net", O_RDONLY | O_APPEND | O_NONBLOCK | O_NOATIME) >= 0);
 	zdtm_ready();
 	zdtm_wait();
 	for (size_t i = 0; i < N; i++)

@@ -159,7 +159,7 @@ def own_root_fails(s):
     make_tree(s)
     s.dump()
     for opts in (["--action-script", "false"],
-                 ["--action-script", '[ "$CRTOOLS_SCRIPT_ACTION" != setup-namespaces ]'],
+                 ["--action-script", '[ "$CRTOOLS_SCRIPT_ACTION" != post-restore ]'],
                  ["--action-script", '[ "$CRTOOLS_SCRIPT_ACTION" != pre-resume ]'],
                  *(["--test-kill-at", n] for n in range(1, 1000, 7 if STRESS else 25))):
         p = own_root(s, *opts)
@@ -183,7 +183,7 @@ def own_root_is_signalled(s):
     make_tree(s)
     s.dump()
     there = s.path("there")
-    for stage in ("pre-restore", "setup-namespaces", "pre-resume"):
+    for stage in ("pre-restore", "pre-resume"):
         for sig in (signal.SIGTERM, signal.SIGKILL)[stage == "pre-resume":]:
             p = own_root(s, "--action-script", '[ "$CRTOOLS_SCRIPT_ACTION" != %s ] || { touch %s; exec sleep 60; }' % (stage, there))
             check(wait_for(lambda: os.path.exists(there)), "%s: %s" % (stage, s.errors("restore.log")))
@@ -213,6 +213,13 @@ def late_failure(s):
     s.verify()
 
 
+# Executes "$@" when process $0 has ended, and takes no number for that.
+WHEN_GONE = """ended() { [ -e /proc/$0 ] || return 0; while read -r key value; do
+    case $key$value in State:Z*) return 0;; State:*) return 1;; esac; done < /proc/$0/status; }
+until ended 2>/dev/null; do :; done; exec "$@"
+"""
+
+
 @scenario
 def left_behind(s):
     """criu is in a group and session whose leader, with a number of the tree's, is gone: criu leaves them."""
@@ -224,7 +231,8 @@ def left_behind(s):
         if not pid:
             how()
             last_pid(LAST + 1)
-            subprocess.Popen([s.criu, "restore", "-d", "-D", s.imgs, "-v4", "-o", "restore.log"], cwd=s.dir)
+            subprocess.Popen(["sh", "-c", WHEN_GONE, str(leader), s.criu, "restore", "-d", "-D", s.imgs, "-v4", "-o", "restore.log"],
+                             cwd=s.dir)
             os._exit(0)
         check(pid == leader, "the leader is %d" % pid)
         os.waitpid(pid, 0)

@@ -3,6 +3,8 @@
  * A tree that has every number from its root's on, 35 of them, as after a boot or in a container: processes with and
  * without a group of their own, threads, zombies, and a session whose leader is gone. Only two numbers in the middle
  * are free, ROOM and ROOM + 1 after the root's, for a criu that restores it. Of its own namespace of pids: own_pids.py.
+ *
+ * zdtm: no-userns writes to ns_last_pid
  */
 #include <arpa/inet.h>
 #include <pthread.h>

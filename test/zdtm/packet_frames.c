@@ -6,6 +6,7 @@
  * zdtm: needs-root
  * zdtm: iters 3
  * zdtm: restores 2
+ * zdtm: no-userns has packet sockets
  */
 #include <arpa/inet.h>
 #include <linux/filter.h>

@@ -6,6 +6,7 @@
  *
  * zdtm: needs-root
  * zdtm: iters 3
+ * zdtm: no-userns has packet sockets
  */
 #include <arpa/inet.h>
 #include <linux/if_packet.h>

@@ -4,6 +4,7 @@
  * child's end; in their order.
  *
  * zdtm: restores 2
+ * zdtm: flavour no pidns
  */
 #include <pthread.h>
 

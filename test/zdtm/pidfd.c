@@ -5,6 +5,7 @@
  *
  * zdtm: flavour ns
  * zdtm: iters 2
+ * zdtm: flavour no pidns
  */
 #include <poll.h>
 #include <pthread.h>

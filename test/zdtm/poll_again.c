@@ -5,6 +5,7 @@
  *
  * zdtm: iters 3
  * zdtm: restores 2
+ * zdtm: flavour no pidns
  */
 #include <errno.h>
 #include <poll.h>

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 # PostgreSQL with three clients in the tree and one outside, each of which inserts rows all the time, over its socket and
-# over TCP; with its memory in System V segments, and with the segment that it always has. Dumped and restored again and
-# again, once after a simulated reboot (no segment is left); with a CHECKPOINT and inserts after each. At the end each
+# over TCP; with its memory in System V segments, in an ipc namespace of its own too, and with the segment that it always
+# has. Dumped and restored again and again, once after a simulated reboot (no segment is left); with a CHECKPOINT and inserts after each. At the end each
 # client has inserted each of its numbers once, nothing is wrong in the log, and pg_amcheck is content.
 # zdtm: driver
 # zdtm: needs-root
@@ -65,9 +65,9 @@ def make(directory, kind):
                 "shared_buffers = 16MB\nfsync = off\n" % (PORT, directory, kind))
 
 
-def start(s, directory):
+def start(s, directory, own):
     with open(directory + "/tree.log", "w") as out:
-        s.proc = subprocess.Popen([*AS, "sh", "tree.sh"], cwd=directory, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+        s.proc = subprocess.Popen([*(["unshare", "-i"] if own else []), *AS, "sh", "tree.sh"], cwd=directory, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                   start_new_session=True)
     s.pid = s.proc.pid
     check(wait_for(lambda: os.path.exists(directory + "/up") or s.proc.poll() is not None), "the server does not start")
@@ -84,15 +84,23 @@ def segments():
     return [line.split()[1] for line in text("/proc/sysvipc/shm").splitlines()[1:]]
 
 
-def rounds(s, directory):
+def own_objects(pid):
+    """What ipcs says in the namespace of a task, but how many processes have attached a segment: they come and go."""
+    p = subprocess.run(["nsenter", "-i", "-t", str(pid), "ipcs"], capture_output=True, text=True, check=True)
+    return [line.split()[:5] for line in p.stdout.splitlines()]
+
+
+def rounds(s, directory, own):
     check(wait_for(lambda: len(inserted(directory)) == 4), "not all clients insert")
     for i in range(ROUNDS):
-        check(segments(), "it has no System V segment")
+        there = own_objects(s.pid) if own else segments()
+        check(len(there) > (10 if own else 0), "it has no System V segment: %s" % there)
         s.dump("--tcp-established")
-        if i == 1:
+        if i == 1 and not own:
             for number in segments():
                 subprocess.run(["ipcrm", "-m", number], check=True)
         s.restore("--tcp-established")
+        check(not own or own_objects(s.pid) == there, "ipcs: %s, was %s" % (own_objects(s.pid), there))
         before = inserted(directory)
         sql(directory, "checkpoint")
         check(wait_for(lambda: all(n > before.get(c, 0) + 5 for c, n in inserted(directory).items())),
@@ -110,13 +118,13 @@ def look(directory):
     check(not [b for b in bad if "starting up" not in b and '"t" already' not in b], "its log says %s" % bad[:3])
 
 
-def go_through(s, kind):
+def go_through(s, kind, own=False):
     need("psql", BIN + "/postgres")
     directory = tempfile.mkdtemp(prefix="zdtm-postgres.")
     try:
         make(directory, kind)
-        outside = start(s, directory)
-        rounds(s, directory)
+        outside = start(s, directory, own)
+        rounds(s, directory, own)
         look(directory)
         open(directory + "/stop", "w").close()
         s.gone()
@@ -130,6 +138,12 @@ def go_through(s, kind):
 @scenario
 def in_segments(s):
     go_through(s, "sysv")
+
+
+@scenario
+def in_own_namespace(s):
+    need("unshare", "nsenter", "ipcs")
+    go_through(s, "sysv", own=True)
 
 
 @scenario

@@ -5,6 +5,7 @@
  *
  * zdtm: flavour ns
  * zdtm: iters 2
+ * zdtm: flavour no pidns
  */
 #include <dirent.h>
 #include <pthread.h>

@@ -6,6 +6,7 @@
  * zdtm: restores 2
  * zdtm: exclusive
  * zdtm: flavour ns
+ * zdtm: flavour pidns
  */
 #include <sys/ioctl.h>
 #include <termios.h>

@@ -6,6 +6,7 @@
  *
  * zdtm: iters 2
  * zdtm: needs-root
+ * zdtm: no-userns locks settings of a terminal
  */
 #include <asm/termbits.h>
 #include <poll.h>

@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A dump that has to refuse lists every reason in the whole tree, and leaves the tree alone: a userfaultfd in one task,
- * a socket and a file whose name was deleted, another is left that does not count (it looks like the tool's), in
+ * A dump that has to refuse lists every reason in the whole tree, and leaves the tree alone: a Landlock ruleset in one
+ * task, a socket and a file whose name was deleted, another is left that does not count (it looks like the tool's), in
  * another.
  *
- * zdtm: refuse fd 100: .*userfaultfd
+ * zdtm: refuse fd 100: .*Landlock ruleset
  * zdtm: refuse fd 102: .*(deleted|unlinked|removed)
  */
+#include <linux/landlock.h>
 #include <sys/socket.h>
 
 #include "zdtm.h"
 
 int main(void)
 {
+	struct landlock_ruleset_attr landlock = { .handled_access_fs = LANDLOCK_ACCESS_FS_READ_FILE };
 	pid_t kid;
 	int fd, status;
 	char c;
 
-	zdtm_must((fd = syscall(SYS_userfaultfd, O_NONBLOCK | 1 /* UFFD_USER_MODE_ONLY */)) >= 0 &&
+	zdtm_must((fd = syscall(SYS_landlock_create_ruleset, &landlock, sizeof(landlock), 0)) >= 0 &&
 	          dup2(fd, 100) == 100);
 	close(fd);
 	zdtm_must((kid = fork()) >= 0);
@@ -37,7 +39,7 @@ int main(void)
 		_exit(0);
 	}
 	zdtm_wait();
-	zdtm_check(read(100, &c, 1) == -1 && errno == EINVAL, "the userfaultfd: %s", strerror(errno));
+	zdtm_check(fcntl(100, F_GETFD) >= 0, "the ruleset is gone");
 	zdtm_check(waitpid(kid, &status, 0) == kid && !status, "child: %x", status);
 	zdtm_pass();
 }

@@ -1,27 +1,38 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What cannot be made again is refused by its name: userfaultfd, perf events, virtual machines, FUSE servers,
- * Landlock rulesets, half-made file systems, BPF programs and maps that are neither array nor hash.
+ * What cannot be made again is refused by its name, and with what the user can do: perf events, virtual machines and
+ * their processors, FUSE servers, Landlock rulesets, half-made file systems and mounts that are nowhere, BPF programs
+ * that are not pinned, BPF iterators and links, type information, maps that are neither array nor hash, listeners of
+ * seccomp filters, AF_XDP sockets. What this kernel does not make is left out.
  *
  * zdtm: needs-root
- * zdtm: refuse fd 100: .*userfaultfd
- * zdtm: refuse fd 101: .*perf event
- * zdtm: refuse fd 102: .*virtual machine
+ * zdtm: refuse fd 101: .*perf event.*does not show what it counts
+ * zdtm: refuse fd 102: .*virtual machine.*save the machine
  * zdtm: refuse fd 103: .*FUSE
- * zdtm: refuse fd 104: .*Landlock
- * zdtm: refuse fd 105: .*file system
- * zdtm: refuse fd 106: .*BPF program
+ * zdtm: refuse fd 104: .*Landlock.*landlock_restrict_self
+ * zdtm: refuse fd 105: .*file system that is being mounted.*fsmount
+ * zdtm: refuse fd 106: .*BPF program.*BPF_OBJ_PIN
  * zdtm: refuse fd 107: .*lru_hash
  * zdtm: refuse fd 108: .*memfd_secret
+ * zdtm: refuse fd 109: .*processor of a virtual machine
+ * zdtm: refuse fd 110: .*type information.*for loading programs only
+ * zdtm: refuse fd 111: .*listener of a seccomp filter
+ * zdtm: refuse fd 112: .*AF_XDP socket
+ * zdtm: refuse fd 113: .*mount
+ * zdtm: refuse fd 114: a mount that is in no place
  */
 #include <linux/bpf.h>
+#include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/perf_event.h>
+#include <linux/seccomp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include "zdtm.h"
 
-#define FIRST 100
-#define LAST  108
+#define FIRST 101
+#define LAST  114
 
 static void at(int number, int fd, const char *what)
 {
@@ -58,15 +69,56 @@ static int map(void)
 	return bpf(BPF_MAP_CREATE, &a);
 }
 
+/* An empty one: a header, and a string table of one zero. */
+static int type_information(void)
+{
+	static struct {
+		uint16_t magic;
+		uint8_t version, flags;
+		uint32_t hdr_len, type_off, type_len, str_off, str_len, type[4];
+		char str[8];
+	} btf = { 0xeB9F, 1, 0, 24, 0, 16, 16, 8, { 1, 1 << 24, 4, 32 | 1 << 24 }, "\0int" };
+	union bpf_attr a = { 0 };
+
+	a.btf = (uint64_t)(uintptr_t)&btf;
+	a.btf_size = sizeof(btf);
+	return bpf(BPF_BTF_LOAD, &a);
+}
+
+static int listener(void)
+{
+	struct sock_filter allow = { .code = BPF_RET | BPF_K, .k = SECCOMP_RET_ALLOW };
+	struct sock_fprog program = { 1, &allow };
+
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+}
+
+static int nowhere(void)
+{
+	int fs = syscall(SYS_fsopen, "tmpfs", 0), fd;
+
+	zdtm_must(fs >= 0 && !syscall(SYS_fsconfig, fs, 6 /* FSCONFIG_CMD_CREATE */, NULL, NULL, 0));
+	fd = syscall(SYS_fsmount, fs, 0, 0);
+	close(fs);
+	return fd;
+}
+
+static int machine(void)
+{
+	int dev = open("/dev/kvm", O_RDWR), fd = dev < 0 ? -1 : ioctl(dev, 0xAE01 /* KVM_CREATE_VM */, 0);
+
+	close(dev);
+	return fd;
+}
+
 int main(void)
 {
 	struct perf_event_attr perf = { .type = PERF_TYPE_SOFTWARE, .size = sizeof(perf), .exclude_kernel = 1 };
 	struct landlock_ruleset_attr landlock = { .handled_access_fs = LANDLOCK_ACCESS_FS_READ_FILE };
 
-	at(100, syscall(SYS_userfaultfd, 1), "userfaultfd");
 	perf.config = PERF_COUNT_SW_TASK_CLOCK;
 	at(101, syscall(SYS_perf_event_open, &perf, 0, -1, -1, 0), "perf events");
-	at(102, open("/dev/kvm", O_RDWR), "KVM");
+	at(102, machine(), "KVM");
 	at(103, open("/dev/fuse", O_RDWR), "FUSE");
 	at(104, syscall(SYS_landlock_create_ruleset, &landlock, sizeof(landlock.handled_access_fs), 0), "Landlock");
 	at(105, syscall(SYS_fsopen, "tmpfs", 0), "fsopen()");
@@ -74,6 +126,12 @@ int main(void)
 	at(107, map(), "BPF maps");
 	at(108, syscall(SYS_memfd_secret, 0), "memfd_secret()");
 	zdtm_must(!ftruncate(108, 8192)); /* and no task has it mapped */
+	at(109, ioctl(102, 0xAE41 /* KVM_CREATE_VCPU */, 0), "processors of virtual machines");
+	at(110, type_information(), "BTF");
+	at(111, listener(), "seccomp listeners");
+	at(112, socket(AF_XDP, SOCK_RAW, 0), "AF_XDP");
+	at(113, nowhere(), "fsmount()");
+	at(114, syscall(SYS_open_tree, AT_FDCWD, "/", 1 /* OPEN_TREE_CLONE */), "open_tree()");
 	zdtm_ready();
 	zdtm_wait();
 	for (int i = FIRST; i <= LAST; i++)

@@ -3,7 +3,7 @@
  * Devices that may have a state of their own, by their names and numbers.
  *
  * zdtm: needs-root
- * zdtm: refuse fd 100: /dev/loop-control \(a character device, 10:237\)
+ * zdtm: refuse fd 100: /dev/cpu_dma_latency \(a request for short latencies
  * zdtm: refuse fd 101: /dev/fuse \(a FUSE server
  * zdtm: refuse fd 102: /dev/loop0 \(a block device, 7:0\)
  */
@@ -11,7 +11,7 @@
 
 int main(void)
 {
-	static const char *const names[] = { "/dev/loop-control", "/dev/fuse", "/dev/loop0" };
+	static const char *const names[] = { "/dev/cpu_dma_latency", "/dev/fuse", "/dev/loop0" };
 
 	for (int i = 0; i < 3; i++) {
 		int fd = open(names[i], i == 2 ? O_RDONLY : O_RDWR);

@@ -5,6 +5,7 @@
  *
  * zdtm: refuse fd 100: epoll: .*number 101 is outside of the tree, as descriptor 105 of pid
  * zdtm: refuse fd 100: epoll: .*number 102 .*in no process's table
+ * zdtm: flavour no pidns
  */
 #include <sys/epoll.h>
 #include <sys/socket.h>

@@ -5,6 +5,7 @@
  *
  * zdtm: needs-root
  * zdtm: refuse fd 100: fanotify: it has to allow what criu opens now \(.+/d/prog\)
+ * zdtm: flavour no pidns
  */
 #include <sys/fanotify.h>
 

@@ -4,6 +4,7 @@
  * would get the signal.
  *
  * zdtm: refuse gets signal 10 when its parent ends \(PR_SET_PDEATHSIG\), and the main thread of its parent
+ * zdtm: flavour no pidns
  */
 #include <pthread.h>
 #include <sys/prctl.h>

@@ -1,28 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Mappings that cannot come back, each refused by its name: the ring of a packet socket that has got frames
- * (TPACKET_V1), a TCP socket, the buffer of a perf event, a segment of System V in huge pages, memory that userfaultfd
- * watches, memory of memfd_secret that is mapped in part.
+ * (TPACKET_V1), a TCP socket, the buffer of a perf event, memory of memfd_secret that is mapped in part.
  *
  * zdtm: needs-root
  * zdtm: refuse mapping .* socket:.*TPACKET_V1
  * zdtm: refuse fd 100: .*PACKET_TX_RING
  * zdtm: refuse mapping .* socket:.*that are no packet sockets
  * zdtm: refuse mapping .*perf_event.*: mappings of this kind of descriptor
- * zdtm: refuse mapping .*SYSV.*SHM_HUGETLB
- * zdtm: refuse mapping .*: userfaultfd watches
  * zdtm: refuse memory of memfd_secret, of which no task has all 8192 bytes
+ * zdtm: no-userns has packet sockets
  */
 #include <arpa/inet.h>
 #include <linux/if_packet.h>
 #include <linux/perf_event.h>
-#include <linux/userfaultfd.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/shm.h>
 #include <sys/socket.h>
 
 #include "zdtm.h"
@@ -90,29 +86,6 @@ static void perf_buffer(void)
 }
 
 /* Not one page has to be there. */
-static void huge_segment(void)
-{
-	int id = shmget(IPC_PRIVATE, 2 << 20, 0600 | SHM_HUGETLB | SHM_NORESERVE);
-
-	if (id < 0)
-		zdtm_skip("no segments in huge pages: %s", strerror(errno));
-	zdtm_must(shmat(id, NULL, 0) != (void *)-1 && !shmctl(id, IPC_RMID, NULL));
-}
-
-static void watched(void)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register r = { .mode = UFFDIO_REGISTER_MODE_MISSING };
-	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
-	void *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (fd < 0)
-		zdtm_skip("no userfaultfd: %s", strerror(errno));
-	r.range.start = (uintptr_t)p;
-	r.range.len = PAGE;
-	zdtm_must(!ioctl(fd, UFFDIO_API, &api) && !ioctl(fd, UFFDIO_REGISTER, &r));
-}
-
 static unsigned char *secret(void)
 {
 	int fd = syscall(SYS_memfd_secret, 0);
@@ -135,8 +108,6 @@ int main(void)
 	ring_for_sending();
 	tcp_mapping();
 	perf_buffer();
-	huge_segment();
-	watched();
 	p = secret();
 	zdtm_ready();
 	zdtm_wait();

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A namespace that nobody is in any more but for a descriptor.
+ * A cgroup namespace that nobody is in any more but for a descriptor.
  *
  * zdtm: needs-root
- * zdtm: refuse fd 9: net:\[[0-9]+\]: a namespace that no task of the tree lives in
+ * zdtm: refuse fd 9: cgroup:\[[0-9]+\]: a namespace that no task of the tree lives in
+ * zdtm: no-userns enters namespaces of root
  */
 #include <sched.h>
 
@@ -11,11 +12,12 @@
 
 int main(void)
 {
-	int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), fd;
+	int own = open("/proc/self/ns/cgroup", O_RDONLY | O_CLOEXEC), fd;
 	struct stat a, b;
 
-	zdtm_must(own >= 0 && !unshare(CLONE_NEWNET));
-	zdtm_must((fd = open("/proc/self/ns/net", O_RDONLY)) >= 0 && dup2(fd, 9) == 9 && !setns(own, CLONE_NEWNET));
+	zdtm_must(own >= 0 && !unshare(CLONE_NEWCGROUP));
+	zdtm_must((fd = open("/proc/self/ns/cgroup", O_RDONLY)) >= 0 && dup2(fd, 9) == 9 &&
+	          !setns(own, CLONE_NEWCGROUP));
 	close(fd);
 	zdtm_ready();
 	zdtm_wait();

@@ -3,6 +3,8 @@
  * A pidfd of a process outside of the tree, which goes on running.
  *
  * zdtm: refuse fd 9: a pidfd of pid [0-9]+ \(.+\), which is outside of the tree
+ * zdtm: no-userns signals a process of root
+ * zdtm: flavour no pidns
  */
 #include "zdtm.h"
 

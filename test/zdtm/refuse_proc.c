@@ -7,8 +7,11 @@
  * zdtm: refuse fd 101: /proc/[0-9]+/fdinfo/0: a file of a single descriptor
  * zdtm: refuse fd 102: /proc/[0-9]+/environ: its process is a zombie
  * zdtm: refuse fd 103: /proc/[0-9]+/task/[0-9]+/stat: the thread is gone
+ * zdtm: flavour no pidns
  */
 #include <pthread.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "zdtm.h"
 
@@ -26,6 +29,33 @@ static void *thread(void *arg)
 	return NULL;
 }
 
+/* A process that is no descendant any more, and ends with us. The first process would be known again. */
+static pid_t outsider(void)
+{
+	pid_t self = getpid(), middle,
+	      *pid = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), it;
+
+	zdtm_must(pid != MAP_FAILED);
+	middle = fork();
+	zdtm_must(middle >= 0);
+	if (!middle) {
+		pid_t child = fork();
+
+		if (child) {
+			*pid = child;
+			_exit(0);
+		}
+		setsid();
+		while (!kill(self, 0))
+			usleep(20000);
+		_exit(0);
+	}
+	zdtm_must(waitpid(middle, NULL, 0) == middle && *pid > 0);
+	it = *pid;
+	munmap(pid, 4096);
+	return it;
+}
+
 int main(void)
 {
 	char path[40];
@@ -37,7 +67,7 @@ int main(void)
 	if (!zombie)
 		for (;;)
 			pause();
-	snprintf(path, sizeof(path), "/proc/%d/status", getppid());
+	snprintf(path, sizeof(path), "/proc/%d/status", outsider());
 	at(100, path);
 	at(101, "/proc/self/fdinfo/0");
 	snprintf(path, sizeof(path), "/proc/%d/environ", zombie);

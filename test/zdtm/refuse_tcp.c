@@ -8,6 +8,7 @@
  * zdtm: refuse fd 101: .*with 2 connections .*from 127\.0\.0\.1:[0-9]+, 127.*--skip-in-flight
  * zdtm: refuse fd 102: .*not sent yet \(UDP_CORK
  * zdtm: refuse fd 103: .*eBPF program
+ * zdtm: no-userns loads programs into the kernel
  */
 #include <arpa/inet.h>
 #include <linux/bpf.h>

@@ -2,6 +2,7 @@
 /*
  * General registers in a tight loop, the red zone below the stack pointer, flags, and fs/gs bases of our own.
  *
+ * zdtm: flavour ns
  * zdtm: restores 2
  * zdtm: iters 3
  */

@@ -5,6 +5,7 @@
  *
  * zdtm: flavour ns
  * zdtm: restores 2
+ * zdtm: no-userns its processes share directories (CLONE_FS), which is refused there
  */
 #include <sched.h>
 #include <sys/mman.h>

@@ -5,6 +5,7 @@
  * made equal again. Each is one mapping afterwards as before, what lies beyond the object is SIGBUS, and what no
  * mapping shows is found again when one is grown. Memory without reserve is larger than the machine's.
  *
+ * zdtm: flavour ns
  * zdtm: iters 2
  * zdtm: restores 2
  */

@@ -5,6 +5,7 @@
  * zdtm: flavour ns
  * zdtm: restores 3
  * zdtm: victim points random
+ * zdtm: flavour pidns
  */
 #include "zdtm.h"
 

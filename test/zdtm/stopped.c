@@ -4,6 +4,7 @@
  * continue them.
  *
  * zdtm: restores 2
+ * zdtm: flavour no pidns
  */
 #include <pthread.h>
 

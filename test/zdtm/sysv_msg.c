@@ -7,6 +7,7 @@
  * zdtm: iters 3
  * zdtm: restores 2
  * zdtm: needs-root
+ * zdtm: flavour no pidns
  */
 #include <sys/ipc.h>
 #include <sys/msg.h>

@@ -8,6 +8,8 @@
  * zdtm: iters 3
  * zdtm: restores 2
  * zdtm: needs-root
+ * zdtm: no-userns gives away semaphores
+ * zdtm: flavour no pidns
  */
 #include <sys/ipc.h>
 #include <sys/sem.h>

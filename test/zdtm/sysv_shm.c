@@ -8,6 +8,8 @@
  * zdtm: iters 3
  * zdtm: restores 2
  * zdtm: needs-root
+ * zdtm: no-userns gives away segments
+ * zdtm: flavour pidns
  */
 #include <sys/ipc.h>
 #include <sys/mman.h>

@@ -6,6 +6,7 @@
  * zdtm: exclusive
  * zdtm: iters 3
  * zdtm: restores 2
+ * zdtm: no-userns forces the size of a buffer
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>

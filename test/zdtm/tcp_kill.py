@@ -299,7 +299,9 @@ def both_killed_dump(s, cs, why, *opts, **kw):
         check(s.tool("unlock", "-D", s.imgs) == 0, s.out)
     check(not tables(), "%s: %s" % (why, ruleset()))
     bad = [x for x in sockets_of(s.pid) if x[1]]
-    check(len(bad) <= 1, "%s: in repair: %s" % (why, bad))
+    # Between the commit and the death of the tasks all connections are silent: the checkpoint is whole.
+    committed = "checkpoint.sums" in s.images() and "-R" not in opts
+    check(len(bad) <= 1 or committed, "%s: in repair: %s" % (why, bad))
     if bad:
         s.clean_images()
         s.dump(KEEP, "-R")

@@ -8,6 +8,7 @@
  * zdtm: needs-root
  * zdtm: dump --tcp-established
  * zdtm: restore --tcp-established
+ * zdtm: no-userns sets what root alone may
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>

@@ -6,6 +6,7 @@
  * zdtm: flavour ns
  * zdtm: restores 2
  * zdtm: victim points random
+ * zdtm: flavour pidns
  */
 #include <pthread.h>
 #include <sys/prctl.h>

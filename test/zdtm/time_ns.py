@@ -263,7 +263,7 @@ def own_namespaces(s):
     s.pid = s.proc.pid
     check(wait_for(lambda: any(offset(p) == 5 for p in tree(s.pid))), "unshare")
     s.dump(ok=False)
-    check(s.rc and re.search(r"\(sleep\): lives in namespaces .*: time", s.out), "rc %r: %r" % (s.rc, s.out))
+    check(s.rc and re.search(r"\(sleep\): is in another namespace than the root task.*: time;", s.out), "rc %r: %r" % (s.rc, s.out))
 
 
 run_all()

@@ -3,6 +3,7 @@
  * Timers whose signal is pending and that were armed again before it is taken: from Linux 6.13 on the kernel shows the
  * signal as pending, and drops it when it would be taken. Ones that were not armed again: they send one signal.
  *
+ * zdtm: flavour ns
  * zdtm: restores 2
  */
 #include "zdtm.h"

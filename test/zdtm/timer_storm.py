@@ -119,7 +119,7 @@ def stops(s):
     s.dump(*at(s, "post-dump", "CONT"))
     s.restore()
     stands("S", "continued during the dump")
-    for stage in ("post-setup-namespaces", "post-restore"):
+    for stage in ("post-restore", "pre-resume"):
         s.dump()
         s.restore(*at(s, stage, "STOP"))
         stands("T", "stopped during the restore")

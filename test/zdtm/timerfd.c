@@ -7,6 +7,7 @@
  *
  * zdtm: restores 2
  * zdtm: allow fd [0-9]*ticks  any  timers go on expiring while nobody reads them
+ * zdtm: no-userns sets a timer that wakes the machine
  */
 #include <poll.h>
 #include <sys/timerfd.h>

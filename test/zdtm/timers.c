@@ -4,6 +4,7 @@
  * armed one-shot, a disarmed one, one for a thread (SIGEV_THREAD_ID).
  *
  * zdtm: restores 2
+ * zdtm: flavour ns
  */
 #include <sys/time.h>
 

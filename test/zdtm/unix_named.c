@@ -6,6 +6,7 @@
  *
  * zdtm: flavour ns
  * zdtm: iters 2
+ * zdtm: no-userns makes sockets where root alone may
  */
 #include <stddef.h>
 #include <sys/socket.h>

@@ -5,6 +5,7 @@
  *
  * zdtm: needs-root
  * zdtm: iters 2
+ * zdtm: flavour pidns
  */
 #include <grp.h>
 #include <stddef.h>

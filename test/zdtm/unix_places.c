@@ -3,6 +3,7 @@
  * Names of unix sockets in odd places: as long as can be, with zero bytes in an abstract one, under another root, in a
  * folder that only its user may look into, one that goes up and down.
  *
+ * zdtm: flavour pidns
  * zdtm: needs-root
  * zdtm: iters 2
  */

@@ -5,6 +5,8 @@
  *
  * zdtm: needs-root
  * zdtm: iters 2
+ * zdtm: no-userns sends credentials of others
+ * zdtm: flavour pidns
  */
 #include "unix_queue.h"
 

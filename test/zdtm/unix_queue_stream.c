@@ -5,6 +5,8 @@
  *
  * zdtm: needs-root
  * zdtm: iters 2
+ * zdtm: no-userns forces the size of a buffer
+ * zdtm: flavour pidns
  */
 #include "unix_queue.h"
 

@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-# fio with io_uring, dumped and restored three times; it verifies what it reads. A dump that finds requests in flight which
-# do not end in time is made again.
+# fio with io_uring in all its ways, dumped and restored three times; it verifies what it reads.
 # zdtm: real
 # zdtm: driver
 # zdtm: needs-root
@@ -32,14 +31,17 @@ def read_bytes(s):
         return 1 << 60
 
 
-def fio(s, *args):
+POLLING = ("--direct=1", "--sqthread_poll=1", "--runtime=%d" % (RUNTIME + 6))
+
+
+def fio(s, *args, least=100000):
     s.proc = subprocess.Popen(["fio", "--thread", "--name=a", "--ioengine=io_uring", "--rw=randrw", "--bs=4k", "--size=8m",
                                "--filename=data", "--verify=crc32c", "--verify_backlog=64", "--time_based", "--runtime=%d" % RUNTIME,
                                "--thinktime=500", "--output=result", *args], cwd=s.dir, stdin=subprocess.DEVNULL,
                               stdout=open(s.path("out"), "w"), stderr=subprocess.STDOUT, start_new_session=True)
     s.pid = s.proc.pid
     for i in range(rounds_wanted(3)):
-        check(wait_for(lambda: read_bytes(s) > 100000), "no I/O: %s" % text(s.path("out")))
+        check(wait_for(lambda: read_bytes(s) > least), "no I/O: %s" % text(s.path("out")))
         check(alive(s), "it has ended before round %d: %s" % (i, text(s.path("result"))))
         s.dump()
         s.restore()
@@ -55,6 +57,26 @@ def direct(s):
 @scenario
 def by_worker_threads(s):
     fio(s, "--direct=1", "--iodepth=8", "--force_async=1")
+
+
+@scenario
+def polling_thread(s):
+    fio(s, "--iodepth=8", *POLLING, least=4096)  # the thread that polls wants a processor of its own
+
+
+@scenario
+def registered(s):
+    fio(s, "--direct=1", "--iodepth=32", "--registerfiles=1", "--fixedbufs=1")
+
+
+@scenario
+def registered_polling_thread(s):
+    fio(s, "--iodepth=16", "--registerfiles=1", "--fixedbufs=1", "--sqthread_poll_cpu=0", *POLLING, least=4096)
+
+
+@scenario
+def buffered(s):
+    fio(s, "--direct=0", "--iodepth=32")
 
 
 run_all()

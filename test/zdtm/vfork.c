@@ -5,6 +5,7 @@
  *
  * zdtm: dump --timeout 2
  * zdtm: refuse vfork.*(execute|exit)
+ * zdtm: flavour pidns
  */
 #include "zdtm.h"
 

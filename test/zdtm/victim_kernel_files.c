@@ -4,6 +4,7 @@
  * what is gone, a thread's pidfd, memfds (mapped, sealed). The tool is killed on the way.
  *
  * zdtm: victim points random
+ * zdtm: flavour no pidns
  */
 #include <pthread.h>
 #include <sys/mman.h>

@@ -4,6 +4,7 @@
  *
  * zdtm: flavour ns
  * zdtm: restores 2
+ * zdtm: flavour no pidns
  */
 #include <sys/resource.h>
 

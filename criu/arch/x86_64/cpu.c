@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* This processor, as CPUID tells it (Intel SDM 2A, AMD APM 3), in the words of cpuinfo.img. */
 #include <cpuid.h>
+#include <asm/prctl.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "arch/arch.h"
 #include "arch/arch_cpu.h"
 #include "cpu.h"
 #include "xstate.h"
@@ -119,4 +123,21 @@ CpuinfoEntry *arch_cpu_read(struct arena *a)
 	e->xsave_size = (uint32_t)xstate_size();
 	e->xsave_size_max = read_leaf(0xd, 0).c;
 	return all;
+}
+
+/* ---- CPUID that traps ---- */
+
+bool arch_cpuid_ask(struct arch_call *call)
+{
+	*call = (struct arch_call) { .nr = SYS_arch_prctl, .arg = { ARCH_GET_CPUID } };
+	return true;
+}
+
+/* ENODEV where the processor cannot; what criu itself may do does not change. */
+bool arch_cpuid_set(bool allowed, struct arch_call *call)
+{
+	long now = syscall(SYS_arch_prctl, ARCH_GET_CPUID);
+
+	*call = (struct arch_call) { .nr = SYS_arch_prctl, .arg = { ARCH_SET_CPUID, allowed } };
+	return now >= 0 && !syscall(SYS_arch_prctl, ARCH_SET_CPUID, now);
 }

@@ -50,11 +50,15 @@ static int check_kind(pid_t tid, const struct user_regs_struct *g)
 	size_t ssp_len = sizeof(ssp);
 
 	if (g->cs != CS_64BIT && g->cs != CS_32BIT)
-		return log_refusal(-EOPNOTSUPP,
-		                   "thread %d runs code of another segment (cs %llx), which is not supported", tid,
-		                   (unsigned long long)g->cs);
+		return log_refusal(
+		    -EOPNOTSUPP,
+		    "thread %d runs code of another segment (cs %llx), which is not supported; try again when it "
+		    "has left that",
+		    tid, (unsigned long long)g->cs);
 	if ((g->ds | g->es | g->fs | g->gs) & SELECTOR_LDT)
-		return log_refusal(-EOPNOTSUPP, "thread %d uses a segment of modify_ldt(2), which is not supported",
+		return log_refusal(-EOPNOTSUPP,
+		                   "thread %d uses a segment of modify_ldt(2), which is not supported; "
+		                   "have it take that off before the dump",
 		                   tid);
 	if (!get_regset(tid, NT_X86_SHSTK, &ssp, &ssp_len) && ssp)
 		return log_refusal(

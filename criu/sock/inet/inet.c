@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "files/files.h"
+#include "files/net_ns.h"
 #include "lib/fd_flags.h"
 #include "lib/log.h"
 #include "sock/inet/inet_foresee.h"
@@ -14,6 +15,7 @@
 #include "sock/opts.h"
 #include "sock/queue.h"
 #include "sock/tcp/tcp.h"
+#include "sock/tcp/tcp_check.h"
 #include "sock/tcp/tcp_ended.h"
 #include "sock/tcp/tcp_entry.h"
 #include "sock/tcp/tcp_listen.h"
@@ -102,14 +104,34 @@ static void dump_external(struct dump *d, const struct fd_info *info, InetSkEntr
 	m->has_external = m->external = true;
 }
 
+/*
+ * A label that its packets have, leased or not (IPV6_FLOWINFO_SEND). It comes by connect(2), and nothing shows what
+ * lease it is of.
+ */
+static int check_flow_label(const struct fd_info *info)
+{
+	struct sockaddr_in6 peer = { 0 };
+	socklen_t len = sizeof(int);
+	int sends = 0;
+
+	if (getsockopt(info->fd, IPPROTO_IPV6, IPV6_FLOWINFO_SEND, &sends, &len) || !sends)
+		return 0;
+	len = sizeof(peer);
+	if (getpeername(info->fd, (struct sockaddr *)&peer, &len) || !(peer.sin6_flowinfo & htonl(FLOW_LABEL)))
+		return 0;
+	log_refusal(-EOPNOTSUPP,
+	            "%s: sends IPv6 packets with the flow label %05x (IPV6_FLOWINFO_SEND), which is not supported; let "
+	            "the program switch that off before the dump",
+	            fd_name(info), ntohl(peer.sin6_flowinfo) & FLOW_LABEL);
+	return DUMP_REFUSED;
+}
+
 static int inet_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	InetSkEntry *m = msg;
 	union inet_addr src, dst;
-	int err = diag_check_net(d, info);
+	int err;
 
-	if (err)
-		return err;
 	m->ino = (uint32_t)info->st.st_ino;
 	m->family = (uint32_t)inet_int_option(info->fd, SO_DOMAIN);
 	m->type = (uint32_t)inet_int_option(info->fd, SO_TYPE);
@@ -125,10 +147,12 @@ static int inet_dump(struct dump *d, const struct fd_info *info, void *msg)
 	m->has_uid = m->uid != 0;
 	m->gid = info->st.st_gid;
 	m->has_gid = m->gid != 0;
+	err = err ?: (m->family == AF_INET6 ? check_flow_label(info) : 0);
 	err = err ?: inet_mcast_dump(d, info, m);
 	err = err ?: dump_by_protocol(d, info, m, &src, &dst);
 	/* The options of connections (DUMP_LATER) are read with them. */
 	err = err ?: sock_opts_dump(d->arena, info, &m->opts);
+	err = err ?: inet_reuseport_check(d, info, m->opts);
 	err = err ?: inet_opts_dump(d->arena, info, m);
 	return err ?: inet_foresee(d, info, m);
 }
@@ -149,8 +173,8 @@ static int check_socket_entry(struct restore *r, const void *msg, void *arg)
 	    inet_addr_from_words((int)m->family, m->src_addr, m->n_src_addr, m->src_port, NULL, &n) ||
 	    inet_addr_from_words((int)m->family, m->dst_addr, m->n_dst_addr, m->dst_port, NULL, &n) ||
 	    (m->ended && (m->state != TCP_CLOSE || !inet_is_tcp(m) || m->ended->error > 4095)))
-		return log_errno(-EINVAL, "file %u: an impossible socket of family %u, type %u, protocol %u", m->id,
-		                 m->family, m->type, m->proto);
+		return log_errno(-EINVAL, "files.img: file %u: an impossible socket of family %u, type %u, protocol %u",
+		                 m->id, m->family, m->type, m->proto);
 	inet_bind_count_port(r, m);
 	return 0;
 }
@@ -162,11 +186,18 @@ static int inet_read_images(struct restore *r)
 	return err ?: queue_read_images(r);
 }
 
+static int inet_check_there(struct restore *r, const InetSkEntry *m, const char **why)
+{
+	return tcp_is_connection(m) ? tcp_check(r, m, why) : m->ended ? tcp_ended_check(r, m, why) : 0;
+}
+
 static int inet_check(struct restore *r, const void *msg, const char **why)
 {
 	const InetSkEntry *m = msg;
 	union inet_addr n;
 
+	if (net_ns_of_msg(r, m)) /* new: its devices and addresses come, and nobody has the ports */
+		return inet_check_there(r, m, why);
 	if (m->opts->so_bound_dev && !if_nametoindex(m->opts->so_bound_dev)) {
 		*why = arena_printf(r->arena, "there is no network interface %s, to which its %s is bound",
 		                    m->opts->so_bound_dev, inet_what(m));
@@ -201,7 +232,7 @@ static bool inet_accepts(struct restore *r, const void *msg, const struct fd_inf
 
 static int inet_prepare(struct restore *r)
 {
-	return tcp_prepare(r, &inet_kind, inet_tcp_set_options);
+	return tcp_prepare(r, inet_tcp_set_options);
 }
 
 /* A socket with its options, bound and connected; 1 as inet_bind(). */

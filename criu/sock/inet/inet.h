@@ -84,6 +84,11 @@ int inet_opts_dump(struct arena *a, const struct fd_info *info, InetSkEntry *m);
 int inet_opts_early(struct restore *r, int fd, const InetSkEntry *m, const char *who);
 int inet_opts_late(struct restore *r, int fd, const InetSkEntry *m, const char *who);
 
+/* ---- SO_REUSEPORT groups (inet_reuseport.c) ---- */
+
+/* Refuses a program that chooses in its group, where that can be seen. 0 or DUMP_REFUSED. */
+int inet_reuseport_check(struct dump *d, const struct fd_info *info, const SkOptsEntry *opts);
+
 /* ---- multicast (inet_mcast.c) ---- */
 
 int inet_mcast_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m);

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "files/files.h"
+#include "files/net_ns.h"
 #include "lib/arena_hash.h"
 #include "lib/log.h"
 #include "sock/inet/inet.h"
@@ -81,7 +82,7 @@ int inet_bind_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m, u
 
 struct bound_port {
 	struct {
-		uint32_t proto, port;
+		uint32_t net_ns, proto, port;
 	} key;
 	unsigned sockets;
 	const InetSkEntry **bound; /* those with SO_REUSEPORT, in the order in which they were bound */
@@ -102,7 +103,7 @@ extern const struct subsys inet_bind_subsys;
 static struct bound_port *find_port(struct restore *r, const InetSkEntry *m, bool add)
 {
 	struct inet_bind_state *state = restore_state(r, &inet_bind_subsys);
-	struct bound_port *p, key = { .key = { m->proto, m->src_port } };
+	struct bound_port *p, key = { .key = { net_ns_of_msg(r, m), m->proto, m->src_port } };
 
 	HASH_FIND(hh, state->ports, &key.key, sizeof(key.key), p);
 	if (!p && add) {

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <netinet/icmp6.h>
+#include <poll.h>
 #include <string.h>
 
 #include "files/files.h"
@@ -309,11 +310,24 @@ static int dump_tcp(struct arena *a, const struct fd_info *info, InetSkEntry *m)
 	return err;
 }
 
+/* The end of a connection is another matter: tcp/tcp_ended.c. */
+static void warn_errors(const struct fd_info *info, const InetSkEntry *m)
+{
+	struct pollfd p = { .fd = info->fd };
+
+	if (poll(&p, 1, 0) > 0 && p.revents & POLLERR && (!inet_is_tcp(m) || has_tcp_peer(info->fd)))
+		log_warn(
+		    "%s: an error, or what is in the socket's error queue (MSG_ERRQUEUE), was not read and does not "
+		    "come back: to look at it takes it away",
+		    fd_name(info));
+}
+
 int inet_opts_dump(struct arena *a, const struct fd_info *info, InetSkEntry *m)
 {
 	IpOptsEntry *o = m->ip_opts = arena_msg(a, IpOptsEntry, ip_opts_entry);
 	int err = sock_opt_table_dump(info, ip_table, o);
 
+	warn_errors(info, m);
 	dump_ip_others(a, info, m->type == SOCK_STREAM, o);
 	if (!err)
 		err = m->family == AF_INET6 ? dump_v6(a, info, m, o) : sock_opt_table_dump(info, ip_only_table, o);

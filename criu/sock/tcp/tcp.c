@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The connections of a tree: found, locked, dumped; locked, restored; and what is done to them at each stage. */
+#include <linux/sched.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 
 #include "files/files.h"
+#include "files/net_ns.h"
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "proc/proc.h"
@@ -13,22 +15,37 @@
 #include "sock/tcp/tcp_check.h"
 #include "sock/tcp/tcp_entry.h"
 #include "sock/tcp/tcp_lock.h"
+#include "tree/ns_given.h"
 #include "tree/subsys.h"
 
-struct tcp_dump {
-	struct tcp_found *conns;
-	size_t n;
+/* The connections of one network namespace. */
+struct tcp_dump_net {
+	uint32_t id; /* of the namespace */
+	size_t first, n;
 	struct tcp_lock lock;
+};
+
+struct tcp_dump {
+	struct tcp_found *conns; /* from tcp_collected() on those of one namespace one after the other */
+	size_t n;
+	struct tcp_dump_net *nets;
+	size_t n_nets;
 	enum tcp_bound lists_bound; /* whether diag lists sockets that are only bound */
 	pid_t pid;                  /* the task whose start_time was read last */
 	uint64_t start_time;
 };
 
-struct tcp_restore {
+struct tcp_restore_net {
+	uint32_t id; /* of the namespace; 0: criu's own */
 	struct tcp_built *conns;
 	size_t n;
 	struct tcp_tuples wanted, all; /* those that come back; all that the dump has locked */
 	struct tcp_lock lock;
+};
+
+struct tcp_restore {
+	struct tcp_restore_net **nets;
+	size_t n_nets;
 	tcp_options_fn set_options;
 };
 
@@ -110,33 +127,69 @@ int tcp_dump_ended(struct dump *d, const struct fd_info *info, InetSkEntry *m, b
 	return unread ? read_later(d, info, c) : tcp_ended_dump(d, info->fd, c.bound, m, c.who);
 }
 
-static int lock_found(struct dump *d)
+static int compare_nets(const void *a, const void *b)
 {
-	struct tcp_dump *t = dump_state(d, &tcp_subsys);
-	struct net_tuple *tuples = arena_array(d->arena, struct net_tuple, t->n);
-	size_t n = 0;
-	int err = 0;
+	const struct tcp_found *x = a, *y = b;
 
-	for (size_t i = 0; i < t->n; i++)
-		if (!t->conns[i].ended)
-			tuples[n++] = tcp_tuple_of(t->conns[i].m);
-	if (n)
-		err = tcp_lock_dump(d, &t->lock, tuples, n);
-	if (n && !err && t->lock.method != NETWORK_LOCK_SKIP)
+	if (x->m->ns_id != y->m->ns_id)
+		return x->m->ns_id < y->m->ns_id ? -1 : 1;
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static void sort_by_net(struct dump *d, struct tcp_dump *t)
+{
+	qsort(t->conns, t->n, sizeof(*t->conns), compare_nets);
+	for (size_t i = 0; i < t->n; i++) {
+		struct tcp_dump_net new = { .id = t->conns[i].m->ns_id, .first = i };
+
+		if (!t->n_nets || t->nets[t->n_nets - 1].id != new.id)
+			arena_push(d->arena, &t->nets, &t->n_nets, new);
+		t->nets[t->n_nets - 1].n++;
+	}
+}
+
+static int lock_net(struct dump *d, struct tcp_dump_net *net)
+{
+	const struct tcp_dump *t = dump_state(d, &tcp_subsys);
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
+	struct net_tuple *tuples = arena_array(d->arena, struct net_tuple, net->n);
+	size_t n = 0;
+	int err = net_ns_visit_dumped(d, net->id, &v);
+
+	for (size_t i = 0; i < net->n; i++)
+		if (!t->conns[net->first + i].ended)
+			tuples[n++] = tcp_tuple_of(t->conns[net->first + i].m);
+	if (n && !err)
+		err = tcp_lock_dump(d, &net->lock, net_ns_fd_dumped(d, net->id), tuples, n);
+	if (n && !err && net->lock.method != NETWORK_LOCK_SKIP)
 		log_info("%zu TCP connections are locked", n);
 	return err;
+}
+
+static int read_net(struct dump *d, const struct tcp_dump_net *net, const struct fd_kind *kind,
+                    tcp_dump_options_fn dump_options)
+{
+	const struct tcp_dump *t = dump_state(d, &tcp_subsys);
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
+	int err = net_ns_visit_dumped(d, net->id, &v);
+
+	return err ?: tcp_read_all(d, &t->conns[net->first], net->n, kind, dump_options);
 }
 
 int tcp_collected(struct dump *d, const struct fd_kind *kind, tcp_dump_options_fn dump_options)
 {
 	struct tcp_dump *t = dump_state(d, &tcp_subsys);
-	int err;
+	int err = 0;
 
 	if (!t->n || log_refusals())
 		return 0;
-	err = lock_found(d);
+	sort_by_net(d, t);
+	for (size_t i = 0; !err && i < t->n_nets; i++)
+		err = lock_net(d, &t->nets[i]);
 	fault_point("network locked");
-	return err ?: tcp_read_all(d, t->conns, t->n, kind, dump_options);
+	for (size_t i = 0; !err && i < t->n_nets; i++)
+		err = read_net(d, &t->nets[i], kind, dump_options);
+	return err;
 }
 
 /* ---- dump: stages ---- */
@@ -144,10 +197,20 @@ int tcp_collected(struct dump *d, const struct fd_kind *kind, tcp_dump_options_f
 static int tcp_before_commit(struct dump *d)
 {
 	struct tcp_dump *t = dump_state(d, &tcp_subsys);
-	int err = dump_kills_tree(d) ? tcp_lock_hand_over(d, &t->lock) : 0;
+	int err = 0;
 
+	for (size_t i = 0; !err && dump_kills_tree(d) && i < t->n_nets; i++)
+		err = tcp_lock_hand_over(d, &t->nets[i].lock);
 	fault_point("lock handed over");
 	return err;
+}
+
+static void unlock_nets(struct dump *d, bool all)
+{
+	struct tcp_dump *t = dump_state(d, &tcp_subsys);
+
+	for (size_t i = 0; i < t->n_nets; i++)
+		tcp_unlock_after_dump(&t->nets[i].lock, all);
 }
 
 /* The sockets of a tree that is killed must not send anything; those of one that runs on must be reachable again. */
@@ -158,14 +221,12 @@ static void tcp_after_commit(struct dump *d)
 	if (dump_kills_tree(d))
 		tcp_silence_all(t->conns, t->n);
 	else
-		tcp_unlock_after_dump(&t->lock, true);
+		unlock_nets(d, true);
 }
 
 static void tcp_rollback(struct dump *d)
 {
-	struct tcp_dump *t = dump_state(d, &tcp_subsys);
-
-	tcp_unlock_after_dump(&t->lock, true);
+	unlock_nets(d, true);
 }
 
 /* Only the lock that ends with criu; closing it takes the kernel some milliseconds. */
@@ -173,87 +234,163 @@ static void tcp_end_dump(struct dump *d)
 {
 	struct tcp_dump *t = dump_state(d, &tcp_subsys);
 
-	tcp_unlock_after_dump(&t->lock, false);
-	tcp_lock_close(&t->lock);
+	unlock_nets(d, false);
+	for (size_t i = 0; i < t->n_nets; i++)
+		tcp_lock_close(&t->nets[i].lock);
 }
 
 /* ---- restore ---- */
 
-static int note_tuple(struct restore *r, const void *msg, void *arg)
+static struct tcp_restore_net *net_of(struct restore *r, uint32_t id)
 {
 	struct tcp_restore *t = restore_state(r, &tcp_subsys);
+	struct tcp_restore_net *net;
+
+	for (size_t i = 0; i < t->n_nets; i++)
+		if (t->nets[i]->id == id)
+			return t->nets[i];
+	net = arena_new_of(r->arena, struct tcp_restore_net);
+	net->id = id;
+	arena_push(r->arena, &t->nets, &t->n_nets, net);
+	return net;
+}
+
+static int note_tuple(struct restore *r, const void *msg, void *arg)
+{
 	const InetSkEntry *m = msg;
+	struct tcp_restore_net *net;
 
 	if (!tcp_is_connection(m) || m->external)
 		return 0;
-	arena_push(r->arena, &t->all.tuples, &t->all.n, tcp_tuple_of(m));
+	net = net_of(r, net_ns_of_msg(r, m));
+	arena_push(r->arena, &net->all.tuples, &net->all.n, tcp_tuple_of(m));
 	if (!tcp_given_up(r, m))
-		arena_push(r->arena, &t->wanted.tuples, &t->wanted.n, tcp_tuple_of(m));
+		arena_push(r->arena, &net->wanted.tuples, &net->wanted.n, tcp_tuple_of(m));
 	return 0;
 }
 
-/* Where no connection is restored, the lock that the dump left has to be removed all the same. */
-static bool may_be_locked(struct restore *r, const struct tcp_restore *t)
+/*
+ * Where no connection is restored, the lock that the dump left has to be removed all the same; in a new network
+ * namespace there is none.
+ */
+static bool is_new_net(struct restore *r, const struct tcp_restore_net *net)
 {
-	return t->wanted.n || tcp_gave_up_any(r) || net_lock_left_promised(r->inventory);
+	return net->id && ns_given_fd(r, ns_type_of_flag(CLONE_NEWNET), net->id) < 0;
 }
 
-int tcp_prepare(struct restore *r, const struct fd_kind *kind, tcp_options_fn set_options)
+static bool may_be_locked(struct restore *r, const struct tcp_restore_net *net)
+{
+	const struct tcp_restore *t = restore_state(r, &tcp_subsys);
+	bool is_elsewhere = !net->all.n && t->n_nets > 1;
+
+	if (net->wanted.n || is_new_net(r, net) || is_elsewhere)
+		return net->wanted.n;
+	return tcp_gave_up_any(r) || net_lock_left_promised(r->inventory);
+}
+
+static int lock_restored_net(struct restore *r, struct tcp_restore_net *net)
+{
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
+	bool own = net->wanted.n && !r->opts->tcp_close;
+	int err = net_ns_visit(r, net->id, &v);
+
+	if (!err && may_be_locked(r, net))
+		err = tcp_lock_restore(r, &net->lock, net_ns_fd(r, net->id), is_new_net(r, net),
+		                       own ? &net->wanted : NULL, &net->all);
+	return err;
+}
+
+static int lock_restored(struct restore *r, bool new_nets)
+{
+	const struct tcp_restore *t = restore_state(r, &tcp_subsys);
+	int err = 0;
+
+	for (size_t i = 0; !err && i < t->n_nets; i++)
+		if (!t->nets[i]->id == !new_nets)
+			err = lock_restored_net(r, t->nets[i]);
+	return err;
+}
+
+/* A new namespace is locked before it has a device: from then on packets come, and there is no socket for them yet. */
+static int tcp_before_start(struct restore *r)
+{
+	int err = files_each(r, kind_by_fd_type(FD_TYPES__INETSK), note_tuple, NULL);
+
+	net_of(r, 0);
+	err = err ?: lock_restored(r, true);
+	fault_point("new network namespaces are locked");
+	return err;
+}
+
+int tcp_prepare(struct restore *r, tcp_options_fn set_options)
 {
 	struct tcp_restore *t = restore_state(r, &tcp_subsys);
-	bool own;
 	int err;
 
 	t->set_options = set_options;
-	err = files_each(r, kind, note_tuple, NULL);
-	own = t->wanted.n && !r->opts->tcp_close;
-	if (!err && may_be_locked(r, t))
-		err = tcp_lock_restore(r, &t->lock, own ? &t->wanted : NULL, &t->all);
+	err = lock_restored(r, false);
 	fault_point("network locked");
 	return err;
 }
 
 int tcp_open(struct restore *r, const InetSkEntry *m, int fd, const char *who)
 {
-	struct tcp_restore *t = restore_state(r, &tcp_subsys);
+	struct tcp_restore_net *net = net_of(r, net_ns_of_msg(r, m));
 	struct tcp_built k;
 	int err = tcp_build(r, m, fd, who, &k);
 
 	if (!err)
-		arena_push(r->arena, &t->conns, &t->n, k);
+		arena_push(r->arena, &net->conns, &net->n, k);
 	return err;
+}
+
+static int release_net(struct restore *r, struct tcp_restore_net *net)
+{
+	const struct tcp_restore *t = restore_state(r, &tcp_subsys);
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
+	int err = net_ns_visit(r, net->id, &v);
+
+	err = err ?: tcp_release_all(r, net->conns, net->n, &net->lock, t->set_options);
+	return err ?: tcp_lock_note_unlock(r, &net->lock);
 }
 
 static int tcp_all_standing(struct restore *r)
 {
-	struct tcp_restore *t = restore_state(r, &tcp_subsys);
-	int err = tcp_release_all(r, t->conns, t->n, &t->lock, t->set_options);
+	const struct tcp_restore *t = restore_state(r, &tcp_subsys);
+	int err = 0;
 
-	return err ?: tcp_lock_note_unlock(r, &t->lock);
+	for (size_t i = 0; !err && i < t->n_nets; i++)
+		err = release_net(r, t->nets[i]);
+	return err;
 }
 
 static void tcp_committed(struct restore *r)
 {
-	struct tcp_restore *t = restore_state(r, &tcp_subsys);
+	const struct tcp_restore *t = restore_state(r, &tcp_subsys);
 
-	tcp_unlock_after_restore(&t->lock, true);
-	tcp_push_all(r, t->conns, t->n);
+	for (size_t i = 0; i < t->n_nets; i++)
+		tcp_unlock_after_restore(&t->nets[i]->lock, true);
+	for (size_t i = 0; i < t->n_nets; i++)
+		tcp_push_all(r, t->nets[i]->conns, t->nets[i]->n);
 }
 
 static void tcp_undo_restore(struct restore *r)
 {
-	struct tcp_restore *t = restore_state(r, &tcp_subsys);
+	const struct tcp_restore *t = restore_state(r, &tcp_subsys);
 
-	tcp_take_back_all(r, t->conns, t->n);
-	tcp_unlock_after_restore(&t->lock, false);
+	for (size_t i = 0; i < t->n_nets; i++) {
+		tcp_take_back_all(r, t->nets[i]->conns, t->nets[i]->n);
+		tcp_unlock_after_restore(&t->nets[i]->lock, false);
+	}
 }
 
 /* Takes the kernel some milliseconds. */
 static void tcp_close_lock(struct restore *r)
 {
-	struct tcp_restore *t = restore_state(r, &tcp_subsys);
+	const struct tcp_restore *t = restore_state(r, &tcp_subsys);
 
-	tcp_lock_close(&t->lock);
+	for (size_t i = 0; i < t->n_nets; i++)
+		tcp_lock_close(&t->nets[i]->lock);
 }
 
 const struct subsys tcp_subsys = {
@@ -263,6 +400,7 @@ const struct subsys tcp_subsys = {
 	.after_commit = tcp_after_commit,
 	.rollback = tcp_rollback,
 	.end = tcp_end_dump,
+	.before_start = tcp_before_start,
 	.all_standing = tcp_all_standing,
 	.committed = tcp_committed,
 	.undo = tcp_undo_restore,

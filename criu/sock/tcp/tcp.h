@@ -33,7 +33,7 @@ int tcp_collected(struct dump *d, const struct fd_kind *kind, tcp_dump_options_f
 /* ---- restore ---- */
 
 /* Locks all connections of the checkpoint. Before the first is opened. */
-int tcp_prepare(struct restore *r, const struct fd_kind *kind, tcp_options_fn set_options);
+int tcp_prepare(struct restore *r, tcp_options_fn set_options);
 
 /* Builds the connection in a new socket, which stays in repair. who: for messages. 0 or a negative errno (logged). */
 int tcp_open(struct restore *r, const InetSkEntry *m, int fd, const char *who);

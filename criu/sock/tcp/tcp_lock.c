@@ -5,6 +5,7 @@
 #include <sys/random.h>
 
 #include "inventory.pb-c.h"
+#include "helper/net_visit.h"
 #include "lib/log.h"
 #include "netlock/net_lock_explain.h"
 #include "netlock/net_lock_criu.h"
@@ -16,7 +17,23 @@
 
 static int undo_table(const struct undo *u)
 {
-	return net_lock_remove(u->path);
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
+	int err = u->fd < 0 ? 0 : net_visit_begin(u->fd, &v);
+
+	return err ?: net_lock_remove(u->path);
+}
+
+/* Of iptables: the pid of criu and the namespace's descriptor (plus one) in one number, since fd is of a pipe. */
+static uint64_t pid_and_net(pid_t pid, int net_fd)
+{
+	return (uint64_t)(uint32_t)(net_fd + 1) << 32 | (uint32_t)pid;
+}
+
+static int visit_net_of(const struct undo *u, struct net_visit *v)
+{
+	int net_fd = (int)(u->addr >> 32) - 1;
+
+	return net_fd < 0 ? 0 : net_visit_begin(net_fd, v);
 }
 
 #define LONGEST_MS 20000 /* longer than one iptables waits for another */
@@ -29,7 +46,7 @@ static void wait_for_iptables(const struct undo *u)
 {
 	struct pollfd p = { .fd = u->fd };
 
-	if (u->fd < 0 || (pid_t)u->addr == getpid())
+	if (u->fd < 0 || (pid_t)(uint32_t)u->addr == getpid())
 		return;
 	close((int)u->size); /* criu's end of the pipe: criu is dead, and the guardian shares its descriptors */
 	if (poll(&p, 1, LONGEST_MS) == 0)
@@ -39,20 +56,26 @@ static void wait_for_iptables(const struct undo *u)
 /* Chains with our name. */
 static int undo_chains(const struct undo *u)
 {
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
+	int err = visit_net_of(u, &v);
+
 	wait_for_iptables(u);
-	return net_lock_ipt_remove(u->path);
+	return err ?: net_lock_ipt_remove(u->path);
 }
 
 /* Rules as CRIU's. */
 static int undo_rules(const struct undo *u)
 {
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
+	int err = visit_net_of(u, &v);
+
 	wait_for_iptables(u);
-	return net_lock_criu_remove(u->data, u->data_len / sizeof(struct net_tuple));
+	return err ?: net_lock_criu_remove(u->data, u->data_len / sizeof(struct net_tuple));
 }
 
-static int note_table(struct guardian *g, enum undo_type type, const char *name)
+static int note_table(struct guardian *g, enum undo_type type, const struct tcp_lock *lock, const char *name)
 {
-	struct undo u = { .type = type, .call = undo_table, .fd = -1, .path = name };
+	struct undo u = { .type = type, .call = undo_table, .fd = lock->net_fd, .path = name };
 	int number = guardian_note(g, &u);
 
 	return MIN(number, 0);
@@ -67,7 +90,7 @@ static int note_iptables(struct guardian *g, struct undo u, const struct tcp_loc
 		u.fd = lock->at_work[0];
 		u.size = (uint64_t)lock->at_work[1];
 	}
-	u.addr = (uint64_t)getpid();
+	u.addr = pid_and_net(getpid(), lock->net_fd);
 	number = guardian_note(g, &u);
 	return MIN(number, 0);
 }
@@ -118,12 +141,12 @@ static int lock_by_rules(struct dump *d, struct tcp_lock *lock)
 	return err;
 }
 
-int tcp_lock_dump(struct dump *d, struct tcp_lock *lock, const struct net_tuple *tuples, size_t n)
+int tcp_lock_dump(struct dump *d, struct tcp_lock *lock, int net_fd, const struct net_tuple *tuples, size_t n)
 {
 	struct net_lock_spec spec = { .kind = NET_LOCK_DUMP, .mark = d->opts->network_lock_mark };
 	int err;
 
-	*lock = (struct tcp_lock) { .tuples = tuples, .n = n, .mark = d->opts->network_lock_mark };
+	*lock = (struct tcp_lock) { .net_fd = net_fd, .tuples = tuples, .n = n, .mark = d->opts->network_lock_mark };
 	lock->method = d->opts->network_lock ?: NETWORK_LOCK_NFTABLES;
 	lock->left.method = NETWORK_LOCK_SKIP;
 	net_lock_left_name(lock->left.name, d->run_id);
@@ -140,11 +163,15 @@ int tcp_lock_dump(struct dump *d, struct tcp_lock *lock, const struct net_tuple 
 int tcp_lock_hand_over(struct dump *d, struct tcp_lock *lock)
 {
 	struct net_lock_spec spec = { .name = lock->left.name, .kind = NET_LOCK_LASTING, .mark = lock->mark };
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
 	int err;
 
 	if (!lock->own)
 		return 0;
-	err = note_table(d->guardian, UNDO_CALL, lock->left.name);
+	err = lock->net_fd < 0 ? 0 : net_visit_begin(lock->net_fd, &v);
+	if (err)
+		return log_errno(err, "setns into the network namespace of locked connections");
+	err = note_table(d->guardian, UNDO_CALL, lock, lock->left.name);
 	if (!err)
 		err = net_lock_take(d->arena, &spec, lock->tuples, lock->n, NULL);
 	if (!err)
@@ -155,8 +182,15 @@ int tcp_lock_hand_over(struct dump *d, struct tcp_lock *lock)
 /* Removes both tables at once, or the one that exists. The socket is closed later, when no task waits for it. */
 static void lift_locks(struct tcp_lock *lock, bool all)
 {
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
 	bool left = all && lock->method && lock->left.method != NETWORK_LOCK_SKIP, both;
+	int err;
 
+	if (!lock->method && !lock->own)
+		return;
+	err = lock->net_fd < 0 ? 0 : net_visit_begin(lock->net_fd, &v);
+	if (err)
+		log_warn("setns into the network namespace of locked connections: %s", strerror(-err));
 	both = left && lock->own && lock->left.method == NETWORK_LOCK_NFTABLES;
 	if (lock->own && !lock->lifted)
 		net_lock_lift(lock->own, both ? lock->left.name : NULL);
@@ -280,18 +314,20 @@ static int lock_by_own_rules(struct restore *r, struct tcp_lock *lock)
 	return err ?: net_lock_ipt_take(lock->rules, &marks, lock->tuples, lock->n, lock->at_work[1]);
 }
 
-int tcp_lock_restore(struct restore *r, struct tcp_lock *lock, const struct tcp_tuples *own,
+int tcp_lock_restore(struct restore *r, struct tcp_lock *lock, int net_fd, bool is_new, const struct tcp_tuples *own,
                      const struct tcp_tuples *left)
 {
 	int err;
 
-	*lock = (struct tcp_lock) { .mark = r->opts->network_lock_mark };
+	*lock = (struct tcp_lock) { .net_fd = net_fd, .mark = r->opts->network_lock_mark };
 	if (own) {
 		lock->tuples = own->tuples;
 		lock->n = own->n;
 	}
 	lock->method = own ? method_to_use(r) : NETWORK_LOCK_SKIP;
-	err = find_left(r, lock, left);
+	err = is_new ? 0 : find_left(r, lock, left); /* in a new namespace there is none */
+	if (is_new)
+		lock->left.method = NETWORK_LOCK_SKIP;
 	if (err || lock->method == NETWORK_LOCK_SKIP) {
 		if (lock->left.method != NETWORK_LOCK_SKIP)
 			lock->mark = lock->left.mark;
@@ -331,13 +367,15 @@ int tcp_lock_note_unlock(struct restore *r, const struct tcp_lock *lock)
 		return err;
 	return lock->left.method == NETWORK_LOCK_IPTABLES
 	           ? note_chains(r->guardian, FORWARD_CALL, lock, lock->left.name)
-	           : note_table(r->guardian, FORWARD_CALL, lock->left.name);
+	           : note_table(r->guardian, FORWARD_CALL, lock, lock->left.name);
 }
 
 void tcp_unlock_after_restore(struct tcp_lock *lock, bool all)
 {
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
+
 	lift_locks(lock, all);
-	if (lock->rules)
+	if (lock->rules && (lock->net_fd < 0 || !net_visit_begin(lock->net_fd, &v)))
 		net_lock_ipt_remove(lock->rules);
 	lock->rules = NULL;
 }

@@ -10,6 +10,7 @@
 
 struct tcp_lock {
 	enum network_lock method;
+	int net_fd; /* of the network namespace, where it is not criu's own; -1 */
 	const struct net_tuple *tuples;
 	size_t n;
 	uint32_t mark;        /* restore: of the packets that criu sends */
@@ -30,12 +31,12 @@ void tcp_lock_close(struct tcp_lock *lock);
 /* ---- dump ---- */
 
 /*
- * Locks them. Packets that have passed the hooks before may still arrive. Waiting for them here would take a grace
- * period of the kernel (10 to 20 ms, frozen); instead soccr_read() notices that a connection changed, and the caller
- * reads it again (net_lock_settle()). What arrives after the read is lost to the image, but no ACK leaves: it is
- * resent.
+ * Locks them, in their network namespace (net_fd: see above), where the caller is. Packets that have passed the hooks
+ * before may still arrive. Waiting for them here would take a grace period of the kernel (10 to 20 ms, frozen); instead
+ * soccr_read() notices that a connection changed, and the caller reads it again (net_lock_settle()). What arrives after
+ * the read is lost to the image, but no ACK leaves: it is resent.
  */
-int tcp_lock_dump(struct dump *d, struct tcp_lock *lock, const struct net_tuple *tuples, size_t n);
+int tcp_lock_dump(struct dump *d, struct tcp_lock *lock, int net_fd, const struct net_tuple *tuples, size_t n);
 
 /* Before the commit: makes the lock that outlives criu. */
 int tcp_lock_hand_over(struct dump *d, struct tcp_lock *lock);
@@ -46,7 +47,7 @@ void tcp_unlock_after_dump(struct tcp_lock *lock, bool all);
 /* ---- restore ---- */
 
 /* Finds the lock that the dump left, of the connections `left`; own: and makes one, of these. */
-int tcp_lock_restore(struct restore *r, struct tcp_lock *lock, const struct tcp_tuples *own,
+int tcp_lock_restore(struct restore *r, struct tcp_lock *lock, int net_fd, bool is_new, const struct tcp_tuples *own,
                      const struct tcp_tuples *left);
 
 /*

@@ -69,24 +69,25 @@ static int enter(int at, const char *folder)
 	return dir < 0 || syscall(SYS_fchdir, dir) || chroot(".") ? -errno : 0;
 }
 
+/* In the folder, which is the root. */
 static int bind_one(const struct chroot_helper_bind *b)
 {
 	char name[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
 	struct sockaddr_un a;
 	socklen_t len = unix_address(&a, b->name, b->len);
-	int err = enter(b->at, b->folder);
+	char path[32];
+	int err;
 
 	memcpy(name, b->name, b->len);
 	name[b->len] = 0;
-	if (!err && name[0] != '/')
-		err = go_down(name);
-	if (!err)
-		err = make_folders(name);
+	err = name[0] == '/' ? 0 : go_down(name);
+	err = err ?: make_folders(name);
 	if (err)
 		return err;
 	if (bind(b->fd, (struct sockaddr *)&a, len))
 		return -errno;
-	return rename(name, "/" SOCK_FILE) ? -errno : 0;
+	snprintf(path, sizeof(path), "/%s", b->file);
+	return rename(name, path) ? -errno : 0;
 }
 
 static int bind_job(void *arg)
@@ -96,8 +97,14 @@ static int bind_job(void *arg)
 	int err = root < 0 ? -errno : 0;
 
 	for (size_t i = 0; i < job->n_binds && !err; i++) {
-		job->binds[i].err = bind_one(&job->binds[i]);
-		err = enter(root, ".");
+		struct chroot_helper_bind *b = &job->binds[i];
+
+		if (i && b->folder == b[-1].folder && !b[-1].err)
+			b->err = syscall(SYS_chdir, "/") ? -errno : 0;
+		else
+			b->err = (i ? enter(root, ".") : 0) ?: enter(b->at, b->folder);
+		err = b->err == -EPERM ? -EPERM : 0; /* no chroot(2) */
+		b->err = b->err ?: bind_one(b);
 	}
 	return err;
 }

@@ -12,10 +12,14 @@
 
 #define SOCK_FILE ".criu.sock"
 
-/* Binds fd to a path as if the folder were the root; the socket's file is SOCK_FILE in the folder afterwards. */
+/*
+ * Binds fd to a path as if the folder were the root; the socket's file has another name in the folder afterwards.
+ * Several in one folder, where they have the same string there, need names that differ in their last part alone.
+ */
 struct chroot_helper_bind {
 	int at; /* the folder, from here */
 	const char *folder;
+	const char *file; /* the other name */
 	int fd;
 	const char *name; /* len bytes, at most as many as fit into an address */
 	size_t len;

@@ -14,10 +14,11 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include "helper/ns_roots.h"
 #include "lib/log.h"
-#include "sock/opts.h"
 #include "sock/unix/unix_bind.h"
 #include "sock/unix/unix_name.h"
+#include "sock/unix/unix_restore.h"
 
 /*
  * A socket that lay in a queue which only sockets in queues lead to outlives its processes until the kernel's garbage
@@ -72,19 +73,41 @@ static int open_to_all(struct unix_restore *all, unsigned number)
 	return fchmodat(all->scratch, path, 0777, 0) ? log_errno(-errno, "the file of a unix socket: fchmodat") : 0;
 }
 
-int unix_bind_scratch(struct unix_restore *all, int fd, const char *name, size_t len, unsigned *number)
+int unix_bind_scratch_all(struct unix_restore *all, const struct scratch_bind *binds, size_t n)
 {
-	char folder[16];
-	struct chroot_helper_bind b = { .folder = folder, .fd = fd, .name = name, .len = len };
-	int err = scratch_folder(all, number, folder);
+	struct chroot_helper_bind *b = arena_array(all->arena, struct chroot_helper_bind, n + 1);
+	int err = 0;
 
+	for (size_t i = 0; i < n && !err; i++) {
+		char folder[16];
+
+		err = scratch_folder(all, binds[i].number, folder);
+		b[i] = (struct chroot_helper_bind) { .at = all->scratch,
+			                             .folder = arena_strdup(all->arena, folder),
+			                             .file = SOCK_FILE,
+			                             .fd = binds[i].fd,
+			                             .name = binds[i].name,
+			                             .len = binds[i].len };
+	}
 	if (err)
 		return err;
-	b.at = all->scratch;
-	err = chroot_helper_bind(&b, 1) ?: b.err;
-	if (err)
-		return log_errno(err, "bind of a unix socket to %.*s, whose file is deleted", (int)len, name);
-	return open_to_all(all, *number);
+	err = chroot_helper_bind(b, n);
+	for (size_t i = 0; i < n; i++) {
+		int failed = err ?: b[i].err;
+
+		if (failed)
+			return log_errno(failed, "bind of a unix socket to %.*s, whose file is deleted", (int)b[i].len,
+			                 b[i].name);
+		failed = open_to_all(all, *binds[i].number);
+		if (failed)
+			return failed;
+	}
+	return 0;
+}
+
+int unix_bind_scratch(struct unix_restore *all, int fd, const char *name, size_t len, unsigned *number)
+{
+	return unix_bind_scratch_all(all, &(struct scratch_bind) { fd, name, len, number }, 1);
 }
 
 int unix_bind_temp(struct restore *r, int fd, const char *name, size_t len, const char *text)
@@ -146,44 +169,94 @@ static int undo_folder(const struct undo *u)
 	return err;
 }
 
+/*
+ * A folder beside the places of sockets, in which they are bound until they can be published: of those that follow each
+ * other in a portion, have one folder as their place, and names that differ in their last part alone.
+ */
+struct unix_hidden {
+	const char *dir, *head, *path; /* head: of the names, up to the last slash */
+	int fd, dir_fd;
+	unsigned n, left; /* names that were bound there, and are to be published */
+	int undo;
+};
+
+static const char *head_of(struct arena *a, const struct usk *u)
+{
+	const char *slash = strrchr(u->name, '/');
+
+	return slash ? arena_printf(a, "%.*s", (int)(slash + 1 - u->name), u->name) : "";
+}
+
+static int open_hidden(struct restore *r, struct unix_hidden *h, const char *who)
+{
+	struct undo undo = { .type = UNDO_CALL, .call = undo_folder };
+
+	h->fd = h->dir_fd = -1;
+	h->path = undo.path = arena_printf(r->arena, "%s/.criu-%d-%u", h->dir, getpid(), usk_all(r)->n_folders++);
+	h->undo = guardian_note(r->guardian, &undo);
+	if (h->undo < 0)
+		return h->undo;
+	if (mkdir(h->path, 0755))
+		return log_errno(-errno, "%s: mkdir of a folder beside its place, %s", who, h->path);
+	h->fd = open(h->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (h->fd < 0)
+		return log_errno(-errno, "%s: open of %s", who, h->path);
+	h->dir_fd = open(h->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return h->dir_fd < 0 ? log_errno(-errno, "%s: open of %s", who, h->dir) : 0;
+}
+
+static int choose_hidden(struct restore *r, struct usk *u)
+{
+	struct unix_restore *all = usk_all(r);
+	const char *head = head_of(r->arena, u);
+	struct unix_hidden *h = all->hidden;
+	int err = 0;
+
+	if (!h || strcmp(h->dir, u->dir) || strcmp(h->head, head)) {
+		h = all->hidden = arena_new_of(r->arena, struct unix_hidden);
+		h->dir = u->dir;
+		h->head = head;
+		err = open_hidden(r, h, u->text);
+	}
+	u->hidden = h;
+	u->hidden_file = arena_printf(r->arena, ".criu.sock.%u", h->n++);
+	h->left++;
+	return err;
+}
+
 static int set_file_perms(const struct usk *u)
 {
-	_cleanup_close_ int dir = open(u->hidden, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	const FilePermsEntry *p = u->m->file_perms;
+	int dir = u->hidden->fd;
 
-	if (dir < 0)
-		return log_errno(-errno, "%s: open of %s", u->text, u->hidden);
 	if (!p)
 		return 0;
 	/* A user namespace may not have such an owner. */
-	if (fchownat(dir, SOCK_FILE, p->uid, p->gid, AT_SYMLINK_NOFOLLOW))
+	if (fchownat(dir, u->hidden_file, p->uid, p->gid, AT_SYMLINK_NOFOLLOW))
 		log_warn("%s: fchownat of its file to user %u, group %u: %s", u->text, p->uid, p->gid, strerror(errno));
-	if (fchmodat(dir, SOCK_FILE, p->mode & 07777, 0))
+	if (fchmodat(dir, u->hidden_file, p->mode & 07777, 0))
 		return log_errno(-errno, "%s: fchmodat of its file", u->text);
 	return 0;
 }
 
-static int make_hidden_folder(struct restore *r, struct usk *u)
+static int remove_hidden(struct restore *r, struct unix_hidden *h, const char *who)
 {
-	struct unix_restore *all = usk_all(r);
-	struct undo undo = { .type = UNDO_CALL, .call = undo_folder };
+	int err = remove_folder(AT_FDCWD, h->path, 0);
 
-	u->hidden = undo.path = arena_printf(r->arena, "%s/.criu-%d-%u", u->dir, getpid(), all->n_folders++);
-	u->undo = guardian_note(r->guardian, &undo);
-	if (u->undo < 0)
-		return u->undo;
-	return mkdir(u->hidden, 0755)
-	           ? log_errno(-errno, "%s: mkdir of a folder beside its place, %s", u->text, u->hidden)
-	           : 0;
+	if (err)
+		return log_errno(err, "%s: rmdir of %s", who, h->path);
+	guardian_drop(r->guardian, h->undo);
+	close(move_fd(&h->fd));
+	close(move_fd(&h->dir_fd));
+	return 0;
 }
 
 int unix_bind_publish(struct restore *r, struct usk *u)
 {
-	_cleanup_close_ int dir = open(u->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	char *from = arena_printf(r->arena, "%s/" SOCK_FILE, u->hidden),
-	     *to = arena_printf(r->arena, "%s/%s", u->dir, u->base);
+	struct unix_hidden *h = u->hidden;
+	char *to = arena_printf(r->arena, "%s/%s", u->dir, u->base);
 	struct undo undo = { .type = UNDO_UNLINK, .path = to };
-	int err = dir < 0 ? -errno : unix_name_taken(dir, u->base), noted;
+	int err = unix_name_taken(h->dir_fd, u->base), noted;
 
 	if (err && err != -ENOENT)
 		return log_errno(err, "%s: %s: %s", u->text, to,
@@ -199,16 +272,10 @@ int unix_bind_publish(struct restore *r, struct usk *u)
 		if (noted < 0)
 			return noted;
 	}
-	if (rename(from, to))
+	if (renameat(h->fd, u->hidden_file, h->dir_fd, u->base))
 		return log_errno(-errno, "%s: rename of its file to %s", u->text, to);
 	err = usk_set_at(u, AT_FILE);
-	if (err)
-		return err;
-	err = remove_folder(AT_FDCWD, u->hidden, 0);
-	if (err)
-		return log_errno(err, "%s: rmdir of %s", u->text, u->hidden);
-	guardian_drop(r->guardian, u->undo);
-	return 0;
+	return err ?: --h->left ? 0 : remove_hidden(r, h, u->text);
 }
 
 /* ---- all names ---- */
@@ -227,8 +294,11 @@ static int bind_abstract(struct usk *u)
 /* No socket can connect to a connected one by its name: whether the file leads to it cannot be seen. */
 static bool has_place(struct restore *r, struct usk *u)
 {
-	return !u->m->deleted && (u->m->type == SOCK_DGRAM || u->m->state != TCP_ESTABLISHED) &&
-	       unix_name_place(r->arena, u->m, u->name, &u->dir, &u->base);
+	if (u->m->deleted || (u->m->type != SOCK_DGRAM && u->m->state == TCP_ESTABLISHED) ||
+	    !unix_name_place(r->arena, u->m, u->name, &u->dir, &u->base))
+		return false;
+	u->dir = ns_roots_keep_dir(r, u->m, u->dir) ?: u->dir;
+	return true;
 }
 
 static int plan_path(struct restore *r, struct usk *u, struct chroot_helper_bind *b)
@@ -239,20 +309,22 @@ static int plan_path(struct restore *r, struct usk *u, struct chroot_helper_bind
 
 	*b = (struct chroot_helper_bind) { .at = AT_FDCWD, .fd = u->fd, .name = u->name, .len = u->name_len };
 	if (has_place(r, u)) {
-		err = make_hidden_folder(r, u);
-		b->folder = u->hidden;
+		err = choose_hidden(r, u);
+		b->folder = u->hidden->path;
+		b->file = u->hidden_file;
 		return err;
 	}
 	err = scratch_folder(all, &u->scratch, folder);
 	b->at = all->scratch;
 	b->folder = arena_strdup(r->arena, folder);
+	b->file = SOCK_FILE;
 	return err;
 }
 
 static int finish_path(struct restore *r, struct usk *u, int err)
 {
 	if (err)
-		return log_errno(err, "%s: bind in %s", u->text, u->hidden ?: "the scratch root");
+		return log_errno(err, "%s: bind in %s", u->text, u->hidden ? u->hidden->path : "the scratch root");
 	err = usk_set_at(u, u->hidden ? AT_HIDDEN : AT_SCRATCH);
 	if (err)
 		return err;
@@ -265,6 +337,7 @@ static int bind_named(struct restore *r, struct usk **sockets, size_t n)
 	size_t k = 0;
 	int err = 0;
 
+	usk_all(r)->hidden = NULL;
 	for (size_t i = 0; i < n && !err; i++)
 		err = usk_is_path(sockets[i]) ? plan_path(r, sockets[i], &binds[k++]) : bind_abstract(sockets[i]);
 	if (!err) {
@@ -279,17 +352,17 @@ static int bind_named(struct restore *r, struct usk **sockets, size_t n)
 	return err;
 }
 
-int unix_bind_all(struct restore *r)
+int unix_bind_portion(struct restore *r)
 {
+	const struct unix_restore *all = usk_all(r);
 	struct usk **named = NULL;
 	size_t n = 0;
-	int err = 0;
+	int err = usk_each_made(r, unix_options_first);
 
-	for (struct usk *u = usk_all(r)->by_ino; u && !err; u = u->hh.next) {
-		if (u->made == MADE_NOT_YET || u->inherited)
-			continue;
-		err = sock_opts_before_bind(r, u->fd, u->m->opts, u->text);
-		if (u->name && u->made != MADE_ACCEPTED)
+	for (size_t i = 0; i < all->n_portion; i++) {
+		struct usk *u = all->portion[i];
+
+		if (u->made != MADE_NOT_YET && !u->inherited && u->name && u->made != MADE_ACCEPTED)
 			arena_push(r->arena, &named, &n, u);
 	}
 	return err ?: bind_named(r, named, n);
@@ -310,11 +383,12 @@ int unix_bind_address(struct unix_restore *all, const struct usk *to, struct soc
 		snprintf(path, sizeof(path), "%u/" SOCK_FILE, to->scratch);
 		*len = unix_address(a, path, strlen(path));
 		*dir = all->scratch;
-	} else if (to->at == AT_HIDDEN || to->at == AT_FILE) {
-		const char *last = to->at == AT_FILE ? to->base : SOCK_FILE;
-
-		*len = unix_address(a, last, strlen(last));
-		*dir = open(to->at == AT_FILE ? to->dir : to->hidden, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	} else if (to->at == AT_HIDDEN) {
+		*len = unix_address(a, to->hidden_file, strlen(to->hidden_file));
+		*dir = to->hidden->fd;
+	} else if (to->at == AT_FILE) {
+		*len = unix_address(a, to->base, strlen(to->base));
+		*dir = open(to->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (*dir < 0)
 			return log_errno(-errno, "%s: open of the folder of its file", to->text);
 		*own = true;

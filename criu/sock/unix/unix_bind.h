@@ -14,11 +14,21 @@ bool unix_bind_again(struct restore *r, int err);
 /* Binds fd to a path in the scratch root, under a number of its own; *number is its folder. */
 int unix_bind_scratch(struct unix_restore *all, int fd, const char *name, size_t len, unsigned *number);
 
+/* The same for many, by one helper. */
+struct scratch_bind {
+	int fd;
+	const char *name;
+	size_t len;
+	unsigned *number;
+};
+
+int unix_bind_scratch_all(struct unix_restore *all, const struct scratch_bind *binds, size_t n);
+
 /* Gives a temporary peer of ours the name of the one that is gone; one that is in use now is a warning. */
 int unix_bind_temp(struct restore *r, int fd, const char *name, size_t len, const char *text);
 
-/* Binds all that were made and have names of their own, with the options that stand before bind(2). */
-int unix_bind_all(struct restore *r);
+/* Binds those of a portion that were made and have names of their own, with the options that stand before bind(2). */
+int unix_bind_portion(struct restore *r);
 
 /* Puts a hidden socket file in its place. */
 int unix_bind_publish(struct restore *r, struct usk *u);

@@ -6,10 +6,13 @@
 #include <sys/stat.h>
 
 #include "options/inherited.h"
+#include "helper/ns_roots.h"
 #include "lib/log.h"
 #include "sock/unix/unix_bind.h"
+#include "sock/unix/unix_embryo.h"
 #include "sock/unix/unix_name.h"
 #include "sock/unix/unix_restore.h"
+#include "tree/subsys.h"
 
 static const char *check_form(const struct usk *u)
 {
@@ -31,7 +34,7 @@ static const char *check_form(const struct usk *u)
 		return "the name of its peer is empty or longer than a unix socket can have";
 	if (m->has_shutdown && (m->shutdown < 0 || m->shutdown > 3))
 		return "its shutdown state is not valid";
-	return NULL;
+	return unix_embryo_check(m);
 }
 
 static const char *check_stream_peer(struct restore *r, const struct usk *u)
@@ -80,13 +83,17 @@ static const char *check_dgram_peer(struct restore *r, const struct usk *u)
 
 static const char *check_socket_file(struct restore *r, const struct usk *u)
 {
+	_cleanup_lookup_ const struct lookup_root *before = lookup_now();
 	const char *dir, *base;
 	_cleanup_close_ int fd = -1;
 	int err;
 
 	if (!unix_name_place(r->arena, u->m, u->name, &dir, &base))
-		return NULL; /* it goes into the scratch root */
-	fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		return NULL;             /* it goes into the scratch root */
+	if (ns_roots_is_future(r, u->m)) /* looked at when the name is bound */
+		return NULL;
+	lookup_in(ns_roots_of_message(r, u->m));
+	fd = lookup_open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 	if (fd < 0)
 		return arena_printf(r->arena, "the folder of its socket file, %s: %s", dir, strerror(errno));
 	do
@@ -120,8 +127,8 @@ static const char *check_name(struct restore *r, const struct usk *u)
 {
 	if (!u->name || (u->m->state == TCP_ESTABLISHED && !usk_is_dgram(u)))
 		return NULL;
-	if (!usk_is_path(u))
-		return check_abstract(r, u);
+	if (!usk_is_path(u)) /* in a new network namespace all of them are free */
+		return u->net_ns ? NULL : check_abstract(r, u);
 	return u->m->deleted ? NULL : check_socket_file(r, u);
 }
 
@@ -132,6 +139,11 @@ static const char *check_inherited(struct restore *r, const struct usk *u)
 	int fd = inherited_fd(r->opts, resource), domain = -1, type = -1;
 	socklen_t len = sizeof(int);
 
+	if (u->m->uflags & USK_CALLBACK)
+		return subsys_externals()->opens_unix_sockets(r)
+		           ? NULL
+		           : "it was saved by a plugin, and none is loaded that restores unix sockets; give the "
+		             "directory that has it with --libdir (-L)";
 	if (!getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) &&
 	    !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) && domain == AF_UNIX && type == (int)u->m->type)
 		return NULL;

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Unix sockets at dump, when all of the tree are known: which are connected to each other, and what cannot be saved. */
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include "options/external.h"
 #include "lib/log.h"
+#include "sock/unix/unix_client.h"
 #include "sock/unix/unix_creds.h"
 #include "sock/unix/unix_dump.h"
+#include "sock/unix/unix_embryo.h"
 #include "sock/unix/unix_name.h"
+#include "tree/subsys.h"
 
 #define SHUT_BOTH 3
 
@@ -117,7 +122,7 @@ static void refuse_outside_peer(const struct unix_collect *c, const struct outsi
 /* ---- listening sockets ---- */
 
 /* What it sent before it ended waits in a socket that no descriptor leads to, and that the kernel does not list. */
-static void refuse_gone_client(struct unix_collect *c, const struct unix_seen *u)
+static void refuse_gone_client(struct unix_collect *c, const struct unix_seen *u, const char *why)
 {
 	const char *name = unix_name_text(c->d->arena, u->diag->name, u->diag->name_len);
 
@@ -126,27 +131,38 @@ static void refuse_gone_client(struct unix_collect *c, const struct unix_seen *u
 		         "already: what that may have sent is lost (--skip-in-flight)",
 		         u->who, name);
 	else
-		log_refusal(-EBUSY,
-		            "%s: a listening unix socket (%s): a connection waits to be accepted whose client is gone "
-		            "already: what that may have sent cannot be read before; let it be accepted first (try "
-		            "again), or give --skip-in-flight to have it end without that",
-		            u->who, name);
+		log_refusal(
+		    -EBUSY,
+		    "%s: a listening unix socket (%s): a connection waits to be accepted whose client is gone "
+		    "already: what that may have sent cannot be read before (%s); let it be accepted first (try "
+		    "again), or give --skip-in-flight to have it end without that",
+		    u->who, name, why);
 }
 
-static void collect_listener(struct unix_collect *c, struct unix_seen *u)
+/* The kernel shows how much memory the messages take; their bytes are in a socket that no descriptor leads to. */
+static void refuse_unread(const struct unix_seen *u, const char *why)
 {
-	const struct diag_unix *diag = u->diag;
-	UnixSkEntry *m = u->m;
-	bool gone = false;
+	log_refusal(
+	    -EBUSY,
+	    "%s: a unix socket that waits to be accepted by %s has sent data already (%d bytes of memory), which "
+	    "cannot be read before (%s); let it be accepted first (try again)",
+	    u->who, u->listener->who, u->unread, why);
+}
 
-	if (diag->state != TCP_LISTEN)
-		return;
-	for (size_t i = 0; i < diag->n_icons; i++) {
-		uint32_t ino = diag->icons[i];
+/* Those that wait: their order, and what they have sent. */
+static void collect_waiting(struct unix_collect *c, struct unix_seen *u)
+{
+	bool outside = false, gone = false;
+	UnixSkEntry *m = u->m;
+	const char *why = "";
+
+	for (size_t i = 0; i < u->diag->n_icons; i++) {
+		uint32_t ino = u->diag->icons[i];
 		struct unix_seen *client = ino ? find_seen(c, ino) : NULL;
 
 		if (ino && !client) {
 			add_reason(c, u, ino, CLIENT_OUTSIDE);
+			outside = true;
 			continue;
 		}
 		gone |= !ino;
@@ -156,21 +172,23 @@ static void collect_listener(struct unix_collect *c, struct unix_seen *u)
 		}
 		arena_push(c->d->arena, &m->waiting, &m->n_waiting, ino);
 	}
+	if (outside || unix_embryo_dump(c->d, u, &why) != -EAGAIN)
+		return;
+	log_debug("%s: what waits to be accepted cannot be looked at: %s", u->who, why);
 	if (gone)
-		refuse_gone_client(c, u);
+		refuse_gone_client(c, u, why);
+	for (size_t i = 0; i < m->n_waiting; i++) {
+		const struct unix_seen *client = m->waiting[i] ? find_seen(c, m->waiting[i]) : NULL;
+
+		if (client && client->unread)
+			refuse_unread(client, why);
+	}
 }
 
-static void collect_client(struct unix_seen *u)
+static void collect_listener(struct unix_collect *c, struct unix_seen *u)
 {
-	/* The kernel shows how much memory the messages take; their bytes are in a socket that no descriptor leads to.
-	 */
-	if (u->unread)
-		log_refusal(
-		    -EBUSY,
-		    "%s: a unix socket that waits to be accepted by %s has sent data already (%d bytes of memory), "
-		    "which cannot be read before; let it be accepted first (try again)",
-		    u->who, u->listener->who, u->unread);
-	unix_creds_dump_connector(u->task, u->m);
+	if (u->diag->state == TCP_LISTEN && u->diag->n_icons)
+		collect_waiting(c, u);
 }
 
 /* ---- connected ones ---- */
@@ -183,6 +201,14 @@ static bool is_lost(const struct unix_collect *c, const struct unix_seen *u)
 }
 
 /* As if the peer had closed its end. */
+static void close_peer(const struct unix_seen *u)
+{
+	u->m->peer = 0;
+	u->m->has_shutdown = true;
+	u->m->shutdown = SHUT_BOTH;
+	keep_peername(u);
+}
+
 static void lose_peer(struct unix_collect *c, struct unix_seen *u)
 {
 	uint32_t ino = u->m->peer;
@@ -194,31 +220,71 @@ static void lose_peer(struct unix_collect *c, struct unix_seen *u)
 	    "%s: a unix socket connected to %s (%s, inode %u), which %s has, outside of the tree; in a restored tree "
 	    "that end is closed",
 	    u->who, peer_text(c, u), u->m->type == SOCK_STREAM ? "stream" : "seqpacket", ino, u->m->lost_to);
-	u->m->peer = 0;
-	u->m->has_shutdown = true;
-	u->m->shutdown = SHUT_BOTH;
-	keep_peername(u);
+	close_peer(u);
 }
 
-static void collect_stream(struct unix_collect *c, struct unix_seen *u)
+/* What its queue holds would have to come through a peer that only the plugin knows. */
+static int refuse_queued(const struct unix_seen *u, int fd)
+{
+	int bytes = 0;
+
+	if (ioctl(fd, FIONREAD, &bytes) || !bytes)
+		return 0;
+	log_refusal(-EBUSY,
+	            "%s: a unix socket that a plugin is to bring back has %d bytes in its receive queue, which would "
+	            "be lost; let the program read them before the dump",
+	            u->who, bytes);
+	return 0;
+}
+
+/* A plugin may know how to connect it again. 0: it does; -ENOTSUP; or another negative errno (logged). */
+static int offer_outside(struct unix_collect *c, const struct unix_seen *u)
+{
+	_cleanup_close_ int fd = -1;
+	int err;
+
+	if (u->number < 0)
+		return -ENOTSUP;
+	fd = (int)syscall(SYS_pidfd_getfd, u->task->dump->pidfd, u->number, 0);
+	if (fd < 0)
+		return log_errno(-errno, "%s: pidfd_getfd", u->who);
+	err = subsys_externals()->dump_unix_socket(c->d, fd, u->m->id);
+	if (err)
+		return err;
+	u->m->uflags |= USK_CALLBACK;
+	return refuse_queued(u, fd);
+}
+
+/* A peer outside of the tree that nothing brings back is a reason to refuse. */
+static int take_outside(struct unix_collect *c, const struct unix_seen *u, int why)
+{
+	int err = offer_outside(c, u);
+
+	if (err == -ENOTSUP)
+		add_reason(c, u, u->m->peer, why);
+	return err == -ENOTSUP ? 0 : err;
+}
+
+static int collect_stream(struct unix_collect *c, struct unix_seen *u)
 {
 	UnixSkEntry *m = u->m;
 
 	if (m->state != TCP_ESTABLISHED)
-		return;
+		return 0;
 	if (u->listener) {
-		collect_client(u);
-		return;
+		unix_creds_dump_connector(u->task, m);
+		return 0;
+	}
+	if (unix_client_asked(c->d, m->peer)) {
+		close_peer(u);
+		return 0;
 	}
 	if (is_lost(c, u)) {
 		lose_peer(c, u);
-		return;
+		return 0;
 	}
-	if (m->peer) {
-		if (!find_seen(c, m->peer))
-			add_reason(c, u, m->peer, STREAM_OUTSIDE);
-		return;
-	}
+	if (m->peer)
+		return find_seen(c, m->peer) ? 0 : take_outside(c, u, STREAM_OUTSIDE);
 	/* A peer that is gone shut both directions. */
 	if ((u->diag->shutdown & SHUT_BOTH) == SHUT_BOTH)
 		keep_peername(u);
@@ -228,6 +294,7 @@ static void collect_stream(struct unix_collect *c, struct unix_seen *u)
 		    "%s: a unix socket that waits to be accepted at %s, whose server is outside of the tree; let "
 		    "it be accepted or closed first, or dump the server too",
 		    u->who, peer_text(c, u));
+	return 0;
 }
 
 /* A peer outside gets an entry without a descriptor: its name says where to connect. */
@@ -267,8 +334,7 @@ static int collect_dgram(struct unix_collect *c, struct unix_seen *u)
 	/* The folder that a relative name starts from is not known. */
 	if (diag && diag->name_len && (!diag->name[0] || diag->name[0] == '/') && external_unix(c->d->opts, m->peer))
 		return write_extern(c, m->peer, diag);
-	add_reason(c, u, m->peer, DGRAM_OUTSIDE);
-	return 0;
+	return take_outside(c, u, DGRAM_OUTSIDE);
 }
 
 int unix_collect(struct dump *d)
@@ -287,10 +353,11 @@ int unix_collect(struct dump *d)
 		if (!u->external && u->m->type == SOCK_DGRAM)
 			err = collect_dgram(&c, u);
 		else if (!u->external)
-			collect_stream(&c, u);
+			err = collect_stream(&c, u);
 		if (!err)
 			err = files_write_entry(d, kind_by_fd_type(FD_TYPES__UNIXSK), u->m->id, u->m);
 	}
+	unix_embryo_end(d);
 	if (c.n_reasons)
 		unix_holders_find(d, c.outside);
 	for (size_t i = 0; i < c.n_reasons; i++)

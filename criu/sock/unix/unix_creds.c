@@ -31,23 +31,34 @@ static int dump_peer_groups(struct dump *d, const struct fd_info *info, UnixSkEn
 	return 0;
 }
 
+static int read_inside(void *arg)
+{
+	const int *fd = arg;
+	struct ucred c;
+	socklen_t len = sizeof(c);
+
+	return getsockopt(*fd, SOL_SOCKET, SO_PEERCRED, &c, &len) ? -errno : c.pid;
+}
+
 int unix_creds_dump(struct dump *d, const struct fd_info *info, UnixSkEntry *m)
 {
 	struct ucred c;
 	socklen_t len = sizeof(c);
+	int pid;
 
 	if (getsockopt(info->fd, SOL_SOCKET, SO_PEERCRED, &c, &len))
 		return log_errno(-errno, "%s: getsockopt(SO_PEERCRED)", fd_name(info));
 	if (c.uid == (uid_t)-1)
 		return 0;
 	m->has_cred_pid = m->has_cred_uid = m->has_cred_gid = true;
-	m->cred_pid = peer_pid_in_tree(d, c.pid);
+	pid = peer_pid_gone(d, info->task, c.pid, read_inside, (void *)&info->fd);
+	m->cred_pid = (uint32_t)MAX(pid, 0);
 	m->cred_uid = c.uid;
 	m->cred_gid = c.gid;
-	if (c.pid && !m->cred_pid)
+	if (pid < 0)
 		log_warn("%s: its peer's credentials (SO_PEERCRED) name pid %d, which is gone, and its number in the "
-		         "namespace of the tree cannot be told",
-		         fd_name(info), c.pid);
+		         "namespace of the tree cannot be told: %s",
+		         fd_name(info), c.pid, strerror(-pid));
 	return dump_peer_groups(d, info, m);
 }
 

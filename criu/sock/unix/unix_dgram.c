@@ -243,7 +243,7 @@ int unix_dgram_name_temp(struct restore *r, struct usk *u)
 static int send_from_one(struct restore *r, struct usk *u, const char *name, size_t len, size_t first, size_t n)
 {
 	struct unix_restore *all = usk_all(r);
-	struct usk *owner = len ? usk_find_name(all, SOCK_DGRAM, name, len) : NULL;
+	struct usk *owner = len ? usk_find_name(all, u->net_ns, SOCK_DGRAM, name, len) : NULL;
 	_cleanup_close_ int from = -1;
 	int err;
 
@@ -281,7 +281,8 @@ static bool needs_owner(struct restore *r, const struct usk *u)
 {
 	for (size_t i = 0, n = queue_count(r, u->m->id), len; i < n; i++) {
 		const char *name = sender_name(r, u, i, &len);
-		const struct usk *owner = len && !name[0] ? usk_find_name(usk_all(r), SOCK_DGRAM, name, len) : NULL;
+		const struct usk *owner =
+		    len && !name[0] ? usk_find_name(usk_all(r), u->net_ns, SOCK_DGRAM, name, len) : NULL;
 
 		if (owner && owner->peer != u)
 			return true;

@@ -10,10 +10,12 @@
 
 #include "options/external.h"
 #include "lib/log.h"
-#include "sock/opts.h"
+#include "sock/opts_view.h"
 #include "sock/queue.h"
+#include "sock/unix/unix_client.h"
 #include "sock/unix/unix_creds.h"
 #include "sock/unix/unix_dump.h"
+#include "sock/unix/unix_embryo.h"
 #include "sock/unix/unix_name.h"
 #include "tree/foresee.h"
 #include "tree/subsys.h"
@@ -80,6 +82,7 @@ static struct unix_seen *add_seen(struct dump *d, const struct fd_info *info, co
 	u->m = m;
 	u->diag = diag;
 	u->task = info->task;
+	u->number = info->number;
 	u->who = arena_strdup(d->arena, fd_name(info));
 	read_peername(d, info->fd, u);
 	u->external = is_external(d->opts, u->ino, diag);
@@ -141,17 +144,15 @@ int unix_dump(struct dump *d, const struct fd_info *info, void *msg)
 	struct unix_seen *u;
 	int err = diag_find_unix(d, info->fd, &diag);
 
-	if (err == -ENOENT) {
-		log_refusal(
-		    err, "%s: %s: a unix socket of another network namespace, which criu does not see; run criu there",
-		    fd_name(info), info->link);
-		return DUMP_REFUSED;
-	}
+	if (err == -ENOENT)
+		return log_errno(err, "%s: %s: the kernel does not list this unix socket", fd_name(info), info->link);
 	if (err)
 		return err;
 	u = add_seen(d, info, diag, m);
 	fill_entry(u, m);
-	err = sock_opts_dump(d->arena, info, &m->opts);
+	if (diag->state == TCP_LISTEN && diag->n_icons && !u->external)
+		unix_embryo_look(d, u, info->fd);
+	err = sock_opts_view_dump(d, info, AF_UNIX, (int)m->type, &m->opts);
 	if (err)
 		return err;
 	unix_name_dump(d, u, info->fd);
@@ -162,5 +163,7 @@ int unix_dump(struct dump *d, const struct fd_info *info, void *msg)
 	err = u->external ? 0 : foresee_file(d, info, m);
 	if (!err && m->state != TCP_LISTEN && !u->external)
 		err = queue_dump(d, info, info->id, (int)m->type);
+	if (!err && unix_client_asked(d, diag->peer))
+		err = unix_client_answer(d, info->id);
 	return err ?: DUMP_LATER;
 }

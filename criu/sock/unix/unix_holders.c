@@ -56,13 +56,19 @@ static void scan_fds(struct arena *a, struct unix_holder *table, const char *pid
 		closedir(dir);
 }
 
+/* The guardian has what criu has open, as what was in flight in a queue. */
+static bool is_criu(const struct dump *d, pid_t pid)
+{
+	return pid == getpid() || (d->guardian && pid == guardian_pid(d->guardian));
+}
+
 void unix_holders_find(struct dump *d, struct unix_holder *table)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *e;
 
 	while (proc && (e = readdir(proc)))
-		if (isdigit((unsigned char)e->d_name[0]) && atoi(e->d_name) != getpid())
+		if (isdigit((unsigned char)e->d_name[0]) && !is_criu(d, atoi(e->d_name)))
 			scan_fds(d->arena, table, e->d_name);
 	if (proc)
 		closedir(proc);

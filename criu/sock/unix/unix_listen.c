@@ -5,6 +5,7 @@
 #include "lib/log.h"
 #include "sock/unix/unix_bind.h"
 #include "sock/unix/unix_creds.h"
+#include "sock/unix/unix_embryo.h"
 #include "sock/unix/unix_restore.h"
 
 static int backlog_of(const struct usk *l)
@@ -32,51 +33,97 @@ static int connect_waiting(struct restore *r, const struct usk *l, const struct 
 
 	if (err)
 		return err;
-	err = impersonate_connect(r, as, fd, dir, (struct sockaddr *)&a, len, l->text);
+	err = impersonate_connect(r, as, fd, dir, &a, len, l->text);
 	if (own)
 		close(dir);
 	return err;
 }
 
-static int queue_client(struct restore *r, const struct usk *l, struct usk *client)
+#define ON_NO_LIST SIZE_MAX
+
+/* number: in the listener's list. */
+static int queue_client(struct restore *r, const struct usk *l, size_t number, struct usk *client)
 {
-	struct identity as = unix_creds_connector(client->m);
+	struct identity as;
 	int err = usk_set_link(client, LINK_DONE);
 
-	return err ?: connect_waiting(r, l, &as, client->fd);
+	if (!unix_embryo_connector(l->m, number, &as))
+		as = unix_creds_connector(client->m);
+	err = err ?: connect_waiting(r, l, &as, client->fd);
+	return err ?: unix_embryo_send(r, l->m, number, client->fd, client->text);
 }
 
 /* A client that is gone: what it left in the queue is a connection that has ended. */
-static int queue_gone_client(struct restore *r, const struct usk *l)
+static int queue_gone_client(struct restore *r, const struct usk *l, size_t number)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, (int)l->m->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct identity as = unix_creds_ours();
+	struct identity as;
+	int err;
 
-	return fd < 0 ? log_errno(-errno, "%s: socket(AF_UNIX) of a temporary client", l->text)
-	              : connect_waiting(r, l, &as, fd);
+	if (fd < 0)
+		return log_errno(-errno, "%s: socket(AF_UNIX) of a temporary client", l->text);
+	if (!unix_embryo_connector(l->m, number, &as))
+		as = unix_creds_ours();
+	err = connect_waiting(r, l, &as, fd);
+	return err ?: unix_embryo_send(r, l->m, number, fd, l->text);
 }
 
-int unix_listen(struct restore *r, struct usk *l)
+static int queue_waiting(struct restore *r, struct usk *l)
 {
 	struct unix_restore *all = usk_all(r);
-	const UnixSkEntry *m = l->m;
-	struct identity as = unix_creds_of(m);
-	int err;
-	int waiting = (int)MIN(l->incoming + m->n_waiting, 4096UL);
+	int err = 0;
 
-	if (m->state != TCP_LISTEN || l->inherited)
-		return 0;
-	/* A backlog can be made smaller than the number of those that wait already. */
-	err = impersonate_listen(r, &as, l->fd, MAX(backlog_of(l), waiting), l->text);
-	for (size_t i = 0; i < m->n_waiting && !err; i++) {
-		struct usk *client = usk_find(all, m->waiting[i]);
+	for (size_t i = 0; l->link == LINK_LISTENING && i < l->m->n_waiting && !err; i++) {
+		struct usk *client = usk_find(all, l->m->waiting[i]);
 
 		if (!client)
-			err = queue_gone_client(r, l);
+			err = queue_gone_client(r, l, i);
 		else if (can_queue(client) && client->peer == l)
-			err = queue_client(r, l, client);
+			err = queue_client(r, l, i, client);
 	}
-	return err ?: usk_set_link(l, LINK_LISTENING);
+	return err;
+}
+
+static bool is_listener(const struct usk *u)
+{
+	return u->m->state == TCP_LISTEN && !u->inherited && u->use != USE_NONE && u->link == LINK_NONE;
+}
+
+/* A backlog can be made smaller than the number of those that wait already. */
+static struct listen_call plan_listen(const struct usk *l)
+{
+	int waiting = (int)MIN(l->incoming + l->m->n_waiting, 4096UL);
+
+	return (struct listen_call) { l->fd, MAX(backlog_of(l), waiting), l->text };
+}
+
+/* All that the same process let listen as the first of them. */
+static int listen_some(struct restore *r, struct usk **list, size_t n)
+{
+	struct listen_call *calls = arena_array(r->arena, struct listen_call, n);
+	struct identity as = unix_creds_of(list[0]->m), other;
+	size_t k = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < n && !err; i++) {
+		other = unix_creds_of(list[i]->m);
+		if (!is_listener(list[i]) || !unix_creds_equal(&as, &other))
+			continue;
+		calls[k++] = plan_listen(list[i]);
+		err = usk_set_link(list[i], LINK_LISTENING);
+	}
+	return err ?: impersonate_listen_all(r, &as, calls, k);
+}
+
+int unix_listen_portion(struct restore *r)
+{
+	const struct unix_restore *all = usk_all(r);
+	int err = 0;
+
+	for (size_t i = 0; i < all->n_portion && !err; i++)
+		if (is_listener(all->portion[i]))
+			err = listen_some(r, all->portion + i, all->n_portion - i);
+	return err ?: usk_each(r, queue_waiting);
 }
 
 int unix_listen_client(struct restore *r, struct usk *u)
@@ -85,7 +132,7 @@ int unix_listen_client(struct restore *r, struct usk *u)
 		return 0;
 	if (u->peer->link != LINK_LISTENING)
 		return log_errno(-EINVAL, "%s: its listener (%s) does not listen", u->text, u->peer->text);
-	return queue_client(r, u->peer, u);
+	return queue_client(r, u->peer, ON_NO_LIST, u);
 }
 
 int unix_listen_finish(struct restore *r, struct usk *l)

@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <limits.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
@@ -17,7 +18,9 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
+#include "helper/ns_roots.h"
 #include "lib/log.h"
+#include "tree/ns_ids.h"
 #include "sock/unix/chroot_helper.h"
 #include "sock/unix/unix_dump.h"
 #include "sock/unix/unix_name.h"
@@ -79,6 +82,19 @@ static void note_perms(struct dump *d, UnixSkEntry *m, const struct stat *st)
 	m->file_perms->gid = st->st_gid;
 }
 
+/* In a mount namespace of the tree's own: all paths of the message are below its root. Returns that. */
+static const struct lookup_root *note_mount(struct dump *d, UnixSkEntry *m, int fd)
+{
+	const struct ns_root *ns = NULL;
+	int id = ns_ids_any(d, CLONE_NEWNS) ? mountinfo_mount_id(fd, "") : -1;
+
+	if (id < 0 || ns_roots_of_mount(d, id, &ns) || !ns)
+		return NULL;
+	m->has_mnt_id = true;
+	m->mnt_id = id;
+	return &ns->at;
+}
+
 /* Looks for the file from a folder (or root), and fills all fields where it is found. */
 static bool find_from_folder(struct dump *d, struct unix_seen *u, int dir, const char *name)
 {
@@ -93,6 +109,7 @@ static bool find_from_folder(struct dump *d, struct unix_seen *u, int dir, const
 	fd = (int)syscall(SYS_openat2, dir, name, &how, sizeof(how));
 	if (fd < 0 || !is_socket_file(u->diag, fd, &st))
 		return false;
+	note_mount(d, m, fd);
 	if (*name != '/') {
 		if (path_of_fd(dir, path))
 			return false;
@@ -146,7 +163,7 @@ static bool is_at(const char *path, const struct stat *want)
 {
 	struct stat st;
 
-	return !lstat(path, &st) && st.st_ino == want->st_ino && st.st_dev == want->st_dev;
+	return !lookup_lstat(path, &st) && st.st_ino == want->st_ino && st.st_dev == want->st_dev;
 }
 
 /* Another name of the file in the folder of its old one, appended to `path`. */
@@ -155,7 +172,8 @@ static bool find_link(char path[PATH_MAX], const struct stat *want)
 	size_t len = strlen(path);
 	struct dirent *e;
 	bool found = false;
-	DIR *dir = opendir(len ? path : "/");
+	int fd = lookup_open(len ? path : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 
 	while (dir && !found && (e = readdir(dir))) {
 		if (e->d_ino != want->st_ino || len + 1 + strlen(e->d_name) >= PATH_MAX)
@@ -174,12 +192,14 @@ static bool find_link(char path[PATH_MAX], const struct stat *want)
  */
 static bool find_renamed(struct dump *d, struct unix_seen *u, int sock)
 {
+	_cleanup_lookup_ const struct lookup_root *before = lookup_now();
 	_cleanup_close_ int fd = ioctl(sock, SIOCUNIXFILE);
 	char path[PATH_MAX], *base;
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) || !S_ISSOCK(st.st_mode) || !st.st_nlink || path_of_fd(fd, path))
 		return false;
+	lookup_in(note_mount(d, u->m, fd));
 	if (!is_at(path, &st)) {
 		*strrchr(path, '/') = 0;
 		if (!find_link(path, &st))

@@ -5,141 +5,12 @@
  * (agent/impersonate.h). An accepted end has the name of its listener: a temporary listener with that name makes it.
  */
 #include <string.h>
-#include <sys/random.h>
 
 #include "lib/log.h"
 #include "sock/unix/unix_bind.h"
 #include "sock/unix/unix_creds.h"
 #include "sock/unix/unix_restore.h"
-
-/* The name of a listener. */
-struct unix_name {
-	const char *name;
-	size_t len;
-	uint32_t type;
-	const char *text; /* of the socket, for messages */
-};
-
-/* A temporary listener: one for each name and type. */
-struct unix_listener {
-	const char *key; /* type, name */
-	int fd;
-	bool hidden; /* its file is in the scratch root: no other process can connect */
-	unsigned scratch;
-	struct identity as; /* the caller of the last listen(2) */
-	bool listens;
-	UT_hash_handle hh;
-};
-
-static int bind_listener(struct restore *r, struct unix_listener *l, const struct unix_name *n)
-{
-	struct sockaddr_un a;
-	socklen_t len = unix_address(&a, n->name, n->len);
-	int err;
-
-	l->fd = socket(AF_UNIX, (int)n->type | SOCK_CLOEXEC, 0);
-	if (l->fd < 0)
-		return log_errno(-errno, "%s: socket(AF_UNIX) of a temporary listener", n->text);
-	l->hidden = n->name[0];
-	if (l->hidden)
-		return unix_bind_scratch(usk_all(r), l->fd, n->name, n->len, &l->scratch);
-	do
-		err = bind(l->fd, (struct sockaddr *)&a, len) ? -errno : 0;
-	while (unix_bind_again(r, err));
-	if (err)
-		return log_errno(err, "%s: bind of a temporary listener to its name%s", n->text,
-		                 err == -EADDRINUSE ? ": another socket has this name now" : "");
-	return 0;
-}
-
-static int find_listener(struct restore *r, const struct unix_name *n, struct unix_listener **out)
-{
-	struct unix_restore *all = usk_all(r);
-	char key[sizeof(struct sockaddr_un) + 4];
-	struct unix_listener *l;
-	size_t len = n->len + 1;
-	int err;
-
-	key[0] = (char)n->type;
-	memcpy(key + 1, n->name, n->len);
-	HASH_FIND(hh, all->listeners, key, len, l);
-	if (!l) {
-		l = arena_new_of(r->arena, struct unix_listener);
-		err = bind_listener(r, l, n);
-		if (err)
-			return err;
-		l->key = arena_memdup(r->arena, key, len);
-		HASH_ADD_KEYPTR_IN(r->arena, hh, all->listeners, l->key, len, l);
-	}
-	*out = l;
-	return 0;
-}
-
-void unix_pair_close_listeners(struct unix_restore *all)
-{
-	for (struct unix_listener *l = all->listeners; l; l = l->hh.next)
-		close(l->fd);
-	all->listeners = NULL;
-}
-
-/* An accepted connection is ours when it brings what we send. */
-static bool is_our_client(int client, int accepted)
-{
-	uint64_t sent, got = 0;
-
-	if (getrandom(&sent, sizeof(sent), 0) != sizeof(sent) ||
-	    send(client, &sent, sizeof(sent), MSG_NOSIGNAL) != sizeof(sent))
-		return false;
-	return recv(accepted, &got, sizeof(got), MSG_DONTWAIT | MSG_PEEK) == sizeof(got) && got == sent &&
-	       recv(accepted, &got, sizeof(got), MSG_DONTWAIT) == sizeof(got);
-}
-
-static int accept_ours(const struct unix_listener *l, int client, const struct unix_name *u)
-{
-	for (int tries = 0; tries < 64; tries++) {
-		int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
-
-		if (fd < 0)
-			return log_errno(-errno, "%s: accept4 of a temporary listener", u->text);
-		if (l->hidden || is_our_client(client, fd))
-			return fd;
-		close(fd);
-		if (!tries)
-			log_warn("%s: rejected a foreign connection to its address during the restore", u->text);
-	}
-	return log_errno(-EBUSY, "%s: other processes keep connecting to its address", u->text);
-}
-
-/* Makes both ends, fds[0] the one that connects; the caller of connect(2) and that of listen(2). */
-static int connect_pair(struct restore *r, const struct unix_name *n, const struct identity *connects,
-                        const struct identity *listens, int fds[2])
-{
-	struct unix_listener *l;
-	struct sockaddr_un a;
-	char path[32];
-	socklen_t len;
-	int err = find_listener(r, n, &l);
-
-	if (!err && (!l->listens || !unix_creds_equal(&l->as, listens))) {
-		err = impersonate_listen(r, listens, l->fd, 1, n->text);
-		l->as = *listens;
-		l->listens = true;
-	}
-	if (err)
-		return err;
-	if (l->hidden)
-		snprintf(path, sizeof(path), "%u/" SOCK_FILE, l->scratch);
-	len = l->hidden ? unix_address(&a, path, strlen(path)) : unix_address(&a, n->name, n->len);
-	fds[0] = socket(AF_UNIX, (int)n->type | SOCK_CLOEXEC, 0);
-	if (fds[0] < 0)
-		return log_errno(-errno, "%s: socket(AF_UNIX) for its peer", n->text);
-	err = impersonate_connect(r, connects, fds[0], l->hidden ? usk_all(r)->scratch : -1, (struct sockaddr *)&a, len,
-	                          n->text);
-	if (err)
-		return err;
-	fds[1] = accept_ours(l, fds[0], n);
-	return fds[1] < 0 ? fds[1] : 0;
-}
+#include "sock/unix/unix_temp.h"
 
 /* "\0" and five hexadecimal digits: the kernel gives such names to sockets that bind without one, not to listeners. */
 static bool is_autobound(const struct usk *u)
@@ -154,16 +25,18 @@ static bool has_listeners_name(struct unix_restore *all, const struct usk *u)
 
 	if (!u->name)
 		return false;
-	if (usk_find_name(all, u->m->type, u->name, u->name_len))
+	if (usk_find_name(all, u->net_ns, u->m->type, u->name, u->name_len))
 		return true;
-	if (other && other->name && usk_find_name(all, other->m->type, other->name, other->name_len))
+	if (other && other->name && usk_find_name(all, other->net_ns, other->m->type, other->name, other->name_len))
 		return false;
 	return !is_autobound(u);
 }
 
 static struct unix_name own_name(const struct usk *u)
 {
-	return (struct unix_name) { .name = u->name, .len = u->name_len, .type = u->m->type, .text = u->text };
+	return (struct unix_name) {
+		.name = u->name, .len = u->name_len, .type = u->m->type, .net_ns = u->net_ns, .text = u->text
+	};
 }
 
 /* The name of a peer that is gone; len 0: none. */
@@ -173,6 +46,7 @@ static struct unix_name gone_peer_name(const struct usk *u)
 	struct unix_name n = { .name = (const char *)b->data, .len = u->m->has_peer_name ? b->len : 0 };
 
 	n.type = u->m->type;
+	n.net_ns = u->net_ns;
 	n.text = u->text;
 	if (n.len && n.name[0])
 		n.len = strnlen(n.name, n.len);
@@ -193,9 +67,9 @@ static int make_end(struct restore *r, struct usk *u)
 		log_warn("%s: its peer was held by %s, outside of the tree: that end is closed now", u->text,
 		         u->m->lost_to);
 	if (accepted)
-		err = connect_pair(r, &own, &as, &as, fds);
+		err = unix_temp_connect(r, &own, &as, &as, fds);
 	else if (peer.len)
-		err = connect_pair(r, &peer, &as, &as, fds);
+		err = unix_temp_connect(r, &peer, &as, &as, fds);
 	else
 		err = impersonate_socketpair(r, &as, (int)u->m->type | SOCK_CLOEXEC, fds, u->text);
 	err = err ?: usk_set_made(u, accepted ? MADE_ACCEPTED : MADE_END, fds[accepted]);
@@ -211,27 +85,76 @@ static int set_end(struct usk *u, enum usk_made how, int fd)
 	return usk_set_made(u, how, fd) ?: usk_set_link(u, LINK_DONE);
 }
 
+/* Of a connection, the end that accept(2) has made; NULL: none. */
+static struct usk *accepted_end(struct unix_restore *all, struct usk *u)
+{
+	return has_listeners_name(all, u) ? u : has_listeners_name(all, u->peer) ? u->peer : NULL;
+}
+
+static int set_accepted(struct usk *u, const int fds[2])
+{
+	return set_end(u->peer, MADE_END, fds[0]) ?: set_end(u, MADE_ACCEPTED, fds[1]);
+}
+
 int unix_pair_connect(struct restore *r, struct usk *u)
 {
-	struct unix_restore *all = usk_all(r);
-	struct usk *peer = u->peer, *accepted;
-	struct identity as = unix_creds_of(u->m), other;
+	struct usk *accepted = u->peer ? accepted_end(usk_all(r), u) : NULL;
+	struct identity as = unix_creds_of(u->m);
 	int fds[2] = { -1, -1 }, err;
 
-	if (!peer)
+	if (!u->peer)
 		return make_end(r, u);
-	other = unix_creds_of(peer->m);
-	accepted = has_listeners_name(all, u) ? u : has_listeners_name(all, peer) ? peer : NULL;
 	if (accepted) {
 		struct unix_name n = own_name(accepted);
-
 		/* Each end shows the caller that made the other. */
-		err = connect_pair(r, &n, accepted == u ? &as : &other, accepted == u ? &other : &as, fds);
-	} else {
-		err = impersonate_socketpair(r, &as, (int)u->m->type | SOCK_CLOEXEC, fds, u->text);
+		struct identity connects = unix_creds_of(accepted->m), listens = unix_creds_of(accepted->peer->m);
+
+		err = unix_temp_connect(r, &n, &connects, &listens, fds);
+		return err ?: set_accepted(accepted, fds);
 	}
-	err = err ?: set_end(u, accepted == u ? MADE_ACCEPTED : MADE_END, fds[accepted == u]);
-	return err ?: set_end(peer, accepted == peer ? MADE_ACCEPTED : MADE_END, fds[accepted != u]);
+	err = impersonate_socketpair(r, &as, (int)u->m->type | SOCK_CLOEXEC, fds, u->text);
+	err = err ?: set_end(u, MADE_END, fds[0]);
+	return err ?: set_end(u->peer, MADE_END, fds[1]);
+}
+
+int unix_pair_accept(struct restore *r, struct usk **list, size_t n)
+{
+	struct temp_pair *pairs = arena_array(r->arena, struct temp_pair, n + 1);
+	size_t k = 0;
+	int err;
+
+	for (size_t i = 0; i < n; i++) {
+		struct usk *accepted = accepted_end(usk_all(r), list[i]);
+
+		if (!accepted)
+			continue;
+		pairs[k++] = (struct temp_pair) { .name = own_name(accepted),
+			                          .connects = unix_creds_of(accepted->m),
+			                          .listens = unix_creds_of(accepted->peer->m),
+			                          .fds = { -1, -1 },
+			                          .accepted = accepted };
+	}
+	err = unix_temp_connect_many(r, pairs, k);
+	for (size_t i = 0; i < k && !err; i++)
+		err = set_accepted(pairs[i].accepted, pairs[i].fds);
+	return err;
+}
+
+int unix_pair_many(struct restore *r, struct usk **list, size_t *n)
+{
+	struct identity as = unix_creds_of(list[0]->m);
+	struct pair_call calls[PAIRS_AT_ONCE];
+	int err;
+
+	*n = MIN(*n, ARRAY_SIZE(calls));
+	for (size_t i = 0; i < *n; i++)
+		calls[i] = (struct pair_call) { .type = (int)list[i]->m->type, .what = list[i]->text };
+	err = impersonate_socketpairs(r, &as, calls, n);
+	for (size_t i = 0; i < *n && !err; i++)
+		if (calls[i].fds[0] >= 0)
+			err = set_end(list[i], MADE_END, calls[i].fds[0])
+			          ?: set_end(list[i]->peer, MADE_END, calls[i].fds[1]);
+	return err;
 }
 
 /* ---- datagrams ---- */

@@ -3,7 +3,9 @@
  * What unix sockets get when all descriptors exist: receive queues are filled, directions are shut down, temporary
  * peers are closed, and options come last, since they would be in the way of all this.
  */
+#include <fcntl.h>
 #include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include "files/files.h"
 #include "lib/fd_flags.h"
@@ -57,11 +59,38 @@ static int close_temp_peer(struct restore *r, struct usk *u)
 	return 0;
 }
 
+/* So is an accepted socket: its listener was a new one of ours. */
+static bool is_fresh(struct restore *r, struct usk *u)
+{
+	if (u->fresh == FRESH_UNKNOWN && sock_fresh_has(r, &usk_all(r)->fresh, AF_UNIX, (int)u->m->type, u->m->opts))
+		u->fresh = FRESH_YES;
+	else if (u->fresh == FRESH_UNKNOWN)
+		u->fresh = FRESH_NO;
+	return u->fresh == FRESH_YES && u->made != MADE_INHERITED;
+}
+
+int unix_options_first(struct restore *r, struct usk *u)
+{
+	return is_fresh(r, u) ? 0 : sock_opts_before_bind(r, u->fd, u->m->opts, u->text);
+}
+
+int unix_options_ahead(struct restore *r, struct usk *u)
+{
+	if (!is_fresh(r, u))
+		return 0;
+	u->has_options = true;
+	return u->made == MADE_PLAIN || u->m->flags != O_RDWR ? fd_flags_restore(u->fd, u->m->flags) : 0;
+}
+
 static int set_options(struct restore *r, struct usk *u)
 {
-	_cleanup_close_ int fd = files_borrow(r, u->m->id);
-	int err = fd < 0 ? fd : sock_opts_restore(r, fd, u->m->opts, u->text);
+	_cleanup_close_ int fd = -1;
+	int err;
 
+	if (u->has_options)
+		return 0;
+	fd = files_borrow(r, u->m->id);
+	err = fd < 0 ? fd : sock_opts_restore(r, fd, u->m->opts, u->text);
 	return err ?: fd_flags_restore(fd, u->m->flags);
 }
 

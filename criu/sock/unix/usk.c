@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "files/files.h"
+#include "files/net_ns.h"
 #include "lib/log.h"
 #include "options/inherited.h"
 #include "sock/queue.h"
@@ -17,9 +18,9 @@ struct unix_restore *usk_all(struct restore *r)
 {
 	struct unix_restore *all = restore_state(r, &usk_subsys);
 
-	if (!all->used)
+	if (!all->arena)
 		all->scratch = -1;
-	all->used = true;
+	all->arena = r->arena;
 	return all;
 }
 
@@ -32,46 +33,68 @@ struct usk *usk_find(struct unix_restore *all, uint32_t ino)
 	return u;
 }
 
-/* Type and name as one key. */
-static size_t make_key(char *key, uint32_t type, const void *name, size_t len)
+#define KEY_HEAD 5
+
+/* Type, network namespace (of an abstract one: paths are the machine's) and name as one key. */
+static size_t make_key(char *key, uint32_t net_ns, uint32_t type, const char *name, size_t len)
 {
+	if (len && name[0])
+		net_ns = 0;
 	key[0] = (char)type;
-	memcpy(key + 1, name, len);
-	return len + 1;
+	memcpy(key + 1, &net_ns, sizeof(net_ns));
+	memcpy(key + KEY_HEAD, name, len);
+	return len + KEY_HEAD;
 }
 
-struct usk *usk_find_name(struct unix_restore *all, uint32_t type, const void *name, size_t len)
+struct usk *usk_find_name(struct unix_restore *all, uint32_t net_ns, uint32_t type, const void *name, size_t len)
 {
-	char key[SOCKET_NAME_MAX + 1];
+	char key[SOCKET_NAME_MAX + KEY_HEAD];
 	struct usk *u;
 
 	if (len && ((const char *)name)[0])
 		len = strnlen(name, len);
 	if (!len || len > SOCKET_NAME_MAX)
 		return NULL;
-	len = make_key(key, type, name, len);
+	len = make_key(key, net_ns, type, name, len);
 	HASH_FIND(hh_name, all->by_name, key, len, u);
 	return u;
 }
 
-int usk_each(struct restore *r, int (*fn)(struct restore *r, struct usk *u))
+static bool is_made_by_us(const struct usk *u)
 {
+	return u->made != MADE_NOT_YET && !u->inherited;
+}
+
+static int call_in_its_ns(struct restore *r, struct usk *u, int (*fn)(struct restore *r, struct usk *u))
+{
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
+	int err = net_ns_visit(r, u->net_ns, &v);
+
+	return err ?: fn(r, u);
+}
+
+static int call_each(struct restore *r, bool made, int (*fn)(struct restore *r, struct usk *u))
+{
+	const struct unix_restore *all = usk_all(r);
 	int err = 0;
 
-	for (struct usk *u = usk_all(r)->by_ino; u && !err; u = u->hh.next)
-		if (u->use != USE_NONE)
-			err = fn(r, u);
+	for (size_t i = 0; all->in_portions && i < all->n_portion && !err; i++)
+		if (all->portion[i]->use != USE_NONE && (!made || is_made_by_us(all->portion[i])))
+			err = call_in_its_ns(r, all->portion[i], fn);
+	for (struct usk *u = all->in_portions ? NULL : all->by_ino; u && !err; u = u->hh.next)
+		if (u->use != USE_NONE && (!made || is_made_by_us(u)))
+			err = call_in_its_ns(r, u, fn);
 	return err;
+}
+
+int usk_each(struct restore *r, int (*fn)(struct restore *r, struct usk *u))
+{
+	return call_each(r, false, fn);
 }
 
 int usk_each_made(struct restore *r, int (*fn)(struct restore *r, struct usk *u))
 {
-	int err = 0;
-
-	for (struct usk *u = usk_all(r)->by_ino; u && !err; u = u->hh.next)
-		if (u->use != USE_NONE && u->made != MADE_NOT_YET && !u->inherited)
-			err = fn(r, u);
-	return err;
+	return call_each(r, true, fn);
 }
 
 /* ---- from the images ---- */
@@ -90,11 +113,12 @@ static int add_usk(struct restore *r, const void *msg, void *arg)
 	struct unix_restore *all = arg;
 	const UnixSkEntry *m = msg;
 	struct usk *u = arena_new_of(r->arena, struct usk), *other;
-	char key[SOCKET_NAME_MAX + 1];
+	char key[SOCKET_NAME_MAX + KEY_HEAD];
 	size_t len;
 	bool bound;
 
-	*u = (struct usk) { .m = m, .ino = m->ino, .fd = -1, .temp_fd = -1, .undo = -1 };
+	*u = (struct usk) { .m = m, .ino = m->ino, .fd = -1, .temp_fd = -1 };
+	u->net_ns = net_ns_of_msg(r, m);
 	if (m->name.len && m->name.len <= SOCKET_NAME_MAX) {
 		char *name = arena_alloc(r->arena, m->name.len + 1);
 
@@ -111,9 +135,9 @@ static int add_usk(struct restore *r, const void *msg, void *arg)
 	HASH_ADD_IN(r->arena, hh, all->by_ino, ino, sizeof(u->ino), u);
 	/* Connected ones may have their listener's name. */
 	bound = u->name && (usk_is_dgram(u) || m->state != TCP_ESTABLISHED) && !(m->uflags & USK_EXTERN);
-	if (!bound || usk_find_name(all, m->type, u->name, u->name_len))
+	if (!bound || usk_find_name(all, u->net_ns, m->type, u->name, u->name_len))
 		return 0;
-	len = make_key(key, m->type, u->name, u->name_len);
+	len = make_key(key, u->net_ns, m->type, u->name, u->name_len);
 	HASH_ADD_KEYPTR_IN(r->arena, hh_name, all->by_name, arena_memdup(r->arena, key, len), len, u);
 	return 0;
 }
@@ -130,7 +154,7 @@ int usk_read_images(struct restore *r)
 
 		snprintf(resource, sizeof(resource), "socket:[%u]", u->ino);
 		u->peer = usk_find(all, u->m->peer);
-		u->inherited = inherited_fd(r->opts, resource) >= 0;
+		u->inherited = u->m->uflags & USK_CALLBACK || inherited_fd(r->opts, resource) >= 0;
 	}
 	return err;
 }

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One test: what its source says of it, and the running program."""
+import contextlib
+import ctypes
 import os
 import re
 import shutil
@@ -28,7 +30,7 @@ class Spec:
     """A test's header lines: "zdtm: key value" in its first comment. README.md in test/zdtm lists the keys."""
 
     KEYS = ("exclusive", "needs-root", "needs", "dump", "restore", "iters", "restores", "flavour", "refuse", "victim",
-            "slow", "set", "sole", "allow", "timeout", "driver", "mode", "frozen", "leaves", "real")
+            "no-userns", "slow", "set", "sole", "allow", "timeout", "driver", "mode", "frozen", "leaves", "real")
 
     def __init__(self, source, program):
         self.source, self.program = source, os.path.abspath(program)
@@ -119,6 +121,50 @@ def runs(pid):
     return alive(pid)
 
 
+NEWPID = 0x20000000
+
+
+@contextlib.contextmanager
+def first_of_new_pids(wanted):
+    """The first process that is started within is the init of a pid namespace of its own."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    ours = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if wanted and libc.unshare(NEWPID):
+            raise Skipped("needs a pid namespace: " + os.strerror(ctypes.get_errno()))
+        yield
+    finally:
+        libc.setns(ours, NEWPID)
+        os.close(ours)
+
+
+NEWUSER = 0x10000000
+MAP = "0 100000 65536\n"
+
+
+def enter_user_ns():
+    """Before an exec: a user namespace of its own, whose ids are others outside; root in there is nobody outside."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    pid, (r, w) = os.getpid(), os.pipe()
+    writer = os.fork()
+    if not writer:
+        os.read(r, 1)
+        for name in ("uid_map", "gid_map"):
+            with open("/proc/%d/%s" % (pid, name), "w") as f:
+                f.write(MAP)
+        os._exit(0)
+    if libc.unshare(NEWUSER):
+        raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWUSER)")
+    os.write(w, b"x")
+    if os.waitpid(writer, 0)[1]:
+        raise OSError("no maps of ids were written")
+    os.close(r)
+    os.close(w)
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
 class Case:
     """A started test program. `work` holds dir/ (its cwd), imgs/ and the logs."""
 
@@ -141,13 +187,18 @@ class Case:
     def path(self, name):
         return os.path.join(self.dir, name)
 
-    def start(self):
+    def start(self, own_pids=0, own_users=False):
+        """own_pids: below a shell that is the init of a pid namespace, and that self.pid is; 2: of one in that; own_users: see above."""
         env = {k: os.environ[k] for k in ("PATH", "HOME", "LANG", "ASAN_OPTIONS") if k in os.environ}
         env.update(self.env)
         out = os.open(self.path("output"), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o666)
         stdin = os.open("/dev/null", os.O_RDONLY)
-        self.proc = subprocess.Popen([self.spec.program], cwd=self.dir, env=env, stdin=stdin, stdout=out, stderr=out,
-                                     start_new_session=True)
+        init = ["sh", "-c", 'setsid "$0"; exit $?']
+        init = [[], init, ["sh", "-c", "unshare -fp sh -c '%s' \"$0\"; exit $?" % init[2]]][own_pids]
+        with first_of_new_pids(own_pids):
+            self.proc = subprocess.Popen(init + [self.spec.program], cwd=self.dir, env=env, stdin=stdin, stdout=out,
+                                         stderr=out, start_new_session=True,
+                                         preexec_fn=enter_user_ns if own_users else None)
         self.pid = self.proc.pid
         os.close(stdin)
         os.close(out)

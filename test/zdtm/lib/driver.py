@@ -105,12 +105,21 @@ class Scenario:
             raise Failed("pid %d is still there (%s)" % (pid, state_of(pid)))
 
     def kill(self):
-        for p in reversed(tree(self.pid)):
+        """All of the tree; no number of it is taken afterwards, as far as it is for us to reap."""
+        pids = tree(self.pid)
+        for p in reversed(pids):
             try:
                 os.kill(p, signal.SIGKILL)
             except OSError:
                 pass
         self.gone()
+
+        def have_ended():
+            reap()
+            ours = children(os.getpid())
+            return all(state_of(p) == "gone" or (state_of(p) == "Z" and p not in ours) for p in pids if p != self.pid)
+        if not wait_for(have_ended):
+            raise Failed("of the tree that was killed there are still %s" % [(p, state_of(p)) for p in pids])
 
     def verify(self):
         """The victim looks at itself, says PASS and ends."""

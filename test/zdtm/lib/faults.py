@@ -20,6 +20,11 @@ class Faults(Flow):
         self.hits = {"dump": 0, "restore": 0}
         self.before, self.files = Snapshot(self.pid), listing(case.dir)
 
+    def find_root(self):
+        super().find_root()
+        if self.args.flavour in ("pidns", "nested") and state_of(self.pid) != "gone":
+            self.before.pids = tree(self.pid)
+
     def strays(self):
         """Children of ours that are not the victim: a guardian, a half-made task."""
         return [p for p in children(os.getpid())
@@ -127,6 +132,7 @@ class Faults(Flow):
         if rc not in (0, KILLED):
             raise Failed("%s: it ends with %d:\n  %s" % (why, rc, "\n  ".join(self.tool.errors("restore.log"))))
         try:
+            self.find_root()
             self.calm(why)
             if rc == 0 or runs(self.pid):
                 self.stands(why)

@@ -16,6 +16,7 @@ from driver import Failed, Skipped
 LOOKUP, FORGET, GETATTR, SETATTR, OPEN, READ, WRITE, STATFS, RELEASE = 1, 2, 3, 4, 14, 15, 16, 17, 18
 FLUSH, INIT, OPENDIR, READDIR, RELEASEDIR, CREATE, INTERRUPT, BATCH_FORGET = 25, 26, 27, 28, 29, 35, 36, 42
 UNLINK = 10
+SETXATTR, GETXATTR, LISTXATTR = 21, 22, 23
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -30,6 +31,7 @@ class Fuse:
         for i, (name, data) in enumerate(sorted(files.items())):
             self.nodes[i + 2] = [name, None if data is None else bytearray(data)]
         self.lies = mmap.mmap(-1, 4096)  # shared with the server: errno of LOOKUP, of GETATTR, of STATFS; GETATTR's links
+        self.xattrs = {}  # by node and name
         self.pid = None
         self.start()
 
@@ -150,9 +152,26 @@ class Fuse:
                 if n != 1 and len(out) + len(entry) + 8 <= size:
                     out += entry + bytes(-len(entry) % 8)
             return out
+        if op in (SETXATTR, GETXATTR, LISTXATTR):
+            return self.answer_xattr(op, node, body)
         if op in (RELEASE, RELEASEDIR, FLUSH):
             return b""
         raise OSError(errno.ENOSYS, "operation %d" % op)
+
+    def answer_xattr(self, op, node, body):
+        size, name = struct.unpack_from("I", body)[0], body[8:].split(b"\0")[0]
+        if op == SETXATTR:
+            self.xattrs[node, name] = body[8 + len(name) + 1:][:size]
+            return b""
+        if op == LISTXATTR:
+            out = b"".join(n + b"\0" for at, n in self.xattrs if at == node)
+        elif (node, name) not in self.xattrs:
+            raise OSError(errno.ENODATA, "getxattr")
+        else:
+            out = self.xattrs[node, name]
+        if size and size < len(out):
+            raise OSError(errno.ERANGE, "getxattr")
+        return out if size else struct.pack("II", len(out), 0)
 
     def keeps_silent(self):
         if not self.lies[12]:

@@ -6,8 +6,8 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 
+import crit_tool
 from case import Skipped, wait_for
 from driver import check, children, state_of, text
 
@@ -20,17 +20,14 @@ OPTIONS = {"locks": (["--file-locks"], ["--file-locks"]), "pty": ([], []), "tcp"
 
 
 def show(folder):
-    """{image: its entries}, as scripts/img-show decodes them."""
-    tool = os.path.join(os.environ["ZDTM"], "../../scripts/img-show")
+    """{image: its entries}, as crit shows them."""
     paths = [p for p in sorted(glob.glob(os.path.join(folder, "*.img"))) if "/pages-" not in p]
-    p = subprocess.run([sys.executable, tool, "-c", *paths], capture_output=True, text=True, timeout=60)
-    check(p.returncode == 0, "%s: %s" % (folder, p.stderr))
-    return {os.path.basename(path): json.loads(line)["entries"] for path, line in zip(paths, p.stdout.splitlines())}
+    return {os.path.basename(path): json.loads(crit_tool.shown(path)).get("entries", []) for path in paths}
 
 
 def build():
     """The program, which is the same file wherever the same compiler and C library make it: the images hold its build id."""
-    mounted = ctypes.CDLL(None, use_errno=True).mount(b"none", b"/var/tmp", b"tmpfs", 6, b"mode=1777")
+    mounted = ctypes.CDLL(None, use_errno=True).mount(b"none", b"/var/tmp", b"tmpfs", 0, b"mode=1777")  # with devices: /dev/null of held_ns.py
     check(mounted == 0, "mount of /var/tmp: %s" % os.strerror(ctypes.get_errno()))
     os.mkdir(ROOT)
     cc = os.environ.get("CC", "cc")
@@ -41,6 +38,11 @@ def build():
 
 def done():
     ctypes.CDLL(None).umount2(b"/var/tmp", 2)
+
+
+def has_avx512():
+    """The programs that CRIU dumped had it: their C library chose functions that use it."""
+    return " avx512f " in text("/proc/cpuinfo")
 
 
 def is_the_one():
@@ -76,6 +78,8 @@ def start(mode):
         p = subprocess.Popen([home + "/held", mode], cwd=home, stdin=null, stdout=null, stderr=err, start_new_session=True,
                              env={"HELD_OUT": home + "/out"})
     check(wait_for(lambda: os.path.exists(home + "/ready")), "not ready: %s" % text(home + "/err"))
+    if mode == "nofds":  # the child is made before the program says that, and closes its own a little later
+        check(wait_for(lambda: not os.listdir("/proc/%d/fd" % children(p.pid)[0])), "the child has descriptors")
     if mode == "tcp":  # the peer confirms the end a little later
         check(wait_for(lambda: " 05 00000000" in text("/proc/net/tcp")), "no connection in FIN_WAIT2")
     return p

@@ -35,6 +35,11 @@ def threads(pid):
         return []
 
 
+def is_kernels(pid, tid):
+    """A thread of io_uring's in the process (iou-sqp, iou-wrk): made by the kernel, which gives it its number."""
+    return text("/proc/%d/task/%s/comm" % (pid, tid)).startswith("iou-")
+
+
 def children(pid):
     """Of all its threads; one that ends meanwhile has none any more, and hides nobody else's."""
     out = []
@@ -129,7 +134,7 @@ def watches(info):
         elif line.startswith(("inotify ", "fanotify ")):
             watched.append(line)
         else:
-            lines.append(line)
+            lines.append(re.sub(r", task_works=\d+", "", line))  # of io_uring: whether the task has something to do now
     return lines + (["watched:" + ", ".join(sorted(watched))] if watched else [])
 
 
@@ -139,15 +144,16 @@ class Snapshot:
         self.pids = tree(root)
         self.tids = {}
         self.table = {}
-        self.inner = {}  # pid as we see it -> as the innermost namespace does
+        self.inner = {}  # pid as we see it -> as the root's own namespace does
+        self.level = len(status_of("/proc/%d/status" % root).get("NSpid", "0").split()) - 1
         for pid in self.pids:
             try:
-                self.tids[pid] = sorted(int(t) for t in os.listdir("/proc/%d/task" % pid))
+                self.tids[pid] = sorted(int(t) for t in os.listdir("/proc/%d/task" % pid) if not is_kernels(pid, t))
             except OSError:
                 self.tids[pid] = [pid]
             for tid in self.tids[pid]:
                 ns = status_of("/proc/%d/task/%d/status" % (pid, tid)).get("NSpid", str(tid))
-                self.inner[tid] = int(ns.split()[-1])
+                self.inner[tid] = int(ns.split()[self.level])
         self._objects = {}
         for pid in self.pids:
             self._process(pid)
@@ -161,7 +167,7 @@ class Snapshot:
 
     def _name(self, target):
         """pipe:[123] -> pipe:#1, by order of appearance: which ones are the same is what matters."""
-        m = re.match(r"(pipe|socket|anon_inode):\[(\d+)\]$", target)
+        m = re.match(r"(pipe|socket|anon_inode|uts):\[(\d+)\]$", target)
         if not m:
             return target
         return "%s:#%d" % (m[1], self._objects.setdefault(target, len(self._objects) + 1))
@@ -175,7 +181,7 @@ class Snapshot:
             elif k in ("Pid", "Tgid", "PPid"):
                 v = self._pid(v)
             elif k in ("NStgid", "NSpid", "NSpgid", "NSsid"):
-                v = v.split()[-1]
+                v = " ".join(v.split()[self.level:])
             elif k == "State" and v[0] in "RSD":
                 v = "running or sleeping"
             self._put(pid, "%s/%s" % (key, k), v)
@@ -192,7 +198,7 @@ class Snapshot:
             elif zombie and i in (31, 32, 33, 34):
                 continue
             elif i in (5, 6):
-                v = inner[i].split()[-1] if inner[i] else v
+                v = inner[i].split()[self.level] if inner[i] else v
             elif i == 4 or (i == 8 and v != "-1"):
                 v = self._pid(v)
             self._put(pid, "%s/%d" % (key, i), v)
@@ -218,6 +224,9 @@ class Snapshot:
             self._put(pid, f, value)
         for f in ("cwd", "root", "exe"):
             self._put(pid, f, link("%s/%s" % (p, f)))
+        for f in ("uts",):  # namespaces: criu's, or which of the tree's own
+            its = link("%s/ns/%s" % (p, f))
+            self._put(pid, "ns " + f, "ours" if its == link("/proc/self/ns/" + f) else self._name(its))
         self._fds(pid)
 
     def _fds(self, pid):

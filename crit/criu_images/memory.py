@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The memory of a task in a checkpoint: which bytes stand where in its address space."""
+import bisect
+import os
+
+from . import ImageError
+from .folder import PAGE, Folder, pages
+
+PARENT, PRESENT = 1, 4
+FILE_MAPPING, ANON_PRIVATE = 1 << 6 | 1 << 7, 1 << 9
+SHARED_OBJECT = 1 << 8 | 1 << 10 | 1 << 11 | 1 << 24  # shared anonymous, System V, a socket's ring, memfd_secret
+KERNELS = 1 << 2 | 1 << 12 | 1 << 16  # vsyscall, vvar and guard pages: nobody stores what is in them
+PARENTS_MAX = 1000
+
+
+class Run:
+    """Pages that lie together, at an offset of a pages file; or (file is None) in the parent checkpoint, or with the parent process."""
+    def __init__(self, start, end, file, offset, with_parent=False):
+        self.start, self.end, self.file, self.offset, self.with_parent = start, end, file, offset, with_parent
+
+
+class PagesFile:
+    """A pages file, read by offset."""
+    def __init__(self, path):
+        self.path, self.fd = path, None
+
+    def read(self, offset, size):
+        if self.fd is None:
+            self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        data = os.pread(self.fd, size, offset)
+        if len(data) != size:
+            raise ImageError(f"{self.path}: cut short: {size} bytes expected at offset {offset}, {len(data)} are there")
+        return data
+
+
+class Pages:
+    """What one pagemap image has stored, by address. pid: the task whose memory that is, if it is a task's."""
+    def __init__(self, folder, name, depth=0, pid=None):
+        self.folder, self.name, self.depth, self.pid = folder, name, depth, pid
+        self.runs, self.parent, self.lender = [], None, None
+        if folder.has(name):
+            self.read_runs(folder.load(name))
+        self.starts = [run.start for run in self.runs]
+
+    def read_runs(self, entries):
+        if not entries or "pages_id" not in entries[0]:
+            raise ImageError(f"{os.path.join(self.folder.path, self.name)}: no pages_id")
+        file, offset, last = PagesFile(os.path.join(self.folder.path, f"pages-{entries[0]['pages_id']}.img")), 0, 0
+        for entry in entries[1:]:
+            size = pages(entry) * PAGE
+            flags = entry.get("flags", PARENT if entry.get("in_parent") else PRESENT)
+            start, end = entry["vaddr"], entry["vaddr"] + size
+            if start < last or end > 1 << 64 or start % PAGE:
+                raise ImageError(f"{os.path.join(self.folder.path, self.name)}: pages at {start:#x} are out of order")
+            last = end
+            if entry.get("with_parent"):
+                self.runs.append(Run(start, end, None, 0, True))
+            elif flags & PRESENT:
+                self.runs.append(Run(start, end, file, offset))
+                offset += size
+            elif flags & PARENT:
+                self.runs.append(Run(start, end, None, 0))
+
+    def stored(self, start, end):
+        """The parts of a range that are stored: (start, end, run)."""
+        at = max(bisect.bisect_right(self.starts, start) - 1, 0)
+        while at < len(self.runs) and self.runs[at].start < end:
+            run = self.runs[at]
+            low, high = max(start, run.start), min(end, run.end)
+            if low < high:
+                yield low, high, run
+            at += 1
+
+    def read(self, start, end, run):
+        if run.file:
+            return run.file.read(run.offset + start - run.start, end - start)
+        parent, data = self.lender_pages() if run.with_parent else self.parent_pages(), bytearray(end - start)
+        for low, high, inner in parent.stored(start, end):
+            data[low - start:high - start] = parent.read(low, high, inner)
+        return bytes(data)
+
+    def lender_pages(self):
+        """Of the parent process, with which pages that forks share are stored (--cow-pages once); what it has not is zeros."""
+        if not self.lender:
+            parent = self.folder.parent_process(self.pid)
+            if parent is None or parent == self.pid or self.depth > PARENTS_MAX:
+                raise ImageError(f"{os.path.join(self.folder.path, self.name)}: has pages with those of its parent process, which has none")
+            self.lender = Pages(self.folder, f"pagemap-{parent}.img", self.depth + 1, parent)
+        return self.lender
+
+    def parent_pages(self):
+        if not self.parent:
+            path = os.path.join(self.folder.path, "parent")
+            if not os.path.isdir(path) or self.depth > PARENTS_MAX:
+                raise ImageError(f"{path}: {self.name} has pages in the parent checkpoint, which is not there")
+            self.parent = Pages(Folder(path), self.name, self.depth + 1, self.pid)
+        return self.parent
+
+
+class Memory:
+    """The address space of a task. read() and parts() give bytes; what nothing is known of is zeros."""
+    def __init__(self, folder, pid):
+        self.folder, self.mm = folder, folder.mm(pid)
+        owner = folder.memory_owner(pid)
+        self.own = Pages(folder, f"pagemap-{owner}.img", pid=owner)
+        self.objects, self.files, self.missing = {}, {}, set()
+        self.vmas = sorted((v for v in self.mm["vmas"] if not v["status"] & KERNELS), key=lambda v: v["start"])
+
+    def file_of(self, vma):
+        """(kind, message) of a file mapping, or (None, {})."""
+        return self.folder.files.get(vma["shmid"], ("?", {})) if vma["status"] & FILE_MAPPING else (None, {})
+
+    def is_file(self, vma):
+        """Whether what the images do not hold stands in a file."""
+        return self.file_of(vma)[0] not in (None, "MEMFD")
+
+    def object_of(self, vma):
+        """Where the pages of the object are that it maps; None where that is a file, or nothing but the task's own memory."""
+        ident, (kind, message) = None, self.file_of(vma)
+        if kind == "MEMFD":
+            inodes = {m["inode_id"]: m["shmid"] for m in self.folder.optional("memfd.img")}
+            ident = inodes.get(message["inode_id"])
+        elif vma["status"] & SHARED_OBJECT:
+            ident = vma.get("ring_id", vma["shmid"])
+        if ident is None:
+            return None
+        if ident not in self.objects:
+            self.objects[ident] = Pages(self.folder, f"pagemap-shmem-{ident}.img")
+        return self.objects[ident]
+
+    def contents(self, vma):
+        """The file with what is in a mapping beside the task's own pages, open; None where there is none or it cannot be read."""
+        kind, message = self.file_of(vma)
+        if kind not in ("REG", "EXT") or "name" not in message:
+            return None
+        name = message["name"]
+        if name not in self.files:
+            try:
+                fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+                if os.fstat(fd).st_size != message.get("size", os.fstat(fd).st_size):  # another file by now
+                    os.close(fd)
+                    fd = None
+            except OSError:
+                fd = None
+            self.files[name] = fd
+            if fd is None:
+                self.missing.add(name)
+        return self.files[name]
+
+    def parts(self, vma, start, end):
+        """What is known of a range of a mapping, in the order in which one covers the other: (start, end, function that reads)."""
+        def at(address):
+            return address - vma["start"] + vma["pgoff"]
+        fd, objects = self.contents(vma), self.object_of(vma)
+        if fd is not None:
+            yield start, end, lambda low, high: os.pread(fd, high - low, at(low))
+        if objects:
+            for low, high, run in objects.stored(at(start), at(end)):
+                back = vma["start"] - vma["pgoff"]
+                yield low + back, high + back, lambda a, b, run=run: objects.read(at(a), at(b), run)
+        for low, high, run in self.own.stored(start, end):
+            yield low, high, lambda a, b, run=run: self.own.read(a, b, run)
+
+    def is_stored(self, vma):
+        """Whether images hold a part of it."""
+        objects = self.object_of(vma)
+        low, high = vma["pgoff"], vma["pgoff"] + vma["end"] - vma["start"]
+        return any(self.own.stored(vma["start"], vma["end"])) or bool(objects and any(objects.stored(low, high)))
+
+    def read(self, start, size):
+        """The bytes at an address, as far as mappings go."""
+        data = bytearray(size)
+        for vma in self.vmas:
+            low, high = max(start, vma["start"]), min(start + size, vma["end"])
+            if low < high:
+                for a, b, read in self.parts(vma, low, high):
+                    got = read(a, b)
+                    data[a - start:a - start + len(got)] = got
+        return bytes(data)

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <fcntl.h>
+#include <linux/btf.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/btf.h"
+#include "lib/io.h"
+
+#define DEPTH_MAX  16 /* of structs in structs, and of names for one type */
+#define SIZE_LIMIT (256UL << 20)
+
+struct btf_types {
+	uint8_t *data;
+	const char *strings;
+	size_t strings_len;
+	const struct btf_type **types; /* by number; 0: void, NULL */
+	size_t n;
+};
+
+/* The bytes behind a btf_type. */
+static size_t size_behind(const struct btf_type *t)
+{
+	size_t n = BTF_INFO_VLEN(t->info);
+
+	switch (BTF_INFO_KIND(t->info)) {
+	case BTF_KIND_INT:
+	case BTF_KIND_VAR:
+	case BTF_KIND_DECL_TAG:
+		return 4;
+	case BTF_KIND_ARRAY:
+		return sizeof(struct btf_array);
+	case BTF_KIND_STRUCT:
+	case BTF_KIND_UNION:
+	case BTF_KIND_DATASEC:
+	case BTF_KIND_ENUM64:
+		return n * 12;
+	case BTF_KIND_ENUM:
+	case BTF_KIND_FUNC_PROTO:
+		return n * 8;
+	default:
+		return 0;
+	}
+}
+
+static int index_types(struct btf_types *b, const uint8_t *at, size_t len)
+{
+	size_t room = len / sizeof(struct btf_type) + 1;
+
+	b->types = calloc(room, sizeof(*b->types));
+	if (!b->types)
+		return -ENOMEM;
+	for (b->n = 1; len; b->n++) {
+		const struct btf_type *t = (const struct btf_type *)at;
+		size_t size = sizeof(*t);
+
+		if (len < size || BTF_INFO_KIND(t->info) > BTF_KIND_MAX)
+			return -EBADMSG;
+		size += size_behind(t);
+		if (len < size)
+			return -EBADMSG;
+		b->types[b->n] = t;
+		at += size;
+		len -= size;
+	}
+	return 0;
+}
+
+static int parse_types(struct btf_types *b, size_t len)
+{
+	const struct btf_header *h = (const struct btf_header *)b->data;
+	size_t room;
+
+	if (len < sizeof(*h) || h->magic != BTF_MAGIC || h->hdr_len < sizeof(*h) || h->hdr_len > len)
+		return -EBADMSG;
+	room = len - h->hdr_len;
+	if (h->type_off % 4 || h->hdr_len % 4 || h->type_off > room || h->type_len > room - h->type_off ||
+	    h->str_off > room || h->str_len > room - h->str_off || !h->str_len)
+		return -EBADMSG;
+	b->strings = (const char *)b->data + h->hdr_len + h->str_off;
+	b->strings_len = h->str_len;
+	if (b->strings[b->strings_len - 1])
+		return -EBADMSG;
+	return index_types(b, b->data + h->hdr_len + h->type_off, h->type_len);
+}
+
+static int take_data(uint8_t *data, size_t len, struct btf_types **out)
+{
+	struct btf_types *b = calloc(1, sizeof(*b));
+	int err;
+
+	if (!b) {
+		free(data);
+		return -ENOMEM;
+	}
+	b->data = data;
+	err = parse_types(b, len);
+	if (err)
+		btf_free(b);
+	else
+		*out = b;
+	return err;
+}
+
+int btf_parse(const void *data, size_t len, struct btf_types **out)
+{
+	uint8_t *copy = malloc(len + 1);
+
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, data, len);
+	return take_data(copy, len, out);
+}
+
+int btf_read(struct btf_types **out)
+{
+	_cleanup_close_ int fd = open("/sys/kernel/btf/vmlinux", O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	uint8_t *data;
+	ssize_t n;
+
+	if (fd < 0 || fstat(fd, &st))
+		return -errno;
+	if (st.st_size <= 0 || (size_t)st.st_size > SIZE_LIMIT)
+		return -EBADMSG;
+	data = malloc((size_t)st.st_size);
+	if (!data)
+		return -ENOMEM;
+	n = io_read_all(fd, data, (size_t)st.st_size);
+	if (n == st.st_size)
+		return take_data(data, (size_t)n, out);
+	free(data);
+	return n < 0 ? (int)n : -EBADMSG;
+}
+
+void btf_free(struct btf_types *b)
+{
+	if (!b)
+		return;
+	free(b->types);
+	free(b->data);
+	free(b);
+}
+
+static const char *name_at(const struct btf_types *b, uint32_t off)
+{
+	return off < b->strings_len ? b->strings + off : "";
+}
+
+/* Each name stands once in the table, behind a zero: types are compared by where theirs stands. 0: no type has it. */
+static uint32_t place_of_name(const struct btf_types *b, const char *name)
+{
+	size_t len = strlen(name) + 1;
+
+	for (const char *at = b->strings; (at = memmem(at, b->strings_len - (size_t)(at - b->strings), name, len));
+	     at++)
+		if (at > b->strings && !at[-1])
+			return (uint32_t)(at - b->strings);
+	return 0;
+}
+
+static const struct btf_type *find_struct(const struct btf_types *b, const char *name)
+{
+	uint32_t place = place_of_name(b, name);
+
+	for (size_t i = 1; place && i < b->n; i++)
+		if (b->types[i]->name_off == place && BTF_INFO_KIND(b->types[i]->info) == BTF_KIND_STRUCT)
+			return b->types[i];
+	return NULL;
+}
+
+int btf_size(const struct btf_types *b, const char *type)
+{
+	const struct btf_type *t = find_struct(b, type);
+
+	return t && t->size <= INT32_MAX ? (int)t->size : -ENOENT;
+}
+
+/* The struct or union that a type is, behind its names and qualifiers; NULL: another type. */
+static const struct btf_type *struct_of(const struct btf_types *b, uint32_t number)
+{
+	for (int depth = 0; depth < DEPTH_MAX && number && number < b->n; depth++) {
+		const struct btf_type *t = b->types[number];
+
+		switch (BTF_INFO_KIND(t->info)) {
+		case BTF_KIND_STRUCT:
+		case BTF_KIND_UNION:
+			return t;
+		case BTF_KIND_TYPEDEF:
+		case BTF_KIND_CONST:
+		case BTF_KIND_VOLATILE:
+		case BTF_KIND_RESTRICT:
+		case BTF_KIND_TYPE_TAG:
+			number = t->type;
+			break;
+		default:
+			return NULL;
+		}
+	}
+	return NULL;
+}
+
+static uint32_t member_bits(const struct btf_type *t, const struct btf_member *m)
+{
+	return BTF_INFO_KFLAG(t->info) ? BTF_MEMBER_BIT_OFFSET(m->offset) : m->offset;
+}
+
+/* Up to the next member, in bits; -EINVAL: a bit-field. */
+static int64_t span_of(const struct btf_type *t, size_t which)
+{
+	const struct btf_member *m = (const struct btf_member *)(t + 1);
+	uint32_t at = member_bits(t, &m[which]), end = t->size * 8;
+
+	if (BTF_INFO_KFLAG(t->info) && BTF_MEMBER_BITFIELD_SIZE(m[which].offset))
+		return -EINVAL;
+	for (size_t i = 0; i < BTF_INFO_VLEN(t->info); i++)
+		if (member_bits(t, &m[i]) > at && member_bits(t, &m[i]) < end)
+			end = member_bits(t, &m[i]);
+	return end > at ? (int64_t)(end - at) : -EINVAL;
+}
+
+/* Looks for the first name of a path among the members of t, for the rest of it in that member. In bits, as *span. */
+static int64_t find_member(const struct btf_types *b, const struct btf_type *t, const char *path, int depth,
+                           int64_t *span)
+{
+	const struct btf_member *m = (const struct btf_member *)(t + 1);
+	size_t n = BTF_INFO_VLEN(t->info), len = strcspn(path, ".");
+
+	if (depth > DEPTH_MAX)
+		return -ENOENT;
+	for (size_t i = 0; i < n; i++) {
+		const struct btf_type *inner = struct_of(b, m[i].type);
+		const char *name = name_at(b, m[i].name_off);
+		int64_t in = -ENOENT;
+
+		if (!*name && inner)
+			in = find_member(b, inner, path, depth + 1, span);
+		else if (strlen(name) != len || strncmp(name, path, len))
+			continue;
+		else if (path[len])
+			in = inner ? find_member(b, inner, path + len + 1, depth + 1, span) : -ENOENT;
+		else
+			in = 0, *span = span_of(t, i);
+		if (in >= 0)
+			return member_bits(t, &m[i]) + in;
+	}
+	return -ENOENT;
+}
+
+int btf_offset(const struct btf_types *b, const char *type, const char *path)
+{
+	const struct btf_type *t = find_struct(b, type);
+	int64_t span, bits = t ? find_member(b, t, path, 0, &span) : -ENOENT;
+
+	if (bits < 0)
+		return (int)bits;
+	return bits % 8 || bits / 8 > INT32_MAX ? -EINVAL : (int)(bits / 8);
+}
+
+int btf_span(const struct btf_types *b, const char *type, const char *path)
+{
+	const struct btf_type *t = find_struct(b, type);
+	int64_t span = -ENOENT, bits = t ? find_member(b, t, path, 0, &span) : -ENOENT;
+
+	if (bits < 0 || span < 0)
+		return bits < 0 ? (int)bits : (int)span;
+	return span % 8 || span / 8 > INT32_MAX ? -EINVAL : (int)(span / 8);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What a dump knows of mounts. */
+#ifndef CRIU_MNT_MNT_DUMP_H
+#define CRIU_MNT_MNT_DUMP_H
+
+#include "helper/ns_roots.h"
+#include "mnt/mnt.h"
+
+struct mnt_dumped {
+	const struct ns_root *ns;
+	MntEntry **all; /* of ns->mounts, in the same order; NULL: left out */
+	size_t n;
+};
+
+struct mnt_dump {
+	struct mnt_dumped *ns;
+	size_t n;
+};
+
+/* Describes all mounts, or refuses some. 0 or a negative errno (logged). */
+int mnt_dump_collect(struct dump *d, struct mnt_dump *all);
+
+/* mountpoints-ID.img, and what is in file systems of the tree's own. 0 or a negative errno (logged). */
+int mnt_dump_write(struct dump *d, const struct mnt_dump *all);
+
+/*
+ * mnt_locked.c: which mounts of a namespace are locked, noted in its entries (NULL: left out). 0 or a negative errno
+ * (logged).
+ */
+int mnt_locked_find(struct dump *d, const struct ns_root *ns, MntEntry **all);
+
+/* mnt_contents.c: tmpfs-dev-N.tar.gz.img. */
+int mnt_contents_dump(struct dump *d, const struct mnt_dump *all);
+
+/* mnt_sockets.c: files of sockets in what a mount shows, noted in e; and made again. 0 or a negative errno (logged). */
+int mnt_sockets_dump(struct dump *d, const char *who, int dir, MntEntry *e);
+int mnt_sockets_restore(struct restore *r, const struct super *s);
+
+/* mnt_inode_flags.c: of a directory, noted in e; of a file system that will be read-only; of all others at the end. */
+int mnt_inode_flags_dump(struct dump *d, const char *who, int dir, MntEntry *e);
+int mnt_inode_flags_restore(struct restore *r, const struct super *s);
+int mnt_inode_flags_finish(struct restore *r);
+
+/* Restore: fills a new file system. 0 or a negative errno (logged). */
+int mnt_contents_restore(struct restore *r, struct super *s);
+
+/* A function by a process that can make files there: one in the user namespace of the file system, where it has one.
+ * What that returned, or a negative errno (logged). */
+int mnt_as_inside(struct restore *r, struct super *s, int (*fn)(struct restore *r, struct super *s));
+
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A network namespace ends with its tree. The kernel takes rules of a namespace that ends away before its devices: a
+ * packet that comes in between would be answered for a connection whose socket is gone (RST), and its client lose it.
+ * So the devices are set down. But a connection that its program has closed keeps the namespace until its peer has got
+ * the rest, and wants the devices: then packets of all other connections are dropped by rules of routing
+ * (ip-rule(8)), which the kernel takes away last.
+ */
+#include <linux/fib_rules.h>
+#include <linux/if.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "files/net_ns.h"
+#include "lib/log.h"
+#include "netdev/netdev.h"
+
+unsigned if_nametoindex(const char *name); /* <net/if.h> and <linux/if.h> cannot be included together */
+
+/* ---- connections, as /proc shows those of the namespace that the thread is in ---- */
+
+struct closing {
+	int family;
+	uint32_t local[4], remote[4];
+	unsigned local_port, remote_port;
+};
+
+struct ending {
+	struct dump *d;
+	struct closing *closing;
+	size_t n_closing;
+	bool any; /* a connection of a program's */
+};
+
+/* tcp(7): the numbers of states in /proc/net/tcp. */
+enum { ESTABLISHED = 1, FIN_WAIT1 = 4, FIN_WAIT2 = 5, CLOSE_WAIT = 8, LAST_ACK = 9, CLOSING = 11 };
+
+static bool ends_yet(unsigned state)
+{
+	return state == FIN_WAIT1 || state == FIN_WAIT2 || state == LAST_ACK || state == CLOSING;
+}
+
+/* Words of 32 bits, each as a number of the machine. */
+static bool read_address(const char *text, uint32_t out[4], unsigned *port, int family)
+{
+	size_t words = family == AF_INET ? 1 : 4;
+
+	for (size_t i = 0; i < words; i++)
+		if (sscanf(text + 8 * i, "%8x", &out[i]) != 1)
+			return false;
+	return sscanf(text + 8 * words, ":%x", port) == 1;
+}
+
+static void note_connection(struct ending *g, const char *line, int family)
+{
+	struct closing c = { .family = family };
+	char local[64], remote[64];
+	unsigned state, inode;
+
+	if (sscanf(line, "%*s %63s %63s %x %*s %*s %*s %*s %*s %u", local, remote, &state, &inode) != 4)
+		return;
+	g->any |= inode && (state == ESTABLISHED || state == CLOSE_WAIT || ends_yet(state));
+	if (!inode && ends_yet(state) && read_address(local, c.local, &c.local_port, family) &&
+	    read_address(remote, c.remote, &c.remote_port, family))
+		arena_push(g->d->arena, &g->closing, &g->n_closing, c);
+}
+
+static void note_connections(struct ending *g)
+{
+	static const struct {
+		const char *file;
+		int family;
+	} lists[] = { { "/proc/thread-self/net/tcp", AF_INET }, { "/proc/thread-self/net/tcp6", AF_INET6 } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		_cleanup_fclose_ FILE *f = fopen(lists[i].file, "re");
+		char line[512];
+
+		while (f && fgets(line, sizeof(line), f))
+			note_connection(g, line, lists[i].family);
+	}
+}
+
+/* ---- devices that are up ---- */
+
+struct up_device {
+	uint32_t index;
+	const char *name;
+};
+
+struct up_devices {
+	struct arena *arena;
+	struct up_device *v;
+	size_t n;
+};
+
+static int note_up(const struct nlmsghdr *h, void *arg)
+{
+	struct up_devices *all = arg;
+	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(h);
+	const struct nlattr *tb[IFLA_MAX + 1];
+	struct up_device dev;
+
+	if (h->nlmsg_type != RTM_NEWLINK || rtnl_attrs(h, sizeof(*ifi), tb, IFLA_MAX) || !tb[IFLA_IFNAME])
+		return 0;
+	dev.index = (uint32_t)ifi->ifi_index;
+	dev.name = arena_printf(all->arena, "%.*s", (int)mnl_attr_get_payload_len(tb[IFLA_IFNAME]),
+	                        (const char *)mnl_attr_get_payload(tb[IFLA_IFNAME]));
+	if (ifi->ifi_flags & IFF_UP && !(ifi->ifi_flags & IFF_LOOPBACK))
+		arena_push(all->arena, &all->v, &all->n, dev);
+	return 0;
+}
+
+static int set_down(struct rtnl *rt, const struct up_devices *all)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < all->n && !err; i++) {
+		struct ifinfomsg *ifi;
+		struct nlmsghdr *h = rtnl_message(rt, RTM_NEWLINK, 0, sizeof(*ifi), &ifi);
+
+		ifi->ifi_index = (int)all->v[i].index;
+		ifi->ifi_change = IFF_UP;
+		err = rtnl_do(rt, h);
+	}
+	return err;
+}
+
+/* ---- rules ---- */
+
+static struct nlmsghdr *rule_of(struct rtnl *rt, uint16_t type, int family, uint8_t action, const char *iif)
+{
+	struct fib_rule_hdr *m;
+	struct nlmsghdr *h = rtnl_message(rt, type, NLM_F_CREATE, sizeof(*m), &m);
+
+	m->family = (uint8_t)family;
+	m->action = action;
+	m->table = action == FR_ACT_TO_TBL ? RT_TABLE_LOCAL : RT_TABLE_UNSPEC;
+	mnl_attr_put_u32(h, FRA_PRIORITY, 0);
+	if (iif) {
+		mnl_attr_put_strz(h, FRA_IIFNAME, iif);
+		mnl_attr_put_u8(h, FRA_IP_PROTO, IPPROTO_TCP);
+	}
+	return h;
+}
+
+/* A packet of the connection that comes in finds its socket. */
+static int let_in(struct rtnl *rt, const struct closing *c, const char *iif)
+{
+	struct nlmsghdr *h = rule_of(rt, RTM_NEWRULE, c->family, FR_ACT_TO_TBL, iif);
+	struct fib_rule_hdr *m = mnl_nlmsg_get_payload(h);
+	struct fib_rule_port_range from = { (uint16_t)c->remote_port, (uint16_t)c->remote_port };
+	struct fib_rule_port_range to = { (uint16_t)c->local_port, (uint16_t)c->local_port };
+	size_t len = c->family == AF_INET ? 4 : 16;
+
+	m->src_len = m->dst_len = (uint8_t)(8 * len);
+	mnl_attr_put(h, FRA_SRC, len, c->remote);
+	mnl_attr_put(h, FRA_DST, len, c->local);
+	mnl_attr_put(h, FRA_SPORT_RANGE, sizeof(from), &from);
+	mnl_attr_put(h, FRA_DPORT_RANGE, sizeof(to), &to);
+	return rtnl_do(rt, h);
+}
+
+/*
+ * All have priority 0, as the rule that leads to local addresses, and stand behind each other in the order in which
+ * they were added: so that one is added again at the end, and the first taken away.
+ */
+static int drop_others(struct rtnl *rt, const struct ending *g, const struct up_devices *all, int family)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < all->n && !err; i++) {
+		for (size_t k = 0; k < g->n_closing && !err; k++)
+			err = g->closing[k].family == family ? let_in(rt, &g->closing[k], all->v[i].name) : 0;
+		err = err ?: rtnl_do(rt, rule_of(rt, RTM_NEWRULE, family, FR_ACT_BLACKHOLE, all->v[i].name));
+	}
+	err = err ?: rtnl_do(rt, rule_of(rt, RTM_NEWRULE, family, FR_ACT_TO_TBL, NULL));
+	return err ?: rtnl_do(rt, rule_of(rt, RTM_DELRULE, family, FR_ACT_TO_TBL, NULL));
+}
+
+/* An IPv4 connection of an IPv6 socket is listed with a mapped address. */
+static void unmap(struct closing *c)
+{
+	if (c->family != AF_INET6 || c->local[0] || c->local[1] || c->local[2] != htonl(0xffff))
+		return;
+	c->family = AF_INET;
+	c->local[0] = c->local[3];
+	c->remote[0] = c->remote[3];
+}
+
+/* ---- stages ---- */
+
+static bool is_crius(const struct ns *ns)
+{
+	return ns->id <= NAMESPACE_TYPES;
+}
+
+static int prepare_one(struct dump *d, struct net *net)
+{
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
+	const struct ns *ns = &ns_ids_all(d)->all[net->id - 1];
+	struct ending g = { .d = d };
+	const char *holder;
+	int err = net_ns_visit_dumped(d, net->id, &v);
+
+	if (err || is_crius(ns))
+		return err;
+	note_connections(&g);
+	net_visit_end(&v);
+	if (!g.any)
+		return 0;
+	holder = net_holder(d, ns, true);
+	net->ends = !holder;
+	if (holder)
+		log_info("network namespace %u is held by %s, and stays as it is", net->id, holder);
+	return 0;
+}
+
+int net_end_prepare(struct dump *d)
+{
+	const struct net_all *all = dump_state(d, &netdev_subsys);
+	int err = 0;
+
+	for (size_t i = 0; i < all->n && !err && dump_kills_tree(d) && d->opts->tcp_established; i++)
+		err = prepare_one(d, all->v[i]);
+	return err;
+}
+
+/* 0 or a negative errno (not always logged). */
+static int end_one(struct dump *d, const struct net *net)
+{
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
+	_cleanup_rtnl_ struct rtnl rt = { 0 };
+	struct up_devices all = { .arena = d->arena };
+	struct ending g = { .d = d };
+	int err = net_ns_visit_dumped(d, net->id, &v) ?: rtnl_open(&rt);
+
+	err = err ?: rtnl_list(&rt, RTM_GETLINK, AF_UNSPEC, note_up, &all);
+	if (err || !all.n)
+		return err;
+	note_connections(&g);
+	log_info("network namespace %u ends with the tree, or when %zu closed connections have ended", net->id,
+	         g.n_closing);
+	if (!g.n_closing)
+		return set_down(&rt, &all);
+	for (size_t i = 0; i < g.n_closing; i++)
+		unmap(&g.closing[i]);
+	err = drop_others(&rt, &g, &all, AF_INET) ?: drop_others(&rt, &g, &all, AF_INET6);
+	return err == -EAFNOSUPPORT ? 0 : err; /* without IPv6 */
+}
+
+void net_end_all(struct dump *d)
+{
+	const struct net_all *all = dump_state(d, &netdev_subsys);
+
+	for (size_t i = 0; i < all->n; i++) {
+		int err = all->v[i]->ends ? end_one(d, all->v[i]) : 0;
+
+		if (err)
+			log_warn(
+			    "network namespace %u: rtnetlink, to have no packet answered when it ends: %s; one that "
+			    "comes before the restore may end a connection",
+			    all->v[i]->id, strerror(-err));
+	}
+}

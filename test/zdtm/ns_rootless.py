@@ -1,0 +1,221 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+# An ordinary user's trees in user namespaces, dumped and restored by that user, whose criu has CAP_CHECKPOINT_RESTORE from its file.
+# zdtm: driver
+# zdtm: needs-root
+# zdtm: needs setcap setpriv unshare newuidmap newgidmap mount
+import os
+import shutil
+import subprocess
+
+from case import Skipped
+from driver import TOP, check, children, run_all, scenario, state_of, status_of, text, tree, wait_for
+
+USER, NAME, FIRST = 1234, "rootless", 300000
+ALONE = ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", "--inh-caps=-all", "env", "HOME=/tmp"]
+PROGRAM = """
+import os, signal, sys, time
+child = os.fork()
+if not child:
+    os.setpgid(0, 0)
+    try:
+        os.setresgid(7, 7, 7); os.setresuid(7, 7, 7)
+    except OSError:
+        pass
+    while True: time.sleep(100)
+time.sleep(0.1)
+n = 0
+while True:
+    n += 1
+    with open("n.new", "w") as f:
+        f.write(" ".join(map(str, [n, os.getpid(), os.getuid(), os.getgid(), child, os.getpgid(child), os.uname().nodename])))
+    os.rename("n.new", "n")
+    time.sleep(0.02)
+"""
+
+
+def with_capability(s):
+    copy = os.path.join(TOP, "criu-checkpoint-restore")
+    if not os.path.exists(copy):
+        shutil.copy(s.criu, copy)
+        if subprocess.run(["setcap", "cap_checkpoint_restore+ep", copy], stderr=subprocess.DEVNULL).returncode:
+            raise Skipped("setcap does not work here")
+    return copy
+
+
+def over(s, path, line):
+    """The file has this line, too, in this test's mount namespace."""
+    new = s.path(os.path.basename(path))
+    with open(new, "w") as f:
+        f.write((text(path) if os.path.exists(path) else "") + line + "\n")
+    check(os.path.exists(path), "there is no " + path)
+    check(subprocess.run(["mount", "--bind", new, path]).returncode == 0, "mount --bind on " + path)
+
+
+def says(s):
+    if os.path.exists(s.path("n")):
+        os.unlink(s.path("n"))
+    check(wait_for(lambda: os.path.exists(s.path("n"))), "it says nothing: " + text(s.path("victim.out")))
+    return text(s.path("n")).split()[1:]
+
+
+def start(s, *how):
+    s.tool_path = with_capability(s)
+    for d in s.dir, s.imgs:
+        os.chmod(d, 0o777)
+    with open(s.path("program.py"), "w") as f:
+        f.write(PROGRAM)
+    with open(s.path("victim.out"), "a") as out:
+        os.chmod(s.path("victim.out"), 0o666)
+        s.proc = subprocess.Popen([*ALONE, "unshare", *how, "python3", "program.py"], cwd=s.dir, stdin=subprocess.DEVNULL, stdout=out,
+                                  stderr=out, start_new_session=True)
+    said = says(s)
+    s.pid = children(s.proc.pid)[0]
+    return said
+
+
+def user(s, command, *opts):
+    p = subprocess.run([*ALONE, s.tool_path, command, "-D", s.imgs, "-v4", "-o", command + ".log", *map(str, opts)], cwd=s.dir,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+    s.rc, s.out = p.returncode, p.stdout
+    return s.rc == 0
+
+
+def look(s):
+    """Maps, setgroups, ids as they are here, and what each process has of capabilities, in the order of the numbers of inside."""
+    rows = []
+    for p in tree(s.pid):
+        st = status_of("/proc/%d/status" % p)
+        rows.append([st["NSpid"].split()[1:], st["Uid"], st["Gid"], st["Groups"], st["CapEff"], st["CapPrm"], st["CapBnd"]] +
+                    [text("/proc/%d/%s" % (p, n)) for n in ("uid_map", "gid_map", "setgroups")])
+    return sorted(rows)
+
+
+def rounds(s, said, *opts):
+    before = look(s)
+    for n in range(3):
+        pids = tree(s.pid)
+        check(user(s, "dump", "-t", s.pid, *opts), "dump: " + s.errors("dump.log"))
+        check("Error" not in text(s.path("imgs/dump.log")), s.errors("dump.log"))
+        for p in pids:
+            s.gone(p)
+        s.proc = None
+        for again in range(2):
+            pidfile = s.path("pid%d%d" % (n, again))
+            check(user(s, "restore", "-d", "--pidfile", pidfile, *opts), "restore: " + s.errors("restore.log"))
+            s.pid = int(text(pidfile))
+            check(says(s) == said, "it says %s, not %s" % (says(s), said))
+            check(look(s) == before, "it is %r, was %r" % (look(s), before))
+            if not again:
+                s.kill()
+    s.kill()
+
+
+@scenario
+def one_id(s):
+    """The user's own id alone, setgroups(2) denied."""
+    said = start(s, "-Urpf", "setsid")
+    check(said[:3] == ["1", "0", "0"], "it says %s" % said)
+    rounds(s, said)
+
+
+@scenario
+def more_namespaces(s):
+    said = start(s, "-UrpfuC", "setsid", "sh", "-c", "hostname inner; exec \"$0\" \"$@\"")
+    check(said[-1] == "inner", "it says %s" % said)
+    rounds(s, said)
+
+
+@scenario
+def subordinate_ids(s):
+    """Of /etc/subuid and /etc/subgid: newuidmap(1) gives them, and the child has one."""
+    over(s, "/etc/passwd", "%s:x:%d:%d::/tmp:/bin/sh" % (NAME, USER, USER))
+    over(s, "/etc/group", "%s:x:%d:" % (NAME, USER))
+    for f in "/etc/subuid", "/etc/subgid":
+        open(f, "a").close()
+        over(s, f, "%s:%d:1000" % (NAME, FIRST))
+    said = start(s, "-Upf", "--map-users", "%d,1,1000" % FIRST, "--map-groups", "%d,1,1000" % FIRST, "-r", "setsid")
+    check(said[:3] == ["1", "0", "0"], "it says %s" % said)
+    child = [p for p in tree(s.pid) if p != s.pid][0]
+    check(status_of("/proc/%d/status" % child)["Uid"].split()[0] == str(FIRST + 6), "the child has no subordinate id")
+    try:
+        rounds(s, said)
+    finally:
+        subprocess.run(["umount", "/etc/passwd", "/etc/group", "/etc/subuid", "/etc/subgid"])
+
+
+@scenario
+def refused(s):
+    """With the object and the way out, and the tree runs on."""
+    said = start(s, "-Urpfmnui", "setsid")
+    check(not user(s, "dump", "-t", s.pid), "it was dumped")
+    for kind in "mnt", "net", "ipc":
+        check("has its own %s namespace: an ordinary user's criu" % kind in s.errors("dump.log"), s.errors("dump.log"))
+    check(says(s) == said and not s.images(), "the tree has changed")
+    s.dump()
+    s.proc = None
+    for f in os.listdir(s.imgs):
+        os.chmod(s.path("imgs/" + f), 0o666)
+    check(not user(s, "restore", "-d") and "namespace: an ordinary user's criu" in s.errors("restore.log"), s.errors("restore.log"))
+    s.restore("--pidfile", s.path("pid"))
+    s.pid = int(text(s.path("pid")))
+    check(says(s) == said, "it says %s" % says(s))
+    s.kill()
+
+
+@scenario
+def without_pids(s):
+    """Processes that keep their numbers; one of a UTS namespace would have to enter that before."""
+    s.proc = None
+    for how, ok in ("-Ur", True), ("-Uru", False):
+        said = start(s, how)
+        s.pid = s.proc.pid
+        check(user(s, "dump", "-t", s.pid) == ok, "%s: %s" % (how, s.errors("dump.log")))
+        if ok:
+            s.gone()
+            s.proc = None
+            check(user(s, "restore", "-d"), s.errors("restore.log"))
+        else:
+            check("has its own uts namespace" in s.errors("dump.log"), s.errors("dump.log"))
+        check(says(s) == said, "it says %s, not %s" % (says(s), said))
+        s.kill()
+        s.clean_images()
+
+
+@scenario
+def without(s):
+    said = start(s, "-Urpf", "setsid")
+    s.tool_path = s.criu
+    check(not user(s, "dump", "-t", s.pid) and "cap_checkpoint_restore" in s.errors("dump.log").lower(), s.errors("dump.log"))
+    check(says(s) == said and not s.images(), "the tree has changed")
+    s.kill()
+
+
+@scenario
+def killed(s):
+    """Restores that are killed leave nothing, by whatever process; dumps leave the tree."""
+    said = start(s, "-Urpfu", "setsid")
+    for point in 2, 5, 9:
+        check(not user(s, "dump", "-t", s.pid, "--test-kill-at", point) and says(s) == said, "killed at %d" % point)
+    check(user(s, "dump", "-t", s.pid), s.errors("dump.log"))
+    s.gone()
+    s.proc.wait()
+    s.proc = None
+    for point in 2, 4, 6, 9, 12:
+        check(not user(s, "restore", "-d", "--test-kill-at", point), "it was not killed at %d" % point)
+        check(wait_for(lambda: not users_processes()), "killed at %d: left %s" % (point, users_processes()))
+    check(user(s, "restore", "-d", "--pidfile", s.path("pid")), s.errors("restore.log"))
+    s.pid = int(text(s.path("pid")))
+    check(says(s) == said, "it says %s" % says(s))
+    s.kill()
+
+
+def users_processes():
+    out = []
+    for p in os.listdir("/proc"):
+        if p.isdigit() and status_of("/proc/%s/status" % p).get("Uid", "0").split()[0] == str(USER) and state_of(int(p)) not in "Z":
+            out.append(p)
+    return out
+
+
+run_all()
