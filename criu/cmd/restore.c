@@ -30,9 +30,31 @@ static int open_images(struct restore *r, struct stages *stages)
 	                 : image_dir_open(o->images_dir, o->allow_edited_images, &r->dir);
 }
 
-static int restore_tree(struct restore *r, struct stages *stages)
+/* What undoes a failed restore may need descriptors that subsystems close when they are done. */
+static int end_build(struct restore *r, int err)
+{
+	if (!err)
+		subsys_tell(done, r);
+	guardian_stop(r->guardian, err != 0);
+	if (err)
+		subsys_tell(done, r);
+	return err;
+}
+
+static int build_tree(struct restore *r, struct stages *stages)
 {
 	struct script_keeper keeper;
+	int err;
+
+	script_keeper_begin(&keeper, r->guardian, stages);
+	fault_point("images read");
+	err = stages_run(stages, STAGE_PRE_RESTORE, 0) ?: restore_build(r, stages);
+	script_keeper_end(stages);
+	return end_build(r, err);
+}
+
+static int restore_tree(struct restore *r, struct stages *stages)
+{
 	int err = own_pid_ns_check() ?: inherited_check(r->opts);
 
 	if (!err)
@@ -47,17 +69,7 @@ static int restore_tree(struct restore *r, struct stages *stages)
 		err = as_init_part(r) ?: sibling_part(r);
 	if (!err)
 		err = guardian_start(&r->guardian);
-	if (!err)
-		script_keeper_begin(&keeper, r->guardian, stages);
-	fault_point("images read");
-	if (!err)
-		err = stages_run(stages, STAGE_PRE_RESTORE, 0);
-	if (!err)
-		err = restore_build(r, stages);
-	script_keeper_end(stages);
-	if (r->guardian)
-		guardian_stop(r->guardian, err != 0);
-	return err;
+	return err ?: build_tree(r, stages);
 }
 
 static const int end_signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };

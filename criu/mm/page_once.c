@@ -82,8 +82,12 @@ bool page_once_may_be(const struct vma *v, const struct vma **pv, const struct v
 
 /* ---- restore ---- */
 
+/* Of all tasks: each may name all parts that its ancestors have, and an image few of them with long runs. */
+#define PARTS_MAX ((size_t)1 << 26)
+
 struct resolved {
 	struct arena *a;
+	size_t *parts;
 	struct task_mm *mm;
 	struct page_run *runs;
 	size_t n;
@@ -102,7 +106,7 @@ static void note_lender(struct resolved *out, struct pagemap *map)
 }
 
 /* The parts of one run that the parent process has pages of. *k: its first run that may reach into it. */
-static void resolve_run(struct resolved *out, const struct page_run *run, struct pagemap *theirs, size_t *k)
+static int resolve_run(struct resolved *out, const struct page_run *run, struct pagemap *theirs, size_t *k)
 {
 	raddr_t end = page_run_end(run);
 
@@ -117,42 +121,49 @@ static void resolve_run(struct resolved *out, const struct page_run *run, struct
 		part.thp = run->thp;
 		note_lender(out, part.in);
 		arena_push(out->a, &out->runs, &out->n, part);
+		if (++*out->parts > PARTS_MAX)
+			return -EFBIG;
 	}
+	return 0;
 }
 
-static int resolve_task(struct restore *r, const struct task *t)
+static int resolve_task(struct restore *r, const struct task *t, size_t *parts)
 {
 	struct pagemap *own = task_mm(r, t)->pages;
 	const struct task_mm *p = t->parent ? task_mm(r, t->parent) : NULL;
-	struct resolved out = { .a = r->arena, .mm = task_mm(r, t) };
+	struct resolved out = { .a = r->arena, .parts = parts, .mm = task_mm(r, t) };
 	size_t k = 0;
+	int err = 0;
 
 	if (!own->with_parent)
 		return 0;
 	if (!p || p->pages == own)
 		return log_errno(-EBADMSG, "%s: %s has pages with those of its parent process, which has none",
 		                 task_name(t), own->name);
-	for (size_t i = 0; i < own->n_runs; i++) {
+	for (size_t i = 0; !err && i < own->n_runs; i++) {
 		if (own->runs[i].with_parent)
-			resolve_run(&out, &own->runs[i], p->pages, &k);
+			err = resolve_run(&out, &own->runs[i], p->pages, &k);
 		else
 			arena_push(out.a, &out.runs, &out.n, own->runs[i]);
 	}
 	own->runs = out.runs;
 	own->n_runs = out.n;
-	return 0;
+	return err ? log_errno(err, "%s: the pages that tasks share copy on write are in more than %zu parts",
+	                       own->name, PARTS_MAX)
+	           : 0;
 }
 
 /* A parent process stands before its children in the list of tasks, so that its runs have their place already. */
 int page_once_resolve(struct restore *r)
 {
+	size_t parts = 0;
 	int err = 0;
 
 	for (size_t i = 0; !err && i < r->tree.n_tasks; i++) {
 		const struct task *t = r->tree.tasks[i];
 
 		if (t->state != TASK_DEAD && tree_first_vm(&r->tree, t) == t)
-			err = resolve_task(r, t);
+			err = resolve_task(r, t, &parts);
 	}
 	return err;
 }

@@ -23,7 +23,7 @@
 #include "mnt/mnt_hidden.h"
 #include "proc/own_rights.h"
 
-#define DEPTH_MAX 200
+#define DEPTH_MAX 200 /* each level has a descriptor open */
 
 /* ---- dump ---- */
 
@@ -94,8 +94,7 @@ static bool is_dumped(const struct mnt_dump *all, size_t upto_ns, size_t upto, c
 	return false;
 }
 
-/* Whether another mount shows more of the same. */
-static bool is_within_another(const struct mnt_dump *all, const struct mount_at *m)
+bool mnt_is_within_another(const struct mnt_dump *all, const struct mount_at *m)
 {
 	for (size_t i = 0; i < all->n; i++)
 		for (size_t k = 0; k < all->ns[i].n; k++) {
@@ -128,12 +127,25 @@ static bool is_born_with(const struct fs_kind *kind, const char *name, int depth
 	return false;
 }
 
+DIR *mnt_walk_open(int fd, int depth)
+{
+	DIR *dir = fd < 0 || depth > DEPTH_MAX ? NULL : fdopendir(fd);
+
+	if (!dir && fd >= 0) {
+		int err = depth > DEPTH_MAX ? ELOOP : errno;
+
+		close(fd);
+		errno = err;
+	}
+	return dir;
+}
+
 /* dir is used up. 1: there is one. */
 static int any_file(const struct fs_kind *kind, int fd, int depth)
 {
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	DIR *dir = mnt_walk_open(fd, depth);
 	struct dirent *e;
-	int found = dir && depth < DEPTH_MAX ? 0 : -errno;
+	int found = dir ? 0 : -errno;
 
 	while (!found && (e = readdir(dir))) {
 		struct stat st;
@@ -195,7 +207,7 @@ static int dump_super(struct dump *d, const struct mnt_dump *all, size_t ns, siz
 			const struct mount_at *o = &all->ns[i].ns->mounts[k];
 
 			if (all->ns[i].all[k] && !all->ns[i].all[k]->has_ghost && !all->ns[i].all[k]->deleted &&
-			    o->s_dev == m->s_dev && !is_dumped(all, i, k, o) && !is_within_another(all, o))
+			    o->s_dev == m->s_dev && !is_dumped(all, i, k, o) && !mnt_is_within_another(all, o))
 				err = dump_part(d, &all->ns[i], k, temp);
 		}
 	err = err ?: image_create(d->dir, IMG_TMPFS_DEV, (m->s_dev & 0xfffff), &img);

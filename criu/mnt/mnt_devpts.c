@@ -23,15 +23,6 @@ static int index_of_root(const char *root)
 	return *end || index >= INDEX_MAX ? -ENOENT : (int)index;
 }
 
-static bool is_shown(const struct mnt_restore *all, const struct super *s, int index)
-{
-	for (size_t i = 0; i < all->n; i++)
-		for (size_t k = 0; k < all->ns[i]->n; k++)
-			if (all->ns[i]->all[k].super == s && index_of_root(all->ns[i]->all[k].e->root) == index)
-				return true;
-	return false;
-}
-
 static int last_shown(const struct mnt_restore *all, const struct super *s)
 {
 	int last = -1;
@@ -66,8 +57,8 @@ int mnt_devpts_make(struct restore *r, const struct super *s)
 				close(fd);
 			return err;
 		}
-		/* Those between are held too, or the next one would have their index; nobody takes them. */
-		pts_masters_note(r, is_shown(all, s, index) ? device_of(s) : 0, (unsigned)index, fd);
+		/* Those between are held too, or the next one would have their index; tasks may take them. */
+		pts_masters_note(r, device_of(s), (unsigned)index, fd);
 	}
 	return 0;
 }

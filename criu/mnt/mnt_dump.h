@@ -3,6 +3,8 @@
 #ifndef CRIU_MNT_MNT_DUMP_H
 #define CRIU_MNT_MNT_DUMP_H
 
+#include <dirent.h>
+
 #include "helper/ns_roots.h"
 #include "mnt/mnt.h"
 
@@ -16,6 +18,15 @@ struct mnt_dump {
 	struct mnt_dumped *ns;
 	size_t n;
 };
+
+/* Whether another mount that is dumped shows more of the same file system. */
+bool mnt_is_within_another(const struct mnt_dump *all, const struct mount_at *m);
+
+/*
+ * For what walks through a file system: takes fd, a directory `depth` below where the walk began. NULL: errno; ELOOP
+ * beyond any depth that is walked through. The caller closes the directory.
+ */
+DIR *mnt_walk_open(int fd, int depth);
 
 /* Describes all mounts, or refuses some. 0 or a negative errno (logged). */
 int mnt_dump_collect(struct dump *d, struct mnt_dump *all);

@@ -101,6 +101,26 @@ static void put_times_back(int dir, const struct stat *st)
 		utimensat(dir, ".", (const struct timespec[]) { st->st_atim, st->st_mtim }, 0);
 }
 
+/* Those that are there stay as they are. dir: "./a/b". */
+static void make_dirs(int top, char *dir)
+{
+	for (char *base = dir + 2, *end; *base; base = end) {
+		_cleanup_close_ int up = -1;
+		char after;
+
+		base[-1] = 0;
+		up = lookup_open_below(top, dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		base[-1] = '/';
+		end = base + strcspn(base, "/");
+		after = *end;
+		*end = 0;
+		if (up >= 0)
+			mkdirat(up, base, 0755);
+		*end = after;
+		end += after != 0;
+	}
+}
+
 static int open_parent(int top, const char *path, bool make)
 {
 	const char *slash = strrchr(path, '/');
@@ -111,12 +131,8 @@ static int open_parent(int top, const char *path, bool make)
 		return -ENAMETOOLONG;
 	snprintf(dir, sizeof(dir), "./%.*s", slash ? (int)(slash - path) : 0, path);
 	fd = lookup_open_below(top, dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT && make && slash) {
-		_cleanup_close_ int up = open_parent(top, dir + 2, true);
-		const char *base = strrchr(dir + 2, '/');
-
-		if (up >= 0)
-			mkdirat(up, base ? base + 1 : dir + 2, 0755);
+	if (fd < 0 && errno == ENOENT && make) {
+		make_dirs(top, dir);
 		fd = lookup_open_below(top, dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	}
 	return fd < 0 ? -errno : fd;
@@ -129,8 +145,14 @@ static const char *base_of(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+/* addr and size: the number and device of the file, where they are known: another file of the name stays. */
 static int remove_name(const struct undo *u)
 {
+	struct stat st;
+
+	if (u->addr && (fstatat(u->fd, u->path, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) ||
+	                st.st_ino != u->addr || st.st_dev != u->size))
+		return -ENOENT;
 	if (!unlinkat(u->fd, u->path, 0) || (errno == EISDIR && !unlinkat(u->fd, u->path, AT_REMOVEDIR)))
 		return 0;
 	return -errno;
@@ -147,6 +169,22 @@ static int note_undo(struct restore *r, const struct super *s, struct mnt_ghost 
 	return MIN(g->undo, 0);
 }
 
+/* Before it gets its old name, which may be another file's. *undo: -1 where none is needed. */
+static int note_old_name(struct restore *r, const struct super *s, const struct mnt_ghost *g, int dir, int *undo)
+{
+	struct undo u = { .type = UNDO_CALL, .call = remove_name, .fd = dir, .path = base_of(g->shown) };
+	struct stat st;
+
+	if (s->kind && s->kind->has_contents)
+		return 0;
+	if (fstat(g->fd, &st))
+		return -errno;
+	u.addr = st.st_ino;
+	u.size = st.st_dev;
+	*undo = guardian_note(r->guardian, &u);
+	return MIN(*undo, 0);
+}
+
 /* ---- making ---- */
 
 static int create_ghost(const struct mnt_ghost *g)
@@ -156,13 +194,17 @@ static int create_ghost(const struct mnt_ghost *g)
 
 	if (S_ISREG(type))
 		fd = openat(g->dir, g->base, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	else if (S_ISDIR(type))
+		err = mkdirat(g->dir, g->base, 0700);
 	else
-		err = S_ISDIR(type) ? mkdirat(g->dir, g->base, 0700)
-		                    : mknodat(g->dir, g->base, type | 0600, g->entry->has_rdev ? g->entry->rdev : 0);
+		err = mknodat(g->dir, g->base, type | 0600, g->entry->has_rdev ? g->entry->rdev : 0);
 	if (!S_ISREG(type) && !err)
 		fd = openat(g->dir, g->base, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	return fd < 0 ? log_errno(-errno, "mount %s: openat, mkdirat or mknodat of %s, which was deleted",
-	                          g->e->mountpoint, g->base)
+	return fd < 0 ? log_errno(-errno, "mount %s: %s of %s, which was deleted", g->e->mountpoint,
+	                          !err           ? "openat"
+	                          : S_ISDIR(type) ? "mkdirat"
+	                                          : "mknodat",
+	                          g->base)
 	              : fd;
 }
 
@@ -340,13 +382,15 @@ static int finish_ghost(struct restore *r, const struct super *s, struct mnt_gho
 	const char *first = arena_printf(r->arena, "%.*s", (int)made, g->shown);
 	_cleanup_close_ int there = open_parent(mnt_super_dir(s), first, false), dir = -1;
 	struct stat times, old_times = { 0 };
-	int err;
+	int err, undo = -1;
 
 	keep_times(s, g->dir, &times);
 	if (there >= 0)
 		keep_times(s, there, &old_times);
 	dir = open_parent(mnt_super_dir(s), g->shown, is_ours);
-	err = dir < 0 ? dir : name_for_an_instant(s, g, dir, &swapped);
+	err = dir < 0 ? dir : note_old_name(r, s, g, dir, &undo);
+	err = err ?: name_for_an_instant(s, g, dir, &swapped);
+	fault_point("mounted ghost has its old name");
 	if (err)
 		log_info("mount %s: mountinfo shows another name for what was deleted (%s): renameat2: %s",
 		         g->e->mountpoint, g->shown, strerror(-err));
@@ -355,6 +399,8 @@ static int finish_ghost(struct restore *r, const struct super *s, struct mnt_gho
 	put_times_back(g->dir, &times);
 	if (there >= 0)
 		put_times_back(there, &old_times);
+	if (undo >= 0) /* its directory is closed now */
+		guardian_drop(r->guardian, undo);
 	if (!err && g->undo >= 0)
 		guardian_drop(r->guardian, g->undo);
 	return err;

@@ -95,25 +95,12 @@ static int keep_deleted(struct dump *d, const struct ns_root *ns, const struct m
 	return 0;
 }
 
-/* Whether another mount shows more of the same file system. */
-static bool is_within_another(const struct mnt_dump *all, const struct mount_at *m)
-{
-	for (size_t i = 0; i < all->n; i++)
-		for (size_t k = 0; k < all->ns[i].n; k++) {
-			const struct mount_at *o = &all->ns[i].ns->mounts[k];
-
-			if (o->s_dev == m->s_dev && strcmp(o->root, m->root) && mountinfo_below(m->root, o->root))
-				return true;
-		}
-	return false;
-}
-
 /* No directory that is archived has it. */
 static bool is_lone(const struct mnt_dump *all, const struct mount_at *m, const MntEntry *e)
 {
 	const struct fs_kind *kind = e->host_path || e->ext_mount ? NULL : fs_kind_of(e);
 
-	return kind && kind->has_contents && m->root[1] && !is_within_another(all, m);
+	return kind && kind->has_contents && m->root[1] && !mnt_is_within_another(all, m);
 }
 
 static int keep_lone(struct dump *d, const struct ns_root *ns, const struct mount_at *m, MntEntry *e, int fd)

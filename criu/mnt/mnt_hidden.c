@@ -10,7 +10,6 @@
 #include "lib/log.h"
 #include "path/ghost.h"
 
-#define DEPTH_MAX 200
 
 /* ---- places ---- */
 
@@ -96,7 +95,7 @@ struct file_count {
 /* dir is used up. A tmpfs counts names. */
 static int count_below(struct file_count *c, int fd, const char *path, int depth)
 {
-	DIR *dir = fd < 0 || depth > DEPTH_MAX ? NULL : fdopendir(fd);
+	DIR *dir = mnt_walk_open(fd, depth);
 	struct dirent *e;
 	struct stat st;
 	int err = dir ? 0 : -errno;
@@ -116,8 +115,6 @@ static int count_below(struct file_count *c, int fd, const char *path, int depth
 	}
 	if (dir)
 		closedir(dir);
-	else if (fd >= 0)
-		close(fd);
 	return err;
 }
 

@@ -16,6 +16,7 @@
 
 #define LIST_AT_ONCE 512
 #define TEXT_MAX     (1 << 16)
+#define EXTENTS_MAX  340 /* of a map: the kernel's own limit */
 
 bool mnt_is_idmapped(const struct mount_at *m)
 {
@@ -122,12 +123,16 @@ const struct subsys mnt_idmap_subsys = {
 	.done = mnt_idmap_close,
 };
 
+#define LINE_MAX_LEN 36 /* three numbers of 32 bits */
+
 static const char *map_text(struct arena *a, UidGidExtent *const *all, size_t n)
 {
-	const char *text = "";
+	size_t room = n * LINE_MAX_LEN + 1, at = 0;
+	char *text = arena_alloc(a, room);
 
 	for (size_t i = 0; i < n; i++)
-		text = arena_printf(a, "%s%u %u %u\n", text, all[i]->first, all[i]->lower_first, all[i]->count);
+		at += (size_t)snprintf(text + at, room - at, "%u %u %u\n", all[i]->first, all[i]->lower_first,
+		                       all[i]->count);
 	return text;
 }
 
@@ -152,6 +157,9 @@ static int make_map(struct restore *r, const MntEntry *e)
 	char path[64];
 	int err;
 
+	if (e->n_idmap_uid > EXTENTS_MAX || e->n_idmap_gid > EXTENTS_MAX)
+		return log_errno(-EINVAL, "mountpoints image: mount %s: a map of more than %d parts", e->mountpoint,
+		                 EXTENTS_MAX);
 	if (find_map(r, e, map))
 		return 0;
 	spec.uid_map = map->text[0];

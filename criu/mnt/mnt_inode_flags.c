@@ -19,7 +19,6 @@
 
 /* What a user sets on an existing file; the rest is the file system's own. */
 #define KEPT_FLAGS 0xf8U
-#define DEPTH_MAX  200
 
 struct flags_walk {
 	struct dump *d;
@@ -61,7 +60,7 @@ static int look_at_entry(struct flags_walk *w, int dir, const struct dirent *e, 
 /* fd is used up. */
 static int walk_flags(struct flags_walk *w, int fd, const char *path, int depth)
 {
-	DIR *dir = fd < 0 || depth > DEPTH_MAX ? NULL : fdopendir(fd);
+	DIR *dir = mnt_walk_open(fd, depth);
 	struct dirent *e;
 	int err = dir ? 0 : -errno;
 
@@ -72,8 +71,6 @@ static int walk_flags(struct flags_walk *w, int fd, const char *path, int depth)
 			err = look_at_entry(w, fd, e, path, depth);
 	if (dir)
 		closedir(dir);
-	else if (fd >= 0)
-		close(fd);
 	return err;
 }
 

@@ -12,7 +12,6 @@
 #include "lib/lookup.h"
 #include "mnt/mnt_dump.h"
 
-#define DEPTH_MAX    200
 #define NSEC_PER_SEC 1000000000ULL
 
 struct socket_walk {
@@ -36,7 +35,7 @@ static void note_socket(struct socket_walk *w, const char *path, const struct st
 /* dir is used up. */
 static int walk_dir(struct socket_walk *w, int fd, const char *path, int depth)
 {
-	DIR *dir = fd < 0 || depth > DEPTH_MAX ? NULL : fdopendir(fd);
+	DIR *dir = mnt_walk_open(fd, depth);
 	struct dirent *e;
 	struct stat st;
 	int err = dir ? 0 : -errno;
@@ -58,8 +57,6 @@ static int walk_dir(struct socket_walk *w, int fd, const char *path, int depth)
 	}
 	if (dir)
 		closedir(dir);
-	else if (fd >= 0)
-		close(fd);
 	return err;
 }
 

@@ -176,26 +176,31 @@ static int count_set(const struct nlmsghdr *h, void *n)
 }
 
 /* A kernel that has not loaded the part has no sets. */
-static bool has_ipsets(void)
+static int count_ipsets(size_t *n)
 {
 	_cleanup_rtnl_ struct rtnl r = { 0 };
 	struct nfgenmsg *g;
 	struct nlmsghdr *h;
-	size_t n = 0;
+	int err;
 
 	if (access("/sys/module/ip_set", F_OK) || rtnl_open_family(&r, NETLINK_NETFILTER))
-		return false;
+		return 0;
 	h = rtnl_message(&r, NFNL_SUBSYS_IPSET << 8 | IPSET_CMD_LIST, NLM_F_DUMP, sizeof(*g), &g);
 	mnl_attr_put_u8(h, IPSET_ATTR_PROTOCOL, IPSET_PROTOCOL_MIN);
-	rtnl_list_asked(&r, h, count_set, &n);
-	return n;
+	err = rtnl_list_asked(&r, h, count_set, n);
+	return err == -ENOENT || err == -EOPNOTSUPP || err == -EINVAL ? 0 : err;
 }
 
 static int look_at_ipsets(struct net *net)
 {
 	static const char *const argv[] = { "ipset", "save", NULL };
 
-	return has_ipsets() ? run_tool(net->arena, argv, NULL, &net->text[NET_IPSETS]) : 0;
+	size_t n = 0;
+	int err = count_ipsets(&n);
+
+	if (err)
+		return log_errno(err, "network namespace %u: listing the sets of ipset by netlink", net->id);
+	return n ? run_tool(net->arena, argv, NULL, &net->text[NET_IPSETS]) : 0;
 }
 
 int firewall_look(struct net *net)

@@ -66,6 +66,9 @@ struct link_place {
 void link_message_begin(struct rtnl *r, const NetDeviceEntry *e, const struct link_place *at, struct link_message *m);
 void link_message_end(struct link_message *m);
 
+/* An attribute of 4 bytes of IFLA_INFO_DATA; 0: it has none. */
+uint32_t link_number(const NetDeviceEntry *e, uint16_t type);
+
 /* The number of the device below that the attributes of its type name (link_attr); 0: none. */
 uint32_t link_below(const NetDeviceEntry *e);
 
@@ -96,6 +99,7 @@ const NetDeviceEntry *link_find(const struct net *net, uint32_t ifindex);
 /* Makes the devices of all namespaces; then joins, names and raises them. 0 or a negative errno (logged). */
 int link_check_all(struct restore *r, const struct net *net);
 int link_make_all(struct restore *r, const struct net_all *all);
+int link_tokens_apply(const struct net *net); /* before settings, some of which forbid to set one */
 int link_raise_all(struct restore *r, const struct net *net);
 int link_finish_all(struct restore *r, const struct net *net);
 

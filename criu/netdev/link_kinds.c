@@ -313,7 +313,11 @@ static const struct netdev_kind kinds[] = {
 	  .port_zero = bond_port_zero,
 	  .has_ports = true },
 	{ .name = "wireguard", .type = ND_TYPE__OTHER, .goes_by_birth = true },
-	{ .name = "geneve", .type = ND_TYPE__OTHER, .attrs = geneve_attrs, .goes_by_birth = true },
+	{ .name = "geneve",
+	  .type = ND_TYPE__OTHER,
+	  .attrs = geneve_attrs,
+	  .zero = ATTRS(IFLA_GENEVE_TTL_INHERIT), /* with which the kernel does not look at TTL */
+	  .goes_by_birth = true },
 	{ .name = "ipip", .type = ND_TYPE__OTHER, .attrs = ip_tunnel_attrs, .goes_by_birth = true },
 	{ .name = "ip6tnl", .type = ND_TYPE__OTHER, .attrs = ip_tunnel_attrs, .goes_by_birth = true },
 	{ .name = "gre", .type = ND_TYPE__OTHER, .attrs = gre_attrs, .goes_by_birth = true },

@@ -91,6 +91,11 @@ static const char *problem_of_link(struct restore *r, const NetDeviceEntry *e)
 		return "an impossible number";
 	if (e->alias && strlen(e->alias) >= IFALIASZ)
 		return "an impossible alias";
+	if (e->has_token && e->token.len != 16)
+		return "an impossible IPv6 token";
+	for (size_t i = 0; i < e->n_altnames; i++)
+		if (!*e->altnames[i] || strlen(e->altnames[i]) >= ALTIFNAMSIZ)
+			return "an impossible other name (IFLA_ALT_IFNAME)";
 	if (e->type == ND_TYPE__LOOPBACK)
 		return e->ifindex == 1 ? NULL : "a loopback device that is not number 1";
 	if (e->type == ND_TYPE__EXTLINK) {

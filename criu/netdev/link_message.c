@@ -57,16 +57,22 @@ void link_message_end(struct link_message *m)
 	mnl_attr_nest_end(m->h, m->info);
 }
 
-uint32_t link_below(const NetDeviceEntry *e)
+uint32_t link_number(const NetDeviceEntry *e, uint16_t type)
 {
-	const struct netdev_kind *k = link_kind_of(e);
 	const struct nlattr *a = (const void *)e->info_data.data;
 	int left = (int)e->info_data.len;
 
-	if (!k || !k->link_attr || !e->has_info_data)
+	if (!e->has_info_data)
 		return 0;
 	for (; mnl_attr_ok(a, left); left -= MNL_ALIGN(a->nla_len), a = mnl_attr_next(a))
-		if (mnl_attr_get_type(a) == k->link_attr)
+		if (mnl_attr_get_type(a) == type)
 			return rtnl_u32(a, 0);
 	return 0;
+}
+
+uint32_t link_below(const NetDeviceEntry *e)
+{
+	const struct netdev_kind *k = link_kind_of(e);
+
+	return k && k->link_attr ? link_number(e, k->link_attr) : 0;
 }

@@ -205,6 +205,16 @@ static int set_token(struct rtnl *rt, const struct net *net, const NetDeviceEntr
 	return set_link(rt, net, e, h, "IPv6 token");
 }
 
+int link_tokens_apply(const struct net *net)
+{
+	_cleanup_rtnl_ struct rtnl rt = { 0 };
+	int err = rtnl_open(&rt);
+
+	for (size_t i = 0; !err && i < net->n_devs; i++)
+		err = set_token(&rt, net, net->devs[i]);
+	return err;
+}
+
 static int set_altnames(struct rtnl *rt, const struct net *net, const NetDeviceEntry *e)
 {
 	int err = 0;
@@ -218,30 +228,44 @@ static int set_altnames(struct rtnl *rt, const struct net *net, const NetDeviceE
 		ifi->ifi_index = (int)e->ifindex;
 		mnl_attr_put_strz(h, IFLA_ALT_IFNAME, e->altnames[i]);
 		mnl_attr_nest_end(h, list);
-		err = set_link(rt, net, e, h, "another name (IFLA_ALT_IFNAME)");
+		err = set_link(rt, net, e, h, "RTM_NEWLINKPROP, another name (IFLA_ALT_IFNAME)");
 	}
 	return err;
 }
 
-/* The kernel chooses a port by itself when they come up; it takes another one that is up, too. */
-static void set_active_port(struct rtnl *rt, const struct net *net, const NetDeviceEntry *e)
+static void set_port(struct rtnl *rt, const struct net *net, const NetDeviceEntry *e, uint16_t attr, const char *what)
 {
+	uint32_t port = attr == IFLA_BOND_PRIMARY ? link_number(e, attr) : e->active_port;
+	struct nlattr *info, *data;
 	struct ifinfomsg *ifi;
 	struct nlmsghdr *h;
-	struct nlattr *info, *data;
 
-	if (!e->active_port)
+	if (!port)
 		return;
 	h = change_of(rt, e, &ifi);
 	info = mnl_attr_nest_start(h, IFLA_LINKINFO);
-	mnl_attr_put_strz(h, IFLA_INFO_KIND, link_kind_of(e)->name);
+	mnl_attr_put_strz(h, IFLA_INFO_KIND, "bond");
 	data = mnl_attr_nest_start(h, IFLA_INFO_DATA);
-	mnl_attr_put_u32(h, IFLA_BOND_ACTIVE_SLAVE, e->active_port);
+	mnl_attr_put_u32(h, attr, port);
 	mnl_attr_nest_end(h, data);
 	mnl_attr_nest_end(h, info);
 	if (rtnl_do(rt, h))
-		log_warn("network namespace %u: device %s: its port %u could not be made the active one%s", net->id,
-		         e->name, e->active_port, rt->said);
+		log_warn("network namespace %u: device %s: its port %u could not be made the %s one%s", net->id,
+		         e->name, port, what, rt->said);
+}
+
+/*
+ * The primary port did not exist yet when the bond was made. The kernel chooses the active one by itself when they come
+ * up; it takes another one that is up, too.
+ */
+static void set_ports(struct rtnl *rt, const struct net *net, const NetDeviceEntry *e)
+{
+	const struct netdev_kind *k = link_kind_of(e);
+
+	if (!k || strcmp(k->name, "bond") != 0)
+		return;
+	set_port(rt, net, e, IFLA_BOND_PRIMARY, "primary");
+	set_port(rt, net, e, IFLA_BOND_ACTIVE_SLAVE, "active");
 }
 
 int link_finish_all(struct restore *r, const struct net *net)
@@ -251,8 +275,8 @@ int link_finish_all(struct restore *r, const struct net *net)
 
 	for (size_t i = 0; !err && i < net->n_devs; i++) {
 		set_addrgenmode(&rt, net, net->devs[i]);
-		set_active_port(&rt, net, net->devs[i]);
-		err = set_token(&rt, net, net->devs[i]) ?: set_altnames(&rt, net, net->devs[i]);
+		set_ports(&rt, net, net->devs[i]);
+		err = set_altnames(&rt, net, net->devs[i]);
 	}
 	return err;
 }

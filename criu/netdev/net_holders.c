@@ -47,10 +47,23 @@ static bool note_ino(struct holder_search *s, struct seen_ino **all, uint64_t in
 	return false;
 }
 
-/* criu, what it has started (its guardian, executors), and the tree. */
+/* A child that is a copy of criu: criu may have others, of a program that has become criu by execve(2). */
+static bool is_copy(pid_t pid)
+{
+	struct stat own, its;
+	char path[32];
+
+	if (proc_ppid(pid) != getpid())
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	return !stat("/proc/self/exe", &own) && !stat(path, &its) && own.st_ino == its.st_ino &&
+	       own.st_dev == its.st_dev;
+}
+
+/* criu, its guardian, executors and helpers, and the tree. */
 static bool is_ours(const struct dump *d, pid_t pid)
 {
-	if (pid == getpid() || proc_ppid(pid) == getpid())
+	if (pid == getpid() || is_copy(pid))
 		return true;
 	for (size_t i = 0; i < d->tree.n_tasks; i++)
 		if (task_id(d->tree.tasks[i]) == pid)

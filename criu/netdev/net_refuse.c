@@ -22,6 +22,14 @@ static void refuse_content(const struct net *net, const char *what, const char *
 	log_refusal(-ENOTSUP, "network namespace %u: has %s, which is not supported: %s", net->id, what, way_out);
 }
 
+/* A kernel that has no such thing says one of these. */
+static void refuse_unlisted(const struct net *net, const char *what, int err)
+{
+	if (err && err != -ENOENT && err != -EOPNOTSUPP && err != -EPROTONOSUPPORT && err != -EINVAL)
+		log_refusal(err, "network namespace %u: whether it has %s cannot be found out (netlink)", net->id,
+		            what);
+}
+
 static int count_any(const struct nlmsghdr *h, void *n)
 {
 	++*(size_t *)n;
@@ -55,7 +63,8 @@ static void refuse_xfrm(const struct net *net)
 	if (!has_netlink(NETLINK_XFRM) || rtnl_open_family(&r, NETLINK_XFRM))
 		return;
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-		rtnl_list_headed(&r, lists[i].get, lists[i].head, count_any, &n);
+		refuse_unlisted(net, "states or policies of IPsec",
+		                rtnl_list_headed(&r, lists[i].get, lists[i].head, count_any, &n));
 	if (n)
 		refuse_content(net, "states or policies of IPsec (ip xfrm)", "remove them before the dump");
 }
@@ -87,11 +96,11 @@ static void refuse_mptcp(const struct net *net)
 	ask.family = rtnl_genl_family(&r, MPTCP_PM_NAME);
 	if (!ask.family)
 		return;
-	rtnl_list_genl(&r, &ask, count_any, &n);
+	refuse_unlisted(net, "endpoints of MPTCP", rtnl_list_genl(&r, &ask, count_any, &n));
 	h = rtnl_message(&r, ask.family, 0, sizeof(*g), &g);
 	g->cmd = MPTCP_PM_CMD_GET_LIMITS;
 	g->version = MPTCP_PM_VER;
-	rtnl_ask(&r, h, take_limits, &limits);
+	refuse_unlisted(net, "limits of MPTCP", rtnl_ask(&r, h, take_limits, &limits));
 	if (n || limits)
 		refuse_content(net, "endpoints or limits of MPTCP (ip mptcp)",
 		               "remove them before the dump (ip mptcp endpoint flush; ip mptcp limits set subflows 2 "
@@ -121,7 +130,7 @@ static int find_ebtables(const struct nlmsghdr *h, void *found)
 }
 
 /* The functions that the kernel calls for bridged packets: asked for, since to ask for the tables would make them. */
-static bool has_ebtables(void)
+static bool has_ebtables(const struct net *net)
 {
 	enum { HOOK_SUBSYS = 12, HOOK_GET = 0, HOOK_NUMBER = 1 };
 	_cleanup_rtnl_ struct rtnl r = { 0 };
@@ -135,7 +144,7 @@ static bool has_ebtables(void)
 
 		g->nfgen_family = NFPROTO_BRIDGE;
 		mnl_attr_put_u32(h, HOOK_NUMBER, htonl(i));
-		rtnl_list_asked(&r, h, find_ebtables, &found);
+		refuse_unlisted(net, "rules of ebtables", rtnl_list_asked(&r, h, find_ebtables, &found));
 	}
 	return found;
 }
@@ -183,7 +192,7 @@ void net_refuse_look(const struct net *net)
 	refuse_mptcp(net);
 	if (has_arptables())
 		refuse_content(net, "rules of arptables", "remove its table before the dump, or use nftables");
-	if (has_bridge(net) && has_ebtables())
+	if (has_bridge(net) && has_ebtables(net))
 		refuse_content(net, "rules of the older ebtables", "use nftables (ebtables-nft)");
 	refuse_bpf(net);
 }

@@ -98,13 +98,13 @@ int as_init_part(struct restore *r)
 
 	if (getpid() != 1)
 		return 0;
+	sigaction(SIGCHLD, &normal, NULL); /* ignored, the end of criu would not be seen */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
 	pid = fork_again();
 	if (pid > 0) {
 		syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
 		arena_free(r->arena);
-		sigaction(SIGCHLD, &normal, NULL);
 		sigemptyset(&wanted);
 		sigaddset(&wanted, SIGCHLD);
 		add_signals(&wanted, end_signals, ARRAY_SIZE(end_signals));

@@ -117,6 +117,5 @@ int restore_build(struct restore *r, struct stages *stages)
 		log_info("restored: pid %d runs", root);
 	}
 	build_close(&b);
-	subsys_tell(done, r);
 	return err;
 }

@@ -26,6 +26,43 @@ struct sibling_call {
 	bool has_time_ns;
 };
 
+/*
+ * The first process is in the user namespace of the tree at last, and has no right to signal criu any more: neither by
+ * kill(2), nor when it ends (PR_SET_PDEATHSIG). So it has the writing ends of two pipes. What comes through one, and the
+ * end of the other, are signals for criu, sent with the rights of criu itself (F_SETOWN).
+ */
+struct sibling_pipes {
+	int end[2], gone[2];
+};
+
+static int open_pipes(struct sibling_pipes *p)
+{
+	return pipe2(p->end, O_CLOEXEC) || pipe2(p->gone, O_CLOEXEC) ? -errno : 0; /* the process ends then */
+}
+
+static int signal_when_ready(int fd, int sig)
+{
+	if (fcntl(fd, F_SETOWN, getpid()) || fcntl(fd, F_SETSIG, sig) || fcntl(fd, F_SETFL, O_ASYNC | O_NONBLOCK))
+		return -errno;
+	return 0;
+}
+
+/* In criu. The reading ends stay open as long as criu is there. */
+static int listen_to_first(const struct sibling_pipes *p)
+{
+	struct pollfd gone = { .fd = p->gone[0] };
+	int err;
+
+	close(p->end[1]);
+	close(p->gone[1]);
+	err = signal_when_ready(p->end[0], SIGTERM) ?: signal_when_ready(p->gone[0], SIGKILL);
+	if (err)
+		return log_errno(err, "fcntl of a pipe from the process that creates the root task");
+	if (poll(&gone, 1, 0))
+		return log_errno(-ESRCH, "the process that creates the root task has ended");
+	return 0;
+}
+
 /* ---- the first process ---- */
 
 struct birth {
@@ -125,7 +162,13 @@ static int watch_ends(void)
 	return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-static _Noreturn void wait_with(struct restore *r, int sock, pid_t criu)
+static void pass_end(const struct sibling_pipes *pipes, pid_t criu, int sig)
+{
+	if (kill(criu, sig) && errno == EPERM && write(pipes->end[1], "", 1) != 1)
+		log_warn("signal %d cannot be passed to criu: write: %m", sig);
+}
+
+static _Noreturn void wait_with(struct restore *r, int sock, const struct sibling_pipes *pipes, pid_t criu)
 {
 	struct pollfd p[] = {
 		{ .fd = sock, .events = POLLIN },
@@ -134,11 +177,13 @@ static _Noreturn void wait_with(struct restore *r, int sock, pid_t criu)
 	};
 	struct signalfd_siginfo came;
 
-	while (!p[2].revents) {
+	if (p[2].fd < 0)
+		close(sock); /* criu hears that nobody answers */
+	while (p[2].fd >= 0 && !p[2].revents) {
 		if (poll(p, ARRAY_SIZE(p), -1) < 0)
 			continue;
 		if (p[1].revents && read(p[1].fd, &came, sizeof(came)) == sizeof(came))
-			kill(criu, (int)came.ssi_signo);
+			pass_end(pipes, criu, (int)came.ssi_signo);
 		if (p[0].revents & POLLIN)
 			answer(r, sock);
 		if (p[0].revents)
@@ -152,8 +197,9 @@ static _Noreturn void wait_with(struct restore *r, int sock, pid_t criu)
 int sibling_part(struct restore *r)
 {
 	struct sigaction normal = { .sa_handler = SIG_DFL };
+	struct sibling_pipes pipes;
 	sigset_t all, before;
-	int pair[2];
+	int pair[2], err;
 	pid_t pid;
 
 	r->sibling_sock = -1;
@@ -161,20 +207,27 @@ int sibling_part(struct restore *r)
 		return 0;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return log_errno(-errno, "socketpair between criu and the process that creates the root task");
+	err = open_pipes(&pipes);
+	if (err)
+		return log_errno(err, "pipe2 between criu and the process that creates the root task");
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
 	pid = fork();
 	if (pid > 0) {
 		close(pair[1]);
+		close(pipes.end[0]);
+		close(pipes.gone[0]);
 		sigaction(SIGCHLD, &normal, NULL);
-		wait_with(r, pair[0], pid);
+		wait_with(r, pair[0], &pipes, pid);
 	}
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	close(pair[0]);
 	r->sibling_sock = pair[1];
 	if (pid < 0)
 		return log_errno(-errno, "fork, beside the process that creates the root task");
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	err = listen_to_first(&pipes);
+	if (err)
+		return err;
 	fault_init(r->opts->kill_at);
 	log_info("pid %d, which the caller has started, creates the root task; criu is pid %d", getppid(), getpid());
 	return 0;

@@ -24,10 +24,13 @@ def end(s):
         os.kill(p, signal.SIGKILL)
 
 
-def container(s):
+OTHER = ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups"]
+
+
+def container(s, wrap=()):
     """The first process of the namespaces, whose parent is none of the tree's."""
     with open(s.path("victim.out"), "a") as out:
-        outer = subprocess.Popen(MAPS, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd="/")
+        outer = subprocess.Popen([*wrap, *MAPS], stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd="/")
     check(wait_for(lambda: [text("/proc/%d/comm" % p) for p in tree(outer.pid)] == ["unshare\n", "sh\n", "sleep\n"]), "no tree: %s" % text(s.path("victim.out")))
     s.pid = children(outer.pid)[0]
     s.proc = None
@@ -51,8 +54,18 @@ def sibling(s):
 
 @scenario
 def ended(s):
+    end_in_the_middle(s, [])
+
+
+@scenario
+def ended_without_rights(s):
+    """In the namespaces of an ordinary user, the process that the caller started may not signal criu, which is root's."""
+    end_in_the_middle(s, OTHER)
+
+
+def end_in_the_middle(s, wrap):
     """The process that the caller started is killed, or told to end, in the middle: no task is left, and the images are as good as before."""
-    container(s)
+    container(s, wrap)
     s.dump()
     script = s.path("script")
     with open(script, "w") as f:
