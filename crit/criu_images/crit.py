@@ -17,25 +17,46 @@ def read_all(path):
     return sys.stdin.buffer.read()
 
 
+def is_other(path):
+    """Whether there is something else than a file: a device, a pipe."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
 def into(path, mode, write):
-    """Calls write() with the output. A file that is not completed is removed."""
+    """Calls write() with the output. A file has its name when it is complete: the input may be the same one."""
     if not path:
         out = sys.stdout if mode == "w" else sys.stdout.buffer
         write(out)
         out.flush()
         return
-    with open(path, mode) as out:
-        try:
+    if is_other(path):
+        with open(path, mode) as out:
             write(out)
-        except BaseException:
-            if stat.S_ISREG(os.fstat(out.fileno()).st_mode):
-                os.unlink(path)
-            raise
+        return
+    target = os.path.realpath(path)
+    partial = f"{target}.{os.getpid()}.tmp"
+    try:
+        with open(partial, mode.replace("w", "x")) as out:
+            write(out)
+            if os.path.exists(target):
+                os.fchmod(out.fileno(), stat.S_IMODE(os.stat(target).st_mode))
+        os.rename(partial, target)
+    except BaseException as e:
+        if os.path.exists(partial):
+            os.unlink(partial)
+        if isinstance(e, OSError) and e.filename == partial:
+            e.filename = path
+        raise
 
 
 def decode(args):
+    data = read_all(args.image)
+
     def write(out):
-        write_json(read_all(args.image), args.image, out, args.pretty, not args.nopl)
+        write_json(data, args.image, out, args.pretty, not args.nopl)
         if args.pretty or not args.out:
             out.write("\n")
     into(args.out, "w", write)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The memory of a task in a checkpoint: which bytes stand where in its address space."""
 import bisect
+import errno
 import os
+import stat
 
 from . import ImageError
 from .folder import PAGE, Folder, pages
@@ -97,6 +99,17 @@ class Pages:
         return self.parent
 
 
+def open_file(name):
+    """Of a name in an image, which may be any: a device, which opening alone can do something to, is not opened."""
+    handle = os.open(name, os.O_PATH | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "no regular file", name)
+        return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(handle)
+
+
 class Memory:
     """The address space of a task. read() and parts() give bytes; what nothing is known of is zeros."""
     def __init__(self, folder, pid):
@@ -136,7 +149,7 @@ class Memory:
         name = message["name"]
         if name not in self.files:
             try:
-                fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+                fd = open_file(name)
                 if os.fstat(fd).st_size != message.get("size", os.fstat(fd).st_size):  # another file by now
                     os.close(fd)
                     fd = None

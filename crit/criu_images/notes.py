@@ -80,8 +80,9 @@ def float_registers(core, wide):
 
 
 def auxv(values, wide):
+    """The image has words of 64 bits, as /proc/PID/auxv was read; of a 32-bit process each is a pair."""
     pairs = list(values) + [0] * (len(values) % 2) + [0, 0]
-    return note(NT_AUXV, words(pairs, 8 if wide else 4, (8 if wide else 4) * len(pairs)))
+    return note(NT_AUXV, words(pairs, 8, 8 * (len(pairs) if wide else len(pairs) - 1)))
 
 
 def files(mapped, page, wide):

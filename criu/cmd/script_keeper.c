@@ -34,7 +34,8 @@ static void forget_script(void *arg)
 {
 	const struct script_keeper *k = arg;
 
-	guardian_drop(k->guardian, k->number);
+	if (k->number >= 0)
+		guardian_drop(k->guardian, k->number);
 	prctl(PR_SET_CHILD_SUBREAPER, k->was_subreaper);
 }
 

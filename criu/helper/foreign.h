@@ -41,9 +41,10 @@ struct foreign {
 /* Reads the mounts. timeout: s, for an answer. 0 or a negative errno (logged). */
 int foreign_begin(struct foreign *f, struct arena *a, unsigned timeout);
 void foreign_end(struct foreign *f);
+bool foreign_type(const char *type); /* of mountinfo; an overlay is what its layers are */
 struct mount_at;
 void foreign_add_plain(struct foreign *f, const struct mount_at *of_another_ns, size_t n); /* those not foreign */
-/* The mount with an id (fdinfo has it); NULL: we do not see it. */
+/* The mount with an id (of fdinfo); NULL: we do not see it. */
 struct foreign_mount *foreign_mount_by_id(const struct foreign *f, int id);
 /* A foreign mount of the file system s_dev (major << 20 | minor); NULL: none. */
 struct foreign_mount *foreign_mount_by_dev(const struct foreign *f, uint32_t s_dev);
@@ -51,7 +52,6 @@ struct foreign_mount *foreign_mount_by_dev(const struct foreign *f, uint32_t s_d
 struct foreign_mount *foreign_mount_by_path(const struct foreign *f, const char *path);
 
 enum foreign_answer { FOREIGN_NO, FOREIGN_YES, FOREIGN_UNSURE };
-
 /*
  * Whether a descriptor of a task is of a foreign file system: by its fdinfo, and where that leaves it open by its
  * link. Any thread may ask. FOREIGN_UNSURE: its mount is not one that we see; foreign_unseen() finds out.

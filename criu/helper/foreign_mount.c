@@ -13,7 +13,7 @@
 #include "proc/mountinfo.h"
 
 /* Types that wait for a program or a machine; "fuse" stands for "fuse.sshfs" and the like too. */
-static bool is_foreign_type(const char *type)
+bool foreign_type(const char *type)
 {
 	static const char *const types[] = { "fuse",      "fuseblk",  "nfs",    "nfs4",     "cifs",  "smb3",
 		                             "smbfs",     "9p",       "ceph",   "afs",      "coda",  "ncpfs",
@@ -104,7 +104,7 @@ int foreign_begin(struct foreign *f, struct arena *a, unsigned timeout)
 			                                .s_dev = mounts[i].s_dev,
 			                                .path = mounts[i].path,
 			                                .type = mounts[i].type,
-			                                .foreign = is_foreign_type(mounts[i].type),
+			                                .foreign = foreign_type(mounts[i].type),
 			                                .fuse = is_fuse_type(mounts[i].type) };
 		f->any = f->any || f->mounts[i].foreign;
 	}
@@ -163,7 +163,7 @@ void foreign_add_plain(struct foreign *f, const struct mount_at *mounts, size_t 
 			.id = mounts[i].id, .s_dev = mounts[i].s_dev, .path = mounts[i].path, .type = mounts[i].type
 		};
 
-		if (!is_foreign_type(m.type) && strcmp(m.type, "overlay") != 0)
+		if (!foreign_type(m.type) && strcmp(m.type, "overlay") != 0)
 			f->mounts[f->n_mounts++] = m;
 	}
 	qsort(f->mounts, f->n_mounts, sizeof(*f->mounts), by_mount_id);

@@ -150,8 +150,8 @@ static int remove_name(const struct undo *u)
 {
 	struct stat st;
 
-	if (u->addr && (fstatat(u->fd, u->path, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) ||
-	                st.st_ino != u->addr || st.st_dev != u->size))
+	if (u->addr && (fstatat(u->fd, u->path, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) || st.st_ino != u->addr ||
+	                st.st_dev != u->size))
 		return -ENOENT;
 	if (!unlinkat(u->fd, u->path, 0) || (errno == EISDIR && !unlinkat(u->fd, u->path, AT_REMOVEDIR)))
 		return 0;
@@ -201,7 +201,7 @@ static int create_ghost(const struct mnt_ghost *g)
 	if (!S_ISREG(type) && !err)
 		fd = openat(g->dir, g->base, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	return fd < 0 ? log_errno(-errno, "mount %s: %s of %s, which was deleted", g->e->mountpoint,
-	                          !err           ? "openat"
+	                          !err            ? "openat"
 	                          : S_ISDIR(type) ? "mkdirat"
 	                                          : "mknodat",
 	                          g->base)

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "helper/foreign.h"
 #include "lib/log.h"
 #include "mnt/mnt_ghosts.h"
 #include "path/file_names.h"
@@ -129,6 +130,14 @@ static int look_at(struct dump *d, const struct mnt_dump *all, const struct mnt_
 
 	if (!e || (e->ext_mount && !e->host_path) || !(e->deleted || is_lone(all, m, e)))
 		return 0;
+	if (foreign_type(m->type)) {
+		log_refusal(
+		    -ENOTSUP,
+		    "mount namespace %u: %s (%s): what is mounted there, %s, was deleted, and is on a file system "
+		    "that may not answer; unmount it for the dump, or give --external 'mnt[%s]:KEY'",
+		    ns->ns->id, m->path, m->type, e->root, m->path);
+		return 0;
+	}
 	fd = bare_mount_open(d->arena, ns->ns->fd, ns->ns->mounts, ns->ns->n_mounts, m);
 	if (fd < 0)
 		return log_errno(fd, "mount namespace %u: %s (%s): open_tree", ns->ns->id, m->path, m->type);

@@ -10,7 +10,6 @@
 #include "lib/log.h"
 #include "path/ghost.h"
 
-
 /* ---- places ---- */
 
 struct place_search {
@@ -68,8 +67,10 @@ static int find_on(struct place_search *s, const struct mount_at *on)
 			continue;
 		place = mountinfo_below(m->path, s->top->path);
 		if (!place || !*place)
-			return log_errno(-EINVAL, "mount namespace %u: %s: a locked mount covers it", s->ns->ns->id,
-			                 s->top->path);
+			return log_errno(
+			    -EINVAL,
+			    "mount namespace %u: %s: another mount covers it, and cannot be moved away (locked)",
+			    s->ns->ns->id, s->top->path);
 		err = shows_its_place(s, m, place) ? find_on(s, m) : add_place(s, place);
 	}
 	return err;

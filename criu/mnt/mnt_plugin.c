@@ -33,7 +33,9 @@ static int make_place(const struct plugin_mount *m, const char *path, bool is_fi
 {
 	int err = is_file ? mknod(path, S_IFREG | 0600, 0) : mkdir(path, 0700);
 
-	return err ? log_errno(-errno, "mount %s: mkdir, or mknod, of a place for it", m->e->mountpoint) : 0;
+	return err ? log_errno(-errno, "mount %s: %s of a place for the mount", m->e->mountpoint,
+	                       is_file ? "mknod" : "mkdir")
+	           : 0;
 }
 
 static int take_made(struct plugin_mount *m, const char *path)
@@ -41,9 +43,10 @@ static int take_made(struct plugin_mount *m, const char *path)
 	struct mount_attr attr = { .attr_clr = MNT_ATTRS, .propagation = MS_PRIVATE };
 	_cleanup_close_ int fd = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 
-	if (fd < 0 || mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)))
-		return log_errno(-errno, "mount %s: open_tree, or mount_setattr, of what a plugin has mounted",
-		                 m->e->mountpoint);
+	if (fd < 0)
+		return log_errno(-errno, "mount %s: open_tree of what a plugin has mounted", m->e->mountpoint);
+	if (mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)))
+		return log_errno(-errno, "mount %s: mount_setattr of what a plugin has mounted", m->e->mountpoint);
 	m->fd = move_fd(&fd);
 	return 0;
 }

@@ -17,6 +17,7 @@
 #include "lib/arena_hash.h"
 #include "helper/net_visit.h"
 #include "lib/log.h"
+#include "netdev/link.h"
 #include "netdev/netdev.h"
 
 #define MOST_ATTRS 64
@@ -393,10 +394,26 @@ static struct nlmsghdr *request_of(struct rtnl *r, const struct list_kind *k, co
 	return out;
 }
 
+/* A device that is up has its carrier a moment later, from a work queue; without, there is no nexthop over it. */
+static int request(struct rtnl *r, const struct list_kind *k, const struct nlmsghdr *h, uint16_t type, uint16_t flags)
+{
+	int err = -ENETDOWN;
+
+	for (int i = 0; err == -ENETDOWN && i < LINK_WAIT_MS / 10; i++) {
+		const struct timespec pause = { .tv_nsec = 10000000 };
+		struct nlmsghdr *out;
+
+		if (i)
+			nanosleep(&pause, NULL);
+		out = request_of(r, k, h, type, flags);
+		err = out ? rtnl_do(r, out) : -EBADMSG;
+	}
+	return err;
+}
+
 static int change_one(struct rtnl *r, const struct list_kind *k, const struct nlmsghdr *h, bool add, bool there)
 {
 	uint16_t flags = !add ? 0 : there ? NLM_F_CREATE | NLM_F_REPLACE : NLM_F_CREATE;
-	struct nlmsghdr *out;
 	int err;
 
 	/* Routes of one destination stand one behind the other, and so do targets of one address of a vxlan. */
@@ -404,8 +421,7 @@ static int change_one(struct rtnl *r, const struct list_kind *k, const struct nl
 		flags |= NLM_F_APPEND;
 	if (add && k->new == RTM_NEWRULE)
 		flags |= NLM_F_EXCL;
-	out = request_of(r, k, h, add ? k->new : k->del, flags);
-	err = out ? rtnl_do(r, out) : -EBADMSG;
+	err = request(r, k, h, add ? k->new : k->del, flags);
 	if (add && err == -EEXIST)
 		return 0;
 	if (!add && (err == -ESRCH || err == -ENOENT || err == -EADDRNOTAVAIL))

@@ -119,7 +119,7 @@ static bool is_only_ours(const struct net *net)
 	for (size_t i = 0; i < net->n_devs; i++)
 		is |= net->devs[i]->alias || net->devs[i]->has_group || net->devs[i]->has_token ||
 		      net->devs[i]->n_altnames || net->devs[i]->has_tx_queues || net->devs[i]->has_rx_queues ||
-		      net->devs[i]->n_features || net->devs[i]->has_gso_max_size || net->devs[i]->has_gso_max_segs ||
+		      net->devs[i]->has_gso_max_size || net->devs[i]->has_gso_max_segs ||
 		      net->devs[i]->has_gro_max_size;
 	return is;
 }
@@ -178,9 +178,9 @@ static int each_net(struct restore *r, int (*fn)(struct restore *r, const struct
 /* New IPv6 addresses are used at once: their duplicates were looked for when they were new. */
 static int raise_devices(struct restore *r, const struct net *net)
 {
-	int err = link_tokens_apply(net) ?: net_conf_apply(r, net, false) ?: net_conf_apply(r, net, true) ?: net_sysctl_apply(r, net);
+	int err = link_tokens_apply(net) ?: net_conf_apply(r, net, false) ?: net_conf_apply(r, net, true);
 
-	err = err ?: net_conf_no_dad(net);
+	err = err ?: net_sysctl_apply(r, net) ?: net_conf_no_dad(net);
 	return err ?: link_raise_all(r, net);
 }
 

@@ -163,8 +163,12 @@ static int start_script(pid_t *pid, const struct stages *e, const char *script, 
 	if (err)
 		log_errno(err, "action script %s (%s): starting it in %s", script, stages_name(stage),
 		          e->opts->work_dir);
-	else if (noted)
+	if (!err && noted) {
 		proc_kill_below(*pid, proc_start_time(*pid), 0);
+		while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
+			;
+		k->ended(k->arg);
+	}
 	return err ?: noted;
 }
 

@@ -170,7 +170,8 @@ static const char *place_as_mount(struct dump *d, const struct fd_info *info)
 		n = ns->n_mounts;
 	}
 	for (size_t i = 0; i < n; i++)
-		if (ends_with(all[i].root, "//deleted") && long_path_leads_to(all[i].path, &info->st))
+		if (ends_with(all[i].root, "//deleted") && !foreign_type(all[i].type) &&
+		    long_path_leads_to(all[i].path, &info->st))
 			return all[i].path;
 	return NULL;
 }

@@ -96,6 +96,8 @@ static int open_one(struct restore *r, const void *msg, void *arg)
 		return 0;
 	fd = plugin_call(ps, RESTORE_EXT_FILE, (int)m->id, &again);
 	if (again) {
+		if (fd >= 0)
+			close(fd);
 		round->left++;
 		round->waits = m->id;
 		return 0;
@@ -136,6 +138,8 @@ static int plugin_file_open(struct restore *r, const void *msg)
 
 	if (fd >= 0 && !again)
 		return fd;
+	if (fd >= 0)
+		close(fd);
 	return log_errno(again ? -EAGAIN : fd, "file %u: no plugin has restored it", m->id);
 }
 

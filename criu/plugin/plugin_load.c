@@ -10,7 +10,8 @@
 #include "lib/log.h"
 #include "plugin/plugin.h"
 
-/* Where `make install` puts those of this project, and CRIU's its own. */
+/* Where `make install` puts those of this project (PREFIX=/usr/local), and packages theirs: the first of a name counts.
+ */
 static const char *const places[] = { "/usr/local/lib/criu", "/usr/lib/criu" };
 
 /* "0.2.0" of a descriptor's number. */
@@ -96,6 +97,14 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+static bool is_loaded(const struct plugins *ps, const char *name)
+{
+	for (size_t i = 0; i < ps->n; i++)
+		if (!strcmp(strrchr(ps->v[i].path, '/') + 1, name))
+			return true;
+	return false;
+}
+
 static void load_from(struct plugins *ps, DIR *dir, const char *path)
 {
 	const struct dirent *e;
@@ -110,6 +119,8 @@ static void load_from(struct plugins *ps, DIR *dir, const char *path)
 	for (size_t i = 0; i < n; i++) {
 		struct plugin p = { .path = arena_printf(ps->arena, "%s/%s", path, names[i]) };
 
+		if (is_loaded(ps, names[i]))
+			continue;
 		if (may_run(dirfd(dir), names[i], p.path))
 			p.desc = open_plugin(ps->arena, p.path);
 		if (!p.desc)
@@ -122,18 +133,17 @@ static void load_from(struct plugins *ps, DIR *dir, const char *path)
 
 /* A directory that somebody has named and that cannot be read is worth a warning; one that is the default need not be
  * there. */
-static bool load_place(struct plugins *ps, const char *path, const char *named_by)
+static void load_place(struct plugins *ps, const char *path, const char *named_by)
 {
 	DIR *dir = opendir(path);
 
 	if (!dir) {
 		if (named_by)
 			log_warn("%s: no plugins are loaded: opendir of %s: %s", named_by, path, strerror(errno));
-		return false;
+		return;
 	}
 	load_from(ps, dir, path);
 	closedir(dir);
-	return true;
 }
 
 static void load_all(struct plugins *ps)
@@ -149,8 +159,7 @@ static void load_all(struct plugins *ps)
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
-		if (load_place(ps, places[i], NULL))
-			return;
+		load_place(ps, places[i], NULL);
 }
 
 int plugin_load_all(struct plugins *ps, const struct options *o, struct arena *a, int stage)

@@ -28,8 +28,8 @@ struct sibling_call {
 
 /*
  * The first process is in the user namespace of the tree at last, and has no right to signal criu any more: neither by
- * kill(2), nor when it ends (PR_SET_PDEATHSIG). So it has the writing ends of two pipes. What comes through one, and the
- * end of the other, are signals for criu, sent with the rights of criu itself (F_SETOWN).
+ * kill(2), nor when it ends (PR_SET_PDEATHSIG). So it has the writing ends of two pipes. What comes through one, and
+ * the end of the other, are signals for criu, sent with the rights of criu itself (F_SETOWN).
  */
 struct sibling_pipes {
 	int end[2], gone[2];

@@ -92,8 +92,7 @@ static int take_inherited(struct options *o, const struct client *c, const CriuO
 
 /* ---- all else ---- */
 
-/* A name in the work directory, as CRIU has it. (What a client of the service may write to is for the kernel to say.)
- */
+/* A name in the work directory, as CRIU has it. */
 static int take_log(struct options *o, const CriuOpts *m)
 {
 	const char *name = m->log_file;

@@ -8,6 +8,7 @@ import glob
 import json
 import os
 import random
+import shutil
 import time
 
 from crit_tool import CRIT, crit, image, made, not_the_same, shown
@@ -232,6 +233,27 @@ def command_line(s):
     check(p.returncode == 0 and json.loads(crit("decode", input=p.stdout).stdout)["entries"][0]["pid"] == 16, p)
     with open(CRIT) as f:
         check(f.readline() == "#!/usr/bin/python3\n", "the interpreter")
+
+
+@scenario
+def into_itself(s):
+    """decode and encode with one name for both: the file is exchanged when all of the new one stands, and stays where nothing comes of it."""
+    path = s.path("pstree.img")
+    shutil.copy(DATA + "/dgram/pstree.img", path)
+    with open(path, "rb") as f:
+        image = f.read()
+    check(not crit("decode", "-i", path, "-o", path).returncode, "decode")
+    with open(path) as f:
+        check(json.load(f)["magic"] == "PSTREE", "no JSON")
+    check(not crit("encode", "-i", path, "-o", path).returncode, "encode")
+    with open(path, "rb") as f:
+        check(f.read() == image, "another image")
+    with open(path, "wb") as f:
+        f.write(image[:-1])
+    check(crit("decode", "-i", path, "-o", path).returncode == 1, "an image cut short")
+    with open(path, "rb") as f:
+        check(f.read() == image[:-1], "the file is gone")
+    check(os.listdir(s.dir).count("pstree.img") == 1 and not [n for n in os.listdir(s.dir) if n.endswith(".tmp")], os.listdir(s.dir))
 
 
 @scenario

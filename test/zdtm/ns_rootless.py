@@ -4,6 +4,7 @@
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs setcap setpriv unshare newuidmap newgidmap mount
+import contextlib
 import os
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from driver import TOP, check, children, run_all, scenario, state_of, status_of,
 USER, NAME, FIRST = 1234, "rootless", 300000
 ALONE = ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", "--inh-caps=-all", "env", "HOME=/tmp"]
 PROGRAM = """
-import os, signal, sys, time
+import contextlib, os, signal, sys, time
 child = os.fork()
 if not child:
     os.setpgid(0, 0)
@@ -27,9 +28,11 @@ time.sleep(0.1)
 n = 0
 while True:
     n += 1
-    with open("n.new", "w") as f:
-        f.write(" ".join(map(str, [n, os.getpid(), os.getuid(), os.getgid(), child, os.getpgid(child), os.uname().nodename])))
-    os.rename("n.new", "n")
+    # No file that a second restore of the same images could miss.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink("n")
+    with contextlib.suppress(FileExistsError):
+        os.symlink(" ".join(map(str, [n, os.getpid(), os.getuid(), os.getgid(), child, os.getpgid(child), os.uname().nodename])), "n")
     time.sleep(0.02)
 """
 
@@ -53,10 +56,16 @@ def over(s, path, line):
 
 
 def says(s):
-    if os.path.exists(s.path("n")):
+    said = []
+
+    def anew():
+        with contextlib.suppress(FileNotFoundError):  # in the middle of the next one
+            said[:] = os.readlink(s.path("n")).split()
+        return said
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(s.path("n"))
-    check(wait_for(lambda: os.path.exists(s.path("n"))), "it says nothing: " + text(s.path("victim.out")))
-    return text(s.path("n")).split()[1:]
+    check(wait_for(anew), "it says nothing: " + text(s.path("victim.out")))
+    return said[1:]
 
 
 def start(s, *how):
