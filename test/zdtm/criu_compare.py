@@ -45,6 +45,7 @@ ALLOWED = [
     ("value", r"tty \d\.termios\.c_[io]speed", "CRIU asks without speeds"),
     ("any", r"seccomp 0\.seccomp_filters\[\d\]\.flags", "CRIU adds TSYNC (1) to what all threads have; see filters()"),
     ("any", r"core of .*\.fpregs\.xsave\..*", "registers of strings and addresses", "ns"),
+    ("value", r"core of task 1\.thread_info\.fpregs\.xmm_space.*", "its parent stops it somewhere between fork(2) and pause(2)", "stopped"),
     ("value", r"ipcns-\w+ 0\.desc\.key", "ipcmk takes random ones", "ns"),
     ("ours", r"ipcns-\w+ 0\.(ctime|pids\[\d\]|\w+_next_id)|mount .*\.(pid_ns_id|host_\w+)|netdev 0\.(addrgenmode|txqlen|features\[\d+\])", "fields of our own", "ns"),
     ("ours", r"mount (/|/etc/two)\.fsname", "by which we find again what the machine had mounted", "ns"),
