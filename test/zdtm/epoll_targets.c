@@ -82,6 +82,13 @@ static struct watch watched(int ep, uint32_t events, uint64_t data)
 	return w;
 }
 
+/* All pages of all pipes of a user are counted, and tests that run beside this one want some (pipe-user-pages-soft). */
+static struct watch small_pipe(struct watch w)
+{
+	zdtm_must(fcntl(w.w, F_SETPIPE_SZ, 4096) >= 0);
+	return w;
+}
+
 /* Takes what is there and returns how many, the data of the first in *data. */
 static int take(int ep, uint64_t *data)
 {
@@ -169,7 +176,7 @@ static void set_up(void)
 	zdtm_must(fcntl(far.r, F_DUPFD, 5000) == 5000);
 	add(many, 5000, EPOLLIN, 15);
 	for (int i = 0; i < MANY; i++)
-		all[i] = watched(many, EPOLLIN, (uint64_t)i << 32);
+		all[i] = small_pipe(watched(many, EPOLLIN, (uint64_t)i << 32));
 	close(5000);
 }
 
