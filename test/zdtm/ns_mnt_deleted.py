@@ -99,6 +99,11 @@ def killed(s):
         now = sorted(os.listdir(s.path("d"))), sorted(os.listdir(s.path("d/sub")))
         check(now == before, "killed at %d: %r" % (point, now))
     check(point > 12, "it ended at point %d" % point)
+    s.kill()
+    for stage in ("pre-restore", "setup-namespaces", "post-setup-namespaces", "post-restore"):
+        s.restore("--action-script", s.script("refuse", '[ "$CRTOOLS_SCRIPT_ACTION" != %s ]\n' % stage), ok=False)
+        now = sorted(os.listdir(s.path("d"))), sorted(os.listdir(s.path("d/sub")))
+        check(s.rc == 1 and now == before, "refused at %s: %r" % (stage, now))
 
 
 @scenario

@@ -218,6 +218,9 @@ def left_out(s):
     for n in range(3, 9):
         s.restore(*both, "--test-kill-at", n, ok=False)
         check(s.rc == -9 and wait_for(lambda: "xa" in ip("link") and "xb" in ip("link")), "killed at %d: %s" % (n, ip("link")))
+    for stage in ("post-setup-namespaces", "post-restore"):
+        s.restore(*both, "--action-script", s.script("refuse", '[ "$CRTOOLS_SCRIPT_ACTION" != %s ]\n' % stage), ok=False)
+        check(s.rc == 1 and "xa" in ip("link") and "xb" in ip("link"), "refused at %s: %s" % (stage, ip("link")))
     s.restore(*both)
     check("10.3.0.1/24" in inside(s, "ip addr show dev va") and "xa" not in ip("link"), inside(s, "ip addr"))
     s.kill()
