@@ -38,6 +38,7 @@
 	X(mempolicy_part)                                                                                              \
 	X(mm_limits_part)                                                                                              \
 	X(thp_part)                                                                                                    \
+	X(pkeys_part)                                                                                                  \
 	X(attrs_part)                                                                                                  \
 	X(traps_part)                                                                                                  \
 	X(speculation_part)                                                                                            \

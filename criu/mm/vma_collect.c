@@ -40,6 +40,8 @@ static void fill_flags(const struct proc_map *m, VmaEntry *e)
 	e->has_madv = e->madv != 0;
 	e->has_sealed = e->sealed = m->flags & VMF_sl;
 	e->has_guarded = e->guarded = m->flags & VMF_gu;
+	e->has_pkey = m->pkey != 0;
+	e->pkey = m->pkey;
 }
 
 static VmaEntry *new_entry(struct dump *d, const struct proc_map *m)

@@ -43,9 +43,6 @@ static const char *why_unsupported(const struct proc_map *m)
 	for (size_t i = 0; i < ARRAY_SIZE(refused_flags); i++)
 		if (m->flags & refused_flags[i].flag)
 			return refused_flags[i].why;
-	if (m->pkey && m->prot != PROT_EXEC) /* the kernel itself gives a key to what can only be executed */
-		return "protection keys (pkey_mprotect) are not supported; let the program give them back before the "
-		       "dump";
 	return NULL;
 }
 

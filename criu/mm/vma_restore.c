@@ -15,6 +15,7 @@
 #include "mm/mempolicy.h"
 #include "mm/mm.h"
 #include "mm/mm_limits.h"
+#include "mm/pkeys.h"
 #include "mm/thp.h"
 #include "mm/vdso.h"
 #include "mm/vma_advice.h"
@@ -150,7 +151,7 @@ int mm_restore_map(struct restore *r, struct task *t, raddr_t keep, uint64_t kee
 		if (!hole)
 			return log_errno(-ENOMEM, "%s: no hole of %" PRIu64 " bytes for a vdso", task_name(t), room);
 	}
-	err = vma_unmap_rest(r, t, m, kept);
+	err = pkeys_allocate(t) ?: vma_unmap_rest(r, t, m, kept);
 	if (!err && !m->vdso_kept)
 		err = vdso_map(r, t, m, hole);
 	if (!err && t->restore->copied)
@@ -222,6 +223,7 @@ int mm_restore_seal(struct restore *r, struct task *t)
 	int err;
 
 	restore_protections(b, t->restore->mm);
+	pkeys_protect(b, t->mm);
 	vma_advice_restore(b, t->mm);
 	seal_each(b, t->mm);
 	vma_mseal(b, t->mm);
