@@ -37,6 +37,15 @@ int image_exchange_begin(int dir, const char *path);
  */
 int image_exchange_publish(int dir, const char *path);
 
+/*
+ * The files of `from`, a directory in this one, come into it, where no dump writes; a dump that does has sent them, and
+ * they become part of its checkpoint. replace: an older checkpoint goes. 0 or a negative errno (logged).
+ */
+int image_exchange_add(int dir, const char *path, const char *from, bool replace);
+
+/* Removes a directory in this one with the files in it, if it is there. 0 or a negative errno (logged). */
+int image_exchange_remove(int dir, const char *path, const char *name);
+
 /* One dump at a time: -EBUSY (logged) if another has the directory. */
 int image_exchange_lock(int dir, const char *path);
 void image_exchange_unlock(int dir);

@@ -97,7 +97,10 @@ struct options {
 	const char *config;                        /* --config; NULL if not given */
 	bool no_default_config, orphan_pts_master; /* the second of the service protocol alone: tty/orphan_pts.c */
 	int client_socket;   /* swrk: the socket to its client; dump, restore: the client's that asked; -1: none did */
-	const char *address; /* of the service */
+	const char *address; /* of the service, or of the page server; NULL if not given */
+	bool page_server;    /* dump: pages go to a page server */
+	unsigned port;       /* of the page server */
+	int ps_socket;       /* the connection itself; -1: there is none yet */
 	int status_fd;       /* --status-fd; -1: none */
 	uint64_t lent_caps;  /* of the same: capabilities of criu's that no task may be given */
 	unsigned kill_at;    /* test only, --test-kill-at N: criu kills itself at the N-th fault point; 0: never */
