@@ -52,7 +52,10 @@ int integrity_read(int dirfd, const char *name, struct sums **sumsp, char *why, 
 /* The same from the start of fd, which stays the caller's; fd < 0: the negative errno of opening it. */
 int integrity_read_from(int fd, struct sums **sumsp, char *why, size_t why_size);
 
-/* Compares a file with its entry (of a pagemap that was sent: whether it is there): 0, or a negative errno (-EBADMSG where it differs), not logged, the reason in why. */
+/*
+ * Compares a file with its entry (of a pagemap that was sent: whether it is there): 0, or a negative errno (-EBADMSG
+ * where it differs), not logged, the reason in why.
+ */
 int integrity_check(const struct sum *sum, int dirfd, char *why, size_t why_size);
 /* The same from the start of fd, which stays the caller's and is read to its end. */
 int integrity_check_from(const struct sum *sum, int fd, char *why, size_t why_size);

@@ -232,7 +232,8 @@ const struct option_row option_rows[] = {
 	{ "port", 0, OPT_UINT, DUMP | PAGE_SERVER, AT(port), "N",
 	  "the TCP port of the page server (default of page-server: 0, any that is free)", 0, UINT16_MAX, NULL },
 	{ "ps-socket", 0, OPT_UINT, DUMP | PAGE_SERVER, AT(ps_socket), "FD",
-	  "the connection between dump and page server is this descriptor, which criu has inherited", 0, INT_MAX, NULL },
+	  "the connection between dump and page server is this descriptor, which criu has inherited", 0, INT_MAX,
+	  NULL },
 
 	/* service and page-server */
 	STRING("address", 0, DUMP | SERVERS, address, "ADDRESS",

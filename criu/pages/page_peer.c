@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * No call waits by itself: an inherited socket may be somebody else's too, so its flags are left alone. A peer that goes
- * on slowly is waited for, as long as each part of some size comes within the limit.
+ * No call waits by itself: an inherited socket may be somebody else's too, so its flags are left alone. A peer that
+ * goes on slowly is waited for, as long as each part of some size comes within the limit.
  */
 #include "pages/page_peer.h"
 

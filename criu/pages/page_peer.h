@@ -13,22 +13,22 @@
 struct options;
 
 enum page_command {
-	PAGES_ADD = 1,  /* old: ADD_F with PE_PRESENT */
-	PAGES_HOLE = 2, /* old: ADD_F with PE_PARENT */
-	PAGES_OPEN = 3, /* old: the images of an id begin */
+	PAGES_ADD = 1,    /* old: ADD_F with PE_PRESENT */
+	PAGES_HOLE = 2,   /* old: ADD_F with PE_PARENT */
+	PAGES_OPEN = 3,   /* old: the images of an id begin */
 	PAGES_OPEN2 = 4,  /* the same; answer: a byte, whether the server's directory has a parent of them */
 	PAGES_PARENT = 5, /* the same question alone; answer: 32 bits */
 	PAGES_ADD_F = 6,  /* n pages at an address, which follow where the flags have PE_PRESENT */
 	PAGES_GET = 7,
-	PAGES_CLOSE = 0x1023, /* all is sent; answer: 32 bits, 0: all is written */
+	PAGES_CLOSE = 0x1023,       /* all is sent; answer: 32 bits, 0: all is written */
 	PAGES_FORCE_CLOSE = 0x1024, /* the same where others may hold the connection open */
 };
 
 #define PAGES_FLAGS_SHIFT 16 /* of the entry's flags (PE_*), above the command */
 
 /* What an id is: bits 0 to 7; the pid or the object's number above them. */
-#define PAGES_OF_TASK   1U
-#define PAGES_OF_OBJECT 2U
+#define PAGES_OF_TASK     1U
+#define PAGES_OF_OBJECT   2U
 
 /* As it goes over the wire, in the byte order of the machine, as CRIU has it. */
 struct page_request {

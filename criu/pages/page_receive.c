@@ -154,7 +154,7 @@ static int peer_error(int err, const char *call, const char *what)
 	return log_errno(err, "%s (%s)", call, what);
 }
 
-static int answer(const struct receiver *r, const void *data, size_t len, const char *what)
+static int send_answer(const struct receiver *r, const void *data, size_t len, const char *what)
 {
 	struct iovec list = { (void *)data, len };
 	int err = page_peer_send(r->peer, &list, 1);
@@ -189,8 +189,9 @@ static int check_flags(const struct receiver *r, uint32_t flags)
 	    (flags & PE_PARENT && flags & (PE_LAZY | PE_PRESENT)))
 		return log_errno(-EBADMSG, "%s: the peer sends pages with flags 0x%x", r->name, flags);
 	if (flags & PE_PARENT && !r->has_parent)
-		return log_errno(-EBADMSG, "%s: the peer says that pages are in a parent checkpoint, where this server "
-		                           "has none of that name",
+		return log_errno(-EBADMSG,
+		                 "%s: the peer says that pages are in a parent checkpoint, where this server "
+		                 "has none of that name",
 		                 r->name);
 	return 0;
 }
@@ -225,7 +226,7 @@ static int open_request(struct receiver *r, const struct page_request *q, bool a
 	int err = begin_images(r, q->id);
 	uint8_t has_parent = r->has_parent;
 
-	return err || !asks ? err : answer(r, &has_parent, sizeof(has_parent), r->name);
+	return err || !asks ? err : send_answer(r, &has_parent, sizeof(has_parent), r->name);
 }
 
 static int parent_request(const struct receiver *r, const struct page_request *q)
@@ -233,7 +234,7 @@ static int parent_request(const struct receiver *r, const struct page_request *q
 	int err = check_id(q->id);
 	int32_t has_parent = !err && parent_has(r, q->id);
 
-	return err ?: answer(r, &has_parent, sizeof(has_parent), "whether there is a parent");
+	return err ?: send_answer(r, &has_parent, sizeof(has_parent), "whether there is a parent");
 }
 
 /* Whatever came of it, the peer is told. */
@@ -247,7 +248,7 @@ static int close_request(struct receiver *r)
 		err = image_received_publish(r->images);
 	fault_point("the images are in their place");
 	result = err;
-	sent = answer(r, &result, sizeof(result), "the answer to the request to close");
+	sent = send_answer(r, &result, sizeof(result), "the answer to the request to close");
 	return err ?: sent;
 }
 

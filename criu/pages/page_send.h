@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Inside of pages/: a dump whose pages go to a page server (--page-server). The server writes pagemaps and pages files. */
+/* Inside of pages/: a dump whose pages go to a page server (--page-server). The server writes pagemaps and pages files.
+ */
 #ifndef CRIU_PAGES_PAGE_SEND_H
 #define CRIU_PAGES_PAGE_SEND_H
 

@@ -33,9 +33,9 @@ struct file_sink {
 	uint64_t id;
 	uint32_t pages_id;
 	int fd;
-	uint64_t size;      /* bytes of the file that batches have got */
-	uint64_t allocated; /* bytes of the file that were asked for ahead */
-	uint64_t most;      /* bytes, if all pages are kept */
+	uint64_t size;           /* bytes of the file that batches have got */
+	uint64_t allocated;      /* bytes of the file that were asked for ahead */
+	uint64_t most;           /* bytes, if all pages are kept */
 	struct page_turns turns; /* with a streamer, whose pipe takes bytes in their order */
 };
 

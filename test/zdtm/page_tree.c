@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A parent with 3 children, which hold 100 MiB and more in all the ways that pages are dumped: of each its own, what the
- * children have from the parent, what all share, a memfd, pages of zeros in between. Each compares every word of what
- * it sees. (page_server.py sends it elsewhere.)
+ * A parent with 3 children, which hold 100 MiB and more in all the ways that pages are dumped: of each its own, what
+ * the children have from the parent, what all share, a memfd, pages of zeros in between. Each compares every word of
+ * what it sees. (page_server.py sends it elsewhere.)
  *
  * zdtm: restores 2
  * zdtm: victim points random
