@@ -63,7 +63,7 @@ static int check_id(uint64_t id)
 {
 	uint64_t number = id >> 8;
 
-	if (number && (is_object(id) || (is_task(id) && number <= PID_MOST)))
+	if (is_object(id) || (is_task(id) && number && number <= PID_MOST))
 		return 0;
 	return log_errno(-EBADMSG, "the peer names 0x%" PRIx64 ", which is no task and no shared memory", id);
 }
@@ -146,9 +146,10 @@ static void free_begun(struct receiver *r)
 
 static int peer_error(int err, const char *call, const char *what)
 {
-	if (err == -ENODATA || err == -EPIPE)
-		return log_errno(-EPIPE, "the peer has ended the connection before it has said that all is sent (%s)",
-		                 what);
+	if (err == -ENODATA || err == -EPIPE) {
+		log_errno(0, "the peer has ended the connection before it has said that all is sent (%s)", what);
+		return -EPIPE;
+	}
 	if (err == -ETIMEDOUT)
 		return log_errno(err, "the peer does nothing (%s, --timeout)", what);
 	return log_errno(err, "%s (%s)", call, what);

@@ -62,9 +62,10 @@ const struct subsys page_link_subsys = {
 
 static int server_error(int err, const char *call, const char *what)
 {
-	if (err == -ENODATA || err == -EPIPE || err == -ECONNRESET)
-		return log_errno(err, "the page server has ended the connection: %s of %s (its log says why)", call,
-		                 what);
+	if (err == -ENODATA || err == -EPIPE || err == -ECONNRESET) {
+		log_errno(0, "the page server has ended the connection (%s of %s): its log says why", call, what);
+		return -EPIPE;
+	}
 	return log_errno(err, "page server: %s of %s", call, what);
 }
 
