@@ -25,7 +25,8 @@ struct image_dir {
 	int readers;   /* reading: the descriptor that keeps them there */
 	char *path;
 	bool writing, was_empty, sealed, kept, allow_edited;
-	pthread_mutex_t lock; /* for sums */
+	struct timespec begun; /* writing: by the clock of file systems */
+	pthread_mutex_t lock;  /* for sums */
 	const struct image_ids *ids;
 	struct sums *sums;           /* reading: NULL where the checkpoint has none */
 	struct sums *server;         /* reading: of what a page server has written; NULL: nothing says that */
@@ -75,6 +76,7 @@ int image_dir_create(const char *path, struct image_dir **dirp)
 	if (err < 0)
 		return err;
 	dir->was_empty = err;
+	clock_gettime(CLOCK_REALTIME_COARSE, &dir->begun);
 	if (dir->was_empty)
 		dir->places[0] = dir->fd;
 	dir->sums = integrity_new();
@@ -531,6 +533,17 @@ static int send_all(struct image_dir *dir)
 	return err ?: image_stream_send_kept(dir->stream);
 }
 
+/* A page server has written the file into what the new checkpoint is to take the place of. */
+static bool is_written_beside(const struct image_dir *dir, const char *name)
+{
+	struct stat st;
+
+	if (dir->places[0] == dir->fd || fstatat(dir->fd, name, &st, AT_SYMLINK_NOFOLLOW))
+		return false;
+	return st.st_ctim.tv_sec != dir->begun.tv_sec ? st.st_ctim.tv_sec > dir->begun.tv_sec
+	                                              : st.st_ctim.tv_nsec > dir->begun.tv_nsec;
+}
+
 static int seal_locked(struct image_dir *dir)
 {
 	int err = begin_writing(dir);
@@ -542,6 +555,11 @@ static int seal_locked(struct image_dir *dir)
 
 		if (sum->state != SUM_DONE)
 			return log_errno(-EIO, "%s/%s is not complete", dir->path, sum->name);
+		if (sum->sent && is_written_beside(dir, sum->name))
+			return log_errno(-EEXIST,
+			                 "%s/%s: CRIU's page server writes into the directory of this dump, which has "
+			                 "an older checkpoint in it: empty the directory, or give one of them another",
+			                 dir->path, sum->name);
 		if (!sum->size_only || dir->stream)
 			continue;
 		if (fstatat(dir->places[0], sum->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
