@@ -562,6 +562,26 @@ static int add_to_dump(const struct place *p, const char *from)
 	return add_files(p, from, sub < 0 ? p->fd : sub) ?: remove_sub(p, from);
 }
 
+/* CRIU's dumps take no lock: one that writes here just now would lose its images. */
+static int check_not_newer(const struct place *p, const struct timespec *since)
+{
+	_cleanup_names_ struct names names = {};
+	int err = list_names(p, p->fd, true, &names);
+	struct stat st;
+
+	for (size_t i = 0; !err && i < names.n; i++) {
+		if (fstatat(p->fd, names.all[i], &st, AT_SYMLINK_NOFOLLOW))
+			continue;
+		if (st.st_ctim.tv_sec > since->tv_sec ||
+		    (st.st_ctim.tv_sec == since->tv_sec && st.st_ctim.tv_nsec > since->tv_nsec))
+			err = log_errno(-EBUSY,
+			                "%s/%s: another dump writes into this directory, which has an older checkpoint "
+			                "in it: empty the directory, or give one of them another",
+			                p->path, names.all[i]);
+	}
+	return err;
+}
+
 static int replace_by(const struct place *p, const char *from)
 {
 	int err = rename_sub(p, from, NEW);
@@ -571,16 +591,18 @@ static int replace_by(const struct place *p, const char *from)
 	return err ?: image_exchange_settle(p->fd, p->path, WAIT_BACK_MS);
 }
 
-int image_exchange_add(int dir, const char *path, const char *from, bool replace)
+int image_exchange_add(int dir, const char *path, const char *from, const struct timespec *since)
 {
 	const struct place p = { dir, path };
 	int err = lock_within(dir, LOCK_EX, WAIT_LOOK_MS);
 
 	if (err == -EBUSY)
 		return add_to_dump(&p, from);
-	err = image_exchange_settle(dir, path, WAIT_RESTORE_MS);
+	err = since ? check_not_newer(&p, since) : 0;
 	if (!err)
-		err = replace ? replace_by(&p, from) : add_files(&p, from, dir) ?: remove_sub(&p, from);
+		err = image_exchange_settle(dir, path, WAIT_RESTORE_MS);
+	if (!err)
+		err = since ? replace_by(&p, from) : add_files(&p, from, dir) ?: remove_sub(&p, from);
 	image_exchange_unlock(dir);
 	return err;
 }

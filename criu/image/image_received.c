@@ -43,6 +43,7 @@ int image_received_begin(struct image_received *r, const char *path)
 	r->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (r->fd < 0)
 		return log_errno(-errno, "%s: open of the image directory", path);
+	clock_gettime(CLOCK_REALTIME_COARSE, &r->begun);
 	err = image_exchange_is_empty(r->fd, path);
 	if (err < 0)
 		return err;
@@ -58,7 +59,7 @@ int image_received_publish(struct image_received *r)
 		return err;
 	if (renameat(fd, IMAGE_SUMS, fd, IMAGE_SERVER_SUMS))
 		return log_errno(-errno, "%s/" HIDDEN "/" IMAGE_SUMS ": rename to " IMAGE_SERVER_SUMS, r->path);
-	err = image_exchange_add(r->fd, r->path, HIDDEN, r->replace);
+	err = image_exchange_add(r->fd, r->path, HIDDEN, r->replace ? &r->begun : NULL);
 	r->published = !err;
 	return err;
 }

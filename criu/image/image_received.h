@@ -13,6 +13,7 @@ struct image_received {
 	const char *path;
 	struct image_dir *dir; /* the hidden one, where images are made */
 	bool published;
+	struct timespec begun;
 	bool replace; /* the image directory had an older checkpoint in it from the beginning */
 };
 
