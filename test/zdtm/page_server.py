@@ -6,6 +6,7 @@
 # zdtm: timeout 300
 import os
 import shutil
+import signal
 import socket
 
 import held
@@ -414,6 +415,41 @@ def service_socket(s):
         check(asked(p, "WAIT_PID", pid=r["ps"]["pid"])["status"] == 0 and p.ends() == 0, "the server has failed")
         s.gone()
     ours.close(), theirs.close()
+    together(s, s.path("srv"))
+    s.restore()
+    s.verify()
+
+
+@scenario
+def service(s):
+    """criu service: a client's descriptors are not criu's there."""
+    s.victim()
+    os.mkdir(s.path("srv"))
+    s.tool("service", "--address", s.path("sock"), "-W", s.dir, "-o", "service.log", "--daemon", "--pidfile", "service.pid")
+    check(s.rc == 0, s.out)
+    daemon = int(text(s.path("service.pid")))
+
+    def ask(kind, **opts):
+        c = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        c.connect(s.path("sock"))
+        p = rpc.Peer(c)
+        p.send({"type": kind, "opts": opts})
+        r = p.receive()
+        p.close()
+        return r
+
+    with rpc.Directory(s.path("srv")) as there, rpc.Directory(s.imgs) as here:
+        r = ask("PAGE_SERVER", images_dir_fd=there, ps={"fd": 0})
+        check(not r["success"] and "use criu swrk" in r["cr_errmsg"], "%r" % r)
+        server = ask("PAGE_SERVER", images_dir_fd=there, ps={"address": "127.0.0.1"})
+        check(server["success"] and server["ps"]["port"], "%r" % server)
+        r = ask("PAGE_SERVER", images_dir_fd=there, ps={"address": "127.0.0.1"})
+        check(not r["success"] and "another page server" in r["cr_errmsg"], "%r" % r)
+        r = ask("DUMP", images_dir_fd=here, pid=s.pid, ps={"address": "127.0.0.1", "port": server["ps"]["port"]})
+        check(r["success"], "%r" % r)
+    s.gone()
+    check(wait_for(lambda: state_of(server["ps"]["pid"]) in ("gone", "Z")), "the page server lives on")
+    os.kill(daemon, signal.SIGTERM)
     together(s, s.path("srv"))
     s.restore()
     s.verify()

@@ -232,6 +232,25 @@ def servers(s):
 
 
 @scenario
+def not_accepted(s):
+    """Nobody answers: the queue of the socket is full, so that the kernel drops what comes."""
+    s.victim()
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        waiting = [socket.socket() for _ in range(4)]
+        for c in waiting:
+            c.setblocking(False)
+            c.connect_ex(listener.getsockname())
+        began = time.monotonic()
+        s.dump("--page-server", "--port", listener.getsockname()[1], "--timeout", 1, ok=False)
+        took = time.monotonic() - began
+        for c in waiting:
+            c.close()
+    check(s.rc == 1 and "connect to the page server" in s.errors("dump.log") and 0.9 < took < 20, "%.1f s: %s" % (took, s.errors("dump.log")))
+    is_unharmed(s, "not accepted")
+    s.verify()
+
+
+@scenario
 def no_room(s):
     """The server's file system is full: both ends fail, and say so."""
     s.victim("page_tree")
