@@ -59,7 +59,8 @@ def settled(s, server, status, why):
     """What there is now: the tree or its checkpoint. Whether it is the tree."""
     calm(s, why)
     if os.path.exists(os.path.join(s.imgs, "inventory.img")) and not runs(s.pid):
-        check(wait(server.proc, why) == 0, "%s: a checkpoint without pages" % why)
+        # A server may be killed when it has answered; the restore looks for the pages.
+        check(wait(server.proc, why) in (0, -signal.SIGKILL), "%s: a checkpoint whose page server has failed" % why)
         s.gone()
         check(wait_for(lambda: reap() or all(state_of(p) == "gone" for p in s.pids)), "%s: not all of the tree has ended" % why)
         together(s, server.dir)
