@@ -208,4 +208,5 @@
 	X(cpu_subsys)                                                                                                  \
 	X(foresee_subsys)                                                                                              \
 	X(foresee_rights_subsys)                                                                                       \
-	X(uring_kernel_subsys)
+	X(uring_kernel_subsys)                                                                                         \
+	X(page_link_subsys)

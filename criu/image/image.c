@@ -41,7 +41,7 @@ static const struct row rows[] = {
 struct image {
 	struct image_dir *dir; /* NULL: no part of a checkpoint */
 	struct sum *sum;       /* writing */
-	char name[64];
+	char name[IMAGE_NAME_MAX];
 	int fd;
 	bool writing;
 	int err;      /* writing: the first error */
@@ -63,9 +63,10 @@ const char *image_name(const struct image *img)
 }
 
 /* Puts the number in the place of %u or %x. */
-static void make_name(enum image_type type, uint64_t id, char *buf, size_t size)
+void image_make_name(enum image_type type, uint64_t id, char buf[IMAGE_NAME_MAX])
 {
 	const char *name = rows[type].name, *mark = strchr(name, '%');
+	const size_t size = IMAGE_NAME_MAX;
 
 	if (!mark)
 		snprintf(buf, size, "%s", name);
@@ -84,7 +85,7 @@ static struct image *new_image(struct image_dir *dir, enum image_type type, uint
 	img->dir = dir;
 	img->writing = writing;
 	img->fd = -1;
-	make_name(type, id, img->name, sizeof(img->name));
+	image_make_name(type, id, img->name);
 	return img;
 }
 
@@ -494,42 +495,42 @@ int image_reopen(const struct image *img)
 
 int image_pages_create(struct image_dir *dir, uint32_t pages_id)
 {
-	char name[64];
+	char name[IMAGE_NAME_MAX];
 
-	make_name(IMG_PAGES, pages_id, name, sizeof(name));
+	image_make_name(IMG_PAGES, pages_id, name);
 	return image_dir_create_pages(dir, name);
 }
 
 int image_pages_append(struct image_dir *dir, uint32_t pages_id, int fd, const void *data, size_t len)
 {
-	char name[64];
+	char name[IMAGE_NAME_MAX];
 
-	make_name(IMG_PAGES, pages_id, name, sizeof(name));
+	image_make_name(IMG_PAGES, pages_id, name);
 	return image_dir_append_pages(dir, name, fd, data, len);
 }
 
 int image_pages_end(struct image_dir *dir, uint32_t pages_id, int *fd, uint64_t size)
 {
-	char name[64];
+	char name[IMAGE_NAME_MAX];
 
-	make_name(IMG_PAGES, pages_id, name, sizeof(name));
+	image_make_name(IMG_PAGES, pages_id, name);
 	return image_dir_end_pages(dir, name, fd, size);
 }
 
 int image_pages_open(struct image_dir *dir, uint32_t pages_id, uint64_t *at, uint64_t *size)
 {
-	char name[64];
+	char name[IMAGE_NAME_MAX];
 	int fd;
 
-	make_name(IMG_PAGES, pages_id, name, sizeof(name));
+	image_make_name(IMG_PAGES, pages_id, name);
 	fd = image_dir_open_pages(dir, name, at, size);
 	return fd == -ENOENT ? log_errno(fd, "%s", name) : fd;
 }
 
 void image_pages_forget(struct image_dir *dir, uint32_t pages_id)
 {
-	char name[64];
+	char name[IMAGE_NAME_MAX];
 
-	make_name(IMG_PAGES, pages_id, name, sizeof(name));
+	image_make_name(IMG_PAGES, pages_id, name);
 	image_dir_forget_pages(dir, name);
 }

@@ -40,6 +40,10 @@ void image_cleanup(struct image **img);
 /* The name of the file, for messages. */
 const char *image_name(const struct image *img);
 
+/* The name that an image of this type and number has. */
+#define IMAGE_NAME_MAX 64
+void image_make_name(enum image_type type, uint64_t id, char name[IMAGE_NAME_MAX]);
+
 /* Writes a message: u32 length and bytes. */
 int image_write(struct image *img, const void *msg);
 

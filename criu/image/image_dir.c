@@ -3,6 +3,7 @@
 #include "image/image_file.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,9 +25,12 @@ struct image_dir {
 	int readers;   /* reading: the descriptor that keeps them there */
 	char *path;
 	bool writing, was_empty, sealed, kept, allow_edited;
-	pthread_mutex_t lock; /* for sums */
+	struct timespec begun; /* writing: by the clock of file systems */
+	pthread_mutex_t lock;  /* for sums */
 	const struct image_ids *ids;
 	struct sums *sums;           /* reading: NULL where the checkpoint has none */
+	struct sums *server;         /* reading: of what a page server has written; NULL: nothing says that */
+	bool some_sent;              /* pagemaps of sums are a page server's */
 	struct image_stream *stream; /* NULL: files in the directory */
 };
 
@@ -72,6 +76,7 @@ int image_dir_create(const char *path, struct image_dir **dirp)
 	if (err < 0)
 		return err;
 	dir->was_empty = err;
+	clock_gettime(CLOCK_REALTIME_COARSE, &dir->begun);
 	if (dir->was_empty)
 		dir->places[0] = dir->fd;
 	dir->sums = integrity_new();
@@ -109,11 +114,11 @@ static int place_of(const struct image_dir *dir, const char *name)
 }
 
 /* Says what is wrong with every file; the first error is what is returned. */
-static int check_files(struct image_dir *dir)
+static int check_files(const struct image_dir *dir, const struct sums *sums)
 {
 	int first = 0;
 
-	for (struct sum *sum = dir->sums->all; sum; sum = sum->hh.next) {
+	for (struct sum *sum = sums->all; sum; sum = sum->hh.next) {
 		char why[128];
 		int err = integrity_check(sum, place_of(dir, sum->name), why, sizeof(why));
 
@@ -160,9 +165,47 @@ static int read_sums(struct image_dir *dir)
 	}
 	if (err)
 		return log_errno(err, "%s/%s %s " TAKE_IT, dir->path, IMAGE_SUMS, why);
-	err = dir->stream ? 0 : check_files(dir);
+	for (const struct sum *sum = dir->sums->all; sum; sum = sum->hh.next)
+		dir->some_sent |= sum->sent;
+	if (dir->stream && dir->some_sent)
+		return log_errno(-EOPNOTSUPP, "--stream: the pages of this checkpoint were sent to a page server: put "
+		                              "its files and these into one directory, and restore from there");
+	err = dir->stream ? 0 : check_files(dir, dir->sums);
 	dir->sealed = !err;
 	return err;
+}
+
+/* CRIU's page server writes none. What another checkpoint has left of it means nothing. */
+static int read_server_sums(struct image_dir *dir)
+{
+	char why[128];
+	int err;
+
+	if (dir->sealed && !dir->some_sent)
+		return 0;
+	err = integrity_read(place_of(dir, IMAGE_SERVER_SUMS), IMAGE_SERVER_SUMS, &dir->server, why, sizeof(why));
+	if (err == -ENOENT)
+		return 0;
+	if (err && dir->allow_edited)
+		log_warn("%s/%s %s: not checked", dir->path, IMAGE_SERVER_SUMS, why);
+	else if (err)
+		return log_errno(err, "%s/%s %s " TAKE_IT, dir->path, IMAGE_SERVER_SUMS, why);
+	return dir->server ? check_files(dir, dir->server) : 0;
+}
+
+int image_dir_check_sent(const struct image_dir *dir, const char *name, uint64_t pages, uint32_t where)
+{
+	const struct sum *sum = dir->sealed ? integrity_find(dir->sums, name) : NULL;
+
+	if (!sum || !sum->sent || (sum->size == pages && sum->crc == where))
+		return 0;
+	if (!dir->allow_edited)
+		return log_errno(-EBADMSG,
+		                 "%s/%s tells of %" PRIu64 " pages and is not what the dump has sent (%" PRIu64
+		                 " pages): the page server has written this file for another dump; " TAKE_IT,
+		                 dir->path, name, pages, sum->size);
+	log_warn("%s/%s is not what the dump has sent to the page server", dir->path, name);
+	return 0;
 }
 
 /* What a dump that was killed has left. A restore need not write: it can read the checkpoint as it lies. */
@@ -189,6 +232,8 @@ int image_dir_open(const char *path, bool allow_edited, struct image_dir **dirp)
 	err = image_exchange_read(dir->fd, path, dir->places, &dir->readers);
 	if (!err)
 		err = read_sums(dir);
+	if (!err)
+		err = read_server_sums(dir);
 	if (err)
 		return err;
 	*dirp = move_ptr(dir);
@@ -294,6 +339,8 @@ int image_dir_create_file(struct image_dir *dir, const char *name, struct sum **
 static bool belongs_to_it(const struct image_dir *dir, const char *name)
 {
 	if (dir->writing || !dir->sealed || integrity_find(dir->sums, name))
+		return true;
+	if (dir->server ? integrity_find(dir->server, name) != NULL : dir->some_sent && !strncmp(name, "pages-", 6))
 		return true;
 	log_warn("%s/%s is not in %s%s", dir->path, name, IMAGE_SUMS,
 	         dir->allow_edited ? "" : ": left over from another checkpoint, not used");
@@ -409,6 +456,21 @@ int image_dir_create_pages(struct image_dir *dir, const char *name)
 	return fd;
 }
 
+int image_dir_note_sent(struct image_dir *dir, const char *name, uint64_t pages, uint32_t where)
+{
+	struct sum *sum;
+
+	pthread_mutex_lock(&dir->lock);
+	sum = integrity_add(dir->sums, name);
+	if (sum)
+		sum->sent = true;
+	pthread_mutex_unlock(&dir->lock);
+	if (!sum)
+		return log_errno(-ENOMEM, "%s/%s", dir->path, name);
+	note_done(dir, sum, false, pages, where);
+	return 0;
+}
+
 int image_dir_append_pages(struct image_dir *dir, const char *name, int fd, const void *data, size_t len)
 {
 	return image_stream_write(dir->stream, name, fd, data, len);
@@ -471,6 +533,17 @@ static int send_all(struct image_dir *dir)
 	return err ?: image_stream_send_kept(dir->stream);
 }
 
+/* A page server has written the file into what the new checkpoint is to take the place of. */
+static bool is_written_beside(const struct image_dir *dir, const char *name)
+{
+	struct stat st;
+
+	if (dir->places[0] == dir->fd || fstatat(dir->fd, name, &st, AT_SYMLINK_NOFOLLOW))
+		return false;
+	return st.st_ctim.tv_sec != dir->begun.tv_sec ? st.st_ctim.tv_sec > dir->begun.tv_sec
+	                                              : st.st_ctim.tv_nsec > dir->begun.tv_nsec;
+}
+
 static int seal_locked(struct image_dir *dir)
 {
 	int err = begin_writing(dir);
@@ -482,6 +555,11 @@ static int seal_locked(struct image_dir *dir)
 
 		if (sum->state != SUM_DONE)
 			return log_errno(-EIO, "%s/%s is not complete", dir->path, sum->name);
+		if (sum->sent && is_written_beside(dir, sum->name))
+			return log_errno(-EEXIST,
+			                 "%s/%s: CRIU's page server writes into the directory of this dump, which has "
+			                 "an older checkpoint in it: empty the directory, or give one of them another",
+			                 dir->path, sum->name);
 		if (!sum->size_only || dir->stream)
 			continue;
 		if (fstatat(dir->places[0], sum->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -563,6 +641,7 @@ void image_dir_close(struct image_dir *dir)
 	if (dir->fd >= 0)
 		close(dir->fd);
 	integrity_free(dir->sums);
+	integrity_free(dir->server);
 	pthread_mutex_destroy(&dir->lock);
 	free(dir->path);
 	free(dir);

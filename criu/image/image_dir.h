@@ -82,7 +82,15 @@ int image_dir_fd(const struct image_dir *dir);
  */
 int image_dir_files_fd(struct image_dir *dir);
 
-/* The name of the integrity file. */
-#define IMAGE_SUMS "checkpoint.sums"
+/*
+ * Writing: a pagemap is not in this directory, a page server has it (image_received.h). Of how many pages, and a
+ * checksum of where they are. Reading: whether the pagemap that is there is that one; 0 or a negative errno (logged).
+ */
+int image_dir_note_sent(struct image_dir *dir, const char *name, uint64_t pages, uint32_t where);
+int image_dir_check_sent(const struct image_dir *dir, const char *name, uint64_t pages, uint32_t where);
+
+/* The names of the integrity files: of a checkpoint, and of what a page server has written for one. */
+#define IMAGE_SUMS        "checkpoint.sums"
+#define IMAGE_SERVER_SUMS "page-server.sums"
 
 #endif

@@ -41,6 +41,7 @@
 #define WAIT_DUMP_MS    2000
 #define WAIT_RESTORE_MS 10000
 #define WAIT_BACK_MS    1000
+#define WAIT_LOOK_MS    200 /* for a restore that puts in order what a killed dump has left */
 
 struct place {
 	int fd;
@@ -528,4 +529,85 @@ int image_exchange_publish(int dir, const char *path)
 		err = rename_sub(&p, WHOLE, UNDO);
 	fault_point("the new checkpoint counts");
 	return err ?: move_in(&p);
+}
+
+/* ---- what a page server does ---- */
+
+/* What has the name already is another's. */
+static int add_files(const struct place *p, const char *from, int to)
+{
+	_cleanup_close_ int fd = open_sub(p, from);
+	_cleanup_names_ struct names names = {};
+	int err = fd < 0 ? fd : list_names(p, fd, false, &names);
+
+	for (size_t i = 0; !err && i < names.n; i++)
+		if (has_entry(to, names.all[i]))
+			err = log_errno(-EEXIST, "%s/%s: another dump or page server has written this file", p->path,
+			                names.all[i]);
+	for (size_t i = 0; !err && i < names.n; i++) {
+		err = move_name(p, fd, to, names.all[i]);
+		if (i < 2)
+			fault_point("a file of a page server moved to its place");
+	}
+	return err;
+}
+
+/* A dump that writes into this directory waits for our answer: nothing of it moves meanwhile. */
+static int add_to_dump(const struct place *p, const char *from)
+{
+	_cleanup_close_ int sub = open_sub(p, NEW);
+
+	if (sub < 0 && sub != -ENOENT)
+		return sub;
+	return add_files(p, from, sub < 0 ? p->fd : sub) ?: remove_sub(p, from);
+}
+
+/* CRIU's dumps take no lock: one that writes here just now would lose its images. */
+static int check_not_newer(const struct place *p, const struct timespec *since)
+{
+	_cleanup_names_ struct names names = {};
+	int err = list_names(p, p->fd, true, &names);
+	struct stat st;
+
+	for (size_t i = 0; !err && i < names.n; i++) {
+		if (fstatat(p->fd, names.all[i], &st, AT_SYMLINK_NOFOLLOW))
+			continue;
+		if (st.st_ctim.tv_sec > since->tv_sec ||
+		    (st.st_ctim.tv_sec == since->tv_sec && st.st_ctim.tv_nsec > since->tv_nsec))
+			err = log_errno(-EBUSY,
+			                "%s/%s: another dump writes into this directory, which has an older checkpoint "
+			                "in it: empty the directory, or give one of them another",
+			                p->path, names.all[i]);
+	}
+	return err;
+}
+
+static int replace_by(const struct place *p, const char *from)
+{
+	int err = rename_sub(p, from, NEW);
+
+	if (!err)
+		err = image_exchange_publish(p->fd, p->path);
+	return err ?: image_exchange_settle(p->fd, p->path, WAIT_BACK_MS);
+}
+
+int image_exchange_add(int dir, const char *path, const char *from, const struct timespec *since)
+{
+	const struct place p = { dir, path };
+	int err = lock_within(dir, LOCK_EX, WAIT_LOOK_MS);
+
+	if (err == -EBUSY)
+		return add_to_dump(&p, from);
+	err = since ? check_not_newer(&p, since) : 0;
+	if (!err)
+		err = image_exchange_settle(dir, path, WAIT_RESTORE_MS);
+	if (!err)
+		err = since ? replace_by(&p, from) : add_files(&p, from, dir) ?: remove_sub(&p, from);
+	image_exchange_unlock(dir);
+	return err;
+}
+
+int image_exchange_remove(int dir, const char *path, const char *name)
+{
+	return delete_sub(&(const struct place) { dir, path }, name);
 }

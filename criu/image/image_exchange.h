@@ -7,6 +7,8 @@
 #ifndef CRIU_IMAGE_IMAGE_EXCHANGE_H
 #define CRIU_IMAGE_IMAGE_EXCHANGE_H
 
+#include <time.h>
+
 #include "common.h"
 
 /* Whether no dump was killed in the middle, and none is at work. */
@@ -36,6 +38,16 @@ int image_exchange_begin(int dir, const char *path);
  * image_exchange_settle() or image_exchange_take_back().
  */
 int image_exchange_publish(int dir, const char *path);
+
+/*
+ * The files of `from`, a directory in this one, come into it, where no dump writes; a dump that does has sent them, and
+ * they become part of its checkpoint. since: an older checkpoint goes, which was there then (by the clock of file
+ * systems); NULL: there was none. 0 or a negative errno (logged).
+ */
+int image_exchange_add(int dir, const char *path, const char *from, const struct timespec *since);
+
+/* Removes a directory in this one with the files in it, if it is there. 0 or a negative errno (logged). */
+int image_exchange_remove(int dir, const char *path, const char *name);
 
 /* One dump at a time: -EBUSY (logged) if another has the directory. */
 int image_exchange_lock(int dir, const char *path);

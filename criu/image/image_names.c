@@ -15,6 +15,7 @@ static const struct name_row name_rows[] = {
 #include "images.def"
 #undef IMAGE
 	{ .name = IMAGE_SUMS, .header = "RAW" },
+	{ .name = IMAGE_SERVER_SUMS, .header = "RAW" },
 	{ .name = IMAGE_SUMS ".tmp", .header = "RAW" }, /* versions before the exchange left it when they were killed */
 };
 

@@ -2,6 +2,9 @@
 /*
  * The integrity file of a checkpoint: name, size and checksum (zlib's CRC-32) of every file, as text, with a last line
  * that makes damage to the file itself known. Used by image/image_dir.c alone.
+ *
+ * A pagemap that a page server has written is known by what was sent: the number of its pages, and a checksum of where
+ * they are (pages/pagemap.h). The same pages may stand in it in more than one way.
  */
 #ifndef CRIU_IMAGE_INTEGRITY_H
 #define CRIU_IMAGE_INTEGRITY_H
@@ -17,6 +20,7 @@ struct sum {
 	uint64_t size;
 	uint32_t crc;
 	bool size_only; /* a pages file */
+	bool sent;      /* a pagemap of a page server: size is in pages, crc of where they are */
 	enum sum_state state;
 	UT_hash_handle hh; /* by name; keeps the order in which they were added */
 };
@@ -48,7 +52,10 @@ int integrity_read(int dirfd, const char *name, struct sums **sumsp, char *why, 
 /* The same from the start of fd, which stays the caller's; fd < 0: the negative errno of opening it. */
 int integrity_read_from(int fd, struct sums **sumsp, char *why, size_t why_size);
 
-/* Compares a file with its entry: 0, or a negative errno (-EBADMSG where it differs), not logged, the reason in why. */
+/*
+ * Compares a file with its entry (of a pagemap that was sent: whether it is there): 0, or a negative errno (-EBADMSG
+ * where it differs), not logged, the reason in why.
+ */
 int integrity_check(const struct sum *sum, int dirfd, char *why, size_t why_size);
 /* The same from the start of fd, which stays the caller's and is read to its end. */
 int integrity_check_from(const struct sum *sum, int fd, char *why, size_t why_size);

@@ -12,6 +12,7 @@
 	X(CHECK, cmd_check, "check", "say whether this kernel has what is needed")                                     \
 	X(UNLOCK, cmd_unlock, "unlock", "remove the network lock of a checkpoint that will never be restored")         \
 	X(CPUINFO, cmd_cpuinfo, "cpuinfo", "dump: write what this processor can do into cpuinfo.img; check: compare")  \
+	X(PAGE_SERVER, cmd_page_server, "page-server", "write the pages of a dump --page-server that runs elsewhere")  \
 	X(SERVICE, rpc_service, "service", "answer requests on a socket (--address)")                                  \
 	X(SWRK, rpc_swrk, "swrk", "FD: answer the request of one client, on a socket that it has inherited")
 

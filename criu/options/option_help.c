@@ -101,6 +101,25 @@ static void print_later(void)
 	print_names(is_later);
 }
 
+#define BIT(command) (1U << (command))
+#define BOTH         (BIT(CMD_DUMP) | BIT(CMD_RESTORE))
+
+/* Options of some commands. */
+static const struct {
+	const char *title;
+	unsigned commands;
+} several[] = {
+	{ "Options of dump and restore", BOTH },
+	{ "Options of dump, restore and service", BOTH | BIT(CMD_SERVICE) },
+	{ "Options of restore and service", BIT(CMD_RESTORE) | BIT(CMD_SERVICE) },
+	{ "Options of dump, restore and cpuinfo", BOTH | BIT(CMD_CPUINFO) },
+	{ "Options of dump, restore, page-server and service", BOTH | BIT(CMD_PAGE_SERVER) | BIT(CMD_SERVICE) },
+	{ "Options of dump, restore and page-server", BOTH | BIT(CMD_PAGE_SERVER) },
+	{ "Options of dump, page-server and service", BIT(CMD_DUMP) | BIT(CMD_PAGE_SERVER) | BIT(CMD_SERVICE) },
+	{ "Options of dump and page-server", BIT(CMD_DUMP) | BIT(CMD_PAGE_SERVER) },
+	{ "Options of page-server and service", BIT(CMD_PAGE_SERVER) | BIT(CMD_SERVICE) },
+};
+
 void options_print_help(void)
 {
 	const unsigned every = (1U << CMD_COUNT) - (1U << (CMD_NONE + 1));
@@ -123,10 +142,8 @@ void options_print_help(void)
 		print_wrapped(head, row->help);
 	}
 	print_group("Options of every command", every);
-	print_group("Options of dump and restore", 1U << CMD_DUMP | 1U << CMD_RESTORE);
-	print_group("Options of dump, restore and service", 1U << CMD_DUMP | 1U << CMD_RESTORE | 1U << CMD_SERVICE);
-	print_group("Options of restore and service", 1U << CMD_RESTORE | 1U << CMD_SERVICE);
-	print_group("Options of dump, restore and cpuinfo", 1U << CMD_DUMP | 1U << CMD_RESTORE | 1U << CMD_CPUINFO);
+	for (size_t i = 0; i < ARRAY_SIZE(several); i++)
+		print_group(several[i].title, several[i].commands);
 	for (const struct command_row *row = option_commands; row->name; row++) {
 		snprintf(title, sizeof(title), "Options of %s", row->name);
 		if (row->command != CMD_NONE)

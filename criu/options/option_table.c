@@ -12,6 +12,8 @@
 #define UNLOCK       BIT(CMD_UNLOCK)
 #define CPUINFO      BIT(CMD_CPUINFO)
 #define SERVICE      BIT(CMD_SERVICE)
+#define PAGE_SERVER  BIT(CMD_PAGE_SERVER)
+#define SERVERS      (SERVICE | PAGE_SERVER)
 #define BOTH         (DUMP | RESTORE)
 #define CPU_CAP      (BOTH | CPUINFO)
 #define ALL          (BIT(CMD_COUNT) - BIT(CMD_NONE + 1))
@@ -80,7 +82,6 @@ const struct command_row option_commands[] = {
 	COMMANDS(COMMAND_ROW)
 #undef COMMAND_ROW
 	    { "pre-dump", CMD_NONE, NULL },
-	{ "page-server", CMD_NONE, NULL },
 	{ "exec", CMD_NONE, NULL },
 	{ "dedup", CMD_NONE, NULL },
 	{ "lazy-pages", CMD_NONE, NULL },
@@ -113,10 +114,11 @@ const struct option_row option_rows[] = {
 	{ "action-script", 0, OPT_LIST, BOTH | SERVICE, AT(action_scripts), "SCRIPT",
 	  "run SCRIPT at every stage; can be given several times", 0, 0, NULL },
 	FLAG("stream", 0, BOTH, stream, "images go through criu-image-streamer, which listens in the directory of -D"),
-	STRING("pidfile", 0, BOTH | SERVICE, pidfile, "FILE",
-	       "write the pid of the root task, or of the service, to FILE in the work directory"),
-	{ "status-fd", 0, OPT_UINT, BOTH | SERVICE, AT(status_fd), "FD",
-	  "write a zero byte to this descriptor, and close it, when the service listens", 0, INT_MAX, NULL },
+	STRING("pidfile", 0, BOTH | SERVERS, pidfile, "FILE",
+	       "write the pid of the root task, or of the service or page server, to FILE in the work directory"),
+	{ "status-fd", 0, OPT_UINT, BOTH | SERVERS, AT(status_fd), "FD",
+	  "write a zero byte to this descriptor, and close it, when the service or page server listens", 0, INT_MAX,
+	  NULL },
 	FLAG("display-stats", 0, BOTH, display_stats, "print figures of the run at its end"),
 	FLAG("tcp-established", 0, BOTH, tcp_established, "keep TCP connections"),
 	FLAG("tcp-close", 0, BOTH, tcp_close, "close TCP connections instead"),
@@ -190,8 +192,10 @@ const struct option_row option_rows[] = {
 	STRING("cgroup-props-file", 0, DUMP, cgroup_props_file, "FILE", "the same, out of a file"),
 	{ "cgroup-dump-controller", 0, OPT_LIST, DUMP, AT(cgroup_dump_controllers), "NAME",
 	  "save this controller's cgroups alone; can be given several times", 0, 0, NULL },
-	{ "timeout", 0, OPT_UINT, BOTH, AT(timeout), "SECONDS",
-	  "how long stopping the tree, or a file system's answer, may take (default 10)", 1, INT_MAX / 1000, NULL },
+	{ "timeout", 0, OPT_UINT, BOTH | PAGE_SERVER, AT(timeout), "SECONDS",
+	  "how long stopping the tree, an answer of a file system, or the other end of a connection for pages may take "
+	  "(default 10)",
+	  1, INT_MAX / 1000, NULL },
 	{ "ghost-limit", 0, OPT_SIZE, DUMP, AT(ghost_limit), "SIZE",
 	  "refuse deleted files that hold more than SIZE (with K, M or G) bytes (default: no limit)", 0, 0, NULL },
 	FLAG("link-remap", 0, DUMP, link_remap,
@@ -223,10 +227,19 @@ const struct option_row option_rows[] = {
 	{ "feature", 0, OPT_LIST, CHECK, AT(features), "NAME",
 	  "look for this feature alone; \"list\" names all; can be given several times", 0, 0, NULL },
 
-	/* service */
-	STRING("address", 0, SERVICE, address, "PATH",
-	       "the socket of the service, in the work directory (default criu_service.socket)"),
-	FLAG("daemon", 0, SERVICE, restore_detached, "go to the background when the socket listens"),
+	/* page-server, and dump --page-server */
+	FLAG("page-server", 0, DUMP, page_server, "send the pages to the page server of --address and --port"),
+	{ "port", 0, OPT_UINT, DUMP | PAGE_SERVER, AT(port), "N",
+	  "the TCP port of the page server (default of page-server: 0, any that is free)", 0, UINT16_MAX, NULL },
+	{ "ps-socket", 0, OPT_UINT, DUMP | PAGE_SERVER, AT(ps_socket), "FD",
+	  "the connection between dump and page server is this descriptor, which criu has inherited", 0, INT_MAX,
+	  NULL },
+
+	/* service and page-server */
+	STRING("address", 0, DUMP | SERVERS, address, "ADDRESS",
+	       "service: its socket, in the work directory (default criu_service.socket); page-server: the address on "
+	       "which it listens (default: any); dump: that of the page server (default: this host)"),
+	FLAG("daemon", 0, SERVERS, restore_detached, "go to the background when the socket listens"),
 
 	/* for tests */
 	{ "test-kill-at", 0, OPT_UINT, ALL, AT(kill_at), "N", NULL, 0, UINT_MAX, NULL },
@@ -247,10 +260,7 @@ const struct option_row option_rows[] = {
 	/* CRIU's that are not there yet: refused by name, each parsed with the value that it takes */
 	LATER("auto-dedup", 0, FLAG),
 	LATER("lazy-pages", 0, FLAG),
-	LATER("page-server", 0, FLAG),
-	LATER("port", 0, VALUE),
 	LATER("prev-images-dir", 0, VALUE),
-	LATER("ps-socket", 0, VALUE),
 	LATER("tls", 0, FLAG),
 	LATER("tls-cacert", 0, VALUE),
 	LATER("tls-cacrl", 0, VALUE),

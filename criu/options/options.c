@@ -231,10 +231,26 @@ static int take_words(struct options *o, const struct line *l)
 	return -EINVAL;
 }
 
+static unsigned check_page_server(const struct options *o)
+{
+	unsigned wrong = 0;
+
+	if (o->command != CMD_DUMP || !o->page_server)
+		return 0;
+	if (o->ps_socket < 0 && !o->port)
+		wrong++, log_errno(0, "--page-server needs --port, the page server's, or --ps-socket");
+	if (o->cow_pages == COW_PAGES_ONCE)
+		wrong++, log_errno(0, "--cow-pages once: a page server cannot be told that pages are stored with "
+		                      "another task; use copy or auto");
+	if (o->stream)
+		wrong++, log_errno(0, "--page-server and --stream exclude each other");
+	return wrong;
+}
+
 /* What one option alone cannot know. */
 static int check_together(const struct options *o)
 {
-	unsigned wrong = 0;
+	unsigned wrong = check_page_server(o);
 
 	if (o->command == CMD_DUMP && !o->tree)
 		wrong++, log_errno(0, "criu dump needs --tree PID");
@@ -296,6 +312,7 @@ static int begin_options(struct options *o)
 		.network_lock_mark = NETWORK_LOCK_MARK,
 		.cpu_cap = CPU_CAP_DEFAULT,
 		.status_fd = -1,
+		.ps_socket = -1,
 		.client_socket = -1,
 		.arena = arena_new(),
 	};

@@ -57,10 +57,10 @@ struct options {
 	size_t n_cgroup_roots;
 	const char **cgroup_dump_controllers;
 	size_t n_cgroup_dump_controllers;
-	unsigned timeout;   /* seconds */
-	unsigned cpu_cap;   /* CPU_CAP_* */
-	bool cpuinfo_check; /* criu cpuinfo check, not dump */
-	bool stream;        /* images go through a streamer */
+	unsigned timeout;         /* seconds */
+	unsigned cpu_cap;         /* CPU_CAP_* */
+	bool cpuinfo_check;       /* criu cpuinfo check, not dump */
+	bool stream, page_server; /* images go through a streamer; pages go to a page server */
 	bool allow_edited_images, allow_uprobes, file_locks, tcp_established, tcp_close;
 	bool tcp_fallback_close; /* --tcp-fallback close; without the option such a restore fails */
 	enum network_lock network_lock;
@@ -73,8 +73,7 @@ struct options {
 	const char *libdir; /* of plugins; NULL if not given */
 	enum validation file_validation;
 	enum cow_pages cow_pages;
-	bool skip_file_rwx_check, skip_in_flight, weak_sysctls, external_lost_close,
-	    empty_net_ns;         /* the last: --empty-ns net */
+	bool skip_file_rwx_check, skip_in_flight, weak_sysctls, external_lost_close, empty_net_ns; /* --empty-ns net */
 	const char **ext_unix_sk; /* inodes as text, "" for all: options/external.h */
 	size_t n_ext_unix_sk;
 	const char **ext_mount_map; /* "KEY:VALUE", NULL-terminated, as the next: options/external.h */
@@ -97,12 +96,13 @@ struct options {
 	const char *config;                        /* --config; NULL if not given */
 	bool no_default_config, orphan_pts_master; /* the second of the service protocol alone: tty/orphan_pts.c */
 	int client_socket;   /* swrk: the socket to its client; dump, restore: the client's that asked; -1: none did */
-	const char *address; /* of the service */
-	int status_fd;       /* --status-fd; -1: none */
-	uint64_t lent_caps;  /* of the same: capabilities of criu's that no task may be given */
-	unsigned kill_at;    /* test only, --test-kill-at N: criu kills itself at the N-th fault point; 0: never */
-	bool kill_guardian;  /* test only: and its guardian with it */
-	struct arena *arena; /* where its strings come from, those of argv aside */
+	const char *address; /* of the service or page server; NULL if not given */
+	unsigned port;       /* its port */
+	int status_fd, ps_socket; /* -1: not given */
+	uint64_t lent_caps;       /* of the same: capabilities of criu's that no task may be given */
+	unsigned kill_at;         /* test only, --test-kill-at N: criu kills itself at the N-th fault point; 0: never */
+	bool kill_guardian;       /* test only: and its guardian with it */
+	struct arena *arena;      /* where its strings come from, those of argv aside */
 };
 
 /*

@@ -3,7 +3,7 @@
  * Inside of pages/: where bytes of pages come from (a source), where they go (a sink), and the transfer of runs from
  * one to the other. A transfer is listed first (page_transfer.c), then moved (page_move.c) in batches.
  *
- * What a dump does:     task_memory.c or shared_object.c  ->  pages_file.c
+ * What a dump does:     task_memory.c or shared_object.c  ->  pages_file.c or page_send.c
  * What a restore does:  pages_file.c  ->  process_memory.c
  */
 #ifndef CRIU_PAGES_PAGE_IO_H
@@ -44,6 +44,7 @@ struct page_transfer {
 struct page_load {
 	const struct page_run *runs;
 	size_t n_runs;
+	const struct page_batch *batch;
 	const uint8_t *bytes; /* of the pages that are kept, one behind the other */
 	size_t len;
 	uint8_t *scratch; /* BATCH_BYTES for the sink's own use */
@@ -96,6 +97,10 @@ struct page_sink_ops {
  */
 int page_transfer_each_listed(const struct page_transfer *t, int (*fn)(void *arg, const struct page_run *run),
                               void *arg);
+
+/* The same for the runs of one batch, which begin at runs. */
+int page_batch_each_kept(const struct page_batch *b, const struct page_run *runs,
+                         int (*fn)(void *arg, const struct page_run *run), void *arg);
 
 /* Gives back all that a transfer holds: its lists, its source and its sink. */
 void page_transfer_free(struct page_transfer *t);

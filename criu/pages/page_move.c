@@ -115,6 +115,7 @@ static int move_batch(struct workers *w, void *arg, size_t i, void *buffer)
 	while (i >= t->first_batch + t->n_batches)
 		t++;
 	b = &t->batches[i - t->first_batch];
+	load.batch = b;
 	load.runs = &t->runs[b->first];
 	load.n_runs = b->n_runs;
 	err = read_load(t->source, b, &load, buffer);

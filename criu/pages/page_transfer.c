@@ -131,21 +131,25 @@ static int each_kept_part(const struct page_batch *b, const struct page_run *run
 	return err;
 }
 
+int page_batch_each_kept(const struct page_batch *b, const struct page_run *runs,
+                         int (*fn)(void *arg, const struct page_run *run), void *arg)
+{
+	uint32_t page = 0;
+	int err = 0;
+
+	for (size_t k = 0; !err && k < b->n_runs; k++) {
+		err = each_kept_part(b, &runs[k], page, fn, arg);
+		page += (uint32_t)runs[k].n;
+	}
+	return err;
+}
+
 static int each_kept(const struct page_transfer *t, int (*fn)(void *arg, const struct page_run *run), void *arg)
 {
 	int err = 0;
 
-	for (size_t i = 0; i < t->n_batches; i++) {
-		const struct page_batch *b = &t->batches[i];
-		uint32_t page = 0;
-
-		for (size_t k = 0; !err && k < b->n_runs; k++) {
-			const struct page_run *run = &t->runs[b->first + k];
-
-			err = each_kept_part(b, run, page, fn, arg);
-			page += (uint32_t)run->n;
-		}
-	}
+	for (size_t i = 0; !err && i < t->n_batches; i++)
+		err = page_batch_each_kept(&t->batches[i], &t->runs[t->batches[i].first], fn, arg);
 	return err;
 }
 

@@ -2,9 +2,31 @@
 #include "pages/pagemap.h"
 
 #include <inttypes.h>
+#include <zlib.h>
 
 #include "format.h"
 #include "lib/log.h"
+
+/* ---- what was sent ---- */
+
+void pages_sum_add(struct pages_sum *s, uint64_t at, uint64_t n)
+{
+	if (s->n && s->at + s->n * PAGE_SIZE == at) {
+		s->n += n;
+	} else {
+		s->crc = pages_sum_crc(s);
+		s->at = at;
+		s->n = n;
+	}
+	s->pages += n;
+}
+
+uint32_t pages_sum_crc(const struct pages_sum *s)
+{
+	const uint64_t run[] = { s->at, s->n };
+
+	return s->n ? (uint32_t)crc32_z(s->crc, (const unsigned char *)run, sizeof(run)) : s->crc;
+}
 
 /* ---- reading: foreign input ---- */
 
@@ -67,6 +89,7 @@ int pagemap_read(struct image_dir *dir, struct arena *a, enum image_type type, u
 {
 	struct pagemap *map = arena_new_of(a, struct pagemap);
 	_cleanup_image_ struct image *img = NULL;
+	struct pages_sum sum = { 0 };
 	PagemapHead *head;
 	PagemapEntry *e;
 	int err = image_open(dir, type, id, &img);
@@ -84,9 +107,10 @@ int pagemap_read(struct image_dir *dir, struct arena *a, enum image_type type, u
 		err = take_entry(a, img, map, e, limit);
 		if (err)
 			return err;
+		pages_sum_add(&sum, e->vaddr, entry_pages(e));
 	}
 	*mapp = map;
-	return err;
+	return err ?: image_dir_check_sent(dir, map->name, sum.pages, pages_sum_crc(&sum));
 }
 
 /* ---- writing ---- */
@@ -117,11 +141,16 @@ static int flush_entry(struct pagemap_writer *w)
 
 int pagemap_add(struct pagemap_writer *w, const struct page_run *run)
 {
+	return pagemap_add_flagged(w, run, run->with_parent ? 0 : PE_PRESENT);
+}
+
+int pagemap_add_flagged(struct pagemap_writer *w, const struct page_run *run, uint32_t flags)
+{
 	PagemapEntry *e = &w->entry;
 	int err;
 
 	if (e->nr_pages && e->vaddr + e->nr_pages * PAGE_SIZE == run->at && e->thp == run->thp && e->cow == run->cow &&
-	    e->with_parent == run->with_parent) {
+	    e->with_parent == run->with_parent && e->flags == flags) {
 		e->nr_pages += run->n;
 		return 0;
 	}
@@ -129,7 +158,7 @@ int pagemap_add(struct pagemap_writer *w, const struct page_run *run)
 	e->vaddr = run->at;
 	e->has_nr_pages = e->has_flags = true;
 	e->nr_pages = run->n;
-	e->flags = run->with_parent ? 0 : PE_PRESENT;
+	e->flags = flags;
 	e->has_with_parent = e->with_parent = run->with_parent;
 	e->has_thp = e->thp = run->thp;
 	e->has_cow = w->knows_cow;

@@ -27,6 +27,19 @@ struct pagemap {
 int pagemap_read(struct image_dir *dir, struct arena *a, enum image_type type, uint64_t id, uint64_t limit,
                  struct pagemap **mapp);
 
+/*
+ * Where the pages of a pagemap are, whatever entries say so: their number and a checksum. What a dump sends to a page
+ * server is compared with what a restore finds.
+ */
+struct pages_sum {
+	uint64_t at, n; /* the run that grows */
+	uint64_t pages;
+	uint32_t crc; /* of the runs before this one */
+};
+
+void pages_sum_add(struct pages_sum *s, uint64_t at, uint64_t n);
+uint32_t pages_sum_crc(const struct pages_sum *s);
+
 /* A pagemap image that is being written. */
 struct pagemap_writer {
 	struct image *img;
@@ -34,10 +47,12 @@ struct pagemap_writer {
 	bool knows_cow;
 };
 
-/* 0 or a negative errno (logged), as all three. pagemap_close() is called after an error too. */
+/* 0 or a negative errno (logged), as all four. pagemap_close() is called after an error too. */
 int pagemap_create(struct pagemap_writer *w, struct image_dir *dir, enum image_type type, uint64_t id,
                    uint32_t pages_id, bool knows_cow);
 int pagemap_add(struct pagemap_writer *w, const struct page_run *run);
+/* The same with flags (PE_*) that somebody else has set. */
+int pagemap_add_flagged(struct pagemap_writer *w, const struct page_run *run, uint32_t flags);
 int pagemap_close(struct pagemap_writer *w, int err);
 
 #endif

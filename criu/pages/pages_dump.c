@@ -3,6 +3,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "pages/page_io.h"
+#include "pages/page_send.h"
 #include "pages/pages.h"
 #include "pages/pages_file.h"
 #include "pages/shared_object.h"
@@ -55,14 +56,17 @@ static int add_transfer(struct pages_dump *pd, struct page_source *source, enum 
 
 	*t = (struct page_transfer) { .source = source };
 	pd->written[pd->n++] = written;
-	if (source)
+	if (source && pd->d->opts->page_server)
+		t->sink = page_send_sink(pd->d, type, id);
+	else if (source)
 		t->sink = pages_file_sink(pd->d->dir, type, id, ++pd->last_pages_id);
 	return t->sink ? 0 : log_errno(-ENOMEM, "out of memory for a transfer of pages");
 }
 
+/* A page server takes the pages of one task or object at a time. */
 static int flush_when_full(struct pages_dump *pd)
 {
-	return pd->n == MAX_OPEN ? flush_transfers(pd, 0) : 0;
+	return pd->n == (pd->d->opts->page_server ? 1 : MAX_OPEN) ? flush_transfers(pd, 0) : 0;
 }
 
 int pages_dump_task(struct pages_dump *pd, const struct task *t, struct page_transfer **tp)
@@ -103,6 +107,8 @@ int pages_dump_object(struct pages_dump *pd, const struct task *t, const char *p
 int pages_dump_end(struct pages_dump *pd, int err)
 {
 	err = flush_transfers(pd, err);
+	if (!err && pd->d->opts->page_server)
+		err = page_send_finish(pd->d);
 	free(pd);
 	return err;
 }

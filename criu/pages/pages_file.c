@@ -11,11 +11,11 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <sys/mman.h>
 
 #include "lib/io.h"
 #include "lib/log.h"
+#include "pages/page_turns.h"
 
 /* ---- the sink ---- */
 
@@ -33,14 +33,10 @@ struct file_sink {
 	uint64_t id;
 	uint32_t pages_id;
 	int fd;
-	uint64_t size;      /* bytes of the file that batches have got */
-	uint64_t allocated; /* bytes of the file that were asked for ahead */
-	uint64_t most;      /* bytes, if all pages are kept */
-	/* With a streamer: what comes after `sent` bytes has its turn. */
-	pthread_mutex_t lock;
-	pthread_cond_t turn;
-	uint64_t sent;
-	int err;
+	uint64_t size;           /* bytes of the file that batches have got */
+	uint64_t allocated;      /* bytes of the file that were asked for ahead */
+	uint64_t most;           /* bytes, if all pages are kept */
+	struct page_turns turns; /* with a streamer, whose pipe takes bytes in their order */
 };
 
 static int file_sink_open(struct page_sink *s, const struct page_transfer *t)
@@ -56,7 +52,7 @@ static void file_sink_place(struct page_sink *s, struct page_load *load)
 {
 	struct file_sink *f = (struct file_sink *)s;
 
-	load->offset = f->size;
+	page_turns_place(&f->turns, load);
 	f->size += load->len;
 	if (f->most < ALLOC_FROM || f->size <= f->allocated || image_dir_streams(f->dir))
 		return;
@@ -65,20 +61,11 @@ static void file_sink_place(struct page_sink *s, struct page_load *load)
 	f->allocated += load->alloc_len;
 }
 
-/* A pipe takes bytes in their order. All loads before this one have their places, and so will be written. */
-static int write_in_turn(struct file_sink *f, const struct page_load *load)
+static int append_load(void *arg, const struct page_load *load)
 {
-	int err;
+	const struct file_sink *f = arg;
 
-	pthread_mutex_lock(&f->lock);
-	while (f->sent != load->offset && !f->err)
-		pthread_cond_wait(&f->turn, &f->lock);
-	err = f->err ?: image_pages_append(f->dir, f->pages_id, f->fd, load->bytes, load->len);
-	f->err = err;
-	f->sent += load->len;
-	pthread_cond_broadcast(&f->turn);
-	pthread_mutex_unlock(&f->lock);
-	return err;
+	return image_pages_append(f->dir, f->pages_id, f->fd, load->bytes, load->len);
 }
 
 static int file_sink_write(struct page_sink *s, const struct page_load *load)
@@ -87,7 +74,7 @@ static int file_sink_write(struct page_sink *s, const struct page_load *load)
 	int err;
 
 	if (image_dir_streams(f->dir))
-		return load->len ? write_in_turn(f, load) : 0;
+		return page_turns_write(&f->turns, load, append_load, f);
 	/* Not every file system can; and where there is no room, writing says so. */
 	if (load->alloc_len)
 		(void)!fallocate(f->fd, 0, (off_t)load->alloc, (off_t)load->alloc_len);
@@ -122,8 +109,7 @@ static void file_sink_close(struct page_sink *s)
 	struct file_sink *f = (struct file_sink *)s;
 
 	cleanup_close(&f->fd);
-	pthread_cond_destroy(&f->turn);
-	pthread_mutex_destroy(&f->lock);
+	page_turns_end(&f->turns);
 	free(f);
 }
 
@@ -143,8 +129,7 @@ struct page_sink *pages_file_sink(struct image_dir *dir, enum image_type type, u
 		return NULL;
 	*f =
 	    (struct file_sink) { .sink.ops = &ops, .dir = dir, .type = type, .id = id, .pages_id = pages_id, .fd = -1 };
-	pthread_mutex_init(&f->lock, NULL);
-	pthread_cond_init(&f->turn, NULL);
+	page_turns_begin(&f->turns);
 	return &f->sink;
 }
 

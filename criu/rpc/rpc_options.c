@@ -90,6 +90,29 @@ static int take_inherited(struct options *o, const struct client *c, const CriuO
 	return err;
 }
 
+static int take_page_server(struct options *o, const struct client *c, const CriuOpts *m)
+{
+	const CriuPageServerInfo *ps = m->ps;
+
+	if (!ps || (o->command != CMD_DUMP && o->command != CMD_PAGE_SERVER))
+		return 0;
+	o->page_server = o->command == CMD_DUMP;
+	if (ps->address)
+		o->address = arena_strdup(o->arena, ps->address);
+	if (ps->has_port && (ps->port < 0 || ps->port > UINT16_MAX))
+		return rpc_bad("ps: %d is not the number of a port", ps->port);
+	if (ps->has_port)
+		o->port = (unsigned)ps->port;
+	if (!ps->has_fd || ps->fd < 0)
+		return 0;
+	if (c->service)
+		return rpc_bad("ps: fd: the service has no descriptors of its client's: use criu swrk");
+	if (!is_inherited(ps->fd))
+		return rpc_bad("ps: descriptor %d is not open in criu swrk", ps->fd);
+	o->ps_socket = ps->fd;
+	return 0;
+}
+
 /* ---- all else ---- */
 
 /* A name in the work directory, as CRIU has it. */
@@ -155,8 +178,6 @@ static int check_request(const struct options *o, const struct client *c, const 
 		return rpc_bad("close in the configuration file of a request: its descriptors are open already");
 	if (m->has_pidfd_store_sk)
 		return log_errno(-EOPNOTSUPP, "pidfd_store_sk is not implemented yet: pre-dump is not");
-	if (m->ps && o->command == CMD_DUMP)
-		return log_errno(-EOPNOTSUPP, "ps: pages cannot be sent to a page server yet");
 	return 0;
 }
 
@@ -191,7 +212,7 @@ static int take_request(struct options *o, struct client *c, const CriuOpts *m)
 		part = parts[i](o, m);
 		err = err ?: part;
 	}
-	part = take_inherited(o, c, m) ?: take_status_fd(o, c, m);
+	part = take_inherited(o, c, m) ?: take_page_server(o, c, m) ?: take_status_fd(o, c, m);
 	return err ?: part;
 }
 

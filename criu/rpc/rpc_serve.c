@@ -12,6 +12,7 @@
 #include "options/work_dir.h"
 #include "probe/probe.h"
 #include "rpc/rpc.h"
+#include "rpc/rpc_page_server.h"
 
 #define ERRMSG_MAX 512 /* a client may have room for no more than 1024 bytes of response */
 
@@ -201,6 +202,30 @@ static int run_cpuinfo_check(struct client *c, const CriuReq *req, CriuResp *res
 	return run_simple(c, req, resp, CMD_CPUINFO, true);
 }
 
+static int start_page_server(struct client *c, const CriuReq *req, CriuResp *resp, bool child)
+{
+	CriuPageServerInfo ps = CRIU_PAGE_SERVER_INFO__INIT;
+	struct run r;
+	int err = prepare_run(c, &r, CMD_PAGE_SERVER, req), sent;
+
+	if (!err)
+		err = rpc_page_server_start(c, &r.opts, child, &ps);
+	resp->ps = err ? NULL : &ps;
+	sent = send_response(c, resp, err);
+	rpc_options_free(&r.opts, c);
+	return exit_status_of(&r, err) ?: sent ? RPC_NOT_DONE : 0;
+}
+
+static int run_page_server(struct client *c, const CriuReq *req, CriuResp *resp)
+{
+	return start_page_server(c, req, resp, false);
+}
+
+static int run_page_server_child(struct client *c, const CriuReq *req, CriuResp *resp)
+{
+	return start_page_server(c, req, resp, true);
+}
+
 static int run_version(struct client *c, const CriuReq *req, CriuResp *resp)
 {
 	CriuVersion version = CRIU_VERSION__INIT;
@@ -264,8 +289,8 @@ static const struct request requests[] = {
 	ROW(CHECK, CHECK, false, run_check),
 	ROW(PRE_DUMP, PRE_DUMP, false, run_later),
 	ROW(SINGLE_PRE_DUMP, SINGLE_PRE_DUMP, false, run_later),
-	ROW(PAGE_SERVER, PAGE_SERVER, true, run_later),
-	ROW(PAGE_SERVER_CHLD, PAGE_SERVER, true, run_later),
+	ROW(PAGE_SERVER, PAGE_SERVER, true, run_page_server),
+	ROW(PAGE_SERVER_CHLD, PAGE_SERVER, true, run_page_server_child),
 	ROW(CPUINFO_DUMP, CPUINFO_DUMP, true, run_cpuinfo_dump),
 	ROW(CPUINFO_CHECK, CPUINFO_CHECK, true, run_cpuinfo_check),
 	ROW(FEATURE_CHECK, FEATURE_CHECK, true, run_feature_check),

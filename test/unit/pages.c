@@ -19,6 +19,7 @@
 struct world {
 	char path[32];
 	struct arena *a;
+	struct options opts;
 	struct dump d;
 	struct restore r;
 	struct stats stats;
@@ -36,7 +37,7 @@ static int setup(void **state)
 	w->a = arena_new();
 	w->td.proc_fd = open("/proc/self", O_RDONLY | O_CLOEXEC);
 	w->task = (struct task) { .pid = getpid(), .vpid = VPID(7), .dump = &w->td };
-	w->d = (struct dump) { .arena = w->a, .stats = &w->stats };
+	w->d = (struct dump) { .arena = w->a, .stats = &w->stats, .opts = &w->opts };
 	w->r = (struct restore) { .arena = w->a, .stats = &w->stats };
 	w->mem = mmap(NULL, MEM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_int_equal(image_dir_create(w->path, &w->d.dir), 0);
