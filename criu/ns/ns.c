@@ -76,11 +76,11 @@ static int ns_write_images(struct dump *d)
 
 /* ---- an ordinary user ---- */
 
-/* criu's main thread goes into these and comes back, or reads what only root of the namespace around may read. */
-#define ROOT_ALONE (CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC)
+/* Their locked mounts are attached in a namespace around. */
+#define ROOT_ALONE CLONE_NEWNS
 
 /* A task that is not born in its user namespace enters these before, which takes privileges outside. */
-#define WITH_PIDS  (CLONE_NEWUTS | CLONE_NEWCGROUP)
+#define WITH_PIDS  (CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWNET | CLONE_NEWIPC)
 
 static bool is_ordinary(struct arena *a)
 {
@@ -93,8 +93,8 @@ static int refuse_type(const struct task *t, const char *name)
 {
 	return log_errno(-EPERM,
 	                 "%s: has its own %s namespace: an ordinary user's criu saves and restores trees with "
-	                 "user, pid, UTS and cgroup namespaces of their own (the last two with the first two), no "
-	                 "others: run criu as root",
+	                 "user, pid, UTS, cgroup, IPC and network namespaces of their own (the last four with the "
+	                 "first two), no others: run criu as root",
 	                 task_name(t), name);
 }
 

@@ -6,14 +6,12 @@
 # zdtm: needs setcap setpriv unshare newuidmap newgidmap mount
 import contextlib
 import os
-import shutil
 import subprocess
 
-from case import Skipped
-from driver import TOP, check, children, run_all, scenario, state_of, status_of, text, tree, wait_for
+from driver import check, children, run_all, scenario, status_of, text, tree, wait_for
+from rootless import ALONE, USER, look, user, users_processes, with_capability
 
-USER, NAME, FIRST = 1234, "rootless", 300000
-ALONE = ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", "--inh-caps=-all", "env", "HOME=/tmp"]
+NAME, FIRST = "rootless", 300000
 PROGRAM = """
 import contextlib, os, signal, sys, time
 child = os.fork()
@@ -35,15 +33,6 @@ while True:
         os.symlink(" ".join(map(str, [n, os.getpid(), os.getuid(), os.getgid(), child, os.getpgid(child), os.uname().nodename])), "n")
     time.sleep(0.02)
 """
-
-
-def with_capability(s):
-    copy = os.path.join(TOP, "criu-checkpoint-restore")
-    if not os.path.exists(copy):
-        shutil.copy(s.criu, copy)
-        if subprocess.run(["setcap", "cap_checkpoint_restore+ep", copy], stderr=subprocess.DEVNULL).returncode:
-            raise Skipped("setcap does not work here")
-    return copy
 
 
 def over(s, path, line):
@@ -81,23 +70,6 @@ def start(s, *how):
     said = says(s)
     s.pid = children(s.proc.pid)[0]
     return said
-
-
-def user(s, command, *opts):
-    p = subprocess.run([*ALONE, s.tool_path, command, "-D", s.imgs, "-v4", "-o", command + ".log", *map(str, opts)], cwd=s.dir,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
-    s.rc, s.out = p.returncode, p.stdout
-    return s.rc == 0
-
-
-def look(s):
-    """Maps, setgroups, ids as they are here, and what each process has of capabilities, in the order of the numbers of inside."""
-    rows = []
-    for p in tree(s.pid):
-        st = status_of("/proc/%d/status" % p)
-        rows.append([st["NSpid"].split()[1:], st["Uid"], st["Gid"], st["Groups"], st["CapEff"], st["CapPrm"], st["CapBnd"]] +
-                    [text("/proc/%d/%s" % (p, n)) for n in ("uid_map", "gid_map", "setgroups")])
-    return sorted(rows)
 
 
 def rounds(s, said, *opts):
@@ -217,14 +189,6 @@ def killed(s):
     s.pid = int(text(s.path("pid")))
     check(says(s) == said, "it says %s" % says(s))
     s.kill()
-
-
-def users_processes():
-    out = []
-    for p in os.listdir("/proc"):
-        if p.isdigit() and status_of("/proc/%s/status" % p).get("Uid", "0").split()[0] == str(USER) and state_of(int(p)) not in "Z":
-            out.append(p)
-    return out
 
 
 run_all()

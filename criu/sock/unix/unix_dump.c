@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "files/net_ns.h"
 #include "options/external.h"
 #include "lib/log.h"
 #include "sock/opts_view.h"
@@ -139,6 +140,7 @@ static int foresee_file(struct dump *d, const struct fd_info *info, const UnixSk
 
 int unix_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
 	const struct diag_unix *diag;
 	UnixSkEntry *m = msg;
 	struct unix_seen *u;
@@ -146,6 +148,9 @@ int unix_dump(struct dump *d, const struct fd_info *info, void *msg)
 
 	if (err == -ENOENT)
 		return log_errno(err, "%s: %s: the kernel does not list this unix socket", fd_name(info), info->link);
+	if (err)
+		return err;
+	err = net_ns_home_dumped(d, &v); /* its file and its peer have owners */
 	if (err)
 		return err;
 	u = add_seen(d, info, diag, m);

@@ -1,0 +1,170 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+# IPC and network namespaces of an ordinary user's trees, with what is in them, by that user's criu.
+# zdtm: driver
+# zdtm: needs-root
+# zdtm: needs setcap setpriv unshare ip
+import json
+import os
+import socket
+import subprocess
+import time
+
+from driver import check, children, run_all, scenario, text, tree, wait_for
+from rootless import ALONE, look, user, users_processes, with_capability
+
+PROGRAM = r"""
+import ctypes, os, signal, socket, struct, subprocess, sys, time
+kinds = sys.argv[1].split(",")
+libc = ctypes.CDLL(None, use_errno=True)
+def ok(n):
+    if n == -1:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return n
+def put(path, value):
+    with open("/proc/sys/" + path, "w") as f:
+        f.write(value)
+def get(path):
+    with open("/proc/sys/" + path) as f:
+        return f.read().split()
+libc.shmat.restype = ctypes.c_void_p
+if "ipc" in kinds:
+    put("kernel/shm_next_id", "77"); put("kernel/sem_next_id", "78"); put("kernel/msg_next_id", "79")
+    shm = ok(libc.shmget(0x1234, 8192, 0o1600)); loose = ok(libc.shmget(0x1235, 4096, 0o1640))
+    sem = ok(libc.semget(0x1234, 3, 0o1600)); msg = ok(libc.msgget(0x1234, 0o1600))
+    at = ctypes.c_void_p(libc.shmat(shm, None, 0)); ctypes.memmove(at, b"segment", 7)
+    other = ctypes.c_void_p(libc.shmat(loose, None, 0)); ctypes.memmove(other, b"loose", 5); libc.shmdt(other)
+    ok(libc.semctl(sem, 1, 16, ctypes.c_int(5)))
+    ok(libc.msgsnd(msg, struct.pack("@l", 3) + b"message", 7, 0))
+    put("kernel/msgmax", "4097"); put("kernel/shmall", "12345"); put("fs/mqueue/msg_max", "13")
+    rt = ctypes.CDLL("librt.so.1", use_errno=True)
+    held = ok(rt.mq_open(b"/held", os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600, None)); ok(rt.mq_send(held, b"held", 4, 2))
+    gone = ok(rt.mq_open(b"/left", os.O_RDWR | os.O_CREAT, 0o640, None)); ok(rt.mq_send(gone, b"left", 4, 1)); os.close(gone)
+if "net" in kinds:
+    subprocess.check_call(["ip", "link", "set", "lo", "up"]); subprocess.check_call(["ip", "addr", "add", "10.1.2.3/32", "dev", "lo"])
+    put("net/ipv4/ip_forward", "1"); put("net/core/somaxconn", "99"); put("net/ipv4/conf/lo/rp_filter", "2")
+    tcp = socket.socket(); tcp.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 7); tcp.bind(("127.0.0.1", 81)); tcp.listen(3)
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); udp.bind(("10.1.2.3", 82)); udp.connect(("10.1.2.3", 82)); udp.send(b"queued")
+    six = socket.socket(socket.AF_INET6); six.bind(("::1", 83)); six.listen()
+    abstract = socket.socket(socket.AF_UNIX); abstract.bind("\0rootless"); abstract.listen()
+    if os.path.exists("sock"):
+        os.unlink("sock")
+    named = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); named.bind("sock")
+    pair = socket.socketpair(); pair[0].send(b"pair")
+if "tcp" in kinds:
+    near = socket.create_connection(("127.0.0.1", 81)); far = tcp.accept()[0]; near.send(b"on its way")
+child = os.fork()
+if not child:
+    while True: time.sleep(100)
+def list_of(path, *columns):
+    with open(path) as f:
+        return sorted(" ".join(line.split()[n] for n in columns) for line in f)
+def look():
+    said = [os.getpid(), os.getuid(), child]
+    if "ipc" in kinds:
+        out = ctypes.create_string_buffer(8192); prio = ctypes.c_uint()
+        said += [ctypes.string_at(at, 7), shm, loose, sem, msg, ok(libc.semctl(sem, 1, 12)), list_of("/proc/sysvipc/shm", 0, 1, 2, 3, 6, 7, 8, 9, 10),
+                 list_of("/proc/sysvipc/sem", *range(8)), list_of("/proc/sysvipc/msg", 0, 1, 2, 3, 4, 7, 8, 9, 10), get("kernel/msgmax"), get("kernel/shmall"), get("fs/mqueue/msg_max")]
+        other = ctypes.c_void_p(ok(libc.shmat(loose, None, 0))); said += [ctypes.string_at(other, 5)]; libc.shmdt(other)
+        for name, mode in (b"/held", os.O_RDWR), (b"/left", os.O_RDWR):
+            q = ok(rt.mq_open(name, mode)); n = ok(rt.mq_receive(q, out, 8192, ctypes.byref(prio)))
+            st = os.fstat(q); said += [out.raw[:n], prio.value, st.st_uid, st.st_gid, st.st_mode]
+            ok(rt.mq_send(q, out, n, prio)); os.close(q)
+    if "net" in kinds:
+        one = socket.create_connection(("127.0.0.1", 81)); two = tcp.accept()[0]; one.send(b"tcp"); said += [two.recv(9)]; one.close(); two.close()
+        one = socket.create_connection(("::1", 83)); one.close(); six.accept()[0].close()
+        one = socket.socket(socket.AF_UNIX); one.connect("\0rootless"); one.close(); abstract.accept()[0].close()
+        one = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); one.sendto(b"named", "sock"); said += [named.recv(9)]; one.close()
+        said += [udp.recv(9), pair[1].recv(9), tcp.getsockopt(socket.SOL_SOCKET, socket.SO_MARK)]
+        said += [struct.unpack("@iII", s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)) for s in (pair[0], pair[1])]
+        said += [os.stat("sock").st_uid, os.stat("sock").st_gid, os.fstat(tcp.fileno()).st_uid, os.fstat(named.fileno()).st_uid]
+        udp.send(b"queued"); pair[0].send(b"pair")
+        said += [get("net/ipv4/ip_forward"), get("net/core/somaxconn"), get("net/ipv4/conf/lo/rp_filter"),
+                 subprocess.check_output(["ip", "-j", "addr"]), subprocess.check_output(["ip", "-j", "route", "show", "table", "all"])]
+    if "tcp" in kinds:
+        said += [far.recv(99)]; far.send(b"back"); said += [near.recv(99)]; near.send(b"on its way")
+    return said
+n = 0
+while True:
+    try:
+        os.stat("ask")
+        try:
+            said = repr(look())
+        except Exception as e:
+            said = "failed: %r" % e
+        with open("said.new", "w") as f:
+            f.write(said)
+        os.unlink("ask"); os.rename("said.new", "said")
+    except FileNotFoundError:
+        pass
+    time.sleep(0.02)
+"""
+
+
+def says(s):
+    if os.path.exists(s.path("said")):
+        os.unlink(s.path("said"))
+    open(s.path("ask"), "w").close()
+    check(wait_for(lambda: os.path.exists(s.path("said"))), "it says nothing: " + text(s.path("victim.out")))
+    said = text(s.path("said"))
+    check("failed" not in said, "it says %s" % said)
+    return said
+
+
+def start(s, how, kinds):
+    s.tool_path = with_capability(s)
+    for d in s.dir, s.imgs:
+        os.chmod(d, 0o777)
+    with open(s.path("program.py"), "w") as f:
+        f.write(PROGRAM)
+    with open(s.path("victim.out"), "a") as out:
+        os.chmod(s.path("victim.out"), 0o666)
+        s.proc = subprocess.Popen([*ALONE, "unshare", how, "setsid", "python3", "program.py", kinds], cwd=s.dir, stdin=subprocess.DEVNULL,
+                                  stdout=out, stderr=out, start_new_session=True)
+    said = says(s)
+    s.pid = children(s.proc.pid)[0]
+    return said
+
+
+def rounds(s, said, *opts):
+    before = look(s)
+    for n in range(3):
+        pids = tree(s.pid)
+        check(user(s, "dump", "-t", s.pid, *opts), "dump: " + s.errors("dump.log"))
+        check("Error" not in text(s.path("imgs/dump.log")), s.errors("dump.log"))
+        for p in pids:
+            s.gone(p)
+        s.proc = None
+        for again in range(2):
+            pidfile = s.path("pid%d%d" % (n, again))
+            check(user(s, "restore", "-d", "--pidfile", pidfile, *opts), "restore: " + s.errors("restore.log"))
+            s.pid = int(text(pidfile))
+            now = says(s)
+            check(now == said, "it says %s, not %s" % (now, said))
+            check(look(s) == before, "it is %r, was %r" % (look(s), before))
+            if not again:
+                s.kill()
+    s.kill()
+
+
+@scenario
+def ipc(s):
+    rounds(s, start(s, "-Urpfi", "ipc"))
+
+
+@scenario
+def net(s):
+    rounds(s, start(s, "-Urpfn", "net"))
+
+
+@scenario
+def both(s):
+    rounds(s, start(s, "-UrpfniuC", "ipc,net"))
+
+
+@scenario
+def connections(s):
+    rounds(s, start(s, "-Urpfn", "net,tcp"), "--tcp-established")
+
+
+run_all()
