@@ -60,6 +60,7 @@ struct mnt_ns {
 	struct mnt *all;
 	size_t n;
 	int fd;       /* the namespace, once it is made */
+	bool kept;    /* of an ordinary user: mnt_kept.h */
 	bool is_copy; /* some mounts are locked: of one that belongs to the user namespace around (mnt_around.c) */
 };
 

@@ -77,7 +77,7 @@ static int ns_write_images(struct dump *d)
 /* ---- an ordinary user ---- */
 
 /* Their locked mounts are attached in a namespace around. */
-#define ROOT_ALONE CLONE_NEWNS
+#define ROOT_ALONE 0
 
 /* A task that is not born in its user namespace enters these before, which takes privileges outside. */
 #define WITH_PIDS  (CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWNET | CLONE_NEWIPC)

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "mnt/mnt_kept.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mount.h>
+
+#include "helper/detour.h"
+#include "helper/ns_enter.h"
+#include "lib/fault.h"
+#include "lib/log.h"
+#include "mnt/mnt_around.h"
+#include "mnt/mnt_own.h"
+#include "proc/ns_type.h"
+#include "tree/user_ns_image.h"
+#include "uapi/mount_bits.h"
+
+/* ---- which of criu's own mounts they are ---- */
+
+struct kept {
+	const MntEntry *e;
+	const struct mount_at *own; /* NULL: not found (yet), or made anew */
+	bool is_root;
+};
+
+struct kept_all {
+	uint32_t id; /* of the namespace */
+	struct kept *v;
+	size_t n;
+	const struct mount_at *own;
+	size_t n_own;
+	bool *taken;
+};
+
+static struct kept *kept_below(const struct kept_all *all, const struct kept *k)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (all->v[i].e->mnt_id == k->e->parent_mnt_id && &all->v[i] != k)
+			return &all->v[i];
+	return NULL;
+}
+
+static const struct mount_at *find_own(struct kept_all *all, const struct kept *k, const struct mount_at *up,
+                                       bool alike)
+{
+	for (size_t i = 0; i < all->n_own; i++) {
+		const struct mount_at *own = &all->own[i];
+
+		if (all->taken[i] || (up && own->parent != up->id) || strcmp(own->path, k->e->mountpoint) ||
+		    strcmp(own->root, k->e->root))
+			continue;
+		if (own->s_dev != k->e->root_dev && !(alike && k->e->fsname && !strcmp(own->type, k->e->fsname)))
+			continue;
+		all->taken[i] = true;
+		return own;
+	}
+	return NULL;
+}
+
+/* Each on the one on which it lies; another machine has other numbers of devices. */
+static void match_kept(struct kept_all *all)
+{
+	bool more = true;
+
+	while (more) {
+		more = false;
+		for (size_t i = 0; i < all->n; i++) {
+			struct kept *k = &all->v[i], *up = kept_below(all, k);
+
+			if (k->own || !(k->is_root || k->e->locked) || (up && !up->own))
+				continue;
+			k->own =
+			    find_own(all, k, up ? up->own : NULL, false) ?: find_own(all, k, up ? up->own : NULL, true);
+			more |= k->own != NULL;
+		}
+	}
+}
+
+static int refuse(const struct kept_all *all, const char *path, const char *why)
+{
+	return log_refusal(-EPERM, "mount namespace %u: mount %s: %s: run criu as root", all->id, path, why);
+}
+
+static int check_kept(const struct kept_all *all)
+{
+	int err = 0, part;
+
+	for (size_t i = 0; i < all->n; i++) {
+		const struct kept *k = &all->v[i];
+		const MntEntry *e = k->e;
+
+		part = 0;
+		if ((k->is_root || e->locked) && !k->own)
+			part =
+			    refuse(all, e->mountpoint,
+			           "is locked by its user namespace (or the root), and is not in the mount namespace "
+			           "of criu, of which an ordinary user's restore makes a copy");
+		else if (e->shared_id || (e->master_id && !e->host_master) || e->unbindable)
+			part = refuse(all, e->mountpoint,
+			              "is in a peer group, or unbindable, which an ordinary user's criu cannot bring "
+			              "back");
+		else if (e->with_plugin)
+			part = refuse(all, e->mountpoint, "is a plugin's");
+		err = err ?: part;
+	}
+	for (size_t i = 0; i < all->n_own; i++)
+		if (!all->taken[i]) {
+			part = refuse(all, all->own[i].path,
+			              "is in the mount namespace of criu, of which an ordinary user's restore makes a "
+			              "copy, but not locked in that of the tree");
+			err = err ?: part;
+		}
+	return err;
+}
+
+static int read_own(struct arena *a, struct kept_all *all)
+{
+	struct mount_at *own;
+	int err = mountinfo_read(a, &own, &all->n_own);
+
+	if (err)
+		return log_errno(err, "read of /proc/self/mountinfo");
+	all->own = own;
+	all->taken = arena_array(a, bool, all->n_own);
+	for (size_t i = 0; i < all->n; i++)
+		all->v[i].is_root = !kept_below(all, &all->v[i]);
+	match_kept(all);
+	return 0;
+}
+
+/* ---- dump ---- */
+
+int mnt_kept_foresee(struct dump *d, const struct mnt_dumped *ns)
+{
+	struct kept_all all = { .id = ns->ns->id };
+	_cleanup_close_ int owner = detour_is_ordinary() ? bare_mount_owner(ns->ns->fd) : -1;
+	int err;
+
+	if (owner < 0)
+		return 0;
+	for (size_t i = 0; i < ns->n; i++)
+		if (ns->all[i])
+			arena_push(d->arena, &all.v, &all.n, ((struct kept) { .e = ns->all[i] }));
+	err = read_own(d->arena, &all);
+	return err ?: check_kept(&all);
+}
+
+/* ---- restore ---- */
+
+static struct kept_all kept_of(struct restore *r, const struct mnt_ns *ns)
+{
+	struct kept_all all = { .id = ns->id, .v = arena_array(r->arena, struct kept, ns->n), .n = ns->n };
+
+	for (size_t i = 0; i < ns->n; i++)
+		all.v[i] = (struct kept) { .e = ns->all[i].e };
+	return all;
+}
+
+int mnt_kept_check(struct restore *r, struct mnt_ns *ns)
+{
+	struct kept_all all = kept_of(r, ns);
+	int err;
+
+	ns->kept = detour_is_ordinary() && user_ns_owner(r, ns->id);
+	if (!ns->kept)
+		return 0;
+	ns->is_copy = true;
+	err = read_own(r->arena, &all);
+	return err ?: check_kept(&all);
+}
+
+/* What belongs to the user namespace. It is filled here, with criu's ids. */
+static int make_supers(struct restore *r, struct mnt_ns *ns)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < ns->n; i++) {
+		const struct mnt *m = &ns->all[i];
+
+		if (!mnt_is_around(m) && !mnt_is_late(m) && m->super->kind && m->super->fd < 0)
+			err = mnt_super_make(r, m->super);
+	}
+	return err;
+}
+
+int mnt_kept_make(struct restore *r, struct mnt_ns *ns, const struct user_ns *owner)
+{
+	_cleanup_close_ int fd = -1;
+	int err = make_supers(r, ns);
+
+	if (err)
+		return err;
+	fd = ns_enter_make(ns_type_of_flag(CLONE_NEWNS), owner->fd, NULL, NULL, NULL);
+	if (fd < 0)
+		return fd;
+	fault_point("mount namespace is copied");
+	ns->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return ns->fd < 0 ? log_errno(-errno, "fcntl(F_DUPFD_CLOEXEC) of a mount namespace") : move_fd(&fd);
+}
+
+/* ---- in the copy ---- */
+
+/* What lies under another one is reached by no path: it has to have its flags already. */
+static int set_flags(const struct mnt *m, uint32_t now)
+{
+	uint64_t has = mnt_flags_to_attr(now), wanted = mnt_flags_to_attr(m->e->flags);
+	struct mount_attr attr = { .attr_set = wanted, .attr_clr = has & ~wanted & ~MOUNT_ATTR__ATIME };
+
+	if (has == wanted)
+		return 0;
+	if (m->covered)
+		return log_errno(-EPERM, "mount %s: lies under another one, and has other flags in criu's namespace",
+		                 m->e->mountpoint);
+	if ((has ^ wanted) & MOUNT_ATTR__ATIME)
+		attr.attr_clr |= MOUNT_ATTR__ATIME;
+	else
+		attr.attr_set &= ~MOUNT_ATTR__ATIME;
+	if (mount_setattr(m->fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)))
+		return log_errno(-errno, "mount %s: mount_setattr in a copy of criu's mount namespace",
+		                 m->e->mountpoint);
+	return 0;
+}
+
+static int take_kept(struct mnt *m, const struct mount_at *own)
+{
+	m->fd = open(m->e->mountpoint, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	m->covered = m->fd < 0 || mountinfo_mount_id(m->fd, "") != own->id;
+	if (m->covered)
+		mnt_close(&m->fd);
+	m->attached = true;
+	return set_flags(m, mnt_flags_of_text(own->flags));
+}
+
+/* Of criu's own mounts: what is seen of it in the copy, before anything is attached there. */
+static int open_source(const struct kept_all *all, struct super *s)
+{
+	const struct own_mount wanted = { .path = s->first->host_path, .root = s->first->host_root };
+	const struct mount_at *own = s->path ? NULL : mnt_own_find(s->first, &wanted, all->own, all->n_own);
+	const char *path = s->path ?: wanted.path;
+
+	s->fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (s->fd < 0)
+		return log_errno(-errno, "mount %s: open of %s", s->first->mountpoint, path);
+	s->used = true; /* it stays where it is */
+	if (s->path || (own && mountinfo_mount_id(s->fd, "") == own->id))
+		return 0;
+	return log_errno(-ENOENT, "mount %s: is of what criu saw mounted at %s, which is not seen there now",
+	                 s->first->mountpoint, path);
+}
+
+static int open_points(struct mnt_ns *ns)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < ns->n; i++)
+		if (!mnt_is_around(&ns->all[i]) && mnt_is_around(ns->all[i].up))
+			err = mnt_around_open_point(&ns->all[i]);
+	return err;
+}
+
+static int make_private(const struct mnt *m)
+{
+	struct mount_attr attr = { .propagation = MS_PRIVATE };
+
+	if (m->e->master_id || m->fd < 0 || !m->attached)
+		return 0;
+	return mount_setattr(m->fd, "", AT_EMPTY_PATH, &attr, sizeof(attr))
+	           ? log_errno(-errno, "mount %s: mount_setattr(MS_PRIVATE)", m->e->mountpoint)
+	           : 0;
+}
+
+int mnt_kept_fill(struct restore *r, struct mnt_ns *ns)
+{
+	struct kept_all all = kept_of(r, ns);
+	int err = read_own(r->arena, &all) ?: check_kept(&all);
+
+	for (size_t i = 0; !err && i < ns->n; i++)
+		err = mnt_is_around(&ns->all[i]) ? take_kept(&ns->all[i], all.v[i].own) : 0;
+	for (size_t i = 0; !err && i < ns->n; i++)
+		if (!mnt_is_around(&ns->all[i]) && !ns->all[i].super->kind && ns->all[i].super->fd < 0)
+			err = open_source(&all, ns->all[i].super);
+	err = err ?: open_points(ns);
+	err = err ?: mnt_attach_all(r, ns);
+	for (size_t i = 0; !err && i < ns->n; i++)
+		err = make_private(&ns->all[i]);
+	fault_point("mount namespace is filled");
+	return err;
+}
