@@ -134,6 +134,11 @@ static int set_read_only(const struct super *s)
 	return 0;
 }
 
+static int make_read_only(void *arg)
+{
+	return set_read_only(arg);
+}
+
 struct member_job {
 	struct restore *r;
 	struct super *s;
@@ -250,5 +255,7 @@ int mnt_super_make(struct restore *r, struct super *s)
 		err = s->kind->has_contents ? mnt_contents_restore(r, s) : mnt_ghosts_make(r, s);
 	if (!err && s->kind->made)
 		err = s->kind->made(r, s);
-	return err ?: s->first->sb_flags & MS_RDONLY && !s->device ? set_read_only(s) : 0;
+	if (err || !(s->first->sb_flags & MS_RDONLY) || s->device)
+		return err;
+	return s->owner && detour_is_ordinary() ? ns_enter_copy(s->owner->fd, make_read_only, s) : set_read_only(s);
 }

@@ -4,13 +4,11 @@
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs setcap setpriv unshare ip
-import json
+import ast
 import os
-import socket
 import subprocess
-import time
 
-from driver import check, children, run_all, scenario, text, tree, wait_for
+from driver import check, children, need, run_all, scenario, state_of, status_of, text, tree, wait_for
 from rootless import ALONE, look, user, users_processes, with_capability
 
 PROGRAM = r"""
@@ -53,6 +51,26 @@ if "net" in kinds:
     pair = socket.socketpair(); pair[0].send(b"pair")
 if "tcp" in kinds:
     near = socket.create_connection(("127.0.0.1", 81)); far = tcp.accept()[0]; near.send(b"on its way")
+if "mnt" in kinds:
+    def mount(source, at, kind, flags, data):
+        os.path.isdir(at) or os.path.isfile(at) or os.mkdir(at)
+        ok(libc.mount(source, at.encode(), kind, ctypes.c_ulong(flags), data))
+    mount(b"mine", "tmp", b"tmpfs", 2 | 4, b"mode=750,size=1m")
+    os.mkdir("tmp/d", 0o2711); os.symlink("to", "tmp/link"); os.chmod("tmp/d", 0o2711)
+    with open("tmp/d/f", "w") as f:
+        f.truncate(70000); f.write("contents")
+    os.link("tmp/d/f", "tmp/hard"); os.utime("tmp/hard", (1000, 2000)); os.chmod("tmp/hard", 0o640)
+    inside = open("tmp/d/open", "w+"); inside.write("open"); inside.flush()
+    deleted = open("tmp/deleted", "w+"); deleted.write("deleted"); deleted.flush(); os.unlink("tmp/deleted")
+    there = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); there.bind("tmp/sock")
+    open("file", "w").close(); open("other", "w").close()
+    mount(b"/dev/null", "file", None, 4096, None); mount(b"other", "other", None, 4096, None)
+    ok(libc.mount(None, b"other", None, ctypes.c_ulong(4096 | 32 | 1), None))
+    mount(b"tmp/d", "bound", None, 4096, None)
+    mount(b"pts", "pts", b"devpts", 0, b"newinstance,ptmxmode=0666,mode=620"); mount(b"q", "q", b"mqueue", 0, None) if "ipc" in kinds else None
+    # On a place that is covered then, with something on the cover.
+    mount(b"one", "cover", b"tmpfs", 0, None); open("cover/under", "w").close(); mount(b"two", "cover", b"tmpfs", 0, None)
+    os.mkdir("cover/deep"); mount(b"three", "cover/deep", b"tmpfs", 1, None)
 child = os.fork()
 if not child:
     while True: time.sleep(100)
@@ -81,6 +99,14 @@ def look():
         udp.send(b"queued"); pair[0].send(b"pair")
         said += [get("net/ipv4/ip_forward"), get("net/core/somaxconn"), get("net/ipv4/conf/lo/rp_filter"),
                  subprocess.check_output(["ip", "-j", "addr"]), subprocess.check_output(["ip", "-j", "route", "show", "table", "all"])]
+    if "mnt" in kinds:
+        with open("/proc/self/mountinfo") as f:
+            said += [sorted(" ".join(line.split()[3:]) for line in f)]
+        st = os.stat("tmp/hard"); inside.seek(0); deleted.seek(0)
+        said += [sorted(os.listdir("tmp")), os.listdir("cover"), sorted(os.listdir("bound")), os.readlink("tmp/link"), st.st_mode, st.st_nlink, st.st_mtime, st.st_uid,
+                 st.st_gid, oct(os.stat("tmp/d").st_mode), open("tmp/hard").read().strip("\0"), st.st_blocks < 40, inside.read(), deleted.read(),
+                 os.listdir("/proc/%d/fd" % os.getpid()) != [], os.stat("file").st_rdev, os.listdir("pts")]
+        one = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); one.sendto(b"there", "tmp/sock"); said += [there.recv(9)]; one.close()
     if "tcp" in kinds:
         said += [far.recv(99)]; far.send(b"back"); said += [near.recv(99)]; near.send(b"on its way")
     return said
@@ -105,10 +131,17 @@ def says(s):
     if os.path.exists(s.path("said")):
         os.unlink(s.path("said"))
     open(s.path("ask"), "w").close()
-    check(wait_for(lambda: os.path.exists(s.path("said"))), "it says nothing: " + text(s.path("victim.out")))
+    check(wait_for(lambda: os.path.exists(s.path("said"))), "it says nothing (%s): %s" % (
+        {p: (state_of(p), text("/proc/%d/wchan" % p)) for p in tree(s.pid or s.proc.pid)}, text(s.path("victim.out"))))
     said = text(s.path("said"))
     check("failed" not in said, "it says %s" % said)
     return said
+
+
+def compare(s, said, when):
+    now = says(s)
+    pairs = list(zip(ast.literal_eval(now), ast.literal_eval(said)))
+    check(now == said, "%s: it says %s" % (when, "; ".join("%r, not %r" % p for p in pairs if p[0] != p[1])))
 
 
 def start(s, how, kinds):
@@ -119,7 +152,7 @@ def start(s, how, kinds):
         f.write(PROGRAM)
     with open(s.path("victim.out"), "a") as out:
         os.chmod(s.path("victim.out"), 0o666)
-        s.proc = subprocess.Popen([*ALONE, "unshare", how, "setsid", "python3", "program.py", kinds], cwd=s.dir, stdin=subprocess.DEVNULL,
+        s.proc = subprocess.Popen([*ALONE, "unshare", *how, "setsid", "python3", "program.py", kinds], cwd=s.dir, stdin=subprocess.DEVNULL,
                                   stdout=out, stderr=out, start_new_session=True)
     said = says(s)
     s.pid = children(s.proc.pid)[0]
@@ -139,8 +172,7 @@ def rounds(s, said, *opts):
             pidfile = s.path("pid%d%d" % (n, again))
             check(user(s, "restore", "-d", "--pidfile", pidfile, *opts), "restore: " + s.errors("restore.log"))
             s.pid = int(text(pidfile))
-            now = says(s)
-            check(now == said, "it says %s, not %s" % (now, said))
+            compare(s, said, "round %d" % n)
             check(look(s) == before, "it is %r, was %r" % (look(s), before))
             if not again:
                 s.kill()
@@ -149,22 +181,102 @@ def rounds(s, said, *opts):
 
 @scenario
 def ipc(s):
-    rounds(s, start(s, "-Urpfi", "ipc"))
+    rounds(s, start(s, ["-Urpfi"], "ipc"))
 
 
 @scenario
 def net(s):
-    rounds(s, start(s, "-Urpfn", "net"))
+    rounds(s, start(s, ["-Urpfn"], "net"))
 
 
 @scenario
 def both(s):
-    rounds(s, start(s, "-UrpfniuC", "ipc,net"))
+    rounds(s, start(s, ["-UrpfniuC"], "ipc,net"))
 
 
 @scenario
 def connections(s):
-    rounds(s, start(s, "-Urpfn", "net,tcp"), "--tcp-established")
+    rounds(s, start(s, ["-Urpfn"], "net,tcp"), "--tcp-established")
+
+
+@scenario
+def mounts(s):
+    rounds(s, start(s, ["-Urpfm", "--mount-proc"], "mnt"))
+
+
+@scenario
+def everything(s):
+    rounds(s, start(s, ["-UrpfmniuC", "--mount-proc"], "ipc,net,tcp,mnt"), "--tcp-established")
+
+
+@scenario
+def killed(s):
+    """At each fault point: restores leave nothing, dumps leave the tree."""
+    said = start(s, ["-UrpfmniuC", "--mount-proc"], "ipc,net,tcp,mnt")
+    mounts, points = text("/proc/self/mountinfo"), {"dump": 0, "restore": 0}
+    while not user(s, "dump", "-t", s.pid, "--tcp-established", "--test-kill-at", points["dump"] + 1):
+        points["dump"] += 1
+        check(s.rc == -9, "dump, point %d: %d, %s" % (points["dump"], s.rc, s.errors("dump.log")))
+        if state_of(s.pid) in ("gone", "Z"):  # after the commit
+            break
+        compare(s, said, "dump killed at %d" % points["dump"])
+    s.gone()
+    s.proc.wait()
+    s.proc = None
+    while not user(s, "restore", "-d", "--tcp-established", "--test-kill-at", points["restore"] + 1):
+        points["restore"] += 1
+        check(s.rc == -9, "restore, point %d: %d, %s" % (points["restore"], s.rc, s.errors("restore.log")))
+        if not wait_for(lambda: not users_processes()):  # after the commit: then it lives
+            break
+    check(min(points.values()) > 5 and text("/proc/self/mountinfo") == mounts, "%s, or mounts are left" % points)
+    s.pid = [int(p) for p in users_processes() if status_of("/proc/%s/status" % p)["NSpid"].split()[-1] == "1"][0]
+    compare(s, said, "after all")
+    s.kill()
+
+
+def answer(s):
+    got = []
+    command = ["nsenter", "-t", str(s.pid), "-n", "python3", "-c", "from urllib.request import urlopen as u; print(u('http://127.0.0.1:8000/page').read())"]
+
+    def ask():
+        got[:] = [subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout]
+        return "served" in got[0]
+    check(wait_for(ask), "no answer: %s" % got)
+    return got[0]
+
+
+def mountinfo(pid):
+    return sorted(" ".join(line.split()[3:]) for line in text("/proc/%d/mountinfo" % pid).splitlines())
+
+
+@scenario
+def sandbox(s):
+    """Of bubblewrap's, with a server."""
+    need("bwrap")
+    s.tool_path = with_capability(s)
+    for d in s.dir, s.imgs:
+        os.chmod(d, 0o777)
+    with open(s.path("bwrap.out"), "w") as out:
+        os.chmod(s.path("bwrap.out"), 0o666)
+        s.proc = subprocess.Popen([*ALONE, "bwrap", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--unshare-all", "sh", "-c",
+                                   "mkdir /tmp/www; cd /tmp/www; echo served > page; exec python3 -m http.server --bind 127.0.0.1"],
+                                  stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+        check(wait_for(lambda: children(s.proc.pid) and children(children(s.proc.pid)[0])), text(s.path("bwrap.out")))
+    s.pid = children(s.proc.pid)[0]
+    said, before = answer(s), mountinfo(s.pid)
+    for n in range(3):
+        check(user(s, "dump", "-t", s.pid, "-j"), "dump: " + s.errors("dump.log"))
+        if s.proc:
+            s.proc.wait()
+        s.proc = None
+        for again in range(2):
+            pidfile = s.path("pid%d%d" % (n, again))
+            check(user(s, "restore", "-d", "-j", "--pidfile", pidfile), "restore: " + s.errors("restore.log"))
+            s.pid = int(text(pidfile))
+            check(answer(s) == said and mountinfo(s.pid) == before, "%s, %s; it was %s" % (answer(s), mountinfo(s.pid), before))
+            if not again:
+                s.kill()
+    s.kill()
 
 
 run_all()
