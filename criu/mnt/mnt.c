@@ -97,14 +97,14 @@ static int make_supers(void *message)
 {
 	struct mnt_message *m = message;
 
-	return mnt_make_supers(m->r, m->ns);
+	return m->ns->kept ? 0 : mnt_make_supers(m->r, m->ns);
 }
 
 static int make_mounts(void *message)
 {
 	struct mnt_message *m = message;
 
-	if (m->ns->kept)
+	if (m->ns->kept && m->ns->is_copy)
 		return mnt_kept_fill(m->r, m->ns);
 	return m->ns->is_copy ? mnt_around_fill(m->r, m->ns) : mnt_make_mounts(m->r, m->ns);
 }
@@ -113,9 +113,9 @@ static int make_owned(void *message, const struct user_ns *owner, int *fd)
 {
 	struct mnt_message *m = message;
 
-	*fd = m->ns->kept      ? mnt_kept_make(m->r, m->ns, owner)
-	      : m->ns->is_copy ? mnt_around_make(m->r, m->ns, owner)
-	                       : -1;
+	if (m->ns->kept)
+		return mnt_kept_make(m->r, m->ns, owner, fd);
+	*fd = m->ns->is_copy ? mnt_around_make(m->r, m->ns, owner) : -1;
 	return m->ns->is_copy ? MIN(*fd, 0) : 0;
 }
 

@@ -19,6 +19,7 @@
 #include "mnt/mnt_around.h"
 #include "mnt/mnt_ghosts.h"
 #include "mnt/mnt_idmap.h"
+#include "mnt/mnt_kept.h"
 #include "uapi/mount_bits.h"
 #include "uapi/statmount_bits.h"
 
@@ -284,6 +285,9 @@ int mnt_make_mounts(struct restore *r, struct mnt_ns *ns)
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		return log_errno(-errno, "mount(MS_REC | MS_PRIVATE) in a new mount namespace");
 	fault_point("mount namespace is private");
+	err = ns->kept ? mnt_kept_open_sources(r, ns) : 0;
+	if (err)
+		return err;
 	scratch = make_scratch();
 	err = scratch < 0 ? scratch : make_owned_supers(r, ns);
 	err = err ?: attach_supers(r, ns, scratch);

@@ -77,40 +77,53 @@ static void match_kept(struct kept_all *all)
 	}
 }
 
-static int refuse(const struct kept_all *all, const char *path, const char *why)
+static int refuse_kept(const struct kept_all *all, const char *path, const char *why)
 {
 	return log_refusal(-EPERM, "mount namespace %u: mount %s: %s: run criu as root", all->id, path, why);
 }
 
+static int check_entry(const struct kept_all *all, const MntEntry *e)
+{
+	if (e->shared_id || (e->master_id && !e->host_master) || e->unbindable)
+		return refuse_kept(
+		    all, e->mountpoint,
+		    "is in a peer group, or unbindable, which an ordinary user's criu cannot bring back");
+	return e->with_plugin ? refuse_kept(all, e->mountpoint, "is made by a plugin, which takes root") : 0;
+}
+
+static bool any_locked(const struct kept_all *all)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (!all->v[i].is_root && all->v[i].e->locked)
+			return true;
+	return false;
+}
+
+/* Without locked mounts all are made anew. */
 static int check_kept(const struct kept_all *all)
 {
+	bool is_copy = any_locked(all);
 	int err = 0, part;
 
 	for (size_t i = 0; i < all->n; i++) {
 		const struct kept *k = &all->v[i];
-		const MntEntry *e = k->e;
 
-		part = 0;
-		if ((k->is_root || e->locked) && !k->own)
-			part =
-			    refuse(all, e->mountpoint,
-			           "is locked by its user namespace (or the root), and is not in the mount namespace "
-			           "of criu, of which an ordinary user's restore makes a copy");
-		else if (e->shared_id || (e->master_id && !e->host_master) || e->unbindable)
-			part = refuse(all, e->mountpoint,
-			              "is in a peer group, or unbindable, which an ordinary user's criu cannot bring "
-			              "back");
-		else if (e->with_plugin)
-			part = refuse(all, e->mountpoint, "is a plugin's");
+		if (is_copy && (k->is_root || k->e->locked) && !k->own)
+			part = refuse_kept(all, k->e->mountpoint,
+			                   "is locked by its user namespace (or the root), and is not in the mount "
+			                   "namespace of criu, of which an ordinary user's restore makes a copy");
+		else
+			part = check_entry(all, k->e);
 		err = err ?: part;
 	}
-	for (size_t i = 0; i < all->n_own; i++)
-		if (!all->taken[i]) {
-			part = refuse(all, all->own[i].path,
-			              "is in the mount namespace of criu, of which an ordinary user's restore makes a "
-			              "copy, but not locked in that of the tree");
-			err = err ?: part;
-		}
+	for (size_t i = 0; is_copy && i < all->n_own; i++) {
+		if (all->taken[i])
+			continue;
+		part = refuse_kept(all, all->own[i].path,
+		                   "is in the mount namespace of criu, of which an ordinary user's restore makes a "
+		                   "copy, but not locked in that of the tree");
+		err = err ?: part;
+	}
 	return err;
 }
 
@@ -165,7 +178,6 @@ int mnt_kept_check(struct restore *r, struct mnt_ns *ns)
 	ns->kept = detour_is_ordinary() && user_ns_owner(r, ns->id);
 	if (!ns->kept)
 		return 0;
-	ns->is_copy = true;
 	err = read_own(r->arena, &all);
 	return err ?: check_kept(&all);
 }
@@ -178,25 +190,29 @@ static int make_supers(struct restore *r, struct mnt_ns *ns)
 	for (size_t i = 0; !err && i < ns->n; i++) {
 		const struct mnt *m = &ns->all[i];
 
-		if (!mnt_is_around(m) && !mnt_is_late(m) && m->super->kind && m->super->fd < 0)
+		if (!(ns->is_copy && mnt_is_around(m)) && !mnt_is_late(m) && m->super->kind && m->super->fd < 0)
 			err = mnt_super_make(r, m->super);
 	}
 	return err;
 }
 
-int mnt_kept_make(struct restore *r, struct mnt_ns *ns, const struct user_ns *owner)
+int mnt_kept_make(struct restore *r, struct mnt_ns *ns, const struct user_ns *owner, int *fd)
 {
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int copy = -1;
 	int err = make_supers(r, ns);
 
-	if (err)
+	*fd = -1;
+	if (err || !ns->is_copy)
 		return err;
-	fd = ns_enter_make(ns_type_of_flag(CLONE_NEWNS), owner->fd, NULL, NULL, NULL);
-	if (fd < 0)
-		return fd;
+	copy = ns_enter_make(ns_type_of_flag(CLONE_NEWNS), owner->fd, NULL, NULL, NULL);
+	if (copy < 0)
+		return copy;
 	fault_point("mount namespace is copied");
-	ns->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	return ns->fd < 0 ? log_errno(-errno, "fcntl(F_DUPFD_CLOEXEC) of a mount namespace") : move_fd(&fd);
+	ns->fd = fcntl(copy, F_DUPFD_CLOEXEC, 3);
+	if (ns->fd < 0)
+		return log_errno(-errno, "fcntl(F_DUPFD_CLOEXEC) of a mount namespace");
+	*fd = move_fd(&copy);
+	return 0;
 }
 
 /* ---- in the copy ---- */
@@ -249,6 +265,23 @@ static int open_source(const struct kept_all *all, struct super *s)
 	                 s->first->mountpoint, path);
 }
 
+static int open_sources(const struct kept_all *all, struct mnt_ns *ns)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < ns->n; i++)
+		if (!(ns->is_copy && mnt_is_around(&ns->all[i])) && !ns->all[i].super->kind && ns->all[i].super->fd < 0)
+			err = open_source(all, ns->all[i].super);
+	return err;
+}
+
+int mnt_kept_open_sources(struct restore *r, struct mnt_ns *ns)
+{
+	struct kept_all all = kept_of(r, ns);
+
+	return read_own(r->arena, &all) ?: open_sources(&all, ns);
+}
+
 static int open_points(struct mnt_ns *ns)
 {
 	int err = 0;
@@ -277,10 +310,7 @@ int mnt_kept_fill(struct restore *r, struct mnt_ns *ns)
 
 	for (size_t i = 0; !err && i < ns->n; i++)
 		err = mnt_is_around(&ns->all[i]) ? take_kept(&ns->all[i], all.v[i].own) : 0;
-	for (size_t i = 0; !err && i < ns->n; i++)
-		if (!mnt_is_around(&ns->all[i]) && !ns->all[i].super->kind && ns->all[i].super->fd < 0)
-			err = open_source(&all, ns->all[i].super);
-	err = err ?: open_points(ns);
+	err = err ?: open_sources(&all, ns) ?: open_points(ns);
 	err = err ?: mnt_attach_all(r, ns);
 	for (size_t i = 0; !err && i < ns->n; i++)
 		err = make_private(&ns->all[i]);

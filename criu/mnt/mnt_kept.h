@@ -18,8 +18,12 @@ int mnt_kept_foresee(struct dump *d, const struct mnt_dumped *ns);
 /* Restore: the same, before anything is started. Notes in ns->kept whether an ordinary user makes it so. */
 int mnt_kept_check(struct restore *r, struct mnt_ns *ns);
 
-/* In place of mnt_around_make() and mnt_around_fill(). */
-int mnt_kept_make(struct restore *r, struct mnt_ns *ns, const struct user_ns *owner);
+/*
+ * In place of mnt_around_make() and mnt_around_fill(). Without locked mounts (-1, where nothing failed) the namespace
+ * is made as root makes one, and what is mounted in criu's own is opened in it first.
+ */
+int mnt_kept_make(struct restore *r, struct mnt_ns *ns, const struct user_ns *owner, int *fd);
 int mnt_kept_fill(struct restore *r, struct mnt_ns *ns);
+int mnt_kept_open_sources(struct restore *r, struct mnt_ns *ns);
 
 #endif

@@ -127,18 +127,28 @@ def subordinate_ids(s):
 
 @scenario
 def refused(s):
-    """With the object and the way out, and the tree runs on."""
-    said = start(s, "-Urpfmnui", "setsid")
-    check(not user(s, "dump", "-t", s.pid), "it was dumped")
-    for kind in "mnt", "net", "ipc":
-        check("has its own %s namespace: an ordinary user's criu" % kind in s.errors("dump.log"), s.errors("dump.log"))
+    """With the object and the way out, and the tree runs on: mounts that an ordinary user cannot bring back."""
+    os.mkdir(s.path("there"))
+    said = start(s, "-Urpfm", "--propagation", "shared", "setsid")
+    check(not user(s, "dump", "-t", s.pid) and "is in a peer group, or unbindable, which an ordinary user's" in s.errors("dump.log"), s.errors("dump.log"))
     check(says(s) == said and not s.images(), "the tree has changed")
-    s.dump()
+    s.kill()
+    said = start(s, "-Urpfm", "--mount-proc", "setsid")
+    check(subprocess.run(["mount", "-t", "tmpfs", "late", s.path("there")]).returncode == 0, "mount of a tmpfs")
+    try:
+        check(not user(s, "dump", "-t", s.pid) and s.path("there") + ": is in the mount namespace of criu" in s.errors("dump.log"), s.errors("dump.log"))
+    finally:
+        subprocess.run(["umount", s.path("there")])
+    check(says(s) == said and not s.images(), "the tree has changed")
+    check(user(s, "dump", "-t", s.pid), s.errors("dump.log"))
+    s.gone()
     s.proc = None
-    for f in os.listdir(s.imgs):
-        os.chmod(s.path("imgs/" + f), 0o666)
-    check(not user(s, "restore", "-d") and "namespace: an ordinary user's criu" in s.errors("restore.log"), s.errors("restore.log"))
-    s.restore("--pidfile", s.path("pid"))
+    subprocess.run(["mount", "-t", "tmpfs", "late", s.path("there")])
+    try:
+        check(not user(s, "restore", "-d") and s.path("there") + ": is in the mount namespace of criu" in s.errors("restore.log"), s.errors("restore.log"))
+    finally:
+        subprocess.run(["umount", s.path("there")])
+    check(user(s, "restore", "-d", "--pidfile", s.path("pid")), s.errors("restore.log"))
     s.pid = int(text(s.path("pid")))
     check(says(s) == said, "it says %s" % says(s))
     s.kill()

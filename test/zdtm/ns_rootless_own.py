@@ -226,7 +226,7 @@ def killed(s):
     while not user(s, "restore", "-d", "--tcp-established", "--test-kill-at", points["restore"] + 1):
         points["restore"] += 1
         check(s.rc == -9, "restore, point %d: %d, %s" % (points["restore"], s.rc, s.errors("restore.log")))
-        if not wait_for(lambda: not users_processes()):  # after the commit: then it lives
+        if not wait_for(lambda: not users_processes(), 5):  # after the commit: then it lives
             break
     check(min(points.values()) > 5 and text("/proc/self/mountinfo") == mounts, "%s, or mounts are left" % points)
     s.pid = [int(p) for p in users_processes() if status_of("/proc/%s/status" % p)["NSpid"].split()[-1] == "1"][0]
@@ -245,12 +245,14 @@ def answer(s):
     return got[0]
 
 
-def mountinfo(pid):
-    return sorted(" ".join(line.split()[3:]) for line in text("/proc/%d/mountinfo" % pid).splitlines())
+def look_inside(s):
+    """Mounts, and what is in the root and in the sandbox's own file systems."""
+    root = "/proc/%d/root" % s.pid
+    return [sorted(" ".join(line.split()[3:]) for line in text("/proc/%d/mountinfo" % s.pid).splitlines()),
+            [(d, n, os.lstat(root + d + n).st_mode, os.lstat(root + d + n).st_uid) for d in ("/", "/dev/", "/tmp/") for n in sorted(os.listdir(root + d))]]
 
 
-@scenario
-def sandbox(s):
+def sandbox(s, *options):
     """Of bubblewrap's, with a server."""
     need("bwrap")
     s.tool_path = with_capability(s)
@@ -258,12 +260,12 @@ def sandbox(s):
         os.chmod(d, 0o777)
     with open(s.path("bwrap.out"), "w") as out:
         os.chmod(s.path("bwrap.out"), 0o666)
-        s.proc = subprocess.Popen([*ALONE, "bwrap", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--unshare-all", "sh", "-c",
+        s.proc = subprocess.Popen([*ALONE, "bwrap", *options, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--unshare-all", "sh", "-c",
                                    "mkdir /tmp/www; cd /tmp/www; echo served > page; exec python3 -m http.server --bind 127.0.0.1"],
                                   stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
         check(wait_for(lambda: children(s.proc.pid) and children(children(s.proc.pid)[0])), text(s.path("bwrap.out")))
     s.pid = children(s.proc.pid)[0]
-    said, before = answer(s), mountinfo(s.pid)
+    said, before = answer(s), look_inside(s)
     for n in range(3):
         check(user(s, "dump", "-t", s.pid, "-j"), "dump: " + s.errors("dump.log"))
         if s.proc:
@@ -273,10 +275,22 @@ def sandbox(s):
             pidfile = s.path("pid%d%d" % (n, again))
             check(user(s, "restore", "-d", "-j", "--pidfile", pidfile), "restore: " + s.errors("restore.log"))
             s.pid = int(text(pidfile))
-            check(answer(s) == said and mountinfo(s.pid) == before, "%s, %s; it was %s" % (answer(s), mountinfo(s.pid), before))
+            check(answer(s) == said and look_inside(s) == before, "%s, %s; it was %s" % (answer(s), look_inside(s), before))
             if not again:
                 s.kill()
     s.kill()
+
+
+@scenario
+def sandbox_of_all(s):
+    sandbox(s, "--ro-bind", "/", "/")
+
+
+@scenario
+def sandbox_with_a_root(s):
+    """Nothing in it is locked."""
+    links = [a for n in ("lib", "lib64", "bin") if os.path.islink("/" + n) for a in ("--symlink", "usr/" + n, "/" + n)]
+    sandbox(s, "--ro-bind", "/usr", "/usr", *links, "--ro-bind", "/etc/passwd", "/etc/passwd")
 
 
 run_all()
