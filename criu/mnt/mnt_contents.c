@@ -188,7 +188,8 @@ static int dump_part(struct dump *d, const struct mnt_dumped *ns, size_t k, int 
 
 	if (dir < 0)
 		return log_errno(dir, "%s: its contents cannot be reached", who);
-	err = refuse_files(fs_kind_of(ns->all[k]), who, dir) ?: mnt_hidden_find(d, ns, k, dir, &hidden);
+	err = refuse_files(fs_kind_of(ns->all[k]), who, dir) ?: mnt_owners_check(who, dir);
+	err = err ?: mnt_hidden_find(d, ns, k, dir, &hidden);
 	err = err ?: mnt_hidden_check(d, who, dir, &hidden);
 	err = err ?: archive_one(d->arena, who, dir, ns->all[k], &hidden, out);
 	err = err ?: mnt_sockets_dump(d, who, dir, ns->all[k]);

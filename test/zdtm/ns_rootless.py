@@ -9,9 +9,8 @@ import os
 import subprocess
 
 from driver import check, children, run_all, scenario, status_of, text, tree, wait_for
-from rootless import ALONE, USER, look, user, users_processes, with_capability
+from rootless import ALONE, FIRST, look, subordinates, user, users_processes, with_capability
 
-NAME, FIRST = "rootless", 300000
 PROGRAM = """
 import contextlib, os, signal, sys, time
 child = os.fork()
@@ -33,15 +32,6 @@ while True:
         os.symlink(" ".join(map(str, [n, os.getpid(), os.getuid(), os.getgid(), child, os.getpgid(child), os.uname().nodename])), "n")
     time.sleep(0.02)
 """
-
-
-def over(s, path, line):
-    """The file has this line, too, in this test's mount namespace."""
-    new = s.path(os.path.basename(path))
-    with open(new, "w") as f:
-        f.write((text(path) if os.path.exists(path) else "") + line + "\n")
-    check(os.path.exists(path), "there is no " + path)
-    check(subprocess.run(["mount", "--bind", new, path]).returncode == 0, "mount --bind on " + path)
 
 
 def says(s):
@@ -110,19 +100,16 @@ def more_namespaces(s):
 @scenario
 def subordinate_ids(s):
     """Of /etc/subuid and /etc/subgid: newuidmap(1) gives them, and the child has one."""
-    over(s, "/etc/passwd", "%s:x:%d:%d::/tmp:/bin/sh" % (NAME, USER, USER))
-    over(s, "/etc/group", "%s:x:%d:" % (NAME, USER))
-    for f in "/etc/subuid", "/etc/subgid":
-        open(f, "a").close()
-        over(s, f, "%s:%d:1000" % (NAME, FIRST))
-    said = start(s, "-Upf", "--map-users", "%d,1,1000" % FIRST, "--map-groups", "%d,1,1000" % FIRST, "-r", "setsid")
+    with subordinates(s) as maps:
+        with_subordinates(s, maps)
+
+
+def with_subordinates(s, maps):
+    said = start(s, "-Upf", *maps, "setsid")
     check(said[:3] == ["1", "0", "0"], "it says %s" % said)
     child = [p for p in tree(s.pid) if p != s.pid][0]
     check(status_of("/proc/%d/status" % child)["Uid"].split()[0] == str(FIRST + 6), "the child has no subordinate id")
-    try:
-        rounds(s, said)
-    finally:
-        subprocess.run(["umount", "/etc/passwd", "/etc/group", "/etc/subuid", "/etc/subgid"])
+    rounds(s, said)
 
 
 @scenario

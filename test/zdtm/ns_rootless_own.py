@@ -9,7 +9,7 @@ import os
 import subprocess
 
 from driver import check, children, need, run_all, scenario, state_of, status_of, text, tree, wait_for
-from rootless import ALONE, look, user, users_processes, with_capability
+from rootless import ALONE, look, subordinates, user, users_processes, with_capability
 
 PROGRAM = r"""
 import ctypes, os, signal, socket, struct, subprocess, sys, time
@@ -51,6 +51,13 @@ if "net" in kinds:
     pair = socket.socketpair(); pair[0].send(b"pair")
 if "tcp" in kinds:
     near = socket.create_connection(("127.0.0.1", 81)); far = tcp.accept()[0]; near.send(b"on its way")
+if "sub" in kinds:
+    os.setegid(7); os.seteuid(8)
+    ok(libc.shmget(0x77, 4096, 0o1644)); ok(libc.semget(0x77, 1, 0o1644)); ok(libc.msgget(0x77, 0o1644))
+    os.close(ok(rt.mq_open(b"/sub", os.O_RDWR | os.O_CREAT, 0o644, None)))
+    sub = socket.socket(); sub.bind(("127.0.0.1", 8077)); sub.listen(); subs = socket.socketpair()
+    subnamed = socket.socket(socket.AF_UNIX); subnamed.bind("subsock" if "subsock" in kinds else "\0sub"); subnamed.listen()
+    os.seteuid(0); os.setegid(0)
 if "mnt" in kinds:
     def mount(source, at, kind, flags, data):
         os.path.isdir(at) or os.path.isfile(at) or os.mkdir(at)
@@ -99,6 +106,9 @@ def look():
         udp.send(b"queued"); pair[0].send(b"pair")
         said += [get("net/ipv4/ip_forward"), get("net/core/somaxconn"), get("net/ipv4/conf/lo/rp_filter"),
                  subprocess.check_output(["ip", "-j", "addr"]), subprocess.check_output(["ip", "-j", "route", "show", "table", "all"])]
+    if "sub" in kinds:
+        q = ok(rt.mq_open(b"/sub", os.O_RDWR)); st = [os.fstat(q), os.fstat(sub.fileno())]; os.close(q)
+        said += [(a.st_uid, a.st_gid) for a in st] + [struct.unpack("@iII", a.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)) for a in (*subs, subnamed)]
     if "mnt" in kinds:
         with open("/proc/self/mountinfo") as f:
             said += [sorted(" ".join(line.split()[3:]) for line in f)]
@@ -197,6 +207,29 @@ def both(s):
 @scenario
 def connections(s):
     rounds(s, start(s, ["-Urpfn"], "net,tcp"), "--tcp-established")
+
+
+@scenario
+def subordinate_ids(s):
+    """What belongs to others than the user."""
+    with subordinates(s) as maps:
+        said = start(s, ["-Upfni", *maps], "ipc,net,sub,subsock")
+        check(not user(s, "dump", "-t", s.pid) and "subsock, or its folder, is one to which criu may not write" in s.errors("dump.log"), s.errors("dump.log"))
+        compare(s, said, "refused")
+        s.kill()
+        said = start(s, ["-Upfni", *maps], "ipc,net,sub")
+        check("(8, 7), (8, 7)" in said and "(1, 8, 7)" in said, said)
+        rounds(s, said)
+
+
+@scenario
+def refused_files(s):
+    """A tmpfs with what takes root."""
+    said = start(s, ["-Urpfm", "--mount-proc"], "mnt")
+    subprocess.run(["nsenter", "-t", str(s.pid), "-U", "-m", "-S", "0", "setcap", "cap_net_raw+ep", s.path("tmp/d/f")], check=True)
+    check(not user(s, "dump", "-t", s.pid) and "f (inode" in s.errors("dump.log") and "security.*" in s.errors("dump.log"), s.errors("dump.log"))
+    compare(s, said, "refused")
+    s.kill()
 
 
 @scenario

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Unix sockets at dump: what one of them tells by itself. */
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -127,12 +128,12 @@ static int foresee_file(struct dump *d, const struct fd_info *info, const UnixSk
 
 	if (m->name.len && name[0] && !m->deleted && (m->type == SOCK_DGRAM || m->state != TCP_ESTABLISHED) &&
 	    unix_name_place(d->arena, m, name, &dir, &base))
-		err = foresee_make(d, dir);
+		err = foresee_make(d, dir) ?: foresee_open(d, arena_printf(d->arena, "%s/%s", dir, base), O_WRONLY);
 	if (!err)
 		return 0;
 	return foresee_refuse(d, err,
-	                      "%s: the file of its name, %s/%s, is in a folder to which criu may not write, so that a "
-	                      "restore cannot make it: dump and restore as root",
+	                      "%s: the file of its name, %s/%s, or its folder, is one to which criu may not write, so "
+	                      "that a restore cannot make it: dump and restore as root",
 	                      fd_name(info), dir, base)
 	           ? DUMP_REFUSED
 	           : 0;

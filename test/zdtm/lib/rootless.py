@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Trees of an ordinary user in user namespaces, dumped and restored by that user, whose criu has CAP_CHECKPOINT_RESTORE from its file."""
+import contextlib
 import os
 import shutil
 import subprocess
@@ -7,7 +8,7 @@ import subprocess
 from case import Skipped
 from driver import TOP, check, children, state_of, status_of, text, tree, wait_for
 
-USER = 1234
+USER, NAME, FIRST = 1234, "rootless", 300000
 ALONE = ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", "--inh-caps=-all", "env", "HOME=/tmp"]
 
 
@@ -18,6 +19,29 @@ def with_capability(s):
         if subprocess.run(["setcap", "cap_checkpoint_restore+ep", copy], stderr=subprocess.DEVNULL).returncode:
             raise Skipped("setcap does not work here")
     return copy
+
+
+def over(s, path, line):
+    """The file has this line, too, in this test's mount namespace."""
+    new = s.path(os.path.basename(path))
+    with open(new, "w") as f:
+        f.write((text(path) if os.path.exists(path) else "") + line + "\n")
+    check(os.path.exists(path), "there is no " + path)
+    check(subprocess.run(["mount", "--bind", new, path]).returncode == 0, "mount --bind on " + path)
+
+
+@contextlib.contextmanager
+def subordinates(s):
+    """The user has ids in /etc/subuid and /etc/subgid: options of unshare(1) for all of them, and root's."""
+    over(s, "/etc/passwd", "%s:x:%d:%d::/tmp:/bin/sh" % (NAME, USER, USER))
+    over(s, "/etc/group", "%s:x:%d:" % (NAME, USER))
+    for f in "/etc/subuid", "/etc/subgid":
+        open(f, "a").close()
+        over(s, f, "%s:%d:1000" % (NAME, FIRST))
+    try:
+        yield ["--map-users", "%d,1,1000" % FIRST, "--map-groups", "%d,1,1000" % FIRST, "-r"]
+    finally:
+        subprocess.run(["umount", "/etc/passwd", "/etc/group", "/etc/subuid", "/etc/subgid"])
 
 
 def user(s, command, *opts):
