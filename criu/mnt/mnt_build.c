@@ -278,23 +278,24 @@ int mnt_make_mounts(struct restore *r, struct mnt_ns *ns)
 {
 	_cleanup_close_ int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), scratch = -1;
 	struct mnt *root = ns->all;
-	int err;
+	int err = 0;
 
 	while (root->up)
 		root++;
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
-		return log_errno(-errno, "mount(MS_REC | MS_PRIVATE) in a new mount namespace");
-	fault_point("mount namespace is private");
-	err = ns->kept ? mnt_kept_open_sources(r, ns) : 0;
+	if (ns->kept)
+		err = mnt_kept_begin(ns) ?: mnt_kept_open_sources(r, ns);
+	else if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		err = log_errno(-errno, "mount(MS_REC | MS_PRIVATE) in a new mount namespace");
 	if (err)
 		return err;
+	fault_point("mount namespace is private");
 	scratch = make_scratch();
 	err = scratch < 0 ? scratch : make_owned_supers(r, ns);
 	err = err ?: attach_supers(r, ns, scratch);
 	err = err ?: make_detached(r, ns);
 	err = err ?: change_root(root, scratch);
 	take_spares(r);
-	err = err ?: mnt_attach_all(r, ns);
+	err = err ?: mnt_attach_all(r, ns) ?: ns->kept ? mnt_kept_end(ns) : 0;
 	fault_point("mount namespace is filled");
 	if (err || ns->is_copy)
 		return err;

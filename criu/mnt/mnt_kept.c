@@ -82,12 +82,59 @@ static int refuse_kept(const struct kept_all *all, const char *path, const char 
 	return log_refusal(-EPERM, "mount namespace %u: mount %s: %s: run criu as root", all->id, path, why);
 }
 
-static int check_entry(const struct kept_all *all, const MntEntry *e)
+/* ---- peer groups: the copy has slaves of those that criu's mounts are in ---- */
+
+static const struct mount_at *source_of(const struct kept_all *all, const MntEntry *e)
 {
-	if (e->shared_id || (e->master_id && !e->host_master) || e->unbindable)
+	const struct own_mount wanted = { .path = e->host_path, .root = e->host_root };
+
+	return e->host_path && e->host_root ? mnt_own_find(e, &wanted, all->own, all->n_own) : NULL;
+}
+
+static bool is_slave_there(const struct mount_at *own)
+{
+	return own->shared || own->master;
+}
+
+/* Several may lie at one place. */
+static bool has_right_master(const struct kept_all *all, const struct kept *k)
+{
+	const struct mount_at *own = k->own ?: source_of(all, k->e);
+	int group = own ? own->shared ?: own->master : 0;
+
+	for (size_t i = 0; group && k->e->host_master && i < all->n_own; i++)
+		if (all->own[i].shared == group && !strcmp(all->own[i].path, k->e->host_master))
+			return true;
+	return false;
+}
+
+static bool any_master(const struct kept_all *all)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (all->v[i].e->master_id)
+			return true;
+	return false;
+}
+
+static bool is_covered(const struct kept_all *all, const struct kept *k)
+{
+	for (size_t i = 0; k->own && i < all->n_own; i++)
+		if (all->own[i].parent == k->own->id && !strcmp(all->own[i].path, k->own->path))
+			return true;
+	return k->own && kept_below(all, k) && is_covered(all, kept_below(all, k));
+}
+
+static int check_entry(const struct kept_all *all, const struct kept *k)
+{
+	const MntEntry *e = k->e;
+
+	if (e->shared_id || e->unbindable || (e->master_id && !has_right_master(all, k)))
 		return refuse_kept(
 		    all, e->mountpoint,
 		    "is in a peer group, or unbindable, which an ordinary user's criu cannot bring back");
+	if (k->own && !e->master_id && any_master(all) && is_slave_there(k->own) && is_covered(all, k))
+		return refuse_kept(all, e->mountpoint,
+		                   "lies under another one, and an ordinary user's criu cannot make it private alone");
 	return e->with_plugin ? refuse_kept(all, e->mountpoint, "is made by a plugin, which takes root") : 0;
 }
 
@@ -113,7 +160,7 @@ static int check_kept(const struct kept_all *all)
 			                   "is locked by its user namespace (or the root), and is not in the mount "
 			                   "namespace of criu, of which an ordinary user's restore makes a copy");
 		else
-			part = check_entry(all, k->e);
+			part = check_entry(all, k);
 		err = err ?: part;
 	}
 	for (size_t i = 0; is_copy && i < all->n_own; i++) {
@@ -245,6 +292,9 @@ static int take_kept(struct mnt *m, const struct mount_at *own)
 	if (m->covered)
 		mnt_close(&m->fd);
 	m->attached = true;
+	if (m->covered && !own->master != !m->e->master_id)
+		return log_errno(-EPERM, "mount %s: lies under another one, and has another master in criu's namespace",
+		                 m->e->mountpoint);
 	return set_flags(m, mnt_flags_of_text(own->flags));
 }
 
@@ -292,28 +342,50 @@ static int open_points(struct mnt_ns *ns)
 	return err;
 }
 
-static int make_private(const struct mnt *m)
+int mnt_kept_begin(const struct mnt_ns *ns)
+{
+	for (size_t i = 0; i < ns->n; i++)
+		if (ns->all[i].e->master_id)
+			return 0;
+	return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)
+	           ? log_errno(-errno, "mount(MS_REC | MS_PRIVATE) in a new mount namespace")
+	           : 0;
+}
+
+int mnt_kept_end(const struct mnt_ns *ns)
 {
 	struct mount_attr attr = { .propagation = MS_PRIVATE };
 
-	if (m->e->master_id || m->fd < 0 || !m->attached)
-		return 0;
-	return mount_setattr(m->fd, "", AT_EMPTY_PATH, &attr, sizeof(attr))
-	           ? log_errno(-errno, "mount %s: mount_setattr(MS_PRIVATE)", m->e->mountpoint)
-	           : 0;
+	for (size_t i = 0; i < ns->n; i++) {
+		const struct mnt *m = &ns->all[i];
+
+		if (!m->e->master_id && m->fd >= 0 && m->attached &&
+		    mount_setattr(m->fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)))
+			return log_errno(-errno, "mount %s: mount_setattr(MS_PRIVATE)", m->e->mountpoint);
+	}
+	return 0;
+}
+
+/* What was there before the start may have changed meanwhile. */
+static int check_found(const struct kept_all *all)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if ((all->v[i].is_root || all->v[i].e->locked) && !all->v[i].own)
+			return log_errno(-ENOENT, "mount %s: is not in a copy of criu's mount namespace",
+			                 all->v[i].e->mountpoint);
+	return 0;
 }
 
 int mnt_kept_fill(struct restore *r, struct mnt_ns *ns)
 {
 	struct kept_all all = kept_of(r, ns);
-	int err = read_own(r->arena, &all) ?: check_kept(&all);
+	int err = mnt_kept_begin(ns) ?: read_own(r->arena, &all) ?: check_found(&all);
 
 	for (size_t i = 0; !err && i < ns->n; i++)
 		err = mnt_is_around(&ns->all[i]) ? take_kept(&ns->all[i], all.v[i].own) : 0;
 	err = err ?: open_sources(&all, ns) ?: open_points(ns);
 	err = err ?: mnt_attach_all(r, ns);
-	for (size_t i = 0; !err && i < ns->n; i++)
-		err = make_private(&ns->all[i]);
+	err = err ?: mnt_kept_end(ns);
 	fault_point("mount namespace is filled");
 	return err;
 }

@@ -24,6 +24,8 @@ int mnt_kept_check(struct restore *r, struct mnt_ns *ns);
  */
 int mnt_kept_make(struct restore *r, struct mnt_ns *ns, const struct user_ns *owner, int *fd);
 int mnt_kept_fill(struct restore *r, struct mnt_ns *ns);
+int mnt_kept_begin(const struct mnt_ns *ns); /* whether mounts there are private is clear when all is done: the end */
+int mnt_kept_end(const struct mnt_ns *ns);
 int mnt_kept_open_sources(struct restore *r, struct mnt_ns *ns);
 
 #endif

@@ -20,6 +20,7 @@
 
 #include "helper/detour.h"
 #include "helper/net_visit.h"
+#include "unit_skip.h"
 
 #define ORDINARY 1234
 #define PASSED   7
@@ -72,7 +73,7 @@ static int run_as_ordinary(bool (*fn)(void))
 	pid_t pid;
 
 	if (geteuid())
-		skip();
+		unit_skip("needs root");
 	pid = fork();
 	if (!pid) {
 		if (setresgid(ORDINARY, ORDINARY, ORDINARY) || setresuid(ORDINARY, ORDINARY, ORDINARY))
