@@ -20,7 +20,19 @@ struct own_ids {
 	int n_groups;
 };
 
-const struct subsys impersonate_subsys = { .name = "criu's own ids", .state = { .restore = sizeof(struct own_ids) } };
+static int own_ids_of(struct restore *r, const struct own_ids **out);
+
+/* As they are before any detour (helper/detour.h), on which they look different. */
+static int learn_own_ids(struct restore *r)
+{
+	const struct own_ids *own;
+
+	return own_ids_of(r, &own);
+}
+
+const struct subsys impersonate_subsys = { .name = "criu's own ids",
+	                                   .state = { .restore = sizeof(struct own_ids) },
+	                                   .before_start = learn_own_ids };
 
 static int own_ids_of(struct restore *r, const struct own_ids **out)
 {

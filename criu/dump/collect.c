@@ -175,10 +175,18 @@ static int foresee_restore(struct dump *d)
 }
 
 /* Reads everything but pages. Refusals are collected; only what makes going on pointless ends it early. */
+/* It may be killed while it is being frozen. */
+static int check_root(const struct task *root)
+{
+	return is_alive(root) ? 0 : log_errno(-ESRCH, "%s: has ended while it was being frozen", task_name(root));
+}
+
 int dump_collect(struct dump *d)
 {
-	int err, part;
+	int err = check_root(d->tree.tasks[0]), part;
 
+	if (err)
+		return err;
 	if (!foreign_files_mounts(d)) /* first of all: whether images can be written */
 		return -EDEADLK;
 	err = kobj_ids_dump(d);

@@ -9,11 +9,13 @@
 #include <unistd.h>
 
 #include "files/files.h"
+#include "helper/detour.h"
 #include "lib/log.h"
 #include "lib/message.h"
 #include "tree/ns_given.h"
 #include "tree/ns_ids.h"
 #include "tree/subsys.h"
+#include "tree/user_ns_image.h"
 #include "inventory.pb-c.h"
 #include "uapi/sock_bits.h"
 
@@ -217,6 +219,13 @@ int net_ns_visit_file(struct dump *d, const struct fd_info *info, uint32_t *id, 
 	return err ? refuse_ns(info, err) : 0;
 }
 
+int net_ns_home_dumped(struct dump *d, struct net_visit *v)
+{
+	int err = detour_at() < 0 ? 0 : visit_ns(dumped_of(d), 0, -1, v);
+
+	return err ? log_errno(err, "setns back into criu's own network namespace") : 0;
+}
+
 int net_ns_fd_dumped(struct dump *d, uint32_t id)
 {
 	const struct ns *ns = ns_by_id(d, id);
@@ -335,6 +344,14 @@ int net_ns_visit(struct restore *r, uint32_t id, struct net_visit *v)
 
 	err = !id || (ns && ns->fd >= 0) ? visit_ns(restored_of(r), id, ns ? ns->fd : -1, v) : -ENOENT;
 	return err ? log_errno(err, "setns into network namespace %u of the checkpoint", id) : 0;
+}
+
+bool net_ns_ids_here(struct restore *r, uint32_t *uid, uint32_t *gid)
+{
+	const struct user_ns *owner = detour_at() < 0 ? NULL : user_ns_owner(r, restored_of(r)->here);
+
+	return user_ns_known(owner, USER_ID, *uid, uid) && !user_ns_is_unmapped(owner, USER_ID, *uid) &&
+	       user_ns_known(owner, GROUP_ID, *gid, gid) && !user_ns_is_unmapped(owner, GROUP_ID, *gid);
 }
 
 int net_ns_own_fd(struct restore *r)

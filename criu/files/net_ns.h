@@ -21,6 +21,12 @@ uint32_t net_ns_number_dumped(struct dump *d, int fd);
 /* By its number; criu's own: goes nowhere. 0 or a negative errno (logged). */
 int net_ns_visit_dumped(struct dump *d, uint32_t id, struct net_visit *v);
 
+/*
+ * Back to criu's own for a moment where an ordinary user's criu is on a detour (helper/detour.h), on which the kernel
+ * shows other ids. Else goes nowhere. 0 or a negative errno (logged).
+ */
+int net_ns_home_dumped(struct dump *d, struct net_visit *v);
+
 /* The number of the namespace in which the main thread is; 0: criu's own. */
 uint32_t net_ns_here(struct dump *d);
 
@@ -46,6 +52,9 @@ void net_ns_made(struct restore *r, uint32_t id, int fd);
 
 /* Goes there; 0: nowhere. 0 or a negative errno (logged). */
 int net_ns_visit(struct restore *r, uint32_t id, struct net_visit *v);
+
+/* Criu's ids as the kernel wants them where we are: others on a detour. False: one of them is not known there. */
+bool net_ns_ids_here(struct restore *r, uint32_t *uid, uint32_t *gid);
 
 /* Its descriptor; -1: it is criu's own. */
 int net_ns_fd(struct restore *r, uint32_t id);

@@ -3,6 +3,7 @@
 #include <linux/nsfs.h>
 #include <linux/sched.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -129,6 +130,25 @@ int executor_set_thread(int fd, uint64_t flag)
 int executor_enter_net(int fd)
 {
 	return setns(fd, CLONE_NEWNET) ? -errno : 0;
+}
+
+bool executor_is_in(int fd)
+{
+	int kind = ioctl(fd, NS_GET_NSTYPE);
+
+	return kind >= 0 && are_in(&(struct wanted) { .fd = fd, .kind = (uint32_t)kind });
+}
+
+int executor_enter_as_we_are(int fd)
+{
+	_cleanup_close_ int owner = ioctl(fd, NS_GET_USERNS);
+
+	if (owner < 0)
+		return -errno;
+	prctl(PR_SET_DUMPABLE, 0);
+	if (setns(owner, CLONE_NEWUSER) || setns(fd, 0))
+		return -errno;
+	return prctl(PR_SET_PDEATHSIG, SIGKILL) ? -errno : 0;
 }
 
 /* ---- making ---- */

@@ -85,6 +85,15 @@ int executor_join(uint64_t kind, int fd);
 /* The calling thread alone, into a network namespace (helper/net_visit.h). 0 or a negative errno (not logged). */
 int executor_enter_net(int fd);
 
+/*
+ * Enters one that belongs to a user namespace of ours, which is entered before. Ids stay what they are. 0 or a negative
+ * errno (not logged).
+ */
+int executor_enter_as_we_are(int fd);
+
+/* Whether the caller is in the namespace of a descriptor already. */
+bool executor_is_in(int fd);
+
 /* Makes new namespaces of these kinds, for ourselves or (pid, time) for our children. 0 or a negative errno (logged).
  */
 int executor_unshare(uint64_t kinds);

@@ -8,6 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "helper/detour.h"
+#include "helper/executor_parts.h"
 #include "helper/ns_enter.h"
 #include "lib/log.h"
 #include "proc/ns_type.h"
@@ -15,6 +17,7 @@
 #include "tree/ns_ids.h"
 #include "tree/ns_made.h"
 #include "tree/subsys.h"
+#include "tree/user_ns_image.h"
 
 extern const struct subsys ipc_ns_subsys;
 
@@ -65,6 +68,7 @@ static void add_dumped(struct dump *d, struct ipc_ns_list *list, const struct ns
 		                             .elsewhere = ns->pid,
 		                             .task = t,
 		                             .name = name,
+		                             .owner = user_ns_find(user_ns_of_dump(d), ns->owner),
 		                             .given = -1,
 		                             .fd = ns->pid < 0 ? fcntl(ns->fd, F_DUPFD_CLOEXEC, 0) : -1 });
 }
@@ -115,6 +119,7 @@ static void add_restored(struct restore *r, struct ipc_ns_list *list, const stru
 	                             .elsewhere = own || given >= 0,
 	                             .task = t,
 	                             .given = given,
+	                             .owner = given < 0 ? user_ns_owner(r, id) : NULL,
 	                             .fd = given >= 0 ? fcntl(given, F_DUPFD_CLOEXEC, 0) : -1 });
 }
 
@@ -174,6 +179,22 @@ static int open_ipc_ns(const char *path)
 	return fd < 0 ? log_errno(-errno, "open of %s", path) : fd;
 }
 
+static bool is_on_detour(const struct ipc_ns *ns)
+{
+	return ns->owner && detour_is_ordinary();
+}
+
+static int enter_by_detour(struct ipc_ns *ns)
+{
+	int err;
+
+	ns->from = detour_at();
+	err = detour_go(ns->fd);
+	return err ? log_errno(err, "setns into ipc namespace %u of the tree, from inside of its user namespace",
+	                       ns->id)
+	           : 0;
+}
+
 int ipc_ns_enter(struct ipc_ns *ns)
 {
 	char path[40];
@@ -184,6 +205,8 @@ int ipc_ns_enter(struct ipc_ns *ns)
 		snprintf(path, sizeof(path), "/proc/%d/ns/ipc", ns->task->pid);
 		ns->fd = open_ipc_ns(path);
 	}
+	if (ns->fd >= 0 && is_on_detour(ns))
+		return enter_by_detour(ns);
 	if (ns->fd >= 0 && ns->home < 0)
 		ns->home = open_ipc_ns("/proc/thread-self/ns/ipc");
 	if (ns->fd < 0 || ns->home < 0)
@@ -193,9 +216,25 @@ int ipc_ns_enter(struct ipc_ns *ns)
 
 int ipc_ns_leave(struct ipc_ns *ns, int err)
 {
-	if (ns && ns->elsewhere && ns_enter_thread(ns->home, CLONE_NEWIPC))
+	if (!ns || !ns->elsewhere)
+		return err;
+	if (is_on_detour(ns) ? detour_go(ns->from) : ns_enter_thread(ns->home, CLONE_NEWIPC))
 		abort(); /* criu would work in the wrong namespace: its guardian takes all back */
 	return err;
+}
+
+bool ipc_ns_id_inside(const struct ipc_ns *ns, enum user_id kind, uint32_t ours, uint32_t *id)
+{
+	*id = ours;
+	return !ns || !is_on_detour(ns) ||
+	       (user_ns_known(ns->owner, kind, ours, id) && !user_ns_is_unmapped(ns->owner, kind, *id));
+}
+
+bool ipc_ns_id_outside(const struct ipc_ns *ns, enum user_id kind, uint32_t id, uint32_t *ours)
+{
+	*ours = id;
+	return !ns || !is_on_detour(ns) ||
+	       (!user_ns_is_unmapped(ns->owner, kind, id) && user_ns_outside(ns->owner, kind, id, ours));
 }
 
 int ipc_ns_undo_fd(const struct ipc_ns *ns)
@@ -248,7 +287,9 @@ int ipc_ns_queues(struct ipc_ns *ns)
 	err = ipc_ns_enter(ns);
 	if (err)
 		return err;
-	ns->queues = open_queues();
+	/* Only in a mount namespace of the caller's own may an ordinary user mount. */
+	err = is_on_detour(ns) ? executor_unshare(CLONE_NEWNS) : 0;
+	ns->queues = err ?: open_queues();
 	err = ipc_ns_leave(ns, MIN(ns->queues, 0));
 	return err ?: ns->queues;
 }

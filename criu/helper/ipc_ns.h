@@ -8,6 +8,7 @@
 
 #include "tree/dump.h"
 #include "tree/restore.h"
+#include "tree/user_ns.h"
 
 struct ipc_ns {
 	uint32_t id; /* of its images */
@@ -16,11 +17,12 @@ struct ipc_ns {
 	 * or one that is external (tree/ns_given.h): only what the tree uses belongs to it, and may live on.
 	 */
 	bool own;
-	bool elsewhere;          /* not the one that criu is in */
-	const struct task *task; /* one that lives in it; NULL: none does, a descriptor holds it */
-	const char *name;        /* dump: "the ipc namespace of pid 5 (x)", for messages */
-	int given;               /* the descriptor of one that is given; else -1 */
-	int fd, home, queues;    /* inside of helper/ipc_ns.c */
+	bool elsewhere;              /* not the one that criu is in */
+	const struct task *task;     /* one that lives in it; NULL: none does, a descriptor holds it */
+	const char *name;            /* dump: "the ipc namespace of pid 5 (x)", for messages */
+	int given;                   /* the descriptor of one that is given; else -1 */
+	const struct user_ns *owner; /* NULL: criu's */
+	int fd, home, queues, from;  /* inside of helper/ipc_ns.c */
 	struct ipc_ns *next;
 };
 
@@ -46,6 +48,13 @@ int ipc_ns_enter(struct ipc_ns *ns);
  */
 int ipc_ns_undo_enter(int fd, int *home);
 void ipc_ns_undo_leave(int fd, int home);
+
+/*
+ * An id of criu's as the kernel wants it between enter and leave, and what the kernel shows there as an id of criu's:
+ * where an ordinary user's criu is inside of the user namespace. False: there is none. NULL: criu's.
+ */
+bool ipc_ns_id_inside(const struct ipc_ns *ns, enum user_id kind, uint32_t ours, uint32_t *id);
+bool ipc_ns_id_outside(const struct ipc_ns *ns, enum user_id kind, uint32_t id, uint32_t *ours);
 
 /* What to note for these: a descriptor, or -1. */
 int ipc_ns_undo_fd(const struct ipc_ns *ns);

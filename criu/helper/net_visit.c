@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdlib.h>
 
+#include "helper/detour.h"
 #include "helper/executor_parts.h"
 #include "lib/log.h"
 
@@ -23,9 +24,21 @@ int net_visit_begin(int fd, struct net_visit *v)
 	_cleanup_close_ int back = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	int err = back < 0 ? -errno : executor_enter_net(fd);
 
+	v->is_detour = detour_may_help(err);
+	if (v->is_detour) {
+		v->from = detour_at();
+		err = detour_go(fd);
+	}
 	if (!err)
 		v->back = move_fd(&back);
 	return err;
+}
+
+static int go_back(const struct net_visit *v)
+{
+	int err = v->is_detour ? detour_go(v->from) : 0;
+
+	return err ?: v->is_detour && v->from < 0 ? 0 : executor_enter_net(v->back);
 }
 
 void net_visit_end(struct net_visit *v)
@@ -34,7 +47,7 @@ void net_visit_end(struct net_visit *v)
 
 	if (v->back < 0)
 		return;
-	err = executor_enter_net(v->back);
+	err = go_back(v);
 	if (err) {
 		log_errno(err, "setns back into criu's own network namespace");
 		abort();

@@ -2,7 +2,8 @@
 /*
  * A stay in another network namespace: the kernel lets each thread be in one of its own, so criu's main thread (or the
  * guardian) goes there for a moment and makes, asks or binds sockets in plain C. Threads that are made and helpers that
- * are cloned meanwhile start there. Files of it are below /proc/thread-self/net and /proc/sys/net.
+ * are cloned meanwhile start there. An ordinary user's criu makes a detour (helper/detour.h). Files of it are below
+ * /proc/thread-self/net and /proc/sys/net.
  */
 #ifndef CRIU_HELPER_NET_VISIT_H
 #define CRIU_HELPER_NET_VISIT_H
@@ -11,6 +12,8 @@
 
 struct net_visit {
 	int back;            /* the namespace to go back to; -1: nothing was entered */
+	bool is_detour;      /* helper/detour.h, where an ordinary user may not go any other way */
+	int from;            /* where that was before */
 	uint32_t *here, was; /* files/net_ns.c: what it takes for the number of the namespace that we are in */
 };
 

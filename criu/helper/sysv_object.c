@@ -14,15 +14,21 @@
 #define CREATE_TRIES 20 /* others may take the number that was asked for */
 #define PERMISSIONS  0777
 
-void sysv_object_note(IpcDescEntry *desc, int id, const struct ipc_perm *p)
+void sysv_object_note(const struct ipc_ns *ns, IpcDescEntry *desc, int id, const struct ipc_perm *p)
 {
 	desc->id = (uint32_t)id;
 	desc->key = (uint32_t)p->__key;
-	desc->uid = p->uid;
-	desc->gid = p->gid;
-	desc->cuid = p->cuid;
-	desc->cgid = p->cgid;
 	desc->mode = p->mode;
+	if (!ipc_ns_id_outside(ns, USER_ID, p->uid, &desc->uid) ||
+	    !ipc_ns_id_outside(ns, USER_ID, p->cuid, &desc->cuid) ||
+	    !ipc_ns_id_outside(ns, GROUP_ID, p->gid, &desc->gid) ||
+	    !ipc_ns_id_outside(ns, GROUP_ID, p->cgid, &desc->cgid))
+		log_refusal(
+		    -EPERM,
+		    "System V object %d (key 0x%08x): its owner or creator (shown as %u, %u; groups %u, %u) has no "
+		    "number in its user namespace: an ordinary user's criu cannot see who that is; run criu as "
+		    "root",
+		    id, p->__key, p->uid, p->cuid, p->gid, p->cgid);
 }
 
 int sysv_object_list(struct arena *a, const char *file, int **ids, size_t *n)
@@ -81,6 +87,7 @@ int sysv_object_check_missing(const struct sysv_type *type, const IpcDescEntry *
 struct sysv_creation {
 	const struct sysv_type *type;
 	const IpcDescEntry *desc;
+	uint32_t cuid, cgid; /* as they are here */
 	uint64_t size;
 	int flags; /* beside IPC_ and permissions */
 	int id;
@@ -92,8 +99,8 @@ static int create_as_creator(void *arg)
 	struct sysv_creation *c = arg;
 	const IpcDescEntry *d = c->desc;
 
-	if ((d->cgid != getegid() && syscall(SYS_setresgid, -1, d->cgid, -1)) ||
-	    (d->cuid != geteuid() && syscall(SYS_setresuid, -1, d->cuid, -1)))
+	if ((c->cgid != (uint32_t)syscall(SYS_getegid) && syscall(SYS_setresgid, -1, c->cgid, -1)) ||
+	    (c->cuid != (uint32_t)syscall(SYS_geteuid) && syscall(SYS_setresuid, -1, c->cuid, -1)))
 		return -errno;
 	c->id = c->type->get((key_t)d->key, c->size, c->flags | IPC_CREAT | IPC_EXCL | (int)(d->mode & PERMISSIONS));
 	return c->id < 0 ? -errno : 0;
@@ -133,18 +140,30 @@ static int create_with_number(struct sysv_creation *c)
 	return log_errno(-EEXIST, "%s %u: %s gave %d others instead", name, c->desc->id, c->type->call, CREATE_TRIES);
 }
 
-int sysv_object_create(const struct sysv_type *type, const IpcDescEntry *desc, uint64_t size, int flags)
+static int refuse_ids(const struct sysv_type *type, const IpcDescEntry *d)
 {
-	const struct ipc_perm owner = { .uid = desc->uid,
-		                        .gid = desc->gid,
-		                        .mode = (unsigned short)(desc->mode & PERMISSIONS) };
+	return log_errno(-EPERM,
+	                 "%s %u: users %u and %u, groups %u and %u: not all have a number in the user namespace of its "
+	                 "ipc namespace: restore as root",
+	                 type->name, d->id, d->uid, d->cuid, d->gid, d->cgid);
+}
+
+int sysv_object_create(const struct ipc_ns *ns, const struct sysv_type *type, const IpcDescEntry *desc, uint64_t size,
+                       int flags)
+{
+	struct ipc_perm owner = { .mode = (unsigned short)(desc->mode & PERMISSIONS) };
 	struct sysv_creation *c = mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int err;
 
 	if (c == MAP_FAILED)
 		return log_errno(-errno, "%s %u: mmap", type->name, desc->id);
-	*c = (struct sysv_creation) { type, desc, size, flags, -1 };
-	err = create_with_number(c);
+	*c = (struct sysv_creation) { .type = type, .desc = desc, .size = size, .flags = flags, .id = -1 };
+	if (ipc_ns_id_inside(ns, USER_ID, desc->uid, &owner.uid) &&
+	    ipc_ns_id_inside(ns, GROUP_ID, desc->gid, &owner.gid) &&
+	    ipc_ns_id_inside(ns, USER_ID, desc->cuid, &c->cuid) && ipc_ns_id_inside(ns, GROUP_ID, desc->cgid, &c->cgid))
+		err = create_with_number(c);
+	else
+		err = refuse_ids(type, desc);
 	munmap(c, sizeof(*c));
 	if (!err && type->set((int)desc->id, &owner))
 		err = log_errno(-errno, "%s %u: shmctl, semctl or msgctl(IPC_SET) to user %u, group %u", type->name,

@@ -9,6 +9,7 @@
 #include <sys/ipc.h>
 
 #include "common.h"
+#include "helper/ipc_ns.h"
 #include "lib/arena.h"
 #include "ipc-desc.pb-c.h"
 
@@ -27,8 +28,8 @@ struct sysv_type {
 /* The numbers of all objects of a type, from /proc/sysvipc/`file`. 0 or a negative errno (logged). */
 int sysv_object_list(struct arena *a, const char *file, int **ids, size_t *n);
 
-/* The fields of an image. */
-void sysv_object_note(IpcDescEntry *desc, int id, const struct ipc_perm *p);
+/* The fields of an image. What an ordinary user's criu cannot know is refused. */
+void sysv_object_note(const struct ipc_ns *ns, IpcDescEntry *desc, int id, const struct ipc_perm *p);
 
 /* Whether key, owner and creator are those of the image. */
 bool sysv_object_is_like(const struct ipc_perm *p, const IpcDescEntry *desc);
@@ -43,6 +44,7 @@ int sysv_object_refuse(const struct sysv_type *type, const IpcDescEntry *desc, c
  * Makes it, with number, key and creator, and sets its owner and mode. Undo entries are the caller's. 0 or a negative
  * errno (logged).
  */
-int sysv_object_create(const struct sysv_type *type, const IpcDescEntry *desc, uint64_t size, int flags);
+int sysv_object_create(const struct ipc_ns *ns, const struct sysv_type *type, const IpcDescEntry *desc, uint64_t size,
+                       int flags);
 
 #endif

@@ -210,11 +210,23 @@ static int remove_made(const struct undo *u)
 	return err;
 }
 
+/* As they are where the queue is made. */
+static bool has_ids(const struct mqueue_back *q, uint32_t *uid, uint32_t *gid)
+{
+	if (ipc_ns_id_inside(q->ns, USER_ID, q->entry->uid, uid) &&
+	    ipc_ns_id_inside(q->ns, GROUP_ID, q->entry->gid, gid))
+		return true;
+	errno = EPERM;
+	return false;
+}
+
 static int fill_made(const struct mqueue_back *q)
 {
 	const MqueueEntry *m = q->entry;
 
-	if (fchown(q->fd, m->uid, m->gid) || fchmod(q->fd, m->mode))
+	uint32_t uid, gid;
+
+	if (!has_ids(q, &uid, &gid) || fchown(q->fd, uid, gid) || fchmod(q->fd, m->mode))
 		return log_errno(-errno, "message queue %s: fchown or fchmod to user %u, group %u, mode %o", m->name,
 		                 m->uid, m->gid, m->mode);
 	if (m->curmsgs != m->n_messages && !m->used_outside)
@@ -250,17 +262,20 @@ static int open_new(const struct mqueue_back *q)
 	const MqueueEntry *m = q->entry;
 	struct mq_attr attr = { .mq_maxmsg = m->maxmsg, .mq_msgsize = m->msgsize };
 	bool own = is_own(q);
+	uint32_t uid, gid;
 	int fd;
 
+	if (!has_ids(q, &uid, &gid))
+		return -errno;
 	if (own) {
-		syscall(SYS_setfsgid, m->gid);
-		syscall(SYS_setfsuid, m->uid);
+		syscall(SYS_setfsgid, gid);
+		syscall(SYS_setfsuid, uid);
 	}
 	fd = mq_open(m->name, O_RDWR | O_NONBLOCK | O_CREAT | O_EXCL | O_CLOEXEC, 0600, &attr);
 	fd = fd < 0 ? -errno : fd;
 	if (own) {
-		syscall(SYS_setfsuid, geteuid());
-		syscall(SYS_setfsgid, getegid());
+		syscall(SYS_setfsuid, syscall(SYS_geteuid));
+		syscall(SYS_setfsgid, syscall(SYS_getegid));
 	}
 	return fd;
 }

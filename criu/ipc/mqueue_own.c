@@ -41,6 +41,17 @@ static MqueueEntry *new_entry(struct dump *d, const struct ipc_ns *ns, const cha
 	return m;
 }
 
+/* There an ordinary user's criu may open what belongs to others. */
+static int open_inside(struct ipc_ns *ns, int dir, const char *name)
+{
+	int fd, err = ipc_ns_enter(ns);
+
+	if (err)
+		return err;
+	fd = openat(dir, name, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	return ipc_ns_leave(ns, fd < 0 ? -errno : fd);
+}
+
 static int add_unopened(struct dump *d, struct ipc_ns *ns, const char *name, struct mqueue_dumped **queues)
 {
 	int dir = ipc_ns_queues(ns), err;
@@ -60,9 +71,9 @@ static int add_unopened(struct dump *d, struct ipc_ns *ns, const char *name, str
 	q->ino = st.st_ino;
 	q->entry = new_entry(d, ns, name, &st);
 	q->what = ns->name;
-	q->fd = openat(dir, name, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	q->fd = open_inside(ns, dir, name);
 	if (q->fd < 0)
-		return log_errno(-errno, "%s: open of message queue /%s", q->what, name);
+		return log_errno(q->fd, "%s: open of message queue /%s", q->what, name);
 	err = mqueue_read_status(q->what, q->fd, q->entry, &told);
 	if (err) {
 		close(q->fd);

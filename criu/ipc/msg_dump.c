@@ -35,7 +35,7 @@ static void fill_queue(struct dump *d, struct msg_queue *q, int id, const struct
 	q->entry = (IpcMsgEntry)IPC_MSG_ENTRY__INIT;
 	q->desc = (IpcDescEntry)IPC_DESC_ENTRY__INIT;
 	q->entry.desc = &q->desc;
-	sysv_object_note(&q->desc, id, &ds->msg_perm);
+	sysv_object_note(q->ns, &q->desc, id, &ds->msg_perm);
 	q->entry.qbytes = (uint32_t)ds->msg_qbytes;
 	q->entry.has_ctime = true;
 	q->entry.ctime = ds->msg_ctime;

@@ -265,7 +265,7 @@ static int make_queue(struct restore *r, const struct msg_back *q)
 {
 	int err = q->ns->own ? 0 : note_made(r, q);
 
-	err = err < 0 ? err : sysv_object_create(&msg_queue_type, q->entry->desc, 0, 0);
+	err = err < 0 ? err : sysv_object_create(q->ns, &msg_queue_type, q->entry->desc, 0, 0);
 	fault_point("message queue made");
 	return err ?: set_size(q) ?: send_messages(q);
 }

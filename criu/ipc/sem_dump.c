@@ -62,7 +62,7 @@ static int add_set(struct dump *d, struct sem_space *space, const struct ipc_wai
 	s->entry = (IpcSemEntry)IPC_SEM_ENTRY__INIT;
 	s->desc = (IpcDescEntry)IPC_DESC_ENTRY__INIT;
 	s->entry.desc = &s->desc;
-	sysv_object_note(&s->desc, id, &ds.sem_perm);
+	sysv_object_note(space->ns, &s->desc, id, &ds.sem_perm);
 	s->entry.nsems = (uint32_t)ds.sem_nsems;
 	s->entry.has_ctime = true;
 	s->entry.ctime = ds.sem_ctime;

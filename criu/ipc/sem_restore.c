@@ -280,7 +280,7 @@ static int make_set(struct restore *r, const struct sem_back *s)
 {
 	int err = s->ns->own ? 0 : note_made(r, s);
 
-	err = err < 0 ? err : sysv_object_create(&sem_set_type, s->entry->desc, s->entry->nsems, 0);
+	err = err < 0 ? err : sysv_object_create(s->ns, &sem_set_type, s->entry->desc, s->entry->nsems, 0);
 	fault_point("semaphore set made");
 	return err;
 }

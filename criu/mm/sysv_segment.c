@@ -311,7 +311,8 @@ static int create_segment(struct restore *r, const struct sysv_segment *s)
 	int err = s->ns->own ? 0 : note_made(r, s);
 
 	err = err < 0 ? err
-	              : sysv_object_create(&segment_type, s->entry->desc, s->entry->size, (int)s->entry->hugetlb_flag);
+	              : sysv_object_create(s->ns, &segment_type, s->entry->desc, s->entry->size,
+	                                   (int)s->entry->hugetlb_flag);
 	if (!err && s->entry->desc->mode & SHM_LOCKED && shmctl((int)s->id, SHM_LOCK, NULL))
 		err = log_errno(-errno, "System V shared memory %" PRIu64 ": shmctl(SHM_LOCK)", s->id);
 	return err;

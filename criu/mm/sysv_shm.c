@@ -71,7 +71,7 @@ static struct dumped_segment *note_segment(struct dump *d, struct ipc_ns *ns, in
 	s->entry = (IpcShmEntry)IPC_SHM_ENTRY__INIT;
 	s->desc = (IpcDescEntry)IPC_DESC_ENTRY__INIT;
 	s->entry.desc = &s->desc;
-	sysv_object_note(&s->desc, id, &ds->shm_perm);
+	sysv_object_note(ns, &s->desc, id, &ds->shm_perm);
 	s->entry.size = ds->shm_segsz;
 	s->entry.has_in_pagemaps = s->entry.in_pagemaps = true;
 	s->entry.has_ctime = true;
@@ -191,7 +191,10 @@ static int take_unattached(struct dump *d, struct ipc_ns *ns, int id, const stru
 
 	if (at == (void *)-1)
 		return log_errno(-errno, "System V segment %d: shmat", id);
+	/* What is mapped is looked at from outside, where an ordinary user's criu has the rights for it. */
+	ipc_ns_leave(ns, 0);
 	err = find_own_mapping(at, ds->shm_segsz, path, sizeof(path), &huge);
+	err = ipc_ns_enter(ns) ?: err;
 	if (err) {
 		shmdt(at);
 		return err;

@@ -11,6 +11,7 @@
 #include "mnt/mnt_around.h"
 #include "mnt/mnt_dump.h"
 #include "mnt/mnt_ghosts.h"
+#include "mnt/mnt_kept.h"
 #include "proc/ns_type.h"
 #include "tree/ns_kind.h"
 #include "tree/subsys.h"
@@ -73,16 +74,21 @@ static int check_locked(struct restore *r, const struct mnt *m)
 static int check_mounts(struct restore *r)
 {
 	struct mnt_restore *all = mnt_of(r);
+	bool any_kept = false;
 	int err = 0, part;
 
-	for (size_t i = 0; i < all->n; i++)
+	for (size_t i = 0; i < all->n; i++) {
+		part = mnt_kept_check(r, all->ns[i]);
+		err = err ?: part;
+		any_kept |= all->ns[i]->kept;
 		for (size_t k = 0; k < all->ns[i]->n; k++) {
 			part = mnt_find_super(r, &all->ns[i]->all[k]);
 			part = part ?: check_locked(r, &all->ns[i]->all[k]);
 			part = part ?: mnt_ghosts_check(r, &all->ns[i]->all[k]);
 			err = err ?: part;
 		}
-	if (!err)
+	}
+	if (!err && !any_kept)
 		mnt_find_groups(r);
 	return err;
 }
@@ -91,13 +97,15 @@ static int make_supers(void *message)
 {
 	struct mnt_message *m = message;
 
-	return mnt_make_supers(m->r, m->ns);
+	return m->ns->kept ? 0 : mnt_make_supers(m->r, m->ns);
 }
 
 static int make_mounts(void *message)
 {
 	struct mnt_message *m = message;
 
+	if (m->ns->kept && m->ns->is_copy)
+		return mnt_kept_fill(m->r, m->ns);
 	return m->ns->is_copy ? mnt_around_fill(m->r, m->ns) : mnt_make_mounts(m->r, m->ns);
 }
 
@@ -105,6 +113,8 @@ static int make_owned(void *message, const struct user_ns *owner, int *fd)
 {
 	struct mnt_message *m = message;
 
+	if (m->ns->kept)
+		return mnt_kept_make(m->r, m->ns, owner, fd);
 	*fd = m->ns->is_copy ? mnt_around_make(m->r, m->ns, owner) : -1;
 	return m->ns->is_copy ? MIN(*fd, 0) : 0;
 }

@@ -59,8 +59,8 @@ struct mnt_ns {
 	uint32_t id;
 	struct mnt *all;
 	size_t n;
-	int fd;       /* the namespace, once it is made */
-	bool is_copy; /* some mounts are locked: of one that belongs to the user namespace around (mnt_around.c) */
+	int fd;             /* the namespace, once it is made */
+	bool is_copy, kept; /* some mounts are locked (mnt_around.c); an ordinary user makes it (mnt_kept.h) */
 };
 
 /* A peer group, the slaves of one, or both. */
@@ -102,7 +102,7 @@ int mnt_copy_for_late_groups(struct restore *r, const struct super *s); /* only 
 int mnt_share(struct restore *r);
 /* mnt_super.c: the file system of a mount. 0 or a negative errno (logged). */
 int mnt_super_make(struct restore *r, struct super *s);
-/* mnt_plugin.c: a detached mount, or a negative errno (logged); whether there is a plugin. */
+/* mnt_plugin.c: a detached mount, or an errno (logged); whether there is a plugin. */
 int mnt_plugin_make(struct restore *r, const MntEntry *e);
 int mnt_plugin_check(struct restore *r, uint32_t ns, const MntEntry *e);
 

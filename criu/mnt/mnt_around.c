@@ -129,7 +129,7 @@ static int open_copy(struct mnt *m)
 	return m->fd < 0 ? log_errno(-errno, "mount %s: open of its copy", m->e->mountpoint) : 0;
 }
 
-static int open_point(struct mnt *m)
+int mnt_around_open_point(struct mnt *m)
 {
 	mnt_close(&m->point_fd);
 	if (m->up->covered)
@@ -168,6 +168,6 @@ int mnt_around_fill(struct restore *r, struct mnt_ns *ns)
 		err = mnt_is_around(&ns->all[i]) ? open_copy(&ns->all[i]) : 0;
 	for (size_t i = 0; !err && i < ns->n; i++)
 		if (!mnt_is_around(&ns->all[i]) && mnt_is_around(ns->all[i].up))
-			err = open_point(&ns->all[i]);
+			err = mnt_around_open_point(&ns->all[i]);
 	return err ?: mnt_attach_all(r, ns);
 }

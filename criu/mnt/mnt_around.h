@@ -12,6 +12,7 @@
 int mnt_around_make(struct restore *r, struct mnt_ns *ns, const struct user_ns *owner);
 int mnt_around_fill(struct restore *r, struct mnt_ns *ns);
 bool mnt_is_around(const struct mnt *m);
+int mnt_around_open_point(struct mnt *m); /* in the copy: the place of one on those that are there. Errors are logged */
 
 /* mnt_build.c: in the new namespace: all that can be attached. */
 int mnt_attach_all(struct restore *r, struct mnt_ns *ns);

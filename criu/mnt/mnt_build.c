@@ -19,6 +19,7 @@
 #include "mnt/mnt_around.h"
 #include "mnt/mnt_ghosts.h"
 #include "mnt/mnt_idmap.h"
+#include "mnt/mnt_kept.h"
 #include "uapi/mount_bits.h"
 #include "uapi/statmount_bits.h"
 
@@ -277,12 +278,16 @@ int mnt_make_mounts(struct restore *r, struct mnt_ns *ns)
 {
 	_cleanup_close_ int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), scratch = -1;
 	struct mnt *root = ns->all;
-	int err;
+	int err = 0;
 
 	while (root->up)
 		root++;
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
-		return log_errno(-errno, "mount(MS_REC | MS_PRIVATE) in a new mount namespace");
+	if (ns->kept)
+		err = mnt_kept_begin(ns) ?: mnt_kept_open_sources(r, ns);
+	else if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		err = log_errno(-errno, "mount(MS_REC | MS_PRIVATE) in a new mount namespace");
+	if (err)
+		return err;
 	fault_point("mount namespace is private");
 	scratch = make_scratch();
 	err = scratch < 0 ? scratch : make_owned_supers(r, ns);
@@ -290,7 +295,7 @@ int mnt_make_mounts(struct restore *r, struct mnt_ns *ns)
 	err = err ?: make_detached(r, ns);
 	err = err ?: change_root(root, scratch);
 	take_spares(r);
-	err = err ?: mnt_attach_all(r, ns);
+	err = err ?: mnt_attach_all(r, ns) ?: ns->kept ? mnt_kept_end(ns) : 0;
 	fault_point("mount namespace is filled");
 	if (err || ns->is_copy)
 		return err;

@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "mnt/mnt.h"
 #include "mnt/mnt_dump.h"
+#include "mnt/mnt_kept.h"
 #include "mnt/mnt_ghosts.h"
 #include "mnt/mnt_idmap.h"
 #include "options/external.h"
@@ -327,7 +328,7 @@ static int collect_ns(struct dump *d, struct mnt_dump *all, const struct ns_root
 		arena_push(d->arena, &one.all, &one.n, e);
 	}
 	arena_push(d->arena, &all->ns, &all->n, one);
-	return mnt_locked_find(d, ns, one.all);
+	return mnt_locked_find(d, ns, one.all) ?: mnt_kept_foresee(d, &one);
 }
 
 static bool has_group(const struct mnt_dump *all, int group)

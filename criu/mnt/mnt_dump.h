@@ -40,6 +40,9 @@ int mnt_dump_write(struct dump *d, const struct mnt_dump *all);
  */
 int mnt_locked_find(struct dump *d, const struct ns_root *ns, MntEntry **all);
 
+/* mnt_owners.c: refuses what an ordinary user's restore could not make again in a mount (a directory of it). */
+int mnt_owners_check(const char *who, int dir);
+
 /* mnt_contents.c: tmpfs-dev-N.tar.gz.img. */
 int mnt_contents_dump(struct dump *d, const struct mnt_dump *all);
 

@@ -5,12 +5,14 @@
 #include <string.h>
 #include <sys/mount.h>
 
+#include "helper/detour.h"
 #include "helper/ns_enter.h"
 #include "lib/log.h"
 #include "mnt/mnt.h"
 #include "mnt/mnt_dump.h"
 #include "mnt/mnt_ghosts.h"
 #include "mnt/mnt_own.h"
+#include "tree/user_ns_image.h"
 #include "uapi/mount_bits.h"
 
 /* ---- taken ---- */
@@ -132,6 +134,11 @@ static int set_read_only(const struct super *s)
 	return 0;
 }
 
+static int make_read_only(void *arg)
+{
+	return set_read_only(arg);
+}
+
 struct member_job {
 	struct restore *r;
 	struct super *s;
@@ -204,12 +211,28 @@ static int make_in_its_ns(struct restore *r, struct super *s, int ns)
 	return ns_enter_run(ns, make_inside, &job);
 }
 
+/* An ordinary user mounts only in a mount namespace that belongs to that user's. */
+static int make_in_copy(struct restore *r, struct super *s, int ns)
+{
+	struct member_job job = { r, s };
+
+	return ns_enter_copy(ns, make_inside, &job);
+}
+
 /* The mount namespace may be of the user namespace around: what may be mounted there is not for the owner to say. */
 static int make_as_owner(struct restore *r, struct super *s)
 {
 	struct member_job job = { r, s };
 
 	return ns_enter_copy(s->owner->fd, make_inside, &job);
+}
+
+/* A pid namespace's proc is made in its owner (make_new() says of which), what belongs to another one in that. */
+static int owner_fd_of(struct restore *r, const struct super *s)
+{
+	const struct user_ns *owner = s->pid_ns ? user_ns_owner(r, s->pid_ns) : NULL;
+
+	return owner ? owner->fd : s->ns_fd;
 }
 
 int mnt_super_make(struct restore *r, struct super *s)
@@ -224,10 +247,15 @@ int mnt_super_make(struct restore *r, struct super *s)
 		s->fd = s->path ? take_path(s) : take_from_host(r, s);
 		return s->fd < 0 ? s->fd : mnt_ghosts_make(r, s);
 	}
-	err = s->maker ? make_in_its_ns(r, s, s->ns_fd) : s->owner ? make_as_owner(r, s) : make_new(r, s);
+	if (s->ns_fd >= 0 && detour_is_ordinary())
+		err = make_in_copy(r, s, owner_fd_of(r, s));
+	else
+		err = s->maker ? make_in_its_ns(r, s, s->ns_fd) : s->owner ? make_as_owner(r, s) : make_new(r, s);
 	if (!err)
 		err = s->kind->has_contents ? mnt_contents_restore(r, s) : mnt_ghosts_make(r, s);
 	if (!err && s->kind->made)
 		err = s->kind->made(r, s);
-	return err ?: s->first->sb_flags & MS_RDONLY && !s->device ? set_read_only(s) : 0;
+	if (err || !(s->first->sb_flags & MS_RDONLY) || s->device)
+		return err;
+	return s->owner && detour_is_ordinary() ? ns_enter_copy(s->owner->fd, make_read_only, s) : set_read_only(s);
 }

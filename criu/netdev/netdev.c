@@ -25,21 +25,8 @@ static struct net *add_net(struct arena *a, struct net_all *all, uint32_t id)
 
 /* ---- dump ---- */
 
-static int look_at_content(struct dump *d, struct net *net, struct net_fresh *fresh)
-{
-	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
-	int err = net_ns_visit_dumped(d, net->id, &v);
-
-	err = err ?: link_look_all(d, net);
-	err = err ?: net_conf_look(net);
-	err = err ?: net_sysctl_look(net, fresh);
-	err = err ?: net_lists_look(net, fresh->fd) ?: net_qdisc_look(net);
-	err = err ?: firewall_look(net) ?: conntrack_look(net);
-	if (!err)
-		net_refuse_look(net);
-	return err;
-}
-
+/* In the namespace that is looked at first: one user namespace owns both, so that an ordinary user's criu may go from
+ * the one to the other. */
 static int make_fresh(struct net_fresh *fresh)
 {
 	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
@@ -52,6 +39,21 @@ static int make_fresh(struct net_fresh *fresh)
 	fresh->arena = arena_new();
 	fresh->fd = fresh->arena ? open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC) : -1;
 	return fresh->fd < 0 ? log_errno(-errno, "open of /proc/thread-self/ns/net") : 0;
+}
+
+static int look_at_content(struct dump *d, struct net *net, struct net_fresh *fresh)
+{
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
+	int err = net_ns_visit_dumped(d, net->id, &v);
+
+	err = err ?: make_fresh(fresh) ?: link_look_all(d, net);
+	err = err ?: net_conf_look(net);
+	err = err ?: net_sysctl_look(net, fresh);
+	err = err ?: net_lists_look(net, fresh->fd) ?: net_qdisc_look(net);
+	err = err ?: firewall_look(net) ?: conntrack_look(net);
+	if (!err)
+		net_refuse_look(net);
+	return err;
 }
 
 static void end_fresh(struct dump *d)
@@ -104,7 +106,7 @@ static int look_at_all(struct dump *d)
 		net->m = arena_msg(d->arena, NetnsEntry, netns_entry);
 		if (d->opts->empty_net_ns)
 			continue;
-		err = make_fresh(&all->fresh) ?: look_at_content(d, net, &all->fresh);
+		err = look_at_content(d, net, &all->fresh);
 	}
 	return err;
 }

@@ -76,11 +76,8 @@ static int ns_write_images(struct dump *d)
 
 /* ---- an ordinary user ---- */
 
-/* criu's main thread goes into these and comes back, or reads what only root of the namespace around may read. */
-#define ROOT_ALONE (CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC)
-
 /* A task that is not born in its user namespace enters these before, which takes privileges outside. */
-#define WITH_PIDS  (CLONE_NEWUTS | CLONE_NEWCGROUP)
+#define WITH_PIDS (CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWNS)
 
 static bool is_ordinary(struct arena *a)
 {
@@ -92,9 +89,8 @@ static bool is_ordinary(struct arena *a)
 static int refuse_type(const struct task *t, const char *name)
 {
 	return log_errno(-EPERM,
-	                 "%s: has its own %s namespace: an ordinary user's criu saves and restores trees with "
-	                 "user, pid, UTS and cgroup namespaces of their own (the last two with the first two), no "
-	                 "others: run criu as root",
+	                 "%s: has its own %s namespace, and none of its own for pids: an ordinary user's criu can "
+	                 "restore that only where the first process of a pid namespace is born in it: run criu as root",
 	                 task_name(t), name);
 }
 
@@ -110,7 +106,7 @@ static bool has_another_ns(int proc, int other, const char *name)
 static int ns_look(struct dump *d, struct task *t)
 {
 	_cleanup_close_ int proc = -1, self = -1;
-	uint64_t refused = ROOT_ALONE;
+	uint64_t refused;
 	int err = 0;
 
 	if (!geteuid() || !is_ordinary(d->arena))
@@ -119,7 +115,7 @@ static int ns_look(struct dump *d, struct task *t)
 	self = proc_open(getpid());
 	if (proc < 0 || self < 0)
 		return log_errno(MIN(proc, self), "%s: open of its /proc/PID, or criu's", task_name(t));
-	refused |= has_another_ns(proc, self, "pid") ? 0 : WITH_PIDS;
+	refused = has_another_ns(proc, self, "pid") ? 0 : WITH_PIDS;
 	for (size_t k = 0; k < NAMESPACE_TYPES; k++)
 		if ((ns_types[k].flag & refused) && has_another_ns(proc, self, ns_types[k].name))
 			err = refuse_type(t, ns_types[k].name);
@@ -462,7 +458,7 @@ static void ns_done(struct restore *r)
 static int check_ordinary(struct restore *r)
 {
 	const struct made_all *all = restore_state(r, &ns_subsys);
-	uint64_t refused = ROOT_ALONE | (ns_root_is_born_inside(r) ? 0 : WITH_PIDS);
+	uint64_t refused = ns_root_is_born_inside(r) ? 0 : WITH_PIDS;
 	int err = 0;
 
 	if (!geteuid() || !is_ordinary(r->arena))

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 
 #include "files/files.h"
+#include "files/net_ns.h"
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "sock/peer_pid.h"
@@ -363,6 +364,7 @@ static int walk_queue(struct dump *d, struct queue_walk *w, size_t bytes)
 
 int queue_dump(struct dump *d, const struct fd_info *info, uint32_t id, int type)
 {
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
 	struct pollfd p = { .fd = info->fd, .events = POLLIN | POLLPRI };
 	struct queue_walk w = { .d = d, .info = info, .id = id, .type = type };
 	socklen_t len = sizeof(int);
@@ -392,7 +394,7 @@ int queue_dump(struct dump *d, const struct fd_info *info, uint32_t id, int type
 		overflow_ids_of(d, &w);
 	w.what = info->number >= 0 ? arena_printf(d->arena, "in flight to its fd %d", info->number)
 	                           : arena_printf(d->arena, "in flight to a socket that is %s", info->what);
-	return walk_queue(d, &w, (size_t)MAX(bytes, 0));
+	return net_ns_home_dumped(d, &v) ?: walk_queue(d, &w, (size_t)MAX(bytes, 0));
 }
 
 int queue_add(struct dump *d, uint32_t id, const void *bytes, size_t len)

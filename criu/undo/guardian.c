@@ -118,6 +118,33 @@ static void await_other_threads(const struct guardian *g)
 	}
 }
 
+static void end_if_detour(pid_t pid)
+{
+	_cleanup_close_ int pidfd = open_own_pidfd(pid);
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+	struct proc_stat st;
+
+	if (pidfd < 0 || proc_stat_of(pid, &st) || strcmp(st.comm, GUARDIAN_DETOUR))
+		return;
+	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+	poll(&p, 1, -1);
+}
+
+/* It would work on until the thread that sleeps meanwhile has exited. */
+static void end_detour(const struct guardian *g)
+{
+	struct arena *a = undo_log_is_committed(g->log) ? NULL : arena_new();
+	pid_t *pids = NULL;
+	size_t n = 0;
+
+	if (!a)
+		return;
+	proc_add_children(a, g->criu, &pids, &n);
+	for (size_t i = 0; i < n; i++)
+		end_if_detour(pids[i]);
+	arena_free(a);
+}
+
 /*
  * Tasks that a dead criu has traced run on at once; a task that finds its socket in repair then fails. So criu is
  * stopped where its end begins, when it still has them, until that is taken back (while_stopped). Then all its threads
@@ -132,6 +159,7 @@ static void wait_for_criu_end(struct guardian *g)
 
 	undo_log_watch(g->log, traces);
 	if (traces && pass_stops(g)) {
+		end_detour(g);
 		undo_log_run(g->log, true);
 		ptrace(PTRACE_DETACH, g->thread, 0, 0);
 	}

@@ -28,6 +28,9 @@ enum undo_type {
 	FORWARD_KILL,     /* pid and start time: after the commit, a task that must not run on */
 };
 
+/* The name of a child that does the work of criu's thread while that sleeps (helper/detour.h): it ends first. */
+#define GUARDIAN_DETOUR "criu-detour"
+
 struct undo;
 typedef int (*undo_fn)(const struct undo *u);
 

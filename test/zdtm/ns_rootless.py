@@ -6,14 +6,11 @@
 # zdtm: needs setcap setpriv unshare newuidmap newgidmap mount
 import contextlib
 import os
-import shutil
 import subprocess
 
-from case import Skipped
-from driver import TOP, check, children, run_all, scenario, state_of, status_of, text, tree, wait_for
+from driver import check, children, run_all, scenario, status_of, text, tree, wait_for
+from rootless import ALONE, FIRST, look, subordinates, user, users_processes, with_capability
 
-USER, NAME, FIRST = 1234, "rootless", 300000
-ALONE = ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", "--inh-caps=-all", "env", "HOME=/tmp"]
 PROGRAM = """
 import contextlib, os, signal, sys, time
 child = os.fork()
@@ -35,24 +32,6 @@ while True:
         os.symlink(" ".join(map(str, [n, os.getpid(), os.getuid(), os.getgid(), child, os.getpgid(child), os.uname().nodename])), "n")
     time.sleep(0.02)
 """
-
-
-def with_capability(s):
-    copy = os.path.join(TOP, "criu-checkpoint-restore")
-    if not os.path.exists(copy):
-        shutil.copy(s.criu, copy)
-        if subprocess.run(["setcap", "cap_checkpoint_restore+ep", copy], stderr=subprocess.DEVNULL).returncode:
-            raise Skipped("setcap does not work here")
-    return copy
-
-
-def over(s, path, line):
-    """The file has this line, too, in this test's mount namespace."""
-    new = s.path(os.path.basename(path))
-    with open(new, "w") as f:
-        f.write((text(path) if os.path.exists(path) else "") + line + "\n")
-    check(os.path.exists(path), "there is no " + path)
-    check(subprocess.run(["mount", "--bind", new, path]).returncode == 0, "mount --bind on " + path)
 
 
 def says(s):
@@ -81,23 +60,6 @@ def start(s, *how):
     said = says(s)
     s.pid = children(s.proc.pid)[0]
     return said
-
-
-def user(s, command, *opts):
-    p = subprocess.run([*ALONE, s.tool_path, command, "-D", s.imgs, "-v4", "-o", command + ".log", *map(str, opts)], cwd=s.dir,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
-    s.rc, s.out = p.returncode, p.stdout
-    return s.rc == 0
-
-
-def look(s):
-    """Maps, setgroups, ids as they are here, and what each process has of capabilities, in the order of the numbers of inside."""
-    rows = []
-    for p in tree(s.pid):
-        st = status_of("/proc/%d/status" % p)
-        rows.append([st["NSpid"].split()[1:], st["Uid"], st["Gid"], st["Groups"], st["CapEff"], st["CapPrm"], st["CapBnd"]] +
-                    [text("/proc/%d/%s" % (p, n)) for n in ("uid_map", "gid_map", "setgroups")])
-    return sorted(rows)
 
 
 def rounds(s, said, *opts):
@@ -138,35 +100,42 @@ def more_namespaces(s):
 @scenario
 def subordinate_ids(s):
     """Of /etc/subuid and /etc/subgid: newuidmap(1) gives them, and the child has one."""
-    over(s, "/etc/passwd", "%s:x:%d:%d::/tmp:/bin/sh" % (NAME, USER, USER))
-    over(s, "/etc/group", "%s:x:%d:" % (NAME, USER))
-    for f in "/etc/subuid", "/etc/subgid":
-        open(f, "a").close()
-        over(s, f, "%s:%d:1000" % (NAME, FIRST))
-    said = start(s, "-Upf", "--map-users", "%d,1,1000" % FIRST, "--map-groups", "%d,1,1000" % FIRST, "-r", "setsid")
+    with subordinates(s) as maps:
+        with_subordinates(s, maps)
+
+
+def with_subordinates(s, maps):
+    said = start(s, "-Upf", *maps, "setsid")
     check(said[:3] == ["1", "0", "0"], "it says %s" % said)
     child = [p for p in tree(s.pid) if p != s.pid][0]
     check(status_of("/proc/%d/status" % child)["Uid"].split()[0] == str(FIRST + 6), "the child has no subordinate id")
-    try:
-        rounds(s, said)
-    finally:
-        subprocess.run(["umount", "/etc/passwd", "/etc/group", "/etc/subuid", "/etc/subgid"])
+    rounds(s, said)
 
 
 @scenario
 def refused(s):
-    """With the object and the way out, and the tree runs on."""
-    said = start(s, "-Urpfmnui", "setsid")
-    check(not user(s, "dump", "-t", s.pid), "it was dumped")
-    for kind in "mnt", "net", "ipc":
-        check("has its own %s namespace: an ordinary user's criu" % kind in s.errors("dump.log"), s.errors("dump.log"))
+    """With the object and the way out, and the tree runs on: mounts that an ordinary user cannot bring back."""
+    os.mkdir(s.path("there"))
+    said = start(s, "-Urpfm", "--propagation", "shared", "setsid")
+    check(not user(s, "dump", "-t", s.pid) and "is in a peer group, or unbindable, which an ordinary user's" in s.errors("dump.log"), s.errors("dump.log"))
     check(says(s) == said and not s.images(), "the tree has changed")
-    s.dump()
+    s.kill()
+    said = start(s, "-Urpfm", "--mount-proc", "setsid")
+    check(subprocess.run(["mount", "-t", "tmpfs", "late", s.path("there")]).returncode == 0, "mount of a tmpfs")
+    try:
+        check(not user(s, "dump", "-t", s.pid) and s.path("there") + ": is in the mount namespace of criu" in s.errors("dump.log"), s.errors("dump.log"))
+    finally:
+        subprocess.run(["umount", s.path("there")])
+    check(says(s) == said and not s.images(), "the tree has changed")
+    check(user(s, "dump", "-t", s.pid), s.errors("dump.log"))
+    s.gone()
     s.proc = None
-    for f in os.listdir(s.imgs):
-        os.chmod(s.path("imgs/" + f), 0o666)
-    check(not user(s, "restore", "-d") and "namespace: an ordinary user's criu" in s.errors("restore.log"), s.errors("restore.log"))
-    s.restore("--pidfile", s.path("pid"))
+    subprocess.run(["mount", "-t", "tmpfs", "late", s.path("there")])
+    try:
+        check(not user(s, "restore", "-d") and s.path("there") + ": is in the mount namespace of criu" in s.errors("restore.log"), s.errors("restore.log"))
+    finally:
+        subprocess.run(["umount", s.path("there")])
+    check(user(s, "restore", "-d", "--pidfile", s.path("pid")), s.errors("restore.log"))
     s.pid = int(text(s.path("pid")))
     check(says(s) == said, "it says %s" % says(s))
     s.kill()
@@ -217,14 +186,6 @@ def killed(s):
     s.pid = int(text(s.path("pid")))
     check(says(s) == said, "it says %s" % says(s))
     s.kill()
-
-
-def users_processes():
-    out = []
-    for p in os.listdir("/proc"):
-        if p.isdigit() and status_of("/proc/%s/status" % p).get("Uid", "0").split()[0] == str(USER) and state_of(int(p)) not in "Z":
-            out.append(p)
-    return out
 
 
 run_all()

@@ -243,7 +243,7 @@ static int open_bound(struct restore *r, const InetSkEntry *m, bool exactly, con
 
 	if (fd < 0)
 		return log_errno(-errno, "%s: socket", who);
-	inet_set_owner(fd, m, who);
+	inet_set_owner(r, fd, m, who);
 	err = sock_opts_before_bind(r, fd, m->opts, who);
 	err = err ?: inet_opts_early(r, fd, m, who);
 	err = err ?: inet_bind_share_port(r, fd, m, who);

@@ -20,7 +20,7 @@ int inet_int_option(int fd, int name);       /* of SOL_SOCKET; -1 where the sock
 const char *inet_who(struct restore *r, const InetSkEntry *m);
 
 /* The owner of the socket's inode; a failure is a warning. */
-void inet_set_owner(int fd, const InetSkEntry *m, const char *who);
+void inet_set_owner(struct restore *r, int fd, const InetSkEntry *m, const char *who);
 
 /* ---- addresses and ports (inet_bind.c) ---- */
 

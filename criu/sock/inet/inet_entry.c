@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "files/net_ns.h"
 #include "lib/log.h"
 #include "sock/inet/inet.h"
 #include "sock/tcp/tcp_entry.h"
@@ -57,8 +58,10 @@ int inet_int_option(int fd, int name)
 	return getsockopt(fd, SOL_SOCKET, name, &v, &len) ? -1 : v;
 }
 
-void inet_set_owner(int fd, const InetSkEntry *m, const char *who)
+void inet_set_owner(struct restore *r, int fd, const InetSkEntry *m, const char *who)
 {
-	if ((m->uid || m->gid) && fchown(fd, m->uid, m->gid))
+	uint32_t uid = m->uid, gid = m->gid;
+
+	if ((uid || gid) && (!net_ns_ids_here(r, &uid, &gid) || fchown(fd, uid, gid)))
 		log_warn("%s: fchown to %u:%u: %s", who, m->uid, m->gid, strerror(errno));
 }

@@ -6,10 +6,17 @@
 #include <sys/socket.h>
 
 #include "files/files.h"
+#include "helper/detour.h"
 #include "proc/proc.h"
 #include "tree/foresee.h"
 
 #define PRIORITY_OF_ALL 6 /* SO_PRIORITY, socket(7): more takes a capability */
+
+/* An ordinary user has all capabilities in the network namespaces of a user namespace of that user. */
+static bool lacks(struct dump *d, unsigned cap)
+{
+	return detour_at() < 0 && foresee_lacks(d, cap);
+}
 
 static int refuse_without(struct dump *d, const struct fd_info *info, const char *what, const char *cap)
 {
@@ -38,7 +45,7 @@ static bool is_privileged_port(uint32_t port)
 static const char *privileged_option(struct dump *d, const InetSkEntry *m)
 {
 	const SkOptsEntry *o = m->opts;
-	bool raw = !foresee_lacks(d, CAP_NET_RAW);
+	bool raw = !lacks(d, CAP_NET_RAW);
 
 	if (o->so_debug)
 		return "SO_DEBUG";
@@ -57,10 +64,10 @@ int inet_foresee(struct dump *d, const struct fd_info *info, const InetSkEntry *
 	int err = 0;
 
 	/* Most often nothing is missing. */
-	if (m->type == SOCK_RAW && foresee_lacks(d, CAP_NET_RAW))
+	if (m->type == SOCK_RAW && lacks(d, CAP_NET_RAW))
 		err = refuse_without(d, info, "a raw socket", "cap_net_raw");
-	else if (m->type != SOCK_RAW && foresee_lacks(d, CAP_NET_BIND_SERVICE) && is_privileged_port(m->src_port))
+	else if (m->type != SOCK_RAW && lacks(d, CAP_NET_BIND_SERVICE) && is_privileged_port(m->src_port))
 		err = refuse_without(d, info, "its port (ip_unprivileged_port_start)", "cap_net_bind_service");
-	option = foresee_lacks(d, CAP_NET_ADMIN) && m->opts ? privileged_option(d, m) : NULL;
+	option = lacks(d, CAP_NET_ADMIN) && m->opts ? privileged_option(d, m) : NULL;
 	return err ?: option ? refuse_without(d, info, option, "cap_net_admin") : 0;
 }

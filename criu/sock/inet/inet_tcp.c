@@ -162,7 +162,7 @@ static int open_ended(struct restore *r, const InetSkEntry *m, const InetEndedEn
 		if (fd < 0)
 			return log_errno(-errno, "%s: socket", who);
 	}
-	inet_set_owner(fd, m, who);
+	inet_set_owner(r, fd, m, who);
 	err = sock_opts_before_bind(r, fd, m->opts, who);
 	err = err ?: inet_opts_early(r, fd, m, who);
 	err = err ?: inet_opts_late(r, fd, m, who);

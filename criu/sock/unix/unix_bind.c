@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include "files/net_ns.h"
 #include "helper/ns_roots.h"
 #include "lib/log.h"
 #include "sock/unix/unix_bind.h"
@@ -224,15 +225,18 @@ static int choose_hidden(struct restore *r, struct usk *u)
 	return err;
 }
 
-static int set_file_perms(const struct usk *u)
+static int set_file_perms(struct restore *r, const struct usk *u)
 {
 	const FilePermsEntry *p = u->m->file_perms;
 	int dir = u->hidden->fd;
+	uint32_t uid, gid;
 
 	if (!p)
 		return 0;
+	uid = p->uid;
+	gid = p->gid;
 	/* A user namespace may not have such an owner. */
-	if (fchownat(dir, u->hidden_file, p->uid, p->gid, AT_SYMLINK_NOFOLLOW))
+	if (!net_ns_ids_here(r, &uid, &gid) || fchownat(dir, u->hidden_file, uid, gid, AT_SYMLINK_NOFOLLOW))
 		log_warn("%s: fchownat of its file to user %u, group %u: %s", u->text, p->uid, p->gid, strerror(errno));
 	if (fchmodat(dir, u->hidden_file, p->mode & 07777, 0))
 		return log_errno(-errno, "%s: fchmodat of its file", u->text);
@@ -328,7 +332,7 @@ static int finish_path(struct restore *r, struct usk *u, int err)
 	err = usk_set_at(u, u->hidden ? AT_HIDDEN : AT_SCRATCH);
 	if (err)
 		return err;
-	return u->hidden ? set_file_perms(u) : open_to_all(usk_all(r), u->scratch);
+	return u->hidden ? set_file_perms(r, u) : open_to_all(usk_all(r), u->scratch);
 }
 
 static int bind_named(struct restore *r, struct usk **sockets, size_t n)

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include "files/files.h"
+#include "helper/detour.h"
 #include "lib/log.h"
 #include "proc/proc.h"
 #include "sock/peer_pid.h"
@@ -76,7 +77,7 @@ void unix_creds_dump_connector(const struct task *t, UnixSkEntry *m)
 
 struct identity unix_creds_ours(void)
 {
-	return (struct identity) { .uid = geteuid(), .gid = getegid() };
+	return (struct identity) { .uid = detour_uid(), .gid = detour_gid() };
 }
 
 struct identity unix_creds_of(const UnixSkEntry *m)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Unix sockets at dump: what one of them tells by itself. */
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -8,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "files/net_ns.h"
 #include "options/external.h"
 #include "lib/log.h"
 #include "sock/opts_view.h"
@@ -126,12 +128,12 @@ static int foresee_file(struct dump *d, const struct fd_info *info, const UnixSk
 
 	if (m->name.len && name[0] && !m->deleted && (m->type == SOCK_DGRAM || m->state != TCP_ESTABLISHED) &&
 	    unix_name_place(d->arena, m, name, &dir, &base))
-		err = foresee_make(d, dir);
+		err = foresee_make(d, dir) ?: foresee_open(d, arena_printf(d->arena, "%s/%s", dir, base), O_WRONLY);
 	if (!err)
 		return 0;
 	return foresee_refuse(d, err,
-	                      "%s: the file of its name, %s/%s, is in a folder to which criu may not write, so that a "
-	                      "restore cannot make it: dump and restore as root",
+	                      "%s: the file of its name, %s/%s, or its folder, is one to which criu may not write, so "
+	                      "that a restore cannot make it: dump and restore as root",
 	                      fd_name(info), dir, base)
 	           ? DUMP_REFUSED
 	           : 0;
@@ -139,6 +141,7 @@ static int foresee_file(struct dump *d, const struct fd_info *info, const UnixSk
 
 int unix_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
 	const struct diag_unix *diag;
 	UnixSkEntry *m = msg;
 	struct unix_seen *u;
@@ -146,6 +149,9 @@ int unix_dump(struct dump *d, const struct fd_info *info, void *msg)
 
 	if (err == -ENOENT)
 		return log_errno(err, "%s: %s: the kernel does not list this unix socket", fd_name(info), info->link);
+	if (err)
+		return err;
+	err = net_ns_home_dumped(d, &v); /* its file and its peer have owners */
 	if (err)
 		return err;
 	u = add_seen(d, info, diag, m);
