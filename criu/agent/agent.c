@@ -74,7 +74,6 @@ static int unexpected_stop(struct agent *a, int status)
 	return log_errno(-ESRCH, "%s: the agent stopped with signal %d", agent_name(a), WSTOPSIG(status));
 }
 
-/* A SIGSTOP from outside before it is traced: the agent has work to do first. */
 /* Functions of the kernel in which it waits for another program or machine: FUSE, NFS, 9p, SMB, Ceph. */
 static bool is_foreign_wait(const char *wchan)
 {
@@ -105,6 +104,7 @@ static int check_asleep(struct agent *a)
 	                 agent_name(a), wchan, a->batch.what ?: "");
 }
 
+/* A SIGSTOP from outside before it is traced: the agent has work to do first. */
 static int go_on_if_stopped(struct agent *a)
 {
 	struct proc_stat st;
@@ -129,8 +129,11 @@ static int check_alive(struct agent *a)
 
 		if (pid == a->tid)
 			return unexpected_stop(a, status);
-		return pid < 0 ? log_errno(-ESRCH, "%s: process disappeared while the agent was inside", agent_name(a))
-		               : 0;
+		if (pid < 0)
+			return log_errno(-ESRCH, "%s: process disappeared while the agent was inside", agent_name(a));
+		return proc_is_exiting(a->tid)
+		           ? log_errno(-ESRCH, "%s: is ended while the agent is inside", agent_name(a))
+		           : 0;
 	}
 	if (!proc_alive(a->tid))
 		return log_errno(-ESRCH, "%s: died while being restored", agent_name(a));

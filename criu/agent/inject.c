@@ -7,6 +7,7 @@
 #include "freeze/freeze.h"
 #include "freeze/ptrace.h"
 #include "lib/log.h"
+#include "proc/proc.h"
 
 #define INJECT_TIMEOUT_MS 10000
 
@@ -23,6 +24,8 @@ static int wait_any_stop(pid_t tid, const struct unfreezer *unfreezer, int *stat
 
 		if (err != -ETIMEDOUT)
 			return err;
+		if (proc_is_exiting(tid))
+			return -ESRCH;
 		err = unfreezer ? freeze_thaw_cgroups(unfreezer, tid, tid, NULL) : 0;
 		if (err < 0)
 			return err;

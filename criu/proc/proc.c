@@ -195,6 +195,14 @@ int proc_stat_of(pid_t pid, struct proc_stat *out)
 	return err ?: proc_parse_stat(text, len, out);
 }
 
+bool proc_is_exiting(pid_t pid)
+{
+	enum { EXITING = 0x4 }; /* PF_EXITING */
+	struct proc_stat st;
+
+	return !proc_stat_of(pid, &st) && st.flags & EXITING;
+}
+
 bool proc_alive(pid_t pid)
 {
 	struct proc_stat st;

@@ -87,6 +87,9 @@ int proc_stat_of(pid_t pid, struct proc_stat *out);
 /* Exists and has not exited (a zombie has). */
 bool proc_alive(pid_t pid);
 
+/* Killed, and perhaps not gone: the first process of a pid namespace waits for all in there, criu's tracees too. */
+bool proc_is_exiting(pid_t pid);
+
 /* Field 22 of its stat; 0 when it is gone. */
 uint64_t proc_start_time(pid_t pid);
 
