@@ -3,7 +3,10 @@
 #include "image/image_file.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -28,6 +31,8 @@ struct image_dir {
 	const struct image_ids *ids;
 	struct sums *sums;           /* reading: NULL where the checkpoint has none */
 	struct image_stream *stream; /* NULL: files in the directory */
+	struct image_dir *prev;       /* reading: the checkpoint before it, if it was asked for */
+	const struct image_dir *next; /* the one that this is the prev of */
 };
 
 static void cleanup_dir(struct image_dir **dir)
@@ -556,6 +561,7 @@ void image_dir_close(struct image_dir *dir)
 	for (size_t i = 0; i < ARRAY_SIZE(dir->places); i++)
 		if (dir->places[i] >= 0 && dir->places[i] != dir->fd)
 			close(dir->places[i]);
+	image_dir_close(dir->prev);
 	image_exchange_end_read(dir->readers);
 	image_stream_close(dir->stream);
 	if (dir->writing && !dir->stream)
@@ -608,4 +614,69 @@ void image_dir_set_ids(struct image_dir *dir, const struct image_ids *ids)
 const struct image_ids *image_dir_ids(const struct image_dir *dir)
 {
 	return dir->ids;
+}
+
+/* ---- chains ---- */
+
+const char *image_dir_path(const struct image_dir *dir)
+{
+	return dir->path;
+}
+
+bool image_dir_is_same(const struct image_dir *one, const struct image_dir *other)
+{
+	struct stat a, b;
+
+	return !fstat(one->fd, &a) && !fstat(other->fd, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+int image_dir_link_prev(struct image_dir *dir, const char *prev)
+{
+	int fd = image_dir_files_fd(dir);
+
+	if (fd < 0)
+		return fd;
+	if (symlinkat(prev, fd, IMAGE_PREV))
+		return log_errno(-errno, "%s/" IMAGE_PREV ": symlinkat to %s", dir->path, prev);
+	return 0;
+}
+
+/* Seen from the image directory, also where the link lies in a hidden one. */
+int image_dir_open_prev(const struct image_dir *dir, const char *prev, struct image_dir **prevp)
+{
+	_cleanup_free_ char *path = NULL;
+
+	if (asprintf(&path, "%s%s%s", *prev == '/' ? "" : dir->path, *prev == '/' ? "" : "/", prev) < 0) {
+		path = NULL;
+		return log_errno(-ENOMEM, "%s/" IMAGE_PREV, dir->path);
+	}
+	return image_dir_open(path, dir->allow_edited, prevp);
+}
+
+int image_dir_prev(struct image_dir *dir, struct image_dir **prevp)
+{
+	char target[PATH_MAX];
+	ssize_t n;
+	int err;
+
+	*prevp = dir->prev;
+	if (dir->prev)
+		return 0;
+	if (dir->stream)
+		return -ENOENT;
+	n = readlinkat(place_of(dir, IMAGE_PREV), IMAGE_PREV, target, sizeof(target) - 1);
+	if (n < 0)
+		return errno == ENOENT || errno == EINVAL
+		           ? -ENOENT
+		           : log_errno(-errno, "%s/" IMAGE_PREV ": readlinkat", dir->path);
+	target[n] = '\0';
+	err = image_dir_open_prev(dir, target, &dir->prev);
+	if (err)
+		return err;
+	dir->prev->next = dir;
+	for (const struct image_dir *next = dir; next; next = next->next)
+		if (image_dir_is_same(dir->prev, next))
+			return log_errno(-ELOOP, "%s/" IMAGE_PREV " leads back to %s", dir->path, next->path);
+	*prevp = dir->prev;
+	return 0;
 }

@@ -27,6 +27,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "image/image_dir.h"
 #include "image/image_names.h"
 #include "lib/fault.h"
 #include "lib/log.h"
@@ -88,6 +89,12 @@ static int add_name(struct names *names, const char *name)
 	return 0;
 }
 
+/* The link of a chain; another file or directory of this name is not criu's. */
+static bool is_prev_link(const struct dirent *e)
+{
+	return e->d_type == DT_LNK && !strcmp(e->d_name, IMAGE_PREV);
+}
+
 /* All files of a directory, or the images alone. */
 static int list_names(const struct place *p, int fd, bool images, struct names *names)
 {
@@ -105,7 +112,7 @@ static int list_names(const struct place *p, int fd, bool images, struct names *
 	while (!err && (e = readdir(d))) {
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
 			continue;
-		if (!images || image_names_has(e->d_name))
+		if (!images || image_names_has(e->d_name) || is_prev_link(e))
 			err = add_name(names, e->d_name);
 		errno = 0;
 	}

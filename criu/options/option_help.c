@@ -123,6 +123,8 @@ void options_print_help(void)
 		print_wrapped(head, row->help);
 	}
 	print_group("Options of every command", every);
+	print_group("Options of dump, pre-dump and restore", 1U << CMD_DUMP | 1U << CMD_PRE_DUMP | 1U << CMD_RESTORE);
+	print_group("Options of dump and pre-dump", 1U << CMD_DUMP | 1U << CMD_PRE_DUMP);
 	print_group("Options of dump and restore", 1U << CMD_DUMP | 1U << CMD_RESTORE);
 	print_group("Options of dump, restore and service", 1U << CMD_DUMP | 1U << CMD_RESTORE | 1U << CMD_SERVICE);
 	print_group("Options of restore and service", 1U << CMD_RESTORE | 1U << CMD_SERVICE);

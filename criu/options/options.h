@@ -37,6 +37,9 @@ enum manage_cgroups {
 /* --cow-pages: memory that forked tasks still share. */
 enum cow_pages { COW_PAGES_AUTO, COW_PAGES_ONCE, COW_PAGES_COPY };
 
+/* --pre-dump-mode: when the pages are read. The numbers are those of the inventory's pre_dump_mode. */
+enum pre_dump_mode { PRE_DUMP_SPLICE = 1, PRE_DUMP_READ };
+
 struct options {
 	enum command command;
 	int verbosity;
@@ -73,6 +76,9 @@ struct options {
 	const char *libdir; /* of plugins; NULL if not given */
 	enum validation file_validation;
 	enum cow_pages cow_pages;
+	const char *prev_images_dir; /* NULL if not given */
+	bool track_mem;
+	enum pre_dump_mode pre_dump_mode; /* 0 if not given */
 	bool skip_file_rwx_check, skip_in_flight, weak_sysctls, external_lost_close,
 	    empty_net_ns;         /* the last: --empty-ns net */
 	const char **ext_unix_sk; /* inodes as text, "" for all: options/external.h */
