@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* criu dump and pre-dump: the stages in order. Everything up to the commit can be taken back, and is when it fails or criu is
- * killed. */
+/*
+ * criu dump and pre-dump: the stages in order. Everything up to the commit can be taken back, and is when it fails or
+ * criu is killed.
+ */
 #include "cmd/cmd.h"
 #include "cmd/script_keeper.h"
 #include "dump/dump.h"

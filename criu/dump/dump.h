@@ -28,8 +28,8 @@ int dump_commit(struct dump *d, struct stages *stages);
 int dump_rollback(struct dump *d, struct stages *stages);
 
 /*
- * A pre-dump, when the tree stands still: stores memory, lets the tree run on, and makes the images count. Where it fails
- * the tree runs on too, and the images are gone.
+ * A pre-dump, when the tree stands still: stores memory, lets the tree run on, and makes the images count. Where it
+ * fails the tree runs on too, and the images are gone.
  */
 int dump_ahead(struct dump *d);
 

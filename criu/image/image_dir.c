@@ -29,8 +29,8 @@ struct image_dir {
 	bool writing, was_empty, sealed, kept, allow_edited;
 	pthread_mutex_t lock; /* for sums */
 	const struct image_ids *ids;
-	struct sums *sums;           /* reading: NULL where the checkpoint has none */
-	struct image_stream *stream; /* NULL: files in the directory */
+	struct sums *sums;            /* reading: NULL where the checkpoint has none */
+	struct image_stream *stream;  /* NULL: files in the directory */
 	struct image_dir *prev;       /* reading: the checkpoint before it, if it was asked for */
 	const struct image_dir *next; /* the one that this is the prev of */
 };

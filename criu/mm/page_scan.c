@@ -96,7 +96,7 @@ static bool is_cow(const struct scanner *sc, size_t i)
 	return sc->parent.fd >= 0 && is_shared(sc->own.entry[i], sc->parent.entry[i]);
 }
 
-/* Whether the page at `at` has not been written to since the dump before; *endp is brought down to where that changes. */
+/* Whether the page at `at` was not written to since the dump before; *endp is brought down to where that changes. */
 static bool is_in_prev(struct scanner *sc, uint64_t at, uint64_t *endp)
 {
 	struct ranges *u = &sc->unwritten;

@@ -52,8 +52,8 @@ static int check_not_own(struct dump *d, struct image_dir *prev)
 	while (!err) {
 		if (image_dir_is_same(prev, d->dir))
 			return log_errno(-EINVAL,
-			                 "--prev-images-dir %s: that checkpoint is in the directory of this dump (-D), or has "
-			                 "pages of one there: each checkpoint of a chain needs a directory of its own",
+			                 "--prev-images-dir %s: that checkpoint is in the directory of this dump "
+			                 "(-D), or made on top of one there: each needs a directory of its own",
 			                 d->opts->prev_images_dir);
 		err = image_dir_prev(prev, &prev);
 	}
@@ -67,7 +67,7 @@ static int open_prev(struct dump *d, struct track_state *s)
 	int err;
 
 	if (*path == '/')
-		log_warn("--prev-images-dir %s: the chain cannot be moved: a path relative to -D could", path);
+		log_warn("--prev-images-dir %s: with a path relative to -D the chain could be moved", path);
 	err = image_dir_open_prev(d->dir, path, &s->prev);
 	err = err ?: check_not_own(d, s->prev);
 	err = err ?: image_read_one(s->prev, IMG_INVENTORY, 0, d->arena, &inventory);
@@ -103,7 +103,7 @@ struct scan {
 	struct ranges clean;
 };
 
-/* Private memory alone: of other memory another table may have what was written. And not the kernel's own (vsyscall). */
+/* Private memory alone: of other memory another page table may have what was written. vsyscall has no table. */
 static bool may_be_tracked(const struct proc_map *m)
 {
 	return !m->shared && strncmp(m->name, "[v", 2) != 0;
@@ -233,9 +233,9 @@ static int track_frozen(struct dump *d)
 	for (size_t i = 0; !err && i < s->n_found; i++)
 		err = use_tracker(d, s, &s->found[i]);
 	if (!err && s->prev && !s->is_tracked)
-		log_msg("memory is stored in full: writes since the dump in %s were not noted (it was made without "
-		        "--track-mem, another dump came after it, or its " TRACKER_NAME " has ended)",
-		        d->opts->prev_images_dir);
+		log_warn("memory is stored in full: writes since the dump in %s were not noted (it was made without "
+		         "--track-mem, another dump came after it, or its " TRACKER_NAME " has ended)",
+		         d->opts->prev_images_dir);
 	return err;
 }
 

@@ -5,9 +5,9 @@
  * between dumps.
  *
  * A dump reads what was noted as soon as the tree stands still, and ends the tracker: from there on no memory of the
- * tree is watched by criu, and all that looks at memory sees what the tasks made. Whatever becomes of this dump, nothing
- * can be taken for unwritten any more that is not. If the tree lives on, and --track-mem says so, writes are noted from
- * this dump on, for a new tracker.
+ * tree is watched by criu, and all that looks at memory sees what the tasks made. Whatever becomes of this dump,
+ * nothing can be taken for unwritten any more that is not. If the tree lives on, and --track-mem says so, writes are
+ * noted from this dump on, for a new tracker.
  */
 #ifndef CRIU_MM_TRACK_H
 #define CRIU_MM_TRACK_H

@@ -149,8 +149,7 @@ int track_inside(struct dump *d, struct task *t)
 	if (s->sock < 0 || tree_first_vm(&d->tree, t) != t)
 		return 0;
 	if (has_kernel_writers(t)) {
-		log_info("%s: has asynchronous I/O, which writes past the page table: its memory is not tracked",
-		         task_name(t));
+		log_info("%s: has asynchronous I/O, which writes past the page table: it is not tracked", task_name(t));
 		return 0;
 	}
 	err = take_uffd(t, &uffd);
@@ -167,7 +166,7 @@ int track_inside(struct dump *d, struct task *t)
 
 /* ---- arming ---- */
 
-/* 0; a negative errno: the mapping is not tracked (it has another userfaultfd, or is of a kind that cannot have one). */
+/* A negative errno: the mapping is not tracked (it has another userfaultfd, or is of a kind that cannot have one). */
 static int arm_vma(int uffd, int pagemap, const VmaEntry *v)
 {
 	struct uffdio_register reg = { .range = { v->start, v->end - v->start }, .mode = UFFDIO_REGISTER_MODE_WP };
@@ -195,7 +194,9 @@ static int arm_vma(int uffd, int pagemap, const VmaEntry *v)
 
 static bool is_to_be_armed(const struct vma *v)
 {
-	return (v->pages == VMA_PAGES_ANON || v->pages == VMA_PAGES_COPIES) && !v->watched && v->entry->flags & MAP_PRIVATE;
+	bool is_stored = v->pages == VMA_PAGES_ANON || v->pages == VMA_PAGES_COPIES;
+
+	return is_stored && !v->watched && v->entry->flags & MAP_PRIVATE;
 }
 
 static int hand_over(struct dump *d, struct track_state *s, const struct task *t, int uffd, int pagemap)
@@ -215,7 +216,6 @@ int track_arm(struct dump *d, const struct task *t)
 	struct track_state *s = dump_state(d, &track_subsys);
 	struct track_task *one = track_task(s, NULL, t);
 	_cleanup_close_ int pagemap = -1;
-	size_t n = 0;
 	int err;
 
 	if (!one || one->uffd < 0)
@@ -227,9 +227,9 @@ int track_arm(struct dump *d, const struct task *t)
 		const struct vma *v = &t->dump->vmas->v[i];
 
 		err = is_to_be_armed(v) ? arm_vma(one->uffd, pagemap, v->entry) : 0;
-		n += !err;
 		if (err)
-			log_debug("%s: mapping %" PRIx64 "-%" PRIx64 " is not tracked: UFFDIO_REGISTER, PAGEMAP_SCAN: %s",
+			log_debug("%s: mapping %" PRIx64 "-%" PRIx64
+			          " is not tracked: UFFDIO_REGISTER, PAGEMAP_SCAN: %s",
 			          task_name(t), v->entry->start, v->entry->end, strerror(-err));
 	}
 	fault_point("armed");
@@ -242,14 +242,15 @@ int track_arm(struct dump *d, const struct task *t)
 void track_committed(struct dump *d)
 {
 	struct track_state *s = dump_state(d, &track_subsys);
+	pid_t pid;
 
 	if (s->sock < 0 || !s->n_armed)
 		return;
-	if (tracker_let_go(s->sock, d->run_id, s->armed, s->n_armed))
+	if (tracker_let_go(s->sock, d->run_id, s->armed, s->n_armed, &pid))
 		log_warn("memory is not tracked: the next dump stores all of it");
 	else
 		log_info("writes to the memory of %zu tasks are noted from here on; " TRACKER_NAME
-		         " keeps that up until the next dump (to end it: pkill -x " TRACKER_NAME ")",
-		         s->n_armed);
+		         " (pid %d) keeps that up until the next dump, or until it is killed",
+		         s->n_armed, pid);
 	fault_point("tracker let go");
 }

@@ -19,9 +19,9 @@
 #include "lib/rights.h"
 #include "proc/proc.h"
 
-#define LOOK_MS   5000 /* how often the tracker looks whether a task has executed another program */
-#define END_MS    10000
-#define TASKS_MAX (1U << 22)
+#define LOOK_MS    5000 /* how often the tracker looks whether a task has executed another program */
+#define END_MS     10000
+#define TASKS_MAX  (1U << 22)
 #define FIRST_ROOM 512
 #define LINK       "/memfd:" TRACKER_NAME " (deleted)"
 
@@ -94,6 +94,7 @@ static bool has_executed(const struct kept *kept)
 /* From criu: descriptors to keep, or the memfd and that it may go on alone. */
 static void take_message(struct keeper *k)
 {
+	pid_t pid = (pid_t)syscall(SYS_getpid);
 	int fds[RIGHTS_MAX];
 	size_t n = RIGHTS_MAX;
 	char what;
@@ -105,7 +106,7 @@ static void take_message(struct keeper *k)
 		keep(k, fds);
 	} else if (what == GO && n == 1 && dup3(fds[0], 0, 0) == 0) {
 		close(fds[0]);
-		if (write(k->sock, &what, 1) != 1)
+		if (write(k->sock, &pid, sizeof(pid)) != sizeof(pid))
 			_exit(1);
 		close(k->sock);
 		k->sock = k->polled[0].fd = -1;
@@ -151,6 +152,7 @@ static int become_tracker(void *arg)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	for (int sig = 1; sig < NSIG; sig++)
 		signal(sig, sig == SIGHUP || sig == SIGINT || sig == SIGQUIT || sig == SIGPIPE ? SIG_IGN : SIG_DFL);
+	/* lint: allow: its own process; it is not to keep criu's directory busy */
 	if (chdir("/") || syscall(SYS_setsid) < 0)
 		return 1;
 	k.kept = grow(NULL, 0, k.room * sizeof(*k.kept));
@@ -202,15 +204,13 @@ static int write_state(int fd, const char *run_id, const struct tracked *tasks, 
 	return err ?: io_pwrite_all(fd, &h, sizeof(h), 0);
 }
 
-int tracker_let_go(int sock, const char *run_id, const struct tracked *tasks, size_t n)
+int tracker_let_go(int sock, const char *run_id, const struct tracked *tasks, size_t n, pid_t *pid)
 {
 	_cleanup_close_ int fd = memfd_create(TRACKER_NAME, MFD_CLOEXEC);
 	const char go = GO;
 	int err = fd < 0 ? -errno : write_state(fd, run_id, tasks, n);
-	char back;
-
 	err = err ?: rights_send(sock, &go, 1, &fd, 1);
-	if (!err && recv(sock, &back, 1, 0) != 1)
+	if (!err && recv(sock, pid, sizeof(*pid), 0) != sizeof(*pid))
 		err = -ESRCH;
 	return err ? log_errno(err, "handing " TRACKER_NAME " over to itself") : 0;
 }
@@ -290,7 +290,7 @@ int tracker_end(struct tracker *t)
 	int n;
 
 	if (syscall(SYS_pidfd_send_signal, t->pidfd, SIGKILL, NULL, 0) && errno != ESRCH)
-		return log_errno(-errno, TRACKER_NAME " (pid %d): pidfd_send_signal", t->pid);
+		return log_errno(-errno, "pidfd_send_signal to " TRACKER_NAME " (pid %d)", t->pid);
 	do
 		n = poll(&p, 1, END_MS);
 	while (n < 0 && errno == EINTR);

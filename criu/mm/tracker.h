@@ -53,7 +53,7 @@ int tracker_start(void);
 #define TRACKER_FDS 3
 int tracker_add(int sock, const int fds[TRACKER_FDS]);
 
-/* Tells it whose it is, and that it lives on from now. 0 or a negative errno (logged): it has ended. */
-int tracker_let_go(int sock, const char *run_id, const struct tracked *tasks, size_t n);
+/* Tells it whose it is, and that it lives on from now, as *pid. 0 or a negative errno (logged): it has ended. */
+int tracker_let_go(int sock, const char *run_id, const struct tracked *tasks, size_t n, pid_t *pid);
 
 #endif

@@ -35,9 +35,9 @@ struct page_transfer {
 	size_t n_elsewhere, max_elsewhere;
 	struct page_batch *batches;
 	size_t n_batches, max_batches;
-	size_t first_batch;       /* while several transfers are moved: how many batches those before have */
-	uint64_t n_pages, n_kept; /* n_kept: what the sink has got */
-	bool knows_cow;           /* dump: pages were compared with the parent process's */
+	size_t first_batch;               /* while several transfers are moved: how many batches those before have */
+	uint64_t n_pages, n_kept;         /* n_kept: what the sink has got */
+	bool knows_cow;                   /* dump: pages were compared with the parent process's */
 	bool force, compare, with_parent; /* some run has it */
 };
 

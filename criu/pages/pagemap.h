@@ -13,11 +13,11 @@ struct pagemap {
 	uint32_t pages_id;     /* for pages/ alone: the number of its pages file */
 	struct page_run *runs; /* ascending */
 	size_t n_runs;
-	uint64_t n_pages; /* in the pages file */
-	uint32_t users;   /* tasks or objects that take from it: pages_done_with() */
-	bool knows_cow;   /* an entry says whether its pages are shared with the parent process */
-	bool with_parent; /* an entry says that its pages are the parent process's */
-	bool in_prev;     /* an entry says that its pages are in the checkpoint before this one */
+	uint64_t n_pages;         /* in the pages file */
+	uint32_t users;           /* tasks or objects that take from it: pages_done_with() */
+	bool knows_cow;           /* an entry says whether its pages are shared with the parent process */
+	bool with_parent;         /* an entry says that its pages are the parent process's */
+	bool in_prev;             /* an entry says that its pages are in the checkpoint before this one */
 	struct image_dir *dir;    /* where its pages file is */
 	struct pagemap **lenders; /* those of earlier checkpoints, whose pages files have some of its pages */
 	size_t n_lenders;

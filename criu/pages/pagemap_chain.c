@@ -17,7 +17,8 @@ static void note_lender(struct arena *a, struct pagemap *map, struct pagemap *le
 
 static int lacks(const struct pagemap *map, const struct pagemap *theirs, raddr_t at)
 {
-	return log_errno(-EBADMSG, "%s: the page at %" PRIx64 " is said to be in the checkpoint before it, and %s/%s has none",
+	return log_errno(-EBADMSG,
+	                 "%s: the page at %" PRIx64 " is said to be in the checkpoint before it, and %s/%s has none",
 	                 map->name, at, image_dir_path(theirs->dir), theirs->name);
 }
 

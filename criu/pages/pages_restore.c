@@ -61,8 +61,7 @@ static int move_into_memory(struct restore *r, struct page_transfer *t, const st
 int pages_fill_task(struct restore *r, const struct pagemap *map, pid_t pid, const struct page_run *runs, size_t n)
 {
 	struct page_compare counts = { 0 };
-	struct page_transfer t = { .source = pages_file_source(map),
-		                   .sink = process_memory_sink(pid, &counts) };
+	struct page_transfer t = { .source = pages_file_source(map), .sink = process_memory_sink(pid, &counts) };
 	int err = t.source && t.sink ? 0 : no_memory();
 
 	for (size_t i = 0; !err && i < n; i++)

@@ -109,7 +109,7 @@ int probe_pagemap_scan(void)
 
 /* ---- memory ---- */
 
-/* Asynchronous write protection by userfaultfd (Linux 6.7; not on every architecture), and reading what it has noted. */
+/* Asynchronous write protection by userfaultfd (Linux 6.7; not everywhere), and reading what it has noted. */
 int probe_mem_dirty_track(void)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_TRACK_FEATURES };

@@ -247,7 +247,9 @@ static int run_pre_dump(struct client *c, const CriuReq *req, CriuResp *resp)
 		;
 	if (pid > 0 && WIFEXITED(status))
 		return WEXITSTATUS(status);
-	send_response(c, resp, log_errno(pid < 0 ? -errno : -ECHILD, "a process for a pre-dump: fork, waitpid (%d)", status));
+	send_response(
+	    c, resp,
+	    log_errno(pid < 0 ? -errno : -ECHILD, "fork or waitpid, of a process for a pre-dump (%d)", status));
 	return RPC_NOT_DONE;
 }
 

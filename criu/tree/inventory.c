@@ -114,8 +114,8 @@ int inventory_prev(struct image_dir *dir, struct arena *a, struct image_dir **pr
 
 	if (err == -ENOENT)
 		return log_errno(err,
-		                 "%s: pages of this checkpoint are in the one before it, and there is no link to that "
-		                 "(" IMAGE_PREV "): keep the directories of a chain together",
+		                 "%s: pages of this checkpoint are in the one before it, and there is no link to "
+		                 "that (" IMAGE_PREV "): keep the directories of a chain together",
 		                 image_dir_path(dir));
 	err = err ?: image_read_one(dir, IMG_INVENTORY, 0, a, &own);
 	err = err ?: image_read_one(*prevp, IMG_INVENTORY, 0, a, &theirs);
@@ -124,8 +124,8 @@ int inventory_prev(struct image_dir *dir, struct arena *a, struct image_dir **pr
 		                 image_dir_path(dir));
 	if (own->prev_run_id && (!theirs->dump_criu_run_id || strcmp(own->prev_run_id, theirs->dump_criu_run_id)))
 		return log_errno(-ESTALE,
-		                 "%s was made on top of another checkpoint than the one that %s holds now: its pages are "
-		                 "lost with that",
+		                 "%s was made on top of another checkpoint than the one that %s holds now: its "
+		                 "pages are lost with that",
 		                 image_dir_path(dir), image_dir_path(*prevp));
 	return 0;
 }

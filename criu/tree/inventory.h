@@ -26,8 +26,8 @@ void inventory_only_ours(struct dump *d);
 bool inventory_has_crius_numbers(const InventoryEntry *inventory);
 
 /*
- * Opens the checkpoint that this one was made on top of (image_dir_prev()), and makes sure that it is that one. -ENOENT,
- * too, is logged.
+ * Opens the checkpoint that this one was made on top of (image_dir_prev()), and makes sure that it is that one.
+ * -ENOENT, too, is logged.
  */
 int inventory_prev(struct image_dir *dir, struct arena *a, struct image_dir **prevp);
 

@@ -330,8 +330,8 @@ int tree_read(struct restore *r)
 		return log_errno(err, "inventory.img is missing: there is no checkpoint in this directory (see -D)");
 	if (!err && r->inventory->has_pre_dump_mode)
 		return log_errno(-EINVAL,
-		                 "inventory.img: this is a pre-dump, which has memory alone: restore the dump that was made "
-		                 "on top of it (--prev-images-dir)");
+		                 "inventory.img: this is a pre-dump, which has memory alone: restore the dump that was "
+		                 "made on top of it (--prev-images-dir)");
 	if (!err && r->inventory->img_version != FORMAT_VERSION_1_1 && r->inventory->img_version != FORMAT_VERSION_OURS)
 		err = log_errno(-EINVAL, "inventory.img: image version %u is not supported (only %d and %d)",
 		                r->inventory->img_version, FORMAT_VERSION_1_1, FORMAT_VERSION_OURS);

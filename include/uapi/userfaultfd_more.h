@@ -23,8 +23,7 @@ struct uffdio_poison {
 #endif
 
 /* What tracking of memory asks UFFDIO_API for. */
-#define UFFD_TRACK_FEATURES                                                                                            \
-	(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM | UFFD_FEATURE_WP_ASYNC)
+#define UFFD_TRACK_FEATURES       (UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM | UFFD_FEATURE_WP_ASYNC)
 
 /* What fdinfo shows beside the features that UFFDIO_API asked for: that it was called at all (fs/userfaultfd.c). */
 #define UFFD_FEATURES_INITIALIZED (UINT64_C(1) << 31)

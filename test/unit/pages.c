@@ -179,7 +179,7 @@ static void object_there_and_back(void **state)
 	assert_int_equal(pages_fill_object(&w->r, map, AT(1), 21 * PAGE_SIZE), 0);
 	assert_string_equal((char *)AT(21), text);
 	assert_int_equal(AT(10)[0], 1);
-	assert_int_equal(pages_read_run(&w->r, map, &map->runs[1], AT(30)), 0);
+	assert_int_equal(pages_read_run(map, &map->runs[1], AT(30)), 0);
 	assert_string_equal((char *)AT(30), text);
 }
 
