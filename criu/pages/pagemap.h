@@ -32,7 +32,8 @@ int pagemap_read(struct image_dir *dir, struct arena *a, enum image_type type, u
 
 /*
  * The same, with the size of the pages file; and what it says of pages in earlier checkpoints is looked up in those, as
- * far back as need be: no run is in_prev any more.
+ * far back as need be: no run is in_prev any more. *mapp is NULL where there is no such image: -ENOENT is not logged
+ * then.
  */
 int pagemap_read_chain(struct image_dir *dir, struct arena *a, enum image_type type, uint64_t id, uint64_t limit,
                        struct pagemap **mapp);

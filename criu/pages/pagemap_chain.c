@@ -70,8 +70,10 @@ int pagemap_read_chain(struct image_dir *dir, struct arena *a, enum image_type t
 {
 	struct pagemap *theirs;
 	struct image_dir *prev;
-	int err = pagemap_read(dir, a, type, id, limit, mapp);
+	int err;
 
+	*mapp = NULL;
+	err = pagemap_read(dir, a, type, id, limit, mapp);
 	err = err ?: pages_file_check(dir, *mapp);
 	if (err || !(*mapp)->in_prev)
 		return err;
@@ -79,7 +81,7 @@ int pagemap_read_chain(struct image_dir *dir, struct arena *a, enum image_type t
 	if (err)
 		return err;
 	err = pagemap_read_chain(prev, a, type, id, limit, &theirs);
-	if (err == -ENOENT)
+	if (err == -ENOENT && !theirs)
 		return log_errno(-EBADMSG, "%s: has pages in the checkpoint before it, where %s has no such image",
 		                 (*mapp)->name, image_dir_path(prev));
 	return err ?: find_runs(a, *mapp, theirs);

@@ -15,7 +15,7 @@ int pages_read_task(struct restore *r, const struct task *t, struct pagemap **ma
 	int err =
 	    pagemap_read_chain(r->dir, r->arena, IMG_PAGEMAP, (uint64_t)t->vpid.v, arch_task_size(t->compat), mapp);
 
-	if (err == -ENOENT)
+	if (err == -ENOENT && !*mapp)
 		return log_errno(err, "%s: pagemap-%d.img", task_name(t), t->vpid.v);
 	return err;
 }
@@ -24,7 +24,7 @@ int pages_read_object(struct restore *r, uint64_t id, struct pagemap **mapp)
 {
 	int err = pagemap_read_chain(r->dir, r->arena, IMG_SHMEM_PAGEMAP, id, INT64_MAX & ~(PAGE_SIZE - 1), mapp);
 
-	if (err == -ENOENT) {
+	if (err == -ENOENT && !*mapp) {
 		*mapp = arena_new_of(r->arena, struct pagemap);
 		return 0;
 	}

@@ -11,14 +11,12 @@
 #include <sys/prctl.h>
 
 #include "zdtm.h"
+#include "uapi/madvise.h"
 
 #define PAGE      4096UL
 #define PIECE     16UL /* pages that are moved or mapped anew */
 #define HEAP      512UL
 #define FILE_WORD 0x66696c65U
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
 
 enum { SMALL, HUGE, OF_FILE, OF_MEMFD, ON_HEAP, REGIONS };
 
