@@ -290,7 +290,7 @@ int tracker_end(struct tracker *t)
 	int n;
 
 	if (syscall(SYS_pidfd_send_signal, t->pidfd, SIGKILL, NULL, 0) && errno != ESRCH)
-		return log_errno(-errno, "pidfd_send_signal to pid %d (" TRACKER_NAME ")", t->pid);
+		return log_errno(-errno, "pidfd_send_signal of SIGKILL to the tracker, pid %d", t->pid);
 	do
 		n = poll(&p, 1, END_MS);
 	while (n < 0 && errno == EINTR);

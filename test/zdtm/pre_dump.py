@@ -5,12 +5,14 @@
 # zdtm: driver
 # zdtm: timeout 900
 import os
+import random
 import shutil
 import signal
+import subprocess
 import time
 
 import rpc
-from driver import check, reap, rounds_wanted, run_all, scenario, state_of, text, tree, wait_for
+from driver import check, need, reap, rounds_wanted, run_all, scenario, state_of, text, tree, wait_for
 from driver import Failed
 
 STRESS = bool(os.environ.get("STRESS"))
@@ -100,7 +102,7 @@ def one_chain(s, number):
             pre_dump(s, n, "--pre-dump-mode", ("splice", "read")[(number + n) % 2])
     link(s, 3)
     s.dump("-s", *prev(3))
-    pids = tree(s.pid)
+    pids = [p for p in tree(s.pid) if state_of(p) != "Z"]
     before = {p: memory(p) for p in pids}
     check(not trackers(s.pid), "a tracker after the last dump of a chain")
     check(all(state_of(p) == "T" for p in pids), "not all are stopped")
@@ -158,9 +160,7 @@ def little_written(s):
 
 @scenario
 def redis(s):
-    import driver
-    driver.need("redis-server", "redis-cli")
-    import subprocess
+    need("redis-server", "redis-cli")
     sock = s.path("redis.sock")
 
     def cli(*args, **kw):
@@ -187,6 +187,45 @@ def redis(s):
     for n in range(6):
         check(cli("GET", "key:%d:%d" % (n, 19999)) == "value-%d-%d-" % (n, 19999) * 20, "a key of round %d is wrong" % n)
     s.kill()
+
+
+@scenario
+def executed(s):
+    """Another program under the same number, at the same addresses perhaps: nothing of the old one's memory is taken for its."""
+    s.victim("pre_dump_writer", ["4"])
+    pre_dump(s, 0)
+    for n in (1, 2):
+        os.unlink(s.path("ready"))
+        os.kill(s.pid, signal.SIGUSR1)
+        check(wait_for(lambda: os.path.exists(s.path("ready"))), "no execve")
+        if n == 1:
+            pre_dump(s, 1)
+    link(s, 2)
+    s.dump(*prev(2))
+    s.restore()
+    s.verify()
+
+
+@scenario
+def killed_anywhere(s):
+    """At some moment of a pre-dump, by SIGKILL: the tree runs on, and the chain goes on right."""
+    s.victim("pre_dump_writer", ["11"])
+    pre_dump(s, 0)
+    n = 0
+    for i in range(1, 1000 if STRESS else 30):
+        link(s, i)
+        p = subprocess.Popen([s.criu, "pre-dump", "-t", str(s.pid), "-D", s.imgs, "--track-mem", "--prev-images-dir", "../%d" % n,
+                              "--pre-dump-mode", ("splice", "read")[i % 2]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(random.random() * 0.08)
+        p.kill()
+        check(wait_for(lambda: p.poll() is not None), "criu does not end")
+        check(wait_for(lambda: state_of(s.pid) in "SRD"), "kill %d: the victim is %s" % (i, state_of(s.pid)))
+        if os.path.exists(s.imgs + "/checkpoint.sums"):
+            n = i
+    link(s, 1000)
+    s.dump("--prev-images-dir", "../%d" % n)
+    s.restore()
+    s.verify()
 
 
 def in_full(s, n):

@@ -2,8 +2,8 @@
 /*
  * Writes to its memory in every way, without an end, and knows what each page has to hold: stores, read(2),
  * MADV_DONTNEED, MADV_FREE, MADV_PAGEOUT, MADV_COLLAPSE, mremap, munmap and mmap at the same place, mprotect, brk, fork
- * (children that write and end, and one that lives on and does the same); memory with and without huge pages, of a
- * file, and of a memfd.
+ * (children that write and end, and one that lives on and does the same), at SIGUSR1 execve; memory with and without
+ * huge pages, of a file, and of a memfd.
  *
  * zdtm: victim
  */
@@ -28,6 +28,7 @@ static struct region {
 } region[REGIONS];
 
 static uint64_t seed;
+static volatile sig_atomic_t begin_anew;
 static pid_t kid;
 static int loop[2], file;
 
@@ -195,9 +196,17 @@ static void act_on(struct region *r)
 	}
 }
 
+static void anew(int sig)
+{
+	(void)sig;
+	begin_anew = 1;
+}
+
 static void work(void)
 {
 	for (unsigned n = 1; access(zdtm_path("verify"), F_OK); n++) {
+		if (begin_anew)
+			execl("/proc/self/exe", "pre_dump_writer", "77", NULL);
 		for (int k = 0; k < 32; k++) {
 			struct region *r = &region[any(REGIONS)];
 
@@ -234,6 +243,7 @@ int main(int argc, char **argv)
 	unsigned char bytes[PAGE], *huge;
 	int status = 0;
 
+	signal(SIGUSR1, anew);
 	seed = (argc > 1 ? strtoull(argv[1], NULL, 10) : 1) * 0x9e3779b97f4a7c15U + 1;
 	zdtm_must(!pipe(loop));
 	file = open("writer.data", O_RDWR | O_CREAT | O_TRUNC, 0600);
