@@ -310,6 +310,10 @@ static int read_pstree(struct restore *r)
 	PstreeEntry *e;
 	size_t room;
 
+	if (err == -ENOENT && r->inventory->has_pre_dump_mode)
+		return log_errno(err,
+		                 "pstree.img is missing: this is a pre-dump, which has memory alone; restore the dump "
+		                 "that was made on top of it (--prev-images-dir)");
 	if (err)
 		return err == -ENOENT ? log_errno(err, "pstree.img is missing: no checkpoint is here") : err;
 	while ((err = image_read(img, &pstree_entry__descriptor, r->arena, &e)) > 0) {
@@ -328,10 +332,6 @@ int tree_read(struct restore *r)
 
 	if (err == -ENOENT)
 		return log_errno(err, "inventory.img is missing: there is no checkpoint in this directory (see -D)");
-	if (!err && r->inventory->has_pre_dump_mode)
-		return log_errno(-EINVAL,
-		                 "inventory.img: this is a pre-dump, which has memory alone: restore the dump that was "
-		                 "made on top of it (--prev-images-dir)");
 	if (!err && r->inventory->img_version != FORMAT_VERSION_1_1 && r->inventory->img_version != FORMAT_VERSION_OURS)
 		err = log_errno(-EINVAL, "inventory.img: image version %u is not supported (only %d and %d)",
 		                r->inventory->img_version, FORMAT_VERSION_1_1, FORMAT_VERSION_OURS);

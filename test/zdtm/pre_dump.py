@@ -3,7 +3,7 @@
 # Chains: pre-dump, dump --prev-images-dir, snapshots with --leave-running. A program that writes in every way, whose memory is
 # compared page by page after the restore; chains that are broken, killed at every fault point, or mixed up; the service.
 # zdtm: driver
-# zdtm: timeout 900
+# zdtm: timeout 2400
 import os
 import random
 import shutil
