@@ -44,7 +44,7 @@ int image_received_begin(struct image_received *r, const char *path)
 	if (r->fd < 0)
 		return log_errno(-errno, "%s: open of the image directory", path);
 	clock_gettime(CLOCK_REALTIME_COARSE, &r->begun);
-	err = image_exchange_is_empty(r->fd, path);
+	err = image_exchange_is_empty(r->fd, path, false);
 	if (err < 0)
 		return err;
 	r->replace = !err || !image_exchange_is_settled(r->fd);

@@ -101,24 +101,41 @@ static void print_later(void)
 	print_names(is_later);
 }
 
-#define BIT(command) (1U << (command))
-#define BOTH         (BIT(CMD_DUMP) | BIT(CMD_RESTORE))
+/* "Options of dump, restore and service" */
+static void print_title_group(unsigned commands)
+{
+	unsigned left = commands;
+	char title[160] = "Options of";
 
-/* Options of some commands. */
-static const struct {
-	const char *title;
-	unsigned commands;
-} several[] = {
-	{ "Options of dump and restore", BOTH },
-	{ "Options of dump, restore and service", BOTH | BIT(CMD_SERVICE) },
-	{ "Options of restore and service", BIT(CMD_RESTORE) | BIT(CMD_SERVICE) },
-	{ "Options of dump, restore and cpuinfo", BOTH | BIT(CMD_CPUINFO) },
-	{ "Options of dump, restore, page-server and service", BOTH | BIT(CMD_PAGE_SERVER) | BIT(CMD_SERVICE) },
-	{ "Options of dump, restore and page-server", BOTH | BIT(CMD_PAGE_SERVER) },
-	{ "Options of dump, page-server and service", BIT(CMD_DUMP) | BIT(CMD_PAGE_SERVER) | BIT(CMD_SERVICE) },
-	{ "Options of dump and page-server", BIT(CMD_DUMP) | BIT(CMD_PAGE_SERVER) },
-	{ "Options of page-server and service", BIT(CMD_PAGE_SERVER) | BIT(CMD_SERVICE) },
-};
+	for (const struct command_row *row = option_commands; row->name; row++) {
+		if (row->command == CMD_NONE || !(left & 1U << row->command))
+			continue;
+		left &= ~(1U << row->command);
+		snprintf(title + strlen(title), sizeof(title) - strlen(title), " %s%s", row->name,
+		         !left                ? ""
+		         : left & (left - 1U) ? ","
+		                              : " and");
+	}
+	print_group(title, commands);
+}
+
+static bool is_first_of_its_commands(const struct option_row *row)
+{
+	const struct option_row *first = option_rows;
+
+	while (first->commands != row->commands || !first->help)
+		first++;
+	return first == row;
+}
+
+/* Options of some commands, in the order of the table. */
+static void print_groups_of_several(unsigned every)
+{
+	for (const struct option_row *row = option_rows; row->name; row++)
+		if (row->help && row->commands != every && row->commands & (row->commands - 1) &&
+		    is_first_of_its_commands(row))
+			print_title_group(row->commands);
+}
 
 void options_print_help(void)
 {
@@ -142,8 +159,7 @@ void options_print_help(void)
 		print_wrapped(head, row->help);
 	}
 	print_group("Options of every command", every);
-	for (size_t i = 0; i < ARRAY_SIZE(several); i++)
-		print_group(several[i].title, several[i].commands);
+	print_groups_of_several(every);
 	for (const struct command_row *row = option_commands; row->name; row++) {
 		snprintf(title, sizeof(title), "Options of %s", row->name);
 		if (row->command != CMD_NONE)

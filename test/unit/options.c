@@ -190,7 +190,10 @@ static void refusals(void **state)
 {
 	refused("", "no command");
 	refused("frob", "'frob' is not a command");
-	refused("pre-dump -t 1", "command 'pre-dump' is not implemented yet");
+	refused("lazy-pages", "command 'lazy-pages' is not implemented yet");
+	refused("pre-dump", "criu pre-dump needs --tree");
+	refused("pre-dump -t 1 --stream", "--stream has no room");
+	refused("pre-dump -t 1 --pre-dump-mode=x", "--pre-dump-mode: 'x' is not valid (only 'splice' or 'read')");
 	assert_int_equal(parse("swrk 3"), 0);
 	assert_int_equal(o.client_socket, 3);
 	refused("swrk", "criu swrk needs the number of a socket");
@@ -208,7 +211,7 @@ static void refusals(void **state)
 	refused("restore --exec-cmd", "--exec-cmd needs a command");
 	refused("restore -- sh", "need --exec-cmd");
 	refused("dump -t 1 --lazy-pages", "option --lazy-pages is not implemented yet");
-	refused("dump -t 1 --prev-images-dir a=b", "option --prev-images-dir is not implemented yet");
+	refused("dump -t 1 --tls-cacert a=b", "option --tls-cacert is not implemented yet");
 	assert_null(strstr(said, "what is mnt"));
 	refused("dump -t 1 --manage-cgroups=hard", "--manage-cgroups: 'hard' is not valid");
 }
