@@ -10,6 +10,8 @@
 #define RESTORE      BIT(CMD_RESTORE)
 #define CHECK        BIT(CMD_CHECK)
 #define UNLOCK       BIT(CMD_UNLOCK)
+#define LAZY_PAGES   BIT(CMD_LAZY_PAGES)
+#define SERVERS      (SERVICE | LAZY_PAGES)
 #define CPUINFO      BIT(CMD_CPUINFO)
 #define SERVICE      BIT(CMD_SERVICE)
 #define BOTH         (DUMP | RESTORE)
@@ -83,7 +85,6 @@ const struct command_row option_commands[] = {
 	{ "page-server", CMD_NONE, NULL },
 	{ "exec", CMD_NONE, NULL },
 	{ "dedup", CMD_NONE, NULL },
-	{ "lazy-pages", CMD_NONE, NULL },
 	{ "show", CMD_NONE, NULL },
 	{ NULL, CMD_NONE, NULL },
 };
@@ -113,10 +114,10 @@ const struct option_row option_rows[] = {
 	{ "action-script", 0, OPT_LIST, BOTH | SERVICE, AT(action_scripts), "SCRIPT",
 	  "run SCRIPT at every stage; can be given several times", 0, 0, NULL },
 	FLAG("stream", 0, BOTH, stream, "images go through criu-image-streamer, which listens in the directory of -D"),
-	STRING("pidfile", 0, BOTH | SERVICE, pidfile, "FILE",
-	       "write the pid of the root task, or of the service, to FILE in the work directory"),
-	{ "status-fd", 0, OPT_UINT, BOTH | SERVICE, AT(status_fd), "FD",
-	  "write a zero byte to this descriptor, and close it, when the service listens", 0, INT_MAX, NULL },
+	STRING("pidfile", 0, BOTH | SERVERS, pidfile, "FILE",
+	       "write the pid of the root task, or of the service or daemon, to FILE in the work directory"),
+	{ "status-fd", 0, OPT_UINT, BOTH | SERVERS, AT(status_fd), "FD",
+	  "write a zero byte to this descriptor, and close it, when the service or daemon listens", 0, INT_MAX, NULL },
 	FLAG("display-stats", 0, BOTH, display_stats, "print figures of the run at its end"),
 	FLAG("tcp-established", 0, BOTH, tcp_established, "keep TCP connections"),
 	FLAG("tcp-close", 0, BOTH, tcp_close, "close TCP connections instead"),
@@ -214,7 +215,9 @@ const struct option_row option_rows[] = {
 	FLAG("exec-cmd", 0, RESTORE, exec_cmd, "then become the command after --, the parent of the root task"),
 	FLAG("log-pid", 0, RESTORE, log_pid, "write what concerns one task to FILE.PID (with -o)"),
 	FLAG("skip-file-rwx-check", 0, RESTORE, skip_file_rwx_check, "take files whose permissions have changed"),
-	FLAG("allow-edited-images", 0, RESTORE, allow_edited_images, "take images that were changed since the dump"),
+	FLAG("lazy-pages", 0, RESTORE, lazy_pages,
+	     "let the tasks run before their memory is there: criu lazy-pages brings the memory"),
+	FLAG("allow-edited-images", 0, RESTORE | LAZY_PAGES, allow_edited_images, "take images that were changed since the dump"),
 
 	/* check */
 	FLAG("extra", 0, CHECK, check_extra, "look for features that only some trees need, too"),
@@ -226,7 +229,7 @@ const struct option_row option_rows[] = {
 	/* service */
 	STRING("address", 0, SERVICE, address, "PATH",
 	       "the socket of the service, in the work directory (default criu_service.socket)"),
-	FLAG("daemon", 0, SERVICE, restore_detached, "go to the background when the socket listens"),
+	FLAG("daemon", 0, SERVERS, restore_detached, "go to the background when the socket listens"),
 
 	/* for tests */
 	{ "test-kill-at", 0, OPT_UINT, ALL, AT(kill_at), "N", NULL, 0, UINT_MAX, NULL },
@@ -246,7 +249,6 @@ const struct option_row option_rows[] = {
 
 	/* CRIU's that are not there yet: refused by name, each parsed with the value that it takes */
 	LATER("auto-dedup", 0, FLAG),
-	LATER("lazy-pages", 0, FLAG),
 	LATER("page-server", 0, FLAG),
 	LATER("port", 0, VALUE),
 	LATER("prev-images-dir", 0, VALUE),

@@ -3,7 +3,6 @@
  * criu service: a socket that many clients connect to, and a process for each connection. Whatever a client does, it
  * costs that process and nothing else.
  */
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -14,10 +13,10 @@
 #include "cmd/cmd.h"
 #include "lib/arena.h"
 #include "lib/log.h"
-#include "options/work_dir.h"
+#include "options/background.h"
+#include "options/socket_file.h"
 #include "rpc/rpc.h"
 #include "rpc/rpc_peer.h"
-#include "rpc/rpc_socket_file.h"
 
 #define USER_MAX 64 /* connections at once of one user that is not root */
 
@@ -174,88 +173,31 @@ static int take_signals(struct service *s)
 	return s->signals < 0 ? log_errno(-errno, "signalfd") : 0;
 }
 
-/* ---- the background ---- */
+/* ---- the command ---- */
 
-static void leave_terminal(void)
+static int tell_scripts(void *arg)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	setsid();
-	for (int fd = 0; null >= 0 && fd <= STDERR_FILENO; fd++)
-		dup2(null, fd);
-	if (null >= 0)
-		close(null);
-}
-
-static int write_one_byte(int fd)
-{
-	ssize_t n;
-
-	do
-		n = write(fd, "", 1);
-	while (n < 0 && errno == EINTR);
-	return n == 1 ? 0 : -errno;
-}
-
-/* A zero byte, and then the end of the file: whoever waits for either knows that the service listens. */
-static int tell_status_fd(const struct options *o)
-{
-	int err = o->status_fd < 0 ? 0 : write_one_byte(o->status_fd);
-
-	if (o->status_fd >= 0)
-		close(o->status_fd);
-	return err ? log_errno(err, "--status-fd %d: write", o->status_fd) : 0;
-}
-
-static int run_service(struct service *s, struct stages *stages)
-{
-	int err = work_dir_write_pidfile(s->opts, getpid());
-
-	err = err ?: stages_run(stages, STAGE_STATUS_READY, 0);
-	err = err ?: tell_status_fd(s->opts);
-	return err;
-}
-
-/* The process that the caller waits for ends when the one in the background is ready, or has failed. */
-static int go_to_background(struct service *s, struct stages *stages, bool *parent)
-{
-	int ready[2], err;
-	char byte;
-	pid_t pid;
-
-	if (pipe2(ready, O_CLOEXEC))
-		return log_errno(-errno, "pipe2");
-	pid = fork();
-	*parent = pid > 0;
-	if (pid < 0)
-		err = log_errno(-errno, "fork, to go to the background");
-	else if (pid)
-		err = 0;
-	else if ((err = run_service(s, stages)) == 0)
-		leave_terminal();
-	if (!pid && !err)
-		write_one_byte(ready[1]);
-	close(ready[1]);
-	if (pid > 0 && read(ready[0], &byte, 1) != 1)
-		err = -ECHILD; /* logged there */
-	close(ready[0]);
-	return err;
+	return stages_run(arg, STAGE_STATUS_READY, 0);
 }
 
 int rpc_service(const struct options *o, struct stages *stages)
 {
 	struct service s = { .opts = o, .dir = -1, .listener = -1, .signals = -1 };
+	const struct socket_spec spec = { .name = o->address ?: "criu_service.socket",
+		                          .what = "--address ",
+		                          .type = SOCK_SEQPACKET,
+		                          .mode = 0666 };
 	struct socket_file file;
 	bool parent = false;
-	int err = take_signals(&s), listens = rpc_socket_file_listen(o, &file, &s.listener);
+	int err = take_signals(&s), listens = socket_file_listen(o, &spec, &file, &s.listener);
 
 	err = err ?: listens;
 	if (!err)
-		err = o->restore_detached ? go_to_background(&s, stages, &parent) : run_service(&s, stages);
+		err = background_begin(o, o->restore_detached, tell_scripts, stages, &parent);
 	if (!err && !parent)
 		err = serve_all(&s);
 	if (!parent)
-		rpc_socket_file_remove(&file);
+		socket_file_remove(&file);
 	if (s.listener >= 0)
 		close(s.listener);
 	if (s.signals >= 0)

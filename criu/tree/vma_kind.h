@@ -55,6 +55,7 @@ struct segment {
 	const struct vma_kind *row;
 	enum segment_kind kind;
 	bool fill; /* has pages to be written */
+	bool lazy; /* most of them come later */
 	int prot;  /* what it has now; -1: unknown */
 };
 
