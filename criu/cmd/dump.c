@@ -99,10 +99,13 @@ static int make_images(struct dump *d, struct stages *stages)
 	                 : image_dir_create(o->images_dir, &d->dir);
 }
 
-static int check_target(const struct options *o)
+static int check_options(const struct options *o)
 {
 	pid_t pid = getpid();
 
+	if (o->lazy_pages)
+		return log_errno(-EOPNOTSUPP, "dump --lazy-pages (memory that a restore fetches from here) is not implemented "
+		                              "yet: dump without it, and restore with it");
 	if (o->tree <= 0)
 		return log_errno(-EINVAL, "dump needs the root of a tree: -t PID");
 	for (; pid > 0; pid = proc_ppid(pid))
@@ -127,7 +130,7 @@ int cmd_dump(const struct options *o, struct stages *stages)
 	struct dump d = { .opts = o, .arena = arena_new(), .stats = &stats };
 	struct script_keeper keeper;
 	bool begun = false;
-	int err = d.arena ? own_pid_ns_check() ?: check_target(o) : -ENOMEM;
+	int err = d.arena ? own_pid_ns_check() ?: check_options(o) : -ENOMEM;
 
 	fault_init(o->kill_at);
 	files_raise_limit();

@@ -124,6 +124,10 @@ void options_print_help(void)
 	}
 	print_group("Options of every command", every);
 	print_group("Options of dump and restore", 1U << CMD_DUMP | 1U << CMD_RESTORE);
+	print_group("Options of dump, restore, lazy-pages and service",
+	            1U << CMD_DUMP | 1U << CMD_RESTORE | 1U << CMD_SERVICE | 1U << CMD_LAZY_PAGES);
+	print_group("Options of lazy-pages and service", 1U << CMD_SERVICE | 1U << CMD_LAZY_PAGES);
+	print_group("Options of restore and lazy-pages", 1U << CMD_RESTORE | 1U << CMD_LAZY_PAGES);
 	print_group("Options of dump, restore and service", 1U << CMD_DUMP | 1U << CMD_RESTORE | 1U << CMD_SERVICE);
 	print_group("Options of restore and service", 1U << CMD_RESTORE | 1U << CMD_SERVICE);
 	print_group("Options of dump, restore and cpuinfo", 1U << CMD_DUMP | 1U << CMD_RESTORE | 1U << CMD_CPUINFO);

@@ -113,6 +113,8 @@ const struct option_row option_rows[] = {
 	FLAG("leave-stopped", 's', BOTH, leave_stopped, "leave the tasks stopped afterwards"),
 	{ "action-script", 0, OPT_LIST, BOTH | SERVICE, AT(action_scripts), "SCRIPT",
 	  "run SCRIPT at every stage; can be given several times", 0, 0, NULL },
+	FLAG("lazy-pages", 0, BOTH, lazy_pages,
+	     "restore: let the tasks run before their memory is there; criu lazy-pages brings the memory"),
 	FLAG("stream", 0, BOTH, stream, "images go through criu-image-streamer, which listens in the directory of -D"),
 	STRING("pidfile", 0, BOTH | SERVERS, pidfile, "FILE",
 	       "write the pid of the root task, or of the service or daemon, to FILE in the work directory"),
@@ -215,8 +217,6 @@ const struct option_row option_rows[] = {
 	FLAG("exec-cmd", 0, RESTORE, exec_cmd, "then become the command after --, the parent of the root task"),
 	FLAG("log-pid", 0, RESTORE, log_pid, "write what concerns one task to FILE.PID (with -o)"),
 	FLAG("skip-file-rwx-check", 0, RESTORE, skip_file_rwx_check, "take files whose permissions have changed"),
-	FLAG("lazy-pages", 0, RESTORE, lazy_pages,
-	     "let the tasks run before their memory is there: criu lazy-pages brings the memory"),
 	FLAG("allow-edited-images", 0, RESTORE | LAZY_PAGES, allow_edited_images, "take images that were changed since the dump"),
 
 	/* check */

@@ -195,16 +195,6 @@ int probe_mem_dirty_track(void)
 	return -EOPNOTSUPP;
 }
 
-int probe_lazy_uffd(void)
-{
-	return -EOPNOTSUPP;
-}
-
-int probe_lazy_noncoop(void)
-{
-	return -EOPNOTSUPP;
-}
-
 int probe_external_net_ns(void)
 {
 	return -EOPNOTSUPP;

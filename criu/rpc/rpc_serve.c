@@ -210,7 +210,7 @@ static int run_version(struct client *c, const CriuReq *req, CriuResp *resp)
 	return send_response(c, resp, 0) ? RPC_NOT_DONE : 0;
 }
 
-/* Of what a client may ask for, nothing is there yet: memory tracking, lazy pages, and the pidfd store of pre-dump. */
+/* Of what a client may ask for, two are not there yet: memory tracking, and the pidfd store of pre-dump. */
 static int run_feature_check(struct client *c, const CriuReq *req, CriuResp *resp)
 {
 	CriuFeatures features = CRIU_FEATURES__INIT;
@@ -219,6 +219,7 @@ static int run_feature_check(struct client *c, const CriuReq *req, CriuResp *res
 	if (!req->features)
 		err = rpc_bad("FEATURE_CHECK without features");
 	features.has_mem_track = features.has_lazy_pages = features.has_pidfd_store = true;
+	features.lazy_pages = req->features && !probe_try(FEATURE_lazy_noncoop);
 	resp->features = &features;
 	return send_response(c, resp, err) || err ? RPC_NOT_DONE : 0;
 }

@@ -158,7 +158,7 @@ static void negation(void **state)
 	refused("dump -t 1 --no-tree", "cannot be negated");
 	refused("dump -t 1 --no-shell-job=x", "takes no value");
 	assert_int_equal(parse("dump -t 1 --no-track-mem"), 0);
-	assert_int_equal(parse("dump -t 1 --no-lazy-pages"), 0); /* as clients of the service say it, too */
+	assert_int_equal(parse("dump -t 1 --no-tls"), 0); /* as clients of the service say it, too */
 }
 
 static void values(void **state)
@@ -207,7 +207,7 @@ static void refusals(void **state)
 	refused("dump -t 1 -R -s", "exclude each other");
 	refused("restore --exec-cmd", "--exec-cmd needs a command");
 	refused("restore -- sh", "need --exec-cmd");
-	refused("dump -t 1 --lazy-pages", "option --lazy-pages is not implemented yet");
+	refused("dump -t 1 --tls", "option --tls is not implemented yet");
 	refused("dump -t 1 --prev-images-dir a=b", "option --prev-images-dir is not implemented yet");
 	assert_null(strstr(said, "what is mnt"));
 	refused("dump -t 1 --manage-cgroups=hard", "--manage-cgroups: 'hard' is not valid");
@@ -249,9 +249,9 @@ static void sets(void **state)
 
 static void all_errors_are_said(void **state)
 {
-	refused("dump -t 1x --auto-dedup --lazy-pages -d", "--tree: 1x");
+	refused("dump -t 1x --auto-dedup --tls -d", "--tree: 1x");
 	assert_said("--auto-dedup");
-	assert_said("--lazy-pages");
+	assert_said("--tls");
 	assert_null(strstr(said, "restore-detached"));
 }
 
@@ -339,7 +339,7 @@ static void config_errors(void **state)
 		{ "leave-running yes", "c:1: --leave-running takes no value" },
 		{ "config /x", "c:1: --config can be given on the command line only" },
 		{ "help", "c:1: --help can be given on the command line only" },
-		{ "lazy-pages", "c:1: option --lazy-pages is not implemented yet" },
+		{ "tls", "c:1: option --tls is not implemented yet" },
 		{ "dump", "c:1: unknown option --dump" },
 		{ "= 4", "c:1: a line starts with the name" },
 	};

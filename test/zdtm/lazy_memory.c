@@ -223,7 +223,7 @@ static int second(void)
 
 int main(int argc, char **argv)
 {
-	char *args[] = { argv[0], "second", NULL };
+	char second_name[] = "second", *args[] = { argv[0], second_name, NULL };
 	pthread_t thread[THREADS];
 	extern char **environ;
 	int status;
