@@ -29,7 +29,7 @@ static int connect_in(const struct options *o, int dir, int sock)
 		return 0;
 	if (errno == ENOENT || errno == ECONNREFUSED)
 		return log_errno(-errno,
-		                 "--lazy-pages: no lazy-pages daemon listens on %s/" LAZY_SOCKET
+		                 "connect for --lazy-pages: no lazy-pages daemon listens on %s/" LAZY_SOCKET
 		                 ": start criu lazy-pages with the same -D and -W first",
 		                 o->work_dir);
 	return log_errno(-errno, "connect to %s/" LAZY_SOCKET, o->work_dir);

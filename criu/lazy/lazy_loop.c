@@ -81,7 +81,7 @@ static void look_at(struct lazy_server *s, int fd)
 	}
 }
 
-/* The next address space in turn gets faults that had to wait, and a chunk. Whether there is work that need not wait. */
+/* The next address space in turn gets what faults had to wait for, and a chunk. Whether there was one. */
 static bool fill_next(struct lazy_server *s)
 {
 	for (size_t i = 0; i < s->n_by_fd; i++) {
@@ -115,7 +115,11 @@ int lazy_loop(struct lazy_server *s)
 	while (!is_over(s)) {
 		struct epoll_event e[EVENTS];
 		uint64_t retries = s->n_retries;
-		int n = epoll_wait(s->epoll, e, EVENTS, busy ? 0 : s->n_retries ? AGAIN_MS : s->n_spaces ? LOST_MS : -1);
+		int n = epoll_wait(s->epoll, e, EVENTS,
+		                   busy           ? 0
+		                   : s->n_retries ? AGAIN_MS
+		                   : s->n_spaces  ? LOST_MS
+		                                  : -1);
 
 		if (n < 0 && errno != EINTR)
 			return log_errno(-errno, "epoll_wait");

@@ -114,7 +114,7 @@ static int reject(struct lazy_server *s, struct lazy_peer *p, const char *why)
 /* ---- what a restore says ---- */
 
 /* From here on one that is killed has somebody who goes on. */
-static int begin(struct lazy_server *s, struct lazy_peer *p)
+static int begin_restore(struct lazy_server *s, struct lazy_peer *p)
 {
 	s->began = true;
 	s->restore = p->fd;
@@ -157,7 +157,7 @@ static int take_descriptor(struct lazy_server *s, struct lazy_peer *p)
 	if (lazy_add(s, VPID(p->vpid), move_fd(&fd)))
 		return reject(s, p, "names a task whose memory cannot be read");
 	p->vpid = 0;
-	if (!s->began && begin(s, p))
+	if (!s->began && begin_restore(s, p))
 		return reject(s, p, "is a restore's, whose tasks nobody would keep");
 	return 0;
 }

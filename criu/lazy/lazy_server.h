@@ -51,7 +51,7 @@ struct lazy_server {
 	struct lazy_peer peers[LAZY_PEERS];
 	int restore; /* the connection that has sent a task; -1: none (any more) */
 	bool began, finished;
-	struct lazy_space **by_fd; /* from malloc */
+	struct lazy_space **by_fd;      /* from malloc */
 	size_t n_by_fd, n_spaces, next; /* next: whose turn it is */
 	uint8_t *buf;                   /* LAZY_BUFFER */
 	struct lazy_shared *shared;
@@ -61,7 +61,7 @@ struct lazy_server {
 	pid_t owner; /* the process that own_pidfd is of: the daemon, or a keeper in its place */
 	int own_pidfd;
 	uint32_t keeper_number;
-	int err;                                    /* some pages could not be read, or the restore did not end well */
+	int err; /* some pages could not be read, or the restore did not end well */
 	uint64_t n_faults, n_filled, n_forks, n_retries; /* for the log */
 };
 

@@ -86,13 +86,15 @@ static int give_up(struct lazy_space *s, const struct page_run *part, const uint
 	if (err == -EAGAIN || err == -ESRCH)
 		return err;
 	if (err) {
-		log_errno(err, "pid %d: its memory at %" PRIx64 " cannot be read from the checkpoint, and this kernel "
-		               "cannot mark that (UFFDIO_POISON): what touches missing memory waits; end the process",
+		log_errno(err,
+		          "pid %d: its memory at %" PRIx64 " cannot be read from the checkpoint, and this kernel "
+		          "cannot mark that (UFFDIO_POISON): what touches missing memory waits; end the process",
 		          s->vpid.v, part->at);
 		s->lost = true;
 	} else {
-		log_errno(0, "pid %d: %" PRIu64 " pages of its memory at %" PRIx64 " cannot be read from the "
-		             "checkpoint: what touches them gets a SIGBUS",
+		log_errno(0,
+		          "pid %d: %" PRIu64 " pages of its memory at %" PRIx64 " cannot be read from the "
+		          "checkpoint: what touches them gets a SIGBUS",
 		          s->vpid.v, part->n, part->at);
 	}
 	return -EIO;
@@ -134,8 +136,8 @@ int lazy_space_fault(struct lazy_space *s, raddr_t at, uint8_t *buf)
 	int err;
 
 	if (piece) {
-		struct page_run part =
-		    page_run_part(piece, MAX(piece->at, block), MIN(page_run_end(piece), block + MAX(AROUND, PAGE_SIZE)));
+		struct page_run part = page_run_part(piece, MAX(piece->at, block),
+		                                     MIN(page_run_end(piece), block + MAX(AROUND, PAGE_SIZE)));
 
 		err = fill(s, &part, buf);
 	} else {

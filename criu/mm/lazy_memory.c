@@ -240,7 +240,8 @@ static int check_run_missing(const struct task *t, int pagemap, const struct pag
 {
 	for (raddr_t at = run->at; at < page_run_end(run);) {
 		size_t want = MIN(ENTRIES, (page_run_end(run) - at) / PAGE_SIZE);
-		ssize_t n = io_pread_all(pagemap, entry, want * sizeof(*entry), (off_t)(at / PAGE_SIZE * sizeof(*entry)));
+		ssize_t n =
+		    io_pread_all(pagemap, entry, want * sizeof(*entry), (off_t)(at / PAGE_SIZE * sizeof(*entry)));
 
 		if (n != (ssize_t)(want * sizeof(*entry)))
 			return log_errno(n < 0 ? (int)n : -EBADMSG, "%s: pread of its pagemap", task_name(t));

@@ -10,7 +10,7 @@
 	X(DUMP, cmd_dump, "dump", "checkpoint the process tree that -t names")                                         \
 	X(RESTORE, cmd_restore, "restore", "bring a checkpointed process tree back")                                   \
 	X(CHECK, cmd_check, "check", "say whether this kernel has what is needed")                                     \
-	X(LAZY_PAGES, cmd_lazy_pages, "lazy-pages", "bring the memory of a tree that restore --lazy-pages restores")    \
+	X(LAZY_PAGES, cmd_lazy_pages, "lazy-pages", "bring memory to what restore --lazy-pages has restored")          \
 	X(UNLOCK, cmd_unlock, "unlock", "remove the network lock of a checkpoint that will never be restored")         \
 	X(CPUINFO, cmd_cpuinfo, "cpuinfo", "dump: write what this processor can do into cpuinfo.img; check: compare")  \
 	X(SERVICE, rpc_service, "service", "answer requests on a socket (--address)")                                  \

@@ -217,7 +217,8 @@ const struct option_row option_rows[] = {
 	FLAG("exec-cmd", 0, RESTORE, exec_cmd, "then become the command after --, the parent of the root task"),
 	FLAG("log-pid", 0, RESTORE, log_pid, "write what concerns one task to FILE.PID (with -o)"),
 	FLAG("skip-file-rwx-check", 0, RESTORE, skip_file_rwx_check, "take files whose permissions have changed"),
-	FLAG("allow-edited-images", 0, RESTORE | LAZY_PAGES, allow_edited_images, "take images that were changed since the dump"),
+	FLAG("allow-edited-images", 0, RESTORE | LAZY_PAGES, allow_edited_images,
+	     "take images that were changed since the dump"),
 
 	/* check */
 	FLAG("extra", 0, CHECK, check_extra, "look for features that only some trees need, too"),

@@ -57,11 +57,10 @@ struct options {
 	size_t n_cgroup_roots;
 	const char **cgroup_dump_controllers;
 	size_t n_cgroup_dump_controllers;
-	unsigned timeout;   /* seconds */
-	unsigned cpu_cap;   /* CPU_CAP_* */
-	bool cpuinfo_check; /* criu cpuinfo check, not dump */
-	bool stream;        /* images go through a streamer */
-	bool lazy_pages;    /* restore: memory comes later */
+	unsigned timeout;        /* seconds */
+	unsigned cpu_cap;        /* CPU_CAP_* */
+	bool cpuinfo_check;      /* criu cpuinfo check, not dump */
+	bool stream, lazy_pages; /* images go through a streamer; restore: memory comes later */
 	bool allow_edited_images, allow_uprobes, file_locks, tcp_established, tcp_close;
 	bool tcp_fallback_close; /* --tcp-fallback close; without the option such a restore fails */
 	enum network_lock network_lock;

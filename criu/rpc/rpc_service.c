@@ -183,10 +183,9 @@ static int tell_scripts(void *arg)
 int rpc_service(const struct options *o, struct stages *stages)
 {
 	struct service s = { .opts = o, .dir = -1, .listener = -1, .signals = -1 };
-	const struct socket_spec spec = { .name = o->address ?: "criu_service.socket",
-		                          .what = "--address ",
-		                          .type = SOCK_SEQPACKET,
-		                          .mode = 0666 };
+	const struct socket_spec spec = {
+		.name = o->address ?: "criu_service.socket", .what = "--address ", .type = SOCK_SEQPACKET, .mode = 0666
+	};
 	struct socket_file file;
 	bool parent = false;
 	int err = take_signals(&s), listens = socket_file_listen(o, &spec, &file, &s.listener);

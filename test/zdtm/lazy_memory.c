@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Memory in which every page is known, in two processes that share none of it. Afterwards 8 threads look at all of it at
- * once, while others move, drop, unmap and read it, fork and execute programs: what lazy_pages.py does while pages are
- * still missing, and what has to work without that, too.
+ * Memory in which every page is known, in two processes that share none of it. Afterwards 8 threads look at all of it
+ * at once, while others move, drop, unmap and read it, fork and execute programs: what lazy_pages.py does while pages
+ * are still missing, and what has to work without that, too.
  *
  * zdtm: timeout 120
  */

@@ -14,8 +14,9 @@ import struct
 import subprocess
 import time
 
+import driver
 from case import Failed, alive
-from driver import check, children, reap, rounds_wanted, run_all, scenario, state_of, text, wait_for
+from driver import check, children, need, reap, rounds_wanted, run_all, scenario, state_of, text, wait_for
 
 SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().getrandbits(32)
 dice = random.Random(SEED)
@@ -36,6 +37,7 @@ class Daemon:
         check(os.read(self.status, 1) == b"\0", "the daemon does not listen: %s" % text(self.log))
         os.close(self.status)
         self.pid = self.proc.pid
+        driver._live.append(self)  # its status is for ends()
 
     def kill(self):
         self.proc.kill()
@@ -351,6 +353,69 @@ def options(s):
     for name in ("uffd", "uffd-noncoop"):
         s.tool("check", "--feature", name)
         check(s.rc == 0, "check --feature %s: %s" % (name, s.out))
+
+
+def ask_redis(path, *words):
+    """One command, its answer as bytes."""
+    c = socket.socket(socket.AF_UNIX)
+    c.settimeout(60)
+    c.connect(path)
+    c.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in (w.encode() for w in words)))
+    said = c.recv(1 << 16)
+    c.close()
+    return said
+
+
+def answers_in(path, restore):
+    """Seconds until the restored server answers, from the beginning of the restore."""
+    began = time.monotonic()
+    p = restore()
+    while True:
+        try:
+            if ask_redis(path, "GET", "key:77777").startswith(b"$"):
+                break
+        except OSError:
+            check(p.poll() in (None, 0), "the restore fails")
+            time.sleep(0.001)
+    first = time.monotonic() - began
+    check(p.wait(60) == 0, "the restore fails")
+    return first
+
+
+@scenario
+def redis(s):
+    """300 MB of keys: the first answer long before all of it is there, and every key is right."""
+    need("redis-server")
+    path = s.path("redis.sock")
+    with open(s.path("redis.out"), "w") as out:
+        s.proc = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--enable-debug-command", "yes"],
+                                  cwd=s.dir, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+    s.pid = s.proc.pid
+    check(wait_for(lambda: os.path.exists(path)), "redis does not start")
+    check(ask_redis(path, "DEBUG", "POPULATE", "250000", "key", "1000") == b"+OK\r\n", "DEBUG POPULATE")
+    digest = ask_redis(path, "DEBUG", "DIGEST")
+    s.dump()
+    s.proc = None
+
+    def begin(*opts):
+        return subprocess.Popen([s.criu, "restore", "-d", "-D", s.imgs, "-o", "restore.log", "-v4", *opts], cwd=s.dir,
+                                stdin=subprocess.DEVNULL)
+    eager = answers_in(path, begin)
+    check(ask_redis(path, "DEBUG", "DIGEST") == digest, "keys differ after an eager restore")
+    s.kill()
+    for served in (False, True):
+        d = Daemon(s)
+        began = time.monotonic()
+        first = answers_in(path, lambda: begin("--lazy-pages"))
+        if served:
+            check(ask_redis(path, "DEBUG", "DIGEST") == digest, "keys differ while memory comes")
+        check(d.ends() == 0, text(d.log)[-600:])
+        drained = time.monotonic() - began
+        check(ask_redis(path, "DEBUG", "DIGEST") == digest, "keys differ")
+        print("redis, first answer: eager %.0f ms, lazy %.0f ms; all there after %.0f ms%s" %
+              (eager * 1000, first * 1000, drained * 1000, ", with every key asked for" if served else ""), flush=True)
+        check(first < eager, "the first answer is no earlier than that of an eager restore")
+        s.kill()
 
 
 print("seed %d" % SEED, flush=True)
