@@ -147,6 +147,14 @@ static void end_old(pid_t pid, int pidfd, struct lazy_log *log)
 	close(pidfd);
 }
 
+static bool has_ended(int pidfd)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+
+	return pidfd < 0 || poll(&p, 1, 0) != 0;
+}
+
+/* One that stands goes on being the one until the new one is there; where none does, the new one is from its birth. */
 int lazy_keeper_start(struct lazy_server *s)
 {
 	struct lazy_log *old = s->log, *log = map_shared(LOG_SIZE);
@@ -163,6 +171,8 @@ int lazy_keeper_start(struct lazy_server *s)
 	}
 	s->log = log;
 	s->keeper_number++;
+	if (has_ended(old_pidfd))
+		__atomic_store_n(&s->shared->keeper, s->keeper_number, __ATOMIC_SEQ_CST);
 	s->keeper = helper_start(&spec, keep, s);
 	if (s->keeper < 0) {
 		int err = s->keeper;

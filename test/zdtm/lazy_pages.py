@@ -49,10 +49,21 @@ class Daemon:
         except subprocess.TimeoutExpired:
             raise Failed("the daemon goes on: %s" % text(self.log)[-600:])
 
-    def keeper(self):
-        """The process that goes on if the daemon is killed: there is one at a time."""
-        found = [p for p in keepers() if self.log in [os.path.realpath(f) for f in glob.glob("/proc/%d/fd/*" % p)]]
-        return found[0] if found else None
+    def holders(self):
+        """Those that have the descriptors: who serves, and who goes on if that one is killed."""
+        return [p for p in [self.pid] + keepers()
+                if self.log in [os.path.realpath(f) for f in glob.glob("/proc/%d/fd/*" % p)]]
+
+    def kill_one(self, pick):
+        """One of two: whoever is left makes another one. Whether there were two."""
+        if not wait_for(lambda: len(self.holders()) != 1, 10):
+            raise Failed("nobody takes the place of who was killed: %s" % text(self.log)[-600:])
+        found = self.holders()
+        if len(found) < 2:
+            return False  # all memory is there
+        os.kill(found[pick % len(found)], signal.SIGKILL)
+        self.proc.poll()
+        return True
 
 
 def keepers():
@@ -75,10 +86,14 @@ def lazy(s, *opts, **kw):
     return s.restore("--lazy-pages", *opts, **kw)
 
 
-def nothing_left(s):
-    """No task, no process of criu's, and no socket."""
+def nobody_left(s):
+    """No task, and no process of criu's."""
     check(wait_for(lambda: (reap(), state_of(s.pid) == "gone")[1]), "a task is left")
     check(wait_for(lambda: (reap(), not keepers())[1]), "a process that would go on is left")
+
+
+def nothing_left(s):
+    nobody_left(s)
     check(not os.path.exists(s.path("imgs/lazy-pages.socket")), "the socket is left")
 
 
@@ -138,25 +153,19 @@ def no_daemon(s):
 
 @scenario
 def daemon_killed(s):
-    """In the middle, and who takes its place, and who takes that one's."""
+    """In the middle, and who takes its place, and who takes that one's; the restored tree never notices."""
     dumped(s)
-    for i in range(rounds_wanted(12)):
+    killed = 0
+    for _ in range(rounds_wanted(12)):
         d = Daemon(s)
         lazy(s)
         open(s.path("verify"), "w").close()
-        time.sleep(dice.random() * 0.08)
-        for _ in range(i % 4):
-            k = d.keeper()
-            if k:
-                os.kill(k, signal.SIGKILL)
-                time.sleep(dice.random() * 0.03)
-        d.kill()
-        time.sleep(dice.random() * 0.03)
-        k = d.keeper() if i % 3 == 2 else None
-        if k:
-            os.kill(k, signal.SIGKILL)
+        for _ in range(dice.randint(1, 4)):
+            time.sleep(dice.random() * 0.04)
+            killed += d.kill_one(dice.randint(0, 1))
         s.verify()
         nothing_left(s)
+    check(killed, "in no round anything was missing any more")
 
 
 @scenario
@@ -190,20 +199,17 @@ def any_instant(s):
         time.sleep(dice.random() * 0.12)
         (d.proc if i % 2 else p).kill()
         rc = p.wait(60)
-        s.proc = None
-        if rc == 0:
-            restored += 1
+        left = not wait_for(lambda: (reap(), state_of(s.pid) == "gone")[1], 2)
+        if rc == 0 or (rc == -signal.SIGKILL and left):
+            restored += 1  # killed after the commit: the tree is restored
             s.verify()
-            d.ends()
         else:
-            check(wait_for(lambda: (reap(), state_of(s.pid) == "gone")[1]), "a restore that failed has left a task")
-            if i % 2 == 0 and state_of(s.pid) == "gone":
-                # A daemon whom the restore never reached waits for the next.
-                if "lazy-pages.socket" in os.listdir(s.imgs) and d.proc.poll() is None:
-                    time.sleep(0.2)
-                if d.proc.poll() is None and os.path.exists(s.path("imgs/lazy-pages.socket")):
-                    d.kill()
-                d.ends()
+            check(not left, "a restore that failed has left a task")
+        if d.proc.poll() is None and os.path.exists(s.path("imgs/lazy-pages.socket")):
+            d.kill()  # the restore never reached it: it would wait for the next one
+        d.ends()
+        nobody_left(s)
+    print("any_instant: %d were restored" % restored, flush=True)
     d = Daemon(s)
     lazy(s)
     s.verify()
@@ -214,26 +220,24 @@ def any_instant(s):
 def restore_killed(s):
     """At each fault point: nothing is left, the daemon ends by itself if it was reached, and the next restore is right."""
     dumped(s, "16")
-    point, killed = 1, 0
+    point, undone, committed = 1, 0, 0
     while True:
         d = Daemon(s)
         lazy(s, "--test-kill-at", point, ok=False)
         if s.rc == 0:
             break
-        after = "restore committed" in s.out
-        if s.rc == -signal.SIGKILL and wait_for(lambda: state_of(s.pid) != "gone", 0.3) and alive(s.pid):
-            after = True
-        if not after:
-            check(wait_for(lambda: (reap(), state_of(s.pid) == "gone")[1]), "point %d: a task is left" % point)
+        check(s.rc == -signal.SIGKILL, "point %d: %s" % (point, s.out))
+        if wait_for(lambda: (reap(), state_of(s.pid) == "gone")[1], 2):
+            undone += 1
         else:
-            s.proc = None
+            committed += 1
             s.verify()
         if d.proc.poll() is None and os.path.exists(s.path("imgs/lazy-pages.socket")):
             d.kill()  # not reached: it would wait for the next restore
         d.ends()
-        killed += 1
+        nobody_left(s)
         point += 1
-    check(killed > 10, "only %d points" % killed)
+    check(undone > 10 and 1 <= committed <= 3, "%d points before the commit, %d after" % (undone, committed))
     s.proc = None
     s.verify()
     check(d.ends() == 0, text(d.log)[-600:])
