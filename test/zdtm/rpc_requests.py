@@ -78,8 +78,9 @@ def not_there_yet(s):
         for kind in ("PRE_DUMP", "SINGLE_PRE_DUMP", "PAGE_SERVER"):
             is_answer(rpc.ask({"type": kind, "opts": o}), kind, False, 255)
         is_answer(rpc.ask({"type": "PAGE_SERVER_CHLD", "keep_open": True, "opts": o}), "PAGE_SERVER", False, 255)
-        for more in ({"lazy_pages": True}, {"auto_dedup": True}, {"parent_img": "../x"}, {"ps": {"port": 7}}, {"tls": True}):
+        for more in ({"auto_dedup": True}, {"parent_img": "../x"}, {"ps": {"port": 7}}, {"tls": True}):
             is_answer(rpc.ask({"type": "DUMP", "opts": dict(o, **more)}), "DUMP", False, 255)
+        is_answer(rpc.ask({"type": "DUMP", "opts": dict(o, lazy_pages=True)}), "DUMP", False, 1)
     check(not s.images() and wait_for(lambda: state_of(s.pid) == "S"), "%r, %s" % (s.images(), state_of(s.pid)))
     s.verify()
 
