@@ -169,6 +169,7 @@
 	X(uring_subsys)         /* when all images stand: nothing may have ended meanwhile */                          \
 	X(user_ns_write_subsys) /* when all images stand, which have ids in them */                                    \
 	X(signal_last_subsys)   /* the last work before the commit */                                                  \
+	X(lazy_memory_subsys)   /* nothing touches the memory of tasks afterwards */                                   \
 	X(infect_subsys)                                                                                               \
 	X(foreign_subsys)                                                                                              \
 	X(pts_masters_subsys)                                                                                          \

@@ -59,8 +59,8 @@ enum feature_class { FEATURE_REQUIRED = 1, FEATURE_EXTRA, FEATURE_EXPERIMENTAL, 
 	X(autofs, "autofs", NAMED, "autofs mounts")                                                                    \
 	X(tcp_half_closed, "tcp_half_closed", NAMED, "half-closed TCP connections")                                    \
 	X(compat_tasks, "compat_cr", NAMED, "32-bit tasks")                                                            \
-	X(lazy_uffd, "uffd", NAMED, "lazy pages: not implemented yet")                                                 \
-	X(lazy_noncoop, "uffd-noncoop", NAMED, "lazy pages: not implemented yet")                                      \
+	X(lazy_uffd, "uffd", NAMED, "lazy pages")                                                                      \
+	X(lazy_noncoop, "uffd-noncoop", NAMED, "lazy pages")                                                           \
 	X(sk_ns, "sk_ns", NAMED, "network namespaces of sockets")                                                      \
 	X(sk_unix_file, "sk_unix_file", NAMED, "files of unix sockets")                                                \
 	X(net_diag_raw, "net_diag_raw", NAMED, "raw sockets")                                                          \

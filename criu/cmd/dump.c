@@ -116,10 +116,13 @@ static int make_images(struct dump *d, struct stages *stages)
 	                 : image_dir_create(o->images_dir, &d->dir);
 }
 
-static int check_target(const struct options *o)
+static int check_options(const struct options *o)
 {
 	pid_t pid = getpid();
 
+	if (o->lazy_pages)
+		return log_errno(-EOPNOTSUPP, "dump --lazy-pages (memory that a restore fetches from here) is not "
+		                              "implemented yet: dump without it, and restore with it");
 	if (o->tree <= 0)
 		return log_errno(-EINVAL, "%s needs the root of a tree: -t PID", options_command_name(o->command));
 	for (; pid > 0; pid = proc_ppid(pid))
@@ -145,7 +148,7 @@ static int run_dump(const struct options *o, struct stages *stages,
 	struct dump d = { .opts = o, .arena = arena_new(), .stats = &stats };
 	struct script_keeper keeper;
 	bool begun = false;
-	int err = d.arena ? own_pid_ns_check() ?: check_target(o) : -ENOMEM;
+	int err = d.arena ? own_pid_ns_check() ?: check_options(o) : -ENOMEM;
 
 	fault_init(o->kill_at);
 	files_raise_limit();

@@ -53,9 +53,16 @@ static int build_tree(struct restore *r, struct stages *stages)
 	return end_build(r, err);
 }
 
+static int check_options(const struct options *o)
+{
+	if (o->lazy_pages && o->stream)
+		return log_errno(-EINVAL, "--lazy-pages and --stream exclude each other: a stream is read once");
+	return inherited_check(o);
+}
+
 static int restore_tree(struct restore *r, struct stages *stages)
 {
-	int err = own_pid_ns_check() ?: inherited_check(r->opts);
+	int err = own_pid_ns_check() ?: check_options(r->opts);
 
 	if (!err)
 		err = open_images(r, stages);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/take_fd.h"
 #include "arch_page.h"
 #include "fd/uffd.h"
 #include "files/files.h"
@@ -178,14 +179,6 @@ static int uffd_check(struct restore *r, const void *msg, const char **why)
 	return try_features(r, m, why);
 }
 
-static int take_from(const struct task *t, int number)
-{
-	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
-	int fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
-
-	return fd < 0 ? log_errno(-errno, "%s: pidfd_open or pidfd_getfd of its userfaultfd", task_name(t)) : fd;
-}
-
 /* In the task: its number there, or a negative errno (logged). */
 static int make_uffd(const struct task *t, const UffdFileEntry *m)
 {
@@ -206,17 +199,10 @@ static int uffd_open(struct restore *r, const void *msg)
 	const UffdFileEntry *m = msg;
 	const struct task *t = tree_find(&r->tree, VPID((int32_t)m->pid));
 	int number = make_uffd(t, m), err;
-	_cleanup_close_ int fd = -1;
-	struct batch *b;
+	_cleanup_close_ int fd = number < 0 ? number : agent_take_fd(t, number, "its userfaultfd");
 
-	if (number < 0)
-		return number;
-	fd = take_from(t, number);
-	b = agent_batch(t->restore->agent, "closing a userfaultfd");
-	batch_call(b, SYS_close, (uint64_t)number);
-	err = batch_run(b);
-	if (fd < 0 || err)
-		return fd < 0 ? fd : err;
+	if (fd < 0)
+		return fd;
 	err = hand_shake(fd, m);
 	if (err)
 		return log_errno(err, "%s: ioctl(UFFDIO_API) with features %" PRIx64, task_name(t), m->features);

@@ -169,11 +169,13 @@ static int find_watcher(struct dump *d, struct uffd *all, const struct task *t, 
 			return log_errno(-errno, "%s: ioctl(UFFDIO_REGISTER) of %" PRIx64 "-%" PRIx64, name_of(u),
 			                 m->start, m->end);
 	}
-	log_refusal(-EOPNOTSUPP,
-	            "%s: mapping %" PRIx64 "-%" PRIx64
-	            ": userfaultfd watches it, and no process of the tree has the descriptor; unregister it before "
-	            "the dump, or dump a tree that has both",
-	            task_name(t), m->start, m->end);
+	log_refusal(
+	    -EOPNOTSUPP,
+	    "%s: mapping %" PRIx64 "-%" PRIx64
+	    ": userfaultfd watches it, and no process of the tree has the descriptor; unregister it before "
+	    "the dump, or dump a tree that has both (after restore --lazy-pages: wait until criu lazy-pages has "
+	    "brought its memory and ended)",
+	    task_name(t), m->start, m->end);
 	return 0;
 }
 

@@ -26,7 +26,8 @@ struct task_mm {
 	bool vdso_kept;    /* a copy has it from its parent already */
 	raddr_t new_vdso;  /* where the kernel's own is, beside a foreign one; 0: nowhere else */
 	uint64_t new_vdso_size;
-	struct aio_context *aio; /* mm/aio.h */
+	struct lazy_memory *lazy; /* what comes later: mm/lazy_memory.h; NULL: nothing does */
+	struct aio_context *aio;  /* mm/aio.h */
 	size_t n_aio;
 };
 

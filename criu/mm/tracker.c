@@ -62,7 +62,7 @@ static void *grow(void *old, size_t from, size_t to)
 	return p;
 }
 
-static void keep(struct keeper *k, const int *fds)
+static void keep_fds(struct keeper *k, const int *fds)
 {
 	if (k->n + 1 >= k->room) {
 		size_t room = 2 * k->room;
@@ -103,7 +103,7 @@ static void take_message(struct keeper *k)
 	if (got <= 0) /* criu has ended, or given it up */
 		_exit(0);
 	if (what != GO && n == TRACKER_FDS) {
-		keep(k, fds);
+		keep_fds(k, fds);
 	} else if (what == GO && n == 1 && dup3(fds[0], 0, 0) == 0) {
 		close(fds[0]);
 		if (write(k->sock, &pid, sizeof(pid)) != sizeof(pid))

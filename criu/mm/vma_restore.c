@@ -12,6 +12,7 @@
 #include "lib/log.h"
 #include "mm/aio.h"
 #include "mm/guard.h"
+#include "mm/lazy_memory.h"
 #include "mm/mempolicy.h"
 #include "mm/mm.h"
 #include "mm/mm_limits.h"
@@ -51,10 +52,10 @@ static int keep_accounted(struct task *t, const struct task_mm *m)
 	for (size_t i = 0; i < m->n_segs; i++) {
 		const struct segment *s = &m->segs[i];
 
-		if (s->kind != SEG_MAP || s->fill || s->row->kernels || !segment_starts_writable(s))
+		if (s->kind != SEG_MAP || (s->fill && !s->lazy) || s->row->kernels || !segment_starts_writable(s))
 			continue;
 		batch_ask(b, SYS_madvise, s->start, PAGE_SIZE, MADV_POPULATE_WRITE);
-		batch_ask(b, SYS_madvise, s->start, PAGE_SIZE, MADV_DONTNEED);
+		batch_ask(b, SYS_madvise, s->start, s->end - s->start, MADV_DONTNEED); /* it may be a huge page */
 	}
 	return batch_run(b);
 }
@@ -146,6 +147,9 @@ int mm_restore_map(struct restore *r, struct task *t, raddr_t keep, uint64_t kee
 		page_plan_copy(r->arena, t, m, t->parent, task_mm(r, t->parent), mm_restore_of(r)->knows_cow, &plan);
 	else
 		page_plan_fresh(r->arena, t, m, &plan);
+	err = lazy_memory_choose(r, t, m, &plan);
+	if (err)
+		return err;
 	if (room && !m->vdso_kept) {
 		hole = vma_hole_beside(r, t, kept, room);
 		if (!hole)

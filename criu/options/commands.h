@@ -11,6 +11,7 @@
 	X(PRE_DUMP, cmd_pre_dump, "pre-dump", "store memory ahead of a dump, and let the tree run on")                 \
 	X(RESTORE, cmd_restore, "restore", "bring a checkpointed process tree back")                                   \
 	X(CHECK, cmd_check, "check", "say whether this kernel has what is needed")                                     \
+	X(LAZY_PAGES, cmd_lazy_pages, "lazy-pages", "bring memory to what restore --lazy-pages has restored")          \
 	X(UNLOCK, cmd_unlock, "unlock", "remove the network lock of a checkpoint that will never be restored")         \
 	X(CPUINFO, cmd_cpuinfo, "cpuinfo", "dump: write what this processor can do into cpuinfo.img; check: compare")  \
 	X(PAGE_SERVER, cmd_page_server, "page-server", "write the pages of a dump --page-server that runs elsewhere")  \

@@ -12,10 +12,11 @@
 #define RESTORE      BIT(CMD_RESTORE)
 #define CHECK        BIT(CMD_CHECK)
 #define UNLOCK       BIT(CMD_UNLOCK)
+#define LAZY_PAGES   BIT(CMD_LAZY_PAGES)
 #define CPUINFO      BIT(CMD_CPUINFO)
 #define SERVICE      BIT(CMD_SERVICE)
 #define PAGE_SERVER  BIT(CMD_PAGE_SERVER)
-#define SERVERS      (SERVICE | PAGE_SERVER)
+#define SERVERS      (SERVICE | PAGE_SERVER | LAZY_PAGES)
 #define BOTH         (DUMP | RESTORE)
 #define THREE        (DUMPS | RESTORE)
 #define CPU_CAP      (BOTH | CPUINFO)
@@ -92,7 +93,6 @@ const struct command_row option_commands[] = {
 #undef COMMAND_ROW
 	    { "exec", CMD_NONE, NULL },
 	{ "dedup", CMD_NONE, NULL },
-	{ "lazy-pages", CMD_NONE, NULL },
 	{ "show", CMD_NONE, NULL },
 	{ NULL, CMD_NONE, NULL },
 };
@@ -121,12 +121,15 @@ const struct option_row option_rows[] = {
 	FLAG("leave-stopped", 's', BOTH, leave_stopped, "leave the tasks stopped afterwards"),
 	{ "action-script", 0, OPT_LIST, BOTH | SERVICE, AT(action_scripts), "SCRIPT",
 	  "run SCRIPT at every stage; can be given several times", 0, 0, NULL },
+	FLAG("lazy-pages", 0, BOTH, lazy_pages,
+	     "restore: let the tasks run before their memory is there; criu lazy-pages brings the memory"),
 	FLAG("stream", 0, THREE, stream, "images go through criu-image-streamer, which listens in the directory of -D"),
-	STRING("pidfile", 0, BOTH | SERVERS, pidfile, "FILE",
-	       "write the pid of the root task, or of the service or page server, to FILE in the work directory"),
+	STRING(
+	    "pidfile", 0, BOTH | SERVERS, pidfile, "FILE",
+	    "write the pid of the root task, or of the service, page server or daemon, to FILE in the work directory"),
 	{ "status-fd", 0, OPT_UINT, BOTH | SERVERS, AT(status_fd), "FD",
-	  "write a zero byte to this descriptor, and close it, when the service or page server listens", 0, INT_MAX,
-	  NULL },
+	  "write a zero byte to this descriptor, and close it, when the service, page server or daemon listens", 0,
+	  INT_MAX, NULL },
 	FLAG("display-stats", 0, THREE, display_stats, "print figures of the run at its end"),
 	FLAG("tcp-established", 0, BOTH, tcp_established, "keep TCP connections"),
 	FLAG("tcp-close", 0, BOTH, tcp_close, "close TCP connections instead"),
@@ -232,7 +235,8 @@ const struct option_row option_rows[] = {
 	FLAG("exec-cmd", 0, RESTORE, exec_cmd, "then become the command after --, the parent of the root task"),
 	FLAG("log-pid", 0, RESTORE, log_pid, "write what concerns one task to FILE.PID (with -o)"),
 	FLAG("skip-file-rwx-check", 0, RESTORE, skip_file_rwx_check, "take files whose permissions have changed"),
-	FLAG("allow-edited-images", 0, RESTORE, allow_edited_images, "take images that were changed since the dump"),
+	FLAG("allow-edited-images", 0, RESTORE | LAZY_PAGES, allow_edited_images,
+	     "take images that were changed since the dump"),
 
 	/* check */
 	FLAG("extra", 0, CHECK, check_extra, "look for features that only some trees need, too"),
@@ -242,8 +246,9 @@ const struct option_row option_rows[] = {
 	  "look for this feature alone; \"list\" names all; can be given several times", 0, 0, NULL },
 
 	/* page-server, and dump --page-server */
-	FLAG("page-server", 0, DUMP, page_server, "send the pages to the page server of --address and --port"),
-	{ "port", 0, OPT_UINT, DUMP | PAGE_SERVER, AT(port), "N",
+	FLAG("page-server", 0, DUMP | LAZY_PAGES, page_server,
+	     "send the pages to the page server of --address and --port"),
+	{ "port", 0, OPT_UINT, DUMP | PAGE_SERVER | LAZY_PAGES, AT(port), "N",
 	  "the TCP port of the page server (default of page-server: 0, any that is free)", 0, UINT16_MAX, NULL },
 	{ "ps-socket", 0, OPT_UINT, DUMP | PAGE_SERVER, AT(ps_socket), "FD",
 	  "the connection between dump and page server is this descriptor, which criu has inherited", 0, INT_MAX,
@@ -271,7 +276,6 @@ const struct option_row option_rows[] = {
 
 	/* CRIU's that are not there yet: refused by name, each parsed with the value that it takes */
 	LATER("auto-dedup", 0, FLAG),
-	LATER("lazy-pages", 0, FLAG),
 	LATER("tls", 0, FLAG),
 	LATER("tls-cacert", 0, VALUE),
 	LATER("tls-cacrl", 0, VALUE),

@@ -235,8 +235,10 @@ static unsigned check_page_server(const struct options *o)
 {
 	unsigned wrong = 0;
 
+	if (o->command == CMD_LAZY_PAGES && o->page_server)
+		wrong++, log_errno(0, "lazy-pages --page-server: memory from another host is not implemented yet");
 	if (o->command != CMD_DUMP || !o->page_server)
-		return 0;
+		return wrong;
 	if (o->ps_socket < 0 && !o->port)
 		wrong++, log_errno(0, "--page-server needs --port, the page server's, or --ps-socket");
 	if (o->cow_pages == COW_PAGES_ONCE)

@@ -40,6 +40,7 @@ struct options {
 	unsigned cpu_cap;         /* CPU_CAP_* */
 	bool cpuinfo_check;       /* criu cpuinfo check, not dump */
 	bool stream, page_server; /* images go through a streamer; pages go to a page server */
+	bool lazy_pages;          /* restore: memory comes later */
 	bool allow_edited_images, allow_uprobes, file_locks, tcp_established, tcp_close;
 	bool tcp_fallback_close; /* --tcp-fallback close; without the option such a restore fails */
 	enum network_lock network_lock;

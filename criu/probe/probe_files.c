@@ -190,16 +190,6 @@ int probe_overlayfs_maps(void)
 
 /* ---- what criu itself does not do yet, whatever the kernel can ---- */
 
-int probe_lazy_uffd(void)
-{
-	return -EOPNOTSUPP;
-}
-
-int probe_lazy_noncoop(void)
-{
-	return -EOPNOTSUPP;
-}
-
 int probe_external_net_ns(void)
 {
 	return -EOPNOTSUPP;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Probes of what watches others: epoll, inotify, file handles. */
+/* Probes of what watches others: epoll, inotify, file handles, userfaultfd. */
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <sys/epoll.h>
@@ -10,6 +10,7 @@
 
 #include "probe/probe_fns.h"
 #include "uapi/inotify_bits.h"
+#include "uapi/userfaultfd_more.h"
 
 /* An instance that watches another. */
 int probe_epoll_targets(void)
@@ -50,4 +51,25 @@ int probe_fhandles(void)
 		return -errno;
 	again = open_by_handle_at(fd, &u.fh, O_PATH | O_CLOEXEC);
 	return again < 0 ? -errno : 0;
+}
+
+/* ---- lazy pages: faults of the kernel too, and what else happens to memory ---- */
+
+static int try_userfaultfd(uint64_t features)
+{
+	_cleanup_close_ int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
+
+	return fd < 0 || ioctl(fd, UFFDIO_API, &api) ? -errno : 0;
+}
+
+int probe_lazy_uffd(void)
+{
+	return try_userfaultfd(0);
+}
+
+int probe_lazy_noncoop(void)
+{
+	return try_userfaultfd(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE |
+	                       UFFD_FEATURE_EVENT_UNMAP);
 }

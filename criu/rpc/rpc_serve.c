@@ -235,7 +235,7 @@ static int run_version(struct client *c, const CriuReq *req, CriuResp *resp)
 	return send_response(c, resp, 0) ? RPC_NOT_DONE : 0;
 }
 
-/* What a client may ask for: lazy pages are not there yet, and processes of a pre-dump are known without its pidfds. */
+/* What a client may ask for: processes of a pre-dump are known without the pidfds of its store. */
 static int run_feature_check(struct client *c, const CriuReq *req, CriuResp *resp)
 {
 	CriuFeatures features = CRIU_FEATURES__INIT;
@@ -245,6 +245,7 @@ static int run_feature_check(struct client *c, const CriuReq *req, CriuResp *res
 		err = rpc_bad("FEATURE_CHECK without features");
 	features.has_mem_track = features.has_lazy_pages = features.has_pidfd_store = true;
 	features.mem_track = !probe_try(FEATURE_mem_dirty_track);
+	features.lazy_pages = req->features && !probe_try(FEATURE_lazy_noncoop);
 	resp->features = &features;
 	return send_response(c, resp, err) || err ? RPC_NOT_DONE : 0;
 }

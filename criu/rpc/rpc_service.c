@@ -3,7 +3,6 @@
  * criu service: a socket that many clients connect to, and a process for each connection. Whatever a client does, it
  * costs that process and nothing else.
  */
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -15,9 +14,9 @@
 #include "lib/arena.h"
 #include "lib/log.h"
 #include "options/background.h"
+#include "options/socket_file.h"
 #include "rpc/rpc.h"
 #include "rpc/rpc_peer.h"
-#include "rpc/rpc_socket_file.h"
 
 #define USER_MAX 64 /* connections at once of one user that is not root */
 
@@ -177,9 +176,12 @@ static int take_signals(struct service *s)
 int rpc_service(const struct options *o, struct stages *stages)
 {
 	struct service s = { .opts = o, .dir = -1, .listener = -1, .signals = -1 };
+	const struct socket_spec spec = {
+		.name = o->address ?: "criu_service.socket", .what = "--address ", .type = SOCK_SEQPACKET, .mode = 0666
+	};
 	struct socket_file file;
 	bool parent = false;
-	int err = take_signals(&s), listens = rpc_socket_file_listen(o, &file, &s.listener);
+	int err = take_signals(&s), listens = socket_file_listen(o, &spec, &file, &s.listener);
 
 	err = err ?: listens;
 	if (!err)
@@ -187,7 +189,7 @@ int rpc_service(const struct options *o, struct stages *stages)
 	if (!err && !parent)
 		err = serve_all(&s);
 	if (!parent)
-		rpc_socket_file_remove(&file);
+		socket_file_remove(&file);
 	if (s.listener >= 0)
 		close(s.listener);
 	if (s.signals >= 0)

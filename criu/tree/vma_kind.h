@@ -54,8 +54,8 @@ struct segment {
 	const VmaEntry *vma;
 	const struct vma_kind *row;
 	enum segment_kind kind;
-	bool fill; /* has pages to be written */
-	int prot;  /* what it has now; -1: unknown */
+	bool fill, lazy; /* has pages to be written; most of them come later */
+	int prot;        /* what it has now; -1: unknown */
 };
 
 /* ---- rows ---- */

@@ -158,7 +158,7 @@ static void negation(void **state)
 	refused("dump -t 1 --no-tree", "cannot be negated");
 	refused("dump -t 1 --no-shell-job=x", "takes no value");
 	assert_int_equal(parse("dump -t 1 --no-track-mem"), 0);
-	assert_int_equal(parse("dump -t 1 --no-lazy-pages"), 0); /* as clients of the service say it, too */
+	assert_int_equal(parse("dump -t 1 --no-tls"), 0); /* as clients of the service say it, too */
 }
 
 static void values(void **state)
@@ -190,7 +190,8 @@ static void refusals(void **state)
 {
 	refused("", "no command");
 	refused("frob", "'frob' is not a command");
-	refused("lazy-pages", "command 'lazy-pages' is not implemented yet");
+	refused("dedup", "command 'dedup' is not implemented yet");
+	refused("lazy-pages --page-server", "memory from another host is not implemented yet");
 	refused("pre-dump", "criu pre-dump needs --tree");
 	refused("pre-dump -t 1 --stream", "--stream has no room");
 	refused("pre-dump -t 1 --pre-dump-mode=x", "--pre-dump-mode: 'x' is not valid (only 'splice' or 'read')");
@@ -210,8 +211,8 @@ static void refusals(void **state)
 	refused("dump -t 1 -R -s", "exclude each other");
 	refused("restore --exec-cmd", "--exec-cmd needs a command");
 	refused("restore -- sh", "need --exec-cmd");
-	refused("dump -t 1 --lazy-pages", "option --lazy-pages is not implemented yet");
 	refused("dump -t 1 --tls-cacert a=b", "option --tls-cacert is not implemented yet");
+	refused("dump -t 1 --tls", "option --tls is not implemented yet");
 	assert_null(strstr(said, "what is mnt"));
 	refused("dump -t 1 --manage-cgroups=hard", "--manage-cgroups: 'hard' is not valid");
 }
@@ -252,9 +253,9 @@ static void sets(void **state)
 
 static void all_errors_are_said(void **state)
 {
-	refused("dump -t 1x --auto-dedup --lazy-pages -d", "--tree: 1x");
+	refused("dump -t 1x --auto-dedup --tls -d", "--tree: 1x");
 	assert_said("--auto-dedup");
-	assert_said("--lazy-pages");
+	assert_said("--tls");
 	assert_null(strstr(said, "restore-detached"));
 }
 
@@ -342,7 +343,7 @@ static void config_errors(void **state)
 		{ "leave-running yes", "c:1: --leave-running takes no value" },
 		{ "config /x", "c:1: --config can be given on the command line only" },
 		{ "help", "c:1: --help can be given on the command line only" },
-		{ "lazy-pages", "c:1: option --lazy-pages is not implemented yet" },
+		{ "tls", "c:1: option --tls is not implemented yet" },
 		{ "dump", "c:1: unknown option --dump" },
 		{ "= 4", "c:1: a line starts with the name" },
 	};
