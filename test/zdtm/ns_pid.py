@@ -4,6 +4,7 @@
 # zdtm: driver
 # zdtm: needs-root
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -306,6 +307,26 @@ def nested_rounds(s, *comms):
         check(levels(s) == before, "round %d: %r was %r" % (i, levels(s), before))
         s.clean_images()
     return before
+
+
+@scenario
+def init_killed(s):
+    """The init is killed at any instant of a dump: criu ends soon, though the init waits for tasks that criu traces."""
+    rng, statuses = random.Random(12), set()
+    for n in range(12):
+        start(s, "sh", "-c", "sleep 1000 & sleep 1000 & sleep 1000 & wait")
+        check(wait_for(lambda: len(tree(s.pid)) == 4), "no tree")
+        p = subprocess.Popen([s.criu, "dump", "-t", str(s.pid), "-D", s.imgs, "-v4", "-o", "dump.log", "-R"], stderr=subprocess.DEVNULL)
+        time.sleep(rng.random() * 0.03)
+        s.proc.kill()
+        try:
+            statuses.add(p.wait(60))
+        except subprocess.TimeoutExpired:
+            p.kill()
+            raise Failed("round %d: criu does not end: %s" % (n, s.errors("dump.log")))
+        check(s.proc.wait(60) == -signal.SIGKILL, "round %d: the init" % n)
+    check(statuses <= {0, 1}, "criu ended with %r" % statuses)
+    s.proc = None
 
 
 @scenario
