@@ -234,20 +234,24 @@ int kernel_now(struct kernel_view *v, struct kernel_now *now)
 	return err;
 }
 
-/* task_struct.files -> files_struct.fdt -> fdtable.fd[] */
+/* task_struct.files -> files_struct.fdt -> fdtable.fd[], which has fdtable.max_fds members */
 int kernel_file_of(struct kernel_view *v, int fd, kaddr_t *file)
 {
 	int files = btf_offset(v->types, "task_struct", "files"), fdt = btf_offset(v->types, "files_struct", "fdt"),
-	    array = btf_offset(v->types, "fdtable", "fd");
+	    array = btf_offset(v->types, "fdtable", "fd"), max_at = btf_offset(v->types, "fdtable", "max_fds");
+	uint32_t max = 0;
 	kaddr_t at;
 	int err;
 
-	if (files < 0 || fdt < 0 || array < 0 || fd < 0)
+	if (files < 0 || fdt < 0 || array < 0 || max_at < 0 || fd < 0)
 		return -ENOENT;
 	err = run_program(v, 0, 0);
 	at = v->shared->now.task + (unsigned)files;
 	err = err ?: kernel_read_pointer(v, at, &at);
 	err = err ?: kernel_read_pointer(v, at + (unsigned)fdt, &at);
+	err = err ?: kernel_read(v, at + (unsigned)max_at, &max, sizeof(max));
+	if (!err && (unsigned)fd >= max)
+		return -EBADF;
 	err = err ?: kernel_read_pointer(v, at + (unsigned)array, &at);
 	err = err ?: kernel_read_pointer(v, at + (unsigned)fd * sizeof(at), &at);
 	if (!err && !at)
