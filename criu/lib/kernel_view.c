@@ -234,24 +234,28 @@ int kernel_now(struct kernel_view *v, struct kernel_now *now)
 	return err;
 }
 
-/* task_struct.files -> files_struct.fdt -> fdtable.fd[], which has fdtable.max_fds members */
+/* Beyond the table's end is other memory, which is taken for a file. */
+static bool is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) >= 0;
+}
+
+/* task_struct.files -> files_struct.fdt -> fdtable.fd[] */
 int kernel_file_of(struct kernel_view *v, int fd, kaddr_t *file)
 {
 	int files = btf_offset(v->types, "task_struct", "files"), fdt = btf_offset(v->types, "files_struct", "fdt"),
-	    array = btf_offset(v->types, "fdtable", "fd"), max_at = btf_offset(v->types, "fdtable", "max_fds");
-	uint32_t max = 0;
+	    array = btf_offset(v->types, "fdtable", "fd");
 	kaddr_t at;
 	int err;
 
-	if (files < 0 || fdt < 0 || array < 0 || max_at < 0 || fd < 0)
+	if (files < 0 || fdt < 0 || array < 0)
 		return -ENOENT;
+	if (!is_open(fd))
+		return -EBADF;
 	err = run_program(v, 0, 0);
 	at = v->shared->now.task + (unsigned)files;
 	err = err ?: kernel_read_pointer(v, at, &at);
 	err = err ?: kernel_read_pointer(v, at + (unsigned)fdt, &at);
-	err = err ?: kernel_read(v, at + (unsigned)max_at, &max, sizeof(max));
-	if (!err && (unsigned)fd >= max)
-		return -EBADF;
 	err = err ?: kernel_read_pointer(v, at + (unsigned)array, &at);
 	err = err ?: kernel_read_pointer(v, at + (unsigned)fd * sizeof(at), &at);
 	if (!err && !at)
@@ -270,8 +274,10 @@ int kernel_read_of_file(struct kernel_view *v, int fd, const struct kernel_way *
 		v->to_fds[2] = btf_offset(v->types, "fdtable", "fd");
 	}
 	memcpy(all, v->to_fds, sizeof(v->to_fds));
-	if (all[0] < 0 || all[1] < 0 || all[2] < 0 || fd < 0 || len > PIECE)
+	if (all[0] < 0 || all[1] < 0 || all[2] < 0 || len > PIECE)
 		return -ENOENT;
+	if (!is_open(fd))
+		return -EBADF;
 	all[3] = fd * (int)sizeof(kaddr_t);
 	memcpy(&all[4], way->hops, sizeof(way->hops));
 	set_hops(v, all, 4 + MIN(way->n, ARRAY_SIZE(way->hops)), way->last);
