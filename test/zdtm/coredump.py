@@ -187,6 +187,16 @@ def form_of_32_bits(s):
         check(re.search(words, said), "%r is not in %s" % (words, said))
 
 
+def difference(s, name):
+    """Where two core files differ."""
+    both = []
+    for how in ("copy", "once"):
+        with open(os.path.join(s.path(how), name), "rb") as f:
+            both.append(f.read())
+    at = [i for i in range(0, min(map(len, both)), 8) if both[0][i:i + 8] != both[1][i:i + 8]]
+    return "%d and %d bytes; %d words differ: %s" % (len(both[0]), len(both[1]), len(at), [(hex(i), both[0][i:i + 8].hex(), both[1][i:i + 8].hex()) for i in at[:6]])
+
+
 @scenario
 def stored_once(s):
     """Pages that are stored with the parent process's alone are in each core file, as when they are stored with each."""
@@ -205,7 +215,7 @@ def stored_once(s):
         check(p.returncode == 0, p)
     for pid in tree(s.pid):
         name = "core.%d" % pid
-        check(filecmp.cmp(s.path("copy/" + name), s.path("once/" + name), shallow=False), name + " differs")
+        check(filecmp.cmp(s.path("copy/" + name), s.path("once/" + name), shallow=False), "%s: %s" % (name, difference(s, name)))
     s.kill()
 
 

@@ -4,6 +4,7 @@
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs unshare nsenter
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ NEW = ("unshare", "-pf", "--mount-proc")
 
 # A child whose parent has ended, which ends when it is told; words on signals.
 PROGRAM = """
-import os, signal, sys, time
+import contextlib, os, signal, sys, time
 def said(word):
     with open("said.new", "w") as f:
         f.write(word)
@@ -38,11 +39,25 @@ while True:
             os._exit(0)
         os.wait()
     n += 1
-    with open("n.new", "w") as f:
-        f.write("%d %d" % (n, os.getpid()))
-    os.rename("n.new", "n")
+    # No file that a second restore of the same images could miss.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink("n")
+    with contextlib.suppress(FileExistsError):
+        os.symlink("%d %d" % (n, os.getpid()), "n")
     time.sleep(0.01)
 """
+
+
+def says(s):
+    """What it says now, or in a moment, when it is about to say the next."""
+    said = []
+
+    def now():
+        with contextlib.suppress(FileNotFoundError):
+            said[:] = os.readlink(s.path("n")).split()
+        return said
+    wait_for(now)
+    return said
 
 
 def start(s):
@@ -65,13 +80,14 @@ class Restored:
         self.s = s
         s.log = s.path("imgs/restore.log")
         for f in s.log, s.path("n"), s.path("said"), s.path("imgs/stats-restore"):
-            if os.path.exists(f):
-                os.unlink(f)
+            if os.path.lexists(f):
+                with contextlib.suppress(FileNotFoundError):  # the program's own, in the middle of the next
+                    os.unlink(f)
         self.p = subprocess.Popen([*NEW, s.criu, "restore", "-D", s.imgs, "-v4", "-o", "restore.log", *opts], cwd=s.dir,
                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                   start_new_session=True, **kw)
         if committed:
-            check(wait_for(lambda: os.path.exists(s.path("n")) or self.p.poll() is not None) and self.p.poll() is None,
+            check(wait_for(lambda: os.path.lexists(s.path("n")) or self.p.poll() is not None) and self.p.poll() is None,
                   "status %s: %s" % (self.p.poll(), s.errors("restore.log")))
             self.find()
             check(wait_for(lambda: children(self.criu) == [self.root] and os.path.getsize(s.path("imgs/stats-restore"))
@@ -101,7 +117,7 @@ def rounds(s):
         r = Restored(s)
         check(r.number(r.init) == 1 and r.number(r.root) == s.number, "init %d, root %d, not %d" % (r.number(r.init), r.number(r.root), s.number))
         check(r.number(r.criu) not in (1, s.number), "criu has %d" % r.number(r.criu))
-        check(text(s.path("n")).split()[1] == str(s.number), "it says %s" % text(s.path("n")))
+        check(says(s)[1] == str(s.number), "it says %s" % says(s))
         check(children(r.init) == [r.criu], "the init has %s" % children(r.init))
         if n == 2:
             break
@@ -163,8 +179,8 @@ def criu_is_killed(s):
     r = Restored(s)
     os.kill(r.criu, signal.SIGKILL)
     check(wait_for(lambda: children(r.init) == [r.root]), "the init has %s" % children(r.init))
-    n = int(text(s.path("n")).split()[0])
-    check(wait_for(lambda: int(text(s.path("n")).split()[0]) > n + 3), "the program does not go on")
+    n = int(says(s)[0])
+    check(wait_for(lambda: int(says(s)[0]) > n + 3), "the program does not go on")
     os.kill(r.root, signal.SIGKILL)
     r.ends(128 + 9)
     for point in 1, 5, 8, 12:

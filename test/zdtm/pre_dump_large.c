@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * 256 MiB, of which each SIGUSR1 writes to every hundredth page.
- *
- * zdtm: victim
  */
 #include <sys/mman.h>
 

@@ -5,7 +5,7 @@
  * (children that write and end, and one that lives on and does the same), at SIGUSR1 execve; memory with and without
  * huge pages, of a file, and of a memfd.
  *
- * zdtm: victim
+ * zdtm: frozen
  */
 #include <sys/mman.h>
 #include <sys/prctl.h>
