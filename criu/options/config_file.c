@@ -104,11 +104,22 @@ static int apply_line(struct options *o, char *line, const char *from)
 	return option_apply(o, row, value ? arena_strdup(o->arena, value) : NULL, negate, from);
 }
 
+/* With its newline, followed by a zero; a longer line comes in part. -1: there is none. The file may have no end. */
+static ssize_t read_line(FILE *f, char line[LINE_MAX_BYTES + 2])
+{
+	ssize_t n = 0;
+	int c = 0;
+
+	while (n <= LINE_MAX_BYTES && c != '\n' && (c = getc_unlocked(f)) != EOF)
+		line[n++] = (char)c;
+	line[n] = '\0';
+	return n ?: -1;
+}
+
 int config_file_apply(struct options *o, const char *path, bool required)
 {
 	_cleanup_fclose_ FILE *f = fopen(path, "re");
-	_cleanup_free_ char *line = NULL;
-	size_t room = 0;
+	_cleanup_free_ char *line = malloc(LINE_MAX_BYTES + 2);
 	ssize_t n;
 	int first = 0;
 
@@ -120,7 +131,9 @@ int config_file_apply(struct options *o, const char *path, bool required)
 	}
 	if (!f)
 		return log_errno(-errno, "open of the configuration file %s", path);
-	for (unsigned number = 1; (n = getline(&line, &room, f)) >= 0; number++) {
+	if (!line)
+		return log_errno(-ENOMEM, "the configuration file %s", path);
+	for (unsigned number = 1; (n = read_line(f, line)) >= 0; number++) {
 		const char *from = arena_printf(o->arena, "%s:%u: ", path, number);
 		int err;
 

@@ -142,4 +142,11 @@ def stats(s):
     s.verify()
 
 
+@scenario
+def without_an_end(s):
+    """A line of it is read as far as lines may go."""
+    s.tool("check", "--config", "/dev/zero", timeout=60)
+    check(s.rc == 1 and "zero byte or is too long" in s.out, "%d: %s" % (s.rc, s.out))
+
+
 run_all()
