@@ -306,6 +306,15 @@ def non_blocking(s):
 
 
 @scenario
+def without_null(s):
+    """As criu starts, its standard descriptors are all there and /dev/null is not: runc sets the devices of criu's cgroup
+    meanwhile, and reads /proc/PID/fd/0 then."""
+    p = rpc.Swrk(wrap=["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /dev && exec "$@"', "sh"])
+    p.send({"type": "VERSION"})
+    check(p.receive()["success"] and p.ends() == 0, "without a /dev/null")
+
+
+@scenario
 def killed(s):
     """SIGTERM while it waits for a request: it ends."""
     p = rpc.Swrk()
