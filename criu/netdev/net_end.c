@@ -4,7 +4,7 @@
  * packet that comes in between would be answered for a connection whose socket is gone (RST), and its client lose it.
  * So the devices are set down. But a connection that its program has closed keeps the namespace until its peer has got
  * the rest, and wants the devices: then packets of all other connections are dropped by rules of routing
- * (ip-rule(8)), which the kernel takes away last.
+ * (ip-rule(8)), which the kernel takes away last. A namespace that a restore has made ends too when that fails.
  */
 #include <linux/fib_rules.h>
 #include <linux/if.h>
@@ -14,6 +14,7 @@
 #include "files/net_ns.h"
 #include "lib/log.h"
 #include "netdev/netdev.h"
+#include "undo/guardian.h"
 
 unsigned if_nametoindex(const char *name); /* <net/if.h> and <linux/if.h> cannot be included together */
 
@@ -262,4 +263,35 @@ void net_end_all(struct dump *d)
 			    "comes before the restore may end a connection",
 			    all->v[i]->id, strerror(-err));
 	}
+}
+
+/* ---- a restore that fails ---- */
+
+static int undo_up(const struct undo *u)
+{
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
+	_cleanup_rtnl_ struct rtnl rt = { 0 };
+	struct up_devices all = { .arena = arena_new() };
+	int err = all.arena ? net_visit_begin(u->fd, &v) : -ENOMEM;
+
+	err = err ?: rtnl_open(&rt);
+	err = err ?: rtnl_list(&rt, RTM_GETLINK, AF_UNSPEC, note_up, &all);
+	err = err ?: set_down(&rt, &all);
+	arena_free(all.arena);
+	return err;
+}
+
+int net_end_foresee(struct restore *r)
+{
+	const uint32_t *ids;
+	size_t n = net_ns_expected(r, &ids);
+	int number = 0;
+
+	for (size_t i = 0; i < n && number >= 0; i++) {
+		struct undo u = { .type = UNDO_CALL, .call = undo_up, .fd = net_ns_fd(r, ids[i]) };
+
+		if (u.fd >= 0)
+			number = guardian_note(r->guardian, &u);
+	}
+	return MIN(number, 0);
 }

@@ -210,12 +210,12 @@ static int add_routes(struct restore *r, const struct net *net)
 static int fill_all(struct restore *r)
 {
 	const struct net_all *all = restore_state(r, &netdev_subsys);
-	int err = 0;
+	int err = net_end_foresee(r);
 
 	if (!all->n)
-		return 0;
+		return err;
 	fault_point("network namespaces are made");
-	err = link_make_all(r, all);
+	err = err ?: link_make_all(r, all);
 	err = err ?: each_net(r, raise_devices);
 	fault_point("network devices are up");
 	err = err ?: each_net(r, add_addresses);

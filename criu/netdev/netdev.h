@@ -94,10 +94,10 @@ bool net_has_name(const struct ns *ns, const char *proc);
 /* Before the commit: which namespaces end with the tree. After it: no packet is answered that comes until then. */
 int net_end_prepare(struct dump *d);
 void net_end_all(struct dump *d);
+int net_end_foresee(struct restore *r); /* the same of those that a restore makes, should it fail */
+int net_images_write(struct dump *d, const struct net *net);
 
 /* ---- restore ---- */
-
-int net_images_write(struct dump *d, const struct net *net);
 int net_images_read(struct restore *r, struct net *net);
 
 /* Of the messages of a list: bytes of their header, RTM_NEW*. */

@@ -3,7 +3,8 @@
 # A network namespace ends with its tree: packets of a saved connection that come at that moment, sent again and again as fast
 # as the host can, are not answered (RST), with a connection that is closed and has bytes left to send as well, whose peer gets
 # all of them; IPv4 and IPv6; saved with its devices and without. Another program that holds the namespace by a descriptor, a
-# socket, a tun device or a name in its own mount namespace keeps its devices up.
+# socket, a tun device or a name in its own mount namespace keeps its devices up. One that a restore has made ends where that
+# fails: the same.
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs ip unshare nsenter nft
@@ -91,10 +92,14 @@ class Storm(threading.Thread):
         frame = b""
         while not self.is_it(frame):
             frame = self.sock.recv(2000)
-        frame = with_checksum(frame)
+        self.frame = with_checksum(frame)
+        self.repeat()
+
+    def repeat(self):
+        """Until the device is gone."""
         while not self.stop:
             try:
-                self.sock.send(frame)
+                self.sock.send(self.frame)
                 self.sent += 1
             except BlockingIOError:
                 pass
@@ -223,6 +228,70 @@ def empty(s):
 @scenario
 def empty_closing(s):
     rounds(s, 4, True, "--empty-ns", "net")
+
+
+class NextStorm(Storm):
+    """The same frame, over a device that is there again. (What cannot be sent to a device that comes is not counted.)"""
+
+    def __init__(self, frame):
+        super().__init__(0)
+        self.frame = frame
+
+    def run(self):
+        self.repeat()
+
+
+@scenario
+def failing(s):
+    """Restores that fail when the device is plugged in: the client's packets are not answered."""
+    client, frames = begin(s, 4), 0
+    storm = Storm(client.getsockname()[1])
+    storm.start()
+    hook = s.script("sent-hook", '[ "$CRTOOLS_SCRIPT_ACTION" = post-dump ] || exit 0\n: >now\nwhile [ ! -e storm ]; do sleep 0.01; done\n')
+
+    def send():
+        wait_for(lambda: os.path.exists(s.path("now")))
+        client.sendall(b"meanwhile")
+        check(wait_for(lambda: storm.sent > 100), "no frame")
+        open(s.path("storm"), "w").close()
+    sender = threading.Thread(target=send)
+    sender.start()
+    s.dump("--tcp-established", "-W", s.dir, "--action-script", hook, "-o", "dump.log", "--empty-ns", "net")
+    sender.join()
+    storm.stop = True
+    storm.join()
+    plug = '[ "$CRTOOLS_SCRIPT_ACTION" = setup-namespaces ] || exit 0\npid=$CRTOOLS_INIT_PID\n' + PLUG
+    fails = s.script("fails", '[ "$CRTOOLS_SCRIPT_ACTION" = post-setup-namespaces ] || exit 0\n: >plugged\nwhile [ ! -e stormy ]; do sleep 0.01; done\nexit 1\n')
+    plug = s.script("plug", plug)
+    for n in range(rounds_wanted(8)):
+        check(wait_for(lambda: "hv0" not in ip("link")), "the device stays: %s" % ip("link"))
+        for name in ("plugged", "stormy"):
+            if os.path.exists(s.path(name)):
+                os.unlink(s.path(name))
+
+        def again():
+            wait_for(lambda: os.path.exists(s.path("plugged")))
+            again.storm = NextStorm(storm.frame)
+            again.storm.start()
+            wait_for(lambda: again.storm.sent > 100)
+            open(s.path("stormy"), "w").close()
+        sender = threading.Thread(target=again)
+        sender.start()
+        s.restore("--tcp-established", "-W", s.dir, "--empty-ns", "net", "--action-script", plug, "--action-script", fails, ok=False)
+        check(s.rc, "a script's veto was not heard")
+        sender.join()
+        check(wait_for(lambda: "hv0" not in ip("link")), "the device stays: %s" % ip("link"))
+        again.storm.stop = True
+        again.storm.join()
+        frames += again.storm.sent
+        error = client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        check(error in (0, errno.ENETUNREACH, errno.EHOSTUNREACH), "round %d: the connection was answered: %s (%d frames)" % (n, os.strerror(error), frames))
+    s.restore("--tcp-established", "--empty-ns", "net", "--action-script", plug)
+    client.settimeout(60)
+    check(client.recv(100) == b"meanwhile", "no echo after the restore")
+    client.close()
+    s.kill()
+    print("%d frames" % frames, flush=True)
 
 
 HOLDERS = {

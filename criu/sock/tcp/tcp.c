@@ -374,13 +374,15 @@ static void tcp_committed(struct restore *r)
 		tcp_push_all(r, t->nets[i]->conns, t->nets[i]->n);
 }
 
+/* Namespaces that were made stay locked until they have ended (netdev/net_end.c), or tcp_close_lock(). */
 static void tcp_undo_restore(struct restore *r)
 {
 	const struct tcp_restore *t = restore_state(r, &tcp_subsys);
 
 	for (size_t i = 0; i < t->n_nets; i++) {
 		tcp_take_back_all(r, t->nets[i]->conns, t->nets[i]->n);
-		tcp_unlock_after_restore(&t->nets[i]->lock, false);
+		if (!t->nets[i]->id)
+			tcp_unlock_after_restore(&t->nets[i]->lock, false);
 	}
 }
 
