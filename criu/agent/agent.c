@@ -10,6 +10,7 @@
 #include "agent/agent.h"
 #include "freeze/freeze.h"
 #include "freeze/ptrace.h"
+#include "lib/fiber.h"
 #include "lib/log.h"
 #include "proc/proc.h"
 
@@ -143,9 +144,11 @@ static int check_alive(struct agent *a)
 int agent_wait(struct agent *a)
 {
 	static const struct timespec slice = { .tv_nsec = WAIT_SLICE_NS };
-	unsigned slices = 0;
+	unsigned slices = 0, looks = 0;
 
 	while (!__atomic_load_n(&a->slot->done, __ATOMIC_ACQUIRE)) {
+		if (fiber_yield(&looks))
+			continue;
 		if (syscall(SYS_futex, &a->slot->done, FUTEX_WAIT, 0, &slice, NULL, 0) && errno == ETIMEDOUT) {
 			int err = check_alive(a);
 

@@ -231,7 +231,7 @@ static int make_area(struct dump *d, struct task *t, struct entered *e)
 	if (!err)
 		err = map_here(t, e->layout.hole + e->common, e->region, &e->region_local);
 	if (!err)
-		e->death = liveness_register(d->arena, e->common_local);
+		e->death = liveness_register(e->common_local);
 	return err;
 }
 
@@ -432,9 +432,10 @@ static int stop_agents(struct task *t, struct entered *e)
 	return err;
 }
 
+/* As long as the death word is registered, the kernel has to find it. */
 static void drop_area(struct entered *e)
 {
-	if (e->common_local)
+	if (e->common_local && !e->death)
 		munmap(e->common_local, e->common);
 	if (e->region_local)
 		munmap(e->region_local, e->region);
@@ -457,8 +458,10 @@ int agent_cure(struct dump *d, struct task *t)
 	if (!stuck && !ptrace_is_stopped(t->pid))
 		stuck = -ESRCH;
 	fault_point("area unmapped");
-	if (e->death && !stuck)
+	if (e->death && !stuck) {
 		liveness_forget(e->death);
+		e->death = NULL;
+	}
 	if (!stuck) {
 		part = restore_registers(&t->threads[0]) ?: take_frame(t, e);
 		err = err ?: part;

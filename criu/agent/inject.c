@@ -6,6 +6,7 @@
 #include "agent/inject.h"
 #include "freeze/freeze.h"
 #include "freeze/ptrace.h"
+#include "lib/fiber.h"
 #include "lib/log.h"
 #include "proc/proc.h"
 
@@ -16,11 +17,23 @@
 
 enum wanted { SYSCALL_STOP, EVENT_STOP };
 
+/* What other tasks have to be waited for is done meanwhile (lib/fiber.h). */
+static int wait_a_while(pid_t tid, int *status)
+{
+	unsigned looks = 0;
+	int err;
+
+	do
+		err = ptrace_wait(tid, 0, status);
+	while (err == -ETIMEDOUT && fiber_yield(&looks));
+	return err == -ETIMEDOUT ? ptrace_wait(tid, FREEZER_LOOK_MS, status) : err;
+}
+
 /* -ETIMEDOUT: no stop in all the time. Other errors are logged, or ptrace_wait()'s. */
 static int wait_any_stop(pid_t tid, const struct unfreezer *unfreezer, int *status)
 {
 	for (int waited = 0; waited < INJECT_TIMEOUT_MS; waited += FREEZER_LOOK_MS) {
-		int err = ptrace_wait(tid, FREEZER_LOOK_MS, status);
+		int err = wait_a_while(tid, status);
 
 		if (err != -ETIMEDOUT)
 			return err;

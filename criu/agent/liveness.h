@@ -8,7 +8,7 @@
 #define CRIU_AGENT_LIVENESS_H
 
 #include "arch_page.h"
-#include "lib/arena.h"
+#include "common.h"
 
 struct liveness;
 
@@ -17,8 +17,11 @@ size_t liveness_common_size(void);
 #define COMMON_LIVENESS 0UL
 #define COMMON_ENTRY    PAGE_SIZE
 
-/* Fills a common part that is mapped here, and registers its death word for the calling thread. */
-struct liveness *liveness_register(struct arena *a, void *common);
+/*
+ * Fills a common part that is mapped here, and registers its death word for the calling thread, beside others that are.
+ * It stays mapped until liveness_forget(), by the same thread.
+ */
+struct liveness *liveness_register(void *common);
 
 /* Ends the registration: the agents will not hear of this thread's end any more. */
 void liveness_forget(struct liveness *d);

@@ -10,6 +10,7 @@
 #include "files/foreign_files.h"
 #include "freeze/freeze.h"
 #include "freeze/ptrace.h"
+#include "lib/fiber.h"
 #include "lib/log.h"
 #include "proc/proc.h"
 #include "tree/kind.h"
@@ -174,13 +175,60 @@ static int foresee_restore(struct dump *d)
 	return dump_kills_tree(d) ? err : 0;
 }
 
-/* Reads everything but pages. Refusals are collected; only what makes going on pointless ends it early. */
 /* It may be killed while it is being frozen. */
 static int check_root(const struct task *root)
 {
 	return is_alive(root) ? 0 : log_errno(-ESRCH, "%s: has ended while it was being frozen", task_name(root));
 }
 
+/* Whether another one of these has its memory: then each has to see what the other's agent has mapped. */
+static bool shares_memory(const struct dump *d, const struct task *t, struct task *const some[], size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (tree_first_vm(&d->tree, some[i]) == tree_first_vm(&d->tree, t))
+			return true;
+	return false;
+}
+
+/* Those from *i on whose agents can be inside at the same time. */
+static size_t next_tasks(const struct dump *d, size_t *i, struct task *some[])
+{
+	size_t n = 0;
+
+	for (; *i < d->tree.n_tasks && n < FIBERS_MAX; ++*i) {
+		struct task *t = d->tree.tasks[*i];
+
+		if (!is_alive(t))
+			continue;
+		if (shares_memory(d, t, some, n))
+			break;
+		some[n++] = t;
+	}
+	return n;
+}
+
+static int collect_tasks(struct dump *d, struct task *const some[], size_t n)
+{
+	int err = 0, part;
+
+	for (size_t i = 0; i < n; i++) {
+		err = subsys_run(look, d, some[i]);
+		if (err)
+			return err;
+	}
+	err = dump_inside(d, some, n);
+	if (err && !log_refusals())
+		return err;
+	for (size_t i = 0; i < n; i++) {
+		log_debug("%s: descriptors, directories, mappings", task_name(some[i]));
+		part = subsys_run_all(dump_task, d, some[i]);
+		if (part && !log_refusals())
+			return part;
+	}
+	return err;
+}
+
+/* Reads everything but pages. Refusals are collected; only what makes going on pointless ends it early. */
 int dump_collect(struct dump *d)
 {
 	int err = check_root(d->tree.tasks[0]), part;
@@ -193,20 +241,11 @@ int dump_collect(struct dump *d)
 
 	tree_index(&d->tree, d->arena);
 	part = check_job_of_shell(d);
-	for (size_t i = 0; i < d->tree.n_tasks; i++) {
-		struct task *t = d->tree.tasks[i];
+	for (size_t i = 0; i < d->tree.n_tasks;) {
+		struct task *some[FIBERS_MAX];
+		size_t n = next_tasks(d, &i, some);
 
-		if (!is_alive(t))
-			continue;
-		part = subsys_run(look, d, t);
-		if (part)
-			return part;
-		if (!part)
-			part = dump_inside(d, t);
-		if (part && !log_refusals())
-			return part;
-		log_debug("%s: descriptors, directories, mappings", task_name(t));
-		part = subsys_run_all(dump_task, d, t);
+		part = collect_tasks(d, some, n);
 		if (part && !log_refusals())
 			return part;
 	}

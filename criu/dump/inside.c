@@ -8,6 +8,7 @@
 #include "dump/inside.h"
 #include "freeze/ptrace.h"
 #include "lib/fault.h"
+#include "lib/fiber.h"
 #include "lib/log.h"
 #include "proc/proc.h"
 #include "tree/kind.h"
@@ -130,7 +131,7 @@ static int ask_inside(struct dump *d, struct task *t)
 	return err ?: subsys_run_all(inside, d, t);
 }
 
-int dump_inside(struct dump *d, struct task *t)
+static int ask_task(struct dump *d, struct task *t)
 {
 	int err = agent_infect(d, t), left;
 
@@ -143,4 +144,27 @@ int dump_inside(struct dump *d, struct task *t)
 	left = agent_cure(d, t);
 	fault_point("agent left");
 	return err ?: left;
+}
+
+struct some_tasks {
+	struct dump *d;
+	struct task *const *tasks;
+};
+
+static int ask_one(void *arg, size_t i)
+{
+	struct some_tasks *s = arg;
+
+	return ask_task(s->d, s->tasks[i]);
+}
+
+int dump_inside(struct dump *d, struct task *const tasks[], size_t n)
+{
+	struct some_tasks s = { d, tasks };
+	int errs[FIBERS_MAX], err = 0;
+
+	fiber_run(n, ask_one, &s, errs);
+	for (size_t i = 0; i < n; i++)
+		err = err ?: errs[i];
+	return err;
 }

@@ -8,7 +8,10 @@
 /* Reads what only a tracer can: registers, signal mask, the rows' peek(). The thread is frozen. */
 int dump_peek(struct dump *d, struct thread *th);
 
-/* Infects the task, asks all rows of all its threads, hands the answers round, and cures the task. */
-int dump_inside(struct dump *d, struct task *t);
+/*
+ * Infects tasks (at most FIBERS_MAX, no two with one memory), asks all rows of all their threads, hands the answers
+ * round, and cures the tasks. While one agent works the next one is brought in.
+ */
+int dump_inside(struct dump *d, struct task *const tasks[], size_t n);
 
 #endif

@@ -158,9 +158,13 @@ static int secretmem_vma_dump(struct dump *d, struct task *t, const struct proc_
 	return 0;
 }
 
-/* By the task's own right to read it: from its memory into the agent's. */
+/*
+ * By the task's own right to read it: from its memory into the agent's. While its agent works another task's may copy
+ * the same piece.
+ */
 static int copy_piece(struct task *t, struct secret *s, raddr_t from, size_t n)
 {
+	uint64_t at = s->have;
 	struct batch *b = agent_batch(t->threads[0].dump->agent, "memory of memfd_secret");
 	struct iovec iov[2] = { { (void *)(uintptr_t)from, n }, { NULL, n } };
 	void *local;
@@ -181,10 +185,10 @@ static int copy_piece(struct task *t, struct secret *s, raddr_t from, size_t n)
 		return log_errno(batch_ret(b, op) < 0 ? (int)batch_ret(b, op) : -EFAULT,
 		                 "%s: process_vm_writev of %zu bytes at %" PRIx64 " by the task itself", s->who, n,
 		                 from);
-	err = io_pwrite_all(s->data, local, n, (off_t)s->have);
+	err = io_pwrite_all(s->data, local, n, (off_t)at);
 	if (err)
 		return log_errno(err, "%s: pwrite to a memfd", s->who);
-	s->have += n;
+	s->have = MAX(s->have, at + n);
 	return 0;
 }
 

@@ -44,7 +44,7 @@ int build_open(struct restore *r, struct build *b)
 		b->area = NULL;
 		return log_errno(-errno, "mmap of the agents' area");
 	}
-	b->death = liveness_register(r->arena, b->area);
+	b->death = liveness_register(b->area);
 	return 0;
 }
 

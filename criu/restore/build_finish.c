@@ -440,6 +440,7 @@ int build_release(struct build *b, bool stop)
 	fault_point("restore committed");
 	subsys_tell(committed, b->r);
 	liveness_forget(b->death);
+	b->death = NULL;
 	err = each_thread(b, detach_thread_again);
 	await_stops(b, stop);
 	return err;
@@ -548,6 +549,9 @@ void build_abort(struct build *b)
 
 void build_close(struct build *b)
 {
+	if (b->death)
+		liveness_forget(b->death);
+	b->death = NULL;
 	if (b->area)
 		munmap(b->area, b->plan->file_size);
 	if (b->area_fd >= 0)
