@@ -137,6 +137,7 @@
 	X(timer_expired_subsys) /* as soon as the timers have been read */                                             \
 	X(time_ns_subsys)       /* notes the clocks when all timers have been read, before images that take long */    \
 	X(ns_given_subsys)                                                                                             \
+	X(user_ns_given_subsys) /* before ids are read by their maps */                                                \
 	X(ns_ids_subsys)                                                                                               \
 	X(user_ns_subsys)                                                                                              \
 	X(user_ns_make_subsys) /* before all namespaces that belong to them */                                         \

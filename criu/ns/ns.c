@@ -149,7 +149,9 @@ static int add_given(struct restore *r, struct made_ns *ns, int given)
 
 	ns->fd = fcntl(given, F_DUPFD_CLOEXEC, 0);
 	arena_push(r->arena, &all->v, &all->n, *ns);
-	return ns->fd < 0 ? log_errno(-errno, "fcntl(F_DUPFD_CLOEXEC) of a namespace") : 0;
+	if (ns->fd < 0)
+		return log_errno(-errno, "fcntl(F_DUPFD_CLOEXEC) of a namespace");
+	return ns->kind->given ? ns->kind->given(r, ns->id) : 0;
 }
 
 static int read_kind(struct restore *r, const struct ns_kind *kind, uint32_t id)

@@ -212,6 +212,16 @@ static uint32_t owner_of(struct dump *d, uint32_t id)
 	return 0;
 }
 
+static bool is_external(struct dump *d, uint32_t id)
+{
+	const struct ns_ids *ids = ns_ids_all(d);
+
+	for (size_t i = 0; i < ids->n; i++)
+		if (ids->all[i].id == id)
+			return ids->all[i].external;
+	return false;
+}
+
 /* A task makes it before it enters its user namespace, or right afterwards. */
 static int time_ns_foresee(struct dump *d)
 {
@@ -222,12 +232,20 @@ static int time_ns_foresee(struct dump *d)
 		const struct task *t = d->tree.tasks[i];
 		uint32_t id = t->ids && t->ids->has_time_ns_for_children_id ? t->ids->time_ns_for_children_id : 0;
 
-		if (!id || owner_of(d, id) == born_in || owner_of(d, id) == t->ids->user_ns_id)
+		if (id && is_external(d, id))
+			part =
+			    log_refusal(-ENOTSUP,
+			                "%s: its children are to be in an external time namespace, in which it is not "
+			                "itself: only one that it makes can be so; leave --external out",
+			                task_name(t));
+		else if (!id || owner_of(d, id) == born_in || owner_of(d, id) == t->ids->user_ns_id)
 			continue;
-		part = log_refusal(-ENOTSUP,
-		                   "%s: the time namespace of its children belongs to a user namespace that it was in "
-		                   "and has left: end it before the dump, or dump the processes in there by themselves",
-		                   task_name(t));
+		else
+			part = log_refusal(
+			    -ENOTSUP,
+			    "%s: the time namespace of its children belongs to a user namespace that it was in "
+			    "and has left: end it before the dump, or dump the processes in there by themselves",
+			    task_name(t));
 		err = err ?: part;
 	}
 	return err;

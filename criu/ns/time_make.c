@@ -10,6 +10,7 @@
 #include "ns/ns.h"
 #include "ns/time.h"
 #include "proc/timens.h"
+#include "tree/ns_given.h"
 #include "tree/ns_ids.h"
 #include "tree/ns_made.h"
 #include "tree/subsys.h"
@@ -50,10 +51,17 @@ static int read_time(struct restore *r, uint32_t id)
 {
 	struct times_made *all = restore_state(r, &time_ns_make_subsys);
 	struct time_made one = { .id = id, .maker = time_ns_maker(&r->tree, id), .fd = -1, .file = -1 };
-	int err;
+	int given = ns_given_fd(r, ns_type_of_flag(CLONE_NEWTIME), id), err;
 
-	if (!id || id == time_ns_of_root(&r->tree) || find_time(r, id))
+	if (!id || find_time(r, id) || (given < 0 && id == time_ns_of_root(&r->tree)))
 		return 0;
+	if (given >= 0 && one.maker)
+		return log_refusal(-EINVAL, "time namespace %u, which is given, is one of children", id);
+	if (given >= 0) {
+		one.fd = fcntl(given, F_DUPFD_CLOEXEC, 3);
+		arena_push(r->arena, &all->v, &all->n, one);
+		return one.fd < 0 ? log_errno(-errno, "fcntl(F_DUPFD_CLOEXEC) of a time namespace") : 0;
+	}
 	err = image_read_one(r->dir, IMG_TIMENS, id, r->arena, &one.image);
 	if (err == -ENOENT)
 		return log_errno(err, "a task or a descriptor is in time namespace %u, of which there is no image", id);
@@ -102,6 +110,8 @@ static int check_times(struct restore *r)
 	int err = all->n ? time_ns_check_tree(&r->tree) : 0, part;
 
 	for (size_t i = 0; i < all->n; i++) {
+		if (!all->v[i].image)
+			continue;
 		part = time_ns_check_image(all->v[i].image, all->v[i].id) ?: check_owner(r, &all->v[i]);
 		err = err ?: part;
 	}
@@ -154,7 +164,10 @@ static int make_times(struct restore *r)
 	int err = 0;
 
 	for (size_t i = 0; !err && i < all->n; i++)
-		err = all->v[i].maker ? 0 : make_time(r, &all->v[i]);
+		if (all->v[i].fd >= 0)
+			err = note_time(r, &all->v[i]);
+		else
+			err = all->v[i].maker ? 0 : make_time(r, &all->v[i]);
 	return err;
 }
 
@@ -235,13 +248,13 @@ static int time_born(struct restore *r, struct task *t)
 
 	if (!all->n)
 		return 0;
-	if (id == time_ns_of_root(&r->tree) && t != root) {
+	if (id == time_ns_of_root(&r->tree) && t != root && !time_ns_is_given(r)) {
 		snprintf(path, sizeof(path), "/proc/%d/ns/time", root->pid);
 		roots = open(path, O_RDONLY | O_CLOEXEC);
 		if (roots < 0)
 			return log_errno(-errno, "open of %s", path);
 	}
-	fd = roots >= 0 ? roots : t == root ? -1 : find_time(r, id)->fd;
+	fd = roots >= 0 ? roots : find_time(r, id) ? find_time(r, id)->fd : -1;
 	err = fd >= 0 ? enter_if_elsewhere(r, t, fd) : 0;
 	return err ?: childrens && !childrens->late ? make_for_children(r, t, childrens) : 0;
 }

@@ -169,9 +169,9 @@ static int first_in_ns(struct dump *d, const struct task *t, struct ns *ns, cons
 	int err;
 
 	ns->pid = t->pid;
-	if (ns->external)
+	if (ns->external && ns->type->flag != CLONE_NEWUSER)
 		return 0;
-	if (ns->type->flag == CLONE_NEWUSER)
+	if (ns->type->flag == CLONE_NEWUSER) /* images have the ids of inside */
 		return user_ns_meet(d, ns->ino, t->pid);
 	err = look_at_owner(d, t, file, &owner);
 	find_ns(d, type, ino)->owner = owner; /* the table may have grown */

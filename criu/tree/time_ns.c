@@ -8,6 +8,7 @@
 #include "lib/log.h"
 #include "proc/timens.h"
 #include "timens.pb-c.h"
+#include "tree/ns_given.h"
 #include "tree/subsys.h"
 #include "tree/time_ns.h"
 
@@ -168,11 +169,18 @@ static int64_t time_of_image(const Timespec *ts)
 	return (int64_t)ts->tv_sec * NSEC + (int64_t)ts->tv_nsec;
 }
 
+bool time_ns_is_given(const struct restore *r)
+{
+	const TaskKobjIdsEntry *ids = r->tree.n_tasks ? r->tree.tasks[0]->ids : NULL;
+
+	return ids && ns_given_fd(r, ns_type_of_flag(CLONE_NEWTIME), ids->time_ns_id) >= 0;
+}
+
 bool time_ns_wanted(const struct restore *r)
 {
 	const struct time_ns *k = restore_state(r, &time_ns_subsys);
 
-	return k->image;
+	return k->image && !time_ns_is_given(r);
 }
 
 /* ---- restore: the namespace ---- */
@@ -253,6 +261,8 @@ int time_ns_report(struct restore *r, pid_t root)
 	uint64_t own, its;
 	int err;
 
+	if (time_ns_is_given(r))
+		return 0; /* the clocks are those of another */
 	if (!k->image) {
 		log_info("the images do not say what its clocks showed: the tree's are criu's");
 		return 0;

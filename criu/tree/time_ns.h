@@ -29,6 +29,9 @@ int time_ns_write_other(struct dump *d, uint32_t id, const struct timens_offsets
 int time_ns_check_image(const TimensEntry *image, uint32_t id);
 int time_ns_offsets(struct restore *r, const TimensEntry *image, struct timens_offsets *o);
 
+/* Whether another namespace takes the place of the root task's (tree/ns_given.h), which it enters when it is born. */
+bool time_ns_is_given(const struct restore *r);
+
 /* Whether the images say how late it was, so that the tree gets a time namespace. */
 bool time_ns_wanted(const struct restore *r);
 
