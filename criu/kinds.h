@@ -105,6 +105,7 @@
 	X(net_ns_kind)                                                                                                 \
 	X(cgroup_ns_kind)                                                                                              \
 	X(user_ns_kind)                                                                                                \
+	X(time_ns_kind)                                                                                                \
 	X(mnt_ns_kind) /* after those that its file systems belong to */
 
 /* Types of file systems that are made anew; all others are taken from criu's own mounts, or refused. */
@@ -136,6 +137,7 @@
 	X(timer_expired_subsys) /* as soon as the timers have been read */                                             \
 	X(time_ns_subsys)       /* notes the clocks when all timers have been read, before images that take long */    \
 	X(ns_given_subsys)                                                                                             \
+	X(user_ns_given_subsys) /* before ids are read by their maps */                                                \
 	X(ns_ids_subsys)                                                                                               \
 	X(user_ns_subsys)                                                                                              \
 	X(user_ns_make_subsys) /* before all namespaces that belong to them */                                         \
@@ -143,6 +145,8 @@
 	X(cgroup_dump_subsys)                                                                                          \
 	X(cgroup_restore_subsys) /* a cgroup namespace is made in its root */                                          \
 	X(ns_subsys)             /* a task is in its namespaces before anything else is done to it */                  \
+	X(time_ns_dump_subsys)   /* after the clocks were noted */                                                     \
+	X(time_ns_make_subsys)   /* of a task before its children are born */                                          \
 	X(ipc_ns_subsys)                                                                                               \
 	X(netdev_subsys) /* before connections are locked: what is locked is not the tree's */                         \
 	X(mnt_subsys)    /* before files, which lie in its mounts */                                                   \
@@ -155,6 +159,7 @@
 	X(files_dump_subsys)                                                                                           \
 	X(fs_subsys)         /* roots and working directories, before descriptor tables are filled */                  \
 	X(user_enter_subsys) /* nothing of a task that needs criu's privileges comes after */                          \
+	X(time_ns_late_subsys)                                                                                         \
 	X(mempolicy_subsys)                                                                                            \
 	X(memory_subsys)                                                                                               \
 	X(mqueue_subsys)                                                                                               \

@@ -110,9 +110,8 @@ static int nsfs_dump(struct dump *d, const struct fd_info *info, void *msg)
 		log_refusal(
 		    -ENOTSUP,
 		    "%s: %s: a namespace that no task of the tree lives in, nor criu, which is supported for uts, ipc, "
-		    "net and mnt alone, and not in the queue of a socket; close it before the dump, or bind it to a "
-		    "path "
-		    "and have it opened by that",
+		    "net, mnt and time alone, and not in the queue of a socket; close it before the dump, or bind it "
+		    "to a path and have it opened by that",
 		    fd_name(info), info->link);
 		return DUMP_REFUSED;
 	}

@@ -132,6 +132,16 @@ int executor_enter_net(int fd)
 	return setns(fd, CLONE_NEWNET) ? -errno : 0;
 }
 
+int executor_enter_time(int fd)
+{
+	_cleanup_close_ int owner = -1;
+
+	if (!setns(fd, CLONE_NEWTIME))
+		return 0;
+	owner = errno == EPERM ? ioctl(fd, NS_GET_USERNS) : -1;
+	return owner < 0 || setns(owner, CLONE_NEWUSER) || setns(fd, CLONE_NEWTIME) ? -errno : 0;
+}
+
 bool executor_is_in(int fd)
 {
 	int kind = ioctl(fd, NS_GET_NSTYPE);

@@ -85,6 +85,9 @@ int executor_join(uint64_t kind, int fd);
 /* The calling thread alone, into a network namespace (helper/net_visit.h). 0 or a negative errno (not logged). */
 int executor_enter_net(int fd);
 
+/* A process that has its memory for itself, into a time namespace, also an ordinary user's. As above. */
+int executor_enter_time(int fd);
+
 /*
  * Enters one that belongs to a user namespace of ours, which is entered before. Ids stay what they are. 0 or a negative
  * errno (not logged).

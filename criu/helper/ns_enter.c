@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
+#include "arch_page.h"
 #include "helper/executor_parts.h"
 
 struct entry_job {
@@ -55,7 +57,7 @@ static int make_inside(void *arg)
 		err = job->fn(job->arg);
 	if (err)
 		return err;
-	snprintf(path, sizeof(path), "self/ns/%s", job->type->name);
+	snprintf(path, sizeof(path), "self/ns/%s", job->type->for_children ?: job->type->name);
 	job->fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
 	return job->fd < 0 ? log_errno(-errno, "open of /proc/%s", path) : job->fd;
 }
@@ -95,6 +97,37 @@ int ns_enter_join(const struct ns_type *type, int fd)
 int ns_enter_thread(int fd, uint64_t flag)
 {
 	return executor_set_thread(fd, flag);
+}
+
+struct time_look {
+	int fd;
+	char *text; /* a page that both have */
+};
+
+/* A fork: it neither logs nor allocates. */
+static int read_offsets(void *arg)
+{
+	const struct time_look *look = arg;
+	int err = executor_enter_time(look->fd), fd;
+
+	if (err)
+		return err;
+	fd = open("/proc/self/timens_offsets", O_RDONLY | O_CLOEXEC);
+	return fd < 0 || read(fd, look->text, PAGE_SIZE - 1) < 0 ? -errno : 0;
+}
+
+/* The kernel takes into a time namespace only who shares no memory with another. */
+int ns_enter_time_offsets(int fd, struct timens_offsets *o)
+{
+	char *text = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int err = text == MAP_FAILED ? -errno : 0;
+
+	if (err)
+		return log_errno(err, "mmap of a page");
+	err = helper_run(&(struct helper_spec) { 0 }, read_offsets, &(struct time_look) { fd, text });
+	err = err ?: timens_parse(text, o);
+	munmap(text, PAGE_SIZE);
+	return err ? log_errno(err, "a helper: setns(time), and reading its timens_offsets") : 0;
 }
 
 int ns_enter_inode(int fd, uint64_t *ino)

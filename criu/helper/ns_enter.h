@@ -8,6 +8,7 @@
 
 #include "helper/helper.h"
 #include "proc/ns_type.h"
+#include "proc/timens.h"
 
 /* In the namespace of a descriptor. Returns what fn returned (its errors are its own to log), or a negative errno
  * (logged). */
@@ -30,6 +31,9 @@ int ns_enter_join(const struct ns_type *type, int fd);
  * errno (logged).
  */
 int ns_enter_thread(int fd, uint64_t flag);
+
+/* The offsets of a time namespace that is nobody's to write them any more. 0 or a negative errno (logged). */
+int ns_enter_time_offsets(int fd, struct timens_offsets *o);
 
 /* The inode of the namespace of a descriptor. 0 or a negative errno (logged). */
 int ns_enter_inode(int fd, uint64_t *ino);

@@ -13,6 +13,7 @@
 #include "mnt/mnt_ghosts.h"
 #include "mnt/mnt_kept.h"
 #include "proc/ns_type.h"
+#include "tree/ns_given.h"
 #include "tree/ns_kind.h"
 #include "tree/subsys.h"
 #include "tree/user_ns_image.h"
@@ -54,6 +55,26 @@ static int read_mounts(struct restore *r, uint32_t id, void *message)
 	if (!err)
 		arena_push(r->arena, &all->ns, &all->n, m->ns);
 	return err;
+}
+
+/* Its mounts are those of another: only their numbers count, by which files are found. */
+static int read_given(struct restore *r, uint32_t id)
+{
+	struct mnt_ns *unused;
+	int err = mnt_read_image(r, id, &unused);
+
+	if (err != -ENOENT)
+		return err;
+	return log_refusal(
+	    -ENOTSUP,
+	    "mount namespace %u, which is given, was criu's own at the dump: the images do not say which "
+	    "files were in it; give --external 'mnt[INODE]:KEY' at a dump from another mount namespace",
+	    id);
+}
+
+static int note_given(struct restore *r, uint32_t id, int fd)
+{
+	return ns_given_fd(r, ns_type_of_flag(CLONE_NEWNS), id) >= 0 ? ns_roots_made(r, id, fd) : 0;
 }
 
 /* Dumps refuse both. */
@@ -222,6 +243,8 @@ const struct ns_kind mnt_ns_kind = {
 	.flag = CLONE_NEWNS,
 	.message = sizeof(struct mnt_message),
 	.read = read_mounts,
+	.given = read_given,
+	.made = note_given,
 	.before = make_supers,
 	.make = make_owned,
 	.fill = make_mounts,

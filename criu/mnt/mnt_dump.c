@@ -331,6 +331,23 @@ static int collect_ns(struct dump *d, struct mnt_dump *all, const struct ns_root
 	return mnt_locked_find(d, ns, one.all) ?: mnt_kept_foresee(d, &one);
 }
 
+/* One that is no part of the checkpoint: files are named by its mounts. */
+static int list_external(struct dump *d, struct mnt_dump *all, const struct ns_root *ns)
+{
+	struct mnt_dumped one = { .ns = ns };
+
+	for (size_t i = 0; i < ns->n_mounts; i++) {
+		MntEntry *e = arena_msg(d->arena, MntEntry, mnt_entry);
+
+		describe_itself(d, &ns->mounts[i], NULL, e);
+		if (e->fstype == FSTYPE__UNSUPPORTED || e->fstype == FSTYPE__AUTO)
+			e->fsname = (char *)ns->mounts[i].type;
+		arena_push(d->arena, &one.all, &one.n, e);
+	}
+	arena_push(d->arena, &all->external, &all->n_external, one);
+	return 0;
+}
+
 static bool has_group(const struct mnt_dump *all, int group)
 {
 	for (size_t i = 0; i < all->n; i++)
@@ -381,7 +398,7 @@ int mnt_dump_collect(struct dump *d, struct mnt_dump *all)
 		if (ids->all[i].type->flag != CLONE_NEWNS || !ids->all[i].pid)
 			continue;
 		ns = ns_roots_find(d, ids->all[i].id);
-		err = ns ? collect_ns(d, all, ns) : -EIO;
+		err = !ns ? -EIO : ids->all[i].external ? list_external(d, all, ns) : collect_ns(d, all, ns);
 	}
 	if (!err)
 		check_masters(d, all);
@@ -404,5 +421,7 @@ int mnt_dump_write(struct dump *d, const struct mnt_dump *all)
 
 	for (size_t i = 0; !err && i < all->n; i++)
 		err = write_ns(d, &all->ns[i]);
+	for (size_t i = 0; !err && i < all->n_external; i++)
+		err = write_ns(d, &all->external[i]);
 	return err;
 }

@@ -17,6 +17,8 @@ struct mnt_dumped {
 struct mnt_dump {
 	struct mnt_dumped *ns;
 	size_t n;
+	struct mnt_dumped *external; /* no part of the checkpoint */
+	size_t n_external;
 };
 
 /* Whether another mount that is dumped shows more of the same file system. */

@@ -149,7 +149,9 @@ static int add_given(struct restore *r, struct made_ns *ns, int given)
 
 	ns->fd = fcntl(given, F_DUPFD_CLOEXEC, 0);
 	arena_push(r->arena, &all->v, &all->n, *ns);
-	return ns->fd < 0 ? log_errno(-errno, "fcntl(F_DUPFD_CLOEXEC) of a namespace") : 0;
+	if (ns->fd < 0)
+		return log_errno(-errno, "fcntl(F_DUPFD_CLOEXEC) of a namespace");
+	return ns->kind->given ? ns->kind->given(r, ns->id) : 0;
 }
 
 static int read_kind(struct restore *r, const struct ns_kind *kind, uint32_t id)
@@ -266,8 +268,7 @@ static int ns_before_start(struct restore *r)
 	return err;
 }
 
-/* A task is born in its creator's namespaces, which may be those of another task than its parent. */
-static int enter_by_agent(struct restore *r, struct task *t, const struct ns_type *type, int fd)
+int ns_enter_by_agent(struct restore *r, struct task *t, const struct ns_type *type, int fd)
 {
 	int number, err = agent_send_fds(t, &fd, 1, &number);
 	struct batch *batch;
@@ -280,6 +281,7 @@ static int enter_by_agent(struct restore *r, struct task *t, const struct ns_typ
 	return batch_run(batch);
 }
 
+/* A task is born in its creator's namespaces, which may be those of another task than its parent. */
 static int enter_one(struct restore *r, struct task *t, const struct ns_type *type, int proc)
 {
 	uint32_t id = number_of(r, t, type);
@@ -292,12 +294,12 @@ static int enter_one(struct restore *r, struct task *t, const struct ns_type *ty
 	if (err)
 		return log_errno(err, "%s: stat of its ns/%s", task_name(t), type->name);
 	if (ns)
-		return ino == ns->ino ? 0 : enter_by_agent(r, t, type, ns->fd);
+		return ino == ns->ino ? 0 : ns_enter_by_agent(r, t, type, ns->fd);
 	snprintf(path, sizeof(path), "/proc/self/ns/%s", type->name);
 	own = open(path, O_RDONLY | O_CLOEXEC);
 	if (own < 0)
 		return log_errno(-errno, "open of %s", path);
-	return enter_by_agent(r, t, type, own);
+	return ns_enter_by_agent(r, t, type, own);
 }
 
 static bool has_type(const struct made_all *all, const struct ns_type *type)

@@ -3,6 +3,7 @@
 #ifndef CRIU_NS_NS_H
 #define CRIU_NS_NS_H
 
+#include "proc/ns_type.h"
 #include "tree/restore.h"
 
 /*
@@ -17,6 +18,9 @@ bool ns_root_is_born_inside(struct restore *r);
  */
 #define ROOT_FDS_MAX 8
 size_t ns_root_fds(struct restore *r, int **places);
+
+/* Into the namespace of a descriptor. 0 or a negative errno (logged). */
+int ns_enter_by_agent(struct restore *r, struct task *t, const struct ns_type *type, int fd);
 
 /* In a process of criu's, which becomes the root task or forks it: enters them. 0 or a negative errno (logged). */
 int ns_become_root(struct restore *r);

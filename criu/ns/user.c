@@ -137,6 +137,7 @@ static int open_own_ns(struct executor_job *job)
 static int make_one(struct restore *r, const struct maker *m, struct user_ns *ns, struct executor **e)
 {
 	uint32_t owner;
+	const struct executor_spec given = { .ns = &ns->fd, .n_ns = 1 };
 	struct executor_spec spec = {
 		.from = executor_of(m, ns->parent),
 		.make = CLONE_NEWUSER,
@@ -147,6 +148,8 @@ static int make_one(struct restore *r, const struct maker *m, struct user_ns *ns
 	};
 	int err;
 
+	if (ns->given)
+		return ns_enter_inode(ns->fd, &ns->ino) ?: executor_start(&given, e);
 	if (!user_ns_known(ns->parent, USER_ID, ns->owner, &owner))
 		return log_errno(-EINVAL, "userns-%u.img: its owner %u is not in the namespace around it", ns->id,
 		                 ns->owner);

@@ -172,8 +172,9 @@ const struct option_row option_rows[] = {
 	  "restore: descriptor N of criu takes the place of RESOURCE (pipe:[INODE], socket:[INODE], tty[RDEV:DEV]); "
 	  "dump: RESOURCE is handed in later",
 	  0, 0, NULL },
-	{ "join-ns", 'J', OPT_LIST, RESTORE, AT(join_ns), "NS:PID|FILE",
-	  "tasks come back in an existing namespace (NS: uts, ipc, net) in the place of that of the root task; can be "
+	{ "join-ns", 'J', OPT_LIST, RESTORE, AT(join_ns), "NS:PID|FILE[,UID,GID]",
+	  "tasks come back in an existing namespace (NS: uts, ipc, net, time, user, mnt) in the place of that of the "
+	  "root task; can be "
 	  "given several times",
 	  0, 0, NULL },
 	{ "ext-unix-sk", 'x', OPT_LIST_ALL, BOTH, AT(ext_unix_sk), "INODE",

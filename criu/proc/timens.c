@@ -36,6 +36,11 @@ int timens_inode(pid_t pid, uint64_t *ino)
 	return inode_of(pid, "ns/time", ino);
 }
 
+int timens_inode_childrens(pid_t pid, uint64_t *ino)
+{
+	return inode_of(pid, "ns/time_for_children", ino);
+}
+
 static int parse_offsets(FILE *f, struct timens_offsets *o)
 {
 	int64_t sec, nsec;
@@ -54,23 +59,32 @@ static int parse_offsets(FILE *f, struct timens_offsets *o)
 	return found == 2 ? 0 : -EBADMSG;
 }
 
+int timens_parse(char *text, struct timens_offsets *o)
+{
+	_cleanup_fclose_ FILE *f = fmemopen(text, strlen(text), "r");
+
+	return f ? parse_offsets(f, o) : -errno;
+}
+
+int timens_read_childrens(pid_t pid, struct timens_offsets *o)
+{
+	_cleanup_fclose_ FILE *f = NULL;
+	char path[64];
+
+	proc_path(path, sizeof(path), pid, "timens_offsets");
+	f = fopen(path, "re");
+	return f ? parse_offsets(f, o) : -errno;
+}
+
 int timens_read(pid_t pid, struct timens_offsets *o)
 {
 	uint64_t own, childrens;
-	int err = inode_of(pid, "ns/time", &own) ?: inode_of(pid, "ns/time_for_children", &childrens);
-	_cleanup_fclose_ FILE *f = NULL;
-	char path[64];
+	int err = inode_of(pid, "ns/time", &own) ?: timens_inode_childrens(pid, &childrens);
 
 	*o = (struct timens_offsets) { 0 };
 	if (err || !own || own == FIRST_TIME_NS_INODE)
 		return err;
-	proc_path(path, sizeof(path), pid, "timens_offsets");
-	if (own != childrens)
-		return -EOPNOTSUPP;
-	f = fopen(path, "re");
-	if (!f)
-		return -errno;
-	return parse_offsets(f, o);
+	return own == childrens ? timens_read_childrens(pid, o) : -EOPNOTSUPP;
 }
 
 /* Nanoseconds are never negative in that file, seconds may be. */
@@ -80,15 +94,22 @@ static void split_offset(int64_t offset, int64_t *sec, int64_t *nsec)
 	*nsec = offset - *sec * NSEC;
 }
 
-int timens_write(const struct timens_offsets *o)
+int timens_open(pid_t pid)
 {
-	_cleanup_close_ int fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+	char path[64];
+	int fd;
+
+	proc_path(path, sizeof(path), pid, "timens_offsets");
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int timens_write(int fd, const struct timens_offsets *o)
+{
 	int64_t sec[2], nsec[2];
 	char text[128];
 	int len;
 
-	if (fd < 0)
-		return -errno;
 	split_offset(o->monotonic, &sec[0], &nsec[0]);
 	split_offset(o->boottime, &sec[1], &nsec[1]);
 	len = snprintf(text, sizeof(text), "monotonic %" PRId64 " %" PRId64 "\nboottime %" PRId64 " %" PRId64 "\n",

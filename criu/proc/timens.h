@@ -12,6 +12,7 @@ struct timens_offsets {
 
 /* The inode of the time namespace of pid (0: criu). 0: this kernel has none; or a negative errno (not logged). */
 int timens_inode(pid_t pid, uint64_t *ino);
+int timens_inode_childrens(pid_t pid, uint64_t *ino); /* that in which its children are born */
 
 /*
  * The offsets of a process (0: criu), which are 0 on a kernel without time namespaces. 0 or a negative errno (not
@@ -19,7 +20,17 @@ int timens_inode(pid_t pid, uint64_t *ino);
  */
 int timens_read(pid_t pid, struct timens_offsets *o);
 
-/* Sets those of a time namespace that the calling process has made for its children. 0 or a negative errno. */
-int timens_write(const struct timens_offsets *o);
+/* Those of the namespace in which its children are born, whichever it is in itself. */
+int timens_read_childrens(pid_t pid, struct timens_offsets *o);
+
+/* From the text of that file. */
+int timens_parse(char *text, struct timens_offsets *o);
+
+/*
+ * A descriptor by which those of a namespace that pid (0: the caller) has made, or will make, for its children are set;
+ * the rights count that the caller has now. Then sets them. Or a negative errno (not logged).
+ */
+int timens_open(pid_t pid);
+int timens_write(int fd, const struct timens_offsets *o);
 
 #endif

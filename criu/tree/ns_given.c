@@ -24,7 +24,7 @@ extern const struct subsys ns_given_subsys;
 /* What of a namespace others outside make and fill, and that a tree can be in all the same. */
 static bool can_be_given(const struct ns_type *type)
 {
-	return type->flag & (CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWPID);
+	return type->flag != CLONE_NEWCGROUP;
 }
 
 /* ---- dump ---- */
@@ -73,6 +73,21 @@ static int write_key(struct dump *d, const struct ns *ns)
 	return 0;
 }
 
+/* Files of criu's own mounts are looked for in criu's, whichever that is. */
+static int ns_given_collect(struct dump *d)
+{
+	const struct ns_ids *ids = ns_ids_all(d);
+
+	for (size_t i = 0; i < NAMESPACE_TYPES && i < ids->n; i++)
+		if (ids->all[i].external && ids->all[i].type->flag == CLONE_NEWNS)
+			log_refusal(-ENOTSUP,
+			            "--external mnt[%" PRIu64
+			            "]: is criu's own mount namespace, in which files are looked "
+			            "for anyway; leave it out, and run the restore in another one (nsenter -m)",
+			            ids->all[i].ino);
+	return 0;
+}
+
 static int ns_given_write(struct dump *d)
 {
 	const struct ns_ids *ids = ns_ids_all(d);
@@ -94,6 +109,7 @@ struct given_ns {
 	const struct ns_type *type;
 	uint32_t id;
 	const char *key, *join; /* one of them */
+	const char *extra;      /* of join: what stands behind its comma; NULL: nothing */
 	int fd;
 };
 
@@ -117,10 +133,10 @@ static struct given_ns *find_given(struct given_all *all, const struct ns_type *
 }
 
 static void add_given(const struct restore *r, const struct ns_type *type, uint32_t id, const char *key,
-                      const char *join)
+                      const char *join, const char *extra)
 {
 	struct given_all *all = given_of(r);
-	const struct given_ns given = { type, id, key, join, -1 };
+	const struct given_ns given = { type, id, key, join, extra, -1 };
 	struct given_ns *there = find_given(all, type, id);
 
 	if (there)
@@ -155,13 +171,14 @@ static void list_images(const struct restore *r)
 
 			last = id ?: last;
 			if (key)
-				add_given(r, type, id, key, NULL);
+				add_given(r, type, id, key, NULL, NULL);
 		}
 	}
 }
 
 /* "ipc:123", "net:/run/netns/a"; what may stand behind a comma is for user namespaces. */
-static const struct ns_type *parse_join(const struct restore *r, const char *text, const char **path)
+static const struct ns_type *parse_join(const struct restore *r, const char *text, const char **path,
+                                        const char **extra)
 {
 	const char *colon = strchr(text, ':');
 	size_t len = colon ? (size_t)(colon - text) : 0;
@@ -173,6 +190,7 @@ static const struct ns_type *parse_join(const struct restore *r, const char *tex
 		if (!len || strlen(type->name) != len || strncmp(text, type->name, len) || !colon[1])
 			continue;
 		where = arena_strdup(r->arena, colon + 1);
+		*extra = strchr(where, ',') ? strchr(where, ',') + 1 : NULL;
 		where[strcspn(where, ",")] = '\0';
 		*path = strspn(where, "0123456789") == strlen(where)
 		            ? arena_printf(r->arena, "/proc/%s/ns/%s", where, type->name)
@@ -187,21 +205,26 @@ static void list_joins(const struct restore *r)
 	const TaskKobjIdsEntry *root = r->tree.tasks[0]->ids;
 
 	for (size_t i = 0; i < r->opts->n_join_ns; i++) {
-		const char *text = r->opts->join_ns[i], *path = NULL;
-		const struct ns_type *type = parse_join(r, text, &path);
+		const char *text = r->opts->join_ns[i], *path = NULL, *extra = NULL;
+		const struct ns_type *type = parse_join(r, text, &path, &extra);
 
 		if (!type)
 			log_refusal(-EINVAL, "--join-ns %s: NS:PID or NS:FILE is expected, like ipc:1234", text);
 		else if (!can_be_given(type) || type->flag == CLONE_NEWPID)
-			log_refusal(-ENOTSUP, "--join-ns %s: %s namespaces cannot be joined (uts, ipc and net can%s)",
+			log_refusal(-ENOTSUP,
+			            "--join-ns %s: %s namespaces cannot be joined (uts, ipc, net, mnt, user and "
+			            "time can%s)",
 			            text, type->name,
 			            type->flag == CLONE_NEWPID ? "; for pid: --external at dump, and --inherit-fd"
 			                                       : "");
+		else if (extra && type->flag != CLONE_NEWUSER)
+			log_refusal(-EINVAL, "--join-ns %s: only a user namespace takes what stands behind the comma",
+			            text);
 		else if (!root)
 			log_refusal(-EINVAL, "--join-ns %s: the images do not say in which namespaces the tree was",
 			            text);
 		else
-			add_given(r, type, message_get_u32(root, type->field), NULL, path);
+			add_given(r, type, message_get_u32(root, type->field), NULL, path, extra);
 	}
 }
 
@@ -219,7 +242,7 @@ static struct given_all *list_given(const struct restore *r)
 		const struct ns_type *type = ns_type_of_flag(m->type);
 
 		if (type && can_be_given(type) && m->id && m->key)
-			add_given(r, type, m->id, m->key, NULL);
+			add_given(r, type, m->id, m->key, NULL, NULL);
 		else
 			log_refusal(-EBADMSG, "inventory.img: an external namespace is impossible");
 	}
@@ -282,6 +305,13 @@ int ns_given_fd(const struct restore *r, const struct ns_type *type, uint32_t id
 	return g ? g->fd : -1;
 }
 
+const char *ns_given_extra(const struct restore *r, const struct ns_type *type, uint32_t id)
+{
+	const struct given_ns *g = find_given(list_given(r), type, id);
+
+	return g ? g->extra : NULL;
+}
+
 bool ns_given_takes(const struct restore *r, const char *key)
 {
 	const struct given_all *all = list_given(r);
@@ -306,6 +336,7 @@ static void ns_given_committed(struct restore *r)
 const struct subsys ns_given_subsys = {
 	.name = "namespaces that are given",
 	.state = { .restore = sizeof(struct given_all) },
+	.collect = ns_given_collect,
 	.write_images = ns_given_write,
 	.read_images = ns_given_read,
 	.committed = ns_given_committed,

@@ -19,6 +19,9 @@ const char *ns_given_key(const struct options *o, const struct ns_type *type, ui
 /* Restore: a descriptor of the namespace that takes the place of one of the images; it stays here. -1: none does. */
 int ns_given_fd(const struct restore *r, const struct ns_type *type, uint32_t id);
 
+/* Restore: what `--join-ns TYPE:FILE,EXTRA` says of it behind the comma; NULL: nothing. */
+const char *ns_given_extra(const struct restore *r, const struct ns_type *type, uint32_t id);
+
 /* Restore: whether a namespace of the images has that key. */
 bool ns_given_takes(const struct restore *r, const char *key);
 

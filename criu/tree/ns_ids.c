@@ -141,19 +141,6 @@ bool ns_ids_any(struct dump *d, uint64_t flag)
 	return false;
 }
 
-struct unsupported {
-	char names[200];
-	size_t len;
-};
-
-static void add_unsupported(struct unsupported *u, const char *name, const char *whose)
-{
-	if (u->len < sizeof(u->names))
-		u->len += (size_t)snprintf(u->names + u->len, sizeof(u->names) - u->len, "%s%s%s", u->len ? ", " : "",
-		                           name, whose);
-}
-
-/* The owner of a time namespace does not matter: what is in it is in the images of its own. */
 static int look_at_owner(struct dump *d, const struct task *t, const char *file, uint32_t *owner)
 {
 	_cleanup_close_ int fd = -1;
@@ -179,21 +166,19 @@ static int first_in_ns(struct dump *d, const struct task *t, struct ns *ns, cons
 	const struct ns_type *type = ns->type;
 	uint64_t ino = ns->ino;
 	uint32_t owner = 0;
-	int err = 0;
+	int err;
 
 	ns->pid = t->pid;
-	if (ns->external)
+	if (ns->external && ns->type->flag != CLONE_NEWUSER)
 		return 0;
-	if (ns->type->flag == CLONE_NEWUSER)
+	if (ns->type->flag == CLONE_NEWUSER) /* images have the ids of inside */
 		return user_ns_meet(d, ns->ino, t->pid);
-	if (ns->type->flag != CLONE_NEWTIME)
-		err = look_at_owner(d, t, file, &owner);
+	err = look_at_owner(d, t, file, &owner);
 	find_ns(d, type, ino)->owner = owner; /* the table may have grown */
 	return err;
 }
 
-static int number_of_ns(struct dump *d, const struct task *t, const struct ns_type *type, struct unsupported *u,
-                        uint32_t *id)
+static int number_of_ns(struct dump *d, const struct task *t, const struct ns_type *type, uint32_t *id)
 {
 	struct ns *ns;
 	uint64_t ino;
@@ -203,33 +188,36 @@ static int number_of_ns(struct dump *d, const struct task *t, const struct ns_ty
 		return log_errno(err, "%s: stat of its ns/%s", task_name(t), type->name);
 	*id = ns_ids_number(d, type, ino);
 	ns = find_ns(d, type, ino);
-	if (!is_crius(ns) && ns->pid <= 0)
-		err = first_in_ns(d, t, ns, type->name);
-	if (err)
-		return err;
-	if (!is_crius(find_ns(d, type, ino)) && !ns_kind_of(type->flag))
-		add_unsupported(u, type->name, "");
-	if (type->flag != CLONE_NEWPID && children_are_elsewhere(t, type, ino))
-		add_unsupported(u, type->name, " (of its children)");
-	return 0;
+	return !is_crius(ns) && ns->pid <= 0 ? first_in_ns(d, t, ns, type->name) : 0;
+}
+
+/* One that no task may be in is met. */
+static int owner_of_childrens(struct dump *d, const struct task *t, const struct ns_type *type, uint64_t ino)
+{
+	uint32_t owner;
+	int err = find_ns(d, type, ino)->external ? 0 : look_at_owner(d, t, type->for_children, &owner);
+
+	if (!err && !find_ns(d, type, ino)->external)
+		find_ns(d, type, ino)->owner = owner;
+	return err;
 }
 
 /* CRIU would have the children in the task's own. */
-static int number_of_children(struct dump *d, const struct task *t, TaskKobjIdsEntry *ids)
+static int number_of_children(struct dump *d, const struct task *t, uint64_t flag, bool *elsewhere, uint32_t *id)
 {
-	const struct ns_type *type = ns_type_of_flag(CLONE_NEWPID);
+	const struct ns_type *type = ns_type_of_flag(flag);
 	uint64_t own, ino;
-	int err = ns_type_inode(t->dump->proc_fd, type->name, &own);
+	int err = look_at_inode(t->dump->proc_fd, type->name, &own);
 
+	*elsewhere = !err && children_are_elsewhere(t, type, own);
 	if (err)
 		return log_errno(err, "%s: stat of its ns/%s", task_name(t), type->name);
-	if (!children_are_elsewhere(t, type, own))
+	if (!*elsewhere)
 		return 0;
-	ids->has_pid_ns_for_children_id = true;
 	if (!ns_type_inode(t->dump->proc_fd, type->for_children, &ino)) {
-		ids->pid_ns_for_children_id = ns_ids_number(d, type, ino);
-		if (!is_crius(find_ns(d, type, ino)) && !find_ns(d, type, ino)->pid)
-			err = first_in_ns(d, t, find_ns(d, type, ino), type->for_children);
+		*id = ns_ids_number(d, type, ino);
+		if (!is_crius(find_ns(d, type, ino)) && find_ns(d, type, ino)->pid <= 0)
+			err = owner_of_childrens(d, t, type, ino);
 	}
 	inventory_only_ours(d);
 	return err;
@@ -237,28 +225,25 @@ static int number_of_children(struct dump *d, const struct task *t, TaskKobjIdsE
 
 int ns_ids_of_task(struct dump *d, const struct task *t, TaskKobjIdsEntry *ids)
 {
-	struct unsupported u = { 0 };
+	bool pid = false, time = false;
 	int err = 0;
 
 	for (size_t i = 0; !err && i < NAMESPACE_TYPES; i++) {
 		uint32_t id = 0;
 
-		err = number_of_ns(d, t, &ns_types[i], &u, &id);
+		err = number_of_ns(d, t, &ns_types[i], &id);
 		message_set_u32(ids, ns_types[i].field, id);
 	}
-	err = err ?: number_of_children(d, t, ids);
-	if (!err && u.len)
-		log_refusal(
-		    -ENOTSUP,
-		    "%s: is in another namespace than the root task, or has its children in another, of a type of "
-		    "which a tree can have one: %s; dump it as a tree of its own",
-		    task_name(t), u.names);
+	err = err ?: number_of_children(d, t, CLONE_NEWPID, &pid, &ids->pid_ns_for_children_id);
+	err = err ?: number_of_children(d, t, CLONE_NEWTIME, &time, &ids->time_ns_for_children_id);
+	ids->has_pid_ns_for_children_id = pid;
+	ids->has_time_ns_for_children_id = time;
 	return err;
 }
 
 /* ---- restore ---- */
 
-/* The time namespace is made anew for all. Older images number all namespaces alike. */
+/* Time namespaces are apart (ns/time.c). Older images number all namespaces alike. */
 uint32_t ns_ids_own(const struct restore *r, const struct task *t, const struct ns_type *type)
 {
 	const TaskKobjIdsEntry *criu = r->inventory ? r->inventory->root_ids : NULL;
@@ -298,21 +283,4 @@ bool ns_ids_was_of_tree(const struct restore *r, pid_t pid)
 	return !ns_ids_own_pids(r) && tree_find(&r->tree, VPID(pid));
 }
 
-static int ns_ids_check(struct restore *r)
-{
-	for (size_t i = 0; i < r->tree.n_tasks; i++) {
-		const struct task *t = r->tree.tasks[i];
-
-		for (size_t k = 0; k < NAMESPACE_TYPES; k++)
-			if (ns_ids_own(r, t, &ns_types[k]) && !ns_kind_of(ns_types[k].flag))
-				log_refusal(-ENOTSUP,
-				            "%s: was in a %s namespace of its tree's own (number %u), which is not "
-				            "supported yet (see ids-%d.img, and inventory.img for criu's)",
-				            task_name(t), ns_types[k].name, ns_ids_own(r, t, &ns_types[k]), t->vpid.v);
-	}
-	return 0;
-}
-
-const struct subsys ns_ids_subsys = { .name = "numbers of namespaces",
-	                              .state = { .dump = sizeof(struct ns_ids) },
-	                              .check = ns_ids_check };
+const struct subsys ns_ids_subsys = { .name = "numbers of namespaces", .state = { .dump = sizeof(struct ns_ids) } };

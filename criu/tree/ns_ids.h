@@ -21,8 +21,8 @@ struct ns {
 };
 
 /*
- * Dump: the namespaces that have been met, criu's first. Time: the root task's counts as criu's, since of time
- * namespaces only the offsets matter, and tree/time_ns.c keeps those.
+ * Dump: the namespaces that have been met, criu's first. Time: the root task's counts as criu's: every tree is restored
+ * in one of its own, whose clocks tree/time_ns.c keeps; the others are in ns/time.c.
  */
 struct ns_ids {
 	struct ns *all;
@@ -48,7 +48,7 @@ struct ns_ids *ns_ids_all(struct dump *d);
 bool ns_ids_any(struct dump *d, uint64_t flag);
 
 /* The types of which one may be without a task; network namespaces are noted by their files, too (files/net_ns.h). */
-#define NAMESPACES_WITHOUT_TASKS (CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNS)
+#define NAMESPACES_WITHOUT_TASKS (CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNS | CLONE_NEWTIME)
 
 /* Dump: one that no task is in; fd is a descriptor of it, which stays open. */
 const struct ns *ns_ids_add(struct dump *d, const struct ns_type *type, uint64_t ino, int fd);

@@ -28,6 +28,8 @@ struct ns_kind {
 	 * (logged). */
 	int (*read)(struct restore *r, uint32_t id, void *message);
 	int (*fill)(void *message);
+	/* May be absent: one that is given takes its place (tree/ns_given.h); reads what is needed all the same. */
+	int (*given)(struct restore *r, uint32_t id);
 	/*
 	 * May be absent: calls add for each number of a namespace of this type that no task is in, when all images have
 	 * been read.

@@ -8,6 +8,7 @@
 #include "lib/log.h"
 #include "proc/timens.h"
 #include "timens.pb-c.h"
+#include "tree/ns_given.h"
 #include "tree/subsys.h"
 #include "tree/time_ns.h"
 
@@ -19,11 +20,19 @@ struct clocks {
 	int64_t monotonic, boottime;
 };
 
+/* What a dump knows of the namespaces. */
+struct time_ns_seen {
+	struct clocks noted;
+	bool root_known;
+	struct timens_offsets root; /* then: the root task's */
+};
+
 struct time_ns {
 	TimensEntry *image; /* NULL: older images have none */
 	int err;            /* of the call named `call`, which ended the making of the namespace */
 	const char *call;
 	bool made;           /* the tree is in it */
+	bool has_begun;      /* a namespace has been made */
 	struct clocks begun; /* what criu's clocks showed when the tree's began to go on */
 };
 
@@ -44,21 +53,28 @@ static struct clocks clocks_now(void)
 
 /* ---- dump ---- */
 
-/* How far the tree's clocks are ahead of criu's. */
-static int look_at_offsets(pid_t root, struct clocks *ahead)
+void time_ns_note_root(struct dump *d, const struct timens_offsets *o)
 {
-	struct timens_offsets own, its;
+	struct time_ns_seen *seen = dump_state(d, &time_ns_subsys);
+
+	seen->root = *o;
+	seen->root_known = true;
+}
+
+/* criu's offsets, and those of the root task. */
+static int look_at_offsets(struct dump *d, struct timens_offsets *own, struct timens_offsets *its)
+{
+	const struct time_ns_seen *seen = dump_state(d, &time_ns_subsys);
+	pid_t root = d->tree.tasks[0]->pid;
 	uint64_t own_ino, its_ino;
 	int err = timens_inode(0, &own_ino) ?: timens_inode(root, &its_ino);
 
-	*ahead = (struct clocks) { 0 };
+	*own = *its = (struct timens_offsets) { 0 };
 	if (!err && own_ino == its_ino)
 		return 0;
-	err = err ?: timens_read(0, &own) ?: timens_read(root, &its);
-	if (err)
-		return log_errno(err, "pid %d: reading its timens_offsets, or criu's", root);
-	*ahead = (struct clocks) { its.monotonic - own.monotonic, its.boottime - own.boottime };
-	return 0;
+	*its = seen->root;
+	err = err ?: timens_read(0, own) ?: seen->root_known ? 0 : timens_read(root, its);
+	return err ? log_errno(err, "pid %d: reading its timens_offsets, or criu's", root) : 0;
 }
 
 static Timespec *timespec_of(struct arena *a, int64_t ns)
@@ -77,24 +93,40 @@ static struct timespec timespec_at(int64_t ns)
 
 void time_ns_noted(struct dump *d, clockid_t clock, struct timespec *then)
 {
-	const struct clocks *noted = dump_state(d, &time_ns_subsys);
+	const struct time_ns_seen *seen = dump_state(d, &time_ns_subsys);
 
-	*then = timespec_at(clock == CLOCK_BOOTTIME ? noted->boottime : noted->monotonic);
+	*then = timespec_at(clock == CLOCK_BOOTTIME ? seen->noted.boottime : seen->noted.monotonic);
+}
+
+static int write_clocks(struct dump *d, uint32_t id, const struct timens_offsets *own, const struct timens_offsets *its)
+{
+	const struct time_ns_seen *seen = dump_state(d, &time_ns_subsys);
+	TimensEntry *m = arena_msg(d->arena, TimensEntry, timens_entry);
+
+	m->monotonic = timespec_of(d->arena, seen->noted.monotonic + its->monotonic - own->monotonic);
+	m->boottime = timespec_of(d->arena, seen->noted.boottime + its->boottime - own->boottime);
+	return image_write_one(d->dir, IMG_TIMENS, id, m);
+}
+
+int time_ns_write_other(struct dump *d, uint32_t id, const struct timens_offsets *its)
+{
+	struct timens_offsets own;
+	int err = timens_read(0, &own);
+
+	return err ? log_errno(err, "reading criu's own timens_offsets") : write_clocks(d, id, &own, its);
 }
 
 /* All timers have been read: by a clock that goes on from here none is early. */
 static int time_ns_write(struct dump *d)
 {
-	TimensEntry *m = arena_msg(d->arena, TimensEntry, timens_entry);
-	struct clocks *now = dump_state(d, &time_ns_subsys), ahead;
-	int err = look_at_offsets(d->tree.tasks[0]->pid, &ahead);
+	struct time_ns_seen *seen = dump_state(d, &time_ns_subsys);
+	struct timens_offsets own, its;
+	int err = look_at_offsets(d, &own, &its);
 
 	if (err)
 		return err;
-	*now = clocks_now();
-	m->monotonic = timespec_of(d->arena, now->monotonic + ahead.monotonic);
-	m->boottime = timespec_of(d->arena, now->boottime + ahead.boottime);
-	return image_write_one(d->dir, IMG_TIMENS, 0, m);
+	seen->noted = clocks_now();
+	return write_clocks(d, 0, &own, &its);
 }
 
 /* ---- restore: the image ---- */
@@ -118,13 +150,18 @@ static bool is_sane_time(const Timespec *ts)
 	return ts->tv_sec < SECONDS_MAX && ts->tv_nsec < (uint64_t)NSEC;
 }
 
+int time_ns_check_image(const TimensEntry *image, uint32_t id)
+{
+	if (is_sane_time(image->monotonic) && is_sane_time(image->boottime))
+		return 0;
+	return log_refusal(-EINVAL, "timens-%u.img: its clocks are invalid", id);
+}
+
 static int time_ns_check(struct restore *r)
 {
 	const struct time_ns *k = restore_state(r, &time_ns_subsys);
 
-	if (!k->image || (is_sane_time(k->image->monotonic) && is_sane_time(k->image->boottime)))
-		return 0;
-	return log_refusal(-EINVAL, "timens-0.img: its clocks are invalid");
+	return k->image ? time_ns_check_image(k->image, 0) : 0;
 }
 
 static int64_t time_of_image(const Timespec *ts)
@@ -132,11 +169,18 @@ static int64_t time_of_image(const Timespec *ts)
 	return (int64_t)ts->tv_sec * NSEC + (int64_t)ts->tv_nsec;
 }
 
+bool time_ns_is_given(const struct restore *r)
+{
+	const TaskKobjIdsEntry *ids = r->tree.n_tasks ? r->tree.tasks[0]->ids : NULL;
+
+	return ids && ns_given_fd(r, ns_type_of_flag(CLONE_NEWTIME), ids->time_ns_id) >= 0;
+}
+
 bool time_ns_wanted(const struct restore *r)
 {
 	const struct time_ns *k = restore_state(r, &time_ns_subsys);
 
-	return k->image;
+	return k->image && !time_ns_is_given(r);
 }
 
 /* ---- restore: the namespace ---- */
@@ -157,12 +201,29 @@ static void note_failure(struct time_ns *k, int err, const char *call)
 	k->call = call;
 }
 
-/* Offsets count from the machine's clocks, whichever namespace criu is in. */
+/*
+ * Offsets count from the machine's clocks, whichever namespace criu is in. The clocks of all namespaces of a tree go on
+ * at the same instant.
+ */
+int time_ns_offsets(struct restore *r, const TimensEntry *image, struct timens_offsets *o)
+{
+	struct time_ns *k = restore_state(r, &time_ns_subsys);
+	int err = timens_read(0, o);
+
+	if (!k->has_begun)
+		k->begun = clocks_now();
+	k->has_begun = true;
+	o->monotonic += time_of_image(image->monotonic) - k->begun.monotonic;
+	o->boottime += time_of_image(image->boottime) - k->begun.boottime;
+	return err;
+}
+
 void time_ns_make(struct restore *r)
 {
 	struct time_ns *k = restore_state(r, &time_ns_subsys);
 	struct timens_offsets o;
-	int err = timens_read(0, &o);
+	int err = time_ns_offsets(r, k->image, &o);
+	_cleanup_close_ int fd = -1;
 
 	if (err) {
 		note_failure(k, err, "reading criu's own offsets");
@@ -172,10 +233,8 @@ void time_ns_make(struct restore *r)
 		note_failure(k, -errno, "unshare(CLONE_NEWTIME)");
 		return;
 	}
-	k->begun = clocks_now();
-	o.monotonic += time_of_image(k->image->monotonic) - k->begun.monotonic;
-	o.boottime += time_of_image(k->image->boottime) - k->begun.boottime;
-	err = timens_write(&o);
+	fd = timens_open(0);
+	err = fd < 0 ? fd : timens_write(fd, &o);
 	if (err)
 		note_failure(k, err, "write of timens_offsets");
 }
@@ -202,6 +261,8 @@ int time_ns_report(struct restore *r, pid_t root)
 	uint64_t own, its;
 	int err;
 
+	if (time_ns_is_given(r))
+		return 0; /* the clocks are those of another */
 	if (!k->image) {
 		log_info("the images do not say what its clocks showed: the tree's are criu's");
 		return 0;
@@ -228,7 +289,7 @@ void time_ns_base(struct restore *r, clockid_t clock, struct timespec *now)
 
 const struct subsys time_ns_subsys = {
 	.name = "time namespace",
-	.state = { .dump = sizeof(struct clocks), .restore = sizeof(struct time_ns) },
+	.state = { .dump = sizeof(struct time_ns_seen), .restore = sizeof(struct time_ns) },
 	.write_images = time_ns_write,
 	.read_images = time_ns_read,
 	.check = time_ns_check,

@@ -8,6 +8,8 @@
 
 #include <time.h>
 
+#include "proc/timens.h"
+#include "timens.pb-c.h"
 #include "tree/dump.h"
 #include "tree/restore.h"
 
@@ -16,6 +18,19 @@
  * CLOCK_MONOTONIC or CLOCK_BOOTTIME.
  */
 void time_ns_noted(struct dump *d, clockid_t clock, struct timespec *then);
+
+/* Dump, before that: the root task's offsets, where its files do not show them. */
+void time_ns_note_root(struct dump *d, const struct timens_offsets *o);
+
+/* Dump, after write_images: the image of another namespace of the tree. 0 or a negative errno (logged). */
+int time_ns_write_other(struct dump *d, uint32_t id, const struct timens_offsets *its);
+
+/* Restore: whether its clocks can be; then what makes a new namespace go on from there. Or a negative errno. */
+int time_ns_check_image(const TimensEntry *image, uint32_t id);
+int time_ns_offsets(struct restore *r, const TimensEntry *image, struct timens_offsets *o);
+
+/* Whether another namespace takes the place of the root task's (tree/ns_given.h), which it enters when it is born. */
+bool time_ns_is_given(const struct restore *r);
 
 /* Whether the images say how late it was, so that the tree gets a time namespace. */
 bool time_ns_wanted(const struct restore *r);

@@ -32,6 +32,7 @@ struct user_ns {
 	struct user_map unmapped[2]; /* numbers of ids without a place in map */
 	int fd;                      /* the namespace itself; -1 at restore, as long as it is not made */
 	pid_t pid;                   /* dump: a task in it; 0: none */
+	bool given;                  /* restore: it is another's (tree/ns_given.h) */
 	/* Restore: with which ids its first process enters it (criu's), since some cannot be set inside. */
 	uint32_t enter_as[2];
 	uint32_t *groups;

@@ -173,6 +173,31 @@ static int read_all_maps(struct restore *r, struct user_ns *ns, const UsernsEntr
 
 static int read_ns(struct restore *r, uint32_t id, const char *by, unsigned depth, struct user_ns **out);
 
+/* Those that have a place in the new one are read as what they were, numbers of images. */
+static void take_unmapped(struct restore *r, struct user_ns *ns, enum user_id kind, UidGidExtent *const *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct user_range range = { v[i]->first, v[i]->lower_first, v[i]->count };
+		uint32_t unused;
+
+		if (!user_ns_outside(ns, kind, range.first, &unused) &&
+		    !user_ns_known(ns, kind, range.outside, &unused))
+			arena_push(r->arena, &ns->unmapped[kind].v, &ns->unmapped[kind].n, range);
+	}
+}
+
+int user_ns_read_unmapped(struct restore *r, struct user_ns *ns)
+{
+	UsernsEntry *m;
+	int err = image_read_one(r->dir, IMG_USERNS, ns->id, r->arena, &m);
+
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	take_unmapped(r, ns, USER_ID, m->unmapped_uid, m->n_unmapped_uid);
+	take_unmapped(r, ns, GROUP_ID, m->unmapped_gid, m->n_unmapped_gid);
+	return 0;
+}
+
 static int read_parent(struct restore *r, struct user_ns *ns, const UsernsEntry *m, unsigned depth)
 {
 	if (!m->has_parent_ns_id)

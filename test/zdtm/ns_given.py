@@ -187,7 +187,7 @@ def joined(s):
         same_ns(s, second)
         ask(s, "second " + ALL)
         s.kill()
-        for bad, why in (("uts:/proc/1/ns/ipc", "no namespace of this type"), ("mnt:1", "cannot be joined"), ("uts", "NS:PID or NS:FILE"),
+        for bad, why in (("uts:/proc/1/ns/ipc", "no namespace of this type"), ("cgroup:1", "cannot be joined"), ("uts", "NS:PID or NS:FILE"),
                          ("ipc:/no/such", "No such file")):
             s.restore("--join-ns", bad, ok=False)
             check(s.rc != 0 and why in s.errors("restore.log"), "%s: %s" % (bad, s.errors("restore.log")))

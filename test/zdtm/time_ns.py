@@ -254,16 +254,4 @@ def other_images(s):
     s.verify()
 
 
-@scenario
-def own_namespaces(s):
-    """Tasks in several time namespaces are refused by name."""
-    need_time_ns()
-    s.proc = subprocess.Popen(["sh", "-c", "sleep 1000 & unshare -T --monotonic=5 sleep 1000"], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    s.pid = s.proc.pid
-    check(wait_for(lambda: any(offset(p) == 5 for p in tree(s.pid))), "unshare")
-    s.dump(ok=False)
-    check(s.rc and re.search(r"\(sleep\): is in another namespace than the root task.*: time;", s.out), "rc %r: %r" % (s.rc, s.out))
-
-
 run_all()
