@@ -215,4 +215,5 @@
 	X(foresee_subsys)                                                                                              \
 	X(foresee_rights_subsys)                                                                                       \
 	X(uring_kernel_subsys)                                                                                         \
+	X(pages_codec_subsys)                                                                                          \
 	X(page_link_subsys)

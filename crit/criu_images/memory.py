@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The memory of a task in a checkpoint: which bytes stand where in its address space."""
 import bisect
+import ctypes
 import errno
 import os
 import stat
@@ -35,6 +36,67 @@ class PagesFile:
         return data
 
 
+def unpack_lz4(library, data, size):
+    out = ctypes.create_string_buffer(size)
+    return out.raw if library.LZ4_decompress_safe(data, out, len(data), size) == size else None
+
+
+def unpack_zstd(library, data, size):
+    out = ctypes.create_string_buffer(size)
+    library.ZSTD_decompress.restype = ctypes.c_size_t
+    got = library.ZSTD_decompress(out, ctypes.c_size_t(size), data, ctypes.c_size_t(len(data)))
+    return out.raw if got == size else None
+
+
+UNPACK = {"LZ4": ("liblz4.so.1", "liblz4-1", unpack_lz4), "ZSTD": ("libzstd.so.1", "libzstd1", unpack_zstd)}
+REGION_PAGES = 256  # at most
+
+
+class CompressedFile(PagesFile):
+    """A pages file in regions that are compressed; offsets are those that it would have without."""
+    def __init__(self, path, head):
+        super().__init__(path)
+        self.starts, self.regions, self.last = [], [], None
+        method, counts, sizes = head.get("compression"), head.get("region_pages", []), head.get("region_bytes", [])
+        stored = at = 0
+        for count, size in zip(counts, sizes):
+            if not 0 < count <= REGION_PAGES or not 0 < size <= count * PAGE:
+                raise ImageError(f"{path}: a region of {count} pages in {size} bytes")
+            self.starts.append(stored)
+            self.regions.append((at, size, count * PAGE))
+            stored, at = stored + count * PAGE, at + size
+        self.size = stored
+        if method not in UNPACK or len(counts) != len(sizes):
+            raise ImageError(f"{path}: compressed by {method}, in {len(counts)} and {len(sizes)} regions")
+        name, package, self.unpack = UNPACK[method]
+        try:
+            self.library = ctypes.CDLL(name)
+        except OSError as e:
+            raise ImageError(f"{path}: compressed pages need {name} (package {package}): {e}") from e
+
+    def region(self, number):
+        if not self.last or self.last[0] != number:
+            at, packed, size = self.regions[number]
+            data = super().read(at, packed)
+            if packed != size:
+                data = self.unpack(self.library, data, size)
+            if data is None:
+                raise ImageError(f"{self.path}: the {packed} bytes at {at} cannot be decompressed")
+            self.last = number, data
+        return self.last[1]
+
+    def read(self, offset, size):
+        data, end = bytearray(), offset + size
+        if end > self.size:
+            raise ImageError(f"{self.path}: {self.size} bytes of pages, {end} expected")
+        while offset < end:
+            number = bisect.bisect_right(self.starts, offset) - 1
+            part = self.region(number)[offset - self.starts[number]:end - self.starts[number]]
+            data += part
+            offset += len(part)
+        return bytes(data)
+
+
 class Pages:
     """What one pagemap image has stored, by address. pid: the task whose memory that is, if it is a task's."""
     def __init__(self, folder, name, depth=0, pid=None):
@@ -47,7 +109,8 @@ class Pages:
     def read_runs(self, entries):
         if not entries or "pages_id" not in entries[0]:
             raise ImageError(f"{os.path.join(self.folder.path, self.name)}: no pages_id")
-        file, offset, last = PagesFile(os.path.join(self.folder.path, f"pages-{entries[0]['pages_id']}.img")), 0, 0
+        path, offset, last = os.path.join(self.folder.path, f"pages-{entries[0]['pages_id']}.img"), 0, 0
+        file = CompressedFile(path, entries[0]) if "region_pages" in entries[0] or "compression" in entries[0] else PagesFile(path)
         for entry in entries[1:]:
             size = pages(entry) * PAGE
             flags = entry.get("flags", PARENT if entry.get("in_parent") else PRESENT)

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <zlib.h>
 
@@ -533,4 +534,14 @@ void image_pages_forget(struct image_dir *dir, uint32_t pages_id)
 
 	image_make_name(IMG_PAGES, pages_id, name);
 	image_dir_forget_pages(dir, name);
+}
+
+int image_dir_temp(const struct image_dir *dir)
+{
+	bool streams = image_dir_streams(dir);
+	int fd = streams ? memfd_create("images", MFD_CLOEXEC)
+	                 : openat(image_dir_fd(dir), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	return fd < 0 ? log_errno(-errno, "the image directory: %s", streams ? "memfd_create" : "openat(O_TMPFILE)")
+	              : fd;
 }

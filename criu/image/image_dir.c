@@ -32,6 +32,7 @@ struct image_dir {
 	struct sums *server;         /* reading: of what a page server has written; NULL: nothing says that */
 	bool some_sent;              /* pagemaps of sums are a page server's */
 	struct image_stream *stream; /* NULL: files in the directory */
+	void *page_sums;             /* reading: see image_dir_page_sums() */
 };
 
 static void cleanup_dir(struct image_dir **dir)
@@ -657,21 +658,24 @@ bool image_dir_sealed(const struct image_dir *dir)
 	return dir->sealed;
 }
 
+bool image_dir_vouches_for(const struct image_dir *dir, const char *name)
+{
+	return (dir->sealed && integrity_find(dir->sums, name)) || (dir->server && integrity_find(dir->server, name));
+}
+
+bool image_dir_allows_edited(const struct image_dir *dir)
+{
+	return dir->allow_edited;
+}
+
+void **image_dir_page_sums(struct image_dir *dir)
+{
+	return &dir->page_sums;
+}
+
 bool image_dir_streams(const struct image_dir *dir)
 {
 	return dir->stream != NULL;
-}
-
-int image_dir_temp(const struct image_dir *dir)
-{
-	int fd;
-
-	if (dir->stream) {
-		fd = memfd_create("images", MFD_CLOEXEC);
-		return fd < 0 ? log_errno(-errno, "%s: memfd_create", dir->path) : fd;
-	}
-	fd = openat(dir->fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	return fd < 0 ? log_errno(-errno, "%s: openat(O_TMPFILE)", dir->path) : fd;
 }
 
 int image_dir_fd(const struct image_dir *dir)

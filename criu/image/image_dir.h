@@ -73,6 +73,15 @@ bool image_dir_was_empty(const struct image_dir *dir);
 /* Whether there is an integrity file (reading), or one was written (image_dir_seal()). */
 bool image_dir_sealed(const struct image_dir *dir);
 
+/* Reading: whether an integrity file names the image: it is one of this checkpoint for sure. */
+bool image_dir_vouches_for(const struct image_dir *dir, const char *name);
+
+/* Whether images that were changed are taken, with a warning (--allow-edited-images). */
+bool image_dir_allows_edited(const struct image_dir *dir);
+
+/* Where pages/page_sums.c keeps what it has read of this directory, once. NULL: nothing yet. */
+void **image_dir_page_sums(struct image_dir *dir);
+
 /* The directory's descriptor, for openat() of files that are no images. */
 int image_dir_fd(const struct image_dir *dir);
 

@@ -33,6 +33,7 @@
 #include "netdev.pb-c.h"
 #include "ns.pb-c.h"
 #include "packet-sock.pb-c.h"
+#include "page-sums.pb-c.h"
 #include "pagemap.pb-c.h"
 #include "pidfd.pb-c.h"
 #include "pidns.pb-c.h"

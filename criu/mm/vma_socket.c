@@ -322,11 +322,12 @@ static int read_ring(struct restore *r, const VmaEntry *v, uint8_t *bytes)
 
 	for (size_t i = 0; !err && i < pages->n_runs; i++) {
 		const struct page_run *run = &pages->runs[i];
+		raddr_t end = MIN(page_run_end(run), v->end - v->start);
 
-		for (raddr_t at = run->at; !err && at < page_run_end(run) && at < v->end - v->start; at += PAGE_SIZE) {
-			struct page_run page = page_run_part(run, at, at + PAGE_SIZE);
+		if (run->at < end) {
+			struct page_run part = page_run_part(run, run->at, end);
 
-			err = pages_read_run(r, pages, &page, bytes + at);
+			err = pages_read_run(r, pages, &part, bytes + run->at);
 		}
 	}
 	return err;

@@ -140,6 +140,8 @@ const struct option_row option_rows[] = {
 	WORD("cow-pages", OPT_WORD, DUMP, cow_pages, "HOW", cow_pages_words,
 	     "memory that forked tasks still share: once (stored once, which CRIU cannot read), copy (stored with each "
 	     "task), auto (default; once, where that saves 64 MiB)"),
+	STRING("compress", 0, DUMP, compress, "lz4|zstd[:LEVEL]",
+	       "compress pages files, which CRIU cannot read then; LEVEL: 1 (default, fast) to 22 (small)"),
 	WORD("file-validation", OPT_WORD, BOTH, file_validation, "HOW", validation_words,
 	     "how files are known to be as they were: filesize, buildid (default), checksum"),
 	WORD("manage-cgroups", OPT_WORD_MAYBE, BOTH, manage_cgroups, "MODE", manage_cgroups_words,

@@ -231,6 +231,27 @@ static int take_words(struct options *o, const struct line *l)
 	return -EINVAL;
 }
 
+static unsigned take_compress(struct options *o)
+{
+	unsigned long level = 1;
+	const char *rest = "";
+	char *end;
+
+	if (!o->compress || !strcmp(o->compress, "lz4"))
+		return 0;
+	if (!strncmp(o->compress, "zstd", 4))
+		rest = o->compress + 4;
+	if (rest[0] == ':' && rest[1] >= '1' && rest[1] <= '9') {
+		level = strtoul(rest + 1, &end, 10);
+		rest = end;
+	}
+	o->compress_level = (int)level;
+	if (!strncmp(o->compress, "zstd", 4) && !*rest && level <= 22)
+		return 0;
+	log_errno(0, "--compress %s: lz4, zstd, or zstd:LEVEL with a level of 1 to 22", o->compress);
+	return 1;
+}
+
 static unsigned check_page_server(const struct options *o)
 {
 	unsigned wrong = 0;
@@ -246,13 +267,16 @@ static unsigned check_page_server(const struct options *o)
 		                      "another task; use copy or auto");
 	if (o->stream)
 		wrong++, log_errno(0, "--page-server and --stream exclude each other");
+	if (o->compress)
+		wrong++, log_errno(0, "--compress: pages are sent to a page server as they are, and it stores them so; "
+		                      "leave out one of the two options");
 	return wrong;
 }
 
 /* What one option alone cannot know. */
-static int check_together(const struct options *o)
+static int check_together(struct options *o)
 {
-	unsigned wrong = check_page_server(o);
+	unsigned wrong = check_page_server(o) + take_compress(o);
 
 	if (o->command == CMD_DUMP && !o->tree)
 		wrong++, log_errno(0, "criu dump needs --tree PID");

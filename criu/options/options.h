@@ -68,11 +68,11 @@ struct options {
 	const char **irmap_scan_paths; /* NULL-terminated; path/watched.h */
 	size_t n_irmap_scan_paths;
 	uint64_t ghost_limit; /* bytes of one deleted file; 0: none */
-	bool link_remap, ghost_links, force_irmap;
-	bool ghost_fiemap;  /* find the holes of deleted files by FS_IOC_FIEMAP */
-	const char *libdir; /* of plugins; NULL if not given */
+	bool link_remap, ghost_links, force_irmap, ghost_fiemap;
 	enum validation file_validation;
 	enum cow_pages cow_pages;
+	const char *compress; /* "lz4", "zstd" or "zstd:LEVEL"; NULL if not given */
+	int compress_level;   /* of zstd; 0: lz4 */
 	bool skip_file_rwx_check, skip_in_flight, weak_sysctls, external_lost_close, empty_net_ns; /* --empty-ns net */
 	const char **ext_unix_sk; /* inodes as text, "" for all: options/external.h */
 	size_t n_ext_unix_sk;
@@ -93,7 +93,7 @@ struct options {
 	const char **features; /* --feature of check; NULL-terminated */
 	size_t n_features;
 	char **exec_argv;                          /* after --, for --exec-cmd; NULL-terminated */
-	const char *config;                        /* --config; NULL if not given */
+	const char *config, *libdir;               /* NULL if not given; the second: of plugins */
 	bool no_default_config, orphan_pts_master; /* the second of the service protocol alone: tty/orphan_pts.c */
 	int client_socket;   /* swrk: the socket to its client; dump, restore: the client's that asked; -1: none did */
 	const char *address; /* of the service or page server; NULL if not given */

@@ -62,8 +62,8 @@ struct page_source_ops {
 	int (*open)(struct page_source *s, const struct page_transfer *t);
 	/* The bytes of runs, one behind the other; at most a batch. By several threads at once. */
 	int (*read)(struct page_source *s, const struct page_run *runs, size_t n, uint8_t *buf);
-	/* Whether the bytes of run follow those of last where they are stored. Absent: it makes no difference. */
-	bool (*follows)(const struct page_run *last, const struct page_run *run);
+	/* Whether run is read at once with last, from where they are stored. Absent: it makes no difference. */
+	bool (*follows)(const struct page_source *s, const struct page_run *last, const struct page_run *run);
 	/* Where the bytes of runs lie in our memory already; NULL: they do not, read() has to be called. */
 	const uint8_t *(*view)(struct page_source *s, const struct page_run *runs, size_t len);
 	/* Gives all back, the source too. */

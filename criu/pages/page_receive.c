@@ -40,6 +40,9 @@ struct receiver {
 	bool has_parent;   /* in a parent checkpoint */
 	uint64_t end, len; /* where the last entry has ended; bytes of the pages file */
 	uint8_t *buf;      /* BATCH_BYTES */
+	uint32_t *sums;    /* of its pages, room for max_sums */
+	size_t max_sums;
+	struct page_sums_writer all_sums;
 };
 
 /* ---- ids ---- */
@@ -89,6 +92,7 @@ static int end_images(struct receiver *r, int err)
 	if (!r->id)
 		return err;
 	err = pagemap_close(&r->pagemap, err);
+	err = err ?: page_sums_write(&r->all_sums, r->last_pages_id, r->sums, r->len / PAGE_SIZE);
 	cleanup_close(&r->fd);
 	r->fd = -1;
 	r->id = 0;
@@ -112,6 +116,7 @@ static int note_begun(struct receiver *r, uint64_t id)
 
 static int begin_images(struct receiver *r, uint64_t id)
 {
+	PagemapHead head = PAGEMAP_HEAD__INIT;
 	int err = check_id(id) ?: end_images(r, 0);
 
 	if (err)
@@ -127,8 +132,9 @@ static int begin_images(struct receiver *r, uint64_t id)
 	r->end = r->len = 0;
 	r->limit = is_task(id) ? arch_task_size(false) : INT64_MAX & ~(PAGE_SIZE - 1);
 	r->has_parent = parent_has(r, id);
+	head.pages_id = r->last_pages_id;
 	log_info("%s, pages-%u.img", r->name, r->last_pages_id);
-	return pagemap_create(&r->pagemap, r->images->dir, type_of(id), id >> 8, r->last_pages_id, false);
+	return pagemap_create(&r->pagemap, r->images->dir, type_of(id), id >> 8, &head, false);
 }
 
 static void free_begun(struct receiver *r)
@@ -163,6 +169,24 @@ static int send_answer(const struct receiver *r, const void *data, size_t len, c
 	return err ? peer_error(err, "sendmsg", what) : 0;
 }
 
+/* The checksums of n pages, behind those that the file has. */
+static int add_sums(struct receiver *r, size_t n)
+{
+	size_t have = r->len / PAGE_SIZE;
+
+	if (have + n > r->max_sums) {
+		size_t wanted = MAX(2 * r->max_sums, have + n);
+		uint32_t *more = reallocarray(r->sums, wanted, sizeof(*more));
+
+		if (!more)
+			return log_errno(-ENOMEM, "out of memory for the checksums of %zu pages", wanted);
+		r->sums = more;
+		r->max_sums = wanted;
+	}
+	page_sums_make(r->sums + have, r->buf, n);
+	return 0;
+}
+
 /* The bytes of n pages, behind those that the file has. */
 static int receive_pages(struct receiver *r, uint64_t n)
 {
@@ -173,6 +197,9 @@ static int receive_pages(struct receiver *r, uint64_t n)
 		err = page_peer_receive(r->peer, r->buf, len, 1);
 		if (err)
 			return peer_error(err, "recv", r->name);
+		err = add_sums(r, len / PAGE_SIZE);
+		if (err)
+			return err;
 		err = io_pwrite_all(r->fd, r->buf, len, (off_t)r->len);
 		if (err)
 			return log_errno(err, "pwrite to pages-%u.img", r->last_pages_id);
@@ -241,7 +268,7 @@ static int parent_request(const struct receiver *r, const struct page_request *q
 /* Whatever came of it, the peer is told. */
 static int close_request(struct receiver *r)
 {
-	int err = end_images(r, 0), sent;
+	int err = page_sums_end(&r->all_sums, end_images(r, 0)), sent;
 	int32_t result;
 
 	fault_point("all pages have been received");
@@ -293,15 +320,18 @@ static int serve_all(struct receiver *r)
 
 int page_receive(const struct page_peer *p, struct image_received *images)
 {
-	struct receiver r = { .peer = p, .images = images, .last_pages_id = FIRST_PAGES_ID - 1, .fd = -1 };
+	struct receiver r = {
+		.peer = p, .images = images, .last_pages_id = FIRST_PAGES_ID - 1, .fd = -1, .all_sums.dir = images->dir
+	};
 	int err;
 
 	r.buf = malloc(BATCH_BYTES);
 	if (!r.buf)
 		return log_errno(-ENOMEM, "out of memory for %lu bytes of pages", BATCH_BYTES);
 	err = serve_all(&r);
-	end_images(&r, err);
+	page_sums_end(&r.all_sums, end_images(&r, err));
 	free_begun(&r);
+	free(r.sums);
 	free(r.buf);
 	return err;
 }

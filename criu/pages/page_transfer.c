@@ -23,9 +23,10 @@ static void *grow_list(void *array, size_t n, size_t *max, size_t size)
 static struct page_batch *batch_for(struct page_transfer *t, const struct page_run *run)
 {
 	struct page_batch *last = t->n_batches ? &t->batches[t->n_batches - 1] : NULL, *batches;
-	bool (*follows)(const struct page_run *, const struct page_run *) = t->source->ops->follows;
+	const struct page_source_ops *ops = t->source->ops;
 
-	if (last && last->n_pages + run->n <= BATCH_PAGES && (!follows || follows(&t->runs[t->n_runs - 1], run)))
+	if (last && last->n_pages + run->n <= BATCH_PAGES &&
+	    (!ops->follows || ops->follows(t->source, &t->runs[t->n_runs - 1], run)))
 		return last;
 	batches = grow_list(t->batches, t->n_batches, &t->max_batches, sizeof(*batches));
 	if (!batches)

@@ -6,6 +6,7 @@
 
 #include "format.h"
 #include "lib/log.h"
+#include "pages/page_regions.h"
 
 /* ---- what was sent ---- */
 
@@ -90,6 +91,7 @@ int pagemap_read(struct image_dir *dir, struct arena *a, enum image_type type, u
 	struct pagemap *map = arena_new_of(a, struct pagemap);
 	_cleanup_image_ struct image *img = NULL;
 	struct pages_sum sum = { 0 };
+	struct page_regions *regions;
 	PagemapHead *head;
 	PagemapEntry *e;
 	int err = image_open(dir, type, id, &img);
@@ -101,8 +103,13 @@ int pagemap_read(struct image_dir *dir, struct arena *a, enum image_type type, u
 	if (!err)
 		return log_errno(-EBADMSG, "%s has no head", image_name(img));
 	map->name = arena_strdup(a, image_name(img));
+	map->owner = arena_printf(a, type == IMG_PAGEMAP ? "pid %" PRIu64 : "shared memory %" PRIu64, id);
 	map->users = 1;
 	map->pages_id = head->pages_id;
+	err = page_sums_read(dir, a, &map->sums) ?: page_regions_read(a, map->name, head, &regions);
+	if (err)
+		return err;
+	map->regions = regions;
 	while ((err = image_read(img, &pagemap_entry__descriptor, a, &e)) > 0) {
 		err = take_entry(a, img, map, e, limit);
 		if (err)
@@ -116,15 +123,13 @@ int pagemap_read(struct image_dir *dir, struct arena *a, enum image_type type, u
 /* ---- writing ---- */
 
 int pagemap_create(struct pagemap_writer *w, struct image_dir *dir, enum image_type type, uint64_t id,
-                   uint32_t pages_id, bool knows_cow)
+                   const PagemapHead *head, bool knows_cow)
 {
-	PagemapHead head = PAGEMAP_HEAD__INIT;
 	int err;
 
 	*w = (struct pagemap_writer) { .entry = PAGEMAP_ENTRY__INIT, .knows_cow = knows_cow };
 	err = image_create(dir, type, id, &w->img);
-	head.pages_id = pages_id;
-	return err ?: image_write(w->img, &head);
+	return err ?: image_write(w->img, head);
 }
 
 static int flush_entry(struct pagemap_writer *w)

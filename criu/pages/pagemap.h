@@ -6,12 +6,18 @@
 #include "image/image.h"
 #include "pagemap.pb-c.h"
 #include "pages/page_run.h"
+#include "pages/page_sums.h"
+
+struct page_regions;
 
 /* A pagemap image that has been read. */
 struct pagemap {
-	const char *name;      /* of the image, for messages */
-	uint32_t pages_id;     /* for pages/ alone: the number of its pages file */
-	struct page_run *runs; /* ascending */
+	const char *name;                   /* of the image, for messages */
+	const char *owner;                  /* whose memory it is, for messages: "pid 812", "shared memory 77" */
+	uint32_t pages_id;                  /* for pages/ alone, as the next two: the number of its pages file */
+	const struct page_sums *sums;       /* NULL: none are known */
+	const struct page_regions *regions; /* NULL: not compressed */
+	struct page_run *runs;              /* ascending */
 	size_t n_runs;
 	uint64_t n_pages; /* in the pages file */
 	uint32_t users;   /* tasks or objects that take from it: pages_done_with() */
@@ -49,7 +55,7 @@ struct pagemap_writer {
 
 /* 0 or a negative errno (logged), as all four. pagemap_close() is called after an error too. */
 int pagemap_create(struct pagemap_writer *w, struct image_dir *dir, enum image_type type, uint64_t id,
-                   uint32_t pages_id, bool knows_cow);
+                   const PagemapHead *head, bool knows_cow);
 int pagemap_add(struct pagemap_writer *w, const struct page_run *run);
 /* The same with flags (PE_*) that somebody else has set. */
 int pagemap_add_flagged(struct pagemap_writer *w, const struct page_run *run, uint32_t flags);

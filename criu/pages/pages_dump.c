@@ -8,12 +8,46 @@
 #include "pages/pages_file.h"
 #include "pages/shared_object.h"
 #include "pages/task_memory.h"
+#include "tree/inventory.h"
+#include "tree/subsys.h"
 
 /* Transfers that are open at once: each may have three descriptors, and their lists are in memory. */
 #define MAX_OPEN 64
 
+/* The state of the row. The library is loaded before the freeze: one that is missing costs the tree nothing. */
+struct pages_codec {
+	struct page_codec *codec;
+};
+
+extern const struct subsys pages_codec_subsys;
+
+static int open_codec(struct dump *d)
+{
+	struct pages_codec *c = dump_state(d, &pages_codec_subsys);
+	int level = d->opts->compress_level;
+
+	if (!d->opts->compress)
+		return 0;
+	return page_codec_open(level ? PAGES_COMPRESSION__ZSTD : PAGES_COMPRESSION__LZ4, level, &c->codec);
+}
+
+static void close_codec(struct dump *d)
+{
+	struct pages_codec *c = dump_state(d, &pages_codec_subsys);
+
+	page_codec_close(move_ptr(c->codec));
+}
+
+const struct subsys pages_codec_subsys = {
+	.name = "compression of pages",
+	.state = { .dump = sizeof(struct pages_codec) },
+	.before_freeze = open_codec,
+	.end = close_codec,
+};
+
 struct pages_dump {
 	struct dump *d;
+	struct pages_store store;
 	uint32_t last_pages_id;
 	struct page_transfer open[MAX_OPEN];
 	uint64_t *written[MAX_OPEN]; /* the figure that counts the pages of each */
@@ -28,6 +62,11 @@ int pages_dump_start(struct dump *d, struct pages_dump **pdp)
 	if (!pd)
 		return log_errno(-ENOMEM, "out of memory for the pages of the tree");
 	pd->d = d;
+	pd->store.dir = pd->store.sums.dir = d->dir;
+	if (d->opts->compress) {
+		pd->store.codec = ((struct pages_codec *)dump_state(d, &pages_codec_subsys))->codec;
+		inventory_only_ours(d);
+	}
 	*pdp = pd;
 	return 0;
 }
@@ -59,7 +98,7 @@ static int add_transfer(struct pages_dump *pd, struct page_source *source, enum 
 	if (source && pd->d->opts->page_server)
 		t->sink = page_send_sink(pd->d, type, id);
 	else if (source)
-		t->sink = pages_file_sink(pd->d->dir, type, id, ++pd->last_pages_id);
+		t->sink = pages_file_sink(&pd->store, type, id, ++pd->last_pages_id);
 	return t->sink ? 0 : log_errno(-ENOMEM, "out of memory for a transfer of pages");
 }
 
@@ -106,7 +145,7 @@ int pages_dump_object(struct pages_dump *pd, const struct task *t, const char *p
 
 int pages_dump_end(struct pages_dump *pd, int err)
 {
-	err = flush_transfers(pd, err);
+	err = page_sums_end(&pd->store.sums, flush_transfers(pd, err));
 	if (!err && pd->d->opts->page_server)
 		err = page_send_finish(pd->d);
 	free(pd);

@@ -205,7 +205,7 @@ static void failed_before_and_here(void **state)
 
 /* ---- batches ---- */
 
-static bool follows(const struct page_run *last, const struct page_run *run)
+static bool follows(const struct page_source *s, const struct page_run *last, const struct page_run *run)
 {
 	return last->stored + last->n * PAGE_SIZE == run->stored;
 }
@@ -313,9 +313,11 @@ static void objects_without_pages_file(void **state)
 	struct world *w = *state;
 	struct pagemap_writer writer;
 	struct page_run run = { .at = 0, .n = 1 };
+	PagemapHead head = PAGEMAP_HEAD__INIT;
 	struct pagemap *map;
 
-	assert_int_equal(pagemap_create(&writer, w->d.dir, IMG_SHMEM_PAGEMAP, 5, 98, false), 0);
+	head.pages_id = 98;
+	assert_int_equal(pagemap_create(&writer, w->d.dir, IMG_SHMEM_PAGEMAP, 5, &head, false), 0);
 	assert_int_equal(pagemap_close(&writer, pagemap_add(&writer, &run)), 0);
 	w->r.dir = w->d.dir;
 	assert_int_equal(pages_read_object(&w->r, 5, &map), -ENOENT);

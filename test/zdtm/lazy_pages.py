@@ -315,6 +315,31 @@ def unreadable(s):
 
 
 @scenario
+def flipped(s):
+    """One bit of a page is another than it was: no task gets that page."""
+    for options in ([], ["--compress", "zstd"]):
+        start(s)
+        s.dump(*options)
+        s.proc = None
+        path = max(glob.glob(s.path("imgs/pages-*.img")), key=lambda n: os.stat(n).st_size)
+        with open(path, "r+b") as f:
+            f.seek(os.stat(path).st_size // 2)
+            byte = f.read(1)[0]
+            f.seek(-1, os.SEEK_CUR)
+            f.write(bytes([byte ^ 16]))
+        d = Daemon(s)
+        lazy(s)
+        open(s.path("verify"), "w").close()
+        s.gone()
+        said = text(s.path("result"))
+        check("PASS" not in said, said)
+        rc = d.ends()
+        check(rc == 1 and "pid %d: the page" % s.pid in text(d.log), "%d: %s" % (rc, text(d.log)[-600:]))
+        s.clean_images()
+        nobody_left(s)
+
+
+@scenario
 def dumped_again(s):
     """While pages are missing a dump is refused by name; afterwards it is as any other."""
     dumped(s, "512")

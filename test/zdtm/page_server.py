@@ -38,7 +38,7 @@ def replay(s, **kw):
 @scenario
 def recorded(s):
     server = replay(s)
-    check(server.images() == ["page-server.sums", "pagemap-20448.img", "pages-65537.img"], "%r" % server.images())
+    check(server.images() == ["page-server.sums", "page-sums.img", "pagemap-20448.img", "pages-65537.img"], "%r" % server.images())
     ours, theirs = (entries(os.path.join(d, "pagemap-20448.img")) for d in (server.dir, DATA))
     check(ours == theirs and ours[1] == 65537, "%r instead of %r" % (ours, theirs))
     sent, stored, at = read(DATA, "to-server.bin"), b"", 32
