@@ -210,4 +210,5 @@
 	X(foresee_subsys)                                                                                              \
 	X(foresee_rights_subsys)                                                                                       \
 	X(uring_kernel_subsys)                                                                                         \
-	X(page_link_subsys)
+	X(page_link_subsys)                                                                                            \
+	X(pages_later_subsys)
