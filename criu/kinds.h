@@ -216,4 +216,5 @@
 	X(foresee_rights_subsys)                                                                                       \
 	X(uring_kernel_subsys)                                                                                         \
 	X(pages_codec_subsys)                                                                                          \
-	X(page_link_subsys)
+	X(page_link_subsys)                                                                                            \
+	X(pages_later_subsys)

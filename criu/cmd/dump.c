@@ -103,9 +103,6 @@ static int check_options(const struct options *o)
 {
 	pid_t pid = getpid();
 
-	if (o->lazy_pages)
-		return log_errno(-EOPNOTSUPP, "dump --lazy-pages (memory that a restore fetches from here) is not "
-		                              "implemented yet: dump without it, and restore with it");
 	if (o->tree <= 0)
 		return log_errno(-EINVAL, "dump needs the root of a tree: -t PID");
 	for (; pid > 0; pid = proc_ppid(pid))

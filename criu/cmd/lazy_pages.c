@@ -11,7 +11,8 @@
 #include "options/socket_file.h"
 #include "inventory.pb-c.h"
 
-static int serve(const struct options *o, struct stages *stages, struct image_dir *dir, struct arena *a)
+static int serve(const struct options *o, struct stages *stages, struct image_dir *dir, struct arena *a,
+                 struct page_asker *asker)
 {
 	const struct socket_spec spec = { .name = LAZY_SOCKET, .what = "", .type = SOCK_STREAM, .mode = 0600 };
 	struct socket_file file;
@@ -21,10 +22,24 @@ static int serve(const struct options *o, struct stages *stages, struct image_di
 	if (!err)
 		err = background_ready(o, stages, o->restore_detached, &parent);
 	if (!err && !parent)
-		err = lazy_serve(o, dir, a, &file, &listener);
+		err = lazy_serve(dir, a, asker, &file, &listener);
 	if (!parent)
 		socket_file_remove(&file);
 	cleanup_close(&listener);
+	return err;
+}
+
+/* Where the pages come from is there before a restore may be. */
+static int serve_from(const struct options *o, struct stages *stages, struct image_dir *dir, struct arena *a)
+{
+	struct page_asker asker;
+	int err;
+
+	if (!o->page_server)
+		return serve(o, stages, dir, a, NULL);
+	err = page_asker_open(o, dir, &asker);
+	err = err ?: serve(o, stages, dir, a, &asker);
+	page_asker_close(&asker);
 	return err;
 }
 
@@ -41,7 +56,7 @@ int cmd_lazy_pages(const struct options *o, struct stages *stages)
 	if (err == -ENOENT)
 		log_errno(err, "%s: inventory.img is missing: there is no checkpoint in this directory (see -D)",
 		          o->images_dir);
-	err = err ?: serve(o, stages, dir, a);
+	err = err ?: serve_from(o, stages, dir, a);
 	image_dir_close(dir);
 	arena_free(a);
 	return err;

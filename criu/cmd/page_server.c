@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* criu page-server: one connection of a dump that runs elsewhere, whose pages are written here. */
+/*
+ * criu page-server: one connection of a dump that runs elsewhere, whose pages are written here; with --lazy-pages of a
+ * lazy-pages daemon that fetches pages from here.
+ */
 #include "cmd/page_server.h"
 
 #include "cmd/cmd.h"
@@ -7,13 +10,15 @@
 #include "lib/log.h"
 #include "options/background.h"
 #include "pages/page_receive.h"
+#include "pages/pages_given.h"
 
 int page_server_open(struct page_server *s, const struct options *o)
 {
 	int err;
 
 	*s = (struct page_server) { .opts = o, .listener = -1 };
-	err = image_received_begin(&s->images, o->images_dir);
+	s->images.fd = -1;
+	err = o->lazy_pages ? 0 : image_received_begin(&s->images, o->images_dir);
 	if (!err)
 		err = page_peer_listen(o, &s->listener, &s->port);
 	if (!err && s->listener >= 0)
@@ -32,9 +37,9 @@ int page_server_run(struct page_server *s)
 	if (s->listener >= 0)
 		close(s->listener);
 	s->listener = -1;
-	err = page_receive(&peer, &s->images);
+	err = s->opts->lazy_pages ? pages_give_images(s->opts, &peer) : page_receive(&peer, &s->images);
 	page_peer_close(&peer);
-	if (!err)
+	if (!err && !s->opts->lazy_pages)
 		log_info("page server: all pages are in %s", s->opts->images_dir);
 	return err;
 }

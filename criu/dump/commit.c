@@ -125,6 +125,8 @@ int dump_commit(struct dump *d, struct stages *stages)
 	struct kill_once *k = NULL;
 	int err = stages_run(stages, STAGE_POST_DUMP, d->opts->tree);
 
+	if (!err)
+		err = subsys_run(hand_over, d, stages);
 	if (!err && kill_them)
 		err = prepare_kill(d, &k);
 	if (!err) /* ends with the last look at signals: nothing that takes time behind it */

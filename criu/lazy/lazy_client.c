@@ -85,6 +85,14 @@ static int closed_unanswered(const struct lazy_daemon *daemon)
 	return 0;
 }
 
+void lazy_tell_committed(const struct lazy_daemon *daemon)
+{
+	const uint32_t word = LAZY_RUNS;
+
+	if (send(daemon->sock, &word, sizeof(word), MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof(word))
+		log_debug("the lazy-pages daemon does not wait for the end of the restore: %m");
+}
+
 int lazy_finish(const struct lazy_daemon *daemon)
 {
 	uint32_t word = LAZY_FINISHED;

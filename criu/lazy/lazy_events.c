@@ -56,7 +56,7 @@ static int put_task(struct lazy_server *s, vpid_t vpid, int fd)
 {
 	struct pages_reader *reader;
 	const struct pagemap *map;
-	int err = pages_reader_open(s->dir, s->arena, vpid, &reader);
+	int err = pages_reader_open(s->dir, s->arena, vpid, s->asker, &reader);
 
 	if (err)
 		return err;

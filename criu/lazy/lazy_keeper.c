@@ -91,6 +91,8 @@ static int take_over(struct lazy_server *s)
 
 	log_warn("the lazy-pages daemon was killed: pid %d goes on in its place", getpid());
 	s->epoll = -1; /* with what the daemon has put into it */
+	if (s->asker)  /* where it was in the middle of an answer is not known */
+		page_asker_give_up(s->asker, -EPIPE);
 	err = replay_all(s);
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (s->epoll < 0)

@@ -64,6 +64,16 @@ static void serve_space(struct lazy_server *s, struct lazy_space *space)
 	serve_faults(s, space);
 }
 
+/* Who has the memory has closed the connection: before a restore there is nothing to be done; tasks lose theirs. */
+static void asker_gone(struct lazy_server *s)
+{
+	epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->asker->peer.fd, NULL);
+	s->err =
+	    log_errno(-EPIPE, "who has the pages (dump --lazy-pages, page-server) has ended the connection: its log "
+	                      "says why");
+	page_asker_give_up(s->asker, s->err);
+}
+
 static void look_at(struct lazy_server *s, int fd)
 {
 	if (fd == s->listener) {
@@ -72,6 +82,8 @@ static void look_at(struct lazy_server *s, int fd)
 		log_warn("pid %d, which would go on if this process were killed, has ended: another one begins",
 		         s->keeper);
 		lazy_keeper_start(s);
+	} else if (s->asker && fd == s->asker->peer.fd) {
+		asker_gone(s);
 	} else if ((size_t)fd < s->n_by_fd && s->by_fd[fd]) {
 		serve_space(s, s->by_fd[fd]);
 	} else {
@@ -136,7 +148,17 @@ int lazy_loop(struct lazy_server *s)
 	return s->err;
 }
 
-static int make(struct lazy_server *s)
+/* Answers are waited for where they are asked for: here it can only be the end. */
+static int watch_asker(struct lazy_server *s)
+{
+	struct epoll_event e = { .events = EPOLLRDHUP, .data.fd = s->asker->peer.fd };
+
+	if (epoll_ctl(s->epoll, EPOLL_CTL_ADD, s->asker->peer.fd, &e))
+		return log_errno(-errno, "epoll_ctl(EPOLL_CTL_ADD) of the connection for pages");
+	return 0;
+}
+
+static int make_server(struct lazy_server *s)
 {
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (s->epoll < 0)
@@ -146,18 +168,33 @@ static int make(struct lazy_server *s)
 		s->buf = NULL;
 		return log_errno(-errno, "mmap of a buffer for pages");
 	}
-	return lazy_watch_fd(s, s->listener);
+	return lazy_watch_fd(s, s->listener) ?: s->asker ? watch_asker(s) : 0;
 }
 
-int lazy_serve(const struct options *o, struct image_dir *dir, struct arena *a, struct socket_file *file, int *listener)
+/* The tree may end where it was dumped, if it lives here. Without a word it runs on there. */
+static int finish_asking(const struct lazy_server *s)
+{
+	if (s->committed)
+		return page_asker_finish(s->asker);
+	return log_errno(-ECANCELED,
+	                 "the restore has not said that it cannot fail any more (a restore of CRIU's does not): "
+	                 "the tree runs on where it was dumped");
+}
+
+int lazy_serve(struct image_dir *dir, struct arena *a, struct page_asker *asker, struct socket_file *file,
+               int *listener)
 {
 	struct lazy_server s = { .dir = dir, .arena = a, .file = file, .listener = *listener, .restore = -1 };
 	int err;
 
+	s.asker = asker;
+
 	s.keeper_pidfd = -1;
 	for (size_t i = 0; i < LAZY_PEERS; i++)
 		s.peers[i].fd = -1;
-	err = make(&s) ?: lazy_loop(&s);
+	err = make_server(&s) ?: lazy_loop(&s);
+	if (!err && asker)
+		err = finish_asking(&s);
 	lazy_keeper_end(&s);
 	lazy_close_peers(&s);
 	*listener = s.listener;

@@ -96,6 +96,8 @@ static int ended_early(struct lazy_server *s, struct lazy_peer *p)
 	bool was = p->fd == s->restore, silent = !s->began && !p->spoke;
 
 	leave(s, p);
+	if (was && s->finished)
+		return 0;
 	if (was || silent)
 		return log_errno(-ECONNRESET, "the restore has ended before all its tasks stood");
 	log_warn("a connection has ended that was no restore's");
@@ -168,7 +170,17 @@ static int take_end(struct lazy_server *s, struct lazy_peer *p)
 	s->finished = true;
 	lazy_note(s, LAZY_ENDS, VPID(0), p->fd);
 	lazy_answer(p->fd);
-	log_info("the restore is done: %zu address spaces", s->n_spaces);
+	log_info("the restore has sent all: %zu address spaces", s->n_spaces);
+	if (!s->asker)
+		return leave(s, p);
+	s->restore = p->fd; /* where no task had anything to be brought it is known only now */
+	return 0;
+}
+
+static int take_commit(struct lazy_server *s, struct lazy_peer *p)
+{
+	log_info("the restore is done");
+	s->committed = true;
 	return leave(s, p);
 }
 
@@ -178,8 +190,10 @@ static int take_word(struct lazy_server *s, struct lazy_peer *p)
 
 	memcpy(&word, p->got, sizeof(word));
 	p->n_got = 0;
-	if (word == LAZY_FINISHED)
+	if (word == LAZY_FINISHED && !s->finished)
 		return take_end(s, p);
+	if (s->finished)
+		return word == LAZY_RUNS ? take_commit(s, p) : reject(s, p, "says what makes no sense at its end");
 	if (!word)
 		return reject(s, p, "names a task 0");
 	p->vpid = MAX((int32_t)word, 0); /* of one below 0 nothing follows */

@@ -49,11 +49,12 @@ struct lazy_server {
 	struct arena *arena;
 	int listener, epoll;
 	struct lazy_peer peers[LAZY_PEERS];
-	int restore; /* the connection that has sent a task; -1: none (any more) */
-	bool began, finished;
-	struct lazy_space **by_fd;      /* from malloc */
-	size_t n_by_fd, n_spaces, next; /* next: whose turn it is */
-	uint8_t *buf;                   /* LAZY_BUFFER */
+	int restore;                     /* the connection that has sent a task; -1: none (any more) */
+	bool began, finished, committed; /* committed: the restore cannot fail any more */
+	struct page_asker *asker;        /* who has the memory; NULL: it is in files here */
+	struct lazy_space **by_fd;       /* from malloc */
+	size_t n_by_fd, n_spaces, next;  /* next: whose turn it is */
+	uint8_t *buf;                    /* LAZY_BUFFER */
 	struct lazy_shared *shared;
 	struct lazy_log *log; /* NULL: there is no keeper yet */
 	pid_t keeper;

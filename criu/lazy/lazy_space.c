@@ -91,11 +91,12 @@ static int give_up(struct lazy_space *s, const struct page_run *part, const uint
 		          "cannot mark that (UFFDIO_POISON): what touches missing memory waits; end the process",
 		          s->vpid.v, part->at);
 		s->lost = true;
-	} else {
+	} else if (!s->told_poisoned) {
 		log_errno(0,
-		          "pid %d: %" PRIu64 " pages of its memory at %" PRIx64 " cannot be read from the "
-		          "checkpoint: what touches them gets a SIGBUS",
+		          "pid %d: %" PRIu64 " pages of its memory at %" PRIx64 ", and others perhaps, cannot be read "
+		          "from the checkpoint: what touches them gets a SIGBUS",
 		          s->vpid.v, part->n, part->at);
+		s->told_poisoned = true;
 	}
 	return -EIO;
 }

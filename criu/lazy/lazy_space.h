@@ -18,6 +18,7 @@ struct lazy_space {
 	size_t n_waiting, room_waiting;
 	bool lost; /* pages cannot be read, and the kernel cannot poison them: who touches them waits */
 	bool told; /* of want of memory */
+	bool told_poisoned;
 };
 
 /*

@@ -91,31 +91,70 @@ static bool task_may_be_lazy(struct restore *r, const struct task *t, const stru
 	       !has_calls_in_flight(t) && !has_copies(r, t) && !watches_itself(r, t);
 }
 
-static bool mapping_may_be_lazy(const struct segment *s)
+static bool entry_may_be_lazy(const VmaEntry *v)
 {
-	const VmaEntry *v = s->vma;
 	bool locked = v->has_locked ? v->locked : v->flags & MAP_LOCKED;
 
-	return s->kind == SEG_MAP && !s->row->kernels && v->status & VMA_ANON_PRIVATE && !locked &&
-	       !(v->flags & (MAP_HUGETLB | MAP_GROWSDOWN)) && !vma_advice(v, MADV_WIPEONFORK);
+	return v->status & VMA_ANON_PRIVATE && !locked && !(v->flags & (MAP_HUGETLB | MAP_GROWSDOWN)) &&
+	       !vma_advice(v, MADV_WIPEONFORK);
+}
+
+static bool mapping_may_be_lazy(const struct segment *s)
+{
+	return s->kind == SEG_MAP && !s->row->kernels && entry_may_be_lazy(s->vma);
 }
 
 /* Whether criu, or the kernel on its behalf, touches this block before the task runs: an area of rseq(2). */
-static bool is_touched(const struct restore *r, const struct task_mm *m, raddr_t block)
+static bool task_touches(const struct task *t, raddr_t block)
 {
-	for (size_t i = 0; i < r->tree.n_tasks; i++) {
-		const struct task *t = r->tree.tasks[i];
+	for (size_t k = 0; t->state != TASK_DEAD && k < t->n_threads; k++) {
+		const RseqEntry *e = t->threads[k].core->thread_core->rseq_entry;
 
-		for (size_t k = 0; t->state != TASK_DEAD && task_mm(r, t) == m && k < t->n_threads; k++) {
-			const RseqEntry *e = t->threads[k].core->thread_core->rseq_entry;
-
-			if (e && e->rseq_abi_pointer < block + TOUCHED_BLOCK &&
-			    e->rseq_abi_pointer + e->rseq_abi_size > block)
-				return true;
-		}
+		if (e && e->rseq_abi_pointer < block + TOUCHED_BLOCK && e->rseq_abi_pointer + e->rseq_abi_size > block)
+			return true;
 	}
 	return false;
 }
+
+static bool is_touched(const struct restore *r, const struct task_mm *m, raddr_t block)
+{
+	for (size_t i = 0; i < r->tree.n_tasks; i++)
+		if (task_mm(r, r->tree.tasks[i]) == m && task_touches(r->tree.tasks[i], block))
+			return true;
+	return false;
+}
+
+/* ---- dump ---- */
+
+/* What forks share is known by what smaps says. */
+bool lazy_dump_task(struct dump *d, struct task *t)
+{
+	const struct vma_list *list = t->dump->vmas;
+
+	if (!d->opts->lazy_pages)
+		return false;
+	for (size_t i = 0; i < list->n; i++)
+		if (list->v[i].forked || list->v[i].watched || list->v[i].entry->status & (VMA_AIORING | VMA_URING))
+			return false;
+	return true;
+}
+
+bool lazy_dump_mapping(const struct vma *v)
+{
+	return v->pages == VMA_PAGES_ANON && v->entry->end - v->entry->start >= WORTH_PAGES * PAGE_SIZE &&
+	       !vma_kind_of(v->entry)->kernels && entry_may_be_lazy(v->entry);
+}
+
+bool lazy_dump_run(const struct dump *d, const struct task *t, const struct page_run *run)
+{
+	for (size_t i = 0; i < d->tree.n_tasks; i++)
+		if (tree_first_vm(&d->tree, d->tree.tasks[i]) == t &&
+		    task_touches(d->tree.tasks[i], round_down(run->at, TOUCHED_BLOCK)))
+			return false;
+	return true;
+}
+
+/* ---- which of it comes later ---- */
 
 struct split {
 	struct page_run *now, *later; /* n_* of them */
@@ -126,7 +165,7 @@ static void add_later(struct arena *a, struct split *s, const struct page_run *p
 {
 	struct page_run *last = s->n_later ? &s->later[s->n_later - 1] : NULL;
 
-	if (last && page_run_end(last) == part->at)
+	if (last && page_run_end(last) == part->at && last->later == part->later)
 		last->n += part->n;
 	else
 		arena_push(a, &s->later, &s->n_later, *part);
@@ -152,11 +191,12 @@ static void split_mapping(struct restore *r, struct task_mm *m, struct segment *
                           size_t *k, struct split *s)
 {
 	size_t first = *k;
+	bool missing = false; /* in the checkpoint */
 	uint64_t pages = 0;
 
 	for (; *k < plan->n_runs && plan->runs[*k].at < seg->end; ++*k)
-		pages += plan->runs[*k].n;
-	seg->lazy = pages >= WORTH_PAGES && mapping_may_be_lazy(seg);
+		pages += plan->runs[*k].n, missing |= plan->runs[*k].later;
+	seg->lazy = (missing || pages >= WORTH_PAGES) && mapping_may_be_lazy(seg);
 	for (size_t i = first; i < *k; i++) {
 		if (seg->lazy)
 			split_run(r, m, &plan->runs[i], s);
@@ -192,7 +232,20 @@ static void take_back(struct task_mm *m)
 		m->segs[i].lazy = false;
 }
 
-int lazy_memory_choose(struct restore *r, const struct task *t, struct task_mm *m, struct page_plan *plan)
+/* What is to come at once has to be in the checkpoint. */
+static int check_plan(const struct task *t, const struct page_plan *plan)
+{
+	for (size_t i = 0; i < plan->n_runs; i++)
+		if (plan->runs[i].later)
+			return log_errno(-EOPNOTSUPP,
+			                 "%s: its pages at %" PRIx64
+			                 " have to be there before it runs, and are not in the "
+			                 "checkpoint (dump --lazy-pages): dump without it",
+			                 task_name(t), plan->runs[i].at);
+	return 0;
+}
+
+static int choose(struct restore *r, const struct task *t, struct task_mm *m, struct page_plan *plan)
 {
 	struct split s = { 0 };
 	size_t k = 0;
@@ -223,6 +276,13 @@ int lazy_memory_choose(struct restore *r, const struct task *t, struct task_mm *
 	plan->runs = s.now;
 	plan->n_runs = s.n_now;
 	return 0;
+}
+
+int lazy_memory_choose(struct restore *r, const struct task *t, struct task_mm *m, struct page_plan *plan)
+{
+	int err = choose(r, t, m, plan);
+
+	return err ?: check_plan(t, plan);
 }
 
 /* ---- the daemon ---- */
@@ -317,6 +377,14 @@ static int lazy_all_standing(struct restore *r)
 	return err;
 }
 
+static void lazy_committed(struct restore *r)
+{
+	const struct lazy_state *s = restore_state(r, &lazy_memory_subsys);
+
+	if (s->connected)
+		lazy_tell_committed(&s->daemon);
+}
+
 static void lazy_leave(struct restore *r)
 {
 	struct lazy_state *s = restore_state(r, &lazy_memory_subsys);
@@ -337,5 +405,6 @@ const struct subsys lazy_memory_subsys = {
 	.state = { .restore = sizeof(struct lazy_state) },
 	.before_threads = lazy_before_threads,
 	.all_standing = lazy_all_standing,
+	.committed = lazy_committed,
 	.leave = lazy_leave,
 };

@@ -39,7 +39,7 @@ bool page_once_is_wanted(struct dump *d)
 {
 	uint64_t sum = 0;
 
-	if (d->opts->page_server) /* whose protocol cannot say that */
+	if (d->opts->page_server || d->opts->lazy_pages) /* whose protocol cannot say that */
 		return false;
 	if (d->opts->cow_pages != COW_PAGES_AUTO)
 		return d->opts->cow_pages == COW_PAGES_ONCE;

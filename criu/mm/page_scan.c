@@ -12,6 +12,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "mm/guard.h"
+#include "mm/lazy_memory.h"
 #include "mm/mm.h"
 #include "mm/page_once.h"
 #include "mm/shmem.h"
@@ -43,6 +44,7 @@ struct scanner {
 	const struct vma *v, *end; /* mappings of the span that are still ahead */
 	uint64_t huge_left;        /* without PAGEMAP_SCAN: bytes of v in huge pages that were not seen yet */
 	struct window own, parent; /* parent.fd: -1 where there is no process to share with */
+	bool lazy;                 /* memory may be left out: --lazy-pages */
 	bool once;                 /* what is shared with the parent process is stored with its pages alone */
 	const struct vma *parent_v, *parent_end; /* its mappings that are still ahead */
 	struct page_region regions[REGIONS];
@@ -119,7 +121,11 @@ static int add_runs(struct scanner *sc, uint64_t start, uint64_t end, const stru
 		run.n = k - i;
 		run.force |= force;
 		run.with_parent &= run.cow;
-		err = run.with_parent ? pages_add_elsewhere(sc->transfer, &run) : pages_add(sc->transfer, &run);
+		run.later = like->later && lazy_dump_run(sc->d, sc->task, &run);
+		if (run.later)
+			run.drop_zero = false;
+		err = run.with_parent || run.later ? pages_add_elsewhere(sc->transfer, &run)
+		                                   : pages_add(sc->transfer, &run);
 		start += (k - i) * PAGE_SIZE;
 	}
 	return err;
@@ -170,6 +176,7 @@ static int add_pages(struct scanner *sc, const struct vma *v, uint64_t start, ui
 		if (cat & PAGE_IS_PFNZERO && !v->watched)
 			return 0;
 		like.drop_zero = !hugetlb && !v->watched; /* a huge page is there as a whole, or not */
+		like.later = sc->lazy && lazy_dump_mapping(v);
 	} else if (cat & PAGE_IS_FILE) {
 		return 0;
 	}
@@ -452,6 +459,7 @@ static int scan_task(struct dump *d, struct task *t, struct pages_dump *pd, bool
 	sc->task = t;
 	sc->own.fd = own;
 	sc->uprobed = vma_uprobes_were_hit(t->dump->vmas);
+	sc->lazy = lazy_dump_task(d, t);
 	sc->parent.fd = parent;
 	if (p && once) {
 		sc->once = true;

@@ -37,12 +37,18 @@ static int tell_status_fd(const struct options *o)
 	return err ? log_errno(err, "--status-fd %d: write", o->status_fd) : 0;
 }
 
+int background_tell(const struct options *o, struct stages *stages)
+{
+	int err = stages_run(stages, STAGE_STATUS_READY, 0);
+
+	return err ?: tell_status_fd(o);
+}
+
 static int tell_all(const struct options *o, struct stages *stages)
 {
 	int err = work_dir_write_pidfile(o, getpid());
 
-	err = err ?: stages_run(stages, STAGE_STATUS_READY, 0);
-	return err ?: tell_status_fd(o);
+	return err ?: background_tell(o, stages);
 }
 
 /* The process that the caller waits for ends when the one in the background is ready, or has failed. */

@@ -13,6 +13,9 @@
  */
 int background_ready(const struct options *o, struct stages *stages, bool go, bool *parent);
 
+/* The same for a command whose pid file is for something else: the scripts and --status-fd. */
+int background_tell(const struct options *o, struct stages *stages);
+
 /* A session of its own, and none of the caller's descriptors for input, output and errors. */
 void background_leave_terminal(void);
 

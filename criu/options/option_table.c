@@ -16,6 +16,7 @@
 #define PAGE_SERVER  BIT(CMD_PAGE_SERVER)
 #define SERVERS      (SERVICE | PAGE_SERVER | LAZY_PAGES)
 #define BOTH         (DUMP | RESTORE)
+#define PAGES        (DUMP | PAGE_SERVER | LAZY_PAGES)
 #define CPU_CAP      (BOTH | CPUINFO)
 #define ALL          (BIT(CMD_COUNT) - BIT(CMD_NONE + 1))
 
@@ -113,8 +114,10 @@ const struct option_row option_rows[] = {
 	FLAG("leave-stopped", 's', BOTH, leave_stopped, "leave the tasks stopped afterwards"),
 	{ "action-script", 0, OPT_LIST, BOTH | SERVICE, AT(action_scripts), "SCRIPT",
 	  "run SCRIPT at every stage; can be given several times", 0, 0, NULL },
-	FLAG("lazy-pages", 0, BOTH, lazy_pages,
-	     "restore: let the tasks run before their memory is there; criu lazy-pages brings the memory"),
+	FLAG("lazy-pages", 0, BOTH | PAGE_SERVER, lazy_pages,
+	     "restore: let the tasks run before their memory is there; criu lazy-pages brings the memory. dump: memory "
+	     "is "
+	     "not written, and given to criu lazy-pages on another host. page-server: the same of a checkpoint"),
 	FLAG("stream", 0, BOTH, stream, "images go through criu-image-streamer, which listens in the directory of -D"),
 	STRING(
 	    "pidfile", 0, BOTH | SERVERS, pidfile, "FILE",
@@ -198,7 +201,7 @@ const struct option_row option_rows[] = {
 	STRING("cgroup-props-file", 0, DUMP, cgroup_props_file, "FILE", "the same, out of a file"),
 	{ "cgroup-dump-controller", 0, OPT_LIST, DUMP, AT(cgroup_dump_controllers), "NAME",
 	  "save this controller's cgroups alone; can be given several times", 0, 0, NULL },
-	{ "timeout", 0, OPT_UINT, BOTH | PAGE_SERVER, AT(timeout), "SECONDS",
+	{ "timeout", 0, OPT_UINT, BOTH | PAGE_SERVER | LAZY_PAGES, AT(timeout), "SECONDS",
 	  "how long stopping the tree, an answer of a file system, or the other end of a connection for pages may take "
 	  "(default 10)",
 	  1, INT_MAX / 1000, NULL },
@@ -224,7 +227,7 @@ const struct option_row option_rows[] = {
 	FLAG("exec-cmd", 0, RESTORE, exec_cmd, "then become the command after --, the parent of the root task"),
 	FLAG("log-pid", 0, RESTORE, log_pid, "write what concerns one task to FILE.PID (with -o)"),
 	FLAG("skip-file-rwx-check", 0, RESTORE, skip_file_rwx_check, "take files whose permissions have changed"),
-	FLAG("allow-edited-images", 0, RESTORE | LAZY_PAGES, allow_edited_images,
+	FLAG("allow-edited-images", 0, RESTORE | LAZY_PAGES | PAGE_SERVER, allow_edited_images,
 	     "take images that were changed since the dump"),
 
 	/* check */
@@ -234,19 +237,31 @@ const struct option_row option_rows[] = {
 	{ "feature", 0, OPT_LIST, CHECK, AT(features), "NAME",
 	  "look for this feature alone; \"list\" names all; can be given several times", 0, 0, NULL },
 
-	/* page-server, and dump --page-server */
+	/* page-server, dump --page-server, and lazy pages of another host */
 	FLAG("page-server", 0, DUMP | LAZY_PAGES, page_server,
-	     "send the pages to the page server of --address and --port"),
+	     "dump: send the pages to the page server of --address and --port; lazy-pages: fetch them from there"),
 	{ "port", 0, OPT_UINT, DUMP | PAGE_SERVER | LAZY_PAGES, AT(port), "N",
-	  "the TCP port of the page server (default of page-server: 0, any that is free)", 0, UINT16_MAX, NULL },
-	{ "ps-socket", 0, OPT_UINT, DUMP | PAGE_SERVER, AT(ps_socket), "FD",
-	  "the connection between dump and page server is this descriptor, which criu has inherited", 0, INT_MAX,
-	  NULL },
+	  "the TCP port of the page server (default where pages are given or taken: 0, any that is free)", 0,
+	  UINT16_MAX, NULL },
+	{ "ps-socket", 0, OPT_UINT, DUMP | PAGE_SERVER | LAZY_PAGES, AT(ps_socket), "FD",
+	  "the connection for pages is this descriptor, which criu has inherited", 0, INT_MAX, NULL },
+
+	FLAG("tls", 0, PAGES, tls, "encrypt the connection for pages; both ends show a certificate"),
+	STRING("tls-cacert", 0, PAGES, tls_cacert, "FILE",
+	       "trust certificates of this authority alone (default: the system's and /etc/pki/CA/cacert.pem)"),
+	STRING("tls-cacrl", 0, PAGES, tls_cacrl, "FILE",
+	       "certificates that were revoked (default /etc/pki/CA/cacrl.pem, if it is there)"),
+	STRING("tls-cert", 0, PAGES, tls_cert, "FILE", "the certificate to show (default /etc/pki/criu/cert.pem)"),
+	STRING("tls-key", 0, PAGES, tls_key, "FILE", "its key (default /etc/pki/criu/private/key.pem)"),
+	FLAG("tls-no-cn-verify", 0, PAGES, tls_no_cn_verify,
+	     "the server's certificate need not be of the name or address in --address"),
 
 	/* service and page-server */
-	STRING("address", 0, DUMP | SERVERS, address, "ADDRESS",
-	       "service: its socket, in the work directory (default criu_service.socket); page-server: the address on "
-	       "which it listens (default: any); dump: that of the page server (default: this host)"),
+	STRING(
+	    "address", 0, DUMP | SERVERS, address, "ADDRESS",
+	    "service: its socket, in the work directory (default criu_service.socket); page-server, dump "
+	    "--lazy-pages: the address on which it listens (default: any); dump, lazy-pages: that of the page server "
+	    "(default: this host)"),
 	FLAG("daemon", 0, SERVERS, restore_detached, "go to the background when the socket listens"),
 
 	/* for tests */
@@ -268,11 +283,5 @@ const struct option_row option_rows[] = {
 	/* CRIU's that are not there yet: refused by name, each parsed with the value that it takes */
 	LATER("auto-dedup", 0, FLAG),
 	LATER("prev-images-dir", 0, VALUE),
-	LATER("tls", 0, FLAG),
-	LATER("tls-cacert", 0, VALUE),
-	LATER("tls-cacrl", 0, VALUE),
-	LATER("tls-cert", 0, VALUE),
-	LATER("tls-key", 0, VALUE),
-	LATER("tls-no-cn-verify", 0, FLAG),
 	{ NULL, 0, OPT_FLAG, 0, 0, NULL, NULL, 0, 0, NULL },
 };

@@ -256,20 +256,26 @@ static unsigned check_page_server(const struct options *o)
 {
 	unsigned wrong = 0;
 
-	if (o->command == CMD_LAZY_PAGES && o->page_server)
-		wrong++, log_errno(0, "lazy-pages --page-server: memory from another host is not implemented yet");
-	if (o->command != CMD_DUMP || !o->page_server)
-		return wrong;
-	if (o->ps_socket < 0 && !o->port)
+	bool lazy = o->command == CMD_DUMP && o->lazy_pages;
+
+	if (o->page_server && o->ps_socket < 0 && !o->port)
 		wrong++, log_errno(0, "--page-server needs --port, the page server's, or --ps-socket");
+	if (o->command != CMD_DUMP || (!o->page_server && !lazy))
+		return wrong;
+	if (o->page_server && lazy)
+		wrong++, log_errno(0, "--page-server and --lazy-pages exclude each other in a dump: pages are sent, or "
+		                      "stay until they are asked for");
 	if (o->cow_pages == COW_PAGES_ONCE)
-		wrong++, log_errno(0, "--cow-pages once: a page server cannot be told that pages are stored with "
-		                      "another task; use copy or auto");
+		wrong++, log_errno(0,
+		                   "--cow-pages once: %s cannot be told that pages are stored with another task; "
+		                   "use copy or auto",
+		                   lazy ? "a lazy-pages daemon" : "a page server");
 	if (o->stream)
-		wrong++, log_errno(0, "--page-server and --stream exclude each other");
+		wrong++, log_errno(0, "--%s and --stream exclude each other", lazy ? "lazy-pages" : "page-server");
 	if (o->compress)
-		wrong++, log_errno(0, "--compress: pages are sent to a page server as they are, and it stores them so; "
-		                      "leave out one of the two options");
+		wrong++,
+		    log_errno(0, "--compress: pages are sent as they are to a %s; leave out one of the two options",
+		              lazy ? "lazy-pages daemon" : "page server, which stores them so");
 	return wrong;
 }
 

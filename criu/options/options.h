@@ -49,8 +49,7 @@ struct options {
 	size_t n_close_fds;
 	pid_t tree;
 	bool leave_running, leave_stopped, restore_detached, restore_sibling, shell_job, exec_cmd;
-	const char *freeze_cgroup, *root;
-	const char *lsm_profile; /* TYPE:NAME; NULL if not given */
+	const char *freeze_cgroup, *root, *lsm_profile; /* lsm_profile: TYPE:NAME; NULL if not given */
 	enum manage_cgroups manage_cgroups;
 	const char *cgroup_yard, *cgroup_props, *cgroup_props_file; /* NULL if not given; cgroup/cgroup_props.h */
 	const char **cgroup_roots; /* "CTRL:/PATH" or "/PATH"; NULL-terminated, as the next */
@@ -89,7 +88,7 @@ struct options {
 	size_t n_inherit_fd;
 	const char **join_ns; /* tree/ns_given.h */
 	size_t n_join_ns;
-	bool check_extra, check_experimental, check_all;
+	bool check_extra, check_experimental, check_all, tls, tls_no_cn_verify;
 	const char **features; /* --feature of check; NULL-terminated */
 	size_t n_features;
 	char **exec_argv;                          /* after --, for --exec-cmd; NULL-terminated */
@@ -98,11 +97,12 @@ struct options {
 	int client_socket;   /* swrk: the socket to its client; dump, restore: the client's that asked; -1: none did */
 	const char *address; /* of the service or page server; NULL if not given */
 	unsigned port;       /* its port */
-	int status_fd, ps_socket; /* -1: not given */
-	uint64_t lent_caps;       /* of the same: capabilities of criu's that no task may be given */
-	unsigned kill_at;         /* test only, --test-kill-at N: criu kills itself at the N-th fault point; 0: never */
-	bool kill_guardian;       /* test only: and its guardian with it */
-	struct arena *arena;      /* where its strings come from, those of argv aside */
+	int status_fd, ps_socket;                                /* -1: not given */
+	const char *tls_cacert, *tls_cacrl, *tls_cert, *tls_key; /* NULL if not given: pages/page_tls.c */
+	uint64_t lent_caps;  /* of the same: capabilities of criu's that no task may be given */
+	unsigned kill_at;    /* test only, --test-kill-at N: criu kills itself at the N-th fault point; 0: never */
+	bool kill_guardian;  /* test only: and its guardian with it */
+	struct arena *arena; /* where its strings come from, those of argv aside */
 };
 
 /*

@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "options/options.h"
 #include "pages/page_peer.h"
+#include "pages/page_tls.h"
 
 /* What stands in messages. */
 static const char *address_of(const struct options *o)
@@ -57,6 +58,15 @@ static int take_inherited(const struct options *o, struct page_peer *p)
 	return 0;
 }
 
+static int begin_tls(const struct options *o, struct page_peer *p, bool server)
+{
+	int err = o->tls ? page_tls_begin(o, p->fd, server, p->limit, &p->tls) : 0;
+
+	if (err)
+		page_peer_close(p);
+	return err;
+}
+
 /* ---- the dump ---- */
 
 static int finish_connect(int fd, unsigned limit)
@@ -93,7 +103,7 @@ int page_peer_connect(const struct options *o, struct page_peer *p)
 
 	*p = (struct page_peer) { .fd = -1, .limit = o->timeout * 1000 };
 	if (o->ps_socket >= 0)
-		return take_inherited(o, p);
+		return take_inherited(o, p) ?: begin_tls(o, p, false);
 	err = find_addresses(o, false, &list);
 	if (err)
 		return err;
@@ -104,7 +114,7 @@ int page_peer_connect(const struct options *o, struct page_peer *p)
 		return log_errno(p->fd, "connect to the page server, %s, port %u (criu page-server has to run there)",
 		                 o->address ?: "this host", o->port);
 	send_at_once(p->fd);
-	return 0;
+	return begin_tls(o, p, false);
 }
 
 /* ---- the server ---- */
@@ -142,8 +152,9 @@ int page_peer_listen(const struct options *o, int *listener, unsigned *port)
 
 	*listener = -1;
 	*port = 0;
-	if (o->ps_socket >= 0)
-		return 0;
+	err = o->tls ? page_tls_check(o) : 0;
+	if (err || o->ps_socket >= 0)
+		return err;
 	err = find_addresses(o, true, &list);
 	if (err)
 		return err;
@@ -160,18 +171,31 @@ int page_peer_accept(const struct options *o, int listener, struct page_peer *p)
 {
 	*p = (struct page_peer) { .fd = -1, .limit = o->timeout * 1000 };
 	if (o->ps_socket >= 0)
-		return take_inherited(o, p);
+		return take_inherited(o, p) ?: begin_tls(o, p, true);
 	do
 		p->fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	while (p->fd < 0 && (errno == EINTR || errno == ECONNABORTED));
 	if (p->fd < 0)
 		return log_errno(-errno, "accept4 on %s", address_of(o));
 	send_at_once(p->fd);
-	return 0;
+	return begin_tls(o, p, true);
+}
+
+void page_peer_keep_alive(const struct page_peer *p)
+{
+	const int on = 1, first = (int)MAX(p->limit / 1000, 1U), tries = 3;
+
+	/* A unix socket has none of these, and its peer is on this host. */
+	if (!setsockopt(p->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) &&
+	    !setsockopt(p->fd, IPPROTO_TCP, TCP_KEEPIDLE, &first, sizeof(first)) &&
+	    !setsockopt(p->fd, IPPROTO_TCP, TCP_KEEPINTVL, &first, sizeof(first)))
+		(void)!setsockopt(p->fd, IPPROTO_TCP, TCP_KEEPCNT, &tries, sizeof(tries));
 }
 
 void page_peer_close(struct page_peer *p)
 {
+	page_tls_end(p->tls);
+	p->tls = NULL;
 	if (p->fd >= 0 && !p->inherited)
 		close(p->fd);
 	p->fd = -1;

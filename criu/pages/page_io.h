@@ -30,7 +30,7 @@ struct page_transfer {
 	struct page_sink *sink;
 	struct page_run *runs; /* none larger than a batch; from malloc, as batches */
 	size_t n_runs, max_runs;
-	struct page_run *elsewhere; /* with the parent process's pages: listed in the pagemap, and not moved */
+	struct page_run *elsewhere; /* with the parent process's pages, or later: in the pagemap, and not moved */
 	size_t n_elsewhere, max_elsewhere;
 	struct page_batch *batches;
 	size_t n_batches, max_batches;

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "lib/clock.h"
+#include "pages/page_tls.h"
 
 #define PART (64UL << 10) /* bytes for which the clock starts anew */
 
@@ -44,7 +45,25 @@ static int wait_for_peer(const struct wait *w)
 
 static bool has_to_wait(ssize_t n)
 {
-	return n < 0 && (errno == EAGAIN || errno == EINTR);
+	return n == -EAGAIN || n == -EINTR;
+}
+
+/* Bytes, or a negative errno, without waiting. */
+static ssize_t receive_some(const struct page_peer *p, void *buf, size_t len)
+{
+	ssize_t n = p->tls ? page_tls_receive(p->tls, buf, len) : recv(p->fd, buf, len, MSG_DONTWAIT);
+
+	return n < 0 && !p->tls ? -errno : n;
+}
+
+static ssize_t send_some(const struct page_peer *p, const struct msghdr *m)
+{
+	ssize_t n;
+
+	if (p->tls)
+		return page_tls_send(p->tls, m->msg_iov->iov_base, m->msg_iov->iov_len);
+	n = sendmsg(p->fd, m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return n < 0 ? -errno : n;
 }
 
 int page_peer_receive(const struct page_peer *p, void *buf, size_t len, unsigned patience)
@@ -55,12 +74,12 @@ int page_peer_receive(const struct page_peer *p, void *buf, size_t len, unsigned
 
 	start_clock(&w);
 	while (!err && got < len) {
-		ssize_t n = recv(p->fd, (uint8_t *)buf + got, len - got, MSG_DONTWAIT);
+		ssize_t n = receive_some(p, (uint8_t *)buf + got, len - got);
 
 		if (has_to_wait(n)) {
 			err = wait_for_peer(&w);
 		} else if (n <= 0) {
-			err = n < 0 ? -errno : got ? -EPIPE : -ENODATA;
+			err = n < 0 ? (int)n : got ? -EPIPE : -ENODATA;
 		} else {
 			if (!got) {
 				w.limit_us = (uint64_t)p->limit * 1000;
@@ -95,12 +114,12 @@ int page_peer_send(const struct page_peer *p, struct iovec *list, size_t n)
 
 	start_clock(&w);
 	while (!err && m.msg_iovlen) {
-		ssize_t sent = sendmsg(p->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t sent = send_some(p, &m);
 
 		if (has_to_wait(sent)) {
 			err = wait_for_peer(&w);
 		} else if (sent < 0) {
-			err = -errno;
+			err = (int)sent;
 		} else {
 			note_progress(&w, (size_t)sent);
 			use_up(&m, (size_t)sent);

@@ -11,6 +11,7 @@
 #include "common.h"
 
 struct options;
+struct page_tls;
 
 enum page_command {
 	PAGES_ADD = 1,    /* old: ADD_F with PE_PRESENT */
@@ -40,11 +41,13 @@ struct page_request {
 struct page_peer {
 	int fd;
 	bool inherited;
-	unsigned limit; /* milliseconds in which something has to come or go */
+	unsigned limit;       /* milliseconds in which something has to come or go */
+	struct page_tls *tls; /* NULL: plain */
 };
 
 /* A peer may be busy with the rest of a dump between two requests, or with its disk: so many times the limit. */
 #define PAGE_PEER_PATIENCE 6U
+#define PAGE_PEER_FOR_EVER UINT32_MAX /* but not for a host that is gone (page_peer_keep_alive()) */
 
 /*
  * All of len bytes, or a negative errno, not logged: -ETIMEDOUT: not within `patience` times the limit, nor each part
@@ -63,6 +66,9 @@ int page_peer_connect(const struct options *o, struct page_peer *p);
 /* Waits there for a connection; *port: the one that it has become. With --ps-socket nothing is to be done. */
 int page_peer_listen(const struct options *o, int *listener, unsigned *port);
 int page_peer_accept(const struct options *o, int listener, struct page_peer *p);
+
+/* A host that does not answer any more ends the connection, within some times the limit, when nothing is said. */
+void page_peer_keep_alive(const struct page_peer *p);
 
 /* Closes the connection, unless it was inherited. */
 void page_peer_close(struct page_peer *p);

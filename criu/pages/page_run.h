@@ -15,12 +15,13 @@ struct page_run {
 	raddr_t at; /* in an object: the offset */
 	uint64_t n; /* pages */
 	/* At restore: where the checkpoint has them. For pages/ alone; others cut runs with page_run_part(). */
-	uint64_t stored;
+	uint64_t stored;    /* later: the address that they had at the dump */
 	struct pagemap *in; /* the pagemap whose pages file that is; NULL: the one that lists the run */
 	bool thp;           /* the pages were in huge pages */
 	bool cow;           /* shared with the parent process, copy-on-write */
 	/* The checkpoint has the pages with the parent process's, which are the same (cow): they are stored once. */
 	bool with_parent;
+	bool later; /* not in the checkpoint: the task that was dumped has the pages (dump --lazy-pages) */
 	/* Dump. */
 	bool drop_zero; /* pages of zeros need not be stored: anonymous memory */
 	bool force;     /* to be read through /proc/PID/mem: no PROT_READ, or to be left shared */

@@ -83,7 +83,8 @@ int pages_add_elsewhere(struct page_transfer *t, const struct page_run *run)
 {
 	struct page_run *last = t->n_elsewhere ? &t->elsewhere[t->n_elsewhere - 1] : NULL, *runs;
 
-	if (last && page_run_end(last) == run->at && last->thp == run->thp) {
+	if (last && page_run_end(last) == run->at && last->thp == run->thp && last->later == run->later &&
+	    last->force == run->force) {
 		last->n += run->n;
 		return 0;
 	}
@@ -97,7 +98,7 @@ int pages_add_elsewhere(struct page_transfer *t, const struct page_run *run)
 
 bool pages_are_elsewhere(const struct page_transfer *t)
 {
-	return t->n_elsewhere;
+	return t->n_elsewhere && !t->elsewhere->later; /* a dump has one sort of them */
 }
 
 void pages_set_knows_cow(struct page_transfer *t)

@@ -36,10 +36,15 @@ static uint64_t entry_pages(const PagemapEntry *e)
 	return e->has_nr_pages ? e->nr_pages : e->compat_nr_pages;
 }
 
-/* Pages that are not in the pages file. */
+static uint32_t entry_flags(const PagemapEntry *e)
+{
+	return e->has_flags ? e->flags : e->has_in_parent && e->in_parent ? PE_PARENT : PE_PRESENT;
+}
+
+/* Pages that nobody would have. */
 static int check_present(const struct image *img, const PagemapEntry *e)
 {
-	uint32_t flags = e->has_flags ? e->flags : e->has_in_parent && e->in_parent ? PE_PARENT : PE_PRESENT;
+	uint32_t flags = entry_flags(e);
 
 	if (e->with_parent && flags)
 		return log_errno(-EBADMSG, "%s: the pages at %" PRIx64 " are said to be in two places", image_name(img),
@@ -51,11 +56,9 @@ static int check_present(const struct image *img, const PagemapEntry *e)
 		                   "%s: the pages at %" PRIx64 " are in a parent checkpoint (a dump after a pre-dump); "
 		                   "that is not supported: dump without --prev-images-dir",
 		                   image_name(img), e->vaddr);
-	if (!(flags & PE_PRESENT))
-		return log_refusal(-EOPNOTSUPP,
-		                   "%s: the pages at %" PRIx64 " are not in the checkpoint (a dump with --lazy-pages); "
-		                   "that is not supported: dump without it",
-		                   image_name(img), e->vaddr);
+	if (!(flags & (PE_PRESENT | PE_LAZY)))
+		return log_errno(-EBADMSG, "%s: the pages at %" PRIx64 " are said to be nowhere", image_name(img),
+		                 e->vaddr);
 	return 0;
 }
 
@@ -68,7 +71,8 @@ static int take_entry(struct arena *a, const struct image *img, struct pagemap *
 		                .stored = map->n_pages * PAGE_SIZE,
 		                .thp = e->thp,
 		                .cow = e->cow,
-		                .with_parent = e->with_parent };
+		                .with_parent = e->with_parent,
+		                .later = !e->with_parent && !(entry_flags(e) & PE_PRESENT) };
 	int err;
 
 	if (e->vaddr % PAGE_SIZE || e->vaddr < from || e->vaddr > limit || n > (limit - e->vaddr) / PAGE_SIZE)
@@ -79,7 +83,9 @@ static int take_entry(struct arena *a, const struct image *img, struct pagemap *
 		return err;
 	map->knows_cow |= e->has_cow;
 	map->with_parent |= e->with_parent;
-	map->n_pages += e->with_parent ? 0 : n;
+	map->later |= run.later;
+	map->n_pages += e->with_parent || run.later ? 0 : n;
+	run.stored = run.later ? run.at : run.stored;
 	if (n)
 		arena_push(a, &map->runs, &map->n_runs, run);
 	return 0;
@@ -146,7 +152,7 @@ static int flush_entry(struct pagemap_writer *w)
 
 int pagemap_add(struct pagemap_writer *w, const struct page_run *run)
 {
-	return pagemap_add_flagged(w, run, run->with_parent ? 0 : PE_PRESENT);
+	return pagemap_add_flagged(w, run, run->later ? PE_LAZY : run->with_parent ? 0 : PE_PRESENT);
 }
 
 int pagemap_add_flagged(struct pagemap_writer *w, const struct page_run *run, uint32_t flags)

@@ -23,12 +23,13 @@ struct pagemap {
 	uint32_t users;   /* tasks or objects that take from it: pages_done_with() */
 	bool knows_cow;   /* an entry says whether its pages are shared with the parent process */
 	bool with_parent; /* an entry says that its pages are the parent process's */
+	bool later;       /* an entry says that its pages are not in the checkpoint (dump --lazy-pages) */
 };
 
 /*
  * Reads and checks a pagemap image (IMG_PAGEMAP or IMG_SHMEM_PAGEMAP): entries ascend, do not overlap and end below
- * limit. Pages that a parent checkpoint, or a lazy dump, would have are refused. -ENOENT is not logged; the rest is,
- * with the image's name.
+ * limit. Pages that a parent checkpoint would have are refused. -ENOENT is not logged; the rest is, with the image's
+ * name.
  */
 int pagemap_read(struct image_dir *dir, struct arena *a, enum image_type type, uint64_t id, uint64_t limit,
                  struct pagemap **mapp);

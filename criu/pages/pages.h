@@ -31,10 +31,13 @@ int pages_dump_task(struct pages_dump *pd, const struct task *t, struct page_tra
 /* Adds a run, behind all those that were added. */
 int pages_add(struct page_transfer *t, const struct page_run *run);
 
-/* Lists a run whose pages are the parent process's, and stored there alone. Behind all those that were added so. */
+/*
+ * Lists a run whose pages are the parent process's and stored there alone, or stay with the task (later). Behind all
+ * those that were added so.
+ */
 int pages_add_elsewhere(struct page_transfer *t, const struct page_run *run);
 
-/* Whether some were listed so. */
+/* Whether some were listed as the parent process's. */
 bool pages_are_elsewhere(const struct page_transfer *t);
 
 /* The runs of this task say whether they are shared with its parent. */

@@ -5,6 +5,7 @@
 #include "pages/page_io.h"
 #include "pages/page_send.h"
 #include "pages/pages.h"
+#include "pages/pages_later.h"
 #include "pages/pages_file.h"
 #include "pages/shared_object.h"
 #include "pages/task_memory.h"
@@ -50,7 +51,8 @@ struct pages_dump {
 	struct pages_store store;
 	uint32_t last_pages_id;
 	struct page_transfer open[MAX_OPEN];
-	uint64_t *written[MAX_OPEN]; /* the figure that counts the pages of each */
+	uint64_t *written[MAX_OPEN];        /* the figure that counts the pages of each */
+	const struct task *tasks[MAX_OPEN]; /* NULL: of an object */
 	size_t n;
 	bool keep_zeros; /* of objects */
 };
@@ -78,6 +80,9 @@ static int flush_transfers(struct pages_dump *pd, int err)
 
 	if (!err)
 		err = page_move(pd->open, pd->n);
+	for (size_t i = 0; !err && i < pd->n; i++)
+		if (pd->tasks[i])
+			err = pages_later_keep(pd->d, pd->tasks[i], &pd->open[i]);
 	for (size_t i = 0; i < pd->n; i++) {
 		*pd->written[i] += pd->open[i].n_kept;
 		page_transfer_free(&pd->open[i]);
@@ -94,6 +99,7 @@ static int add_transfer(struct pages_dump *pd, struct page_source *source, enum 
 	struct page_transfer *t = &pd->open[pd->n];
 
 	*t = (struct page_transfer) { .source = source };
+	pd->tasks[pd->n] = NULL;
 	pd->written[pd->n++] = written;
 	if (source && pd->d->opts->page_server)
 		t->sink = page_send_sink(pd->d, type, id);
@@ -115,9 +121,11 @@ int pages_dump_task(struct pages_dump *pd, const struct task *t, struct page_tra
 	if (!err)
 		err = add_transfer(pd, task_memory_source(t), IMG_PAGEMAP, (uint64_t)t->vpid.v,
 		                   &pd->d->stats->pages_written);
-	if (!err)
-		*tp = &pd->open[pd->n - 1];
-	return err;
+	if (err)
+		return err;
+	pd->tasks[pd->n - 1] = t;
+	*tp = &pd->open[pd->n - 1];
+	return 0;
 }
 
 void pages_keep_zeros(struct pages_dump *pd)

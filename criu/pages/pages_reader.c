@@ -15,23 +15,42 @@ struct opened {
 struct pages_reader {
 	struct image_dir *dir;
 	struct arena *arena;
+	struct page_asker *asker; /* NULL: all pages are in files here */
+	vpid_t vpid;
 	struct pagemap *map;
 	struct opened *opened;
 	size_t n_opened;
 };
 
-int pages_reader_open(struct image_dir *dir, struct arena *a, vpid_t vpid, struct pages_reader **readerp)
+/* Where they are at the other end is known by the address that they had. */
+static void ask_for_all(struct pagemap *map)
+{
+	for (size_t i = 0; i < map->n_runs; i++) {
+		map->runs[i].later = true;
+		map->runs[i].stored = map->runs[i].at;
+	}
+}
+
+int pages_reader_open(struct image_dir *dir, struct arena *a, vpid_t vpid, struct page_asker *asker,
+                      struct pages_reader **readerp)
 {
 	struct pages_reader *reader = arena_new_of(a, struct pages_reader);
 	int err;
 
-	*reader = (struct pages_reader) { .dir = dir, .arena = a };
+	*reader = (struct pages_reader) { .dir = dir, .arena = a, .asker = asker, .vpid = vpid };
 	err = pagemap_read(dir, a, IMG_PAGEMAP, (uint64_t)vpid.v, arch_task_size(false), &reader->map);
 	if (err == -ENOENT)
 		return log_errno(err, "pagemap-%d.img: a task that the checkpoint has no memory of", vpid.v);
-	err = err ?: pages_file_check(dir, reader->map);
 	*readerp = reader;
-	return err;
+	if (!err && reader->map->later && !asker)
+		return log_errno(-EOPNOTSUPP,
+		                 "%s: some of its pages are not in the checkpoint, but still where it was dumped (dump "
+		                 "--lazy-pages): they come with criu lazy-pages --page-server",
+		                 reader->map->name);
+	if (err || !asker || !asker->all)
+		return err ?: pages_file_check(dir, reader->map);
+	ask_for_all(reader->map);
+	return 0;
 }
 
 static int open_source(struct pages_reader *reader, const struct pagemap *map, struct page_source **sourcep)
@@ -58,6 +77,8 @@ int pages_reader_read(struct pages_reader *reader, const struct page_run *run, u
 	struct page_source *source = NULL;
 	int err = 0;
 
+	if (run->later)
+		return page_ask(reader->asker, reader->vpid, run->stored, run->n, buf);
 	for (size_t i = 0; !source && i < reader->n_opened; i++)
 		if (reader->opened[i].map == map)
 			source = reader->opened[i].source;

@@ -16,6 +16,11 @@ int pages_read_task(struct restore *r, const struct task *t, struct pagemap **ma
 
 	if (err == -ENOENT)
 		return log_errno(err, "%s: pagemap-%d.img", task_name(t), t->vpid.v);
+	if (!err && (*mapp)->later && !r->opts->lazy_pages)
+		return log_refusal(-EOPNOTSUPP,
+		                   "%s: %s has pages that are not in the checkpoint, but still where it was dumped "
+		                   "(dump --lazy-pages): restore with --lazy-pages, and criu lazy-pages --page-server",
+		                   task_name(t), (*mapp)->name);
 	return err ?: pages_file_check(r->dir, *mapp);
 }
 
@@ -27,6 +32,8 @@ int pages_read_object(struct restore *r, uint64_t id, struct pagemap **mapp)
 		*mapp = arena_new_of(r->arena, struct pagemap);
 		return 0;
 	}
+	if (!err && (*mapp)->later)
+		return log_errno(-EBADMSG, "%s: pages of shared memory are not in the checkpoint", (*mapp)->name);
 	return err ?: pages_file_check(r->dir, *mapp);
 }
 
@@ -37,8 +44,15 @@ static int no_memory(void)
 
 int pages_read_run(struct restore *r, const struct pagemap *map, const struct page_run *run, uint8_t *buf)
 {
-	struct page_transfer t = { .source = pages_file_source(r->dir, run->in ?: map) };
-	int err = t.source ? t.source->ops->open(t.source, &t) : no_memory();
+	struct page_transfer t = { .source = run->later ? NULL : pages_file_source(r->dir, run->in ?: map) };
+	int err = 0;
+
+	if (run->later)
+		return log_refusal(-EOPNOTSUPP,
+		                   "%s: the pages at %" PRIx64 " are needed before the tasks run, and are not in the "
+		                   "checkpoint (dump --lazy-pages): dump without it",
+		                   map->name, run->at);
+	err = t.source ? t.source->ops->open(t.source, &t) : no_memory();
 
 	if (!err)
 		err = t.source->ops->read(t.source, run, 1, buf);

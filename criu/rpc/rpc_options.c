@@ -96,7 +96,7 @@ static int take_page_server(struct options *o, const struct client *c, const Cri
 
 	if (!ps || (o->command != CMD_DUMP && o->command != CMD_PAGE_SERVER))
 		return 0;
-	o->page_server = o->command == CMD_DUMP;
+	o->page_server = o->command == CMD_DUMP && !o->lazy_pages; /* which waits to be asked for its pages */
 	if (ps->address)
 		o->address = arena_strdup(o->arena, ps->address);
 	if (ps->has_port && (ps->port < 0 || ps->port > UINT16_MAX))

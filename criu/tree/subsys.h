@@ -7,6 +7,7 @@
 #ifndef CRIU_TREE_SUBSYS_H
 #define CRIU_TREE_SUBSYS_H
 
+#include "options/stages.h"
 #include "tree/dump.h"
 #include "tree/externals.h"
 #include "tree/restore.h"
@@ -54,6 +55,8 @@ struct subsys {
 	int (*foresee)(struct dump *d);
 	/* Nothing is against the dump: images that take long, or that are complete only now. */
 	int (*write_images)(struct dump *d);
+	/* All images stand, and scripts have agreed: what others take from the tree while it stands still. */
+	int (*hand_over)(struct dump *d, struct stages *stages);
 	/* All images stand: the last that can fail. Undo entries for what is done here. */
 	int (*before_commit)(struct dump *d);
 	/* There is no way back; the tree stands still, and is let go or killed afterwards: see dump_kills_tree(). */

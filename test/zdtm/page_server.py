@@ -262,7 +262,7 @@ def options(s):
     s.victim()
     for opts, why in ((["--page-server"], "needs --port"), (["--page-server", "--port", 1, "--cow-pages", "once"], "use copy or auto"),
                       (["--page-server", "--port", 1, "--stream"], "exclude each other"), (["--page-server", "--port", 65536], "port"),
-                      (["--page-server", "--port", 1, "--tls"], "tls"), (["--page-server", "--port", 1], "Connection refused"),
+                      (["--page-server", "--port", 1], "Connection refused"),
                       (["--page-server", "--port", 1, "--address", "no such host"], "getaddrinfo"),
                       (["--page-server", "--ps-socket", 999], "Bad file descriptor"), (["--page-server", "--ps-socket", 0], "Socket operation")):
         s.dump(*opts, ok=False)
