@@ -130,7 +130,7 @@ static int ask_inside(struct dump *d, struct task *t)
 	return err ?: subsys_run_all(inside, d, t);
 }
 
-int dump_inside(struct dump *d, struct task *t)
+static int go_inside(struct dump *d, struct task *t, int (*ask)(struct dump *d, struct task *t))
 {
 	int err = agent_infect(d, t), left;
 
@@ -138,9 +138,26 @@ int dump_inside(struct dump *d, struct task *t)
 
 	fault_point("agent entered");
 	if (!err)
-		err = ask_inside(d, t);
+		err = ask(d, t);
 	fault_point("agent asked");
 	left = agent_cure(d, t);
 	fault_point("agent left");
 	return err ?: left;
+}
+
+int dump_inside(struct dump *d, struct task *t)
+{
+	return go_inside(d, t, ask_inside);
+}
+
+static int ask_briefly(struct dump *d, struct task *t)
+{
+	int err = agent_wait(t->threads[0].dump->agent);
+
+	return err ?: subsys_run(pre_inside, d, t);
+}
+
+int dump_inside_briefly(struct dump *d, struct task *t)
+{
+	return go_inside(d, t, ask_briefly);
 }

@@ -11,4 +11,7 @@ int dump_peek(struct dump *d, struct thread *th);
 /* Infects the task, asks all rows of all its threads, hands the answers round, and cures the task. */
 int dump_inside(struct dump *d, struct task *t);
 
+/* The same in a pre-dump: its leader alone is asked, by subsys.pre_inside. */
+int dump_inside_briefly(struct dump *d, struct task *t);
+
 #endif

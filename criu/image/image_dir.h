@@ -89,8 +89,32 @@ int image_dir_files_fd(struct image_dir *dir);
 int image_dir_note_sent(struct image_dir *dir, const char *name, uint64_t pages, uint32_t where);
 int image_dir_check_sent(const struct image_dir *dir, const char *name, uint64_t pages, uint32_t where);
 
+/*
+ * The chain that a checkpoint belongs to: the link "parent" in its directory leads to the one before it, which has the
+ * pages that this one has not. prev: as the link is to say it, seen from the image directory.
+ */
+int image_dir_link_prev(struct image_dir *dir, const char *prev);
+
+/* Opens where such a link of dir would lead to, for reading. 0 or a negative errno (logged). */
+int image_dir_open_prev(const struct image_dir *dir, const char *prev, struct image_dir **prevp);
+
+/*
+ * Reading: opens the checkpoint that the link leads to; it is closed with dir, and opened once. -ENOENT is not logged:
+ * there is no link. -ELOOP (logged): it leads back to one of those that came before.
+ */
+int image_dir_prev(struct image_dir *dir, struct image_dir **prevp);
+
+/* The path that it was opened with, for messages. */
+const char *image_dir_path(const struct image_dir *dir);
+
+/* Whether both are the same directory. */
+bool image_dir_is_same(const struct image_dir *one, const struct image_dir *other);
+
 /* The names of the integrity files: of a checkpoint, and of what a page server has written for one. */
 #define IMAGE_SUMS        "checkpoint.sums"
 #define IMAGE_SERVER_SUMS "page-server.sums"
+
+/* The name of the link to the checkpoint before it. */
+#define IMAGE_PREV        "parent"
 
 #endif

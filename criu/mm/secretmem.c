@@ -269,7 +269,7 @@ int secretmem_fill(struct restore *r, const MemfdInodeEntry *m, const struct pag
 			struct page_run page = page_run_part(run, at, at + PAGE_SIZE);
 			uint8_t bytes[PAGE_SIZE];
 
-			err = pages_read_run(r, pages, &page, bytes);
+			err = pages_read_run(pages, &page, bytes);
 			if (!err)
 				memcpy(map + at, bytes, PAGE_SIZE);
 		}

@@ -326,7 +326,7 @@ static int read_ring(struct restore *r, const VmaEntry *v, uint8_t *bytes)
 		for (raddr_t at = run->at; !err && at < page_run_end(run) && at < v->end - v->start; at += PAGE_SIZE) {
 			struct page_run page = page_run_part(run, at, at + PAGE_SIZE);
 
-			err = pages_read_run(r, pages, &page, bytes + at);
+			err = pages_read_run(pages, &page, bytes + at);
 		}
 	}
 	return err;

@@ -35,22 +35,17 @@ static uint64_t entry_pages(const PagemapEntry *e)
 	return e->has_nr_pages ? e->nr_pages : e->compat_nr_pages;
 }
 
-/* Pages that are not in the pages file. */
-static int check_present(const struct image *img, const PagemapEntry *e)
+/* Where the pages of an entry are: run->with_parent, run->in_prev, or else the pages file. */
+static int find_place(const struct image *img, const PagemapEntry *e, struct page_run *run)
 {
 	uint32_t flags = e->has_flags ? e->flags : e->has_in_parent && e->in_parent ? PE_PARENT : PE_PRESENT;
 
+	run->with_parent = e->with_parent;
 	if (e->with_parent && flags)
 		return log_errno(-EBADMSG, "%s: the pages at %" PRIx64 " are said to be in two places", image_name(img),
 		                 e->vaddr);
-	if (e->with_parent)
-		return 0;
-	if (flags & PE_PARENT)
-		return log_refusal(-EOPNOTSUPP,
-		                   "%s: the pages at %" PRIx64 " are in a parent checkpoint (a dump after a pre-dump); "
-		                   "that is not supported: dump without --prev-images-dir",
-		                   image_name(img), e->vaddr);
-	if (!(flags & PE_PRESENT))
+	run->in_prev = flags & PE_PARENT;
+	if (!e->with_parent && !(flags & (PE_PARENT | PE_PRESENT)))
 		return log_refusal(-EOPNOTSUPP,
 		                   "%s: the pages at %" PRIx64 " are not in the checkpoint (a dump with --lazy-pages); "
 		                   "that is not supported: dump without it",
@@ -62,23 +57,21 @@ static int take_entry(struct arena *a, const struct image *img, struct pagemap *
                       uint64_t limit)
 {
 	uint64_t n = entry_pages(e), from = map->n_runs ? page_run_end(&map->runs[map->n_runs - 1]) : 0;
-	struct page_run run = { .at = e->vaddr,
-		                .n = n,
-		                .stored = map->n_pages * PAGE_SIZE,
-		                .thp = e->thp,
-		                .cow = e->cow,
-		                .with_parent = e->with_parent };
+	struct page_run run = {
+		.at = e->vaddr, .n = n, .stored = map->n_pages * PAGE_SIZE, .thp = e->thp, .cow = e->cow
+	};
 	int err;
 
 	if (e->vaddr % PAGE_SIZE || e->vaddr < from || e->vaddr > limit || n > (limit - e->vaddr) / PAGE_SIZE)
 		return log_errno(-EBADMSG, "%s: the entry of %" PRIu64 " pages at %" PRIx64 " is out of order or place",
 		                 image_name(img), n, e->vaddr);
-	err = check_present(img, e);
+	err = find_place(img, e, &run);
 	if (err)
 		return err;
 	map->knows_cow |= e->has_cow;
-	map->with_parent |= e->with_parent;
-	map->n_pages += e->with_parent ? 0 : n;
+	map->with_parent |= run.with_parent;
+	map->in_prev |= run.in_prev;
+	map->n_pages += run.with_parent || run.in_prev ? 0 : n;
 	if (n)
 		arena_push(a, &map->runs, &map->n_runs, run);
 	return 0;
@@ -102,6 +95,7 @@ int pagemap_read(struct image_dir *dir, struct arena *a, enum image_type type, u
 		return log_errno(-EBADMSG, "%s has no head", image_name(img));
 	map->name = arena_strdup(a, image_name(img));
 	map->users = 1;
+	map->dir = dir;
 	map->pages_id = head->pages_id;
 	while ((err = image_read(img, &pagemap_entry__descriptor, a, &e)) > 0) {
 		err = take_entry(a, img, map, e, limit);
@@ -141,7 +135,7 @@ static int flush_entry(struct pagemap_writer *w)
 
 int pagemap_add(struct pagemap_writer *w, const struct page_run *run)
 {
-	return pagemap_add_flagged(w, run, run->with_parent ? 0 : PE_PRESENT);
+	return pagemap_add_flagged(w, run, run->with_parent ? 0 : run->in_prev ? PE_PARENT : PE_PRESENT);
 }
 
 int pagemap_add_flagged(struct pagemap_writer *w, const struct page_run *run, uint32_t flags)

@@ -19,6 +19,7 @@ struct pages_dump {
 	uint64_t *written[MAX_OPEN]; /* the figure that counts the pages of each */
 	size_t n;
 	bool keep_zeros; /* of objects */
+	bool running;    /* the tasks are, while pages are read */
 };
 
 int pages_dump_start(struct dump *d, struct pages_dump **pdp)
@@ -74,11 +75,16 @@ int pages_dump_task(struct pages_dump *pd, const struct task *t, struct page_tra
 	int err = flush_when_full(pd);
 
 	if (!err)
-		err = add_transfer(pd, task_memory_source(t), IMG_PAGEMAP, (uint64_t)t->vpid.v,
+		err = add_transfer(pd, task_memory_source(t, pd->running), IMG_PAGEMAP, (uint64_t)t->vpid.v,
 		                   &pd->d->stats->pages_written);
 	if (!err)
 		*tp = &pd->open[pd->n - 1];
 	return err;
+}
+
+void pages_of_running(struct pages_dump *pd)
+{
+	pd->running = true;
 }
 
 void pages_keep_zeros(struct pages_dump *pd)

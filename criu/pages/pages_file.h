@@ -13,7 +13,7 @@
 struct page_sink *pages_file_sink(struct image_dir *dir, enum image_type type, uint64_t id, uint32_t pages_id);
 
 /* Reads what a pagemap tells of. NULL without memory, not logged. */
-struct page_source *pages_file_source(struct image_dir *dir, const struct pagemap *map);
+struct page_source *pages_file_source(const struct pagemap *map);
 
 /* Whether the file has as many pages as the pagemap tells of. 0 or a negative errno (logged). */
 int pages_file_check(struct image_dir *dir, const struct pagemap *map);

@@ -13,7 +13,6 @@ struct opened {
 };
 
 struct pages_reader {
-	struct image_dir *dir;
 	struct arena *arena;
 	struct pagemap *map;
 	struct opened *opened;
@@ -25,11 +24,10 @@ int pages_reader_open(struct image_dir *dir, struct arena *a, vpid_t vpid, struc
 	struct pages_reader *reader = arena_new_of(a, struct pages_reader);
 	int err;
 
-	*reader = (struct pages_reader) { .dir = dir, .arena = a };
-	err = pagemap_read(dir, a, IMG_PAGEMAP, (uint64_t)vpid.v, arch_task_size(false), &reader->map);
-	if (err == -ENOENT)
+	*reader = (struct pages_reader) { .arena = a };
+	err = pagemap_read_chain(dir, a, IMG_PAGEMAP, (uint64_t)vpid.v, arch_task_size(false), &reader->map);
+	if (err == -ENOENT && !reader->map)
 		return log_errno(err, "pagemap-%d.img: a task that the checkpoint has no memory of", vpid.v);
-	err = err ?: pages_file_check(dir, reader->map);
 	*readerp = reader;
 	return err;
 }
@@ -37,7 +35,7 @@ int pages_reader_open(struct image_dir *dir, struct arena *a, vpid_t vpid, struc
 static int open_source(struct pages_reader *reader, const struct pagemap *map, struct page_source **sourcep)
 {
 	const struct page_transfer none = { 0 }; /* nothing is listed: the file is read, not mapped */
-	struct opened o = { .map = map, .source = pages_file_source(reader->dir, map) };
+	struct opened o = { .map = map, .source = pages_file_source(map) };
 	int err;
 
 	if (!o.source)

@@ -192,7 +192,9 @@ static void refusals(void **state)
 	refused("frob", "'frob' is not a command");
 	refused("dedup", "command 'dedup' is not implemented yet");
 	refused("lazy-pages --page-server", "memory from another host is not implemented yet");
-	refused("pre-dump -t 1", "command 'pre-dump' is not implemented yet");
+	refused("pre-dump", "criu pre-dump needs --tree");
+	refused("pre-dump -t 1 --stream", "--stream has no room");
+	refused("pre-dump -t 1 --pre-dump-mode=x", "--pre-dump-mode: 'x' is not valid (only 'splice' or 'read')");
 	assert_int_equal(parse("swrk 3"), 0);
 	assert_int_equal(o.client_socket, 3);
 	refused("swrk", "criu swrk needs the number of a socket");
