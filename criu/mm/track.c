@@ -103,10 +103,18 @@ struct scan {
 	struct ranges clean;
 };
 
-/* Private memory alone: of other memory another page table may have what was written. vsyscall has no table. */
-static bool may_be_tracked(const struct proc_map *m)
+/*
+ * Private memory that no file is behind, and no more.
+ *
+ * Of shared memory another page table may have what was written. Of a private mapping of a file, and of hugetlb memory
+ * (which shows a file too), a page that is dropped (MADV_DONTNEED, truncation) leaves its mark behind, and the page
+ * that takes its place, with the file's bytes or with zeros, has that mark from the start (linux/mm/memory.c,
+ * set_pte_range(); linux/mm/hugetlb.c, hugetlb_no_page()): nothing tells it from the old one. What the kernel calls
+ * anonymous leaves nothing when it is dropped (zap_install_uffd_wp_if_needed()).
+ */
+bool track_is_able(const struct proc_map *m)
 {
-	return !m->shared && strncmp(m->name, "[v", 2) != 0;
+	return !m->shared && !m->ino && strncmp(m->name, "[v", 2) != 0; /* vsyscall has no page table */
 }
 
 /*
@@ -155,7 +163,7 @@ static int scan_task(struct scan *sc)
 	if (sc->pagemap < 0)
 		return -errno;
 	for (size_t i = 0; !err && i < n; i++)
-		if (may_be_tracked(&maps[i]))
+		if (track_is_able(&maps[i]))
 			err = scan_map(sc, &maps[i]);
 	close(sc->pagemap);
 	return err;

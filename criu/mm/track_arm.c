@@ -29,6 +29,7 @@
 
 /* How long the agent keeps the descriptor open for criu to take it: far longer than that takes. */
 #define TAKE_MS 200
+#define REGIONS 512 /* a call of PAGEMAP_SCAN */
 
 /* ---- the descriptor ---- */
 
@@ -166,37 +167,44 @@ int track_inside(struct dump *d, struct task *t)
 
 /* ---- arming ---- */
 
-/* A negative errno: the mapping is not tracked (it has another userfaultfd, or is of a kind that cannot have one). */
-static int arm_vma(int uffd, int pagemap, const VmaEntry *v)
+/* Marks that are left from another userfaultfd (mremap(2) kept them before Linux 6.14) would let writes through. */
+static int clear_marks(int uffd, const struct proc_map *m)
 {
-	struct uffdio_register reg = { .range = { v->start, v->end - v->start }, .mode = UFFDIO_REGISTER_MODE_WP };
-	/* Only what is there: marks in holes would make page tables, and what fills a hole comes without a mark. */
+	struct uffdio_writeprotect none = { .range = { m->start, m->end - m->start } };
+
+	return ioctl(uffd, UFFDIO_WRITEPROTECT, &none) ? -errno : 0;
+}
+
+/* A negative errno: the mapping is not tracked (it has another userfaultfd, or is of a kind that cannot have one). */
+static int arm_map(int uffd, int pagemap, const struct proc_map *m)
+{
+	struct uffdio_register reg = { .range = { m->start, m->end - m->start }, .mode = UFFDIO_REGISTER_MODE_WP };
+	/*
+	 * Only what is there: what fills a hole comes without a mark then. So regions are asked for, though nobody
+	 * reads them: without, the kernel marks the holes as well (linux/fs/proc/task_mmu.c, "Fast path").
+	 */
+	struct page_region regions[REGIONS];
 	struct pm_scan_arg arg = {
 		.size = sizeof(arg),
 		.flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,
-		.start = v->start,
-		.end = v->end,
+		.start = m->start,
+		.end = m->end,
+		.vec = (uintptr_t)regions,
+		.vec_len = REGIONS,
 		.category_mask = PAGE_IS_WRITTEN,
 		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+		.return_mask = PAGE_IS_WRITTEN,
 	};
+	int err = ioctl(uffd, UFFDIO_REGISTER, &reg) ? -errno : clear_marks(uffd, m);
 
-	if (ioctl(uffd, UFFDIO_REGISTER, &reg))
-		return -errno;
-	while (arg.start < v->end) {
+	while (!err && arg.start < m->end) {
 		if (ioctl(pagemap, PAGEMAP_SCAN, &arg) < 0)
 			return -errno;
 		if (arg.walk_end <= arg.start)
 			return -EBADMSG;
 		arg.start = arg.walk_end;
 	}
-	return 0;
-}
-
-static bool is_to_be_armed(const struct vma *v)
-{
-	bool is_stored = v->pages == VMA_PAGES_ANON || v->pages == VMA_PAGES_COPIES;
-
-	return is_stored && !v->watched && v->entry->flags & MAP_PRIVATE;
+	return err;
 }
 
 static int hand_over(struct dump *d, struct track_state *s, const struct task *t, int uffd, int pagemap)
@@ -223,14 +231,14 @@ int track_arm(struct dump *d, const struct task *t)
 	pagemap = openat(t->dump->proc_fd, "pagemap", O_RDONLY | O_CLOEXEC);
 	if (pagemap < 0)
 		return log_errno(-errno, "%s: open of /proc/%d/pagemap", task_name(t), t->pid);
-	for (size_t i = 0; i < t->dump->vmas->n; i++) {
-		const struct vma *v = &t->dump->vmas->v[i];
+	for (size_t i = 0; i < t->dump->maps.n; i++) {
+		const struct proc_map *m = &t->dump->maps.v[i];
 
-		err = is_to_be_armed(v) ? arm_vma(one->uffd, pagemap, v->entry) : 0;
+		err = track_is_able(m) ? arm_map(one->uffd, pagemap, m) : 0;
 		if (err)
 			log_debug("%s: mapping %" PRIx64 "-%" PRIx64
 			          " is not tracked: UFFDIO_REGISTER, PAGEMAP_SCAN: %s",
-			          task_name(t), v->entry->start, v->entry->end, strerror(-err));
+			          task_name(t), m->start, m->end, strerror(-err));
 	}
 	fault_point("armed");
 	if (hand_over(d, s, t, one->uffd, pagemap))

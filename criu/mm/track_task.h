@@ -7,6 +7,7 @@
 #include "lib/arena_hash.h"
 #include "mm/ranges.h"
 #include "mm/tracker.h"
+#include "proc/proc_maps.h"
 #include "tree/subsys.h"
 
 struct track_task {
@@ -32,5 +33,8 @@ extern const struct subsys track_subsys;
 
 /* The entry of a task; a: it is made where there is none, NULL: NULL is returned then. */
 struct track_task *track_task(struct track_state *s, struct arena *a, const struct task *t);
+
+/* Whether what is written to a mapping can be noted without a miss. */
+bool track_is_able(const struct proc_map *m);
 
 #endif

@@ -14,6 +14,7 @@ import time
 import rpc
 from driver import check, need, reap, rounds_wanted, run_all, scenario, state_of, text, tree, wait_for
 from driver import Failed
+from hugepool import Pages
 
 STRESS = bool(os.environ.get("STRESS"))
 MIB = 1 << 20
@@ -105,7 +106,7 @@ def one_chain(s, number):
     pids = [p for p in tree(s.pid) if state_of(p) != "Z"]
     before = {p: memory(p) for p in pids}
     check(not trackers(s.pid), "a tracker after the last dump of a chain")
-    check(all(state_of(p) == "T" for p in pids), "not all are stopped")
+    check(wait_for(lambda: all(state_of(p) == "T" for p in pids)), "not all are stopped")
     s.kill()
     s.restore("-s")
     for p in pids:
@@ -119,6 +120,30 @@ def one_chain(s, number):
 def writer(s):
     for number in range(rounds_wanted(1000 if STRESS else 20)):
         one_chain(s, number)
+
+
+def drop(s, what):
+    """Pages of checkpoint 0 that have the mark of one that was not written to, and other contents."""
+    s.victim("pre_dump_dropped", [what])
+    pre_dump(s, 0)
+    open(s.path("go"), "w").close()
+    check(wait_for(lambda: os.path.exists(s.path("dropped")) or s.proc.poll() is not None), "nothing was dropped")
+    check(s.proc.poll() is None, "the victim says %r" % text(s.path("result")))
+    link(s, 1)
+    s.dump(*prev(1))
+    s.restore()
+    s.verify()
+
+
+@scenario
+def dropped(s):
+    drop(s, "file")
+
+
+@scenario
+def dropped_huge(s):
+    with Pages(s, 2):
+        drop(s, "huge")
 
 
 @scenario

@@ -145,11 +145,12 @@ static void fork_one(int lives)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		seed += (uint64_t)getpid();
 		kid = -1;
+		/* Of its own, before it writes: from one that two read, each gets what the other has written. */
+		zdtm_must(!close(loop[0]) && !close(loop[1]) && !pipe(loop));
 		for (int i = 0; i < 50; i++)
 			write_page(&region[SMALL], any(region[SMALL].pages));
 		/* Two processes cannot know what the other has written. */
 		region[OF_MEMFD].pages = 0;
-		zdtm_must(!pipe(loop));
 		if (lives)
 			work();
 		_exit(0);
