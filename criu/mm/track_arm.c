@@ -28,8 +28,11 @@
 #include "uapi/userfaultfd_more.h"
 
 /* How long the agent keeps the descriptor open for criu to take it: far longer than that takes. */
-#define TAKE_MS 200
-#define REGIONS 512 /* a call of PAGEMAP_SCAN */
+#define TAKE_MS  200
+#define REGIONS  512 /* a call of PAGEMAP_SCAN */
+
+#define RING     "anon_inode:[io_uring]"
+#define RING_LEN ((ssize_t)sizeof(RING) - 1)
 
 /* ---- the descriptor ---- */
 
@@ -123,20 +126,38 @@ static int take_uffd(struct task *t, int *fdp)
 
 /* ---- what is not tracked ---- */
 
+/* A ring in the program's own memory (IORING_SETUP_NO_MMAP) is no mapping, but has a descriptor. */
+static bool has_ring(struct dump *d, const struct task *t)
+{
+	int *fds = NULL;
+	size_t n = 0;
+
+	if (proc_list_numbers(t->dump->proc_fd, "fd", d->arena, &fds, &n))
+		return true;
+	for (size_t i = 0; i < n; i++) {
+		char path[24], target[24];
+
+		snprintf(path, sizeof(path), "fd/%d", fds[i]);
+		if (readlinkat(t->dump->proc_fd, path, target, sizeof(target)) == RING_LEN &&
+		    !memcmp(target, RING, RING_LEN))
+			return true;
+	}
+	return false;
+}
+
 /*
  * What io_uring or asynchronous I/O reads goes into pages that were looked up when it began, behind the page table in
  * which writes are noted; and registered buffers are held for ever (VmPin).
  */
-static bool has_kernel_writers(const struct task *t)
+static bool has_kernel_writers(struct dump *d, const struct task *t)
 {
 	_cleanup_free_ char *status = NULL;
 	const char *pinned;
 
 	for (size_t i = 0; i < t->dump->maps.n; i++)
-		if (!strncmp(t->dump->maps.v[i].name, "/[aio]", 6) ||
-		    !strncmp(t->dump->maps.v[i].name, "anon_inode:[io_uring]", 21))
+		if (!strncmp(t->dump->maps.v[i].name, "/[aio]", 6) || !strncmp(t->dump->maps.v[i].name, RING, RING_LEN))
 			return true;
-	if (proc_read(t->dump->proc_fd, "status", &status, NULL))
+	if (has_ring(d, t) || proc_read(t->dump->proc_fd, "status", &status, NULL))
 		return true;
 	pinned = strstr(status, "\nVmPin:");
 	return pinned && strtoull(pinned + strlen("\nVmPin:"), NULL, 10);
@@ -149,7 +170,7 @@ int track_inside(struct dump *d, struct task *t)
 
 	if (s->sock < 0 || tree_first_vm(&d->tree, t) != t)
 		return 0;
-	if (has_kernel_writers(t)) {
+	if (has_kernel_writers(d, t)) {
 		log_info("%s: has asynchronous I/O, which writes past the page table: it is not tracked", task_name(t));
 		return 0;
 	}

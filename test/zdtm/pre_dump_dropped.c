@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Drops pages that were written to (MADV_DONTNEED) and has them again, other than before, in ways in which the kernel
- * leaves them the mark of a page that nobody has written to.
+ * Has pages other than before, in ways in which the kernel leaves them the mark of a page that nobody has written to.
  *
  * file: pages of a private mapping of a file, dropped and written to again. It stops, in a signal's handler, where the
  *       new page is there already, and the store that asked for it is still to come.
  * huge: a page of hugetlb memory, dropped and read.
+ * ring: an io_uring in memory of the program's own, which the kernel writes to without the page table.
  */
+#include <linux/io_uring.h>
 #include <sys/mman.h>
 #include <sys/time.h>
 
@@ -18,6 +19,7 @@
 #define FILE_WORD 0x66696c65U
 #define OLD       1U
 #define NEW       2U
+#define NO_MMAP   (1U << 14) /* IORING_SETUP_NO_MMAP */
 
 static unsigned char *mem;
 static volatile size_t now;
@@ -129,10 +131,41 @@ static void of_huge_page(void)
 			break;
 }
 
+/* The program's last store is from before "go". */
+static void of_ring(void)
+{
+	struct io_uring_params p = { .flags = NO_MMAP };
+	unsigned *cq_tail;
+	int fd;
+
+	mem = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	zdtm_must(mem != MAP_FAILED);
+	memcpy((char *)&p.cq_off + 32, &mem, sizeof(mem)); /* cq_off.user_addr */
+	mem += PAGE;
+	memcpy((char *)&p.sq_off + 32, &mem, sizeof(mem)); /* the entries: zeros are IORING_OP_NOP */
+	mem -= PAGE;
+	fd = (int)syscall(SYS_io_uring_setup, 4, &p);
+	if (fd < 0)
+		zdtm_skip("io_uring_setup with IORING_SETUP_NO_MMAP: %s", strerror(errno));
+	cq_tail = (unsigned *)(void *)(mem + p.cq_off.tail);
+	*(unsigned *)(void *)(mem + p.sq_off.tail) = 1;
+	zdtm_ready();
+	if (!await_go())
+		return;
+	zdtm_must(syscall(SYS_io_uring_enter, fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) == 1);
+	close(fd);
+	zdtm_must(*cq_tail == 1);
+	zdtm_touch("dropped");
+	zdtm_wait();
+	zdtm_check(*cq_tail == 1, "the ring has %u completions, not 1", *cq_tail);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "huge"))
 		of_huge_page();
+	else if (argc > 1 && !strcmp(argv[1], "ring"))
+		of_ring();
 	else
 		of_file();
 	zdtm_pass();
