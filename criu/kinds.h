@@ -152,6 +152,7 @@
 	X(mnt_subsys)    /* before files, which lie in its mounts */                                                   \
 	X(mnt_idmap_subsys)                                                                                            \
 	X(sysv_shm_subsys)                                                                                             \
+	X(track_subsys) /* ends what has watched memory before any mapping is read */                                  \
 	X(uffd_subsys)                                                                                                 \
 	X(memory_pages_subsys) /* before descriptors, through which some pages are read, are closed */                 \
 	X(tcp_subsys)          /* silences connections and releases them by descriptors that the files' rows close */  \

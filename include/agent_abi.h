@@ -14,6 +14,7 @@ enum {
 	AGENT_OP_DONE = 1 << 2,   /* set by the agent: the call was made, ret is valid */
 	AGENT_OP_TOUCH = 1 << 3,  /* no call: the thread uses its large registers once, so that they get room */
 	AGENT_OP_COMPAT = 1 << 4, /* as a 32-bit program makes the call, with its number: see arch/arch_compat.h */
+	AGENT_OP_ALWAYS = 1 << 5, /* made even if criu has died since the batch began: takes back what that made */
 };
 
 struct agent_op {

@@ -49,7 +49,7 @@ enum feature_class { FEATURE_REQUIRED = 1, FEATURE_EXTRA, FEATURE_EXPERIMENTAL, 
 	X(tcp_repair, "tcp_repair", EXTRA, "TCP connections")                                                          \
 	X(network_lock_nft, "network_lock_nft", EXTRA, "TCP connections: --network-lock nftables")                     \
 	X(mnt_id, "mnt_id", NAMED, "the mount of an open file")                                                        \
-	X(mem_dirty_track, "mem_dirty_track", NAMED, "tracking memory: not implemented yet")                           \
+	X(mem_dirty_track, "mem_dirty_track", NAMED, "pre-dump, dump --track-mem")                                     \
 	X(aio_remap, "aio_remap", NAMED, "AIO contexts")                                                               \
 	X(tun_ns, "tun_ns", NAMED, "tun devices of other namespaces")                                                  \
 	X(userns, "userns", NAMED, "user namespaces")                                                                  \

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* criu dump: the stages in order. Everything up to the commit can be taken back, and is when it fails or criu is
- * killed. */
+/*
+ * criu dump and pre-dump: the stages in order. Everything up to the commit can be taken back, and is when it fails or
+ * criu is killed.
+ */
 #include "cmd/cmd.h"
 #include "cmd/script_keeper.h"
 #include "dump/dump.h"
@@ -54,6 +56,21 @@ static int dump_tree(struct dump *d, struct stages *stages)
 	return err ?: undone;
 }
 
+static int pre_dump_tree(struct dump *d, struct stages *stages)
+{
+	int err;
+
+	fault_point("before freezing");
+	guardian_hold_stops(d->guardian,
+	                    arena_printf(d->arena, "the tree of pid %d stands still for this pre-dump", d->opts->tree));
+	err = dump_freeze(d);
+	fault_point("frozen");
+	if (!err)
+		return dump_ahead(d);
+	dump_rollback(d, stages);
+	return err;
+}
+
 static int undo_images(const struct undo *u)
 {
 	return image_exchange_take_back(u->fd, u->path, u->size);
@@ -104,11 +121,11 @@ static int check_options(const struct options *o)
 	pid_t pid = getpid();
 
 	if (o->tree <= 0)
-		return log_errno(-EINVAL, "dump needs the root of a tree: -t PID");
+		return log_errno(-EINVAL, "%s needs the root of a tree: -t PID", options_command_name(o->command));
 	for (; pid > 0; pid = proc_ppid(pid))
 		if (pid == o->tree)
 			return log_errno(
-			    -EINVAL, "pid %d is criu itself or one of its ancestors; it cannot dump itself", o->tree);
+			    -EINVAL, "pid %d is criu itself or one of its ancestors; criu cannot dump itself", o->tree);
 	return 0;
 }
 
@@ -121,7 +138,8 @@ static void write_beside(const struct options *o, const struct stats *stats)
 		log_warn("the checkpoint is complete; only its figures (stats-dump) could not be written");
 }
 
-int cmd_dump(const struct options *o, struct stages *stages)
+static int run_dump(const struct options *o, struct stages *stages,
+                    int (*do_tree)(struct dump *d, struct stages *stages))
 {
 	struct stats stats = { .started = clock_now_us() };
 	struct dump d = { .opts = o, .arena = arena_new(), .stats = &stats };
@@ -149,7 +167,7 @@ int cmd_dump(const struct options *o, struct stages *stages)
 	if (!err)
 		err = note_images(&d);
 	if (!err)
-		err = dump_tree(&d, stages);
+		err = do_tree(&d, stages);
 	if (begun)
 		subsys_tell(end, &d);
 	dump_close_tasks(&d);
@@ -161,4 +179,14 @@ int cmd_dump(const struct options *o, struct stages *stages)
 	image_dir_close(d.dir);
 	arena_free(d.arena);
 	return err;
+}
+
+int cmd_dump(const struct options *o, struct stages *stages)
+{
+	return run_dump(o, stages, dump_tree);
+}
+
+int cmd_pre_dump(const struct options *o, struct stages *stages)
+{
+	return run_dump(o, stages, pre_dump_tree);
 }

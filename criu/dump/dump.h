@@ -27,6 +27,12 @@ int dump_commit(struct dump *d, struct stages *stages);
 /* The tree runs on as if nothing had been done, and the images go. */
 int dump_rollback(struct dump *d, struct stages *stages);
 
+/*
+ * A pre-dump, when the tree stands still: stores memory, lets the tree run on, and makes the images count. Where it
+ * fails the tree runs on too, and the images are gone.
+ */
+int dump_ahead(struct dump *d);
+
 /* Closes what was open of each task. */
 void dump_close_tasks(struct dump *d);
 

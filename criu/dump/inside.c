@@ -131,7 +131,7 @@ static int ask_inside(struct dump *d, struct task *t)
 	return err ?: subsys_run_all(inside, d, t);
 }
 
-static int ask_task(struct dump *d, struct task *t)
+static int go_inside(struct dump *d, struct task *t, int (*ask)(struct dump *d, struct task *t))
 {
 	int err = agent_infect(d, t), left;
 
@@ -139,7 +139,7 @@ static int ask_task(struct dump *d, struct task *t)
 
 	fault_point("agent entered");
 	if (!err)
-		err = ask_inside(d, t);
+		err = ask(d, t);
 	fault_point("agent asked");
 	left = agent_cure(d, t);
 	fault_point("agent left");
@@ -149,22 +149,41 @@ static int ask_task(struct dump *d, struct task *t)
 struct some_tasks {
 	struct dump *d;
 	struct task *const *tasks;
+	int (*ask)(struct dump *d, struct task *t);
 };
 
 static int ask_one(void *arg, size_t i)
 {
 	struct some_tasks *s = arg;
 
-	return ask_task(s->d, s->tasks[i]);
+	return go_inside(s->d, s->tasks[i], s->ask);
+}
+
+static int ask_all(struct some_tasks *s, size_t n)
+{
+	int errs[FIBERS_MAX], err = 0;
+
+	fiber_run(n, ask_one, s, errs);
+	for (size_t i = 0; i < n; i++)
+		err = err ?: errs[i];
+	return err;
 }
 
 int dump_inside(struct dump *d, struct task *const tasks[], size_t n)
 {
-	struct some_tasks s = { d, tasks };
-	int errs[FIBERS_MAX], err = 0;
+	struct some_tasks s = { d, tasks, ask_inside };
 
-	fiber_run(n, ask_one, &s, errs);
-	for (size_t i = 0; i < n; i++)
-		err = err ?: errs[i];
-	return err;
+	return ask_all(&s, n);
+}
+
+static int ask_briefly(struct dump *d, struct task *t)
+{
+	int err = agent_wait(t->threads[0].dump->agent);
+
+	return err ?: subsys_run(pre_inside, d, t);
+}
+
+int dump_inside_briefly(struct dump *d, struct task *t)
+{
+	return go_inside(d, t, ask_briefly);
 }

@@ -14,4 +14,7 @@ int dump_peek(struct dump *d, struct thread *th);
  */
 int dump_inside(struct dump *d, struct task *const tasks[], size_t n);
 
+/* The same in a pre-dump: its leader alone is asked, by subsys.pre_inside. */
+int dump_inside_briefly(struct dump *d, struct task *t);
+
 #endif

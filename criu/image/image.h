@@ -11,6 +11,7 @@
 
 #include "common.h"
 #include "lib/arena.h"
+#include "image/image_chain.h"
 #include "image/image_dir.h"
 
 /* IMG_INVENTORY, IMG_CORE, ...: one for each row of images/images.def. */

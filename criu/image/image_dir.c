@@ -4,11 +4,16 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "image/image_chain.h"
+#include "image/image_dir_own.h"
 #include "image/image_exchange.h"
 #include "image/image_stream.h"
 #include "lib/log.h"
@@ -16,24 +21,6 @@
 #define SUMS_TEMP      IMAGE_SUMS ".tmp"
 #define SETTLE_WAIT_MS 10000 /* for a restore that reads what a killed dump left */
 #define TAKE_IT        "(--allow-edited-images takes it as it is)"
-
-struct image_dir {
-	int fd;
-	int places[2]; /* where its files are: see image_exchange_read(). Writing: the hidden directory, once made, or
-	                * fd
-	                */
-	int readers;   /* reading: the descriptor that keeps them there */
-	char *path;
-	bool writing, was_empty, sealed, kept, allow_edited;
-	struct timespec begun; /* writing: by the clock of file systems */
-	pthread_mutex_t lock;  /* for sums */
-	const struct image_ids *ids;
-	struct sums *sums;           /* reading: NULL where the checkpoint has none */
-	struct sums *server;         /* reading: of what a page server has written; NULL: nothing says that */
-	bool some_sent;              /* pagemaps of sums are a page server's */
-	struct image_stream *stream; /* NULL: files in the directory */
-	void *page_sums;             /* reading: see image_dir_page_sums() */
-};
 
 static void cleanup_dir(struct image_dir **dir)
 {
@@ -73,7 +60,7 @@ int image_dir_create(const char *path, struct image_dir **dirp)
 	dir->writing = true; /* closing it gives the lock back */
 	err = image_exchange_settle(dir->fd, path, SETTLE_WAIT_MS);
 	if (!err)
-		err = image_exchange_is_empty(dir->fd, path);
+		err = image_exchange_is_empty(dir->fd, path, true);
 	if (err < 0)
 		return err;
 	dir->was_empty = err;
@@ -106,7 +93,7 @@ int image_dir_create_stream(const char *path, unsigned limit, struct image_dir *
 
 /* The directory in which a file is. A dump in progress may have moved it in between: from the one to the other, and
  * back. */
-static int place_of(const struct image_dir *dir, const char *name)
+int image_dir_place_of(const struct image_dir *dir, const char *name)
 {
 	for (int i = 0; i < 3 && dir->places[1] >= 0; i++)
 		if (faccessat(dir->places[i % 2], name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
@@ -121,7 +108,7 @@ static int check_files(const struct image_dir *dir, const struct sums *sums)
 
 	for (struct sum *sum = sums->all; sum; sum = sum->hh.next) {
 		char why[128];
-		int err = integrity_check(sum, place_of(dir, sum->name), why, sizeof(why));
+		int err = integrity_check(sum, image_dir_place_of(dir, sum->name), why, sizeof(why));
 
 		if (!err)
 			continue;
@@ -152,8 +139,9 @@ static int read_streamed_sums(struct image_dir *dir, char *why, size_t why_size)
 static int read_sums(struct image_dir *dir)
 {
 	char why[128];
-	int err = dir->stream ? read_streamed_sums(dir, why, sizeof(why))
-	                      : integrity_read(place_of(dir, IMAGE_SUMS), IMAGE_SUMS, &dir->sums, why, sizeof(why));
+	int err = dir->stream
+	              ? read_streamed_sums(dir, why, sizeof(why))
+	              : integrity_read(image_dir_place_of(dir, IMAGE_SUMS), IMAGE_SUMS, &dir->sums, why, sizeof(why));
 
 	if (err == -ENOENT) {
 		log_info("%s has no %s: not checked as a whole", dir->path, IMAGE_SUMS);
@@ -184,7 +172,8 @@ static int read_server_sums(struct image_dir *dir)
 
 	if (dir->sealed && !dir->some_sent)
 		return 0;
-	err = integrity_read(place_of(dir, IMAGE_SERVER_SUMS), IMAGE_SERVER_SUMS, &dir->server, why, sizeof(why));
+	err = integrity_read(image_dir_place_of(dir, IMAGE_SERVER_SUMS), IMAGE_SERVER_SUMS, &dir->server, why,
+	                     sizeof(why));
 	if (err == -ENOENT)
 		return 0;
 	if (err && dir->allow_edited)
@@ -400,7 +389,7 @@ int image_dir_open_file(struct image_dir *dir, const char *name)
 
 	if (dir->stream)
 		return open_streamed(dir, name);
-	fd = openat(place_of(dir, name), name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	fd = openat(image_dir_place_of(dir, name), name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return errno == ENOENT ? -ENOENT : log_errno(-errno, "%s/%s: openat", dir->path, name);
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
@@ -635,6 +624,7 @@ void image_dir_close(struct image_dir *dir)
 	for (size_t i = 0; i < ARRAY_SIZE(dir->places); i++)
 		if (dir->places[i] >= 0 && dir->places[i] != dir->fd)
 			close(dir->places[i]);
+	image_dir_close(dir->prev);
 	image_exchange_end_read(dir->readers);
 	image_stream_close(dir->stream);
 	if (dir->writing && !dir->stream)

@@ -98,6 +98,12 @@ int image_dir_files_fd(struct image_dir *dir);
 int image_dir_note_sent(struct image_dir *dir, const char *name, uint64_t pages, uint32_t where);
 int image_dir_check_sent(const struct image_dir *dir, const char *name, uint64_t pages, uint32_t where);
 
+/* The path that it was opened with, for messages. */
+const char *image_dir_path(const struct image_dir *dir);
+
+/* Whether both are the same directory. */
+bool image_dir_is_same(const struct image_dir *one, const struct image_dir *other);
+
 /* The names of the integrity files: of a checkpoint, and of what a page server has written for one. */
 #define IMAGE_SUMS        "checkpoint.sums"
 #define IMAGE_SERVER_SUMS "page-server.sums"

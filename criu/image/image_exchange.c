@@ -27,6 +27,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "image/image_chain.h"
+#include "image/image_dir.h"
 #include "image/image_names.h"
 #include "lib/fault.h"
 #include "lib/log.h"
@@ -89,6 +91,12 @@ static int add_name(struct names *names, const char *name)
 	return 0;
 }
 
+/* The link of a chain; another file or directory of this name is not criu's. */
+static bool is_prev_link(const struct dirent *e)
+{
+	return e->d_type == DT_LNK && !strcmp(e->d_name, IMAGE_PREV);
+}
+
 /* All files of a directory, or the images alone. */
 static int list_names(const struct place *p, int fd, bool images, struct names *names)
 {
@@ -106,7 +114,7 @@ static int list_names(const struct place *p, int fd, bool images, struct names *
 	while (!err && (e = readdir(d))) {
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
 			continue;
-		if (!images || image_names_has(e->d_name))
+		if (!images || image_names_has(e->d_name) || is_prev_link(e))
 			err = add_name(names, e->d_name);
 		errno = 0;
 	}
@@ -463,13 +471,16 @@ int image_exchange_settle(int dir, const char *path, int wait_ms)
 	return err ?: delete_sub(&p, NEW);
 }
 
-int image_exchange_is_empty(int dir, const char *path)
+int image_exchange_is_empty(int dir, const char *path, bool link_too)
 {
 	const struct place p = { dir, path };
 	_cleanup_names_ struct names names = {};
 	int err = list_names(&p, dir, true, &names);
+	size_t n = names.n;
 
-	return err ?: !names.n;
+	for (size_t i = 0; !link_too && i < names.n; i++)
+		n -= !strcmp(names.all[i], IMAGE_PREV);
+	return err ?: !n;
 }
 
 int image_exchange_take_back(int dir, const char *path, bool was_empty)

@@ -21,8 +21,11 @@ bool image_exchange_is_settled(int dir);
  */
 int image_exchange_settle(int dir, const char *path, int wait_ms);
 
-/* Whether no image lies there: 1, 0, or a negative errno (logged). Such a directory needs no exchange. */
-int image_exchange_is_empty(int dir, const char *path);
+/*
+ * Whether no image lies there: 1, 0, or a negative errno (logged). Such a directory needs no exchange. The link of a
+ * chain is an image to a dump, which makes its own; a page server finds it there.
+ */
+int image_exchange_is_empty(int dir, const char *path, bool link_too);
 
 /*
  * Before the commit of a dump: the older checkpoint counts again, the new one is removed. was_empty: there was no older

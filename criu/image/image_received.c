@@ -43,8 +43,8 @@ int image_received_begin(struct image_received *r, const char *path)
 	r->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (r->fd < 0)
 		return log_errno(-errno, "%s: open of the image directory", path);
-	clock_gettime(CLOCK_REALTIME, &r->begun); /* from Linux 6.13 on, times of files are not always coarse */
-	err = image_exchange_is_empty(r->fd, path);
+	clock_gettime(CLOCK_REALTIME_COARSE, &r->begun);
+	err = image_exchange_is_empty(r->fd, path, false);
 	if (err < 0)
 		return err;
 	r->replace = !err || !image_exchange_is_settled(r->fd);

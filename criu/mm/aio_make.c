@@ -52,7 +52,7 @@ static int read_stored_head(struct restore *r, const struct task *t, const struc
 	if (!run)
 		return vma_damaged(t, v, "is a ring of asynchronous I/O whose first page is not in the checkpoint");
 	first = page_run_part(run, v->start, v->start + PAGE_SIZE);
-	err = pages_read_run(r, m->pages, &first, page);
+	err = pages_read_run(m->pages, &first, page);
 	memcpy(h, page, sizeof(*h));
 	return err;
 }

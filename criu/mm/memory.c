@@ -76,6 +76,45 @@ static int memory_foresee(struct dump *d)
 	return err;
 }
 
+/* ---- pre-dump ---- */
+
+struct memory_dump_state {
+	struct pages_dump *pages; /* listed, not moved; NULL */
+};
+
+static int memory_pre_look(struct dump *d, struct task *t)
+{
+	return tree_first_vm(&d->tree, t) == t ? mm_collect_private(d, t) : 0;
+}
+
+static int memory_pre_list(struct dump *d)
+{
+	struct memory_dump_state *s = dump_state(d, &memory_pages_subsys);
+
+	return mm_list_pages(d, &s->pages);
+}
+
+static int memory_pre_write(struct dump *d)
+{
+	struct memory_dump_state *s = dump_state(d, &memory_pages_subsys);
+	uint64_t start = clock_now_us();
+	int err = pages_dump_end(move_ptr(s->pages), 0);
+
+	d->stats->memdump_time = clock_now_us() - start;
+	log_info("%llu pages written of %llu looked at", (unsigned long long)d->stats->pages_written,
+	         (unsigned long long)d->stats->pages_scanned);
+	fault_point("pages written");
+	return err;
+}
+
+static void memory_end(struct dump *d)
+{
+	struct memory_dump_state *s = dump_state(d, &memory_pages_subsys);
+
+	if (s->pages)
+		pages_dump_end(move_ptr(s->pages), -ECANCELED);
+}
+
 static const struct address_space memory_space = {
 	.starts_as_copy = mm_inherits,
 	.find_hole = mm_find_hole,
@@ -95,5 +134,10 @@ const struct subsys memory_subsys = {
 /* A row of its own: pages are written before the row of descriptors closes the files through which some are read. */
 const struct subsys memory_pages_subsys = {
 	.name = "pages",
+	.state = { .dump = sizeof(struct memory_dump_state) },
 	.write_images = memory_write_images,
+	.pre_look = memory_pre_look,
+	.pre_list = memory_pre_list,
+	.pre_write = memory_pre_write,
+	.end = memory_end,
 };

@@ -19,6 +19,14 @@ int mm_collect(struct dump *d, struct task *t);
  */
 int mm_dump_pages(struct dump *d);
 
+/*
+ * Pre-dump: the mappings of a task, as far as the next function needs them (t->dump->vmas); then the pages of all tasks
+ * are listed, and pages_dump_end() moves them.
+ */
+struct pages_dump;
+int mm_collect_private(struct dump *d, struct task *t);
+int mm_list_pages(struct dump *d, struct pages_dump **pdp);
+
 /* ---- restore ---- */
 
 /*

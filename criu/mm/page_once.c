@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "lib/log.h"
+#include "mm/track.h"
 #include "tree/inventory.h"
 
 /* What is worth a checkpoint that CRIU cannot read. */
@@ -40,6 +41,8 @@ bool page_once_is_wanted(struct dump *d)
 	uint64_t sum = 0;
 
 	if (d->opts->page_server || d->opts->lazy_pages) /* whose protocol cannot say that */
+		return false;
+	if (track_is_in_chain(d)) /* the other checkpoints of it have no such pages to lend */
 		return false;
 	if (d->opts->cow_pages != COW_PAGES_AUTO)
 		return d->opts->cow_pages == COW_PAGES_ONCE;

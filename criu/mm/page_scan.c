@@ -16,6 +16,7 @@
 #include "mm/mm.h"
 #include "mm/page_once.h"
 #include "mm/shmem.h"
+#include "mm/track.h"
 #include "mm/vma_uprobes.h"
 #include "pages/pages.h"
 #include "tree/inventory.h"
@@ -47,6 +48,8 @@ struct scanner {
 	bool lazy;                 /* memory may be left out: --lazy-pages */
 	bool once;                 /* what is shared with the parent process is stored with its pages alone */
 	const struct vma *parent_v, *parent_end; /* its mappings that are still ahead */
+	struct ranges unwritten;                 /* since the dump before, and still ahead */
+	bool pre;                                /* a pre-dump */
 	struct page_region regions[REGIONS];
 };
 
@@ -95,16 +98,40 @@ static bool is_cow(const struct scanner *sc, size_t i)
 	return sc->parent.fd >= 0 && is_shared(sc->own.entry[i], sc->parent.entry[i]);
 }
 
+/* Whether the page at `at` was not written to since the dump before; *endp is brought down to where that changes. */
+static bool is_in_prev(struct scanner *sc, uint64_t at, uint64_t *endp)
+{
+	struct ranges *u = &sc->unwritten;
+
+	while (u->n && u->r->end <= at) {
+		u->r++;
+		u->n--;
+	}
+	if (!u->n)
+		return false;
+	*endp = MIN(*endp, u->r->start > at ? u->r->start : u->r->end);
+	return u->r->start <= at;
+}
+
+static int add_run(struct scanner *sc, const struct page_run *run)
+{
+	if (run->in_prev)
+		sc->d->stats->pages_skipped_prev += run->n;
+	return run->with_parent || run->in_prev || run->later ? pages_add_elsewhere(sc->transfer, run)
+	                                                      : pages_add(sc->transfer, run);
+}
+
 /* Adds pages to be stored, all with what `like` says, cut where sharing begins and ends. */
 static int add_runs(struct scanner *sc, uint64_t start, uint64_t end, const struct page_run *like)
 {
 	int err = 0;
 
 	while (!err && start < end) {
+		uint64_t next = end;
+		bool in_prev = like->in_prev && is_in_prev(sc, start, &next), force;
 		size_t i = start / PAGE_SIZE % WINDOW_PAGES, k = i;
-		size_t last = MIN(WINDOW_PAGES, i + (end - start) / PAGE_SIZE);
+		size_t last = MIN(WINDOW_PAGES, i + (next - start) / PAGE_SIZE);
 		struct page_run run = *like;
-		bool force;
 
 		err = window_at(&sc->own, start);
 		if (!err && sc->parent.fd >= 0)
@@ -121,11 +148,11 @@ static int add_runs(struct scanner *sc, uint64_t start, uint64_t end, const stru
 		run.n = k - i;
 		run.force |= force;
 		run.with_parent &= run.cow;
-		run.later = like->later && lazy_dump_run(sc->d, sc->task, &run);
+		run.in_prev = in_prev;
+		run.later = !in_prev && like->later && lazy_dump_run(sc->d, sc->task, &run);
 		if (run.later)
 			run.drop_zero = false;
-		err = run.with_parent || run.later ? pages_add_elsewhere(sc->transfer, &run)
-		                                   : pages_add(sc->transfer, &run);
+		err = add_run(sc, &run);
 		start += (k - i) * PAGE_SIZE;
 	}
 	return err;
@@ -167,7 +194,9 @@ static int add_code(struct scanner *sc, const struct vma *v, uint64_t start, uin
 static int add_pages(struct scanner *sc, const struct vma *v, uint64_t start, uint64_t end, uint64_t cat)
 {
 	bool hugetlb = v->entry->flags & MAP_HUGETLB;
-	struct page_run like = { .thp = cat & PAGE_IS_HUGE && !hugetlb, .force = !(v->entry->prot & PROT_READ) };
+	struct page_run like = { .thp = cat & PAGE_IS_HUGE && !hugetlb && !sc->pre,
+		                 .force = !(v->entry->prot & PROT_READ),
+		                 .in_prev = sc->unwritten.n && !v->watched };
 
 	if (!is_scanned(v))
 		return 0;
@@ -180,6 +209,7 @@ static int add_pages(struct scanner *sc, const struct vma *v, uint64_t start, ui
 	} else if (cat & PAGE_IS_FILE) {
 		return 0;
 	}
+	like.drop_zero |= sc->pre; /* the next dump stores what is not listed now */
 	if ((v->entry->prot & (PROT_EXEC | PROT_WRITE)) == PROT_EXEC && v->pages == VMA_PAGES_COPIES)
 		return add_code(sc, v, start, end, &like);
 	return sc->once ? add_once(sc, v, start, end, &like) : add_runs(sc, start, end, &like);
@@ -466,11 +496,14 @@ static int scan_task(struct dump *d, struct task *t, struct pages_dump *pd, bool
 		sc->parent_v = p->dump->vmas->v;
 		sc->parent_end = sc->parent_v + p->dump->vmas->n;
 	}
+	if (track_unwritten(d, t))
+		sc->unwritten = *track_unwritten(d, t);
+	sc->pre = d->opts->command == CMD_PRE_DUMP;
 	err = pages_dump_task(pd, t, &sc->transfer) ?: scan_vma_list(sc, t->dump->vmas);
-	if (!err && pages_are_elsewhere(sc->transfer))
+	if (!err && pages_are_with_parent(sc->transfer))
 		inventory_only_ours(d);
 	d->stats->pages_scanned += sc->scanned;
-	return err;
+	return err ?: track_arm(d, t);
 }
 
 /* Whether userfaultfd watches a mapping of some object. */
@@ -487,24 +520,32 @@ static bool any_object_is_watched(const struct dump *d)
 	return false;
 }
 
+static int scan_all(struct dump *d, struct pages_dump *pd, bool with_images)
+{
+	bool once = page_once_is_wanted(d);
+	int err = 0;
+
+	for (size_t i = 0; !err && i < d->tree.n_tasks; i++) {
+		struct task *t = d->tree.tasks[i];
+
+		if (t->state == TASK_DEAD || tree_first_vm(&d->tree, t) != t)
+			continue;
+		err = scan_task(d, t, pd, once);
+		if (!err && with_images)
+			err = image_write_one(d->dir, IMG_MM, (uint64_t)t->vpid.v, t->mm); /* with its guard pages */
+	}
+	return err;
+}
+
 int mm_dump_pages(struct dump *d)
 {
 	uint64_t start = clock_now_us();
-	struct tree *tree = &d->tree;
-	bool once = page_once_is_wanted(d);
 	struct pages_dump *pd;
 	int err = pages_dump_start(d, &pd);
 
 	if (err)
 		return err;
-	for (size_t i = 0; !err && i < tree->n_tasks; i++) {
-		struct task *t = tree->tasks[i];
-
-		if (t->state != TASK_DEAD && tree_first_vm(tree, t) == t)
-			err = scan_task(d, t, pd, once)
-			          ?: image_write_one(d->dir, IMG_MM, (uint64_t)t->vpid.v,
-			                             t->mm); /* with its guard pages */
-	}
+	err = scan_all(d, pd, true);
 	if (!err && any_object_is_watched(d))
 		pages_keep_zeros(pd);
 	for (const struct shmem_object *o = shmem_objects(d); !err && o; o = o->hh.next)
@@ -512,4 +553,15 @@ int mm_dump_pages(struct dump *d)
 	err = pages_dump_end(pd, err);
 	d->stats->memdump_time = clock_now_us() - start;
 	return err;
+}
+
+int mm_list_pages(struct dump *d, struct pages_dump **pdp)
+{
+	int err = pages_dump_start(d, pdp);
+
+	if (err)
+		return err;
+	if (d->opts->pre_dump_mode == PRE_DUMP_READ)
+		pages_of_running(*pdp);
+	return scan_all(d, *pdp, false);
 }

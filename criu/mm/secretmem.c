@@ -261,8 +261,7 @@ int secretmem_create(void)
 #define FILL_STEP (256 * PAGE_SIZE)
 
 /* Through memory of our own: whatever reads a file, need not be able to write into such memory. */
-static int fill_run(struct restore *r, const struct pagemap *pages, const struct page_run *run, uint8_t *map,
-                    uint64_t size)
+static int fill_run(const struct pagemap *pages, const struct page_run *run, uint8_t *map, uint64_t size)
 {
 	_cleanup_free_ uint8_t *bytes = malloc(FILL_STEP);
 	raddr_t end = MIN(page_run_end(run), size);
@@ -271,7 +270,7 @@ static int fill_run(struct restore *r, const struct pagemap *pages, const struct
 	for (raddr_t at = run->at; !err && at < end; at += FILL_STEP) {
 		struct page_run part = page_run_part(run, at, MIN(at + FILL_STEP, end));
 
-		err = pages_read_run(r, pages, &part, bytes);
+		err = pages_read_run(pages, &part, bytes);
 		if (!err)
 			memcpy(map + at, bytes, part.n * PAGE_SIZE);
 	}
@@ -287,7 +286,7 @@ int secretmem_fill(struct restore *r, const MemfdInodeEntry *m, const struct pag
 	if (map == MAP_FAILED)
 		return log_errno(-errno, "memory of memfd_secret: mmap of %" PRIu64 " bytes (RLIMIT_MEMLOCK)", size);
 	for (size_t i = 0; !err && i < pages->n_runs; i++)
-		err = fill_run(r, pages, &pages->runs[i], map, size);
+		err = fill_run(pages, &pages->runs[i], map, size);
 	if (map)
 		munmap(map, size);
 	return err;

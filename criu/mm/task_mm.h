@@ -10,7 +10,8 @@
 /* Of the first task with a memory: task->restore->mm. */
 struct task_mm {
 	struct pagemap *pages;
-	struct pagemap **lenders; /* those of other tasks whose pages files have some of its pages: mm/page_once.h */
+	/* Those of other tasks (mm/page_once.h) or checkpoints whose pages files have some of its pages. */
+	struct pagemap **lenders;
 	size_t n_lenders;
 	struct segment *segs; /* ascending */
 	size_t n_segs;

@@ -226,7 +226,7 @@ static int read_stored(struct restore *r, const struct vdso_block *b, struct tas
 
 		if (run->at < b->vdso || run->at >= b->vdso + b->vdso_size)
 			continue;
-		err = pages_read_run(r, m->pages, run, m->old_vdso + off);
+		err = pages_read_run(m->pages, run, m->old_vdso + off);
 		if (err)
 			return err;
 		*same &= ours && !memcmp(m->old_vdso + off, ours + off, len);

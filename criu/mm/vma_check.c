@@ -128,6 +128,8 @@ static int check_address_space(struct restore *r, struct task *t)
 		part = aio_check(r, t, m);
 	if (part)
 		return err ?: part;
+	m->lenders = m->pages->lenders;
+	m->n_lenders = m->pages->n_lenders;
 	mm_restore_of(r)->knows_cow |= m->pages->knows_cow;
 	t->restore->mm = m;
 	return err;

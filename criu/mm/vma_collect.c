@@ -118,3 +118,36 @@ int mm_collect(struct dump *d, struct task *t)
 	}
 	return err;
 }
+
+/* ---- pre-dump ---- */
+
+/*
+ * Which pages of a mapping are worth storing ahead: private ones, which the kinds of mappings are not asked about. What
+ * the dump stores in the end they decide, and what of it was stored ahead does not matter then.
+ */
+static enum vma_pages private_pages(const struct proc_map *m)
+{
+	if (m->shared || m->flags & (VMF_io | VMF_pf | VMF_dp) || !strncmp(m->name, "[v", 2))
+		return VMA_PAGES_NONE;
+	return m->ino && !(m->flags & VMF_ht) ? VMA_PAGES_COPIES : VMA_PAGES_ANON;
+}
+
+int mm_collect_private(struct dump *d, struct task *t)
+{
+	struct task_maps *maps = &t->dump->maps;
+	struct vma_list *list = t->dump->vmas = arena_new_of(d->arena, struct vma_list);
+	int err = proc_read_maps(t->dump->proc_fd, "smaps", d->arena, &maps->v, &maps->n);
+
+	if (err)
+		return log_errno(err, "%s: reading /proc/%d/smaps", task_name(t), t->pid);
+	t->mm = arena_msg(d->arena, MmEntry, mm_entry);
+	for (size_t i = 0; i < maps->n; i++) {
+		const struct proc_map *m = &maps->v[i];
+		struct vma v = { .entry = new_entry(d, m), .pages = private_pages(m), .anon_huge = m->anon_huge };
+
+		v.watched = m->flags & (VMF_um | VMF_uw | VMF_ui);
+		if (v.pages != VMA_PAGES_NONE)
+			arena_push(d->arena, &list->v, &list->n, v);
+	}
+	return 0;
+}

@@ -89,9 +89,9 @@ static int fill_from_all(struct restore *r, struct task *t, struct task_mm *m, c
 	}
 	if (err)
 		return err;
-	pages_done_with(r, m->pages);
+	pages_done_with(m->pages);
 	for (size_t i = 0; i < m->n_lenders; i++)
-		pages_done_with(r, m->lenders[i]);
+		pages_done_with(m->lenders[i]);
 	return 0;
 }
 

@@ -327,7 +327,7 @@ static int read_ring(struct restore *r, const VmaEntry *v, uint8_t *bytes)
 		if (run->at < end) {
 			struct page_run part = page_run_part(run, run->at, end);
 
-			err = pages_read_run(r, pages, &part, bytes + run->at);
+			err = pages_read_run(pages, &part, bytes + run->at);
 		}
 	}
 	return err;

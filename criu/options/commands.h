@@ -8,6 +8,7 @@
 
 #define COMMANDS(X)                                                                                                    \
 	X(DUMP, cmd_dump, "dump", "checkpoint the process tree that -t names")                                         \
+	X(PRE_DUMP, cmd_pre_dump, "pre-dump", "store memory ahead of a dump, and let the tree run on")                 \
 	X(RESTORE, cmd_restore, "restore", "bring a checkpointed process tree back")                                   \
 	X(CHECK, cmd_check, "check", "say whether this kernel has what is needed")                                     \
 	X(LAZY_PAGES, cmd_lazy_pages, "lazy-pages", "bring memory to what restore --lazy-pages has restored")          \

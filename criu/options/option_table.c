@@ -7,6 +7,8 @@
 
 #define BIT(command) (1U << (command))
 #define DUMP         BIT(CMD_DUMP)
+#define PRE_DUMP     BIT(CMD_PRE_DUMP)
+#define DUMPS        (DUMP | PRE_DUMP)
 #define RESTORE      BIT(CMD_RESTORE)
 #define CHECK        BIT(CMD_CHECK)
 #define UNLOCK       BIT(CMD_UNLOCK)
@@ -17,6 +19,7 @@
 #define SERVERS      (SERVICE | PAGE_SERVER | LAZY_PAGES)
 #define BOTH         (DUMP | RESTORE)
 #define PAGES        (DUMP | PAGE_SERVER | LAZY_PAGES)
+#define THREE        (DUMPS | RESTORE)
 #define CPU_CAP      (BOTH | CPUINFO)
 #define ALL          (BIT(CMD_COUNT) - BIT(CMD_NONE + 1))
 
@@ -58,6 +61,12 @@ static const struct option_word cow_pages_words[] = {
 	{ NULL, 0 },
 };
 
+static const struct option_word pre_dump_words[] = {
+	{ "splice", PRE_DUMP_SPLICE },
+	{ "read", PRE_DUMP_READ },
+	{ NULL, 0 },
+};
+
 static const struct option_word validation_words[] = {
 	{ "filesize", VALIDATE_SIZE },
 	{ "buildid", VALIDATE_BUILD_ID },
@@ -83,8 +92,7 @@ const struct command_row option_commands[] = {
 #define COMMAND_ROW(id, function, name, help) { name, CMD_##id, help },
 	COMMANDS(COMMAND_ROW)
 #undef COMMAND_ROW
-	    { "pre-dump", CMD_NONE, NULL },
-	{ "exec", CMD_NONE, NULL },
+	    { "exec", CMD_NONE, NULL },
 	{ "dedup", CMD_NONE, NULL },
 	{ "show", CMD_NONE, NULL },
 	{ NULL, CMD_NONE, NULL },
@@ -118,14 +126,14 @@ const struct option_row option_rows[] = {
 	     "restore: let the tasks run before their memory is there; criu lazy-pages brings the memory. dump: memory "
 	     "is "
 	     "not written, and given to criu lazy-pages on another host. page-server: the same of a checkpoint"),
-	FLAG("stream", 0, BOTH, stream, "images go through criu-image-streamer, which listens in the directory of -D"),
+	FLAG("stream", 0, THREE, stream, "images go through criu-image-streamer, which listens in the directory of -D"),
 	STRING(
 	    "pidfile", 0, BOTH | SERVERS, pidfile, "FILE",
 	    "write the pid of the root task, or of the service, page server or daemon, to FILE in the work directory"),
 	{ "status-fd", 0, OPT_UINT, BOTH | SERVERS, AT(status_fd), "FD",
 	  "write a zero byte to this descriptor, and close it, when the service, page server or daemon listens", 0,
 	  INT_MAX, NULL },
-	FLAG("display-stats", 0, BOTH, display_stats, "print figures of the run at its end"),
+	FLAG("display-stats", 0, THREE, display_stats, "print figures of the run at its end"),
 	FLAG("tcp-established", 0, BOTH, tcp_established, "keep TCP connections"),
 	FLAG("tcp-close", 0, BOTH, tcp_close, "close TCP connections instead"),
 	WORD(
@@ -192,16 +200,22 @@ const struct option_row option_rows[] = {
 	     "default), cpu, all, none, with commas between them; ^WORD takes one away"),
 
 	/* dump */
-	{ "tree", 't', OPT_PID, DUMP, AT(tree), "PID", "the root of the process tree", 0, 0, NULL },
+	{ "tree", 't', OPT_PID, DUMPS, AT(tree), "PID", "the root of the process tree", 0, 0, NULL },
+	STRING("prev-images-dir", 0, DUMPS, prev_images_dir, "DIR",
+	       "store only pages that were written to since the dump in DIR (seen from -D), which had --track-mem"),
+	FLAG("track-mem", 0, DUMPS, track_mem,
+	     "have the kernel note from now on which pages are written to, for the next dump"),
+	WORD("pre-dump-mode", OPT_WORD, PRE_DUMP, pre_dump_mode, "MODE", pre_dump_words,
+	     "when pages are read: splice (default; while the tree stands still), read (when it runs again)"),
 	FLAG("leave-running", 'R', DUMP, leave_running, "let the tasks run on instead of killing them"),
 	STRING("lsm-profile", 0, BOTH, lsm_profile, "TYPE:NAME",
 	       "restore: give tasks that have one another label: apparmor:PROFILE or selinux:CONTEXT"),
-	STRING("freeze-cgroup", 0, DUMP, freeze_cgroup, "PATH", "stop the tree with this freezer cgroup"),
+	STRING("freeze-cgroup", 0, DUMPS, freeze_cgroup, "PATH", "stop the tree with this freezer cgroup"),
 	STRING("cgroup-props", 0, DUMP, cgroup_props, "TEXT", "which files of cgroups are properties: criu(8)"),
 	STRING("cgroup-props-file", 0, DUMP, cgroup_props_file, "FILE", "the same, out of a file"),
 	{ "cgroup-dump-controller", 0, OPT_LIST, DUMP, AT(cgroup_dump_controllers), "NAME",
 	  "save this controller's cgroups alone; can be given several times", 0, 0, NULL },
-	{ "timeout", 0, OPT_UINT, BOTH | PAGE_SERVER | LAZY_PAGES, AT(timeout), "SECONDS",
+	{ "timeout", 0, OPT_UINT, THREE | PAGE_SERVER | LAZY_PAGES, AT(timeout), "SECONDS",
 	  "how long stopping the tree, an answer of a file system, or the other end of a connection for pages may take "
 	  "(default 10)",
 	  1, INT_MAX / 1000, NULL },
@@ -266,7 +280,7 @@ const struct option_row option_rows[] = {
 
 	/* for tests */
 	{ "test-kill-at", 0, OPT_UINT, ALL, AT(kill_at), "N", NULL, 0, UINT_MAX, NULL },
-	FLAG("test-kill-guardian", 0, DUMP, kill_guardian, NULL),
+	FLAG("test-kill-guardian", 0, DUMPS, kill_guardian, NULL),
 
 	/* CRIU's that are taken, since scripts give them, and have nothing to do here */
 	TAKEN("deprecated", 0, FLAG, "nothing in criu is deprecated"),
@@ -277,11 +291,8 @@ const struct option_row option_rows[] = {
 	TAKEN("mntns-compat-mode", 0, FLAG, "there is one way of restoring mounts"),
 	TAKEN("lsm-mount-context", 0, VALUE, "no context of a mount is replaced"),
 	TAKEN("evasive-devices", 0, FLAG, "a device whose name is gone is created again"),
-	TAKEN("track-mem", 0, FLAG, "memory is not tracked yet: every dump is a full one"),
-	TAKEN("pre-dump-mode", 0, VALUE, "pre-dump is not implemented yet"),
 
 	/* CRIU's that are not there yet: refused by name, each parsed with the value that it takes */
 	LATER("auto-dedup", 0, FLAG),
-	LATER("prev-images-dir", 0, VALUE),
 	{ NULL, 0, OPT_FLAG, 0, 0, NULL, NULL, 0, 0, NULL },
 };

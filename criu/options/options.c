@@ -276,6 +276,9 @@ static unsigned check_page_server(const struct options *o)
 		wrong++,
 		    log_errno(0, "--compress: pages are sent as they are to a %s; leave out one of the two options",
 		              lazy ? "lazy-pages daemon" : "page server, which stores them so");
+	if (o->prev_images_dir || o->track_mem)
+		wrong++, log_errno(0, "--%s: the pages of a chain (--track-mem, --prev-images-dir) cannot be sent yet",
+		                   lazy ? "lazy-pages" : "page-server");
 	return wrong;
 }
 
@@ -284,8 +287,11 @@ static int check_together(struct options *o)
 {
 	unsigned wrong = check_page_server(o) + take_compress(o);
 
-	if (o->command == CMD_DUMP && !o->tree)
-		wrong++, log_errno(0, "criu dump needs --tree PID");
+	if ((o->command == CMD_DUMP || o->command == CMD_PRE_DUMP) && !o->tree)
+		wrong++, log_errno(0, "criu %s needs --tree PID", options_command_name(o->command));
+	if (o->stream && (o->command == CMD_PRE_DUMP || o->prev_images_dir))
+		wrong++, log_errno(0, "--stream has no room for more than one checkpoint: a chain (pre-dump, "
+		                      "--prev-images-dir) needs directories");
 	if (o->leave_running && o->leave_stopped)
 		wrong++, log_errno(0, "--leave-running and --leave-stopped exclude each other");
 	if (o->restore_sibling && !o->restore_detached)

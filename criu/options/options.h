@@ -9,33 +9,12 @@
 #include "arch/arch_cpu.h"
 #include "common.h"
 #include "options/commands.h"
+#include "options/option_values.h"
 
 struct arena;
 
 /* The default of --network-lock-mark, the mark of packets that criu itself makes; criu(8) says why this one. */
 #define NETWORK_LOCK_MARK 0x3002U
-
-/* --network-lock: how packets are held off. The numbers are rpc.proto's; 0: the option is not given. */
-enum network_lock { NETWORK_LOCK_DEFAULT, NETWORK_LOCK_IPTABLES, NETWORK_LOCK_NFTABLES, NETWORK_LOCK_SKIP };
-
-/* --file-validation; each takes in the one before. 0: the option is not given. */
-enum validation { VALIDATE_DEFAULT, VALIDATE_SIZE, VALIDATE_BUILD_ID, VALIDATE_CHECKSUM };
-
-/* --cpu-cap: bits of enum cpu_cap, and this one if the option is given. */
-#define CPU_CAP_GIVEN 0x80000000U
-
-/* --manage-cgroups; criu(8) says what each means. */
-enum manage_cgroups {
-	MANAGE_CGROUPS_SOFT,
-	MANAGE_CGROUPS_NONE,
-	MANAGE_CGROUPS_PROPS,
-	MANAGE_CGROUPS_FULL,
-	MANAGE_CGROUPS_STRICT,
-	MANAGE_CGROUPS_IGNORE,
-};
-
-/* --cow-pages: memory that forked tasks still share. */
-enum cow_pages { COW_PAGES_AUTO, COW_PAGES_ONCE, COW_PAGES_COPY };
 
 struct options {
 	enum command command;
@@ -56,10 +35,11 @@ struct options {
 	size_t n_cgroup_roots;
 	const char **cgroup_dump_controllers;
 	size_t n_cgroup_dump_controllers;
-	unsigned timeout;                     /* seconds */
-	unsigned cpu_cap;                     /* CPU_CAP_* */
-	bool cpuinfo_check;                   /* criu cpuinfo check, not dump */
-	bool stream, page_server, lazy_pages; /* images by a streamer; pages to a server; memory later */
+	unsigned timeout;         /* seconds */
+	unsigned cpu_cap;         /* CPU_CAP_* */
+	bool cpuinfo_check;       /* criu cpuinfo check, not dump */
+	bool stream, page_server; /* images go through a streamer; pages go to a page server */
+	bool lazy_pages;          /* restore: memory comes later */
 	bool allow_edited_images, allow_uprobes, file_locks, tcp_established, tcp_close;
 	bool tcp_fallback_close; /* --tcp-fallback close; without the option such a restore fails */
 	enum network_lock network_lock;
@@ -70,8 +50,11 @@ struct options {
 	bool link_remap, ghost_links, force_irmap, ghost_fiemap;
 	enum validation file_validation;
 	enum cow_pages cow_pages;
-	const char *compress; /* "lz4", "zstd" or "zstd:LEVEL"; NULL if not given */
-	int compress_level;   /* of zstd; 0: lz4 */
+	const char *compress;        /* "lz4", "zstd" or "zstd:LEVEL"; NULL if not given */
+	int compress_level;          /* of zstd; 0: lz4 */
+	const char *prev_images_dir; /* NULL if not given */
+	bool track_mem;
+	enum pre_dump_mode pre_dump_mode;                                                          /* 0 if not given */
 	bool skip_file_rwx_check, skip_in_flight, weak_sysctls, external_lost_close, empty_net_ns; /* --empty-ns net */
 	const char **ext_unix_sk; /* inodes as text, "" for all: options/external.h */
 	size_t n_ext_unix_sk;

@@ -36,6 +36,7 @@ static int finish_dump(int dir, const struct options *o, const struct stats *s)
 	dump.memwrite_time = saturated_time(s->memwrite_time);
 	dump.pages_scanned = s->pages_scanned;
 	dump.pages_written = s->pages_written;
+	dump.pages_skipped_parent = s->pages_skipped_prev;
 	dump.has_shpages_scanned = dump.has_shpages_skipped_parent = dump.has_shpages_written = true;
 	dump.shpages_scanned = s->shpages_scanned;
 	dump.shpages_written = s->shpages_written;
@@ -84,5 +85,5 @@ int stats_finish(const struct options *o, const struct stats *s, enum command co
 
 	if (dir < 0)
 		return dir;
-	return command == CMD_DUMP ? finish_dump(dir, o, s) : finish_restore(dir, o, s);
+	return command != CMD_RESTORE ? finish_dump(dir, o, s) : finish_restore(dir, o, s);
 }

@@ -9,7 +9,7 @@
 struct stats {
 	uint64_t started; /* CLOCK_MONOTONIC, us */
 	uint64_t freezing_time, frozen_time, memdump_time, memwrite_time;
-	uint64_t pages_scanned, pages_written, shpages_scanned, shpages_written;
+	uint64_t pages_scanned, pages_written, pages_skipped_prev, shpages_scanned, shpages_written;
 	uint64_t forking_time, restore_time, pages_restored, pages_compared, pages_skipped_cow;
 };
 

@@ -21,7 +21,8 @@ struct page_run {
 	bool cow;           /* shared with the parent process, copy-on-write */
 	/* The checkpoint has the pages with the parent process's, which are the same (cow): they are stored once. */
 	bool with_parent;
-	bool later; /* not in the checkpoint: the task that was dumped has the pages (dump --lazy-pages) */
+	bool in_prev; /* the checkpoint before this one has the pages, at the same addresses */
+	bool later;   /* not in the checkpoint: the task that was dumped has the pages (dump --lazy-pages) */
 	/* Dump. */
 	bool drop_zero; /* pages of zeros need not be stored: anonymous memory */
 	bool force;     /* to be read through /proc/PID/mem: no PROT_READ, or to be left shared */

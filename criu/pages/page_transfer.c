@@ -83,8 +83,9 @@ int pages_add_elsewhere(struct page_transfer *t, const struct page_run *run)
 {
 	struct page_run *last = t->n_elsewhere ? &t->elsewhere[t->n_elsewhere - 1] : NULL, *runs;
 
-	if (last && page_run_end(last) == run->at && last->thp == run->thp && last->later == run->later &&
-	    last->force == run->force) {
+	t->with_parent |= run->with_parent;
+	if (last && page_run_end(last) == run->at && last->thp == run->thp && last->cow == run->cow &&
+	    last->with_parent == run->with_parent && last->later == run->later && last->force == run->force) {
 		last->n += run->n;
 		return 0;
 	}
@@ -96,9 +97,9 @@ int pages_add_elsewhere(struct page_transfer *t, const struct page_run *run)
 	return 0;
 }
 
-bool pages_are_elsewhere(const struct page_transfer *t)
+bool pages_are_with_parent(const struct page_transfer *t)
 {
-	return t->n_elsewhere && !t->elsewhere->later; /* a dump has one sort of them */
+	return t->with_parent;
 }
 
 void pages_set_knows_cow(struct page_transfer *t)

@@ -41,22 +41,18 @@ static uint32_t entry_flags(const PagemapEntry *e)
 	return e->has_flags ? e->flags : e->has_in_parent && e->in_parent ? PE_PARENT : PE_PRESENT;
 }
 
-/* Pages that nobody would have. */
-static int check_present(const struct image *img, const PagemapEntry *e)
+/* Where the pages of an entry are: run->with_parent, run->in_prev, run->later, or else the pages file. */
+static int find_place(const struct image *img, const PagemapEntry *e, struct page_run *run)
 {
 	uint32_t flags = entry_flags(e);
 
+	run->with_parent = e->with_parent;
 	if (e->with_parent && flags)
 		return log_errno(-EBADMSG, "%s: the pages at %" PRIx64 " are said to be in two places", image_name(img),
 		                 e->vaddr);
-	if (e->with_parent)
-		return 0;
-	if (flags & PE_PARENT)
-		return log_refusal(-EOPNOTSUPP,
-		                   "%s: the pages at %" PRIx64 " are in a parent checkpoint (a dump after a pre-dump); "
-		                   "that is not supported: dump without --prev-images-dir",
-		                   image_name(img), e->vaddr);
-	if (!(flags & (PE_PRESENT | PE_LAZY)))
+	run->in_prev = !e->with_parent && flags & PE_PARENT;
+	run->later = !e->with_parent && !(flags & (PE_PARENT | PE_PRESENT));
+	if (run->later && !(flags & PE_LAZY))
 		return log_errno(-EBADMSG, "%s: the pages at %" PRIx64 " are said to be nowhere", image_name(img),
 		                 e->vaddr);
 	return 0;
@@ -66,25 +62,22 @@ static int take_entry(struct arena *a, const struct image *img, struct pagemap *
                       uint64_t limit)
 {
 	uint64_t n = entry_pages(e), from = map->n_runs ? page_run_end(&map->runs[map->n_runs - 1]) : 0;
-	struct page_run run = { .at = e->vaddr,
-		                .n = n,
-		                .stored = map->n_pages * PAGE_SIZE,
-		                .thp = e->thp,
-		                .cow = e->cow,
-		                .with_parent = e->with_parent,
-		                .later = !e->with_parent && !(entry_flags(e) & PE_PRESENT) };
+	struct page_run run = {
+		.at = e->vaddr, .n = n, .stored = map->n_pages * PAGE_SIZE, .thp = e->thp, .cow = e->cow
+	};
 	int err;
 
 	if (e->vaddr % PAGE_SIZE || e->vaddr < from || e->vaddr > limit || n > (limit - e->vaddr) / PAGE_SIZE)
 		return log_errno(-EBADMSG, "%s: the entry of %" PRIu64 " pages at %" PRIx64 " is out of order or place",
 		                 image_name(img), n, e->vaddr);
-	err = check_present(img, e);
+	err = find_place(img, e, &run);
 	if (err)
 		return err;
 	map->knows_cow |= e->has_cow;
-	map->with_parent |= e->with_parent;
+	map->with_parent |= run.with_parent;
+	map->in_prev |= run.in_prev;
 	map->later |= run.later;
-	map->n_pages += e->with_parent || run.later ? 0 : n;
+	map->n_pages += run.with_parent || run.in_prev || run.later ? 0 : n;
 	run.stored = run.later ? run.at : run.stored;
 	if (n)
 		arena_push(a, &map->runs, &map->n_runs, run);
@@ -111,6 +104,7 @@ int pagemap_read(struct image_dir *dir, struct arena *a, enum image_type type, u
 	map->name = arena_strdup(a, image_name(img));
 	map->owner = arena_printf(a, type == IMG_PAGEMAP ? "pid %" PRIu64 : "shared memory %" PRIu64, id);
 	map->users = 1;
+	map->dir = dir;
 	map->pages_id = head->pages_id;
 	err = page_sums_read(dir, a, &map->sums) ?: page_regions_read(a, map->name, head, &regions);
 	if (err)
@@ -152,7 +146,9 @@ static int flush_entry(struct pagemap_writer *w)
 
 int pagemap_add(struct pagemap_writer *w, const struct page_run *run)
 {
-	return pagemap_add_flagged(w, run, run->later ? PE_LAZY : run->with_parent ? 0 : PE_PRESENT);
+	uint32_t flags = run->later ? PE_LAZY : run->with_parent ? 0 : run->in_prev ? PE_PARENT : PE_PRESENT;
+
+	return pagemap_add_flagged(w, run, flags);
 }
 
 int pagemap_add_flagged(struct pagemap_writer *w, const struct page_run *run, uint32_t flags)

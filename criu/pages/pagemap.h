@@ -19,20 +19,31 @@ struct pagemap {
 	const struct page_regions *regions; /* NULL: not compressed */
 	struct page_run *runs;              /* ascending */
 	size_t n_runs;
-	uint64_t n_pages; /* in the pages file */
-	uint32_t users;   /* tasks or objects that take from it: pages_done_with() */
-	bool knows_cow;   /* an entry says whether its pages are shared with the parent process */
-	bool with_parent; /* an entry says that its pages are the parent process's */
-	bool later;       /* an entry says that its pages are not in the checkpoint (dump --lazy-pages) */
+	uint64_t n_pages;         /* in the pages file */
+	uint32_t users;           /* tasks or objects that take from it: pages_done_with() */
+	bool knows_cow;           /* an entry says whether its pages are shared with the parent process */
+	bool with_parent;         /* an entry says that its pages are the parent process's */
+	bool in_prev;             /* an entry says that its pages are in the checkpoint before this one */
+	bool later;               /* an entry says that its pages are not in the checkpoint (dump --lazy-pages) */
+	struct image_dir *dir;    /* where its pages file is */
+	struct pagemap **lenders; /* those of earlier checkpoints, whose pages files have some of its pages */
+	size_t n_lenders;
 };
 
 /*
  * Reads and checks a pagemap image (IMG_PAGEMAP or IMG_SHMEM_PAGEMAP): entries ascend, do not overlap and end below
- * limit. Pages that a parent checkpoint would have are refused. -ENOENT is not logged; the rest is, with the image's
- * name.
+ * limit. -ENOENT is not logged; the rest is, with the image's name.
  */
 int pagemap_read(struct image_dir *dir, struct arena *a, enum image_type type, uint64_t id, uint64_t limit,
                  struct pagemap **mapp);
+
+/*
+ * The same, with the size of the pages file; and what it says of pages in earlier checkpoints is looked up in those, as
+ * far back as need be: no run is in_prev any more. *mapp is NULL where there is no such image: -ENOENT is not logged
+ * then.
+ */
+int pagemap_read_chain(struct image_dir *dir, struct arena *a, enum image_type type, uint64_t id, uint64_t limit,
+                       struct pagemap **mapp);
 
 /*
  * Where the pages of a pagemap are, whatever entries say so: their number and a checksum. What a dump sends to a page

@@ -32,13 +32,13 @@ int pages_dump_task(struct pages_dump *pd, const struct task *t, struct page_tra
 int pages_add(struct page_transfer *t, const struct page_run *run);
 
 /*
- * Lists a run whose pages are the parent process's and stored there alone, or stay with the task (later). Behind all
- * those that were added so.
+ * Lists a run whose pages are the parent process's, or the checkpoint's before this one, and stored there alone, or
+ * stay with the task (later). Behind all those that were added so.
  */
 int pages_add_elsewhere(struct page_transfer *t, const struct page_run *run);
 
 /* Whether some were listed as the parent process's. */
-bool pages_are_elsewhere(const struct page_transfer *t);
+bool pages_are_with_parent(const struct page_transfer *t);
 
 /* The runs of this task say whether they are shared with its parent. */
 void pages_set_knows_cow(struct page_transfer *t);
@@ -48,6 +48,12 @@ void pages_set_knows_cow(struct page_transfer *t);
  * path: opens it, in /proc; ino: its inode number. t: a task that has it, for messages.
  */
 int pages_dump_object(struct pages_dump *pd, const struct task *t, const char *path, uint64_t ino, uint32_t id);
+
+/*
+ * The tasks run while their pages are read: what cannot be read is not there any more, and left out as if it were
+ * zeros, whatever run->drop_zero says of it.
+ */
+void pages_of_running(struct pages_dump *pd);
 
 /* Of the objects that follow, pages of zeros are stored too: to somebody they are not what a hole is (userfaultfd). */
 void pages_keep_zeros(struct pages_dump *pd);
@@ -65,7 +71,7 @@ int pages_read_task(struct restore *r, const struct task *t, struct pagemap **ma
 int pages_read_object(struct restore *r, uint64_t id, struct pagemap **mapp);
 
 /* The bytes of one run, for what is looked at before memory is made. */
-int pages_read_run(struct restore *r, const struct pagemap *map, const struct page_run *run, uint8_t *buf);
+int pages_read_run(const struct pagemap *map, const struct page_run *run, uint8_t *buf);
 
 /*
  * Writes runs of a pagemap, ascending, all from its own pages file, into the memory of a process, which has to be
@@ -80,6 +86,6 @@ int pages_fill_object(struct restore *r, struct pagemap *map, void *at, uint64_t
  * One that takes from the pagemap's pages file has taken all; after the last one the memory is given back that the file
  * takes with --stream. pages_fill_object() does it by itself.
  */
-void pages_done_with(struct restore *r, struct pagemap *map);
+void pages_done_with(struct pagemap *map);
 
 #endif

@@ -55,6 +55,7 @@ struct pages_dump {
 	const struct task *tasks[MAX_OPEN]; /* NULL: of an object */
 	size_t n;
 	bool keep_zeros; /* of objects */
+	bool running;    /* the tasks are, while pages are read */
 };
 
 int pages_dump_start(struct dump *d, struct pages_dump **pdp)
@@ -119,13 +120,18 @@ int pages_dump_task(struct pages_dump *pd, const struct task *t, struct page_tra
 	int err = flush_when_full(pd);
 
 	if (!err)
-		err = add_transfer(pd, task_memory_source(t), IMG_PAGEMAP, (uint64_t)t->vpid.v,
+		err = add_transfer(pd, task_memory_source(t, pd->running), IMG_PAGEMAP, (uint64_t)t->vpid.v,
 		                   &pd->d->stats->pages_written);
 	if (err)
 		return err;
 	pd->tasks[pd->n - 1] = t;
 	*tp = &pd->open[pd->n - 1];
 	return 0;
+}
+
+void pages_of_running(struct pages_dump *pd)
+{
+	pd->running = true;
 }
 
 void pages_keep_zeros(struct pages_dump *pd)

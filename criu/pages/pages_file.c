@@ -411,7 +411,7 @@ static void file_source_close(struct page_source *s)
 	free(f);
 }
 
-struct page_source *pages_file_source(struct image_dir *dir, const struct pagemap *map)
+struct page_source *pages_file_source(const struct pagemap *map)
 {
 	static const struct page_source_ops ops = {
 		.open = file_source_open,
@@ -424,7 +424,7 @@ struct page_source *pages_file_source(struct image_dir *dir, const struct pagema
 
 	if (!f)
 		return NULL;
-	*f = (struct file_source) { .source.ops = &ops, .dir = dir, .pagemap = map, .fd = -1 };
+	*f = (struct file_source) { .source.ops = &ops, .dir = map->dir, .pagemap = map, .fd = -1 };
 	return &f->source;
 }
 

@@ -21,7 +21,7 @@ struct pages_store {
 struct page_sink *pages_file_sink(struct pages_store *store, enum image_type type, uint64_t id, uint32_t pages_id);
 
 /* Reads what a pagemap tells of. NULL without memory, not logged. */
-struct page_source *pages_file_source(struct image_dir *dir, const struct pagemap *map);
+struct page_source *pages_file_source(const struct pagemap *map);
 
 /*
  * Whether the file has as many pages as the pagemap tells of, and the library that it needs is there. 0 or a negative

@@ -88,7 +88,7 @@ static int read_part(void *arg, const struct page_run *part, uint8_t *buf)
 	int err = 0;
 
 	if (!t->source) {
-		t->source = task_memory_source(t->task);
+		t->source = task_memory_source(t->task, false);
 		err = t->source ? t->source->ops->open(t->source, &any) : log_errno(-ENOMEM, "out of memory");
 	}
 	return err ?: t->source->ops->read(t->source, part, 1, buf);

@@ -13,7 +13,6 @@ struct opened {
 };
 
 struct pages_reader {
-	struct image_dir *dir;
 	struct arena *arena;
 	struct page_asker *asker; /* NULL: all pages are in files here */
 	vpid_t vpid;
@@ -35,11 +34,13 @@ int pages_reader_open(struct image_dir *dir, struct arena *a, vpid_t vpid, struc
                       struct pages_reader **readerp)
 {
 	struct pages_reader *reader = arena_new_of(a, struct pages_reader);
+	bool all = asker && asker->all;
 	int err;
 
-	*reader = (struct pages_reader) { .dir = dir, .arena = a, .asker = asker, .vpid = vpid };
-	err = pagemap_read(dir, a, IMG_PAGEMAP, (uint64_t)vpid.v, arch_task_size(false), &reader->map);
-	if (err == -ENOENT)
+	*reader = (struct pages_reader) { .arena = a, .asker = asker, .vpid = vpid };
+	err = (all ? pagemap_read : pagemap_read_chain)(dir, a, IMG_PAGEMAP, (uint64_t)vpid.v, arch_task_size(false),
+	                                                &reader->map);
+	if (err == -ENOENT && !reader->map)
 		return log_errno(err, "pagemap-%d.img: a task that the checkpoint has no memory of", vpid.v);
 	*readerp = reader;
 	if (!err && reader->map->later && !asker)
@@ -47,16 +48,15 @@ int pages_reader_open(struct image_dir *dir, struct arena *a, vpid_t vpid, struc
 		                 "%s: some of its pages are not in the checkpoint, but still where it was dumped (dump "
 		                 "--lazy-pages): they come with criu lazy-pages --page-server",
 		                 reader->map->name);
-	if (err || !asker || !asker->all)
-		return err ?: pages_file_check(dir, reader->map);
-	ask_for_all(reader->map);
-	return 0;
+	if (!err && all)
+		ask_for_all(reader->map);
+	return err;
 }
 
 static int open_source(struct pages_reader *reader, const struct pagemap *map, struct page_source **sourcep)
 {
 	const struct page_transfer none = { 0 }; /* nothing is listed: the file is read, not mapped */
-	struct opened o = { .map = map, .source = pages_file_source(reader->dir, map) };
+	struct opened o = { .map = map, .source = pages_file_source(map) };
 	int err;
 
 	if (!o.source)

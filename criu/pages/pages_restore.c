@@ -12,29 +12,30 @@
 
 int pages_read_task(struct restore *r, const struct task *t, struct pagemap **mapp)
 {
-	int err = pagemap_read(r->dir, r->arena, IMG_PAGEMAP, (uint64_t)t->vpid.v, arch_task_size(t->compat), mapp);
+	int err =
+	    pagemap_read_chain(r->dir, r->arena, IMG_PAGEMAP, (uint64_t)t->vpid.v, arch_task_size(t->compat), mapp);
 
-	if (err == -ENOENT)
+	if (err == -ENOENT && !*mapp)
 		return log_errno(err, "%s: pagemap-%d.img", task_name(t), t->vpid.v);
 	if (!err && (*mapp)->later && !r->opts->lazy_pages)
 		return log_refusal(-EOPNOTSUPP,
 		                   "%s: %s has pages that are not in the checkpoint, but still where it was dumped "
 		                   "(dump --lazy-pages): restore with --lazy-pages, and criu lazy-pages --page-server",
 		                   task_name(t), (*mapp)->name);
-	return err ?: pages_file_check(r->dir, *mapp);
+	return err;
 }
 
 int pages_read_object(struct restore *r, uint64_t id, struct pagemap **mapp)
 {
-	int err = pagemap_read(r->dir, r->arena, IMG_SHMEM_PAGEMAP, id, INT64_MAX & ~(PAGE_SIZE - 1), mapp);
+	int err = pagemap_read_chain(r->dir, r->arena, IMG_SHMEM_PAGEMAP, id, INT64_MAX & ~(PAGE_SIZE - 1), mapp);
 
-	if (err == -ENOENT) {
+	if (err == -ENOENT && !*mapp) {
 		*mapp = arena_new_of(r->arena, struct pagemap);
 		return 0;
 	}
 	if (!err && (*mapp)->later)
 		return log_errno(-EBADMSG, "%s: pages of shared memory are not in the checkpoint", (*mapp)->name);
-	return err ?: pages_file_check(r->dir, *mapp);
+	return err;
 }
 
 static int no_memory(void)
@@ -42,9 +43,9 @@ static int no_memory(void)
 	return log_errno(-ENOMEM, "out of memory for a transfer of pages");
 }
 
-int pages_read_run(struct restore *r, const struct pagemap *map, const struct page_run *run, uint8_t *buf)
+int pages_read_run(const struct pagemap *map, const struct page_run *run, uint8_t *buf)
 {
-	struct page_transfer t = { .source = run->later ? NULL : pages_file_source(r->dir, run->in ?: map) };
+	struct page_transfer t = { .source = run->later ? NULL : pages_file_source(run->in ?: map) };
 	int err = 0;
 
 	if (run->later)
@@ -74,8 +75,7 @@ static int move_into_memory(struct restore *r, struct page_transfer *t, const st
 int pages_fill_task(struct restore *r, const struct pagemap *map, pid_t pid, const struct page_run *runs, size_t n)
 {
 	struct page_compare counts = { 0 };
-	struct page_transfer t = { .source = pages_file_source(r->dir, map),
-		                   .sink = process_memory_sink(pid, &counts) };
+	struct page_transfer t = { .source = pages_file_source(map), .sink = process_memory_sink(pid, &counts) };
 	int err = t.source && t.sink ? 0 : no_memory();
 
 	for (size_t i = 0; !err && i < n; i++)
@@ -87,15 +87,28 @@ int pages_fill_task(struct restore *r, const struct pagemap *map, pid_t pid, con
 	return err ? log_errno(err, "pid %d: filling its memory from %s", pid, map->name) : 0;
 }
 
-void pages_done_with(struct restore *r, struct pagemap *map)
+void pages_done_with(struct pagemap *map)
 {
 	if (!--map->users && map->n_pages)
-		image_pages_forget(r->dir, map->pages_id);
+		image_pages_forget(map->dir, map->pages_id);
+}
+
+/* Those of the runs whose pages the pages file of `from` has. */
+static int fill_from(struct restore *r, const struct pagemap *map, const struct pagemap *from,
+                     const struct page_run *runs, size_t n, struct page_run *room)
+{
+	size_t k = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if ((runs[i].in ?: map) == from)
+			room[k++] = runs[i];
+	return k ? pages_fill_task(r, from, getpid(), room, k) : 0;
 }
 
 int pages_fill_object(struct restore *r, struct pagemap *map, void *at, uint64_t size)
 {
 	struct page_run *runs = arena_array(r->arena, struct page_run, map->n_runs);
+	struct page_run *room = arena_array(r->arena, struct page_run, map->n_runs);
 	size_t n = 0;
 	int err;
 
@@ -105,8 +118,10 @@ int pages_fill_object(struct restore *r, struct pagemap *map, void *at, uint64_t
 		runs[n].n = MIN(runs[n].n, (size - runs[n].at) / PAGE_SIZE);
 		runs[n].at += (uintptr_t)at;
 	}
-	err = pages_fill_task(r, map, getpid(), runs, n);
+	err = fill_from(r, map, map, runs, n, room);
+	for (size_t i = 0; !err && i < map->n_lenders; i++)
+		err = fill_from(r, map, map->lenders[i], runs, n, room);
 	if (!err)
-		pages_done_with(r, map);
+		pages_done_with(map);
 	return err;
 }

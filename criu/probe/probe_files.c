@@ -190,11 +190,6 @@ int probe_overlayfs_maps(void)
 
 /* ---- what criu itself does not do yet, whatever the kernel can ---- */
 
-int probe_mem_dirty_track(void)
-{
-	return -EOPNOTSUPP;
-}
-
 int probe_external_net_ns(void)
 {
 	return -EOPNOTSUPP;

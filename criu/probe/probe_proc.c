@@ -17,6 +17,7 @@
 #include "uapi/pagemap.h"
 #include "uapi/prctl_new.h"
 #include "uapi/probe_bits.h"
+#include "uapi/userfaultfd_more.h"
 
 static int errno_if(long ret)
 {
@@ -107,6 +108,17 @@ int probe_pagemap_scan(void)
 }
 
 /* ---- memory ---- */
+
+/* Asynchronous write protection by userfaultfd (Linux 6.7; not everywhere), and reading what it has noted. */
+int probe_mem_dirty_track(void)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_TRACK_FEATURES };
+	_cleanup_close_ int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api))
+		return -errno;
+	return probe_pagemap_scan();
+}
 
 int probe_process_vm_readv(void)
 {

@@ -49,6 +49,9 @@ int rpc_refuse(struct client *c, int err);
  */
 int rpc_receive(int sock, CriuReq **req);
 
+/* Waits for the next message; true: the peer has closed the socket instead. */
+bool rpc_has_ended(int sock);
+
 /* Sends a response. 0 or a negative errno (logged). */
 int rpc_send(int sock, const CriuResp *resp);
 

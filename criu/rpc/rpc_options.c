@@ -177,7 +177,9 @@ static int check_request(const struct options *o, const struct client *c, const 
 	if (o->n_close_fds > c->caller->n_close_fds)
 		return rpc_bad("close in the configuration file of a request: its descriptors are open already");
 	if (m->has_pidfd_store_sk)
-		return log_errno(-EOPNOTSUPP, "pidfd_store_sk is not implemented yet: pre-dump is not");
+		log_info("pidfd_store_sk has no effect: processes of a pre-dump are known by their start times");
+	if (m->ps && o->command == CMD_PRE_DUMP)
+		return log_errno(-EOPNOTSUPP, "ps: the pages of a pre-dump cannot be sent to a page server yet");
 	return 0;
 }
 

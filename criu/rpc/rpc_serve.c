@@ -235,7 +235,7 @@ static int run_version(struct client *c, const CriuReq *req, CriuResp *resp)
 	return send_response(c, resp, 0) ? RPC_NOT_DONE : 0;
 }
 
-/* Of what a client may ask for, two are not there yet: memory tracking, and the pidfd store of pre-dump. */
+/* What a client may ask for: processes of a pre-dump are known without the pidfds of its store. */
 static int run_feature_check(struct client *c, const CriuReq *req, CriuResp *resp)
 {
 	CriuFeatures features = CRIU_FEATURES__INIT;
@@ -244,9 +244,39 @@ static int run_feature_check(struct client *c, const CriuReq *req, CriuResp *res
 	if (!req->features)
 		err = rpc_bad("FEATURE_CHECK without features");
 	features.has_mem_track = features.has_lazy_pages = features.has_pidfd_store = true;
+	features.mem_track = !probe_try(FEATURE_mem_dirty_track);
 	features.lazy_pages = req->features && !probe_try(FEATURE_lazy_noncoop);
 	resp->features = &features;
 	return send_response(c, resp, err) || err ? RPC_NOT_DONE : 0;
+}
+
+/*
+ * In a process of its own: requests of a chain may follow in the same connection, and each is a command of its own, as
+ * from the command line.
+ */
+static int run_pre_dump(struct client *c, const CriuReq *req, CriuResp *resp)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (!pid) {
+		struct run r;
+		int err = prepare_run(c, &r, CMD_PRE_DUMP, req), sent;
+
+		if (!err)
+			err = cmd_pre_dump(&r.opts, &r.stages);
+		sent = send_response(c, resp, err);
+		rpc_options_free(&r.opts, c);
+		_exit(err || sent ? RPC_NOT_DONE : 0);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (pid > 0 && WIFEXITED(status))
+		return WEXITSTATUS(status);
+	send_response(
+	    c, resp,
+	    log_errno(pid < 0 ? -errno : -ECHILD, "fork or waitpid, of a process for a pre-dump (%d)", status));
+	return RPC_NOT_DONE;
 }
 
 static int run_wait_pid(struct client *c, const CriuReq *req, CriuResp *resp)
@@ -262,14 +292,6 @@ static int run_wait_pid(struct client *c, const CriuReq *req, CriuResp *resp)
 	resp->has_status = !err;
 	resp->status = status;
 	return send_response(c, resp, err) || err ? RPC_NOT_DONE : 0;
-}
-
-static int run_later(struct client *c, const CriuReq *req, CriuResp *resp)
-{
-	const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(&criu_req_type__descriptor, req->type);
-
-	send_response(c, resp, log_errno(-EOPNOTSUPP, "requests of type %s are not implemented yet", v->name));
-	return RPC_NOT_DONE;
 }
 
 static int run_unknown(struct client *c, const CriuReq *req, CriuResp *resp)
@@ -288,8 +310,8 @@ static const struct request requests[] = {
 	ROW(DUMP, DUMP, false, run_dump),
 	ROW(RESTORE, RESTORE, false, run_restore),
 	ROW(CHECK, CHECK, false, run_check),
-	ROW(PRE_DUMP, PRE_DUMP, false, run_later),
-	ROW(SINGLE_PRE_DUMP, SINGLE_PRE_DUMP, false, run_later),
+	ROW(PRE_DUMP, PRE_DUMP, false, run_pre_dump),
+	ROW(SINGLE_PRE_DUMP, SINGLE_PRE_DUMP, false, run_pre_dump),
 	ROW(PAGE_SERVER, PAGE_SERVER, true, run_page_server),
 	ROW(PAGE_SERVER_CHLD, PAGE_SERVER, true, run_page_server_child),
 	ROW(CPUINFO_DUMP, CPUINFO_DUMP, true, run_cpuinfo_dump),
@@ -322,8 +344,15 @@ int rpc_refuse(struct client *c, int err)
 	return RPC_NOT_DONE;
 }
 
+/* After a pre-dump another one may come, or the dump, in the same connection; the end of that is no error then. */
+static bool may_come_next(CriuReqType before, CriuReqType type)
+{
+	return before != CRIU_REQ_TYPE__PRE_DUMP || type == CRIU_REQ_TYPE__PRE_DUMP || type == CRIU_REQ_TYPE__DUMP;
+}
+
 int rpc_serve(struct client *c)
 {
+	CriuReqType before = CRIU_REQ_TYPE__EMPTY;
 	int status;
 	bool stay;
 
@@ -333,6 +362,8 @@ int rpc_serve(struct client *c)
 		CriuReq *req;
 
 		log_hold();
+		if (before == CRIU_REQ_TYPE__PRE_DUMP && rpc_has_ended(c->sock))
+			return 0;
 		if (rpc_receive(c->sock, &req)) {
 			if (!c->service) /* standard error is of the client's own */
 				log_init(-1, LOG_WARN);
@@ -341,10 +372,14 @@ int rpc_serve(struct client *c)
 		row = find_request(req->type);
 		stay = req->has_keep_open && req->keep_open;
 		resp.type = row->response;
-		if (stay && !row->may_stay)
+		if (!may_come_next(before, req->type))
+			status = run_unknown(c, req, (resp.type = CRIU_REQ_TYPE__EMPTY, &resp));
+		else if (stay && !row->may_stay)
 			status = RPC_NOT_DONE;
 		else
 			status = row->run(c, req, &resp);
+		before = req->type;
+		stay |= before == CRIU_REQ_TYPE__PRE_DUMP;
 		criu_req__free_unpacked(req, NULL);
 	} while (stay && !status);
 	rpc_end(c->sock);

@@ -30,6 +30,13 @@ static ssize_t peek_length(int sock)
 	return n < 0 ? -errno : n;
 }
 
+bool rpc_has_ended(int sock)
+{
+	ssize_t len = peek_length(sock);
+
+	return len == 0 || len == -ECONNRESET;
+}
+
 int rpc_receive(int sock, CriuReq **req)
 {
 	_cleanup_free_ uint8_t *data = NULL;

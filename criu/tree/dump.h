@@ -29,7 +29,7 @@ struct dump {
 /* Whether the dump ends the tree, rather than letting it run on or stand. */
 static inline bool dump_kills_tree(const struct dump *d)
 {
-	return !d->opts->leave_running && !d->opts->leave_stopped;
+	return d->opts->command != CMD_PRE_DUMP && !d->opts->leave_running && !d->opts->leave_stopped;
 }
 
 /* Its mappings as /proc shows them (proc/proc_maps.h); n is 0 where they have not been read. */

@@ -90,3 +90,42 @@ int inventory_write(struct dump *d)
 	inv->tool_version = arena_strdup(d->arena, TOOL_VERSION);
 	return image_write_one(d->dir, IMG_INVENTORY, 0, inv);
 }
+
+int inventory_write_pre(struct dump *d)
+{
+	InventoryEntry *inv = d->inventory;
+
+	inv->has_fdinfo_per_id = inv->fdinfo_per_id = true;
+	inv->has_ns_per_id = inv->ns_per_id = true;
+	inv->has_dump_uptime = true;
+	inv->dump_uptime = d->stats->started;
+	inv->has_pre_dump_mode = true;
+	inv->pre_dump_mode = d->opts->pre_dump_mode ?: PRE_DUMP_SPLICE;
+	inv->has_crius_numbers = inv->crius_numbers = true;
+	inv->dump_criu_run_id = arena_strdup(d->arena, d->run_id);
+	inv->tool_version = arena_strdup(d->arena, TOOL_VERSION);
+	return image_write_one(d->dir, IMG_INVENTORY, 0, inv);
+}
+
+int inventory_prev(struct image_dir *dir, struct arena *a, struct image_dir **prevp)
+{
+	InventoryEntry *own, *theirs;
+	int err = image_dir_prev(dir, prevp);
+
+	if (err == -ENOENT)
+		return log_errno(err,
+		                 "%s: pages of this checkpoint are in the one before it, and there is no link to "
+		                 "that (" IMAGE_PREV "): keep the directories of a chain together",
+		                 image_dir_path(dir));
+	err = err ?: image_read_one(dir, IMG_INVENTORY, 0, a, &own);
+	err = err ?: image_read_one(*prevp, IMG_INVENTORY, 0, a, &theirs);
+	if (err)
+		return log_errno(err, "%s/" IMAGE_PREV ": inventory.img of it and of the checkpoint itself",
+		                 image_dir_path(dir));
+	if (own->prev_run_id && (!theirs->dump_criu_run_id || strcmp(own->prev_run_id, theirs->dump_criu_run_id)))
+		return log_errno(-ESTALE,
+		                 "%s was made on top of another checkpoint than the one that %s holds now: its "
+		                 "pages are lost with that",
+		                 image_dir_path(dir), image_dir_path(*prevp));
+	return 0;
+}

@@ -66,7 +66,7 @@ static int number_own_objects(struct dump *d, struct kobj_state *s)
 	return err ? log_errno(err, "kcmp: is CONFIG_KCMP missing in this kernel?") : 0;
 }
 
-static int dump_task_ids(struct dump *d, struct kobj_state *s, struct task *t)
+static int compare_task(struct dump *d, struct kobj_state *s, struct task *t)
 {
 	TaskKobjIdsEntry *ids = t->ids = arena_msg(d->arena, TaskKobjIdsEntry, task_kobj_ids_entry);
 	uint32_t *const fields[] = { &ids->vm_id, &ids->files_id, &ids->fs_id, &ids->sighand_id };
@@ -74,8 +74,26 @@ static int dump_task_ids(struct dump *d, struct kobj_state *s, struct task *t)
 
 	if (err)
 		return log_errno(err, "%s: comparing what it shares with others (kcmp)", task_name(t));
-	err = ns_ids_of_task(d, t, ids);
-	return err ?: image_write_one(d->dir, IMG_IDS, t->vpid.v, ids);
+	return 0;
+}
+
+int kobj_ids_compare(struct dump *d)
+{
+	struct kobj_state *s = arena_new_of(d->arena, struct kobj_state);
+	int err = number_own_objects(d, s);
+
+	for (size_t i = 0; !err && i < d->tree.n_tasks; i++)
+		if (d->tree.tasks[i]->state != TASK_DEAD)
+			err = compare_task(d, s, d->tree.tasks[i]);
+	return err;
+}
+
+static int dump_task_ids(struct dump *d, struct kobj_state *s, struct task *t)
+{
+	int err = compare_task(d, s, t);
+
+	err = err ?: ns_ids_of_task(d, t, t->ids);
+	return err ?: image_write_one(d->dir, IMG_IDS, t->vpid.v, t->ids);
 }
 
 int kobj_ids_dump(struct dump *d)

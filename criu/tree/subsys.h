@@ -61,8 +61,18 @@ struct subsys {
 	int (*before_commit)(struct dump *d);
 	/* There is no way back; the tree stands still, and is let go or killed afterwards: see dump_kills_tree(). */
 	void (*after_commit)(struct dump *d);
-	/* The dump has failed: takes back what the tree would notice, before it runs on. */
+	/* The dump has failed, or it is a pre-dump: takes back what the tree would notice, before it runs on. */
 	void (*rollback)(struct dump *d);
+	/*
+	 * Pre-dump, between frozen() and end(), in the place of all these: of each living task from outside, then while
+	 * the agent is inside; what is to be stored of all of them; storing it, when the tree may run already; and when
+	 * the images count.
+	 */
+	int (*pre_look)(struct dump *d, struct task *t);
+	int (*pre_inside)(struct dump *d, struct task *t);
+	int (*pre_list)(struct dump *d);
+	int (*pre_write)(struct dump *d);
+	void (*pre_committed)(struct dump *d);
 	/* At the very end, success or not: what may take time. */
 	void (*end)(struct dump *d);
 

@@ -310,6 +310,10 @@ static int read_pstree(struct restore *r)
 	PstreeEntry *e;
 	size_t room;
 
+	if (err == -ENOENT && r->inventory->has_pre_dump_mode)
+		return log_errno(err,
+		                 "pstree.img is missing: this is a pre-dump, which has memory alone; restore the dump "
+		                 "that was made on top of it (--prev-images-dir)");
 	if (err)
 		return err == -ENOENT ? log_errno(err, "pstree.img is missing: no checkpoint is here") : err;
 	while ((err = image_read(img, &pstree_entry__descriptor, r->arena, &e)) > 0) {

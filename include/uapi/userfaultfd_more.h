@@ -18,6 +18,14 @@ struct uffdio_poison {
 #define UFFD_FEATURE_WP_UNPOPULATED (1 << 13)
 #endif
 
+#ifndef UFFD_FEATURE_WP_ASYNC /* Linux 6.7 */
+#define UFFD_FEATURE_WP_ASYNC (1 << 15)
+#endif
+
+/* What tracking of memory asks UFFDIO_API for. */
+#define UFFD_WP_TRACKED           (UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM)
+#define UFFD_TRACK_FEATURES       (UFFD_WP_TRACKED | UFFD_FEATURE_WP_ASYNC)
+
 /* What fdinfo shows beside the features that UFFDIO_API asked for: that it was called at all (fs/userfaultfd.c). */
 #define UFFD_FEATURES_INITIALIZED (UINT64_C(1) << 31)
 

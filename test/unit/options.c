@@ -195,7 +195,9 @@ static void refusals(void **state)
 	refused("dump -t 1 --lazy-pages --page-server --port 1", "exclude each other");
 	refused("dump -t 1 --lazy-pages --stream", "--lazy-pages and --stream exclude each other");
 	refused("dump -t 1 --lazy-pages --cow-pages once", "a lazy-pages daemon cannot be told");
-	refused("pre-dump -t 1", "command 'pre-dump' is not implemented yet");
+	refused("pre-dump", "criu pre-dump needs --tree");
+	refused("pre-dump -t 1 --stream", "--stream has no room");
+	refused("pre-dump -t 1 --pre-dump-mode=x", "--pre-dump-mode: 'x' is not valid (only 'splice' or 'read')");
 	assert_int_equal(parse("swrk 3"), 0);
 	assert_int_equal(o.client_socket, 3);
 	refused("swrk", "criu swrk needs the number of a socket");
@@ -212,7 +214,6 @@ static void refusals(void **state)
 	refused("dump -t 1 -R -s", "exclude each other");
 	refused("restore --exec-cmd", "--exec-cmd needs a command");
 	refused("restore -- sh", "need --exec-cmd");
-	refused("dump -t 1 --prev-images-dir a=b", "option --prev-images-dir is not implemented yet");
 	refused("dump -t 1 --auto-dedup", "option --auto-dedup is not implemented yet");
 	assert_null(strstr(said, "what is mnt"));
 	refused("dump -t 1 --manage-cgroups=hard", "--manage-cgroups: 'hard' is not valid");
@@ -254,9 +255,9 @@ static void sets(void **state)
 
 static void all_errors_are_said(void **state)
 {
-	refused("dump -t 1x --auto-dedup --prev-images-dir x -d", "--tree: 1x");
+	refused("dump -t 1x --auto-dedup --ghost-limit=x -d", "--tree: 1x");
 	assert_said("--auto-dedup");
-	assert_said("--prev-images-dir");
+	assert_said("--ghost-limit");
 	assert_null(strstr(said, "restore-detached"));
 }
 

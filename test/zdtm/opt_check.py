@@ -14,7 +14,7 @@ kcmp_epoll timens external_net_ns clone3_set_tid newifindex nftables has_ipt_leg
 network_lock_nftables sockopt_buf_lock memfd_hugetlb move_mount_set_group openat2 get_rseq_conf ipv6_freebind pagemap_scan
 timer_cr_ids overlayfs_maps breakpoints pagemap_scan_guard_pages""".split()
 # LXC, podman and runc act on a yes.
-NOT_YET = ("mem_dirty_track", "external_net_ns")
+NOT_YET = ("external_net_ns",)
 # Of every kernel on which the suite runs.
 YES = ("mnt_id", "timerfd", "fdinfo_lock", "kcmp_epoll", "clone3_set_tid", "openat2", "ns_pid", "can_map_vdso", "memfd_hugetlb")
 

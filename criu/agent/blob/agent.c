@@ -104,9 +104,11 @@ void __attribute__((noreturn)) agent_loop(struct agent_slot *slot)
 		wait_for_work(slot);
 		__atomic_store_n(&slot->cmd, AGENT_IDLE, __ATOMIC_RELEASE);
 		for (uint32_t i = 0; i < slot->n_ops; i++) {
-			if (tool_died(slot))
+			struct agent_op *ops = (struct agent_op *)slot->ops;
+
+			if (tool_died(slot) && !(ops[i].flags & AGENT_OP_ALWAYS))
 				die(slot);
-			if (run_one((struct agent_op *)slot->ops, i))
+			if (run_one(ops, i))
 				break;
 		}
 	}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A pre-dump: memory is stored ahead of a dump. Nothing else of the tree is read, and nothing is against it. */
+#include "dump/dump.h"
+#include "dump/inside.h"
+#include "freeze/freeze.h"
+#include "image/image_dir.h"
+#include "lib/fault.h"
+#include "lib/log.h"
+#include "tree/inventory.h"
+#include "tree/kobj_ids.h"
+#include "tree/subsys.h"
+
+/* The agent is of use only where writes are to be noted. */
+static int look_at_task(struct dump *d, struct task *t)
+{
+	int err = subsys_run(pre_look, d, t);
+
+	if (err || !d->opts->track_mem || tree_first_vm(&d->tree, t) != t)
+		return err;
+	return dump_inside_briefly(d, t);
+}
+
+static int list_memory(struct dump *d)
+{
+	int err = kobj_ids_compare(d);
+
+	tree_index(&d->tree, d->arena);
+	for (size_t i = 0; !err && i < d->tree.n_tasks; i++)
+		if (d->tree.tasks[i]->state != TASK_DEAD)
+			err = look_at_task(d, d->tree.tasks[i]);
+	freeze_again(&d->tree);
+	return err ?: subsys_run(pre_list, d);
+}
+
+static int let_run(struct dump *d, bool *stands)
+{
+	*stands = false;
+	subsys_tell(rollback, d);
+	d->stats->frozen_time = clock_now_us() - d->stats->frozen_time;
+	fault_point("about to let run");
+	return thaw_tree(&d->tree, THAW_RUN);
+}
+
+static int write_memory(struct dump *d)
+{
+	int err = subsys_run(pre_write, d);
+
+	err = err ?: inventory_write_pre(d);
+	fault_point("images written");
+	return err ?: image_dir_seal(d->dir);
+}
+
+static int commit_ahead(struct dump *d)
+{
+	int err = guardian_check(d->guardian);
+
+	fault_point("about to commit");
+	if (err)
+		return err;
+	guardian_commit(d->guardian);
+	image_dir_keep(d->dir);
+	fault_point("committed");
+	subsys_tell(pre_committed, d);
+	image_dir_drop_older(d->dir);
+	return 0;
+}
+
+int dump_ahead(struct dump *d)
+{
+	bool stands = true;
+	int err = list_memory(d), part;
+
+	fault_point("memory listed");
+	if (!err && d->opts->pre_dump_mode == PRE_DUMP_READ)
+		err = let_run(d, &stands);
+	if (!err)
+		err = write_memory(d);
+	part = stands ? let_run(d, &stands) : 0;
+	err = err ?: part;
+	if (!err)
+		err = commit_ahead(d);
+	if (err)
+		image_dir_discard(d->dir);
+	return err;
+}

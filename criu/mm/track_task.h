@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What mm/track.c and mm/track_arm.c share: the state of tracking in one dump. */
+#ifndef CRIU_MM_TRACK_TASK_H
+#define CRIU_MM_TRACK_TASK_H
+
+#include "image/image.h"
+#include "lib/arena_hash.h"
+#include "mm/ranges.h"
+#include "mm/tracker.h"
+#include "proc/proc_maps.h"
+#include "tree/subsys.h"
+
+struct track_task {
+	const struct task *task;
+	struct ranges unwritten; /* since the dump before */
+	int uffd;                /* that watches it from this dump on; -1 */
+	UT_hash_handle hh;
+};
+
+struct track_state {
+	bool begun, is_tracked;  /* is_tracked: the tracker of the chain was there */
+	struct image_dir *prev;  /* --prev-images-dir; NULL */
+	const char *prev_run_id; /* NULL: it does not say */
+	struct tracker *found;   /* that ran when the dump began */
+	size_t n_found;
+	int sock; /* to the new one; -1: there is to be none */
+	struct track_task *tasks;
+	struct tracked *armed;
+	size_t n_armed;
+};
+
+extern const struct subsys track_subsys;
+
+/* The entry of a task; a: it is made where there is none, NULL: NULL is returned then. */
+struct track_task *track_task(struct track_state *s, struct arena *a, const struct task *t);
+
+/* Whether what is written to a mapping can be noted without a miss. */
+bool track_is_able(const struct proc_map *m);
+
+#endif
