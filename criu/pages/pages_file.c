@@ -3,8 +3,8 @@
  * A file of pages, one behind the other in the order of the pagemap.
  *
  * Where there are checksums, pages are read into a hot buffer, checked there and written: what was checked is what the
- * memory gets, whoever writes into the file meanwhile. Of 256 MiB the checksums took 8 ms of processor time, of some
- * 190 to dump and 180 to restore.
+ * memory gets, whoever writes into the file meanwhile. Of 1 GiB that takes 50 ms of processor time in a dump that takes
+ * 850, and 90 in a restore that takes 730, on as many threads as there are processors.
  *
  * Without (CRIU's), much is taken from a mapping of the file, made present batch by batch: of 1 GiB in the page cache
  * into huge pages that took 310 to 390 ms of processor time, where reading into a hot buffer first took 405 to 490;

@@ -283,10 +283,10 @@ def killed(s):
     """criu, at fault points and at any instant of a dump and of a restore."""
     s.victim("page_kinds", ["24"])
     began = time.monotonic()
-    s.dump("--compress", "zstd")
+    s.dump("--compress", "zstd", "--test-kill-at", 100000)
     lasts = time.monotonic() - began
     points = fault_points(text(s.path("imgs/dump.log")))
-    s.restore()
+    s.restore("--test-kill-at", 100000)
     again = fault_points(text(s.path("imgs/restore.log")))
     check(points > 5 and again > 5, "%d and %d fault points" % (points, again))
     for at in DICE.sample(range(1, points + 1), 6) + [None] * rounds_wanted(5):
