@@ -382,7 +382,8 @@ static bool was_continued(const struct task *t)
 static int stop_thread(struct thread *th, struct entered *e)
 {
 	struct agent *a = th->dump->agent;
-	int err = inject_stop_thread(th->tid, task_thread_name(th), &e->in.stop_came, &e->unfreezer);
+	const char *name = arena_strdup(e->unfreezer.arena, task_thread_name(th)); /* see build_finish.c, stop_one() */
+	int err = inject_stop_thread(th->tid, name, &e->in.stop_came, &e->unfreezer);
 
 	e->in.stop_came |= a->stop_came;
 	return err;

@@ -83,7 +83,9 @@ static int ask_thread(struct dump *d, struct thread *th, struct asked *asked)
 			continue;
 		asked->first[i] = (int)b->n;
 		batch_what(b, task_parts[i]->name);
+		fiber_hold();
 		err = task_parts[i]->ask(d, th, b, &asked->data[i]);
+		fiber_release();
 	}
 	if (!err)
 		batch_start(b);
@@ -99,8 +101,11 @@ static int dump_thread(struct dump *d, struct thread *th, const struct asked *as
 	for (size_t i = 0; !err && task_parts[i]; i++) {
 		struct answers answers = { a->ops + asked->first[i], asked->data[i] };
 
-		if (task_parts[i]->dump && part_applies(task_parts[i], th))
-			err = task_parts[i]->dump(d, th, &answers);
+		if (!task_parts[i]->dump || !part_applies(task_parts[i], th))
+			continue;
+		fiber_hold();
+		err = task_parts[i]->dump(d, th, &answers);
+		fiber_release();
 	}
 	return err;
 }

@@ -34,21 +34,14 @@ int fdpass_gap(const int *wanted, size_t n)
 
 /* ---- a whole table ---- */
 
-/* Numbers up to `highest` must be possible; the final limits are set later (rlimit_part). */
-static int raise_task_limit(struct task *t, int highest)
+/*
+ * Numbers up to `highest` must be possible; the final limits are set later (rlimit_part). now: what clear_table() was
+ * told.
+ */
+static int raise_task_limit(struct task *t, struct rlimit now, int highest)
 {
 	struct batch *b = agent_batch(t->restore->agent, "its limit of open files");
-	struct rlimit *lim, now;
-	int err, op;
 
-	batch_reserve(b, 1, sizeof(*lim));
-	op = batch_ask(b, SYS_prlimit64, 0, RLIMIT_NOFILE, 0, batch_space(b, sizeof(*lim), &lim));
-	err = batch_run(b);
-	if (!err)
-		err = (int)batch_ret(b, op);
-	if (err)
-		return log_errno(err, "%s: prlimit64(RLIMIT_NOFILE)", task_name(t));
-	now = *lim;
 	if (now.rlim_cur > (rlim_t)highest)
 		return 0;
 	now.rlim_cur = now.rlim_max;
@@ -70,23 +63,43 @@ static void note_socket(struct restore *r, const struct task *t, int sock, int n
 	}
 }
 
-/* Leaves nothing in the table but the socket, under a number that is not wanted. */
-static int clear_table(struct restore *r, struct task *t, const int *wanted, size_t n)
+static bool wants_number(const int *wanted, size_t n, int number)
+{
+	for (size_t i = 0; i < n; i++)
+		if (wanted[i] == number)
+			return true;
+	return false;
+}
+
+/* Leaves nothing in the table but the socket; and tells the limit. */
+static int clear_table(struct task *t, struct rlimit *limit)
 {
 	struct batch *b = agent_batch(t->restore->agent, "closing its descriptors");
 	unsigned sock = (unsigned)t->restore->task_sock;
-	int gap = fdpass_gap(wanted, n), err, op;
-	bool collides = false;
+	struct rlimit *lim;
+	int err, op;
 
+	batch_reserve(b, 3, sizeof(*lim));
 	if (sock)
 		batch_call(b, SYS_close_range, 0, sock - 1, 0);
 	batch_call(b, SYS_close_range, sock + 1, ~0U, 0);
+	op = batch_ask(b, SYS_prlimit64, 0, RLIMIT_NOFILE, 0, batch_space(b, sizeof(*lim), &lim));
 	err = batch_run(b);
-	for (size_t i = 0; !collides && i < n; i++)
-		collides = wanted[i] == (int)sock;
-	if (err || !collides)
+	if (err)
 		return err;
-	batch_reserve(b, 2, 0);
+	if (batch_ret(b, op))
+		return log_errno((int)batch_ret(b, op), "%s: prlimit64(RLIMIT_NOFILE)", task_name(t));
+	*limit = *lim;
+	return 0;
+}
+
+/* To the number `gap`, which is not wanted. */
+static int move_socket(struct restore *r, struct task *t, int gap)
+{
+	struct batch *b = agent_batch(t->restore->agent, "moving its socket");
+	unsigned sock = (unsigned)t->restore->task_sock;
+	int op, err;
+
 	op = batch_call(b, SYS_fcntl, sock, F_DUPFD, (uint64_t)gap);
 	batch_call(b, SYS_close, sock);
 	err = batch_run(b);
@@ -144,14 +157,17 @@ int files_install(struct restore *r, struct task *t)
 {
 	int *wanted = arena_array(r->arena, int, t->n_fds + 1);
 	size_t n = t->n_fds;
+	struct rlimit limit;
 	int err, gap;
 
 	for (size_t i = 0; i < n; i++)
 		wanted[i] = (int)t->fds[i]->fd;
 	gap = fdpass_gap(wanted, n);
-	err = raise_task_limit(t, n ? MAX(gap, wanted[n - 1]) : 0);
+	err = clear_table(t, &limit);
 	if (!err)
-		err = clear_table(r, t, wanted, n);
+		err = raise_task_limit(t, limit, n ? MAX(gap, wanted[n - 1]) : 0);
+	if (!err && wants_number(wanted, n, t->restore->task_sock))
+		err = move_socket(r, t, gap);
 	for (size_t at = 0; !err && at < n; at += RIGHTS_MAX)
 		err = install_chunk(r, t, at, wanted + at, MIN(n - at, RIGHTS_MAX));
 	return err;

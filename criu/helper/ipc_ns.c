@@ -11,6 +11,7 @@
 #include "helper/detour.h"
 #include "helper/executor_parts.h"
 #include "helper/ns_enter.h"
+#include "lib/fiber.h"
 #include "lib/log.h"
 #include "proc/ns_type.h"
 #include "tree/ns_given.h"
@@ -195,12 +196,10 @@ static int enter_by_detour(struct ipc_ns *ns)
 	           : 0;
 }
 
-int ipc_ns_enter(struct ipc_ns *ns)
+static int go_into(struct ipc_ns *ns)
 {
 	char path[40];
 
-	if (!ns || !ns->elsewhere)
-		return 0;
 	if (ns->fd < 0) {
 		snprintf(path, sizeof(path), "/proc/%d/ns/ipc", ns->task->pid);
 		ns->fd = open_ipc_ns(path);
@@ -214,12 +213,22 @@ int ipc_ns_enter(struct ipc_ns *ns)
 	return ns_enter_thread(ns->fd, CLONE_NEWIPC);
 }
 
+int ipc_ns_enter(struct ipc_ns *ns)
+{
+	int err = ns && ns->elsewhere ? go_into(ns) : 0;
+
+	if (!err && ns && ns->elsewhere)
+		fiber_hold();
+	return err;
+}
+
 int ipc_ns_leave(struct ipc_ns *ns, int err)
 {
 	if (!ns || !ns->elsewhere)
 		return err;
 	if (is_on_detour(ns) ? detour_go(ns->from) : ns_enter_thread(ns->home, CLONE_NEWIPC))
 		abort(); /* criu would work in the wrong namespace: its guardian takes all back */
+	fiber_release();
 	return err;
 }
 

@@ -7,6 +7,7 @@
 
 #include "helper/detour.h"
 #include "helper/executor_parts.h"
+#include "lib/fiber.h"
 #include "lib/log.h"
 
 int net_visit_new(struct net_visit *v)
@@ -16,6 +17,7 @@ int net_visit_new(struct net_visit *v)
 	if (back < 0 || unshare(CLONE_NEWNET))
 		return -errno;
 	v->back = move_fd(&back);
+	fiber_hold();
 	return 0;
 }
 
@@ -29,8 +31,10 @@ int net_visit_begin(int fd, struct net_visit *v)
 		v->from = detour_at();
 		err = detour_go(fd);
 	}
-	if (!err)
+	if (!err) {
 		v->back = move_fd(&back);
+		fiber_hold();
+	}
 	return err;
 }
 
@@ -52,6 +56,7 @@ void net_visit_end(struct net_visit *v)
 		log_errno(err, "setns back into criu's own network namespace");
 		abort();
 	}
+	fiber_release();
 	close(v->back);
 	if (v->here)
 		*v->here = v->was;

@@ -381,21 +381,38 @@ static int check_header(struct image *img, enum image_type type)
 	return err ?: expect_magic(img, rows[type].magic);
 }
 
-int image_open(struct image_dir *dir, enum image_type type, uint64_t id, struct image **imgp)
+/* One that was read whole when it was checked is all in the buffer. */
+static bool take_kept(struct image *img)
 {
-	_cleanup_image_ struct image *img = new_image(dir, type, id, false);
-	struct stat st;
-	int err;
+	img->buf = image_dir_take_kept(img->dir, img->name, &img->length);
+	if (img->buf)
+		img->size = img->fill = (size_t)img->length;
+	return img->buf;
+}
 
-	if (!img)
-		return log_errno(-ENOMEM, "%s", rows[type].name);
-	img->fd = image_dir_open_file(dir, img->name);
+static int open_for_reading(struct image *img)
+{
+	struct stat st;
+
+	if (take_kept(img))
+		return 0;
+	img->fd = image_dir_open_file(img->dir, img->name);
 	if (img->fd < 0)
 		return img->fd;
 	if (fstat(img->fd, &st) < 0)
 		return log_errno(-errno, "%s: fstat", img->name);
 	img->length = (uint64_t)st.st_size;
-	err = check_header(img, type);
+	return 0;
+}
+
+int image_open(struct image_dir *dir, enum image_type type, uint64_t id, struct image **imgp)
+{
+	_cleanup_image_ struct image *img = new_image(dir, type, id, false);
+	int err;
+
+	if (!img)
+		return log_errno(-ENOMEM, "%s", rows[type].name);
+	err = open_for_reading(img) ?: check_header(img, type);
 	if (err)
 		return err;
 	*imgp = move_ptr(img);

@@ -104,11 +104,12 @@ int image_dir_place_of(const struct image_dir *dir, const char *name)
 /* Says what is wrong with every file; the first error is what is returned. */
 static int check_files(const struct image_dir *dir, const struct sums *sums)
 {
+	size_t room = INTEGRITY_KEPT;
 	int first = 0;
 
 	for (struct sum *sum = sums->all; sum; sum = sum->hh.next) {
 		char why[128];
-		int err = integrity_check(sum, image_dir_place_of(dir, sum->name), why, sizeof(why));
+		int err = integrity_check(sum, image_dir_place_of(dir, sum->name), &room, why, sizeof(why));
 
 		if (!err)
 			continue;
@@ -380,6 +381,11 @@ static int open_streamed(struct image_dir *dir, const char *name)
 		return fd;
 	err = check_fetched(dir, name, fd);
 	return err ?: move_fd(&fd);
+}
+
+unsigned char *image_dir_take_kept(struct image_dir *dir, const char *name, uint64_t *size)
+{
+	return dir->sealed && !dir->writing ? integrity_take_kept(dir->sums, name, size) : NULL;
 }
 
 int image_dir_open_file(struct image_dir *dir, const char *name)

@@ -15,6 +15,9 @@ int image_dir_create_file(struct image_dir *dir, const char *name, struct sum **
 /* Opens a file for reading. -ENOENT without a log line; other errors are logged. */
 int image_dir_open_file(struct image_dir *dir, const char *name);
 
+/* What is in a file, where that was kept when it was checked; malloc'd, and the caller's. NULL: it has to be opened. */
+unsigned char *image_dir_take_kept(struct image_dir *dir, const char *name, uint64_t *size);
+
 /*
  * A file is complete (err: is not): what is known of it goes into its entry, and for a streamer what is in fd
  * (negative: it was never opened) is kept. Returns err, or what failed here (logged).

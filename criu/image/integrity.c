@@ -23,6 +23,7 @@
 #define FIRST_LINE "checkpoint-sums 1\n"
 #define FILE_MAX   (64UL << 20)
 #define CHECK_STEP (256UL << 10)
+#define KEEP_MAX   (64UL << 10)
 
 static int PRINTF(4, 5) because(int err, char *why, size_t why_size, const char *fmt, ...)
 {
@@ -49,6 +50,7 @@ void integrity_free(struct sums *sums)
 	{
 		HASH_DEL(sums->all, sum);
 		free(sum->name);
+		free(sum->kept);
 		free(sum);
 	}
 	free(sums);
@@ -266,24 +268,28 @@ static int sum_file(int fd, uint32_t *crc, uint64_t *size)
 	return 0;
 }
 
-int integrity_check_from(const struct sum *sum, int fd, char *why, size_t why_size)
+static int check_size(const struct sum *sum, int fd, char *why, size_t why_size)
 {
-	uint64_t size;
 	struct stat st;
-	uint32_t crc = 0;
-	int err;
 
 	if (fstat(fd, &st) < 0)
 		return because(-errno, why, why_size, "cannot be looked at");
 	if (!S_ISREG(st.st_mode))
 		return because(-EBADMSG, why, why_size, "is no regular file");
-	if (sum->sent)
-		return 0;
-	size = (uint64_t)st.st_size;
-	if (size != sum->size)
-		return because(-EBADMSG, why, why_size, "has %" PRIu64 " bytes, not %" PRIu64, size, sum->size);
-	if (sum->size_only)
-		return 0;
+	if (!sum->sent && (uint64_t)st.st_size != sum->size)
+		return because(-EBADMSG, why, why_size, "has %" PRIu64 " bytes, not %" PRIu64, (uint64_t)st.st_size,
+		               sum->size);
+	return 0;
+}
+
+int integrity_check_from(const struct sum *sum, int fd, char *why, size_t why_size)
+{
+	uint64_t size = sum->size;
+	uint32_t crc = 0;
+	int err = check_size(sum, fd, why, why_size);
+
+	if (err || sum->sent || sum->size_only)
+		return err;
 	err = sum_file(fd, &crc, &size);
 	if (err)
 		return because(err, why, why_size, "cannot be read");
@@ -292,7 +298,26 @@ int integrity_check_from(const struct sum *sum, int fd, char *why, size_t why_si
 	return 0;
 }
 
-int integrity_check(const struct sum *sum, int dirfd, char *why, size_t why_size)
+static int check_and_keep(struct sum *sum, int fd, size_t *room, char *why, size_t why_size)
+{
+	_cleanup_free_ unsigned char *data = malloc(MAX(sum->size, 1));
+	int err = check_size(sum, fd, why, why_size);
+	ssize_t n;
+
+	if (err)
+		return err;
+	n = data ? io_read_all(fd, data, sum->size) : -ENOMEM;
+	if (n < 0)
+		return because((int)n, why, why_size, "cannot be read");
+	if ((uint64_t)n != sum->size || crc32_z(0, data, sum->size) != sum->crc)
+		return because(-EBADMSG, why, why_size, "is damaged or was changed");
+	*room -= sum->size;
+	free(sum->kept);
+	sum->kept = move_ptr(data);
+	return 0;
+}
+
+int integrity_check(struct sum *sum, int dirfd, size_t *room, char *why, size_t why_size)
 {
 	_cleanup_close_ int fd = openat(dirfd, sum->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
@@ -301,5 +326,17 @@ int integrity_check(const struct sum *sum, int dirfd, char *why, size_t why_size
 		               errno != ENOENT ? "cannot be opened"
 		               : sum->sent     ? "is missing (the page server of the dump has written it)"
 		                               : "is missing");
+	if (!sum->sent && !sum->size_only && sum->size <= MIN(*room, KEEP_MAX))
+		return check_and_keep(sum, fd, room, why, why_size);
 	return integrity_check_from(sum, fd, why, why_size);
+}
+
+unsigned char *integrity_take_kept(struct sums *sums, const char *name, uint64_t *size)
+{
+	struct sum *sum = integrity_find(sums, name);
+
+	if (!sum || !sum->kept)
+		return NULL;
+	*size = sum->size;
+	return move_ptr(sum->kept);
 }

@@ -22,7 +22,8 @@ struct sum {
 	bool size_only; /* a pages file */
 	bool sent;      /* a pagemap of a page server: size is in pages, crc of where they are */
 	enum sum_state state;
-	UT_hash_handle hh; /* by name; keeps the order in which they were added */
+	unsigned char *kept; /* what integrity_check() has read, `size` bytes; freed with the table */
+	UT_hash_handle hh;   /* by name; keeps the order in which they were added */
 };
 
 struct sums {
@@ -54,9 +55,15 @@ int integrity_read_from(int fd, struct sums **sumsp, char *why, size_t why_size)
 
 /*
  * Compares a file with its entry (of a pagemap that was sent: whether it is there): 0, or a negative errno (-EBADMSG
- * where it differs), not logged, the reason in why.
+ * where it differs), not logged, the reason in why. A small file that is as it should be is kept, as long as there are
+ * *room bytes for it: it is going to be read anyway.
  */
-int integrity_check(const struct sum *sum, int dirfd, char *why, size_t why_size);
+int integrity_check(struct sum *sum, int dirfd, size_t *room, char *why, size_t why_size);
+#define INTEGRITY_KEPT (16UL << 20)
+
+/* What was kept of the file, which is the caller's then; *size bytes. NULL: nothing. */
+unsigned char *integrity_take_kept(struct sums *sums, const char *name, uint64_t *size);
+
 /* The same from the start of fd, which stays the caller's and is read to its end. */
 int integrity_check_from(const struct sum *sum, int fd, char *why, size_t why_size);
 

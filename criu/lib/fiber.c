@@ -4,6 +4,9 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
+#include "lib/log.h"
+#include "lib/lookup.h"
+
 #define STACK_SIZE (256UL << 10) /* a page at its end is a guard */
 #define GUARD_SIZE 4096UL
 
@@ -18,12 +21,15 @@ struct fibers {
 	int *errs;
 	size_t n, live, now;
 	unsigned idle; /* so many waits in a row have looked in vain */
+	struct log_work about;
 	ucontext_t home;
 	struct fiber fibers[FIBERS_MAX];
 };
 
 /* lint: global: of the thread whose stack is changed; a wait deep below has no other way to it */
 static __thread struct fibers *running;
+/* lint: global: of the thread, as what it protects is */
+static __thread unsigned held;
 /* lint: global: of the thread, kept for the next time: FIBERS_MAX of them */
 static __thread char *stacks;
 
@@ -31,6 +37,7 @@ static void run_fiber(void)
 {
 	struct fibers *f = running;
 
+	log_work_set(&f->about);
 	f->errs[f->now] = f->fn(f->arg, f->now);
 	f->fibers[f->now].ended = true;
 	f->live--;
@@ -46,12 +53,23 @@ static size_t next_of(const struct fibers *f, size_t i)
 	return i;
 }
 
+void fiber_hold(void)
+{
+	held++;
+}
+
+void fiber_release(void)
+{
+	held--;
+}
+
 bool fiber_yield(unsigned *looks)
 {
 	struct fibers *f = running;
+	struct log_work about;
 	size_t now;
 
-	if (!f || f->live < 2)
+	if (!f || f->live < 2 || held || lookup_now())
 		return false;
 	f->idle = *looks ? f->idle + 1 : 0;
 	++*looks;
@@ -61,7 +79,10 @@ bool fiber_yield(unsigned *looks)
 	}
 	now = f->now;
 	f->now = next_of(f, now);
-	return !swapcontext(&f->fibers[now].context, &f->fibers[f->now].context);
+	about = log_work_get();
+	swapcontext(&f->fibers[now].context, &f->fibers[f->now].context);
+	log_work_set(&about);
+	return true;
 }
 
 static void make_fiber(struct fibers *f, size_t i, char *stack)
@@ -102,10 +123,12 @@ void fiber_run(size_t n, int (*fn)(void *arg, size_t i), void *arg, int errs[])
 		return;
 	for (size_t i = 0; i < n; i++)
 		make_fiber(&f, i, stacks + i * STACK_SIZE);
+	f.about = log_work_get();
 	running = &f;
 	while (f.live) { /* home is where one goes that ends */
 		f.now = next_of(&f, f.now);
 		swapcontext(&f.home, &f.fibers[f.now].context);
 	}
 	running = NULL;
+	log_work_set(&f.about);
 }

@@ -6,7 +6,8 @@
  *
  * Only fiber_yield() changes from one to another, and only two waits call it: for an agent (agent_wait()), and for a
  * stop in a call of ours (agent/inject.c). All else is as if each ran alone; what is shared by several tasks may have
- * changed behind such a wait.
+ * changed behind such a wait. What belongs to the thread has to be as it was: so where it is changed (a visit in
+ * another namespace), and where nothing may come in between, fibers are held.
  */
 #ifndef CRIU_LIB_FIBER_H
 #define CRIU_LIB_FIBER_H
@@ -27,5 +28,10 @@ void fiber_run(size_t n, int (*fn)(void *arg, size_t i), void *arg, int errs[]);
  * gone on, and it should be looked for again. False: all others wait too, or there are none: the wait may sleep.
  */
 bool fiber_yield(unsigned *looks);
+
+/* Until fiber_release(), as many times as this: waits sleep, and no other fiber goes on. Also while lookup_in() is set.
+ */
+void fiber_hold(void);
+void fiber_release(void);
 
 #endif

@@ -43,11 +43,7 @@ static struct {
 static __thread int task_fd = -1;
 
 /* What log_about() said. */
-static __thread struct {
-	const char *pattern;
-	unsigned long number;
-	const char *too;
-} about;
+static __thread struct log_work about;
 
 static bool is_same_log(int a, int b)
 {
@@ -281,6 +277,16 @@ void log_about(const char *pattern, unsigned long number)
 {
 	about.pattern = pattern;
 	about.number = number;
+}
+
+struct log_work log_work_get(void)
+{
+	return about;
+}
+
+void log_work_set(const struct log_work *w)
+{
+	about = *w;
 }
 
 const char *log_about_too(const char *name)

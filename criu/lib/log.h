@@ -54,6 +54,15 @@ const char *log_first_text(void);
  * checked as a whole: what is odd in them may be damage.
  */
 void log_about(const char *pattern, unsigned long number);
+
+/* All that log_about() said, for who changes from one work to another and back (lib/fiber.h). */
+struct log_work {
+	const char *pattern;
+	unsigned long number;
+	const char *too;
+};
+struct log_work log_work_get(void);
+void log_work_set(const struct log_work *w);
 const char *log_about_too(const char *name); /* another one, for a part of that work; returns the one before */
 void log_name_images(void);
 

@@ -21,6 +21,7 @@
 #include "restore/pids.h"
 #include "restore/sibling.h"
 #include "lib/fault.h"
+#include "lib/fiber.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/memfd_exec.h"
@@ -569,6 +570,50 @@ static int populate_node(struct build *b, struct node *n)
 	return err;
 }
 
+/*
+ * A copy that creates nothing and makes no session: nothing that is done to it matters to others, but for what it
+ * enters (born, grown).
+ */
+static bool is_plain_copy(const struct node *n)
+{
+	return n->birth == BIRTH_COPY && !n->n_created && n->task && !n->ephemeral && n->task->state != TASK_DEAD &&
+	       n->sid.v != n->pid.v;
+}
+
+struct copies {
+	struct build *b;
+	struct node *const *nodes;
+};
+
+static int populate_copy(void *arg, size_t i)
+{
+	struct copies *c = arg;
+	struct node *n = c->nodes[i];
+	int err;
+
+	log_about("mm-%lu.img, or files.img", (unsigned long)n->task->vpid.v);
+	err = subsys_space()->map(c->b->r, n->task, n->family->at, c->b->plan->common + n->family->size);
+	return err ?: subsys_space()->seal(c->b->r, n->task);
+}
+
+/* The memories of n of them side by side (lib/fiber.h). */
+static int populate_copies(struct build *b, struct node *const *nodes, size_t n)
+{
+	struct copies c = { b, nodes };
+	int errs[FIBERS_MAX], err = 0;
+
+	for (size_t i = 0; !err && i < n; i++)
+		err = subsys_run(born, b->r, nodes[i]->task);
+	if (err)
+		return err;
+	fiber_run(n, populate_copy, &c, errs);
+	for (size_t i = 0; i < n; i++)
+		err = err ?: errs[i];
+	for (size_t i = 0; !err && i < n; i++)
+		err = subsys_run(grown, b->r, nodes[i]->task);
+	return err;
+}
+
 /* With --log-pid, what concerns a task goes into its own log. */
 static int in_its_log(struct build *b, struct node *n)
 {
@@ -584,7 +629,13 @@ int build_processes(struct build *b)
 {
 	int err = create_root(b, b->plan->nodes[0]);
 
-	for (size_t i = 0; !err && i < b->plan->n_nodes; i++)
-		err = in_its_log(b, b->plan->nodes[i]);
+	for (size_t i = 0, n; !err && i < b->plan->n_nodes; i += MAX(n, 1)) {
+		struct node *const *nodes = b->plan->nodes + i;
+
+		for (n = 0; !b->r->opts->log_pid && n < FIBERS_MAX && i + n < b->plan->n_nodes; n++)
+			if (!is_plain_copy(nodes[n]))
+				break;
+		err = n > 1 ? populate_copies(b, nodes, n) : in_its_log(b, *nodes);
+	}
 	return err;
 }

@@ -20,6 +20,7 @@
 #include "format.h"
 #include "tree/kind.h"
 #include "lib/fault.h"
+#include "lib/fiber.h"
 #include "lib/log.h"
 #include "proc/proc.h"
 #include "tree/ns_ids.h"
@@ -163,6 +164,53 @@ static int each_thread(struct build *b, int (*fn)(struct build *, struct thread 
 	return err;
 }
 
+/* ---- side by side: where one task has to be waited for, the next one is gone on with (lib/fiber.h) ---- */
+
+struct side_by_side {
+	struct build *b;
+	int (*fn)(struct build *b, struct thread *th);
+	struct thread *some[FIBERS_MAX];
+	size_t n;
+};
+
+static int do_one(void *arg, size_t i)
+{
+	struct side_by_side *s = arg;
+
+	return s->fn(s->b, s->some[i]);
+}
+
+static int do_some(struct side_by_side *s)
+{
+	int errs[FIBERS_MAX], err = 0;
+
+	fiber_run(s->n, do_one, s, errs);
+	for (size_t i = 0; i < s->n; i++)
+		err = err ?: errs[i];
+	s->n = 0;
+	return err;
+}
+
+/* For what does not matter to other threads: fn is called for up to FIBERS_MAX at a time. */
+static int each_beside(struct build *b, bool only_spaces, int (*fn)(struct build *, struct thread *))
+{
+	const struct tree *tree = &b->r->tree;
+	struct side_by_side s = { .b = b, .fn = fn };
+	int err = 0;
+
+	for (size_t i = 0; !err && i < tree->n_tasks; i++) {
+		struct task *t = tree->tasks[i];
+		size_t n = only_spaces ? tree_first_vm(tree, t) == t : t->n_threads;
+
+		for (size_t k = 0; !err && is_not_zombie(t) && k < n; k++) {
+			s.some[s.n++] = &t->threads[k];
+			if (s.n == FIBERS_MAX)
+				err = do_some(&s);
+		}
+	}
+	return err ?: do_some(&s);
+}
+
 static int seize_one(struct build *b, struct thread *th)
 {
 	return seize_thread(th);
@@ -192,7 +240,10 @@ int build_tasks(struct build *b)
 
 static int stop_one(struct build *b, struct thread *th)
 {
-	return inject_stop_thread(th->tid, task_thread_name(th), &th->restore->agent->stop_came, NULL);
+	const char *name =
+	    arena_strdup(b->r->arena, task_thread_name(th)); /* the ring of names is for fewer than fibers */
+
+	return inject_stop_thread(th->tid, name, &th->restore->agent->stop_came, NULL);
 }
 
 static uint64_t final_mask(const struct thread *th)
@@ -220,11 +271,14 @@ static raddr_t find_syscall(const struct task *t)
 }
 
 /* All of the address space's threads stand in their last stop: the area is not needed any more. */
-static int drop_area(struct build *b, struct task *t)
+static int drop_area(struct build *b, struct thread *leader)
 {
+	struct task *t = leader->task;
 	const struct family *f = t->restore->node->family;
 	struct thread_regs *scratch = arch_regs_get(b->r->arena, t->pid);
-	struct inject in = { .who = task_name(t), .tid = t->pid, .syscall_ip = find_syscall(t) };
+	struct inject in = { .who = arena_strdup(b->r->arena, task_name(t)),
+		             .tid = t->pid,
+		             .syscall_ip = find_syscall(t) };
 	int64_t ret = 0;
 	int err;
 
@@ -274,12 +328,10 @@ static int finish_thread(struct build *b, struct thread *th)
 
 int build_finish(struct build *b)
 {
-	const struct tree *tree = &b->r->tree;
-	int err = each_thread(b, stop_one);
+	int err = each_beside(b, false, stop_one);
 
-	for (size_t i = 0; !err && i < tree->n_tasks; i++)
-		if (is_not_zombie(tree->tasks[i]) && tree_first_vm(tree, tree->tasks[i]) == tree->tasks[i])
-			err = drop_area(b, tree->tasks[i]);
+	if (!err)
+		err = each_beside(b, true, drop_area);
 	return err ?: each_thread(b, finish_thread);
 }
 

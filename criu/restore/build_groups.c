@@ -48,6 +48,14 @@ static int make_groups(struct build *b)
 	return err;
 }
 
+/* One whose group is its creator's. */
+static bool was_born_in_group(const struct build *b, const struct node *n)
+{
+	const struct task *leader = tree_find(&b->r->tree, n->pgid);
+
+	return leader && leader->pid > 0 && getpgid(n->tid) == leader->pid;
+}
+
 static int join_process_groups(struct build *b)
 {
 	const struct node *root = b->plan->nodes[0];
@@ -57,7 +65,7 @@ static int join_process_groups(struct build *b)
 		struct node *n = b->plan->nodes[i];
 		bool outside = n->pgid.v == root->pgid.v && root->pgid.v != root->pid.v;
 
-		if (!n->gone && n->task && n->pgid.v && n->pgid.v != n->pid.v && !outside)
+		if (!n->gone && n->task && n->pgid.v && n->pgid.v != n->pid.v && !outside && !was_born_in_group(b, n))
 			err = build_set_group(b, n, n->pgid);
 	}
 	return err;

@@ -63,10 +63,8 @@ static bool has_ended(const struct guardian *g, int timeout_ms)
 /* While criu is not yet traced it can stop for nothing, so it comes to make its thread. */
 static pid_t await_holder(const struct guardian *g)
 {
-	const struct timespec pause = { .tv_nsec = 50000 };
-
 	while (!undo_log_holder(g->log) && !has_ended(g, 0))
-		nanosleep(&pause, NULL);
+		undo_log_await_holder(g->log);
 	return undo_log_holder(g->log);
 }
 
@@ -297,11 +295,10 @@ int guardian_check(const struct guardian *g)
 /* A busy machine may let it wait before it begins. */
 static int wait_until_watched(const struct guardian *g)
 {
-	const struct timespec pause = { .tv_nsec = 50000 };
 	int err = guardian_check(g);
 
 	while (!err && !undo_log_is_watched(g->log)) {
-		nanosleep(&pause, NULL);
+		undo_log_await_watch(g->log);
 		err = guardian_check(g);
 	}
 	return err;

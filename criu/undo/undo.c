@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/futex.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -32,7 +33,8 @@ enum decision { UNDECIDED, COMMITTED, INTERRUPTED };
 struct undo_log {
 	uint32_t watched, holds, decision, ended;
 	uint32_t stands;
-	pid_t holder, owner; /* owner: criu */
+	uint32_t holder; /* a tid */
+	pid_t owner;     /* criu */
 	uint32_t n;
 	uint32_t strings; /* where they begin */
 	struct entry entries[];
@@ -106,10 +108,28 @@ void undo_log_forget(struct undo_log *log, int number)
 	}
 }
 
+static void set_word(uint32_t *word, uint32_t value)
+{
+	__atomic_store_n(word, value, __ATOMIC_RELEASE);
+	syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+static void await_word(const uint32_t *word)
+{
+	const struct timespec moment = { .tv_nsec = 1000000 };
+
+	syscall(SYS_futex, word, FUTEX_WAIT, 0, &moment, NULL, 0);
+}
+
 void undo_log_watch(struct undo_log *log, bool holds)
 {
 	log->holds = holds;
-	__atomic_store_n(&log->watched, 1, __ATOMIC_RELEASE);
+	set_word(&log->watched, 1);
+}
+
+void undo_log_await_watch(const struct undo_log *log)
+{
+	await_word(&log->watched);
 }
 
 bool undo_log_is_watched(const struct undo_log *log)
@@ -147,12 +167,17 @@ bool undo_log_is_committed(const struct undo_log *log)
 
 void undo_log_set_holder(struct undo_log *log, pid_t tid)
 {
-	__atomic_store_n(&log->holder, tid, __ATOMIC_RELEASE);
+	set_word(&log->holder, (uint32_t)tid);
+}
+
+void undo_log_await_holder(const struct undo_log *log)
+{
+	await_word(&log->holder);
 }
 
 pid_t undo_log_holder(const struct undo_log *log)
 {
-	return __atomic_load_n(&log->holder, __ATOMIC_ACQUIRE);
+	return (pid_t)__atomic_load_n(&log->holder, __ATOMIC_ACQUIRE);
 }
 
 void undo_log_stand(struct undo_log *log)

@@ -21,6 +21,8 @@ void undo_log_forget(struct undo_log *log, int number);
 /* The guardian watches from here on, and traces criu (holds) or not; whether it does. */
 void undo_log_watch(struct undo_log *log, bool holds);
 bool undo_log_is_watched(const struct undo_log *log);
+/* Sleeps until it does, or for a moment. */
+void undo_log_await_watch(const struct undo_log *log);
 bool undo_log_holds(const struct undo_log *log);
 
 /*
@@ -34,6 +36,7 @@ bool undo_log_is_committed(const struct undo_log *log);
 /* The thread of criu that is the last one to exit; 0: there is none yet. */
 void undo_log_set_holder(struct undo_log *log, pid_t tid);
 pid_t undo_log_holder(const struct undo_log *log);
+void undo_log_await_holder(const struct undo_log *log); /* or for a moment */
 
 /* From here on tasks stand still for criu. */
 void undo_log_stand(struct undo_log *log);

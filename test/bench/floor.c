@@ -14,12 +14,15 @@
  *	getfd PID		each descriptor: pidfd_getfd, fstat, its fdinfo
  *	repair PID		each TCP socket: pidfd_getfd, TCP_REPAIR on, TCP_INFO, window, both queues, off
  *	sockets N		N TCP sockets in TCP_REPAIR: bind, connect, 1 KiB into the receive queue, window, off
+ *	calls COMMAND...	how many system calls it and its children make, but for waits (no floor either); nothing
+ *				where the kernel does not count for us
  *	maps PID		/proc/PID/maps read, and every page of the writable mappings by process_vm_readv
  */
 #include <dirent.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/perf_event.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -28,6 +31,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -370,6 +374,69 @@ static void maps(int pid)
 	free(buf);
 }
 
+/* ---- counting ---- */
+
+static int tracepoint_id(void)
+{
+	static const char *const paths[] = { "/sys/kernel/tracing/events/raw_syscalls/sys_enter/id",
+		                             "/sys/kernel/debug/tracing/events/raw_syscalls/sys_enter/id" };
+	int id = -1;
+
+	for (size_t i = 0; id < 0 && i < sizeof(paths) / sizeof(*paths); i++) {
+		FILE *f = fopen(paths[i], "r");
+
+		if (f && fscanf(f, "%d", &id) != 1)
+			id = -1;
+		if (f)
+			fclose(f);
+	}
+	return id;
+}
+
+/* How often one waits depends on the other processor; how often one asks does not. */
+static int count_calls_of(pid_t pid)
+{
+	static const int waits[] = { SYS_futex,           SYS_poll,           SYS_ppoll,        SYS_wait4,
+		                     SYS_rt_sigtimedwait, SYS_waitid,         SYS_rt_sigreturn, 449,
+		                     SYS_rt_sigprocmask,  SYS_sched_yield,    SYS_nanosleep,    SYS_clock_nanosleep,
+		                     SYS_clock_gettime,   SYS_restart_syscall };
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_TRACEPOINT, .size = sizeof(attr), .inherit = 1, .disabled = 1, .enable_on_exec = 1
+	};
+	int id = tracepoint_id(), fd;
+	char filter[400] = "";
+
+	attr.config = id;
+	fd = id < 0 ? -1 : (int)syscall(SYS_perf_event_open, &attr, pid, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	for (size_t i = 0; i < sizeof(waits) / sizeof(*waits); i++)
+		sprintf(filter + strlen(filter), "%sid != %d", i ? " && " : "", waits[i]);
+	if (fd >= 0)
+		must(!ioctl(fd, PERF_EVENT_IOC_SET_FILTER, filter), "PERF_EVENT_IOC_SET_FILTER");
+	return fd;
+}
+
+static int calls(char **command)
+{
+	int go[2], status, fd;
+	uint64_t n;
+	pid_t pid;
+
+	must(!pipe2(go, O_CLOEXEC) && (pid = fork()) >= 0, "fork");
+	if (!pid) {
+		char c;
+
+		must(read(go[0], &c, 1) == 1, "read");
+		execvp(command[0], command);
+		_exit(127);
+	}
+	fd = count_calls_of(pid);
+	must(write(go[1], "", 1) == 1, "write");
+	must(waitpid(pid, &status, 0) == pid, "waitpid");
+	if (fd >= 0 && read(fd, &n, sizeof(n)) == sizeof(n))
+		printf("%llu\n", (unsigned long long)n);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
 int main(int argc, char **argv)
 {
 	const char *kind = argc > 1 ? argv[1] : "nothing";
@@ -380,6 +447,8 @@ int main(int argc, char **argv)
 		return 0;
 	if (!strcmp(kind, "run"))
 		return run(argv + 2);
+	if (!strcmp(kind, "calls") && argc > 2)
+		return calls(argv + 2);
 	if (!strcmp(kind, "write") && argc > 3)
 		hot_write(argv[2], strtoull(argv[3], NULL, 0));
 	else if (!strcmp(kind, "read"))

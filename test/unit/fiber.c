@@ -96,6 +96,34 @@ static void one_inside_another_is_no_danger(void **state)
 	assert_int_equal(errs[0] | errs[1], 0);
 }
 
+static int hold_and_wait(void *arg, size_t i)
+{
+	unsigned looks = 0;
+	int before = world.happened;
+
+	(void)arg;
+	fiber_hold();
+	if (fiber_yield(&looks))
+		return -1;
+	fiber_release();
+	if (world.happened != before)
+		return -2;
+	happen((int)i);
+	looks = 0;
+	return fiber_yield(&looks) || i ? 0 : -3;
+}
+
+static void one_that_is_held_sleeps(void **state)
+{
+	int errs[2];
+
+	(void)state;
+	world.happened = 0;
+	fiber_run(2, hold_and_wait, NULL, errs);
+	assert_int_equal(errs[0], 0);
+	assert_int_equal(errs[1], 0);
+}
+
 static void alone_it_sleeps_at_once(void **state)
 {
 	int err, until = 1;
@@ -112,9 +140,8 @@ static void alone_it_sleeps_at_once(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(each_goes_on_when_it_can),
-		cmocka_unit_test(one_sleeps_when_all_wait),
-		cmocka_unit_test(one_inside_another_is_no_danger),
+		cmocka_unit_test(each_goes_on_when_it_can),        cmocka_unit_test(one_sleeps_when_all_wait),
+		cmocka_unit_test(one_inside_another_is_no_danger), cmocka_unit_test(one_that_is_held_sleeps),
 		cmocka_unit_test(alone_it_sleeps_at_once),
 	};
 
