@@ -127,7 +127,8 @@
 	X(mnt_debugfs)                                                                                                 \
 	X(mnt_tracefs)                                                                                                 \
 	X(mnt_pstore)                                                                                                  \
-	X(mnt_fusectl)
+	X(mnt_fusectl)                                                                                                 \
+	X(mnt_nsfs)
 
 /* What a tree has as a whole, in the order of work at each stage; then engines, for what they keep. */
 #define SUBSYSTEMS(X)                                                                                                  \
@@ -145,11 +146,12 @@
 	X(cgroup_dump_subsys)                                                                                          \
 	X(cgroup_restore_subsys) /* a cgroup namespace is made in its root */                                          \
 	X(ns_subsys)             /* a task is in its namespaces before anything else is done to it */                  \
-	X(time_ns_dump_subsys)   /* after the clocks were noted */                                                     \
 	X(time_ns_make_subsys)   /* of a task before its children are born */                                          \
+	X(mnt_bound_subsys)      /* before namespaces that no task is in are looked at */                              \
 	X(ipc_ns_subsys)                                                                                               \
-	X(netdev_subsys) /* before connections are locked: what is locked is not the tree's */                         \
-	X(mnt_subsys)    /* before files, which lie in its mounts */                                                   \
+	X(netdev_subsys)       /* before connections are locked: what is locked is not the tree's */                   \
+	X(mnt_subsys)          /* before files, which lie in its mounts */                                             \
+	X(time_ns_dump_subsys) /* after the clocks were noted, and all namespaces are known */                         \
 	X(mnt_idmap_subsys)                                                                                            \
 	X(sysv_shm_subsys)                                                                                             \
 	X(track_subsys) /* ends what has watched memory before any mapping is read */                                  \

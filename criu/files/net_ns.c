@@ -31,8 +31,10 @@ struct net_ns {
 struct net_ns_all {
 	struct net_ns *v;
 	size_t n;
-	uint32_t here; /* the number of the one we are in; 0: criu's own */
-	int own_fd;    /* criu's own, once another was entered; 0: not yet */
+	uint32_t here;     /* the number of the one we are in; 0: criu's own */
+	int own_fd;        /* criu's own, once another was entered; 0: not yet */
+	uint32_t *mounted; /* restore: numbers that mounts have */
+	size_t n_mounted;
 };
 
 const struct subsys net_ns_subsys;
@@ -313,9 +315,21 @@ static int note_file(struct restore *r, const void *msg, void *arg)
 	return 0;
 }
 
+void net_ns_note_mounted(struct restore *r, uint32_t id)
+{
+	struct net_ns_all *all = restored_of(r);
+
+	arena_push(r->arena, &all->mounted, &all->n_mounted, id);
+}
+
 size_t net_ns_of_files(struct restore *r, const uint32_t **out)
 {
+	const struct net_ns_all *all = restored_of(r);
 	struct net_ns_ids ids = { 0 };
+
+	for (size_t i = 0; i < all->n_mounted; i++)
+		if (net_ns_number(r, true, all->mounted[i]))
+			arena_push(r->arena, &ids.v, &ids.n, all->mounted[i]);
 
 	for (const struct fd_kind *const *k = fd_kinds; *k; k++)
 		if ((*k)->in_net_ns || (*k)->type == FD_TYPES__NS)

@@ -44,7 +44,13 @@ void net_ns_expect(struct restore *r, uint32_t id);
 bool net_ns_is_expected(struct restore *r, uint32_t id);
 size_t net_ns_expected(struct restore *r, const uint32_t **ids);
 
-/* The numbers that files.img has: of sockets, tun descriptors, and descriptors of namespaces. Returns how many. */
+/* The number of one that is mounted, before net_ns_of_files(). */
+void net_ns_note_mounted(struct restore *r, uint32_t id);
+
+/*
+ * The numbers that mounts, and files.img, have: of sockets, tun descriptors, and descriptors of namespaces. Returns how
+ * many.
+ */
 size_t net_ns_of_files(struct restore *r, const uint32_t **ids);
 
 /* It is there now: fd stays open until the end of the restore. */

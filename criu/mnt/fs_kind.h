@@ -35,6 +35,9 @@ const struct fs_kind *fs_kind_by_name(const char *name);
 /* Of an image. NULL: none. */
 const struct fs_kind *fs_kind_of(const MntEntry *e);
 
+/* Of namespaces: mnt_bound.c. */
+extern const struct fs_kind mnt_nsfs;
+
 /* A file system on a block device that is named by --external dev[...]: its type is the entry's. */
 extern const struct fs_kind fs_kind_on_device;
 

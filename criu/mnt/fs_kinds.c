@@ -37,6 +37,7 @@ const struct fs_kind mnt_hugetlbfs = { .name = "hugetlbfs",
 	                               .ours = true,
 	                               .not_carried = "a file of huge pages",
 	                               .not_given = labels };
+const struct fs_kind mnt_nsfs = { .name = "nsfs", .code = FSTYPE__AUTO, .ours = true, .late = true };
 static const char *const of_bpf[] = { "maps.debug", "progs.debug", NULL };
 const struct fs_kind mnt_bpf = { .name = "bpf",
 	                         .code = FSTYPE__AUTO,

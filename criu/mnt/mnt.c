@@ -9,6 +9,7 @@
 #include "lib/log.h"
 #include "mnt/mnt.h"
 #include "mnt/mnt_around.h"
+#include "mnt/mnt_bound.h"
 #include "mnt/mnt_dump.h"
 #include "mnt/mnt_ghosts.h"
 #include "mnt/mnt_kept.h"
@@ -171,11 +172,13 @@ static int make_waiting(void *message)
 }
 
 /* The namespace of a new task that a file system belongs to. -ENOENT: it waits for another task. */
-static int open_ns_for(const struct super *s, const struct task *t)
+static int open_ns_for(struct restore *r, const struct super *s, const struct task *t)
 {
 	char path[64];
 	int fd;
 
+	if (s->bound)
+		return mnt_bound_open(r, s);
 	if (s->pid_ns ? !t->ids || s->pid_ns != t->ids->pid_ns_id : s->maker != t)
 		return -ENOENT;
 	snprintf(path, sizeof(path), "/proc/%d/ns/%s", t->pid,
@@ -192,8 +195,8 @@ static int mounts_born(struct restore *r, struct task *t)
 	int err = 0;
 
 	for (struct super *s = all->supers; s; s = s->next)
-		if ((s->pid_ns || s->maker) && s->ns_fd < 0) {
-			int fd = open_ns_for(s, t);
+		if ((s->pid_ns || s->maker || s->bound) && s->ns_fd < 0) {
+			int fd = open_ns_for(r, s, t);
 
 			if (fd == -ENOENT)
 				continue;
@@ -201,7 +204,9 @@ static int mounts_born(struct restore *r, struct task *t)
 				return fd;
 			s->ns_fd = fd;
 			any = true;
-			err = err ?: mnt_super_make(r, s); /* in criu's mount namespace, where no /proc is hidden */
+			/* The kernel lists mounts as they are made: make_late() makes those in their order. */
+			if (!err && !s->bound)
+				err = mnt_super_make(r, s); /* in criu's mount namespace, where no /proc is hidden */
 		}
 	for (size_t i = 0; any && !err && i < all->n; i++) {
 		struct mnt_message m = { r, all->ns[i] };
@@ -215,6 +220,10 @@ static int share_late(struct restore *r)
 {
 	struct mnt_restore *all = mnt_of(r);
 
+	for (struct super *s = all->supers; s; s = s->next)
+		if (s->bound && s->ns_fd < 0)
+			return log_errno(-ESRCH, "mount %s: %s namespace %u has not come into being",
+			                 s->first->mountpoint, s->bound->name, s->first->ns_id);
 	return all->n && !all->shared ? mnt_share(r) : 0;
 }
 

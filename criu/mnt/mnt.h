@@ -28,6 +28,7 @@ struct super {
 	bool used;                   /* late: its mount is one of the tree's */
 	uint32_t pid_ns;             /* a proc of this pid namespace of the tree's own, 0: not so */
 	const struct task *maker;    /* made in the namespace of this task that it belongs to; NULL: in criu's */
+	const struct ns_type *bound; /* a namespace of this type is what is mounted; NULL: none is */
 	int ns_fd;                   /* the one or the other; -1: it does not exist yet */
 	const struct user_ns *owner; /* made in this user namespace; NULL: in criu's */
 	const char *root;            /* what of it that mount shows */
@@ -54,7 +55,6 @@ struct mnt {
 	bool attached;
 	bool covered; /* in the namespace around: nothing leads to it */
 };
-
 struct mnt_ns {
 	uint32_t id;
 	struct mnt *all;

@@ -17,6 +17,7 @@
 #include "lib/lookup.h"
 #include "mnt/mnt.h"
 #include "mnt/mnt_around.h"
+#include "mnt/mnt_bound.h"
 #include "mnt/mnt_ghosts.h"
 #include "mnt/mnt_idmap.h"
 #include "mnt/mnt_kept.h"
@@ -27,13 +28,14 @@
 
 bool mnt_is_late(const struct mnt *m)
 {
-	return m->super->pid_ns || m->super->maker || (m->up && m->super->kind && m->super->kind->late);
+	return m->super->pid_ns || m->super->maker || m->super->bound ||
+	       (m->up && m->super->kind && m->super->kind->late);
 }
 
 /* For a process of the namespace that it belongs to. */
 bool mnt_waits(const struct mnt *m)
 {
-	return (m->super->pid_ns || m->super->maker) && m->super->ns_fd < 0;
+	return (m->super->pid_ns || m->super->maker || m->super->bound) && m->super->ns_fd < 0;
 }
 
 int mnt_make_supers(struct restore *r, struct mnt_ns *ns)
@@ -228,7 +230,7 @@ static int make_late(struct restore *r, struct mnt_ns *ns, struct mnt *m)
 {
 	struct mount_attr attr = { .attr_clr = MOUNT_ATTR__ATIME, .attr_set = mnt_flags_to_attr(m->e->flags) };
 	struct super *s = m->super;
-	int err = s->fd < 0 ? mnt_super_make(r, s) : 0;
+	int err = s->fd >= 0 ? 0 : s->bound ? mnt_bound_make(s) : mnt_super_make(r, s);
 
 	if (!err && !s->used)
 		err = mnt_copy_for_late_groups(r, s);

@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "mnt/mnt.h"
 #include "mnt/mnt_dump.h"
+#include "mnt/mnt_bound.h"
 #include "mnt/mnt_kept.h"
 #include "mnt/mnt_ghosts.h"
 #include "mnt/mnt_idmap.h"
@@ -34,7 +35,7 @@ static bool is_deleted(const struct mount_at *m)
 }
 
 /* The mount of criu's own that shows most of the same file system, and what is mounted there. */
-static const struct mount_at *own_mount_of(struct dump *d, const struct mount_at *m)
+const struct mount_at *mnt_own_of(struct dump *d, const struct mount_at *m)
 {
 	const struct mount_at *best = NULL;
 	struct mount_at *own;
@@ -247,6 +248,8 @@ static int describe_new(struct dump *d, const struct ns_root *ns, const struct m
 		    mount_name(d, ns, m));
 	if (kind->ours)
 		inventory_only_ours(d);
+	if (kind == &mnt_nsfs)
+		return mnt_bound_describe(d, m, e);
 	return kind->shows_pids ? find_pid_ns(d, ns, m, e) : 0;
 }
 
@@ -272,7 +275,7 @@ static void describe_itself(struct dump *d, const struct mount_at *m, const stru
 
 static int describe_mount(struct dump *d, const struct ns_root *ns, const struct mount_at *m, MntEntry *e)
 {
-	const struct mount_at *own = own_mount_of(d, m);
+	const struct mount_at *own = mnt_own_of(d, m);
 	const struct fs_kind *kind = fs_kind_by_name(m->type);
 	const char *key = external_mount(d->opts, m->path);
 
@@ -301,7 +304,7 @@ static int describe_mount(struct dump *d, const struct ns_root *ns, const struct
 /* ---- all ---- */
 
 /* --skip-mnt: it, or one on which it lies. */
-static bool is_skipped(struct dump *d, const struct ns_root *ns, const struct mount_at *m)
+bool mnt_is_skipped(struct dump *d, const struct ns_root *ns, const struct mount_at *m)
 {
 	const struct mount_at *up = NULL;
 
@@ -311,7 +314,7 @@ static bool is_skipped(struct dump *d, const struct ns_root *ns, const struct mo
 	for (size_t i = 0; d->opts->n_skip_mnt && i < ns->n_mounts; i++)
 		if (ns->mounts[i].id == m->parent && &ns->mounts[i] != m)
 			up = &ns->mounts[i];
-	return up && is_skipped(d, ns, up);
+	return up && mnt_is_skipped(d, ns, up);
 }
 
 static int collect_ns(struct dump *d, struct mnt_dump *all, const struct ns_root *ns)
@@ -321,7 +324,7 @@ static int collect_ns(struct dump *d, struct mnt_dump *all, const struct ns_root
 	for (size_t i = 0; i < ns->n_mounts; i++) {
 		MntEntry *e = arena_msg(d->arena, MntEntry, mnt_entry);
 
-		if (!is_skipped(d, ns, &ns->mounts[i]))
+		if (!mnt_is_skipped(d, ns, &ns->mounts[i]))
 			describe_mount(d, ns, &ns->mounts[i], e);
 		else
 			e = NULL;

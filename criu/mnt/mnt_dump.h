@@ -42,6 +42,10 @@ int mnt_dump_write(struct dump *d, const struct mnt_dump *all);
  */
 int mnt_locked_find(struct dump *d, const struct ns_root *ns, MntEntry **all);
 
+/* Whether a mount is left out (--skip-mnt), and where criu's own namespace has the same file system. NULL: nowhere. */
+bool mnt_is_skipped(struct dump *d, const struct ns_root *ns, const struct mount_at *m);
+const struct mount_at *mnt_own_of(struct dump *d, const struct mount_at *m);
+
 /* mnt_owners.c: refuses what an ordinary user's restore could not make again in a mount (a directory of it). */
 int mnt_owners_check(const char *who, int dir);
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Restore: mountpoints-ID.img. What is read is checked before anything follows it. */
+#include <sched.h>
 #include <string.h>
 
+#include "files/net_ns.h"
 #include "helper/ns_roots.h"
 #include "lib/log.h"
 #include "mnt/mnt.h"
@@ -54,7 +56,7 @@ static int check_tree(const struct mnt_ns *ns, const struct mnt *m)
 static int check_entry(const struct mnt_ns *ns, const MntEntry *e)
 {
 	/* One of a namespace (nsfs) is not a path. */
-	bool whole = e->host_root && !strcmp(e->root, e->host_root);
+	bool whole = e->has_ns_id || (e->host_root && !strcmp(e->root, e->host_root));
 
 	if (!is_clean(e->mountpoint) || !(whole || is_clean(e->root)))
 		return damaged(ns, e, "has a path with \"..\", or one that is not absolute");
@@ -105,6 +107,8 @@ int mnt_read_image(struct restore *r, uint32_t id, struct mnt_ns **nsp)
 		err = err ?: check_entry(ns, e);
 		arena_push(r->arena, &ns->all, &ns->n, m);
 		ns_roots_expect_mount(r, id, e->mnt_id);
+		if (e->has_ns_id && e->ns_type == CLONE_NEWNET)
+			net_ns_note_mounted(r, e->ns_id);
 	}
 	*nsp = ns;
 	return got < 0 ? got : err ?: link_mounts(ns);

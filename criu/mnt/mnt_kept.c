@@ -124,6 +124,28 @@ static bool is_covered(const struct kept_all *all, const struct kept *k)
 	return k->own && kept_below(all, k) && is_covered(all, kept_below(all, k));
 }
 
+static bool any_locked(const struct kept_all *all)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (!all->v[i].is_root && all->v[i].e->locked)
+			return true;
+	return false;
+}
+
+/* As take_kept() will find it. */
+static bool is_hidden(const struct mount_at *own)
+{
+	_cleanup_lookup_ const struct lookup_root *before = lookup_in(NULL);
+	_cleanup_close_ int fd = open(own->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	return fd < 0 || mountinfo_mount_id(fd, "") != own->id;
+}
+
+static bool has_other_flags(const struct kept *k)
+{
+	return mnt_flags_to_attr(mnt_flags_of_text(k->own->flags)) != mnt_flags_to_attr(k->e->flags);
+}
+
 static int check_entry(const struct kept_all *all, const struct kept *k)
 {
 	const MntEntry *e = k->e;
@@ -135,15 +157,12 @@ static int check_entry(const struct kept_all *all, const struct kept *k)
 	if (k->own && !e->master_id && any_master(all) && is_slave_there(k->own) && is_covered(all, k))
 		return refuse_kept(all, e->mountpoint,
 		                   "lies under another one, and an ordinary user's criu cannot make it private alone");
+	if (any_locked(all) && k->own && has_other_flags(k) && is_hidden(k->own))
+		return refuse_kept(
+		    all, e->mountpoint,
+		    "lies under another one, and has other flags in criu's mount namespace, which an ordinary "
+		    "user's criu cannot change there (or give it these there)");
 	return e->with_plugin ? refuse_kept(all, e->mountpoint, "is made by a plugin, which takes root") : 0;
-}
-
-static bool any_locked(const struct kept_all *all)
-{
-	for (size_t i = 0; i < all->n; i++)
-		if (!all->v[i].is_root && all->v[i].e->locked)
-			return true;
-	return false;
 }
 
 /* Without locked mounts all are made anew. */

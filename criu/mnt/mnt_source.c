@@ -5,6 +5,7 @@
 
 #include "lib/log.h"
 #include "mnt/mnt.h"
+#include "mnt/mnt_bound.h"
 #include "mnt/mnt_own.h"
 #include "options/external.h"
 #include "proc/ns_type.h"
@@ -17,6 +18,7 @@ struct source {
 	const char *path;                  /* external, or --root */
 	const char *host_path, *host_root; /* as criu saw it at the dump */
 	bool by_plugin;
+	const struct ns_type *bound; /* with the number in the entry */
 };
 
 const struct mount_at *mnt_own_find(const MntEntry *e, const struct own_mount *wanted, const struct mount_at *own,
@@ -44,6 +46,8 @@ static bool is_same(const char *a, const char *b)
 static bool is_from(const struct super *s, const MntEntry *e, const struct source *from)
 {
 	if (s->by_plugin || from->by_plugin) /* the plugin is asked for each */
+		return false;
+	if (s->bound != from->bound || (s->bound && s->first->ns_id != e->ns_id))
 		return false;
 	if (s->dev != e->root_dev || s->kind != from->kind || !is_same(s->path, from->path))
 		return false;
@@ -98,13 +102,14 @@ static struct super *find_super(struct restore *r, const struct mnt_ns *ns, cons
 	s->device = from->device;
 	if (s->kind && s->kind->shows_pids)
 		s->pid_ns = pid_ns_of(r, e);
-	if (s->kind && !s->kind->shows_pids && !s->kind->belongs && !s->device)
+	if (s->kind && !s->kind->shows_pids && !s->kind->belongs && !s->device && !from->bound)
 		s->owner = owner;
 	if (s->kind && s->kind->belongs)
 		s->maker = maker_of(r, ns->id, ns_type_of_flag(s->kind->belongs));
 	s->path = from->path;
 	s->by_plugin = from->by_plugin;
-	s->root = from->path || from->by_plugin ? e->root : from->kind ? "/" : from->host_root;
+	s->bound = from->bound;
+	s->root = from->bound ? e->root : from->path || from->by_plugin ? e->root : from->kind ? "/" : from->host_root;
 	all->supers = s;
 	return s;
 }
@@ -180,8 +185,11 @@ int mnt_find_super(struct restore *r, struct mnt *m)
 			return refuse_device(m);
 	} else if (!from.path) {
 		from.kind = fs_kind_of(e);
-		if (!from.kind)
+		if (!from.kind || (from.kind == &mnt_nsfs && !e->has_ns_id))
 			return refuse_source(m);
+		from.bound = from.kind == &mnt_nsfs ? ns_type_of_flag(e->ns_type) : NULL;
+		if (from.kind == &mnt_nsfs && mnt_bound_check(r, m))
+			return -EINVAL;
 	}
 	m->super = find_super(r, m->ns, e, &from);
 	return 0;

@@ -191,7 +191,7 @@ static int read_held(struct restore *r)
 		const InventoryNs *m = r->inventory->held_ns[i];
 		const struct ns_type *type = ns_type_of_flag(m->type);
 
-		if (!type || !m->id || !(type->flag & NAMESPACES_WITHOUT_TASKS))
+		if (!type || !m->id || (!(type->flag & NAMESPACES_WITHOUT_TASKS) && ns_given_fd(r, type, m->id) < 0))
 			return log_errno(-EBADMSG, "inventory.img: a namespace (%x, number %u) in which no task is",
 			                 m->type, m->id);
 		err = read_ns(r, NULL, type, m->id);

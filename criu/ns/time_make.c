@@ -50,11 +50,12 @@ static struct time_made *find_time(struct restore *r, uint32_t id)
 static int read_time(struct restore *r, uint32_t id)
 {
 	struct times_made *all = restore_state(r, &time_ns_make_subsys);
-	struct time_made one = { .id = id, .maker = time_ns_maker(&r->tree, id), .fd = -1, .file = -1 };
+	struct time_made one = { .id = id, .fd = -1, .file = -1 };
 	int given = ns_given_fd(r, ns_type_of_flag(CLONE_NEWTIME), id), err;
 
 	if (!id || find_time(r, id) || (given < 0 && id == time_ns_of_root(&r->tree)))
 		return 0;
+	one.maker = time_ns_maker(&r->tree, id);
 	if (given >= 0 && one.maker)
 		return log_refusal(-EINVAL, "time namespace %u, which is given, is one of children", id);
 	if (given >= 0) {
@@ -107,7 +108,7 @@ static int check_owner(struct restore *r, struct time_made *m)
 static int check_times(struct restore *r)
 {
 	struct times_made *all = restore_state(r, &time_ns_make_subsys);
-	int err = all->n ? time_ns_check_tree(&r->tree) : 0, part;
+	int err = time_ns_check_tree(&r->tree), part;
 
 	for (size_t i = 0; i < all->n; i++) {
 		if (!all->v[i].image)

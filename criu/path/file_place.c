@@ -67,6 +67,22 @@ static const char *mount_over(struct dump *d, const struct fd_info *info)
 	return over && mountinfo_mount_id(AT_FDCWD, over) != own ? over : NULL;
 }
 
+/* Its mount is in no namespace that is known: detached (open_tree, fsmount, umount -l), or of other programs. */
+static bool is_without_place(struct dump *d, const struct fd_info *info)
+{
+	int id = info->mnt_id >= 0 ? info->mnt_id : info->fd >= 0 ? mountinfo_mount_id(info->fd, "") : -1;
+	const struct ns_root *ns;
+	struct mount_at *own;
+	size_t n;
+
+	if (id < 0 || info->foreign || ns_roots_of_mount(d, id, &ns) || ns || ns_roots_own_mounts(d, &own, &n))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (own[i].id == id)
+			return false;
+	return true;
+}
+
 static void refuse_other(struct dump *d, const struct fd_info *info)
 {
 	const struct stat *st = &info->st;
@@ -80,6 +96,13 @@ static void refuse_other(struct dump *d, const struct fd_info *info)
 		            "%s: %s: the mount at %s hides it, and no other name of it is known; "
 		            "unmount that for the dump",
 		            fd_name(info), info->link, over);
+	else if (is_without_place(d, info))
+		log_refusal(
+		    -ENOTSUP,
+		    "%s: %s: its mount is in no place (open_tree, fsmount, umount -l), or in a mount namespace in "
+		    "which neither criu nor a task of the tree is; let the program move it to one (move_mount), or "
+		    "close it and leave the directory, or run criu in that mount namespace",
+		    fd_name(info), info->link);
 	else if (err)
 		log_refusal(err,
 		            "%s: %s: cannot be reached by its path, and no other name of it is known; run criu "

@@ -97,7 +97,7 @@ static int ns_given_write(struct dump *d)
 		if (ids->all[i].external)
 			err = write_key(d, &ids->all[i]);
 	for (size_t i = 0; i < ids->n; i++)
-		if (ids->all[i].pid < 0 && ids->all[i].type->flag & NAMESPACES_WITHOUT_TASKS)
+		if (ids->all[i].pid < 0 && (ids->all[i].external || ids->all[i].type->flag & NAMESPACES_WITHOUT_TASKS))
 			arena_push(d->arena, &d->inventory->held_ns, &d->inventory->n_held_ns,
 			           new_note(d, &ids->all[i]));
 	return err;

@@ -142,6 +142,42 @@ def refused(s):
 
 
 @scenario
+def covered(s):
+    """A locked mount under another one: nobody can give it flags in the copy, so they are looked at before the start."""
+    def root(*command):
+        check(subprocess.run(command).returncode == 0, "%s" % (command,))
+
+    def stack(flag):
+        root("mount", "-t", "tmpfs", "-o", flag, "below", s.path("stack"))
+        root("mount", "-t", "tmpfs", "above", s.path("stack"))
+
+    os.mkdir(s.path("stack"))
+    stack("nosuid")
+    try:
+        said = start(s, "-Urpfm", "--mount-proc", "setsid")
+        check(user(s, "dump", "-t", s.pid), "dump: " + s.errors("dump.log"))
+        s.gone()
+        s.proc = None
+        root("umount", s.path("stack"))
+        root("mount", "-o", "remount,bind,nosuid,noexec", s.path("stack"))
+        root("mount", "-t", "tmpfs", "above", s.path("stack"))
+        check(not user(s, "restore", "-d", "--pidfile", s.path("pid1")), "restored with other flags")
+        log = text(s.path("imgs/restore.log"))
+        check("lies under another one, and has other flags" in s.errors("restore.log"), s.errors("restore.log"))
+        check("creating pid" not in log and "reason" in log, "it was refused late: %s" % log[-1000:])
+        root("umount", s.path("stack"))
+        root("mount", "-o", "remount,bind,nosuid,exec", s.path("stack"))
+        root("mount", "-t", "tmpfs", "above", s.path("stack"))
+        check(user(s, "restore", "-d", "--pidfile", s.path("pid1")), "restore: " + s.errors("restore.log"))
+        s.pid = int(text(s.path("pid1")))
+        check(says(s) == said, "it says %s, not %s" % (says(s), said))
+        s.kill()
+    finally:
+        root("umount", s.path("stack"))
+        root("umount", s.path("stack"))
+
+
+@scenario
 def without_pids(s):
     """Processes that keep their numbers; one of a UTS namespace would have to enter that before."""
     s.proc = None
