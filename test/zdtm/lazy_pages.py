@@ -344,7 +344,7 @@ def dumped_again(s):
 @scenario
 def options(s):
     dumped(s, "16")
-    for args, words in ((("lazy-pages", "--page-server"), "--page-server"), (("dump", "-t", "1", "--lazy-pages"), "--lazy-pages"),
+    for args, words in ((("lazy-pages", "--page-server"), "--page-server"), (("dump", "-t", "1", "--lazy-pages", "--stream"), "--stream"),
                         (("restore", "--lazy-pages", "--stream"), "--stream")):
         s.tool(*args, "-D", s.imgs)
         check(s.rc == 1 and words in s.out, "%s: %s" % (args, s.out))
