@@ -61,8 +61,10 @@ class Daemon:
         found = self.holders()
         if len(found) < 2:
             return False  # all memory is there
-        os.kill(found[pick % len(found)], signal.SIGKILL)
-        self.proc.poll()
+        one = found[pick % len(found)]
+        os.kill(one, signal.SIGKILL)
+        # On a busy machine it may be a while until it has gone: the other one is not to be killed meanwhile.
+        wait_for(lambda: (self.proc.poll(), one not in self.holders())[1], 20)
         return True
 
 

@@ -424,6 +424,22 @@ def service(s):
     s.gone()
     there.verify()
     there.done()
+    s.clean_images()
+    start(s, "16")
+    s.dump()
+    with rpc.Directory(s.imgs) as here:
+        p = rpc.Swrk()
+        p.send({"type": "PAGE_SERVER", "opts": {"images_dir_fd": here, "log_file": "ps.log", "log_level": 4, "lazy_pages": True,
+                                                "ps": {"address": "127.0.0.1"}}})
+        r = p.receive()
+        check(r and r["success"], "%r: %s" % (r, s.errors("ps.log")))
+    there = OtherHost(s)
+    there.copy()
+    there.lazy_pages("--page-server", "--port", r["ps"]["port"])
+    there.restore("--lazy-pages")
+    there.verify()
+    check(there.ends() == 0, "the daemon: %s" % there.said())
+    there.done()
 
 
 run_all()

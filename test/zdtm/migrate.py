@@ -6,11 +6,14 @@
 # zdtm: needs-root
 # zdtm: timeout 300
 import os
+import random
+import signal
 import subprocess
 import sys
+import time
 
 from case import Failed
-from driver import check, need, run_all, scenario, state_of, text, wait_for
+from driver import check, need, rounds_wanted, run_all, scenario, state_of, text, tree, wait_for
 from other_host import OtherHost
 
 COMMAND = os.path.join(os.environ["ZDTM"], "../../scripts/criu-migrate")
@@ -97,11 +100,14 @@ class Net:
         return ["--before-restore", there + "addr add" + which, "--after-restore", here + "addr del" + which + " && " + anew,
                 "--after-failure", "(%s; %s; %s) 2>/dev/null; true" % (there + "addr del" + which, here + "addr add" + which, anew)]
 
-    def migrate(self, *opts, ok=True):
+    def command(self, *opts):
         s, t = self.s, self.there
-        p = subprocess.run(["nsenter", "-t", str(self.here), "-n", COMMAND, "-t", str(s.pid), "-D", s.imgs, "--target-dir", t.imgs, "--criu", s.criu,
-                            "--target-criu", s.criu, "--via", " ".join(t.enter) + " sh -c", "--target-address", "10.77.0.3",
-                            "--criu-options=--tcp-established", *self.address(), *opts], cwd=s.dir, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        return ["nsenter", "-t", str(self.here), "-n", COMMAND, "-t", str(s.pid), "-D", s.imgs, "--target-dir", t.imgs, "--criu", s.criu,
+                "--target-criu", s.criu, "--via", " ".join(t.enter) + " sh -c", "--target-address", "10.77.0.3",
+                "--criu-options=--tcp-established", *self.address(), *opts]
+
+    def migrate(self, *opts, ok=True):
+        p = subprocess.run(self.command(*opts), cwd=self.s.dir, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                            text=True, timeout=120)
         check((p.returncode == 0) == ok, "criu-migrate: %d: %s" % (p.returncode, p.stdout))
         return p.stdout
@@ -169,6 +175,36 @@ def fails(s):
     net.goes_on("in the end")
     net.migrate()
     net.goes_on("there")
+    net.done()
+
+
+@scenario
+def interrupted(s):
+    """At any instant, by the terminal or by the end of criu: the tree is at one end."""
+    need("ip", "nft")
+    net = Net(s)
+    net.begin()
+    moved = 0
+    for i in range(rounds_wanted(8)):
+        subprocess.run(["sh", "-c", "rm -rf %s/* %s/.c*" % (net.there.imgs, net.there.imgs)])
+        p = subprocess.Popen(net.command(), cwd=s.dir, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        time.sleep(random.random() * 1.0)
+        if i % 2:
+            for pid in tree(p.pid):
+                if "dump" in text("/proc/%d/cmdline" % pid).split("\0")[1:2]:
+                    os.kill(pid, signal.SIGKILL)
+        else:
+            os.kill(p.pid, signal.SIGINT)
+        said = p.communicate(timeout=120)[0]
+        there = net.there.tasks()
+        check(wait_for(lambda: state_of(s.pid) in ("S", "R", "gone", "Z")), "round %d: it stands still: %s" % (i, said))
+        here = state_of(s.pid) in "SR"
+        check(here == (not there) and (p.returncode == 0) == bool(there), "round %d: here %s, there %r, %d: %s" % (i, here, there, p.returncode,
+                                                                                                              said))
+        if there:
+            moved += 1
+            break
+    print("interrupted: %d rounds, %d moved" % (i + 1, moved), flush=True)
     net.done()
 
 
