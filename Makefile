@@ -222,7 +222,7 @@ install: all soccr
 	install -D -m 644 -t $(TO)/include/criu libcriu/criu.h
 	mkdir -p $(TOLIB)/pkgconfig
 	sed 's,@PREFIX@,$(PREFIX),; s,@LIBDIR@,$(LIBDIR),; s,@VERSION@,$(LEVEL),' libcriu/criu.pc.in > $(TOLIB)/pkgconfig/criu.pc
-	install -D -m 755 -t $(TO)/bin $(CRIT)
+	install -D -m 755 -t $(TO)/bin $(CRIT) scripts/criu-migrate
 	install -D -m 644 -t $(TO)/share/criu/criu_images crit/criu_images/*.py
 	install -D -m 644 -t $(TO)/share/criu/images $(PROTO) images/images.def
 	install -D -m 644 -t $(TO)/share/man/man1 $(CRIT:crit/%=$(B)/%.1)
@@ -234,7 +234,7 @@ uninstall:
 	rm -f $(TO)/share/man/man3/soccr.3 $(TO)/share/man/man3/libcriu.3
 	rm -f $(addprefix $(TOLIB)/,libsoccr.a libcriu.a libcriu.so.2 libcriu.so pkgconfig/criu.pc)
 	rm -rf $(TO)/include/soccr $(TO)/include/criu
-	rm -f $(CRIT:crit/%=$(TO)/bin/%) $(CRIT:crit/%=$(TO)/share/man/man1/%.1)
+	rm -f $(TO)/bin/criu-migrate $(CRIT:crit/%=$(TO)/bin/%) $(CRIT:crit/%=$(TO)/share/man/man1/%.1)
 	rm -rf $(TO)/share/criu/criu_images $(TO)/share/criu/images
 dist:
 	git archive --format=tar.gz --prefix=criu/ -o criu.tar.gz HEAD

@@ -78,8 +78,11 @@ static void end_connection(struct lazy_server *s)
 		lazy_answer(s->restore);
 	else if (!s->finished)
 		s->err = log_errno(-ECONNRESET, "the restore was not done yet: it fails");
-	if (s->restore >= 0)
+	if (s->restore >= 0) {
+		/* The next one knows: the number may be a child's userfaultfd soon. */
+		lazy_note(s, LAZY_CLOSED, VPID(0), s->restore);
 		close(s->restore);
+	}
 	s->restore = -1;
 	for (size_t i = 0; i < LAZY_PEERS; i++)
 		s->peers[i].fd = -1; /* closed, and perhaps another one's number by now */

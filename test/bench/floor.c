@@ -16,6 +16,9 @@
  *	sockets N		N TCP sockets in TCP_REPAIR: bind, connect, 1 KiB into the receive queue, window, off
  *	calls COMMAND...	how many system calls it and its children make, but for waits (no floor either); nothing
  *				where the kernel does not count for us
+ *	splice FILE BYTES	so many bytes sent from one hot buffer through a TCP connection, and spliced into the
+ *				file
+ *	fault FILE		the file read by 1 MiB, and put into missing memory with UFFDIO_COPY
  *	maps PID		/proc/PID/maps read, and every page of the writable mappings by process_vm_readv
  */
 #include <dirent.h>
@@ -23,6 +26,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/perf_event.h>
+#include <linux/userfaultfd.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -353,6 +357,59 @@ static void sockets(int n)
 	}
 }
 
+static void send_hot(const struct sockaddr_in *to, uint64_t left)
+{
+	static char buf[HOT];
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	memset(buf, 0x5a, sizeof(buf));
+	must(fd >= 0 && !connect(fd, (const struct sockaddr *)to, sizeof(*to)), "connect");
+	for (ssize_t n; left; left -= n)
+		must((n = send(fd, buf, left < HOT ? left : HOT, 0)) > 0, "send");
+	_exit(0);
+}
+
+static void splices(const char *path, uint64_t left)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(at);
+	int l = socket(AF_INET, SOCK_STREAM, 0), out = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600), in, p[2];
+
+	must(l >= 0 && out >= 0 && !pipe(p), path);
+	must(!bind(l, (struct sockaddr *)&at, len) && !listen(l, 1), "listen");
+	must(!getsockname(l, (struct sockaddr *)&at, &len) && fcntl(p[1], F_SETPIPE_SZ, 1 << 20) > 0, "pipe");
+	if (!fork())
+		send_hot(&at, left);
+	must((in = accept(l, NULL, NULL)) >= 0, "accept");
+	for (ssize_t n; left; left -= n) {
+		must((n = splice(in, NULL, p[1], NULL, 1 << 20, SPLICE_F_MOVE)) > 0, "splice from the socket");
+		for (ssize_t k = n, m; k; k -= m)
+			must((m = splice(p[0], NULL, out, NULL, k, SPLICE_F_MOVE)) > 0, "splice into the file");
+	}
+	close(out);
+	wait(NULL);
+}
+
+static void faults(const char *path)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	int fd = open(path, O_RDONLY), uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	uint64_t size = lseek(fd, 0, SEEK_END);
+	char *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+	     *buf = malloc(1 << 20);
+	struct uffdio_register reg = { .range = { (uintptr_t)mem, size }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+
+	must(fd >= 0 && uffd >= 0 && mem != MAP_FAILED && buf && !ioctl(uffd, UFFDIO_API, &api), "userfaultfd");
+	must(!ioctl(uffd, UFFDIO_REGISTER, &reg), "UFFDIO_REGISTER");
+	for (uint64_t at = 0, n; at < size; at += n) {
+		struct uffdio_copy copy = { .dst = (uintptr_t)mem + at, .src = (uintptr_t)buf };
+
+		n = copy.len = size - at < 1 << 20 ? size - at : 1 << 20;
+		must(pread(fd, buf, n, at) == (ssize_t)n, "pread");
+		must(!ioctl(uffd, UFFDIO_COPY, &copy), "UFFDIO_COPY");
+	}
+}
+
 static void maps(int pid)
 {
 	char path[64], line[600], perms[8], *buf = malloc(HOT);
@@ -472,6 +529,10 @@ int main(int argc, char **argv)
 		repairs(n);
 	else if (!strcmp(kind, "sockets"))
 		sockets(n);
+	else if (!strcmp(kind, "splice") && argc > 3)
+		splices(argv[2], strtoull(argv[3], NULL, 0));
+	else if (!strcmp(kind, "fault"))
+		faults(argv[2]);
 	else if (!strcmp(kind, "maps"))
 		maps(n);
 	else

@@ -77,7 +77,7 @@ def inherited(s):
         there.restore("--lazy-pages")
         check(there.ends() == 0, "the daemon: %s" % there.said())
         dump.ends(0)
-    check(state_of(s.pid) == "S", "the tree is %s" % state_of(s.pid))
+    check(wait_for(lambda: state_of(s.pid) == "S", 10), "the tree is %s" % state_of(s.pid))
     s.kill()
     there.verify()
     there.done()
@@ -224,6 +224,7 @@ def victim_killed(s):
     run = [r for r in lazy_runs(s) if r[0] == s.pid][0]
     with socket.create_connection(("127.0.0.1", dump.port)) as c:
         os.kill(s.pid, signal.SIGKILL)
+        check(wait_for(lambda: state_of(s.pid) in ("Z", "gone")), "it lives on")
         c.settimeout(20)
         c.sendall(get(*run))
         dump.ends(1, "killed from outside")
@@ -318,15 +319,20 @@ def killed(s):
         ended = there.ends()
         rc = dump.proc.wait(60)
         dump.proc.stdout.close()
-        check(wait_for(lambda: (reap(), state_of(s.pid) in ("S", "gone", "Z"))[1]), "round %d: it stands still: %s" % (i, state_of(s.pid)))
-        if state_of(s.pid) == "S":
+        check(wait_for(lambda: (reap(), s.proc.poll(), state_of(s.pid) in ("S", "gone"))[2]), "round %d: it stands still: %s" % (i, state_of(s.pid)))
+        if state_of(s.pid) != "gone":
             check(rc != 0, "round %d: the dump says that it is done, and the tree runs on" % i)
-            if restored:
-                sees_no_zeros(s, there, "round %d" % i) if ended else None
+            here = tree(s.pid)
+            for p in here:  # who is asked is the other one
+                os.kill(p, signal.SIGSTOP)
+            if restored and ended:
+                sees_no_zeros(s, there, "round %d" % i)
             there.done()
             for n in ("verify", "result"):
                 if os.path.exists(s.path(n)):
                     os.unlink(s.path(n))
+            for p in here:
+                os.kill(p, signal.SIGCONT)
         else:
             moved += 1
             there.verify()
@@ -358,8 +364,8 @@ def fault_points(s):
             there.verify()
             there.done()
             break
-        check(wait_for(lambda: (reap(), state_of(s.pid) in ("S", "gone"))[1]), "point %d: %s" % (point, state_of(s.pid)))
-        if state_of(s.pid) == "S":
+        check(wait_for(lambda: (reap(), s.proc.poll(), state_of(s.pid) in ("S", "gone"))[2]), "point %d: %s" % (point, state_of(s.pid)))
+        if state_of(s.pid) != "gone":
             before += 1
             check(there.daemon is None or there.daemon.returncode == 1, "point %d: the daemon is content" % point)
             runs_here(s, "point %d" % point)
@@ -423,6 +429,22 @@ def service(s):
         check(r and r["success"], "%r: %s" % (r, s.errors("dump.log")))
     s.gone()
     there.verify()
+    there.done()
+    s.clean_images()
+    start(s, "16")
+    s.dump()
+    with rpc.Directory(s.imgs) as here:
+        p = rpc.Swrk()
+        p.send({"type": "PAGE_SERVER", "opts": {"images_dir_fd": here, "log_file": "ps.log", "log_level": 4, "lazy_pages": True,
+                                                "ps": {"address": "127.0.0.1"}}})
+        r = p.receive()
+        check(r and r["success"], "%r: %s" % (r, s.errors("ps.log")))
+    there = OtherHost(s)
+    there.copy()
+    there.lazy_pages("--page-server", "--port", r["ps"]["port"])
+    there.restore("--lazy-pages")
+    there.verify()
+    check(there.ends() == 0, "the daemon: %s" % there.said())
     there.done()
 
 
