@@ -145,6 +145,18 @@ static bool has_ring(struct dump *d, const struct task *t)
 	return false;
 }
 
+/* Of all tasks that share the memory of t. */
+static bool any_has_ring(struct dump *d, const struct task *t)
+{
+	for (size_t i = 0; i < d->tree.n_tasks; i++) {
+		const struct task *u = d->tree.tasks[i];
+
+		if (u->state != TASK_DEAD && tree_first_vm(&d->tree, u) == t && has_ring(d, u))
+			return true;
+	}
+	return false;
+}
+
 /*
  * What io_uring or asynchronous I/O reads goes into pages that were looked up when it began, behind the page table in
  * which writes are noted; and registered buffers are held for ever (VmPin).
@@ -157,7 +169,7 @@ static bool has_kernel_writers(struct dump *d, const struct task *t)
 	for (size_t i = 0; i < t->dump->maps.n; i++)
 		if (!strncmp(t->dump->maps.v[i].name, "/[aio]", 6) || !strncmp(t->dump->maps.v[i].name, RING, RING_LEN))
 			return true;
-	if (has_ring(d, t) || proc_read(t->dump->proc_fd, "status", &status, NULL))
+	if (any_has_ring(d, t) || proc_read(t->dump->proc_fd, "status", &status, NULL))
 		return true;
 	pinned = strstr(status, "\nVmPin:");
 	return pinned && strtoull(pinned + strlen("\nVmPin:"), NULL, 10);
