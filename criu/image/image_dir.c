@@ -16,6 +16,7 @@
 #include "image/image_dir_own.h"
 #include "image/image_exchange.h"
 #include "image/image_stream.h"
+#include "lib/arena.h"
 #include "lib/log.h"
 
 #define SUMS_TEMP      IMAGE_SUMS ".tmp"
@@ -639,6 +640,7 @@ void image_dir_close(struct image_dir *dir)
 		close(dir->fd);
 	integrity_free(dir->sums);
 	integrity_free(dir->server);
+	arena_free(dir->arena);
 	pthread_mutex_destroy(&dir->lock);
 	free(dir->path);
 	free(dir);
@@ -662,6 +664,13 @@ bool image_dir_vouches_for(const struct image_dir *dir, const char *name)
 bool image_dir_allows_edited(const struct image_dir *dir)
 {
 	return dir->allow_edited;
+}
+
+struct arena *image_dir_arena(struct image_dir *dir)
+{
+	if (!dir->arena)
+		dir->arena = arena_new();
+	return dir->arena;
 }
 
 void **image_dir_page_sums(struct image_dir *dir)

@@ -79,7 +79,11 @@ bool image_dir_vouches_for(const struct image_dir *dir, const char *name);
 /* Whether images that were changed are taken, with a warning (--allow-edited-images). */
 bool image_dir_allows_edited(const struct image_dir *dir);
 
-/* Where pages/page_sums.c keeps what it has read of this directory, once. NULL: nothing yet. */
+/* For what is kept until the directory is closed. NULL without memory. */
+struct arena;
+struct arena *image_dir_arena(struct image_dir *dir);
+
+/* Where pages/page_sums.c keeps what it has read of this directory, once, from that arena. NULL: nothing yet. */
 void **image_dir_page_sums(struct image_dir *dir);
 
 /* The directory's descriptor, for openat() of files that are no images. */

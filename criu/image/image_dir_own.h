@@ -9,6 +9,7 @@
 #include "image/image_dir.h"
 
 struct image_stream;
+struct arena;
 struct sums;
 
 struct image_dir {
@@ -26,6 +27,7 @@ struct image_dir {
 	struct sums *server;          /* reading: of what a page server has written; NULL: nothing says that */
 	bool some_sent;               /* pagemaps of sums are a page server's */
 	struct image_stream *stream;  /* NULL: files in the directory */
+	struct arena *arena;          /* NULL until it is asked for */
 	void *page_sums;              /* reading: see image_dir_page_sums() */
 	struct image_dir *prev;       /* reading: the checkpoint before it, if it was asked for */
 	const struct image_dir *next; /* the one that this is the prev of */

@@ -107,20 +107,25 @@ static int read_parts(struct image *img, struct arena *a, struct page_sums *sums
 	return err;
 }
 
-int page_sums_read(struct image_dir *dir, struct arena *a, const struct page_sums **sumsp)
+int page_sums_read(struct image_dir *dir, const struct page_sums **sumsp)
 {
+	struct arena *a = image_dir_arena(dir);
 	struct page_sums **kept = (struct page_sums **)image_dir_page_sums(dir);
 	_cleanup_image_ struct image *img = NULL;
 	char name[IMAGE_NAME_MAX];
 	int err;
 
+	if (!a)
+		return log_errno(-ENOMEM, "out of memory for page-sums.img");
 	image_make_name(IMG_PAGE_SUMS, 0, name);
 	if (!*kept) {
 		*kept = arena_new_of(a, struct page_sums);
 		err = image_dir_vouches_for(dir, name) ? image_open(dir, IMG_PAGE_SUMS, 0, &img) : -ENOENT;
 		err = err == -ENOENT ? 0 : err ?: read_parts(img, a, *kept);
-		if (err)
+		if (err) {
+			*kept = NULL;
 			return err;
+		}
 	}
 	*sumsp = (*kept)->parts ? *kept : NULL;
 	return 0;

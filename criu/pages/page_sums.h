@@ -30,10 +30,10 @@ int page_sums_end(struct page_sums_writer *w, int err);
 struct page_sums;
 
 /*
- * The sums of a checkpoint, read once for each directory; they live as long as the arena. NULL: it has none that count
+ * The sums of a checkpoint, read once for each directory; they live until that is closed. NULL: it has none that count
  * (CRIU's; or no integrity file names them). 0 or a negative errno (logged).
  */
-int page_sums_read(struct image_dir *dir, struct arena *a, const struct page_sums **sumsp);
+int page_sums_read(struct image_dir *dir, const struct page_sums **sumsp);
 
 /*
  * Compares n pages, the first of which is page `first` of a pages file, with their sums. Returns how many are right

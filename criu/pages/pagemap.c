@@ -106,7 +106,7 @@ int pagemap_read(struct image_dir *dir, struct arena *a, enum image_type type, u
 	map->users = 1;
 	map->dir = dir;
 	map->pages_id = head->pages_id;
-	err = page_sums_read(dir, a, &map->sums) ?: page_regions_read(a, map->name, head, &regions);
+	err = page_sums_read(dir, &map->sums) ?: page_regions_read(a, map->name, head, &regions);
 	if (err)
 		return err;
 	map->regions = regions;
