@@ -153,6 +153,7 @@ def other_readers(s):
     s.victim("page_kinds")
     for p in tree(s.pid):  # which would not be as they were, otherwise
         os.kill(p, signal.SIGSTOP)
+    check(wait_for(lambda: all(state_of(p) == "T" for p in tree(s.pid))), "not all are stopped")
     cores = []
     for how in (None, "lz4", "zstd"):
         s.clean_images()
