@@ -207,25 +207,38 @@ static size_t next_tasks(const struct dump *d, size_t *i, struct task *some[])
 	return n;
 }
 
-static int collect_tasks(struct dump *d, struct task *const some[], size_t n)
+/* -ECANCELED: the mappings of one are refused. The others are asked for what else speaks against the dump. */
+static int collect_tasks(struct dump *d, struct task *some[], size_t n)
 {
+	size_t looked = 0;
 	int err = 0, part;
 
 	for (size_t i = 0; i < n; i++) {
-		err = subsys_run(look, d, some[i]);
-		if (err)
-			return err;
+		part = subsys_run(look, d, some[i]);
+		if (part && !log_refusals())
+			return part;
+		if (!part)
+			some[looked++] = some[i];
 	}
-	err = dump_inside(d, some, n);
+	err = dump_inside(d, some, looked);
 	if (err && !log_refusals())
 		return err;
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < looked; i++) {
 		log_debug("%s: descriptors, directories, mappings", task_name(some[i]));
 		part = subsys_run_all(dump_task, d, some[i]);
 		if (part && !log_refusals())
 			return part;
 	}
-	return err;
+	return looked < n ? -ECANCELED : err;
+}
+
+static int say_refusals(int err)
+{
+	if (!log_refusals())
+		return err;
+	log_errno(0, "%u reason%s against this dump, see above; nothing was changed", log_refusals(),
+	          log_refusals() > 1 ? "s" : "");
+	return err ?: -EOPNOTSUPP;
 }
 
 /* Reads everything but pages. Refusals are collected; only what makes going on pointless ends it early. */
@@ -246,6 +259,8 @@ int dump_collect(struct dump *d)
 		size_t n = next_tasks(d, &i, some);
 
 		part = collect_tasks(d, some, n);
+		if (part == -ECANCELED)
+			return say_refusals(-EOPNOTSUPP);
 		if (part && !log_refusals())
 			return part;
 	}
@@ -253,11 +268,5 @@ int dump_collect(struct dump *d)
 	part = collect_tree(d);
 	err = err ?: part;
 	part = foresee_restore(d);
-	err = err ?: part;
-	if (log_refusals()) {
-		log_errno(0, "%u reason%s against this dump, see above; nothing was changed", log_refusals(),
-		          log_refusals() > 1 ? "s" : "");
-		err = err ?: -EOPNOTSUPP;
-	}
-	return err;
+	return say_refusals(err ?: part);
 }

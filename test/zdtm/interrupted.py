@@ -309,10 +309,11 @@ def half_made(s):
             break
         if "images read" in text(s.path("imgs/shot.log")).splitlines()[-1]:
             wait_for(lambda: not ours(s))  # the guardian may not have run yet, and then does not hold the end of criu up
-        left = ours(s)
         check(s.rc == -signal.SIGKILL, "point %d: %s: %s" % (n, s.rc, text(s.path("imgs/shot.log"))[-500:]))
         if "committed" in text(s.path("imgs/shot.log")).splitlines()[-1]:
             break
+        wait_for(lambda: not ours(s), 1)  # one that is not noted is killed by the end of criu, and may be on its way
+        left = ours(s)
         check(not left, "point %d: left: %s" % (n, names(left)))
         check(wait_for(lambda: reap() or state_of(s.pid) == "gone"), "point %d: pid %d stays" % (n, s.pid))
         check(ruleset() == locked, "point %d: locks: %s" % (n, ruleset()))

@@ -8,6 +8,7 @@
 import glob
 import os
 import random
+import re
 import signal
 import socket
 import struct
@@ -22,6 +23,15 @@ SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().getrandbits(32)
 dice = random.Random(SEED)
 FINISHED = 0x52535446
 MIB = "160"
+
+
+def opened(pid):
+    """The paths of its descriptors; it may be ending."""
+    for f in glob.glob("/proc/%d/fd/*" % pid):
+        try:
+            yield os.readlink(f)
+        except OSError:
+            pass
 
 
 class Daemon:
@@ -52,7 +62,7 @@ class Daemon:
     def holders(self):
         """Those that have the descriptors: who serves, and who goes on if that one is killed."""
         return [p for p in [self.pid] + keepers()
-                if self.log in [os.path.realpath(f) for f in glob.glob("/proc/%d/fd/*" % p)]]
+                if self.log in opened(p)]
 
     def kill_one(self, pick):
         """One of two: whoever is left makes another one. Whether there were two."""
@@ -336,7 +346,7 @@ def flipped(s):
         said = text(s.path("result"))
         check("PASS" not in said, said)
         rc = d.ends()
-        check(rc == 1 and "pid %d: the page" % s.pid in text(d.log), "%d: %s" % (rc, text(d.log)[-600:]))
+        check(rc == 1 and re.search("pid %d: the .*page" % s.pid, text(d.log)), "%d: %s" % (rc, text(d.log)[-600:]))
         s.clean_images()
         nobody_left(s)
 

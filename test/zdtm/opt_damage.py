@@ -96,7 +96,7 @@ def without_sums(s):
     s.restore()
     s.kill()
     for name in metadata(s):
-        if name.startswith(("seccomp", "stats")):
+        if name.startswith(("seccomp", "stats", "page-sums")):  # the last counts where the integrity file names it
             continue
         path = os.path.join(s.imgs, name)
         whole = open(path, "rb").read()
