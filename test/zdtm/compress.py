@@ -151,7 +151,9 @@ def lazy(s):
 def other_readers(s):
     """crit shows them and makes them again; a core file is the same with and without."""
     s.victim("page_kinds")
-    for p in tree(s.pid):  # which would not be as they were, otherwise
+    for p in tree(s.pid):  # which would not be as they were, otherwise; the number of the CPU is in memory too (rseq)
+        for t in os.listdir("/proc/%d/task" % p):
+            os.sched_setaffinity(int(t), {min(os.sched_getaffinity(0))})
         os.kill(p, signal.SIGSTOP)
     check(wait_for(lambda: all(state_of(p) == "T" for p in tree(s.pid))), "not all are stopped")
     cores = []
