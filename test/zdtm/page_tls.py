@@ -121,7 +121,8 @@ def refused(s):
         check(s.rc == 1 and dump_says in said, "%s: %d: %s" % (why, s.rc, said))
         server.ends(1, why)
         check(server_says in server.said(), "%s: %s" % (why, server.said()))
-        check(state_of(s.pid) == "S" and not s.images() and not server.images(), why)
+        check(wait_for(lambda: state_of(s.pid) == "S"), "%s: %s" % (why, state_of(s.pid)))
+        check(not s.images() and not server.images(), "%s: %s, %s" % (why, s.images(), server.images()))
     # What is refused for its name is taken where that is not looked at.
     server = Server(s, *tls(s, "other"))
     s.dump("--page-server", "--address", "127.0.0.1", "--port", server.port, "--tls-no-cn-verify", *tls(s))
@@ -153,7 +154,7 @@ def plain_peers(s):
         began = time.monotonic()
         s.dump("--page-server", "--address", "127.0.0.1", "--port", silent.getsockname()[1], "--timeout", 1, *tls(s), ok=False)
         check(s.rc == 1 and "does not finish the handshake" in s.errors("dump.log") and 0.9 < time.monotonic() - began < 10, s.out)
-    check(state_of(s.pid) == "S", state_of(s.pid))
+    check(wait_for(lambda: state_of(s.pid) == "S"), state_of(s.pid))
     s.verify()
 
 
