@@ -102,6 +102,43 @@ def left_running():
 
 
 @both
+def pre_dumps():
+    """Memory ahead, twice, while the container runs; the checkpoint has what has changed since."""
+    c = Container(stdio="pipe").start()
+    c.stdio.hear("started")
+    c.call("checkpoint", *c.images("pre1"), "--pre-dump", c.name)
+    c.stdio.ask("after one")
+    c.call("checkpoint", *c.images("pre2"), "--pre-dump", "--parent-path", "../pre1", c.name)
+    counted = c.counts()
+    c.stdio.ask("after two")
+    c.checkpoint("cp", "--parent-path", "../pre2")
+    check(os.readlink(c.dir + "/cp/parent") == "../pre2" and os.readlink(c.dir + "/pre2/parent") == "../pre1", "the chain")
+    for n in range(2):
+        c.restore("cp")
+        check(c.counts() > counted, "the count went back")
+        c.stdio.ask("restored-%d" % n)
+        c.call("kill", c.name, "KILL")
+        c.gone()
+        c.call("delete", c.name, ok=None)
+
+
+@both
+def lazy_pages():
+    """The container runs before its memory is there."""
+    c = Container(stdio="pipe").start()
+    c.stdio.hear("started")
+    counted = c.counts()
+    c.checkpoint("cp")
+    run("criu", "lazy-pages", "-D", c.dir + "/cp", "-W", c.dir + "/cp/work", "-o", "lazy.log", "--daemon")
+    c.restore("cp", "--lazy-pages")
+    check(c.counts() > counted, "the count went back")
+    c.stdio.ask("restored")
+    wait_for(lambda: "criu" not in run("ps", "-eo", "comm", quiet=True)[1].split(), "the daemon stays")
+    c.stdio.ask("all there")
+    c.delete()
+
+
+@both
 def paused():
     """A container that is paused: its images restore to one that runs; one that is left stays paused."""
     c = Container().start()
