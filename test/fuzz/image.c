@@ -40,12 +40,13 @@ static void read_image(struct image_dir *dir, unsigned type, uint8_t how, struct
 static void read_sums(struct arena *a)
 {
 	int dirfd = open(fuzz_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	size_t room = INTEGRITY_KEPT;
 	struct sums *sums;
 	char why[256];
 
 	if (integrity_read(dirfd, IMAGE_SUMS, &sums, why, sizeof(why)) == 0) {
 		for (struct sum *s = sums->all; s; s = s->hh.next)
-			integrity_check(s, dirfd, why, sizeof(why));
+			integrity_check(s, dirfd, &room, why, sizeof(why));
 		integrity_free(sums);
 	}
 	close(dirfd);
