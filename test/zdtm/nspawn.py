@@ -39,7 +39,8 @@ def look(s):
     for one in links:
         for key in ("link_index", "link_netnsid", "stats64", "num_tx_queues", "num_rx_queues"):
             one.pop(key, None)
-    held = {n: v for n, v in contents(root + "/run").items() if n not in (".", "count", "new")}
+    held = contents(root + "/run", but=("count", "new"))
+    del held["."]
     return {
         "mounts": mounts(s.pid), "run": held, "dev": contents(root + "/dev"), "tmp": contents(root + "/tmp"),
         "boot_id": text(root + "/proc/sys/kernel/random/boot_id"), "kmsg": oct(os.stat(root + "/proc/kmsg").st_mode),

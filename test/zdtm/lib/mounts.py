@@ -30,15 +30,15 @@ def mounts(pid, sort=True):
     return sorted(out) if sort else out
 
 
-def contents(top):
-    """All files below a directory (by /proc/PID/root, one file system)."""
+def contents(top, but=()):
+    """All files below a directory (by /proc/PID/root, one file system), but those of some names: a program may be writing them."""
     out = {}
     dev = os.lstat(top).st_dev
     links = {}
     inodes = {}
     for dir, names, files in os.walk(top):
         names[:] = [n for n in names if os.lstat(os.path.join(dir, n)).st_dev == dev]
-        for n in [""] + names + files:
+        for n in [""] + names + [n for n in files if n not in but]:
             path = os.path.join(dir, n) if n else dir
             st = os.lstat(path)
             if st.st_dev != dev:
