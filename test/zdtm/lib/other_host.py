@@ -21,7 +21,7 @@ class OtherHost:
         check(self.init.stdout.readline() == b"\n", "unshare")
         with open("/proc/%d/task/%d/children" % (self.init.pid, self.init.pid)) as f:
             self.root = int(f.read())
-        self.enter = ["nsenter", "-t", str(self.root), "-p", "-m", *(["-n"] if "--net" in unshare else [])]
+        self.enter = ["nsenter", "-t", str(self.root), "-p", "-m", *(n[1:3] for n in unshare)]
 
     def copy(self):
         for n in os.listdir(self.s.imgs):
