@@ -96,8 +96,8 @@ def redis(s, *opts):
     net.goes_on("there")
     ends(net)
     check("%d more" % values in text(s.path("end")), text(s.path("end")))
-    print("redis with %d MiB%s: %s" % (MEGABYTES, " ".join(("",) + opts), text(s.path("end"))), flush=True)
-    print(said, flush=True)
+    print("measured: redis with %d MiB%s: %s" % (MEGABYTES, " ".join(("",) + opts), text(s.path("end"))), flush=True)
+    print(said.replace("criu-migrate:", "measured:"), flush=True)
     net.done()
 
 
@@ -136,7 +136,6 @@ def postgres_by_tls(s):
     net.goes_on("there")
     ends(net)
     check(not text(s.path("said")), text(s.path("said")))
-    print(said, flush=True)
     net.done()
 
 

@@ -211,7 +211,7 @@ class Case:
         time.sleep(0.03)  # until everybody sleeps where they said they would
 
     def drive(self):
-        """A driver runs the tool itself; it says PASS or FAIL in the same file."""
+        """A driver runs the tool itself; it says PASS or FAIL in the same file. What it has measured is given back, to be shown."""
         with open(self.path("output"), "w") as out:
             env = dict(os.environ, **self.env, WORK=self.work, PYTHONPATH=os.path.join(HERE, "lib"),
                        PYTHONDONTWRITEBYTECODE="1")
@@ -224,6 +224,7 @@ class Case:
                 p.wait()
                 raise Failed("not ended after %d s" % self.timeout)
         self.judge(code)
+        return "".join("\n  " + line for line in self.words()[1] if line.startswith("measured: "))
 
     def words(self):
         out = text(self.path("result")).strip().splitlines()
