@@ -18,6 +18,7 @@
 	X(fifo_kind)                                                                                                   \
 	X(pidfd_kind)                                                                                                  \
 	X(nsfs_kind)                                                                                                   \
+	X(detached_mount_kind) /* before regular files: its path says nothing */                                       \
 	X(shmem_file_kind)                                                                                             \
 	X(memfd_kind)                                                                                                  \
 	X(inet_kind)                                                                                                   \

@@ -17,7 +17,6 @@
 #include "path/pathfile.h"
 #include "path/procfile.h"
 #include "path/remap.h"
-#include "proc/mountinfo.h"
 #include "uapi/mqueue.h"
 
 #define MEM_MAJOR  1
@@ -95,29 +94,6 @@ static void dump_log_position(const struct fd_info *info, RegFileEntry *m)
 		    fd_name(info), info->link);
 }
 
-static bool is_in_our_mount_ns(const struct task *t)
-{
-	struct stat own, its;
-
-	return !stat("/proc/self/ns/mnt", &own) && !fstatat(t->dump->proc_fd, "ns/mnt", &its, 0) &&
-	       own.st_ino == its.st_ino;
-}
-
-/* The root of a mount that fsmount(2) or open_tree(2) made, and that nothing has moved to a place: it looks like "/".
- */
-static bool is_mount_without_place(struct dump *d, const struct fd_info *info)
-{
-	struct mount_at *mounts;
-	size_t n, i = 0;
-
-	if (strcmp(info->link, "/") || info->number < 0 || info->mnt_id < 0 || !is_in_our_mount_ns(info->task) ||
-	    mountinfo_read(d->arena, &mounts, &n))
-		return false;
-	while (i < n && mounts[i].id != info->mnt_id)
-		i++;
-	return i == n && mountinfo_mount_id(AT_FDCWD, "/") != info->mnt_id; /* criu may be chrooted */
-}
-
 static int reg_dump(struct dump *d, const struct fd_info *info, void *msg)
 {
 	RegFileEntry *m = msg;
@@ -126,13 +102,6 @@ static int reg_dump(struct dump *d, const struct fd_info *info, void *msg)
 
 	if (err)
 		return err;
-	if (is_mount_without_place(d, info)) {
-		log_refusal(-EOPNOTSUPP,
-		            "%s: a mount that is in no place (fsmount, open_tree), which would end with the "
-		            "descriptor; let the program move it to one (move_mount), or close it, before the dump",
-		            fd_name(info));
-		return DUMP_REFUSED;
-	}
 	pathfile_note_key(info, m);
 	if (pathfile_external(d, info, m))
 		return 0;

@@ -137,13 +137,20 @@ static int find_root(struct dump *d, struct fd_info *info, const struct ns_root 
 	return ns_roots_of_mount(d, id, root);
 }
 
+/* O_PATH of the root of a mount, which looks like "/". */
+static bool is_detached_root(struct dump *d, const struct fd_info *info)
+{
+	return info->flags & O_PATH && info->number >= 0 && !info->foreign && !strcmp(info->link, "/") &&
+	       info->mnt_id >= 0 && !ns_roots_has_mount(d, info->mnt_id);
+}
+
 /*
  * Dumps a new description: its kind fills the message. The node gets id and kind before that, since the way through
  * socket queues may lead back to it; its kind is NULL after a refusal.
  */
 static int dump_description(struct dump *d, struct fd_info *info, struct kcmp_node *node)
 {
-	const struct fd_kind *kind = find_kind(info);
+	const struct fd_kind *kind;
 	_cleanup_lookup_ const struct lookup_root *before = lookup_now();
 	const struct ns_root *root = NULL;
 	void *msg;
@@ -152,6 +159,8 @@ static int dump_description(struct dump *d, struct fd_info *info, struct kcmp_no
 	if (err)
 		return err;
 	lookup_in(root ? &root->at : NULL);
+	info->is_detached = is_detached_root(d, info);
+	kind = find_kind(info);
 	if (!kind) {
 		log_refusal(-ENOTSUP, "%s: %s (%s): this kind of descriptor is not supported; %s", fd_name(info),
 		            info->link, fd_what(info), fd_way_out(info));

@@ -196,6 +196,17 @@ int ns_roots_of_mount(struct dump *d, int mnt_id, const struct ns_root **root)
 	return err;
 }
 
+bool ns_roots_has_mount(struct dump *d, int mnt_id)
+{
+	struct ns_roots *all = dump_state(d, &ns_roots_subsys);
+	_cleanup_lookup_ const struct lookup_root *before = lookup_in(NULL);
+	const struct ns_root *root;
+
+	if (find_mount(all, mnt_id) || ns_roots_of_mount(d, mnt_id, &root) || find_mount(all, mnt_id))
+		return true;
+	return mountinfo_mount_id(AT_FDCWD, "/") == mnt_id; /* criu may be chrooted */
+}
+
 const struct ns_root *ns_roots_find(struct dump *d, uint32_t id)
 {
 	struct ns_roots *all = dump_state(d, &ns_roots_subsys);

@@ -25,6 +25,9 @@ struct ns_root {
  */
 int ns_roots_of_mount(struct dump *d, int mnt_id, const struct ns_root **root);
 
+/* Whether a mount is in any of these, or in criu's. */
+bool ns_roots_has_mount(struct dump *d, int mnt_id);
+
 /* A namespace of the tree's own by its number; NULL: there is none, or it could not be read (logged). */
 const struct ns_root *ns_roots_find(struct dump *d, uint32_t id);
 

@@ -5,22 +5,33 @@
  * So the devices are set down. But a connection that its program has closed keeps the namespace until its peer has got
  * the rest, and wants the devices: then packets of all other connections are dropped by rules of routing
  * (ip-rule(8)), which the kernel takes away last. A namespace that a restore has made ends too when that fails.
+ *
+ * One that a process outside of the tree holds may end as soon, with that (unshare(1) waits for its child), or live on,
+ * and a restore go back into it: there such rules drop what is for the connections of the tree. That restore removes
+ * them.
  */
 #include <linux/fib_rules.h>
 #include <linux/if.h>
+#include <linux/sched.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 
+#include "files/files_dump.h"
 #include "files/net_ns.h"
 #include "lib/log.h"
+#include "netdev/net_end.h"
 #include "netdev/netdev.h"
+#include "proc/ns_type.h"
+#include "tree/ns_given.h"
 #include "undo/guardian.h"
 
 unsigned if_nametoindex(const char *name); /* <net/if.h> and <linux/if.h> cannot be included together */
 
 /* ---- connections, as /proc shows those of the namespace that the thread is in ---- */
 
-struct closing {
+struct connection {
 	int family;
 	uint32_t local[4], remote[4];
 	unsigned local_port, remote_port;
@@ -28,9 +39,11 @@ struct closing {
 
 struct ending {
 	struct dump *d;
-	struct closing *closing;
-	size_t n_closing;
-	bool any; /* a connection of a program's */
+	struct connection *conns;
+	size_t n_conns;
+	bool any;     /* a connection of a program's */
+	bool of_tree; /* those of the tree are wanted, not those that are closed */
+	dev_t sockfs;
 };
 
 /* tcp(7): the numbers of states in /proc/net/tcp. */
@@ -52,18 +65,26 @@ static bool read_address(const char *text, uint32_t out[4], unsigned *port, int 
 	return sscanf(text + 8 * words, ":%x", port) == 1;
 }
 
+static bool is_wanted(struct ending *g, unsigned state, unsigned inode)
+{
+	if (!g->of_tree)
+		return !inode && ends_yet(state);
+	return inode && (state == ESTABLISHED || state == CLOSE_WAIT || ends_yet(state)) &&
+	       files_at(g->d, g->sockfs, inode);
+}
+
 static void note_connection(struct ending *g, const char *line, int family)
 {
-	struct closing c = { .family = family };
+	struct connection c = { .family = family };
 	char local[64], remote[64];
 	unsigned state, inode;
 
 	if (sscanf(line, "%*s %63s %63s %x %*s %*s %*s %*s %*s %u", local, remote, &state, &inode) != 4)
 		return;
 	g->any |= inode && (state == ESTABLISHED || state == CLOSE_WAIT || ends_yet(state));
-	if (!inode && ends_yet(state) && read_address(local, c.local, &c.local_port, family) &&
+	if (is_wanted(g, state, inode) && read_address(local, c.local, &c.local_port, family) &&
 	    read_address(remote, c.remote, &c.remote_port, family))
-		arena_push(g->d->arena, &g->closing, &g->n_closing, c);
+		arena_push(g->d->arena, &g->conns, &g->n_conns, c);
 }
 
 static void note_connections(struct ending *g)
@@ -145,10 +166,10 @@ static struct nlmsghdr *rule_of(struct rtnl *rt, uint16_t type, int family, uint
 	return h;
 }
 
-/* A packet of the connection that comes in finds its socket. */
-static int let_in(struct rtnl *rt, const struct closing *c, const char *iif)
+/* A packet of the connection that comes in finds its socket, or is dropped. */
+static int add_rule_for(struct rtnl *rt, const struct connection *c, uint8_t action, const char *iif)
 {
-	struct nlmsghdr *h = rule_of(rt, RTM_NEWRULE, c->family, FR_ACT_TO_TBL, iif);
+	struct nlmsghdr *h = rule_of(rt, RTM_NEWRULE, c->family, action, iif);
 	struct fib_rule_hdr *m = mnl_nlmsg_get_payload(h);
 	struct fib_rule_port_range from = { (uint16_t)c->remote_port, (uint16_t)c->remote_port };
 	struct fib_rule_port_range to = { (uint16_t)c->local_port, (uint16_t)c->local_port };
@@ -159,6 +180,7 @@ static int let_in(struct rtnl *rt, const struct closing *c, const char *iif)
 	mnl_attr_put(h, FRA_DST, len, c->local);
 	mnl_attr_put(h, FRA_SPORT_RANGE, sizeof(from), &from);
 	mnl_attr_put(h, FRA_DPORT_RANGE, sizeof(to), &to);
+	mnl_attr_put_u8(h, FRA_PROTOCOL, NET_RULE_OURS);
 	return rtnl_do(rt, h);
 }
 
@@ -166,21 +188,23 @@ static int let_in(struct rtnl *rt, const struct closing *c, const char *iif)
  * All have priority 0, as the rule that leads to local addresses, and stand behind each other in the order in which
  * they were added: so that one is added again at the end, and the first taken away.
  */
-static int drop_others(struct rtnl *rt, const struct ending *g, const struct up_devices *all, int family)
+static int add_rules(struct rtnl *rt, const struct ending *g, const struct up_devices *all, int family)
 {
+	uint8_t action = g->of_tree ? FR_ACT_BLACKHOLE : FR_ACT_TO_TBL;
 	int err = 0;
 
 	for (size_t i = 0; i < all->n && !err; i++) {
-		for (size_t k = 0; k < g->n_closing && !err; k++)
-			err = g->closing[k].family == family ? let_in(rt, &g->closing[k], all->v[i].name) : 0;
-		err = err ?: rtnl_do(rt, rule_of(rt, RTM_NEWRULE, family, FR_ACT_BLACKHOLE, all->v[i].name));
+		for (size_t k = 0; k < g->n_conns && !err; k++)
+			err = g->conns[k].family == family ? add_rule_for(rt, &g->conns[k], action, all->v[i].name) : 0;
+		if (!err && !g->of_tree)
+			err = rtnl_do(rt, rule_of(rt, RTM_NEWRULE, family, FR_ACT_BLACKHOLE, all->v[i].name));
 	}
 	err = err ?: rtnl_do(rt, rule_of(rt, RTM_NEWRULE, family, FR_ACT_TO_TBL, NULL));
 	return err ?: rtnl_do(rt, rule_of(rt, RTM_DELRULE, family, FR_ACT_TO_TBL, NULL));
 }
 
 /* An IPv4 connection of an IPv6 socket is listed with a mapped address. */
-static void unmap(struct closing *c)
+static void unmap(struct connection *c)
 {
 	if (c->family != AF_INET6 || c->local[0] || c->local[1] || c->local[2] != htonl(0xffff))
 		return;
@@ -212,8 +236,9 @@ static int prepare_one(struct dump *d, struct net *net)
 		return 0;
 	holder = net_holder(d, ns, true);
 	net->ends = !holder;
+	net->held = holder;
 	if (holder)
-		log_info("network namespace %u is held by %s, and stays as it is", net->id, holder);
+		log_info("network namespace %u is held by %s, and keeps its devices", net->id, holder);
 	return 0;
 }
 
@@ -227,27 +252,46 @@ int net_end_prepare(struct dump *d)
 	return err;
 }
 
+/* The device of all sockets. */
+static int find_sockfs(dev_t *dev)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st))
+		return -errno;
+	*dev = st.st_dev;
+	return 0;
+}
+
+static int drop_packets(struct rtnl *rt, struct ending *g, const struct up_devices *all)
+{
+	int err;
+
+	for (size_t i = 0; i < g->n_conns; i++)
+		unmap(&g->conns[i]);
+	err = add_rules(rt, g, all, AF_INET) ?: add_rules(rt, g, all, AF_INET6);
+	return err == -EAFNOSUPPORT ? 0 : err; /* without IPv6 */
+}
+
 /* 0 or a negative errno (not always logged). */
 static int end_one(struct dump *d, const struct net *net)
 {
 	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
 	_cleanup_rtnl_ struct rtnl rt = { 0 };
 	struct up_devices all = { .arena = d->arena };
-	struct ending g = { .d = d };
-	int err = net_ns_visit_dumped(d, net->id, &v) ?: rtnl_open(&rt);
+	struct ending g = { .d = d, .of_tree = net->held };
+	int err = net_ns_visit_dumped(d, net->id, &v) ?: rtnl_open(&rt) ?: find_sockfs(&g.sockfs);
 
 	err = err ?: rtnl_list(&rt, RTM_GETLINK, AF_UNSPEC, note_up, &all);
 	if (err || !all.n)
 		return err;
 	note_connections(&g);
+	if (net->held)
+		return g.n_conns ? drop_packets(&rt, &g, &all) : 0;
 	log_info("network namespace %u ends with the tree, or when %zu closed connections have ended", net->id,
-	         g.n_closing);
-	if (!g.n_closing)
-		return set_down(&rt, &all);
-	for (size_t i = 0; i < g.n_closing; i++)
-		unmap(&g.closing[i]);
-	err = drop_others(&rt, &g, &all, AF_INET) ?: drop_others(&rt, &g, &all, AF_INET6);
-	return err == -EAFNOSUPPORT ? 0 : err; /* without IPv6 */
+	         g.n_conns);
+	return g.n_conns ? drop_packets(&rt, &g, &all) : set_down(&rt, &all);
 }
 
 void net_end_all(struct dump *d)
@@ -255,7 +299,7 @@ void net_end_all(struct dump *d)
 	const struct net_all *all = dump_state(d, &netdev_subsys);
 
 	for (size_t i = 0; i < all->n; i++) {
-		int err = all->v[i]->ends ? end_one(d, all->v[i]) : 0;
+		int err = all->v[i]->ends || all->v[i]->held ? end_one(d, all->v[i]) : 0;
 
 		if (err)
 			log_warn(
@@ -294,4 +338,69 @@ int net_end_foresee(struct restore *r)
 			number = guardian_note(r->guardian, &u);
 	}
 	return MIN(number, 0);
+}
+
+/* ---- a restore into a namespace that was held ---- */
+
+struct our_rules {
+	struct arena *arena;
+	struct nlmsghdr **v;
+	size_t n;
+};
+
+bool net_end_is_rule(const struct nlmsghdr *h)
+{
+	const struct nlattr *tb[FRA_MAX + 1];
+
+	return h->nlmsg_type == RTM_NEWRULE && !rtnl_attrs(h, sizeof(struct fib_rule_hdr), tb, FRA_MAX) &&
+	       tb[FRA_PROTOCOL] && mnl_attr_get_payload_len(tb[FRA_PROTOCOL]) >= 1 &&
+	       mnl_attr_get_u8(tb[FRA_PROTOCOL]) == NET_RULE_OURS;
+}
+
+static int note_our_rule(const struct nlmsghdr *h, void *arg)
+{
+	struct our_rules *all = arg;
+
+	if (net_end_is_rule(h))
+		arena_push(all->arena, &all->v, &all->n, arena_memdup(all->arena, h, h->nlmsg_len));
+	return 0;
+}
+
+static int remove_rules(struct restore *r, int fd)
+{
+	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
+	_cleanup_rtnl_ struct rtnl rt = { 0 };
+	struct our_rules all = { .arena = r->arena };
+	int err = net_visit_begin(fd, &v) ?: rtnl_open(&rt);
+
+	err = err ?: rtnl_list(&rt, RTM_GETRULE, AF_INET, note_our_rule, &all);
+	err = err ?: rtnl_list(&rt, RTM_GETRULE, AF_INET6, note_our_rule, &all);
+	for (size_t i = 0; i < all.n && !err; i++) {
+		memcpy(rt.buf, all.v[i], all.v[i]->nlmsg_len);
+		((struct nlmsghdr *)rt.buf)->nlmsg_type = RTM_DELRULE;
+		((struct nlmsghdr *)rt.buf)->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+		err = rtnl_do(&rt, (struct nlmsghdr *)rt.buf);
+	}
+	return err == -EAFNOSUPPORT ? 0 : err;
+}
+
+/* The network lock of the dump stands there until the connections do. */
+int net_end_take_back(struct restore *r)
+{
+	const struct ns_type *type = ns_type_of_flag(CLONE_NEWNET);
+	uint32_t done = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < r->tree.n_tasks && !err; i++) {
+		const struct task *t = r->tree.tasks[i];
+		int fd = t->ids ? ns_given_fd(r, type, t->ids->net_ns_id) : -1;
+
+		if (fd < 0 || t->ids->net_ns_id == done)
+			continue;
+		done = t->ids->net_ns_id;
+		err = remove_rules(r, fd);
+		if (err)
+			log_errno(err, "network namespace %u: rtnetlink, to remove rules that a dump has left", done);
+	}
+	return err;
 }

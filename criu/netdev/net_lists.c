@@ -18,6 +18,7 @@
 #include "helper/net_visit.h"
 #include "lib/log.h"
 #include "netdev/link.h"
+#include "netdev/net_end.h"
 #include "netdev/netdev.h"
 
 #define MOST_ATTRS 64
@@ -53,6 +54,11 @@ static bool keep_route(const struct nlmsghdr *h)
 	    m->rtm_protocol == RTPROT_REDIRECT)
 		return false;
 	return !(m->rtm_protocol == RTPROT_KERNEL && rtnl_u32(tb[RTA_TABLE], m->rtm_table) == RT_TABLE_LOCAL);
+}
+
+static bool keep_rule(const struct nlmsghdr *h)
+{
+	return !net_end_is_rule(h);
 }
 
 /* An entry of the table of a bridge, or of a vxlan. */
@@ -119,7 +125,7 @@ static const struct list_kind kinds[NET_LISTS] = {
 	                .get = RTM_GETRULE,
 	                .families = { AF_INET, AF_INET6 },
 	                .head = sizeof(struct fib_rule_hdr),
-	                .keep = keep_any },
+	                .keep = keep_rule },
 	[NET_NEIGHBOURS] = { .what = "neighbour",
 	                     .new = RTM_NEWNEIGH,
 	                     .del = RTM_DELNEIGH,

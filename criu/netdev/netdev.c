@@ -7,6 +7,7 @@
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "netdev/link.h"
+#include "netdev/net_end.h"
 #include "tree/inventory.h"
 #include "tree/ns_given.h"
 #include "tree/ns_ids.h"
@@ -210,7 +211,7 @@ static int add_routes(struct restore *r, const struct net *net)
 static int fill_all(struct restore *r)
 {
 	const struct net_all *all = restore_state(r, &netdev_subsys);
-	int err = net_end_foresee(r);
+	int err = net_end_take_back(r) ?: net_end_foresee(r);
 
 	if (!all->n)
 		return err;

@@ -52,6 +52,7 @@ struct net { /* one namespace */
 	struct net_bytes conntrack, expectations;
 	bool ours; /* restore: not CRIU's image: all routes and rules are in it */
 	bool ends; /* dump: with the tree, whose connections may get packets until then */
+	bool held; /* others may have it longer */
 };
 
 /* A new namespace, that tells what is not worth keeping. */
@@ -91,10 +92,6 @@ const char *net_holder(struct dump *d, const struct ns *ns, bool by_name);
 /* Whether the mounts of a process (a name below /proc) give it a name. */
 bool net_has_name(const struct ns *ns, const char *proc);
 
-/* Before the commit: which namespaces end with the tree. After it: no packet is answered that comes until then. */
-int net_end_prepare(struct dump *d);
-void net_end_all(struct dump *d);
-int net_end_foresee(struct restore *r); /* the same of those that a restore makes, should it fail */
 int net_images_write(struct dump *d, const struct net *net);
 
 /* ---- restore ---- */

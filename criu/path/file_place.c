@@ -71,16 +71,8 @@ static const char *mount_over(struct dump *d, const struct fd_info *info)
 static bool is_without_place(struct dump *d, const struct fd_info *info)
 {
 	int id = info->mnt_id >= 0 ? info->mnt_id : info->fd >= 0 ? mountinfo_mount_id(info->fd, "") : -1;
-	const struct ns_root *ns;
-	struct mount_at *own;
-	size_t n;
 
-	if (id < 0 || info->foreign || ns_roots_of_mount(d, id, &ns) || ns || ns_roots_own_mounts(d, &own, &n))
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if (own[i].id == id)
-			return false;
-	return true;
+	return id >= 0 && !info->foreign && !ns_roots_has_mount(d, id);
 }
 
 static void refuse_other(struct dump *d, const struct fd_info *info)

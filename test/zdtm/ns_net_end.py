@@ -3,8 +3,9 @@
 # A network namespace ends with its tree: packets of a saved connection that come at that moment, sent again and again as fast
 # as the host can, are not answered (RST), with a connection that is closed and has bytes left to send as well, whose peer gets
 # all of them; IPv4 and IPv6; saved with its devices and without. Another program that holds the namespace by a descriptor, a
-# socket, a tun device or a name in its own mount namespace keeps its devices up. One that a restore has made ends where that
-# fails: the same.
+# socket, a tun device or a name in its own mount namespace keeps its devices up; where that ends with the tree, as unshare(1)
+# does, no packet is answered either, and where it lives on, a restore goes back into it. One that a restore has made ends where
+# that fails: the same.
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs ip unshare nsenter nft
@@ -146,8 +147,22 @@ def read_all(c):
         n += len(got)
 
 
-def one_round(s, family, closing, *opts):
+ENDS_WITH = "import os, select, sys; p = select.poll(); p.register(os.pidfd_open(int(sys.argv[1])), 1); open('waits', 'w').close(); p.poll()"
+
+
+def start_holder(s, *command):
+    other = subprocess.Popen(["nsenter", "-t", str(s.pid), "-n", *command], cwd=s.dir)
+    check(wait_for(lambda: os.readlink("/proc/%d/ns/net" % other.pid) == os.readlink("/proc/%d/ns/net" % s.pid)), "the other program")
+    return other
+
+
+def one_round(s, family, closing, *opts, held=False):
     client = begin(s, family)
+    if held:
+        if os.path.exists(s.path("waits")):
+            os.unlink(s.path("waits"))
+        other = start_holder(s, sys.executable, "-c", ENDS_WITH, str(s.pid))
+        check(wait_for(lambda: os.path.exists(s.path("waits"))), "the other program does not wait")
     slow = connect(family, b"c") if closing else None
     check(not closing or wait_for(lambda: os.path.exists(s.path("closed"))), "not closed: " + text(s.path("victim.out")))
     storm = Storm(client.getsockname()[1])
@@ -165,6 +180,8 @@ def one_round(s, family, closing, *opts):
     # Its work directory is that of the images, unless it is given.
     s.dump("--tcp-established", "-W", s.dir, "--action-script", hook, "-o", "dump.log", *opts)
     sender.join()
+    if held:
+        check(other.wait() == 0 and "is held by" in text(s.path("dump.log")), "the other program")
     if closing:
         was = storm.sent
         wait_for(lambda: storm.sent > was + 1000)
@@ -190,11 +207,11 @@ def one_round(s, family, closing, *opts):
     return storm.sent
 
 
-def rounds(s, family, closing, *opts):
+def rounds(s, family, closing, *opts, **kw):
     sent = 0
     for n in range(rounds_wanted(3)):
         try:
-            sent += one_round(s, family, closing, *opts)
+            sent += one_round(s, family, closing, *opts, **kw)
         except OSError as e:
             check(False, "round %d: %r" % (n, e))
     print("%d frames" % sent, flush=True)
@@ -218,6 +235,35 @@ def closing(s):
 @scenario
 def closing_6(s):
     rounds(s, 6, True)
+
+
+@scenario
+def held(s):
+    rounds(s, 4, False, held=True)
+
+
+@scenario
+def held_6(s):
+    rounds(s, 6, True, held=True)
+
+
+@scenario
+def back_into_it(s):
+    """What was held gets its tree back: the rules that dropped its packets are gone; those of the other program were none."""
+    client = begin(s, 4)
+    other = start_holder(s, "sleep", "1000")
+    rules = [ip(w, pid=other.pid) for w in ("rule", "-6 rule")]
+    s.dump("--tcp-established")
+    check("blackhole" in ip("rule", pid=other.pid), ip("rule", pid=other.pid))
+    client.sendall(b"meanwhile")
+    s.restore("--tcp-established", "--join-ns", "net:%d" % other.pid)
+    client.settimeout(60)
+    check(client.recv(100) == b"meanwhile", "no echo after the restore")
+    check([ip(w, pid=other.pid) for w in ("rule", "-6 rule")] == rules, "rules: " + ip("rule", pid=other.pid))
+    client.close()
+    s.kill()
+    other.kill()
+    other.wait()
 
 
 @scenario
