@@ -214,6 +214,7 @@
 	X(tcp_stream_subsys)                                                                                           \
 	X(inet_mcast_subsys)                                                                                           \
 	X(tty_images_subsys)                                                                                           \
+	X(tty_external_subsys)                                                                                         \
 	X(inet_bind_subsys)                                                                                            \
 	X(cpu_subsys)                                                                                                  \
 	X(foresee_subsys)                                                                                              \

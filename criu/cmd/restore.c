@@ -96,7 +96,7 @@ static void block_most(sigset_t *before)
 }
 
 /* The restore stands: a signal ends a script that is waited for, and criu ends as it should. */
-static void run_last_scripts(struct stages *stages, pid_t root)
+static void run_last_scripts(const struct options *o, struct stages *stages, pid_t root)
 {
 	sigset_t set;
 
@@ -110,6 +110,8 @@ static void run_last_scripts(struct stages *stages, pid_t root)
 	}
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	stages->ended_by = &set;
+	stages->root_changed = o->shell_job ? job_look : NULL;
+	stages->root = root;
 	stages_run(stages, STAGE_POST_RESUME, root);
 	stages->ended_by = NULL;
 }
@@ -192,7 +194,7 @@ int cmd_restore(const struct options *o, struct stages *stages)
 			log_warn("the tree is restored, and runs; its figures (stats-restore) could not be written");
 	}
 	if (!err)
-		run_last_scripts(stages, root);
+		run_last_scripts(o, stages, root);
 	image_dir_close(r.dir);
 	own_pids_avoid(NULL, 0);
 	arena_free(r.arena);

@@ -9,10 +9,12 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <zlib.h>
 
 #include "helper/detour.h"
 #include "helper/ns_enter.h"
@@ -22,6 +24,7 @@
 #include "mnt/mnt_dump.h"
 #include "mnt/mnt_ghosts.h"
 #include "mnt/mnt_hidden.h"
+#include "mnt/mnt_lone_root.h"
 #include "proc/own_rights.h"
 
 #define DEPTH_MAX 200 /* each level has a descriptor open */
@@ -257,14 +260,45 @@ static bool is_archived(struct restore *r, const struct super *s)
 	return false;
 }
 
-static int unpack_super(struct restore *r, const struct super *s)
+#define SMALL_ARCHIVE                                                                                                  \
+	(128 << 10) /* many a container's /dev; tar(1) starts two programs more for what is compressed                 \
+	             */
+
+/* Decompresses an archive into a buffer. Its size; -E2BIG: it is not small, or not to be read here. */
+static ssize_t read_small(int in, char *buf)
 {
-	_cleanup_image_ struct image *img = NULL;
-	_cleanup_close_ int in = -1;
+	int own = fcntl(in, F_DUPFD_CLOEXEC, 3), got = -1;
+	gzFile gz = own < 0 ? NULL : gzdopen(own, "r");
+
+	if (gz)
+		got = gzread(gz, buf, SMALL_ARCHIVE + 1);
+	if (gz)
+		got = gzclose_r(gz) == Z_OK ? got : -1;
+	else if (own >= 0)
+		close(own);
+	return got < 0 || got > SMALL_ARCHIVE ? -E2BIG : got;
+}
+
+/* A file with these bytes, to be read from its start. */
+static int file_of(const char *bytes, size_t size)
+{
+	int fd = memfd_create("archive", MFD_CLOEXEC);
+
+	if (fd < 0 || (size_t)write(fd, bytes, size) != size || lseek(fd, 0, SEEK_SET)) {
+		int err = fd < 0 ? -errno : -EIO;
+
+		if (fd >= 0)
+			close(fd);
+		return log_errno(err, "memfd_create for an archive");
+	}
+	return fd;
+}
+
+static int unpack_file(const struct super *s, int in, bool compressed, const char *name)
+{
 	char at[40];
 	const char *const argv[] = { "tar",
 		                     "--extract",
-		                     "--gzip",
 		                     "--ignore-zeros",
 		                     "--incremental", /* with the times of access */
 		                     "--preserve-permissions",
@@ -274,8 +308,42 @@ static int unpack_super(struct restore *r, const struct super *s)
 		                     "--xattrs-include=*",
 		                     "--no-wildcards",
 		                     at,
+		                     compressed ? "--gzip" : NULL,
 		                     NULL };
-	int err = image_open(r->dir, IMG_TMPFS_DEV, (s->dev & 0xfffff), &img), ret;
+	int ret;
+
+	snprintf(at, sizeof(at), "--directory=/proc/self/fd/%d", s->fd);
+	ret = run_program(argv, in, log_to(), log_to(), s->fd);
+	return ret ? log_errno(ret < 0 ? ret : -EIO, "%s: tar (status %d)", name, ret) : 0;
+}
+
+static int unpack_image(const struct super *s, int in, const char *name)
+{
+	_cleanup_free_ char *buf = malloc(SMALL_ARCHIVE + 1);
+	_cleanup_close_ int small = -1;
+	off_t start = lseek(in, 0, SEEK_CUR);
+	struct lone_root root;
+	ssize_t size;
+
+	if (!buf || start < 0)
+		return log_errno(buf ? -errno : -ENOMEM, "%s", name);
+	size = read_small(in, buf);
+	if (size > 0 && mnt_lone_root_read(buf, (size_t)size, &root))
+		return mnt_lone_root_make(&root, s->fd, name);
+	if (size > 0) {
+		small = file_of(buf, (size_t)size);
+		return small < 0 ? small : unpack_file(s, small, false, name);
+	}
+	if (lseek(in, start, SEEK_SET) < 0)
+		return log_errno(-errno, "%s: lseek", name);
+	return unpack_file(s, in, true, name);
+}
+
+static int unpack_super(struct restore *r, const struct super *s)
+{
+	_cleanup_image_ struct image *img = NULL;
+	_cleanup_close_ int in = -1;
+	int err = image_open(r->dir, IMG_TMPFS_DEV, (s->dev & 0xfffff), &img);
 
 	if (err == -ENOENT)
 		err = image_open(r->dir, IMG_TMPFS_IMG, s->first->mnt_id, &img);
@@ -283,12 +351,9 @@ static int unpack_super(struct restore *r, const struct super *s)
 		return log_errno(err, "tmpfs-dev-%u.tar.gz.img, of the %s at %s", (s->dev & 0xfffff), s->kind->name,
 		                 s->first->mountpoint);
 	in = image_reopen(img);
-	if (in < 0)
-		return in;
-	snprintf(at, sizeof(at), "--directory=/proc/self/fd/%d", s->fd);
-	ret = run_program(argv, in, log_to(), log_to(), s->fd);
+	err = in < 0 ? in : unpack_image(s, in, image_name(img));
 	fault_point("tmpfs filled");
-	return ret ? log_errno(ret < 0 ? ret : -EIO, "%s: tar (status %d)", image_name(img), ret) : 0;
+	return err;
 }
 
 static int fill_super(struct restore *r, struct super *s)

@@ -172,15 +172,33 @@ static int start_script(pid_t *pid, const struct stages *e, const char *script, 
 	return err ?: noted;
 }
 
+static void hear_child(const struct stages *e, int children)
+{
+	struct signalfd_siginfo si;
+
+	if (read(children, &si, sizeof(si)) == sizeof(si) && e->root_changed)
+		e->root_changed(e->root);
+}
+
 /* Whatever comes is left pending: criu ends with the status of what has been done. */
-static void wait_or_end_script(pid_t pid, const sigset_t *set, const char *script, enum stage stage)
+static void wait_or_end_script(const struct stages *e, pid_t pid, const char *script, enum stage stage)
 {
 	_cleanup_close_ int exited = (int)syscall(SYS_pidfd_open, pid, 0);
-	_cleanup_close_ int signals = signalfd(-1, set, SFD_CLOEXEC);
-	struct pollfd p[2] = { { .fd = exited, .events = POLLIN }, { .fd = signals, .events = POLLIN } };
+	_cleanup_close_ int signals = signalfd(-1, e->ended_by, SFD_CLOEXEC);
+	_cleanup_close_ int children = -1;
+	struct pollfd p[3] = { { .fd = exited, .events = POLLIN }, { .fd = signals, .events = POLLIN } };
+	sigset_t child;
 
-	while (exited >= 0 && poll(p, 2, -1) < 0 && errno == EINTR)
-		;
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	children = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+	p[2] = (struct pollfd) { .fd = children, .events = POLLIN };
+	while (exited >= 0 && !p[0].revents && !p[1].revents) {
+		if (poll(p, 3, -1) < 0 && errno != EINTR)
+			break;
+		if (p[2].revents)
+			hear_child(e, children);
+	}
 	if (!p[0].revents && p[1].revents) {
 		log_warn("action script %s (%s) is ended by a signal to criu; all else has been done", script,
 		         stages_name(stage));
@@ -193,7 +211,7 @@ static int await_script(const struct stages *e, pid_t pid, const char *script, e
 	int err = 0;
 
 	if (e->ended_by)
-		wait_or_end_script(pid, e->ended_by, script, stage);
+		wait_or_end_script(e, pid, script, stage);
 	while (!err && waitpid(pid, status, 0) < 0)
 		if (errno != EINTR)
 			err = log_errno(-errno, "action script %s (%s): waitpid", script, stages_name(stage));

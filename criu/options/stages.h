@@ -67,6 +67,10 @@ struct stages {
 	struct hook *hooks;
 	const struct stages_keeper *keeper;
 	const sigset_t *ended_by; /* all is done: these, which are blocked, end the script and not criu; NULL: none */
+	/* Is called while a script of that kind is waited for, when the root task may have stopped or ended. SIGCHLD is
+	 * blocked. */
+	void (*root_changed)(pid_t root);
+	pid_t root;
 };
 
 /* No hooks but the action scripts of o, which must outlive *e. Before criu raises its limit of open files. */

@@ -112,6 +112,14 @@ static int look_at(pid_t root, pid_t group, int *status)
 	return pid == root;
 }
 
+void job_look(pid_t root)
+{
+	siginfo_t si = { 0 };
+
+	if (!waitid(P_PID, (id_t)root, &si, WEXITED | WSTOPPED | WNOHANG | WNOWAIT) && si.si_pid == root)
+		job_give_terminal(getpgid(root), getpgrp());
+}
+
 int job_wait(pid_t root, const sigset_t *mask)
 {
 	struct sigaction normal = { .sa_handler = SIG_DFL };

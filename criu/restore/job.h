@@ -12,6 +12,9 @@
  */
 bool job_give_terminal(pid_t from, pid_t to);
 
+/* Before job_wait(): where the root task has stopped or ended, its terminal is criu's, so that keys reach criu. */
+void job_look(pid_t root);
+
 /* Stays until the root task, a child of criu's, has ended, with this mask beside what is waited for. Returns the wait
  * status (waitpid(2)) or a negative errno
  * (logged). */

@@ -265,16 +265,11 @@ static int set_job_foreground(struct restore *r, const TtyInfoEntry *e, int fd)
 }
 
 /* Settings belong to the device, also those that its next user finds. */
-int tty_external_post_open(struct restore *r, struct tty_info *ti, int fd)
+static int give_settings(struct restore *r, const struct tty_info *ti, int fd)
 {
 	const TtyInfoEntry *e = ti->entry;
-	bool job = e->type == TTY_TYPE__CTTY || (e->type == TTY_TYPE__PTY && inherited_terminal(r, e) < 0);
-	int err;
+	int err = note_settings(r, fd);
 
-	if (ti->set || (job && foreground_group(fd) != getpgrp()))
-		return 0;
-	ti->set = true;
-	err = note_settings(r, fd);
 	if (err)
 		return err;
 	fault_point("terminal noted");
@@ -286,5 +281,46 @@ int tty_external_post_open(struct restore *r, struct tty_info *ti, int fd)
 	if (err)
 		return log_errno(err, "giving terminal %u the settings of the dump", ti->id);
 	fault_point("terminal set");
-	return job ? set_job_foreground(r, e, fd) : 0;
+	return 0;
 }
+
+int tty_external_post_open(struct restore *r, struct tty_info *ti, int fd)
+{
+	const TtyInfoEntry *e = ti->entry;
+
+	if (ti->set)
+		return 0;
+	ti->set = true;
+	if (e->type != TTY_TYPE__CTTY && (e->type != TTY_TYPE__PTY || inherited_terminal(r, e) >= 0))
+		return give_settings(r, ti, fd);
+	ti->job_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return ti->job_fd < 0 ? log_errno(-errno, "this terminal: fcntl(F_DUPFD_CLOEXEC)") : 0;
+}
+
+/* Up to here keys reach criu and its action scripts: the job stands still, and would have ^C for later. */
+static int jobs_all_standing(struct restore *r)
+{
+	int err = 0;
+
+	for (struct tty_info *ti = tty_restore_of(r)->infos; !err && ti; ti = ti->hh.next) {
+		if (ti->job_fd < 0 || foreground_group(ti->job_fd) != getpgrp())
+			continue;
+		err = give_settings(r, ti, ti->job_fd) ?: set_job_foreground(r, ti->entry, ti->job_fd);
+	}
+	return err;
+}
+
+static void jobs_close(struct restore *r)
+{
+	for (struct tty_info *ti = tty_restore_of(r)->infos; ti; ti = ti->hh.next) {
+		if (ti->job_fd >= 0)
+			close(ti->job_fd);
+		ti->job_fd = -1;
+	}
+}
+
+const struct subsys tty_external_subsys = {
+	.name = "terminals of jobs",
+	.all_standing = jobs_all_standing,
+	.done = jobs_close,
+};

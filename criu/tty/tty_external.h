@@ -27,7 +27,9 @@ int tty_external_open(struct restore *r, const TtyFileEntry *m, const struct tty
 /* Opens it for reading and writing, with no task's flags. */
 int tty_external_open_any(struct restore *r, const struct tty_info *ti);
 
-/* When all tasks have their descriptors: gives the terminal the tree's settings, and undoes that if the restore fails.
+/*
+ * When all tasks have their descriptors: gives the terminal the tree's settings, and undoes that if the restore fails.
+ * That of a job gets them, and the job the foreground, when scripts have agreed.
  */
 int tty_external_post_open(struct restore *r, struct tty_info *ti, int fd);
 

@@ -118,6 +118,7 @@ static int add_info(struct restore *r, void *msg)
 	ti = arena_new_of(r->arena, struct tty_info);
 	ti->id = e->id;
 	ti->entry = e;
+	ti->job_fd = -1;
 	e->has_hung_up = e->hung_up = was_hung_up(e);
 	if (e->type == TTY_TYPE__PTY && !e->hung_up) {
 		if (!e->pty)

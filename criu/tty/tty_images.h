@@ -70,7 +70,8 @@ struct tty_info {
 	struct pty *pty;          /* NULL where it is another kind of terminal, or was hung up */
 	const TtyFileEntry *file; /* an open file that leads to it */
 	bool foreign;             /* a terminal from outside that is another session's here */
-	bool set;                 /* a terminal from outside: its settings are the tree's */
+	bool set;                 /* a terminal from outside: its settings are the tree's, or will be */
+	int job_fd;               /* that of a job, which gets them last; -1: none */
 	UT_hash_handle hh;
 };
 

@@ -131,6 +131,30 @@ def attributes(s):
 
 
 @scenario
+def empty(s):
+    """The root directory of an empty tmpfs, by what an archive can say of it: owner, mode, times, attributes, far away numbers."""
+    start(s, """
+        cd $W; mkdir plain sticky xattr far old one; for t in *; do [ ! -d $t ] || mount -t tmpfs t $t 2>/dev/null || :; done
+        chown 1000:77 sticky; chmod 3731 sticky; chown 4000000000:4000000001 far; touch -d 1960-01-02 old; : > one/file
+        touch -m -d 2004-01-02T03:04:05.678901234 one; touch -m -d 2004-01-02T03:04:05.078901234 sticky
+        touch -a -d 2006-01-02T03:04:05.678901234 sticky; chmod 0 plain
+        if command -v setfattr >/dev/null; then setfattr -n trusted.a -v b xattr; fi
+        mount -o remount,ro plain
+    """)
+
+    def see():
+        tops = ["/proc/%d/root%s" % (s.pid, s.path(n)) for n in ("plain", "sticky", "xattr", "far", "old", "one")]
+        stats = [os.stat(t) for t in tops]
+        return [(st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns, st.st_atime_ns, os.listxattr(t)) for st, t in zip(stats, tops)]
+    before = see()
+    check(before[3][1] == 4000000000 and before[4][3] < 0, before)
+    for _ in range(2):
+        s.dump()
+        s.restore()
+        check(see() == before, "%r is now %r" % (before, see()))
+
+
+@scenario
 def external_master(s):
     """A master in a namespace that criu does not see: --enable-external-masters."""
     start(s, """

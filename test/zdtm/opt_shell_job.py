@@ -6,7 +6,7 @@
 # zdtm: driver
 import os
 
-from driver import check, run_all, scenario, state_of, status_of, text, wait_for
+from driver import check, children, reap, run_all, scenario, state_of, status_of, text, wait_for
 from shell import PROMPT, Shell, answer, prompting_shell
 
 
@@ -57,6 +57,10 @@ def to_another_terminal(s):
     second.end()
 
 
+def criu_of(shell):
+    return children(shell.proc.pid)[0]
+
+
 def criu_stopped(s):
     return state_of(s.pid) == "T" and state_of(int(status_of("/proc/%d/status" % s.pid)["PPid"])) == "T"
 
@@ -97,6 +101,44 @@ def as_the_shells_own(s):
     answer(shell, "kill %1\n", PROMPT)
     check(wait_for(lambda: state_of(s.pid) == "gone"), "kill %1 does not end it")
     answer(shell, "wait %1; echo status $?-\n", "status 143-")
+    shell.end()
+
+
+@scenario
+def keys_while_a_script_runs(s):
+    """Up to the commit keys reach criu and its script, and the restore is taken back; then the job, and when that has ended the script."""
+    s.script("job", 'echo "$$" > jobpid; stty -echo; echo begun; while read -r l; do echo "got $l"; done; exit 7\n')
+    shell = prompting_shell(s)
+    answer(shell, "./job\n", "begun")
+    s.pid = int(text(s.path("jobpid")))
+    s.dump("--shell-job", ok=False)
+    check(s.rc == 0, "dump: " + s.errors("dump.log"))
+    answer(shell, "stty sane\n", PROMPT)
+    here = s.path("here")
+    images = sorted(os.listdir(s.imgs))
+
+    def restore(stage):
+        s.script("hook", '[ "$CRTOOLS_SCRIPT_ACTION" != %s ] || { touch here; sleep 1000; }\n' % stage)
+        if os.path.exists(here):
+            os.unlink(here)
+        shell.say("%s restore -D %s -W %s -o restore.log -j --action-script ./hook" % (s.criu, s.imgs, s.dir))
+        check(wait_for(lambda: os.path.exists(here)), "%s: no script: %r" % (stage, shell.seen))
+
+    for stage in ("pre-restore", "post-restore", "pre-resume"):
+        for key, status in (("\x03", 130), ("\x1c", 131)):
+            restore(stage)
+            answer(shell, key, PROMPT)
+            answer(shell, "echo status $?-\n", "status %d-" % status, PROMPT)
+            check(wait_for(lambda: reap() or state_of(s.pid) == "gone"), "%s: the job lives" % stage)
+            check(sorted(os.listdir(s.imgs)) == images, "%s: images: %s" % (stage, os.listdir(s.imgs)))
+            answer(shell, "stty -a | grep -o '.icanon .*[^-]echo '\n", " icanon", "echo ", PROMPT)
+    restore("post-resume")
+    answer(shell, "one\n", "got one")
+    os.write(shell.master, b"\x03")
+    check(wait_for(lambda: state_of(s.pid) in ("Z", "gone")), "^C does not end the job")
+    check(wait_for(lambda: os.tcgetpgrp(shell.master) == os.getpgid(criu_of(shell))), "the terminal stays with nobody")
+    answer(shell, "\x03", PROMPT)
+    answer(shell, "echo status $?-\n", "status 130-", PROMPT)
     shell.end()
 
 
