@@ -16,6 +16,7 @@
 #include "mm/hugetlb.h"
 #include "mm/vma_file.h"
 #include "mm/vma_hole.h"
+#include "mm/vma_join.h"
 
 #define GROUP_MAX 200 /* descriptors that are in the task at a time */
 
@@ -133,9 +134,11 @@ static int pass_group(struct restore *r, struct task *t, const struct task_mm *m
 	return err;
 }
 
+/* And those that are joined with it. */
 static void map_segment(struct batch *b, struct segment *s, int number)
 {
 	const VmaEntry *v = s->vma;
+	const struct segment *last = s + s->joins;
 	uint32_t flags = v->flags & (MAP_TYPE | MAP_GROWSDOWN | MAP_NORESERVE);
 	uint64_t off = v->pgoff + (s->start - v->start);
 
@@ -145,16 +148,18 @@ static void map_segment(struct batch *b, struct segment *s, int number)
 		flags |= MAP_ANONYMOUS | hugetlb_map_flags(v);
 		off = 0;
 	}
-	s->prot = (int)v->prot | (segment_starts_writable(s) ? PROT_WRITE : 0);
-	batch_call(b, SYS_mmap, s->start, s->end - s->start, (uint64_t)s->prot, (uint64_t)flags | MAP_FIXED,
+	s->prot = s->is_joined ? VMA_JOIN_PROT : (int)v->prot | (segment_starts_writable(s) ? PROT_WRITE : 0);
+	batch_call(b, SYS_mmap, s->start, last->end - s->start, (uint64_t)s->prot, (uint64_t)flags | MAP_FIXED,
 	           (uint64_t)(int64_t)number, off);
+	for (; s < last; s++)
+		s[1].prot = s->prot;
 }
 
 static int map_group(struct batch *b, struct task_mm *m, struct segment *s, const struct segment *end, struct group *g)
 {
 	int err = 0;
 
-	for (; !err && s < end; s++) {
+	for (; !err && s < end; s += 1 + s->joins) {
 		if (s->kind != SEG_MAP)
 			continue;
 		if (s->row->map)
@@ -172,6 +177,7 @@ int vma_map_all(struct restore *r, struct task *t, struct task_mm *m)
 	struct group *g = arena_new_of(r->arena, struct group);
 	int err = 0;
 
+	vma_join_choose(m);
 	for (size_t from = 0, to = 0; !err && to < m->n_segs; from = to) {
 		struct batch *b;
 

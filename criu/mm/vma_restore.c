@@ -44,19 +44,61 @@ static int prepare_copy(struct restore *r, struct task *t, struct task_mm *m, co
 	return batch_run(b);
 }
 
-/* A mapping counts as committed only while it may have pages of its own (anon_vma): it gets one for a moment. */
-static int keep_accounted(struct task *t, const struct task_mm *m)
+static bool needs_protection(const struct segment *s)
+{
+	return s->kind != SEG_VDSO && s->prot != (int)s->vma->prot;
+}
+
+static bool needs_protection_early(const struct segment *s)
+{
+	return s->is_joined && !s->fill && needs_protection(s);
+}
+
+/* Neighbours that get the same protection get it in one call. */
+static void restore_protections(struct batch *b, struct task_mm *m, bool (*needed)(const struct segment *s))
+{
+	batch_what(b, "protections of its mappings");
+	for (size_t i = 0, to; i < m->n_segs; i = to) {
+		struct segment *s = &m->segs[i];
+
+		to = i + 1;
+		if (!needed(s))
+			continue;
+		while (to < m->n_segs && m->segs[to].start == m->segs[to - 1].end && needed(&m->segs[to]) &&
+		       m->segs[to].vma->prot == s->vma->prot)
+			to++;
+		batch_call(b, SYS_mprotect, s->start, m->segs[to - 1].end - s->start, (uint64_t)s->vma->prot);
+	}
+	for (size_t i = 0; i < m->n_segs; i++)
+		if (needed(&m->segs[i]))
+			m->segs[i].prot = (int)m->segs[i].vma->prot;
+}
+
+static bool may_be_forgotten(const struct segment *s)
+{
+	return s->kind == SEG_MAP && !(s->fill && !s->lazy) && !s->row->kernels && segment_starts_writable(s);
+}
+
+/*
+ * A mapping counts as committed only while it may have pages of its own (anon_vma): it gets one for a moment. What is
+ * cut off from it has what it has.
+ */
+static int keep_accounted(struct task *t, struct task_mm *m)
 {
 	struct batch *b = agent_batch(t->restore->agent, "what counts as committed");
 
-	for (size_t i = 0; i < m->n_segs; i++) {
-		const struct segment *s = &m->segs[i];
+	for (size_t i = 0; i < m->n_segs; i += 1 + m->segs[i].joins) {
+		const struct segment *first = &m->segs[i], *last = first + first->joins, *s = first;
 
-		if (s->kind != SEG_MAP || (s->fill && !s->lazy) || s->row->kernels || !segment_starts_writable(s))
+		while (s < last && !may_be_forgotten(s))
+			s++;
+		if (!may_be_forgotten(s))
 			continue;
-		batch_ask(b, SYS_madvise, s->start, PAGE_SIZE, MADV_POPULATE_WRITE);
-		batch_ask(b, SYS_madvise, s->start, s->end - s->start, MADV_DONTNEED); /* it may be a huge page */
+		batch_ask(b, SYS_madvise, first->start, PAGE_SIZE, MADV_POPULATE_WRITE);
+		batch_ask(b, SYS_madvise, first->start, last->end - first->start,
+		          MADV_DONTNEED); /* it may be a huge page */
 	}
+	restore_protections(b, m, needs_protection_early);
 	return batch_run(b);
 }
 
@@ -185,30 +227,6 @@ int mm_restore_map(struct restore *r, struct task *t, raddr_t keep, uint64_t kee
 
 /* ---- when children that are copies have been forked ---- */
 
-static bool needs_protection(const struct segment *s)
-{
-	return s->kind != SEG_VDSO && s->prot != (int)s->vma->prot;
-}
-
-/* Neighbours that get the same protection get it in one call. */
-static void restore_protections(struct batch *b, struct task_mm *m)
-{
-	batch_what(b, "protections of its mappings");
-	for (size_t i = 0, to; i < m->n_segs; i = to) {
-		struct segment *s = &m->segs[i];
-
-		to = i + 1;
-		if (!needs_protection(s))
-			continue;
-		while (to < m->n_segs && m->segs[to].start == m->segs[to - 1].end && needs_protection(&m->segs[to]) &&
-		       m->segs[to].vma->prot == s->vma->prot)
-			to++;
-		batch_call(b, SYS_mprotect, s->start, m->segs[to - 1].end - s->start, (uint64_t)s->vma->prot);
-	}
-	for (size_t i = 0; i < m->n_segs; i++)
-		m->segs[i].prot = (int)m->segs[i].vma->prot;
-}
-
 /* What each kind has to add, as names. */
 static void seal_each(struct batch *b, const MmEntry *mm)
 {
@@ -226,7 +244,7 @@ int mm_restore_seal(struct restore *r, struct task *t)
 	struct batch *b = agent_batch(t->restore->agent, "");
 	int err;
 
-	restore_protections(b, t->restore->mm);
+	restore_protections(b, t->restore->mm, needs_protection);
 	pkeys_protect(b, t->mm);
 	vma_advice_restore(b, t->mm);
 	seal_each(b, t->mm);

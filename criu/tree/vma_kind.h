@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * The rows of mappings. A kind of mapping is one file, both directions, one constant row and one line in kinds.h; what
- * all mappings have (protection, advice, locks) is not its business.
- */
+/* The rows of mappings, one file each, both directions; not what all have (protection, advice, locks). */
 #ifndef CRIU_TREE_VMA_KIND_H
 #define CRIU_TREE_VMA_KIND_H
 
@@ -56,6 +53,8 @@ struct segment {
 	enum segment_kind kind;
 	bool fill, lazy; /* has pages to be written; most of them come later */
 	int prot;        /* what it has now; -1: unknown */
+	size_t joins;    /* how many after it are mapped by its call (mm/vma_join.h) */
+	bool is_joined;  /* to others */
 };
 
 /* ---- rows ---- */
