@@ -7,7 +7,9 @@
 
 #include "proc/proc.h"
 
-#define ENDS_WITHIN_MS 200 /* after SIGTERM, so that a script may clean up; after SIGKILL */
+#define CLEANS_UP_MS 200 /* after SIGTERM */
+/* After SIGKILL, which is followed when the process has a CPU for a moment. */
+#define ENDS_MS      5000
 
 void proc_add_children(struct arena *a, pid_t pid, pid_t **pids, size_t *n)
 {
@@ -55,16 +57,20 @@ static void add_fallen(struct arena *a, pid_t subreaper, uint64_t since, pid_t *
 			arena_push(a, pids, n, children[i]);
 }
 
-static void end_all(struct arena *a, pid_t **pids, size_t *n)
+static void await_ends(const pid_t *pids, size_t n, int ms)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };
 
+	for (int i = 0; i < ms && !all_ended(pids, n); i++)
+		nanosleep(&pause, NULL);
+}
+
+static void end_all(struct arena *a, pid_t **pids, size_t *n)
+{
 	signal_below(a, pids, n, SIGTERM);
-	for (int i = 0; i < ENDS_WITHIN_MS && !all_ended(*pids, *n); i++)
-		nanosleep(&pause, NULL);
+	await_ends(*pids, *n, CLEANS_UP_MS);
 	signal_below(a, pids, n, SIGKILL);
-	for (int i = 0; i < ENDS_WITHIN_MS && !all_ended(*pids, *n); i++)
-		nanosleep(&pause, NULL);
+	await_ends(*pids, *n, ENDS_MS);
 }
 
 int proc_kill_below(pid_t pid, uint64_t start_time, pid_t subreaper)
