@@ -416,6 +416,44 @@ def restore_fails(s):
     s.verify()
 
 
+def fault_point(there, words):
+    return int(re.findall(r"fault point (\d+): %s" % words, text(there.imgs + "/restore.log"))[-1])
+
+
+@scenario
+def restore_killed(s):
+    """At each of its points from where the daemon has all tasks on: the tree lives at one end, never at both, and both say so."""
+    start(s, "16")
+    ends, point, last = [], 1000000, 0
+    while not last or point <= last:
+        dump = LazyDump(s)
+        there = OtherHost(s)
+        there.copy()
+        there.lazy_pages("--page-server", "--port", dump.port)
+        rc = there.restore("--lazy-pages", "--test-kill-at", point, ok=False)
+        if not last:
+            point, last = fault_point(there, "the lazy-pages daemon has the tasks") - 1, fault_point(there, "restore committed")
+        ended, dumped = there.ends(), dump.proc.wait(60)
+        dump.proc.stdout.close()
+        ends.append((rc, ended, dumped))
+        check((ended == 0) == (dumped == 0), "%r" % ends)
+        if dumped:
+            check(rc, "%r: the restore is done, and the tree runs on here" % ends)
+            check(wait_for(lambda: not there.tasks()), "%r: %r lives there" % (ends, there.tasks()))
+            runs_here(s, "%r" % ends)
+            there.done()
+        else:
+            there.verify()
+            there.done()
+            s.gone()
+            s.clean_images()
+            start(s, "16")
+        point += 1
+    check(len(ends) > 3 and not ends[0][0] and ends[1][2] and ends[-1][0] and not ends[-1][2], "%r" % ends)
+    print("restore_killed: %r" % ends, flush=True)
+    s.verify()
+
+
 @scenario
 def service(s):
     """The fields of a request: lazy_pages with a port, and PAGE_SERVER with lazy_pages."""
