@@ -45,6 +45,7 @@ struct lazy_memory {
 struct lazy_state {
 	bool connected;
 	struct lazy_daemon daemon;
+	int forward; /* the guardian's entry: tell_in_place() */
 };
 
 /* ---- which memory ---- */
@@ -362,6 +363,21 @@ static int hand_over(struct restore *r, const struct lazy_daemon *daemon, const 
 	return err ?: lazy_send_task(daemon, t->vpid, m->lazy->fd);
 }
 
+/* A criu that is killed right after the commit has not told: without a word the tree would run on at both ends. */
+static int tell_in_place(const struct undo *u)
+{
+	lazy_tell_committed(&(struct lazy_daemon) { .sock = u->fd });
+	return 0;
+}
+
+static int note_telling(struct restore *r, struct lazy_state *s)
+{
+	const struct undo u = { .type = FORWARD_CALL, .call = tell_in_place, .fd = s->daemon.sock };
+
+	s->forward = guardian_note(r->guardian, &u);
+	return MIN(s->forward, 0);
+}
+
 static int lazy_all_standing(struct restore *r)
 {
 	struct lazy_state *s = restore_state(r, &lazy_memory_subsys);
@@ -374,15 +390,17 @@ static int lazy_all_standing(struct restore *r)
 	if (!err)
 		err = lazy_finish(&s->daemon);
 	fault_point("the lazy-pages daemon has the tasks");
-	return err;
+	return err ?: note_telling(r, s);
 }
 
 static void lazy_committed(struct restore *r)
 {
 	const struct lazy_state *s = restore_state(r, &lazy_memory_subsys);
 
-	if (s->connected)
-		lazy_tell_committed(&s->daemon);
+	if (!s->connected)
+		return;
+	lazy_tell_committed(&s->daemon);
+	guardian_drop(r->guardian, s->forward);
 }
 
 static void lazy_leave(struct restore *r)

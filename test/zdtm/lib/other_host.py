@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 from case import Failed, wait_for
-from driver import check, text, tree
+from driver import check, state_of, text, tree
 
 INIT = "import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nprint(flush=True)\nwhile True: signal.pause()"
 
@@ -79,6 +79,7 @@ class OtherHost:
     def verify(self):
         """The victim there looks at itself."""
         s = self.s
+        check(not os.path.exists(s.path("result")), "there is an answer before the question: %r" % text(s.path("result")))
         open(s.path("verify"), "w").close()
         if not wait_for(lambda: "PASS" in text(s.path("result")) or "FAIL" in text(s.path("result")), 60):
             raise Failed("no answer from there: %s" % text(s.path("result")))
@@ -89,11 +90,22 @@ class OtherHost:
         os.unlink(s.path("result"))
 
     def done(self):
+        """
+        Nothing of it is left. A process that is still about to end could say what it has seen, and the words would be taken for
+        those of the next tree. The first process becomes a zombie when all others have been reaped, those by us that nsenter leaves.
+        """
+        left = tree(self.daemon.pid)[1:] if self.daemon and self.daemon.poll() is None else []
         for p in (self.daemon, self.init):
             if p and p.poll() is None:
                 p.kill()
                 p.wait()
+        for p in left:
+            try:
+                os.waitpid(p, 0)
+            except ChildProcessError:
+                pass
         self.init.stdout.close()
+        check(wait_for(lambda: state_of(self.root) in ("Z", "gone")), "another host does not end")
 
 
 class LazyDump:
