@@ -10,7 +10,10 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
+#include "agent/agent.h"
+#include "agent/batch.h"
 #include "fd/epoll_numbers.h"
 #include "fd/epoll_targets.h"
 #include "fd/epoll_view.h"
@@ -283,6 +286,53 @@ static int add_targets(struct restore *r, const EventpollFileEntry *m, int epfd,
 	return err;
 }
 
+/* ---- signalfds: an instance hears of the signals of the process that has added one, for ever ---- */
+
+static int add_in_task(const struct task *t, uint32_t epfd, const EventpollTfdEntry *e)
+{
+	struct batch *b = agent_batch(t->restore->agent, "adding a signalfd to an epoll instance");
+	struct epoll_event ev = { .events = e->events, .data.u64 = e->data };
+	uint32_t number = target_number(e);
+
+	batch_reserve(b, 2, sizeof(ev));
+	batch_call(b, SYS_epoll_ctl, epfd, EPOLL_CTL_DEL, number, 0);
+	batch_call(b, SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, number, batch_data(b, &ev, sizeof(ev)));
+	return batch_run(b);
+}
+
+/* By the first task, parents before children, that has both under their numbers. */
+static int add_signalfd(struct restore *r, const EventpollFileEntry *m, const EventpollTfdEntry *e)
+{
+	uint32_t id = target_file(r, m, e);
+
+	for (size_t i = 0; i < r->tree.n_tasks; i++) {
+		const struct task *t = r->tree.tasks[i];
+		const FdinfoEntry *at = t->state == TASK_DEAD ? NULL : epoll_fd_at(t->fds, t->n_fds, target_number(e));
+
+		for (size_t j = 0; at && at->id == id && j < t->n_fds; j++)
+			if (t->fds[j]->id == m->id)
+				return add_in_task(t, t->fds[j]->fd, e);
+	}
+	log_warn("epoll instance %u: no task has the signalfd that it watches under its number %u: it tells of no "
+	         "new signals",
+	         m->id, target_number(e));
+	return 0;
+}
+
+static int add_signalfds(struct restore *r, const EventpollFileEntry *m)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < m->n_tfd; i++) {
+		const struct fd_kind *kind = NULL;
+
+		if (epoll_is_disarmed(m->tfd[i]->events) || !files_message(r, target_file(r, m, m->tfd[i]), &kind))
+			continue;
+		err = kind && kind->type == FD_TYPES__SIGNALFD ? add_signalfd(r, m, m->tfd[i]) : 0;
+	}
+	return err;
+}
+
 /* Those that are disarmed or were seen first: an event is taken of each, and no other target may be ready then. */
 static int epoll_post_open(struct restore *r, const void *msg, int fd)
 {
@@ -293,7 +343,7 @@ static int epoll_post_open(struct restore *r, const void *msg, int fd)
 		err = add_targets(r, m, fd, &i, true);
 	for (size_t i = 0; !err && i < m->n_tfd;)
 		err = add_targets(r, m, fd, &i, false);
-	return err;
+	return err ?: add_signalfds(r, m);
 }
 
 const struct fd_kind epoll_kind = {

@@ -17,6 +17,7 @@
 struct mount_in {
 	int id;
 	struct ns_root *root; /* NULL: criu's own */
+	bool late;            /* restore: it is made when tasks are there */
 	UT_hash_handle hh;
 };
 
@@ -352,6 +353,14 @@ void ns_roots_expect_mount(struct restore *r, uint32_t id, uint32_t mnt_id)
 	note_mount(r->arena, all, (int)mnt_id, root_by_id(all, id));
 }
 
+void ns_roots_set_late(struct restore *r, uint32_t mnt_id)
+{
+	struct mount_in *in = find_mount(restore_state(r, &ns_roots_subsys), (int)mnt_id);
+
+	if (in)
+		in->late = true;
+}
+
 int ns_roots_made(struct restore *r, uint32_t id, int fd)
 {
 	struct ns_roots *all = restore_state(r, &ns_roots_subsys);
@@ -394,7 +403,7 @@ bool ns_roots_is_future(struct restore *r, const void *msg)
 	int64_t id = -1;
 
 	root = message_get_number(msg, "mnt_id", &id) ? ns_roots_expected(r, id) : NULL;
-	return root && root->fd < 0;
+	return root && (root->fd < 0 || find_mount(restore_state(r, &ns_roots_subsys), (int)id)->late);
 }
 
 const char *ns_roots_keep_dir(struct restore *r, const void *msg, const char *dir)

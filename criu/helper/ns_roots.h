@@ -69,7 +69,10 @@ bool ns_roots_any(struct restore *r);
  */
 const char *ns_roots_keep_dir(struct restore *r, const void *msg, const char *dir);
 
-/* Whether it lies in a namespace that has not been made. */
+/* That mount is made when tasks are there: its files are looked at when they are opened. */
+void ns_roots_set_late(struct restore *r, uint32_t mnt_id);
+
+/* Whether it lies in a namespace that has not been made, or on such a mount. */
 bool ns_roots_is_future(struct restore *r, const void *msg);
 
 /* The place of a file of the images by the field mnt_id of its message, for lookup_in(). */

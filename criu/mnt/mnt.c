@@ -92,6 +92,17 @@ static int check_locked(struct restore *r, const struct mnt *m)
 	                 m->ns->id, m->e->mountpoint);
 }
 
+/* Or lies on one that does. */
+static void note_late(struct restore *r, const struct mnt *m)
+{
+	const struct mnt *at = m;
+
+	while (at && !mnt_waits(at))
+		at = at->up;
+	if (at)
+		ns_roots_set_late(r, m->e->mnt_id);
+}
+
 /* All images are read: which mounts belong together. */
 static int check_mounts(struct restore *r)
 {
@@ -110,6 +121,9 @@ static int check_mounts(struct restore *r)
 			err = err ?: part;
 		}
 	}
+	for (size_t i = 0; !err && i < all->n; i++)
+		for (size_t k = 0; k < all->ns[i]->n; k++)
+			note_late(r, &all->ns[i]->all[k]);
 	if (!err && !any_kept)
 		mnt_find_groups(r);
 	return err;

@@ -375,6 +375,15 @@ static int remove_by_old_name(struct mnt_ghost *g, int dir, bool swapped)
 	return err;
 }
 
+/* With several mount namespaces a file system is kept by another mount than at first, and names move within one. */
+static void follow_super(const struct super *s, struct mnt_ghost *g)
+{
+	_cleanup_close_ int dir = open_parent(mnt_super_dir(s), g->path, false);
+
+	if (dir >= 0)
+		dup3(dir, g->dir, O_CLOEXEC); /* the guardian knows its number */
+}
+
 static int finish_ghost(struct restore *r, const struct super *s, struct mnt_ghost *g)
 {
 	bool is_ours = s->kind && s->kind->has_contents, swapped = false;
@@ -384,6 +393,7 @@ static int finish_ghost(struct restore *r, const struct super *s, struct mnt_gho
 	struct stat times, old_times = { 0 };
 	int err, undo = -1;
 
+	follow_super(s, g);
 	keep_times(s, g->dir, &times);
 	if (there >= 0)
 		keep_times(s, there, &old_times);

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 # A container of systemd-nspawn, its init alone: with the deleted files that it mounts over /proc/kmsg and boot_id, with a user namespace
-# (a root whose owners are mapped, locked mounts) and a veth. Three rounds: mounts, contents, network and host name are equal, init counts on.
+# (a root whose owners are mapped, locked mounts) and a veth, a child in a mount namespace of its own, and files of its own /proc that are open.
+# Three rounds: mounts, contents, network and host name are equal, init counts on.
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs systemd-nspawn busybox nsenter ip
@@ -17,7 +18,7 @@ import subprocess
 from driver import check, run_all, scenario, text, tree, wait_for
 from mounts import contents, difference, mounts
 
-INIT = 'n=0; echo x > /run/file; mkfifo /tmp/p; while :; do n=$((n+1)); echo $n > /run/new; mv /run/new /run/count; sleep 0.02; done'
+INIT = 'exec 7</proc/1/mountinfo 8</proc/sys/kernel/hostname; busybox unshare -m sleep 100000 & n=0; echo x > /run/file; mkfifo /tmp/p; while :; do n=$((n+1)); echo $n > /run/new; mv /run/new /run/count; sleep 0.02; done'
 
 
 def make_root(top):
