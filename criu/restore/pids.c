@@ -79,14 +79,25 @@ static enum holding find_holder(pid_t pid, bool everywhere, struct holder *h)
 	return HELD_NOT;
 }
 
-/* *tries: how often was waited so far, for all numbers together. */
+static bool still_ends(const struct holder *h)
+{
+	struct proc_stat st;
+
+	return proc_stat_of(h->pid, &st) == 0 && ends_soon(h->pid, &st);
+}
+
+/*
+ * *tries: how often was waited so far, for all numbers together. All of /proc is looked through again only when the
+ * holder has changed: on a busy machine with many processes the wait would take minutes.
+ */
 static enum holding wait_holder(pid_t pid, bool everywhere, unsigned *tries, struct holder *h)
 {
 	enum holding found = find_holder(pid, everywhere, h);
 
 	while (found == HELD_FOR_A_MOMENT && (*tries)++ < REAP_TRIES) {
 		wait_a_tick();
-		found = find_holder(pid, everywhere, h);
+		if (!still_ends(h))
+			found = find_holder(pid, everywhere, h);
 	}
 	return found;
 }

@@ -5,12 +5,13 @@
 # zdtm: driver
 # zdtm: timeout 300
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 
-from driver import Failed, Skipped, Snapshot, check, children, run_all, scenario, state_of, status_of, text, wait_for
+from driver import Failed, Skipped, Snapshot, check, children, reap, run_all, scenario, state_of, status_of, text, wait_for
 
 
 @scenario
@@ -231,6 +232,49 @@ def no_such_pid(s):
 def no_images(s):
     s.restore(ok=False)
     check(s.rc != 0 and "inventory.img" in s.errors("restore.log"), "of an empty directory: " + s.errors("restore.log"))
+
+
+GROUP_WITHOUT_LEADER = r"""
+import ctypes, os, time
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+if not os.fork():
+    os.setpgid(0, 0)
+    if not os.fork():
+        open("ready", "w").close()
+        time.sleep(1000)
+    os._exit(0)
+os.wait()
+time.sleep(1000)
+"""
+
+
+@scenario
+def zombies_nobody_reaps(s):
+    """A number that only a zombie of its group keeps is waited for, without a look at all processes each time (it took a minute)."""
+    s.proc = subprocess.Popen([sys.executable, "-c", GROUP_WITHOUT_LEADER], cwd=s.dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, start_new_session=True)
+    s.pid = s.proc.pid
+    check(wait_for(lambda: os.path.exists(s.path("ready"))), "the victim is not ready")
+    check(wait_for(lambda: len(children(s.pid)) == 1), "its children: %s" % children(s.pid))
+    member = children(s.pid)[0]
+    others = [subprocess.Popen(["sleep", "1000"]) for _ in range(200)]
+    s.tool("dump", "-t", s.pid, "-D", s.imgs, "-v4", "-o", "dump.log")
+    check(s.rc == 0, s.errors("dump.log"))
+    check(wait_for(lambda: state_of(member) == "Z"), "the member of the group is %s" % state_of(member))
+    s.proc.wait()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    s.restore(ok=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    for p in others:
+        p.kill()
+        p.wait()
+    check(s.rc and "is taken" in s.errors("restore.log"), "a zombie's number is taken: %d, %s" % (s.rc, s.errors("restore.log")))
+    print("zombies_nobody_reaps: %.2f s of a processor" % took)
+    check(took < 0.5, "the wait took %.2f s of a processor" % took)
+    check(wait_for(lambda: reap() or state_of(member) == "gone"), "the zombie stays")
+    s.restore()
+    s.kill()
 
 
 run_all()
