@@ -33,6 +33,7 @@ struct fd_info {
 	uint32_t flags;   /* O_*, without O_CLOEXEC */
 	uint64_t pos;
 	int mnt_id;
+	long fs_type; /* magic number of its file system; 0: not known */
 	/*
 	 * On a file system that may not answer (helper/foreign.h): its mount; else NULL. Then nothing but the helper
 	 * looks at the file, of which `handle` is an O_PATH of ours, and fd is -1 for a regular file or a directory.
