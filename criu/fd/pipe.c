@@ -109,9 +109,9 @@ static int make_pipe(struct pipe_queue *q)
 	int err;
 
 	snprintf(what, sizeof(what), "pipe %u", q->id);
-	if (pipe2(q->fd, O_CLOEXEC))
+	if (pipe2(q->fd, O_CLOEXEC | (int)pipe_queue_flags(q)))
 		return log_errno(-errno, "%s: pipe2", what);
-	err = pipe_queue_put(q, q->fd[1], what);
+	err = pipe_queue_fill(q, q->fd[1], what);
 	q->filled = !err;
 	return err;
 }
@@ -136,18 +136,31 @@ static void close_ends(struct pipe_queue *q)
 	}
 }
 
+/* The end itself, where nothing else is to be opened from the pipe, or the other end stays for that; else a duplicate.
+ */
+static int end_itself(struct pipe_queue *q, int end)
+{
+	int fd = q->fd[end];
+
+	if (q->left > 1 && q->fd[!end] < 0)
+		return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	q->fd[end] = -1;
+	return fd;
+}
+
 /* The first that wants an end gets it as pipe2() made it; all others open it anew. */
 static int take_end(struct pipe_queue *q, const PipeEntry *m)
 {
 	int end = (m->flags & O_ACCMODE) == O_WRONLY, fd;
+	uint32_t flags = m->flags & ~(uint32_t)(O_ACCMODE | O_ASYNC | O_CLOEXEC);
 
 	if ((m->flags & O_PATH) || (m->flags & O_ACCMODE) == O_RDWR || (m->flags & KERNEL_O_LARGEFILE) || q->taken[end])
-		return fd_flags_reopen(q->fd[0], m->flags);
-	fd = fcntl(q->fd[end], F_DUPFD_CLOEXEC, 0);
+		return fd_flags_reopen(q->fd[0] >= 0 ? q->fd[0] : q->fd[1], m->flags);
+	fd = end_itself(q, end);
 	if (fd < 0)
 		return -errno;
 	q->taken[end] = true;
-	if (fcntl(fd, F_SETFL, m->flags & ~(uint32_t)(O_ACCMODE | O_ASYNC | O_CLOEXEC))) {
+	if (flags != pipe_queue_flags(q) && fcntl(fd, F_SETFL, flags)) {
 		int err = -errno;
 
 		close(fd);
@@ -160,7 +173,7 @@ static int pipe_open(struct restore *r, const void *msg)
 {
 	const PipeEntry *m = msg;
 	struct pipe_queue *q = pipe_queue_of(r, pipe_queues_of(r), m->pipe_id);
-	bool made = q->fd[0] < 0;
+	bool made = q->fd[0] < 0 && q->fd[1] < 0;
 	int fd, err = made ? make_pipe(q) : 0;
 
 	if (err)

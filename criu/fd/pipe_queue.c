@@ -9,21 +9,46 @@
 
 /* ---- dump ---- */
 
+/* Pipes of one size, as most are, have one pipe of ours for their copies, which is empty again after each. */
+static int make_copy(const struct fd_info *info, struct pipe_copy *copy, int size)
+{
+	if (!copy->size) {
+		if (pipe2(copy->fd, O_CLOEXEC | O_NONBLOCK))
+			return log_errno(-errno, "%s: pipe2 for a copy of its queue", fd_name(info));
+		copy->size = 1;
+	}
+	if (copy->size > size)
+		return 0;
+	/* One page more for the byte, where we may have it. */
+	copy->size = fcntl(copy->fd[1], F_SETPIPE_SZ, size + 1);
+	if (copy->size < 0)
+		copy->size = fcntl(copy->fd[1], F_SETPIPE_SZ, size);
+	return copy->size < 0
+	           ? log_errno(
+	                 -errno,
+	                 "%s: fcntl(F_SETPIPE_SZ) to %d bytes for a copy of its queue (see /proc/sys/fs/pipe-max-size)",
+	                 fd_name(info), size)
+	           : 0;
+}
+
+void pipe_copy_close(struct pipe_copy *copy)
+{
+	if (!copy->size)
+		return;
+	close(copy->fd[0]);
+	close(copy->fd[1]);
+	copy->size = 0;
+}
+
 /*
  * Copies what is in the pipe into one of our own, without taking it out (tee(2)), and adds one byte, which shows
  * afterwards whether the last piece was a packet. Returns the number of bytes copied, the added one not counted.
  */
-static ssize_t copy_pipe(const struct fd_info *info, int src, int size, const int ours[2], bool *marked)
+static ssize_t copy_pipe(const struct fd_info *info, int src, const int ours[2], bool *marked)
 {
 	ssize_t n;
 	int left;
 
-	/* One page more for the byte, where we may have it. */
-	if (fcntl(ours[1], F_SETPIPE_SZ, size + 1) < 0 && fcntl(ours[1], F_SETPIPE_SZ, size) < 0)
-		return log_errno(
-		    -errno,
-		    "%s: fcntl(F_SETPIPE_SZ) to %d bytes for a copy of its queue (see /proc/sys/fs/pipe-max-size)",
-		    fd_name(info), size);
 	n = tee(src, ours[1], INT32_MAX, SPLICE_F_NONBLOCK);
 	if (n < 0 && errno == EAGAIN)
 		n = 0; /* a process outside of the tree has just read it */
@@ -66,11 +91,11 @@ static int read_packets(struct dump *d, const struct fd_info *info, int fd, char
 	return 0;
 }
 
-int pipe_queue_dump(struct dump *d, const struct fd_info *info, struct image *img, uint32_t id)
+int pipe_queue_dump(struct dump *d, const struct fd_info *info, struct pipe_copy *copy, struct image *img, uint32_t id)
 {
-	_cleanup_close_ int reader = -1, out = -1, in = -1;
+	_cleanup_close_ int reader = -1;
 	PipeDataEntry e = PIPE_DATA_ENTRY__INIT;
-	int size = fcntl(info->fd, F_GETPIPE_SZ), pending, ours[2], err = 0;
+	int size = fcntl(info->fd, F_GETPIPE_SZ), pending, err = 0;
 	_cleanup_free_ char *buf = NULL;
 	bool marked = false;
 	ssize_t n = 0;
@@ -83,17 +108,16 @@ int pipe_queue_dump(struct dump *d, const struct fd_info *info, struct image *im
 			if (reader < 0)
 				return log_errno(reader, "%s: open for reading", fd_name(info));
 		}
-		if (pipe2(ours, O_CLOEXEC | O_NONBLOCK))
-			return log_errno(-errno, "%s: pipe2 for a copy of its queue", fd_name(info));
-		out = ours[0];
-		in = ours[1];
-		n = copy_pipe(info, reader >= 0 ? reader : info->fd, size, ours, &marked);
+		err = make_copy(info, copy, size);
+		if (err)
+			return err;
+		n = copy_pipe(info, reader >= 0 ? reader : info->fd, copy->fd, &marked);
 		if (n < 0)
 			return (int)n;
 		buf = malloc((size_t)n + 1);
 		if (!buf)
 			return log_errno(-ENOMEM, "%s: out of memory for %zd bytes of its queue", fd_name(info), n);
-		err = read_packets(d, info, out, buf, (size_t)n, marked, &e);
+		err = read_packets(d, info, copy->fd[0], buf, (size_t)n, marked, &e);
 	}
 	e.pipe_id = id;
 	e.bytes = (uint32_t)n;
@@ -171,31 +195,43 @@ static int write_bytes(const struct pipe_queue *q, int fd, const char *what, uin
 	                 q->entry->has_size ? q->entry->size : 0);
 }
 
-int pipe_queue_put(const struct pipe_queue *q, int fd, const char *what)
+uint32_t pipe_queue_flags(const struct pipe_queue *q)
 {
 	const PipeDataEntry *e = q->entry;
-	int flags, now, err = 0;
+
+	return e && e->bytes ? O_NONBLOCK | (e->n_packets ? O_DIRECT : 0) : 0;
+}
+
+int pipe_queue_fill(const struct pipe_queue *q, int fd, const char *what)
+{
+	const PipeDataEntry *e = q->entry;
+	int now = e ? fcntl(fd, F_GETPIPE_SZ) : 0, err = 0;
 	uint32_t at = 0;
 
 	if (!e)
 		return 0;
-	now = fcntl(fd, F_GETPIPE_SZ);
-	flags = fcntl(fd, F_GETFL);
-	if (now < 0 || flags < 0)
-		return log_errno(-errno, "%s: fcntl(F_GETPIPE_SZ, F_GETFL)", what);
+	if (now < 0)
+		return log_errno(-errno, "%s: fcntl(F_GETPIPE_SZ)", what);
 	if (e->has_size && (uint32_t)now != e->size && fcntl(fd, F_SETPIPE_SZ, e->size) < 0)
 		log_warn("%s: its size is %d bytes now instead of %u: %s (see /proc/sys/fs/pipe-max-size, "
 		         "pipe-user-pages-soft)",
 		         what, now, e->size, strerror(errno));
-	if (!e->bytes)
-		return 0;
-	if (fcntl(fd, F_SETFL, flags | O_NONBLOCK | (e->n_packets ? O_DIRECT : 0)))
-		return log_errno(-errno, "%s: fcntl(F_SETFL)", what);
 	for (size_t i = 0; !err && i < e->n_packets; at += e->packets[i++])
 		err = write_bytes(q, fd, what, at, e->packets[i]);
-	if (!err && !e->n_packets)
+	if (!err && !e->n_packets && e->bytes)
 		err = write_bytes(q, fd, what, 0, e->bytes);
-	if (fcntl(fd, F_SETFL, flags) && !err)
+	return err;
+}
+
+int pipe_queue_put(const struct pipe_queue *q, int fd, const char *what)
+{
+	uint32_t more = pipe_queue_flags(q);
+	int flags = more ? fcntl(fd, F_GETFL) : 0, err;
+
+	if (flags < 0 || (more && fcntl(fd, F_SETFL, flags | (int)more)))
+		return log_errno(-errno, "%s: fcntl(F_GETFL, F_SETFL)", what);
+	err = pipe_queue_fill(q, fd, what);
+	if (more && fcntl(fd, F_SETFL, flags) && !err)
 		err = log_errno(-errno, "%s: fcntl(F_SETFL) back", what);
 	return err;
 }

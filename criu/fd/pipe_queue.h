@@ -7,8 +7,16 @@
 #include "lib/arena_hash.h"
 #include "pipe-data.pb-c.h"
 
+/* A pipe of ours, for copies of the queues of others. All zero at first. */
+struct pipe_copy {
+	int fd[2];
+	int size; /* 0: not made */
+};
+
+void pipe_copy_close(struct pipe_copy *copy);
+
 /* Dump: writes the queue of a pipe into the image, without taking a byte out of it. 0 or a negative errno (logged). */
-int pipe_queue_dump(struct dump *d, const struct fd_info *info, struct image *img, uint32_t id);
+int pipe_queue_dump(struct dump *d, const struct fd_info *info, struct pipe_copy *copy, struct image *img, uint32_t id);
 
 /* ---- restore ---- */
 
@@ -30,6 +38,12 @@ int pipe_queues_read(struct restore *r, enum image_type image, struct pipe_queue
 
 /* The queue of a pipe; one without an entry where the image has none. */
 struct pipe_queue *pipe_queue_of(struct restore *r, struct pipe_queue **table, uint32_t id);
+
+/* Flags with which it takes its bytes: no write may wait, and packets stay what they are. */
+uint32_t pipe_queue_flags(const struct pipe_queue *q);
+
+/* Gives a pipe its size and bytes. fd can be written to, and has these flags. `what` is for messages. */
+int pipe_queue_fill(const struct pipe_queue *q, int fd, const char *what);
 
 /*
  * Gives a pipe its size and bytes. fd can be written to, and its flags are changed for a while. `what` is for messages.

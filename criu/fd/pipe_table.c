@@ -24,6 +24,7 @@ struct pipe_seen {
 struct pipe_table {
 	struct image *img;
 	struct pipe_seen *by_inode, *by_id;
+	struct pipe_copy copy;
 };
 
 static struct pipe_seen *pipe_of(struct dump *d, struct pipe_table *table, const struct fd_info *info, bool *is_new)
@@ -66,7 +67,7 @@ int pipe_table_add(struct dump *d, const struct fd_info *info, enum image_type i
 	p->end[0] |= mode != O_WRONLY && !(info->flags & O_PATH);
 	p->end[1] |= mode != O_RDONLY && !(info->flags & O_PATH);
 	*pipe_id = p->id;
-	return is_new ? pipe_queue_dump(d, info, (*tablep)->img, p->id) : 0;
+	return is_new ? pipe_queue_dump(d, info, &(*tablep)->copy, (*tablep)->img, p->id) : 0;
 }
 
 /* ---- ends outside of the tree ---- */
@@ -171,5 +172,8 @@ char *pipe_table_lost_to(struct pipe_table *table, uint32_t id)
 
 int pipe_table_finish(struct pipe_table *table)
 {
-	return table ? image_close(move_ptr(table->img)) : 0;
+	if (!table)
+		return 0;
+	pipe_copy_close(&table->copy);
+	return image_close(move_ptr(table->img));
 }

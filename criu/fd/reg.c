@@ -8,6 +8,7 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
+#include "arch_page.h"
 #include "fd/dnotify.h"
 #include "fd/psi.h"
 #include "files/foreign_restore.h"
@@ -56,22 +57,24 @@ static bool is_plain_device(const struct stat *st)
 
 static bool reg_match(const struct fd_info *info)
 {
-	struct statfs fs = { 0 };
+	struct statfs fs = { .f_type = info->fs_type };
+	long type;
 
 	if (info->link[0] != '/')
 		return false;
 	if (info->foreign)
 		return !S_ISBLK(info->st.st_mode);
-	if (fstatfs(info->fd, &fs)) /* no answer: a FUSE without its server */
+	if (!fs.f_type && fstatfs(info->fd, &fs)) /* no answer: a FUSE without its server */
 		fs.f_type = FUSE_SUPER_MAGIC;
-	if (fs.f_type == MQUEUE_MAGIC || fs.f_type == SOCKFS_MAGIC || fs.f_type == SECRETMEM_MAGIC)
+	type = (long)fs.f_type;
+	if (type == MQUEUE_MAGIC || type == SOCKFS_MAGIC || type == SECRETMEM_MAGIC)
 		return false;
 	/* These are in internal file systems of the kernel, and only look as if they had a path. */
 	if (!strncmp(info->link, "/memfd:", 7) || !strncmp(info->link, "/dmabuf:", 8))
 		return false;
-	if (info->flags & O_PATH || fs.f_type == PROC_SUPER_MAGIC) /* a process that is gone tells no type */
+	if (info->flags & O_PATH || type == PROC_SUPER_MAGIC) /* a process that is gone tells no type */
 		return true;
-	if (fs.f_type == FUSE_SUPER_MAGIC && !info->st.st_mode)
+	if (type == FUSE_SUPER_MAGIC && !info->st.st_mode)
 		return true;
 	return S_ISREG(info->st.st_mode) || S_ISDIR(info->st.st_mode) || is_plain_device(&info->st);
 }
@@ -119,11 +122,16 @@ static int reg_check(struct restore *r, const void *msg, const char **why)
 	return err == 1 ? pathfile_check(r, msg, why) : err;
 }
 
-/* File systems whose files the kernel writes when they are read. */
-static bool is_text_of_kernel(int fd)
+/*
+ * File systems whose files the kernel writes when they are read. Those of which it keeps a text have no size, or that
+ * of a page (sysfs).
+ */
+static bool is_text_of_kernel(const RegFileEntry *m, int fd)
 {
 	struct statfs fs;
 
+	if (m->has_size && m->size && m->size != PAGE_SIZE)
+		return false;
 	return !fstatfs(fd, &fs) && (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == CGROUP_SUPER_MAGIC ||
 	                             fs.f_type == CGROUP2_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC);
 }
@@ -145,7 +153,7 @@ static int set_position(struct restore *r, const RegFileEntry *m, int fd)
 	 * The kernel has now written the text up to there, and keeps the rest of a line for the next read; but it
 	 * describes a task that is not restored yet. Reading elsewhere makes the kernel forget it.
 	 */
-	if (is_text_of_kernel(fd) && pread(fd, &byte, 1, 0) < 0)
+	if (is_text_of_kernel(m, fd) && pread(fd, &byte, 1, 0) < 0)
 		log_debug("%s: cannot be read from the start", m->name);
 	return 0;
 }

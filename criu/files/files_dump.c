@@ -10,6 +10,7 @@
 #include <linux/kcmp.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 
 #include "files/fd_info.h"
 #include "files/files.h"
@@ -54,9 +55,16 @@ struct files_of_inode {
 };
 
 /* Sockets in flight in the queues of sockets in flight: no program nests them deeper than this. */
-#define MAX_DEPTH 100
+#define MAX_DEPTH    100
+
+/* Mounts whose file system is known, by their id: as long as a task has a file there, the id is no other mount's. */
+#define KNOWN_MOUNTS 8
 
 struct dumped_files {
+	struct {
+		int mnt_id; /* 0: none */
+		long fs_type;
+	} known[KNOWN_MOUNTS];
 	struct image *img;          /* files.img, from the first file to the end */
 	struct file_locked *locked; /* newest first */
 	uint32_t last_id;
@@ -144,20 +152,39 @@ static bool is_detached_root(struct dump *d, const struct fd_info *info)
 	       info->mnt_id >= 0 && !ns_roots_has_mount(d, info->mnt_id);
 }
 
+/* Of a file with a path: pipes, sockets and the like are known by their link. */
+static void find_fs_type(struct dump *d, struct fd_info *info)
+{
+	struct dumped_files *table = dumped_files_of(d);
+	size_t at = (size_t)info->mnt_id % KNOWN_MOUNTS;
+	struct statfs fs;
+
+	if (info->link[0] != '/' || info->number < 0 || info->mnt_id <= 0 || info->foreign || info->fd < 0)
+		return;
+	if (table->known[at].mnt_id != info->mnt_id) {
+		if (fstatfs(info->fd, &fs))
+			return;
+		table->known[at].mnt_id = info->mnt_id;
+		table->known[at].fs_type = (long)fs.f_type;
+	}
+	info->fs_type = table->known[at].fs_type;
+}
+
 /*
  * Dumps a new description: its kind fills the message. The node gets id and kind before that, since the way through
  * socket queues may lead back to it; its kind is NULL after a refusal.
  */
 static int dump_description(struct dump *d, struct fd_info *info, struct kcmp_node *node)
 {
-	const struct fd_kind *kind;
 	_cleanup_lookup_ const struct lookup_root *before = lookup_now();
 	const struct ns_root *root = NULL;
+	const struct fd_kind *kind;
 	void *msg;
 	int err = find_root(d, info, &root);
 
 	if (err)
 		return err;
+	find_fs_type(d, info);
 	lookup_in(root ? &root->at : NULL);
 	info->is_detached = is_detached_root(d, info);
 	kind = find_kind(info);

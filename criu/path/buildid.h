@@ -6,6 +6,7 @@
 #include "common.h"
 
 #define BUILDID_WORDS 16
+#define BUILDID_LEAST 52 /* bytes: what is smaller is no ELF file (Elf32_Ehdr) */
 
 /*
  * Reads it from an open file, by pread(), as little-endian words (the last one padded with zeros), at most

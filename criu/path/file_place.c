@@ -33,6 +33,8 @@ static long magic_of(const struct fd_info *info)
 		return info->foreign->fuse                       ? FUSE_SUPER_MAGIC
 		       : !strncmp(info->foreign->type, "nfs", 3) ? NFS_SUPER_MAGIC
 		                                                 : 0;
+	if (info->fs_type)
+		return info->fs_type;
 	return fstatfs(info->fd, &fs) ? FUSE_SUPER_MAGIC : (long)fs.f_type;
 }
 
@@ -245,7 +247,7 @@ enum file_place file_place_find(struct dump *d, const struct fd_info *info, cons
 		return FILE_REFUSED;
 	}
 	if (foreign_files_leads_to(d, info, *name))
-		return is_hidden(*name, magic_of(info)) ? FILE_IS_GHOST : FILE_AT_NAME;
+		return strstr(*name, "/.") && is_hidden(*name, magic_of(info)) ? FILE_IS_GHOST : FILE_AT_NAME;
 	if (!ends_with(info->link, PROC_DELETED))
 		return place_elsewhere(d, info, name);
 	*name = file_names_unmark(d->arena, info->link);

@@ -113,7 +113,7 @@ int validate_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 	fd = readable_fd(info, &opened);
 	if (fd < 0)
 		return 0;
-	m->n_build_id = buildid_of_elf(fd, words);
+	m->n_build_id = m->size < BUILDID_LEAST ? 0 : buildid_of_elf(fd, words);
 	if (m->n_build_id)
 		m->build_id = arena_memdup(d->arena, words, m->n_build_id * sizeof(*words));
 	if (how != VALIDATE_CHECKSUM)

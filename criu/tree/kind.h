@@ -33,13 +33,10 @@ struct fd_info {
 	uint32_t flags;   /* O_*, without O_CLOEXEC */
 	uint64_t pos;
 	int mnt_id;
-	bool is_detached; /* the root of a mount that is in no known mount namespace, by O_PATH */
-	/*
-	 * On a file system that may not answer (helper/foreign.h): its mount; else NULL. Then nothing but the helper
-	 * looks at the file, of which `handle` is an O_PATH of ours, and fd is -1 for a regular file or a directory.
-	 */
-	struct foreign_mount *foreign;
-	int handle;
+	bool is_detached;              /* the root of a mount that is in no known mount namespace, by O_PATH */
+	long fs_type;                  /* magic number of its file system; 0: not known */
+	struct foreign_mount *foreign; /* its mount, if that may not answer: only the helper looks at it then */
+	int handle;                    /* where `foreign` is set: O_PATH; fd is -1 for files and directories */
 	FownEntry *fown;
 };
 
