@@ -49,6 +49,8 @@ static int dump_fs_of_threads(struct dump *d, struct task *t)
 {
 	int err = 0;
 
+	if (t->dump->alike & ALIKE_FS)
+		return 0;
 	for (size_t i = 1; !err && i < t->n_threads; i++) {
 		struct thread *th = &t->threads[i];
 
