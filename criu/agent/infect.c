@@ -283,6 +283,8 @@ static int trace_options(struct dump *d, struct task *t)
 		 */
 		if (status && status->seccomp)
 			options |= PTRACE_O_SUSPEND_SECCOMP;
+		else if (i) /* calls are injected into the leader alone */
+			continue;
 		err = ptrace_set_options(t->threads[i].tid, options);
 	}
 	return err ? log_errno(err, "%s: setting the options of ptrace", task_name(t)) : 0;

@@ -158,7 +158,10 @@ static int cgroup_dump_task(struct dump *d, struct task *t)
 	for (size_t i = 0; !err && i < t->n_threads; i++) {
 		ThreadCoreEntry *tc = t->threads[i].core->thread_core;
 
-		err = add_set_of(d, cg, t->pid, t->threads[i].tid, ns, &tc->cg_set);
+		if (i && t->dump->alike & ALIKE_CGROUPS)
+			tc->cg_set = t->threads[0].core->thread_core->cg_set;
+		else
+			err = add_set_of(d, cg, t->pid, t->threads[i].tid, ns, &tc->cg_set);
 		tc->has_cg_set = true;
 	}
 	/* A kernel without cgroups has no such file. */

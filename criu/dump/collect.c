@@ -7,10 +7,12 @@
 #include "arch_core.h"
 #include "dump/dump.h"
 #include "dump/inside.h"
+#include "dump/threads_alike.h"
 #include "files/foreign_files.h"
 #include "freeze/freeze.h"
 #include "freeze/ptrace.h"
 #include "lib/fiber.h"
+#include "lib/kernel_view.h"
 #include "lib/log.h"
 #include "proc/proc.h"
 #include "tree/kind.h"
@@ -51,7 +53,7 @@ static void drop_io_workers(struct task *t)
 	t->n_threads = kept;
 }
 
-static int open_task(struct dump *d, struct task *t)
+static int open_task(struct dump *d, struct task *t, struct kernel_view **view)
 {
 	char path[32];
 
@@ -79,6 +81,7 @@ static int open_task(struct dump *d, struct task *t)
 		    task_name(t));
 	if (t->dump->pidfd < 0 || t->dump->proc_fd < 0)
 		return log_errno(-errno, "%s: pidfd_open, or open of %s", task_name(t), path);
+	threads_look_alike(view, t);
 	for (size_t i = 0; i < t->n_threads; i++) {
 		int err = dump_peek(d, &t->threads[i]);
 
@@ -87,6 +90,17 @@ static int open_task(struct dump *d, struct task *t)
 	}
 	drop_io_workers(t);
 	return 0;
+}
+
+static int open_tasks(struct dump *d)
+{
+	struct kernel_view *view = NULL;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < d->tree.n_tasks; i++)
+		err = open_task(d, d->tree.tasks[i], &view);
+	kernel_view_close(view);
+	return err;
 }
 
 void dump_close_tasks(struct dump *d)
@@ -125,9 +139,7 @@ int dump_freeze(struct dump *d)
 	d->stats->frozen_time = clock_now_us();
 	if (!err)
 		err = subsys_run(frozen, d);
-	for (size_t i = 0; !err && i < d->tree.n_tasks; i++)
-		err = open_task(d, d->tree.tasks[i]);
-	return err;
+	return err ?: open_tasks(d);
 }
 
 /* A tree whose session or process group comes from outside can only come back with criu's own. */

@@ -20,6 +20,8 @@ static int read_status(struct dump *d, struct thread *th)
 	struct proc_status *status;
 	int err;
 
+	if (th->task->dump->alike & ALIKE_STATUS && !th->dump->status)
+		th->dump->status = th->task->threads[0].dump->status;
 	if (th->dump->status)
 		return 0;
 	status = arena_new_of(d->arena, struct proc_status);

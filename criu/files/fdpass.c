@@ -11,6 +11,7 @@
 #include "files/foreign_restore.h"
 #include "files/fdpass.h"
 #include "files/files_open.h"
+#include "lib/fiber.h"
 #include "lib/log.h"
 #include "lib/rights.h"
 
@@ -135,13 +136,18 @@ static int place_chunk(struct task *t, FdinfoEntry *const *e, const int *arrived
 	return batch_run(b);
 }
 
-/* A chunk is opened, sent and closed (unless another table wants it) before the next: criu's own limit may be lower. */
+/*
+ * A chunk is opened, sent and closed (unless another table wants it) before the next: criu's own limit may be lower.
+ * Nothing is waited for before they are sent: another table may have criu's descriptors closed.
+ */
 static int install_chunk(struct restore *r, struct task *t, size_t at, const int *wanted, size_t n)
 {
 	int fds[RIGHTS_MAX], arrived[RIGHTS_MAX], err;
 
 	for (size_t i = 0; i < n; i++) {
+		fiber_hold();
 		fds[i] = files_open(r, t->fds[at + i]->id);
+		fiber_release();
 		if (fds[i] < 0)
 			return log_errno(fds[i], "%s: fd %u", task_name(t), t->fds[at + i]->fd);
 	}
@@ -153,23 +159,36 @@ static int install_chunk(struct restore *r, struct task *t, size_t at, const int
 	return err;
 }
 
-int files_install(struct restore *r, struct task *t)
+static int *wanted_numbers(struct restore *r, const struct task *t)
 {
 	int *wanted = arena_array(r->arena, int, t->n_fds + 1);
+
+	for (size_t i = 0; i < t->n_fds; i++)
+		wanted[i] = (int)t->fds[i]->fd;
+	return wanted;
+}
+
+int files_clear(struct restore *r, struct task *t)
+{
+	const int *wanted = wanted_numbers(r, t);
 	size_t n = t->n_fds;
 	struct rlimit limit;
-	int err, gap;
+	int gap = fdpass_gap(wanted, n), err = clear_table(t, &limit);
 
-	for (size_t i = 0; i < n; i++)
-		wanted[i] = (int)t->fds[i]->fd;
-	gap = fdpass_gap(wanted, n);
-	err = clear_table(t, &limit);
 	if (!err)
 		err = raise_task_limit(t, limit, n ? MAX(gap, wanted[n - 1]) : 0);
 	if (!err && wants_number(wanted, n, t->restore->task_sock))
 		err = move_socket(r, t, gap);
-	for (size_t at = 0; !err && at < n; at += RIGHTS_MAX)
-		err = install_chunk(r, t, at, wanted + at, MIN(n - at, RIGHTS_MAX));
+	return err;
+}
+
+int files_install(struct restore *r, struct task *t)
+{
+	const int *wanted = wanted_numbers(r, t);
+	int err = 0;
+
+	for (size_t at = 0; !err && at < t->n_fds; at += RIGHTS_MAX)
+		err = install_chunk(r, t, at, wanted + at, MIN(t->n_fds - at, RIGHTS_MAX));
 	return err;
 }
 

@@ -6,9 +6,14 @@
 #include "tree/restore.h"
 
 /*
- * Puts the descriptors of t->fds into the task: all that it has but the socket is closed first, then each arrives under
- * its number with its close-on-exec flag. For the first task of a files_id. The socket may move (restore->task_sock
- * follows). Descriptions are opened on the way and closed when no other task wants them. t->fds must have been read.
+ * Closes all that a task has but its socket, which may move (restore->task_sock follows). For the first task of a
+ * files_id, as the next. t->fds must have been read.
+ */
+int files_clear(struct restore *r, struct task *t);
+
+/*
+ * Puts the descriptors of t->fds into the task: each arrives under its number with its close-on-exec flag. Descriptions
+ * are opened on the way and closed when no other task wants them.
  */
 int files_install(struct restore *r, struct task *t);
 

@@ -6,6 +6,8 @@
 #include "files/fown.h"
 #include "files/net_ns.h"
 #include "lib/message.h"
+#include "lib/rights.h"
+#include "tree/beside.h"
 
 static const FownEntry *fown_of(const struct open_file *f)
 {
@@ -89,18 +91,42 @@ static int prepare_kinds(struct restore *r)
 	return err;
 }
 
-/* Calls fn for the first task of each descriptor table. */
+struct table_work {
+	struct restore *r;
+	int (*fn)(struct restore *r, struct task *t);
+};
+
+static int work_on_table(void *arg, struct task *t)
+{
+	const struct table_work *w = arg;
+
+	return w->fn(w->r, t);
+}
+
+/*
+ * Calls fn for the first task of each descriptor table, for as many side by side as have no more descriptors together
+ * than one may send at once: criu has those open.
+ */
 static int each_table(struct restore *r, int (*fn)(struct restore *r, struct task *t))
 {
+	struct table_work w = { r, fn };
+	struct beside s = { .fn = work_on_table, .arg = &w };
+	size_t open = 0;
 	int err = 0;
 
 	for (size_t i = 0; !err && i < r->tree.n_tasks; i++) {
 		struct task *t = r->tree.tasks[i];
 
-		if (t->state != TASK_DEAD && tree_first_files(&r->tree, t) == t)
-			err = fn(r, t);
+		if (t->state == TASK_DEAD || tree_first_files(&r->tree, t) != t)
+			continue;
+		if (open + t->n_fds > RIGHTS_MAX) {
+			err = beside_run(&s);
+			open = 0;
+		}
+		open += t->n_fds;
+		err = err ?: beside_add(&s, t);
 	}
-	return err;
+	return err ?: beside_run(&s);
 }
 
 /* The files whose mounts exist only now. */
@@ -111,7 +137,7 @@ static int check_in_namespaces(struct restore *r)
 
 static int install_tables(struct restore *r)
 {
-	return each_table(r, files_install);
+	return each_table(r, files_clear) ?: each_table(r, files_install);
 }
 
 static int settle_files(struct restore *r)

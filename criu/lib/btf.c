@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <linux/btf.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "lib/btf.h"
@@ -12,6 +13,7 @@
 
 struct btf_types {
 	uint8_t *data;
+	size_t mapped; /* so many bytes of data, which is a mapping then; 0: from malloc() */
 	const char *strings;
 	size_t strings_len;
 	const struct btf_type **types; /* by number; 0: void, NULL */
@@ -84,16 +86,25 @@ static int parse_types(struct btf_types *b, size_t len)
 	return index_types(b, b->data + h->hdr_len + h->type_off, h->type_len);
 }
 
-static int take_data(uint8_t *data, size_t len, struct btf_types **out)
+static void free_data(uint8_t *data, size_t mapped)
+{
+	if (mapped)
+		munmap(data, mapped);
+	else
+		free(data);
+}
+
+static int take_data(uint8_t *data, size_t len, size_t mapped, struct btf_types **out)
 {
 	struct btf_types *b = calloc(1, sizeof(*b));
 	int err;
 
 	if (!b) {
-		free(data);
+		free_data(data, mapped);
 		return -ENOMEM;
 	}
 	b->data = data;
+	b->mapped = mapped;
 	err = parse_types(b, len);
 	if (err)
 		btf_free(b);
@@ -109,28 +120,38 @@ int btf_parse(const void *data, size_t len, struct btf_types **out)
 	if (!copy)
 		return -ENOMEM;
 	memcpy(copy, data, len);
-	return take_data(copy, len, out);
+	return take_data(copy, len, 0, out);
 }
 
+static int read_copy(int fd, size_t len, struct btf_types **out)
+{
+	uint8_t *data = malloc(len);
+	ssize_t n;
+
+	if (!data)
+		return -ENOMEM;
+	n = io_read_all(fd, data, len);
+	if (n == (ssize_t)len)
+		return take_data(data, len, 0, out);
+	free(data);
+	return n < 0 ? (int)n : -EBADMSG;
+}
+
+/* Since Linux 6.16 the file can be mapped, which is a third of the work. */
 int btf_read(struct btf_types **out)
 {
 	_cleanup_close_ int fd = open("/sys/kernel/btf/vmlinux", O_RDONLY | O_CLOEXEC);
 	struct stat st;
-	uint8_t *data;
-	ssize_t n;
+	void *data;
 
 	if (fd < 0 || fstat(fd, &st))
 		return -errno;
 	if (st.st_size <= 0 || (size_t)st.st_size > SIZE_LIMIT)
 		return -EBADMSG;
-	data = malloc((size_t)st.st_size);
-	if (!data)
-		return -ENOMEM;
-	n = io_read_all(fd, data, (size_t)st.st_size);
-	if (n == st.st_size)
-		return take_data(data, (size_t)n, out);
-	free(data);
-	return n < 0 ? (int)n : -EBADMSG;
+	data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (data == MAP_FAILED)
+		return read_copy(fd, (size_t)st.st_size, out);
+	return take_data(data, (size_t)st.st_size, (size_t)st.st_size, out);
 }
 
 void btf_free(struct btf_types *b)
@@ -138,7 +159,7 @@ void btf_free(struct btf_types *b)
 	if (!b)
 		return;
 	free(b->types);
-	free(b->data);
+	free_data(b->data, b->mapped);
 	free(b);
 }
 

@@ -321,13 +321,14 @@ static uint64_t exit_signal(const struct node *n)
 	return tc && tc->has_exit_signal ? tc->exit_signal : SIGCHLD;
 }
 
-static int64_t clone_once(struct build *b, struct node *n, const struct agent *first)
+/* closed: a descriptor that the creator has no use for once the child has its copy; -1: none. */
+static int64_t clone_once(struct build *b, struct node *n, const struct agent *first, int closed)
 {
 	struct batch *batch = agent_batch(n->creator->agent, "creating a child");
 	struct clone_args args = { .flags = clone_flags(n), .exit_signal = exit_signal(n) };
 	int op, err;
 
-	batch_reserve(batch, 1, sizeof(args) + 64 + PID_DEPTH_MAX * sizeof(pid_t));
+	batch_reserve(batch, 2, sizeof(args) + 64 + PID_DEPTH_MAX * sizeof(pid_t));
 	if (n->pid.v) {
 		uint64_t size;
 
@@ -335,18 +336,14 @@ static int64_t clone_once(struct build *b, struct node *n, const struct agent *f
 		args.set_tid_size = size;
 	}
 	op = batch_clone(batch, &args, first, 0);
+	if (closed >= 0)
+		batch_call(batch, SYS_close, (uint64_t)closed);
 	err = batch_run(batch);
 	return err ?: batch_ret(batch, op);
 }
 
-/* Clones n's process by its creator's agent; `first` is the agent in which it wakes. */
-static int clone_by_creator(struct build *b, struct node *n, const struct agent *first)
+static int took_pid(struct build *b, struct node *n, int64_t pid)
 {
-	int64_t pid = clone_once(b, n, first);
-	unsigned tries = 0;
-
-	while (pid == -EEXIST && !pids_wait_free(b->r, n->pid, &tries))
-		pid = clone_once(b, n, first);
 	if (pid <= 0 || pid > INT32_MAX)
 		return log_errno(pid < 0 ? (int)pid : -EPROTO, "pid %d (%s): clone3", n->pid.v,
 		                 n->task ? n->task->comm : "helper");
@@ -354,6 +351,17 @@ static int clone_by_creator(struct build *b, struct node *n, const struct agent 
 	fault_point("a process that is not noted");
 	n->tid = build_child_of(b, n);
 	return n->tid < 0 ? n->tid : note_task(b, n);
+}
+
+/* Clones n's process by its creator's agent; `first` is the agent in which it wakes. */
+static int clone_by_creator(struct build *b, struct node *n, const struct agent *first)
+{
+	int64_t pid = clone_once(b, n, first, -1);
+	unsigned tries = 0;
+
+	while (pid == -EEXIST && !pids_wait_free(b->r, n->pid, &tries))
+		pid = clone_once(b, n, first, -1);
+	return took_pid(b, n, pid);
 }
 
 /* A socket of its own, unless the descriptor table is its creator's; its number there is in task_sock. */
@@ -387,8 +395,7 @@ static int close_in_creator(struct build *b, struct node *n, int sock, int extra
 	struct batch *batch = agent_batch(table_of_node(n->creator)->restore->agent, "closing a child's descriptors");
 
 	batch_call(batch, SYS_close, (uint64_t)sock);
-	if (extra >= 0)
-		batch_call(batch, SYS_close, (uint64_t)extra);
+	batch_call(batch, SYS_close, (uint64_t)extra);
 	return batch_run(batch);
 }
 
@@ -438,27 +445,53 @@ static int create_exec(struct build *b, struct node *n)
 	return err ?: exec_child(b, n, first, elf_number);
 }
 
-static int create_fork(struct build *b, struct node *n)
+static int64_t fork_with_socket(struct build *b, struct node *n)
 {
 	bool own_table = !(clone_flags(n) & CLONE_FILES);
-	int unused, err = 0;
+	int unused, err = give_socket(b, n, -1, &unused);
+
+	return err ?: clone_once(b, n, n->agent, own_table ? n->task->restore->task_sock : -1);
+}
+
+/* Its socket is closed in the creator by the call behind the clone, whatever comes of that one. */
+static int clone_with_socket(struct build *b, struct node *n)
+{
+	int64_t pid = fork_with_socket(b, n);
+	unsigned tries = 0;
+
+	while (pid == -EEXIST && !pids_wait_free(b->r, n->pid, &tries)) {
+		if (!(clone_flags(n) & CLONE_FILES))
+			close(n->task->restore->sock);
+		pid = fork_with_socket(b, n);
+	}
+	return took_pid(b, n, pid);
+}
+
+/*
+ * A copy that creates nothing and makes no session: nothing that is done to it matters to others, but for what it
+ * enters (born, grown).
+ */
+static bool is_plain_copy(const struct node *n)
+{
+	return n->birth == BIRTH_COPY && !n->n_created && n->task && !n->ephemeral && n->task->state != TASK_DEAD &&
+	       n->sid.v != n->pid.v;
+}
+
+/* The first word of a plain copy is waited for when it is populated: the next one is created meanwhile. */
+static int create_fork(struct build *b, struct node *n)
+{
+	int err;
 
 	n->agent = make_agent(b, n, n->family, n->region, n->ephemeral ? AGENT_SMALL : AGENT_LARGE);
 	if (n->birth == BIRTH_COPY)
 		n->task->restore->copied = true;
-	if (!n->ephemeral)
-		err = give_socket(b, n, -1, &unused);
-	else if (n->task)
+	if (n->ephemeral && n->task)
 		n->task->restore->lender = table_of_node(n->creator);
-	if (!err)
-		err = clone_by_creator(b, n, n->agent);
+	err = n->ephemeral ? clone_by_creator(b, n, n->agent) : clone_with_socket(b, n);
 	if (err)
 		return err;
 	set_alive(b, n, n->tid);
-	err = agent_wait(n->agent);
-	if (!err && own_table)
-		err = close_in_creator(b, n, n->task->restore->task_sock, -1);
-	return err;
+	return is_plain_copy(n) ? 0 : agent_wait(n->agent);
 }
 
 static int create_process(struct build *b, struct node *n)
@@ -537,9 +570,9 @@ static int populate_node(struct build *b, struct node *n)
 {
 	bool own_mm = n->birth != BIRTH_SHARE;
 	const struct family *f = n->family;
-	int err = 0;
+	int err = is_plain_copy(n) ? agent_wait(n->agent) : 0;
 
-	if (n->task && !n->ephemeral && n->task->state != TASK_DEAD)
+	if (!err && n->task && !n->ephemeral && n->task->state != TASK_DEAD)
 		err = subsys_run(born, b->r, n->task);
 	if (!err && own_mm) {
 		log_about("mm-%lu.img, or files.img", (unsigned long)n->task->vpid.v);
@@ -570,16 +603,6 @@ static int populate_node(struct build *b, struct node *n)
 	return err;
 }
 
-/*
- * A copy that creates nothing and makes no session: nothing that is done to it matters to others, but for what it
- * enters (born, grown).
- */
-static bool is_plain_copy(const struct node *n)
-{
-	return n->birth == BIRTH_COPY && !n->n_created && n->task && !n->ephemeral && n->task->state != TASK_DEAD &&
-	       n->sid.v != n->pid.v;
-}
-
 struct copies {
 	struct build *b;
 	struct node *const *nodes;
@@ -603,7 +626,7 @@ static int populate_copies(struct build *b, struct node *const *nodes, size_t n)
 	int errs[FIBERS_MAX], err = 0;
 
 	for (size_t i = 0; !err && i < n; i++)
-		err = subsys_run(born, b->r, nodes[i]->task);
+		err = agent_wait(nodes[i]->agent) ?: subsys_run(born, b->r, nodes[i]->task);
 	if (err)
 		return err;
 	fiber_run(n, populate_copy, &c, errs);

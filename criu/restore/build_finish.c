@@ -18,6 +18,7 @@
 #include "restore/own_root.h"
 #include "restore/pids.h"
 #include "format.h"
+#include "tree/beside.h"
 #include "tree/kind.h"
 #include "lib/fault.h"
 #include "lib/fiber.h"
@@ -141,9 +142,48 @@ static int restore_parts(struct build *b, struct thread *th)
 		if (!(*p)->restore || (!leader && !(*p)->per_thread))
 			continue;
 		batch_what(batch, (*p)->name);
+		fiber_hold();
 		err = (*p)->restore(b->r, th, batch);
+		fiber_release();
 	}
 	return err ?: batch_run(batch);
+}
+
+/* One thread after the other: a row may want what another thread of the process has done. */
+static int restore_parts_of(void *arg, struct task *t)
+{
+	struct build *b = arg;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < t->n_threads; i++) {
+		log_about("core-%lu.img", (unsigned long)t->threads[i].vtid.v);
+		err = restore_parts(b, &t->threads[i]);
+	}
+	log_about(NULL, 0);
+	return err;
+}
+
+/*
+ * Side by side with other tasks is only what a batch has left when all rows have been asked: calls that concern nobody
+ * but the thread. Calls to which a row wants an answer are run while the rows are asked.
+ */
+static int restore_all_parts(struct build *b)
+{
+	struct beside s = { .fn = restore_parts_of, .arg = b };
+	int err = 0;
+
+	for (size_t i = 0; !err && i < b->r->tree.n_tasks; i++) {
+		struct task *t = b->r->tree.tasks[i];
+
+		if (!is_not_zombie(t))
+			continue;
+		log_task(t->vpid.v);
+		err = beside_add(&s, t);
+		if (!err && b->r->opts->log_pid) /* one log after the other */
+			err = beside_run(&s);
+		log_task(0);
+	}
+	return err ?: beside_run(&s);
 }
 
 static int each_thread(struct build *b, int (*fn)(struct build *, struct thread *))
@@ -233,7 +273,7 @@ int build_tasks(struct build *b)
 	own_root_is_task(b->r);
 	if (!err)
 		err = each_thread(b, seize_one);
-	return err ?: each_thread(b, restore_parts);
+	return err ?: restore_all_parts(b);
 }
 
 /* ---- the last instruction ---- */

@@ -17,6 +17,7 @@ extern const struct task_part core_sched_part;
 struct cookies {
 	uint64_t *known; /* dump: the kernel's numbers */
 	size_t n;
+	bool absent; /* dump: no thread has one here */
 	pid_t *made; /* restore: by which thread, as the tree numbers it */
 	size_t n_made;
 };
@@ -28,8 +29,12 @@ static int core_sched_dump(struct dump *d, struct thread *th, const struct answe
 	unsigned long cookie = 0;
 	size_t i = 0;
 
+	if (c->absent)
+		return 0;
 	/* EINVAL: a kernel without; ENODEV: a processor whose cores have one thread. */
-	if (prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, th->tid, PR_SCHED_CORE_SCOPE_THREAD, &cookie) || !cookie)
+	if (prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, th->tid, PR_SCHED_CORE_SCOPE_THREAD, &cookie))
+		c->absent = errno == EINVAL || errno == ENODEV;
+	if (!cookie)
 		return 0;
 	while (i < c->n && c->known[i] != cookie)
 		i++;

@@ -16,6 +16,7 @@
 #include "helper/ns_roots.h"
 #include "lib/log.h"
 #include "proc/proc.h"
+#include "tree/beside.h"
 #include "tree/inventory.h"
 #include "tree/subsys.h"
 #include "tree/user_ns.h"
@@ -49,6 +50,8 @@ static int dump_fs_of_threads(struct dump *d, struct task *t)
 {
 	int err = 0;
 
+	if (t->dump->alike & ALIKE_FS)
+		return 0;
 	for (size_t i = 1; !err && i < t->n_threads; i++) {
 		struct thread *th = &t->threads[i];
 
@@ -88,7 +91,10 @@ static int same_as_ns_root(struct restore *r, const struct task *t, int fd, bool
 	return 0;
 }
 
-/* For the agent of a thread: those of a process have their descriptors in common. */
+/*
+ * For the agent of a thread: those of a process have their descriptors in common. Nothing is waited for before they are
+ * sent: criu keeps few of them open, and opens others meanwhile.
+ */
 static int enter_fs(struct restore *r, struct thread *th, const FsEntry *fs, bool own)
 {
 	struct task *t = th->task;
@@ -96,8 +102,10 @@ static int enter_fs(struct restore *r, struct thread *th, const FsEntry *fs, boo
 	bool same_root = false, foreign;
 	struct batch *b;
 
+	fiber_hold();
 	fds[0] = files_open(r, fs->cwd_id);
 	fds[1] = files_open(r, fs->root_id);
+	fiber_release();
 	log_about("files.img, or fs-%lu.img", (unsigned long)t->vpid.v);
 	if (fds[0] < 0 || fds[1] < 0)
 		return log_errno(MIN(fds[0], fds[1]), "%s: opening its working directory or root",
@@ -155,19 +163,23 @@ static bool enters_user_ns(struct restore *r, const struct task *t)
 	return user_ns_of_task(user_ns_of_restore(r), t);
 }
 
+static int create_fs_of(void *arg, struct task *t)
+{
+	struct restore *r = arg;
+	int err = enters_user_ns(r, t) ? 0 : restore_fs_of(r, t);
+
+	return err ?: restore_fs_of_threads(r, t);
+}
+
 static int fs_create(struct restore *r)
 {
+	struct beside s = { .fn = create_fs_of, .arg = r };
 	int err = 0;
 
-	for (size_t i = 0; !err && i < r->tree.n_tasks; i++) {
-		struct task *t = r->tree.tasks[i];
-
-		if (t->state == TASK_DEAD)
-			continue;
-		err = enters_user_ns(r, t) ? 0 : restore_fs_of(r, t);
-		err = err ?: restore_fs_of_threads(r, t);
-	}
-	return err;
+	for (size_t i = 0; !err && i < r->tree.n_tasks; i++)
+		if (r->tree.tasks[i]->state != TASK_DEAD)
+			err = beside_add(&s, r->tree.tasks[i]);
+	return err ?: beside_run(&s);
 }
 
 /* Before the task enters a user namespace, in which it may have no right to look up the names. */

@@ -22,11 +22,18 @@ static bool is_real_time(uint32_t policy)
 	return policy == SCHED_FIFO || policy == SCHED_RR;
 }
 
+static bool is_fair(uint32_t policy)
+{
+	return policy == SCHED_OTHER || policy == SCHED_BATCH || policy == SCHED_IDLE;
+}
+
 static int read_attr(pid_t tid, struct kernel_sched_attr *attr)
 {
 	*attr = (struct kernel_sched_attr) { .size = sizeof(*attr) };
 	if (syscall(SYS_sched_getattr, tid, attr, sizeof(*attr), 0))
 		return -errno;
+	if (is_fair(attr->policy))
+		return 0;
 	/* sched_getattr tells it of normal policies only, but a thread of any policy has one. */
 	errno = 0;
 	attr->nice = getpriority(PRIO_PROCESS, (id_t)tid);
@@ -41,11 +48,6 @@ static int read_mask(pid_t tid, uint8_t mask[MASK_MAX], size_t *len)
 		return -errno;
 	*len = (size_t)ret;
 	return 0;
-}
-
-static bool is_fair(uint32_t policy)
-{
-	return policy == SCHED_OTHER || policy == SCHED_BATCH || policy == SCHED_IDLE;
 }
 
 /* The length that the kernel chooses: criu's own thread has it, and a machine with more processors another one. */

@@ -38,6 +38,17 @@ struct task_maps {
 	size_t n;
 };
 
+/* What all threads of a process have in common with their leader; where a bit is not set, each has to be asked. */
+enum threads_alike {
+	ALIKE_NS = 1 << 0,
+	ALIKE_FS = 1 << 1,
+	ALIKE_FILES = 1 << 2,
+	ALIKE_UNDO = 1 << 3, /* SEM_UNDO */
+	ALIKE_CGROUPS = 1 << 4,
+	ALIKE_STATUS = 1 << 5, /* credentials, seccomp, no_new_privs, umask: what is wanted of /proc/PID/status */
+	ALIKE_ALL = (1 << 6) - 1,
+};
+
 /* A dump's view of a task, hung off task->dump. */
 struct dump_task {
 	struct entered *entered; /* agent/infect.c: the agent's presence, while it is inside */
@@ -46,6 +57,7 @@ struct dump_task {
 	struct vma_list *vmas;   /* tree/vma_kind.h */
 	struct task_maps maps;
 	const struct proc_stat *stat; /* /proc/PID/stat when it was frozen, proc/proc.h */
+	unsigned alike;               /* enum threads_alike */
 };
 
 struct dump_thread {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Of more than 256 threads two are in namespaces of their own, each refused by its name.
+ * Of many threads two are in namespaces of their own, each refused by its name.
  *
  * zdtm: needs-root
  * zdtm: refuse thread [0-9]+: is in another uts namespace than its process

@@ -43,12 +43,22 @@ static int set_regset(pid_t tid, unsigned note, const void *buf, size_t len)
 
 /* ---- reading ---- */
 
+/* EINVAL: 32-bit code, or this kernel or processor knows of none, whichever thread is asked; ENODEV: it has none. */
+static bool has_shadow_stack(pid_t tid, bool code_64)
+{
+	static bool unknown; /* lint: global: of the machine, asked once */
+	uint64_t ssp = 0;
+	size_t ssp_len = sizeof(ssp);
+	int err = unknown ? -EINVAL : get_regset(tid, NT_X86_SHSTK, &ssp, &ssp_len);
+
+	if (err == -EINVAL && code_64)
+		unknown = true;
+	return !err && ssp;
+}
+
 /* 32-bit tasks (CS_32BIT) too: ptrace(2) shows a 64-bit tracer all in the same form. */
 static int check_kind(pid_t tid, const struct user_regs_struct *g)
 {
-	uint64_t ssp = 0;
-	size_t ssp_len = sizeof(ssp);
-
 	if (g->cs != CS_64BIT && g->cs != CS_32BIT)
 		return log_refusal(
 		    -EOPNOTSUPP,
@@ -60,7 +70,7 @@ static int check_kind(pid_t tid, const struct user_regs_struct *g)
 		                   "thread %d uses a segment of modify_ldt(2), which is not supported; "
 		                   "have it take that off before the dump",
 		                   tid);
-	if (!get_regset(tid, NT_X86_SHSTK, &ssp, &ssp_len) && ssp)
+	if (has_shadow_stack(tid, g->cs == CS_64BIT))
 		return log_refusal(
 		    -EOPNOTSUPP,
 		    "thread %d has a user shadow stack, which is not supported; start the program without it "
