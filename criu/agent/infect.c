@@ -490,12 +490,11 @@ static int seize_threads(struct dump *d, struct task *t)
 	err = task_list_threads(d->arena, t);
 	for (size_t i = 0; !err && i < t->n_threads; i++) {
 		struct thread *th = &t->threads[i];
-		bool stop_came = false;
 
 		th->dump = arena_new_of(d->arena, struct dump_thread);
 		err = ptrace_seize(th->tid, PTRACE_O_TRACESYSGOOD);
 		if (!err)
-			err = inject_stop_thread(th->tid, "the guardian's victim", &stop_came, NULL);
+			err = inject_stop_running(th->tid, "the guardian's victim");
 		th->dump->regs = err ? NULL : arch_regs_get(d->arena, th->tid);
 		if (!err)
 			err = ptrace_get_sigmask(th->tid, &th->dump->sigmask);
@@ -546,6 +545,8 @@ static int remove_now(struct dump *d, struct task *t, raddr_t addr, uint64_t siz
 	if (!err)
 		err = unmap_area(t, e);
 	part = inject_settle(&e->in) ?: restore_registers(&t->threads[0]) ?: take_frame(t, e);
+	if (e->in.stop_came && !was_continued(t))
+		kill(t->pid, SIGSTOP);
 	return err ?: part;
 }
 
