@@ -84,11 +84,16 @@ static uint64_t private_bytes(const struct task *t)
 
 static const char *lacks_room(struct dump *d, uint64_t bytes, uint64_t tasks)
 {
+	struct user_threads u = { 0 };
 	const char *why = NULL;
 
 	for (size_t i = 0; !why && i < d->tree.n_tasks; i++)
 		if (has_own_memory(d, d->tree.tasks[i]))
 			why = snapshot_lacks_room(d->arena, d->tree.tasks[i], bytes, tasks);
+	/* Where copies are a must, the tree's own processes may be refused meanwhile, and clone3 has the say. */
+	for (size_t i = 0; !why && d->opts->snapshot != SNAPSHOT_ALWAYS && i < d->tree.n_tasks; i++)
+		if (has_own_memory(d, d->tree.tasks[i]))
+			why = snapshot_lacks_processes(d->arena, d->tree.tasks[i], tasks, &u);
 	return why;
 }
 

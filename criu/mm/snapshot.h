@@ -23,4 +23,12 @@ int snapshot_end(struct dump *d, int err);
  */
 const char *snapshot_lacks_room(struct arena *a, const struct task *t, uint64_t bytes, uint64_t tasks);
 
+/* The user that was counted last. */
+struct user_threads {
+	uint64_t uid, n;
+};
+
+/* The same of RLIMIT_NPROC of a task's user. u: zero at the first task. */
+const char *snapshot_lacks_processes(struct arena *a, const struct task *t, uint64_t tasks, struct user_threads *u);
+
 #endif

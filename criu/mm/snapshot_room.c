@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* How much memory, and how many processes, the machine and the cgroups of a task can still have. */
 #include <ctype.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "lib/log.h"
 #include "mm/snapshot.h"
@@ -169,6 +171,65 @@ static const char *check_machine(struct arena *a, uint64_t bytes)
 		return NULL;
 	return arena_printf(a, "%" PRIu64 " MiB of memory are available, and %" PRIu64 " may be needed", there >> 20,
 	                    bytes >> 20);
+}
+
+/* A number in the text of /proc/PID/status. */
+static uint64_t status_number(const char *text, const char *key)
+{
+	const char *at = strstr(text, key);
+
+	return at ? strtoull(at + strlen(key), NULL, 10) : 0;
+}
+
+/* What counts against RLIMIT_NPROC of a user: all threads, wherever they are. */
+static uint64_t count_threads(uint64_t uid)
+{
+	DIR *proc = opendir("/proc");
+	const struct dirent *e;
+	uint64_t n = 0;
+
+	while (proc && (e = readdir(proc))) {
+		_cleanup_free_ char *text = NULL;
+		char path[300];
+
+		snprintf(path, sizeof(path), "/proc/%s/status", e->d_name);
+		if (isdigit((unsigned char)*e->d_name) && !proc_read_at_once(AT_FDCWD, path, &text, NULL) &&
+		    status_number(text, "\nUid:") == uid)
+			n += status_number(text, "\nThreads:");
+	}
+	if (proc)
+		closedir(proc);
+	return n;
+}
+
+/* Of all users, so that nobody has more than that; UINT64_MAX: unknown. */
+static uint64_t all_threads(void)
+{
+	_cleanup_free_ char *text = NULL;
+	const char *at = proc_read_at_once(AT_FDCWD, "/proc/loadavg", &text, NULL) ? NULL : strchr(text, '/');
+
+	return at ? strtoull(at + 1, NULL, 10) : UINT64_MAX;
+}
+
+/* The kernel asks only those that are not root. To count threads takes long: not where the limit is far away. */
+const char *snapshot_lacks_processes(struct arena *a, const struct task *t, uint64_t tasks, struct user_threads *u)
+{
+	_cleanup_free_ char *text = NULL;
+	struct rlimit limit;
+	uint64_t uid, all = all_threads();
+
+	if (prlimit(t->pid, RLIMIT_NPROC, NULL, &limit) || limit.rlim_cur == RLIM_INFINITY ||
+	    (all < UINT64_MAX - tasks && limit.rlim_cur >= all + tasks))
+		return NULL;
+	if (proc_read_at_once(t->dump->proc_fd, "status", &text, NULL))
+		return "/proc/PID/status cannot be read";
+	uid = status_number(text, "\nUid:");
+	if (uid && uid != u->uid)
+		*u = (struct user_threads) { .uid = uid, .n = count_threads(uid) };
+	if (!uid || limit.rlim_cur >= u->n + tasks)
+		return NULL;
+	return arena_printf(a, "RLIMIT_NPROC (%" PRIu64 ") of user %" PRIu64 " leaves no room for %" PRIu64 " more",
+	                    (uint64_t)limit.rlim_cur, uid, tasks);
 }
 
 const char *snapshot_lacks_room(struct arena *a, const struct task *t, uint64_t bytes, uint64_t tasks)

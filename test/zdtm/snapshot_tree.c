@@ -6,8 +6,10 @@
  * one. Arguments: MiB of each writer; "subreaper", "init", "plain" (what the root is).
  *
  * Others wait for children of their own, in every way, and count: another child, or a signal for one, is a fault.
+ * Without arguments there are only writers.
  *
  * zdtm: victim
+ * zdtm: frozen
  */
 #include <pthread.h>
 #include <sys/mman.h>
@@ -75,6 +77,9 @@ static void write_pages(size_t mib, int number)
 	zdtm_must(!pthread_create(&thread, NULL, counting, (void *)&h->empty));
 	for (uint64_t made = 0; !stopping;) {
 		for (size_t i = 0; i < pages; i++) {
+			if (!zdtm_check(all[i * step] == made / pages, "page %zu has %lu in round %lu", i,
+			                (unsigned long)all[i * step], made / pages + 1))
+				_exit(1);
 			all[i * step] = made / pages + 1;
 			h->made = ++made;
 			shared[number] = made;
@@ -156,23 +161,39 @@ static void orphan(void)
 	_exit(0);
 }
 
+/* The writers make progress, and there is nothing to wait for. */
+static void answer(void)
+{
+	uint64_t before[WRITERS];
+
+	while (zdtm_asked()) {
+		memcpy(before, (void *)shared, sizeof(before));
+		for (int i = 0; i < 30000 && (shared[0] == before[0] || shared[1] == before[1]); i++)
+			usleep(1000);
+		for (int i = 0; i < WRITERS; i++)
+			zdtm_check(shared[i] > before[i], "writer %d stands", i);
+		zdtm_check(!waitpid(-1, NULL, WNOHANG), "a child that has ended");
+		zdtm_answer();
+	}
+}
+
 int main(int argc, char **argv)
 {
 	size_t mib = argc > 1 ? (size_t)atol(argv[1]) : 40;
-	int reaps = argc > 2 && strcmp(argv[2], "plain") != 0, kids = 0, status;
+	int reaps = argc > 2 && strcmp(argv[2], "plain") != 0, waiters = argc > 1 ? 3 : 0, kids = 0, status;
 	pid_t pid, first = 0;
 
 	shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	zdtm_must((void *)shared != MAP_FAILED);
 	if (reaps)
 		zdtm_must(!prctl(PR_SET_CHILD_SUBREAPER, 1));
-	for (int i = 0; i < WRITERS + 3 + reaps; i++, kids++) {
+	for (int i = 0; i < WRITERS + waiters + reaps; i++, kids++) {
 		pid = fork();
 		zdtm_must(pid >= 0);
 		first = first ?: pid;
 		if (!pid && i < WRITERS)
 			write_pages(mib, i);
-		if (!pid && i < WRITERS + 3)
+		if (!pid && i < WRITERS + waiters)
 			wait_for_own(i - WRITERS);
 		if (!pid)
 			orphan();
@@ -180,6 +201,8 @@ int main(int argc, char **argv)
 	while (access(zdtm_path("written.0"), F_OK) || access(zdtm_path("written.1"), F_OK))
 		zdtm_nap();
 	zdtm_ready();
+	if (!waiters)
+		answer();
 	/* Orphans come to a root that reaps: they end with 9, its own children with 0. */
 	while (kids) {
 		pid = wait(&status);
@@ -192,7 +215,7 @@ int main(int argc, char **argv)
 		           "the root waited for %d with status %x", pid, status);
 		kids -= WIFEXITED(status) && !WEXITSTATUS(status);
 	}
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < waiters; i++)
 		zdtm_check(shared[WRITERS + i] > 2, "waiter %d: %lu rounds", i, (unsigned long)shared[WRITERS + i]);
 	zdtm_check(!shared[STRANGERS] || !access(zdtm_path("killed"), F_OK), "__WALL got %d copies",
 	           (int)shared[STRANGERS]);
