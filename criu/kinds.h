@@ -177,6 +177,7 @@
 	X(uring_subsys)         /* when all images stand: nothing may have ended meanwhile */                          \
 	X(user_ns_write_subsys) /* when all images stand, which have ids in them */                                    \
 	X(signal_last_subsys)   /* the last work before the commit */                                                  \
+	X(snapshot_subsys)      /* the last work inside of tasks */                                                    \
 	X(lazy_memory_subsys)   /* nothing touches the memory of tasks afterwards */                                   \
 	X(infect_subsys)                                                                                               \
 	X(foreign_subsys)                                                                                              \

@@ -12,6 +12,7 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "agent/agent.h"
 #include "agent/code.h"
@@ -23,6 +24,7 @@
 #include "freeze/ptrace.h"
 #include "arch/arch.h"
 #include "arch_page.h"
+#include "lib/clock.h"
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "proc/proc.h"
@@ -309,7 +311,7 @@ static int prepare_injection(struct dump *d, struct task *t, struct entered *e)
 
 	e->undo = -1;
 	e->common = liveness_common_size();
-	e->region = AGENT_LARGE + (t->n_threads - 1) * AGENT_SMALL;
+	e->region = AGENT_LARGE + t->n_threads * AGENT_SMALL; /* the last one for agent_spare() */
 	e->size = e->common + e->region;
 	e->scratch = arch_regs_dup(d->arena, leader->dump->regs);
 	e->unfreezer = (struct unfreezer) { .tree = &d->tree, .guardian = d->guardian, .arena = d->arena };
@@ -368,6 +370,31 @@ int agent_infect(struct dump *d, struct task *t)
 int agent_infect_thread(struct dump *d, struct thread *th)
 {
 	return start_thread_agent(d, th, th->task->dump->entered);
+}
+
+struct agent *agent_spare(struct dump *d, struct task *t)
+{
+	struct entered *e = t->dump->entered;
+	size_t off = e->region - AGENT_SMALL;
+	struct agent *a = agent_new(d->arena, NULL, (char *)e->region_local + off, e->layout.hole + e->common + off,
+	                            AGENT_SMALL, e->layout.hole + COMMON_LIVENESS, AGENT_DIE_EXIT);
+
+	a->traced = true;
+	a->unfreezer = &e->unfreezer;
+	return a;
+}
+
+int agent_clean_copy(const struct task *t, pid_t copy)
+{
+	const struct entered *e = t->dump->entered;
+
+	return e->below_len ? agent_write_task(copy, e->below_at, e->below, e->below_len) : 0;
+}
+
+raddr_t agent_area(const struct task *t, uint64_t *size)
+{
+	*size = t->dump->entered->size;
+	return t->dump->entered->layout.hole;
 }
 
 /* ---- out ---- */
@@ -482,7 +509,27 @@ int agent_cure(struct dump *d, struct task *t)
 
 /* ---- after criu's death, in the guardian ---- */
 
-#define REMOVE_TRIES 2000
+#define REMOVE_MS 60000
+#define NO_CALL   (-1L)
+
+/* A call that a task makes which runs: when no thread of it is in an agent's area. */
+struct late_call {
+	raddr_t area;
+	uint64_t size;
+	pid_t release; /* a dead tracee of ours that its parent is given when that stands; 0: none */
+	long nr;       /* NO_CALL: it is only waited for that */
+	uint64_t arg[6];
+};
+
+/* A filter of the task's would see our call, and may end the task for it. */
+static int read_filtered(struct dump *d, struct thread *th)
+{
+	struct proc_status *status = arena_new_of(d->arena, struct proc_status);
+	int err = proc_read_status(th->task->dump->proc_fd, th->tid, d->arena, status);
+
+	th->dump->status = status;
+	return err;
+}
 
 static int seize_threads(struct dump *d, struct task *t)
 {
@@ -492,15 +539,16 @@ static int seize_threads(struct dump *d, struct task *t)
 	err = task_list_threads(d->arena, t);
 	for (size_t i = 0; !err && i < t->n_threads; i++) {
 		struct thread *th = &t->threads[i];
-		bool stop_came = false;
 
 		th->dump = arena_new_of(d->arena, struct dump_thread);
 		err = ptrace_seize(th->tid, PTRACE_O_TRACESYSGOOD);
 		if (!err)
-			err = inject_stop_thread(th->tid, "the guardian's victim", &stop_came, NULL);
+			err = inject_stop_running(th->tid, "a task that is entered once more");
 		th->dump->regs = err ? NULL : arch_regs_get(d->arena, th->tid);
 		if (!err)
 			err = ptrace_get_sigmask(th->tid, &th->dump->sigmask);
+		if (!err)
+			err = read_filtered(d, th);
 	}
 	return err;
 }
@@ -534,44 +582,62 @@ static bool has_area(struct dump *d, const struct task *t, raddr_t addr)
 	return !layout_read_maps(d->arena, t->pid, &maps) && layout_has_area(&maps, addr);
 }
 
-static int remove_now(struct dump *d, struct task *t, raddr_t addr, uint64_t size)
+static int call_now(struct dump *d, struct task *t, const struct late_call *c)
 {
 	struct entered *e = arena_new_of(d->arena, struct entered);
+	int64_t ret = 0;
 	int err = prepare_injection(d, t, e), part;
 
-	e->layout.hole = addr;
-	e->size = size;
 	if (!err)
 		err = put_frame(d, t, e);
 	if (!err)
 		err = ptrace_set_sigmask(t->pid, ALL_SIGNALS);
 	if (!err)
-		err = unmap_area(t, e);
+		arch_regs_copy_general(e->scratch, t->threads[0].dump->regs);
+	if (!err)
+		err = inject_syscall(&e->in, e->scratch, c->nr, c->arg, &ret);
+	if (!err && ret < 0)
+		err = log_errno((int)ret, "%s: system call %ld once more", task_name(t), c->nr);
 	part = inject_settle(&e->in) ?: restore_registers(&t->threads[0]) ?: take_frame(t, e);
+	if (e->in.stop_came && !was_continued(t))
+		kill(t->pid, SIGSTOP);
 	return err ?: part;
 }
 
-static int remove_when_left(pid_t pid, raddr_t addr, uint64_t size)
+/* All its threads stand. -EAGAIN: the agent has not left, or its area is about to come. */
+static int call_stopped(struct dump *d, struct task *t, const struct late_call *c)
 {
+	if (c->size && about_to_call(d, t, c->size))
+		return -EAGAIN;
+	if (c->nr == SYS_munmap && !has_area(d, t, c->area))
+		return -ENOENT;
+	if (is_inside_area(t, c->area, c->size))
+		return -EAGAIN;
+	if (c->release)
+		while (ptrace_wait(c->release, 0, &(int) { 0 }) == 0)
+			;
+	return c->nr == NO_CALL ? 0 : call_now(d, t, c);
+}
+
+static int call_when_left(pid_t pid, const struct late_call *c)
+{
+	uint64_t until = clock_now_us() + REMOVE_MS * 1000;
 	int err = -EAGAIN;
 
-	for (int i = 0; err == -EAGAIN && i < REMOVE_TRIES; i++) {
+	while (err == -EAGAIN && clock_now_us() < until) {
 		struct dump d = { .arena = arena_new() };
-		struct dump_task dt = { .pidfd = -1 };
+		struct dump_task dt = { .pidfd = -1, .proc_fd = proc_open(pid) };
 		struct task t = { .pid = pid, .vpid = VPID(pid), .dump = &dt };
 
 		if (!d.arena)
 			return -ENOMEM;
 		/* Stopped first: the call that maps it may just be under way. */
-		err = seize_threads(&d, &t);
-		if (!err && about_to_call(&d, &t, size))
-			err = -EAGAIN;
-		if (!err && !has_area(&d, &t, addr))
-			err = -ENOENT;
+		err = dt.proc_fd < 0 ? -ESRCH : seize_threads(&d, &t);
 		if (!err)
-			err = is_inside_area(&t, addr, size) ? -EAGAIN : remove_now(&d, &t, addr, size);
+			err = call_stopped(&d, &t, c);
 		for (size_t k = 0; k < t.n_threads; k++)
 			ptrace_detach(t.threads[k].tid, 0);
+		cleanup_close(&dt.proc_fd);
 		arena_free(d.arena);
 		if (err == -EAGAIN)
 			usleep(1000);
@@ -583,7 +649,7 @@ static int remove_when_left(pid_t pid, raddr_t addr, uint64_t size)
  * A frozen task is thawed for it, with all others in its cgroup held, and frozen again. (The task itself may run for
  * about a millisecond: between its agent's last step and the next look.)
  */
-int agent_remove_area(pid_t pid, raddr_t addr, uint64_t size)
+static int call_thawed(pid_t pid, const struct late_call *c)
 {
 	struct tree tree = {};
 	struct unfreezer u = { .tree = &tree, .arena = arena_new(), .spare = pid };
@@ -593,8 +659,35 @@ int agent_remove_area(pid_t pid, raddr_t addr, uint64_t size)
 		return -ENOMEM;
 	err = MIN(freeze_thaw_cgroups(&u, pid, pid, NULL), 0);
 	if (!err)
-		err = remove_when_left(pid, addr, size);
+		err = call_when_left(pid, c);
 	freeze_take_back(&tree);
 	arena_free(u.arena);
 	return err;
+}
+
+int agent_remove_area(pid_t pid, raddr_t addr, uint64_t size)
+{
+	const struct late_call c = { .area = addr, .size = size, .nr = SYS_munmap, .arg = { addr, size } };
+
+	return call_thawed(pid, &c);
+}
+
+int agent_await_left(pid_t pid, raddr_t addr, uint64_t size)
+{
+	const struct late_call c = { .area = addr, .size = size, .nr = NO_CALL };
+
+	return call_thawed(pid, &c);
+}
+
+int agent_reap(pid_t pid, pid_t child, pid_t release, raddr_t addr, uint64_t size)
+{
+	const struct late_call c = {
+		.area = addr,
+		.size = size,
+		.release = release,
+		.nr = SYS_wait4,
+		.arg = { (uint64_t)child, 0, __WALL | WNOHANG, 0 },
+	};
+
+	return call_thawed(pid, &c);
 }

@@ -25,4 +25,29 @@ int agent_cure(struct dump *d, struct task *t);
  */
 int agent_remove_area(pid_t pid, raddr_t addr, uint64_t size);
 
+/*
+ * For agent/hidden_copy.c. An agent without a thread in the task's area, for a process that shares it; it exits when
+ * criu dies.
+ */
+struct agent *agent_spare(struct dump *d, struct task *t);
+
+/*
+ * What the agent's way in has written below the task's stack is taken out of a copy that was made meanwhile. 0 or a
+ * negative errno, not logged.
+ */
+int agent_clean_copy(const struct task *t, pid_t copy);
+
+/* Where the area is while the agent is inside. */
+raddr_t agent_area(const struct task *t, uint64_t *size);
+
+/* Until no agent is inside of a task that runs: it makes no call of ours any more. 0 or a negative errno. */
+int agent_await_left(pid_t pid, raddr_t addr, uint64_t size);
+
+/*
+ * A task that runs waits for its child (a number of its own pid namespace), which has ended. release: our number of
+ * that where it is still traced by us: the parent gets it when all its threads stand, so that no call of theirs does.
+ * addr, size: the area, where an agent may still be inside. 0 or a negative errno (mostly logged).
+ */
+int agent_reap(pid_t pid, pid_t child, pid_t release, raddr_t addr, uint64_t size);
+
 #endif

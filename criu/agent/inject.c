@@ -47,13 +47,13 @@ static int wait_any_stop(pid_t tid, const struct unfreezer *unfreezer, int *stat
 }
 
 /*
- * All signals but SIGKILL and SIGSTOP are blocked here. A SIGSTOP is taken out and noted; a group stop that another
- * thread entered is passed over.
+ * All signals but SIGKILL and SIGSTOP are blocked here, unless in->runs. A SIGSTOP is taken out and noted; a group stop
+ * that another thread entered is passed over.
  */
 static int wait_for_stop(struct inject *in, enum wanted wanted)
 {
 	for (;;) {
-		int status, sig, err = wait_any_stop(in->tid, in->unfreezer, &status);
+		int status, sig, pass = 0, err = wait_any_stop(in->tid, in->unfreezer, &status);
 
 		if (err)
 			return log_errno(err, "%s: waitpid for its stop", in->who);
@@ -64,27 +64,40 @@ static int wait_for_stop(struct inject *in, enum wanted wanted)
 		} else if (sig == (SIGTRAP | 0x80)) {
 			if (wanted == SYSCALL_STOP)
 				return 0;
+		} else if (in->runs && !stop_event(status)) {
+			pass = sig; /* it was about to be delivered when the thread was seized */
 		} else if (sig == SIGSTOP) {
 			in->stop_came = true;
 		} else {
 			return log_errno(-EFAULT, "%s: stopped with signal %d in a system call of ours", in->who, sig);
 		}
-		err = wanted == SYSCALL_STOP ? ptrace_to_syscall(in->tid) : ptrace_cont(in->tid, 0);
+		err = wanted == SYSCALL_STOP ? ptrace_to_syscall(in->tid) : ptrace_cont(in->tid, pass);
 		if (err)
 			return log_errno(err, "%s: letting it go on", in->who);
 	}
 }
 
+static int stop_by_interrupt(struct inject *in)
+{
+	int err = ptrace_interrupt(in->tid);
+
+	return err ? log_errno(err, "%s: ptrace(PTRACE_INTERRUPT)", in->who) : wait_for_stop(in, EVENT_STOP);
+}
+
 int inject_stop_thread(pid_t tid, const char *who, bool *stop_came, const struct unfreezer *unfreezer)
 {
 	struct inject in = { .who = who, .tid = tid, .unfreezer = unfreezer };
-	int err = ptrace_interrupt(tid);
+	int err = stop_by_interrupt(&in);
 
-	if (err)
-		return log_errno(err, "%s: ptrace(PTRACE_INTERRUPT)", who);
-	err = wait_for_stop(&in, EVENT_STOP);
 	*stop_came |= in.stop_came;
 	return err;
+}
+
+int inject_stop_running(pid_t tid, const char *who)
+{
+	struct inject in = { .who = who, .tid = tid, .runs = true };
+
+	return stop_by_interrupt(&in);
 }
 
 /* A stop before or behind the call, or for a signal: the interrupt, asked for first, comes before anything else of the

@@ -15,6 +15,7 @@ struct inject {
 	raddr_t syscall_ip; /* a syscall instruction, see arch_find_syscall() */
 	raddr_t stack;      /* where a `ret` leads back to the task's own registers if criu is gone; 0: nowhere */
 	bool stop_came;     /* a SIGSTOP arrived during the call and has to be sent again */
+	bool runs;          /* set by the caller: signals are not blocked, those that come are delivered */
 	bool more;          /* set by the caller: another call follows, so the thread stays where this one ends */
 	bool under_way; /* the stop behind a call was not awaited (more), or a call failed before the stop behind it was
 	                   seen: inject_settle() */
@@ -37,5 +38,8 @@ int inject_settle(struct inject *in);
 
 /* Interrupts a running thread and waits for PTRACE_EVENT_STOP; other stops on the way are continued. Logs. */
 int inject_stop_thread(pid_t tid, const char *who, bool *stop_came, const struct unfreezer *unfreezer);
+
+/* The same of a thread that may be about its own business: it gets the signals, SIGSTOP too, that come before. */
+int inject_stop_running(pid_t tid, const char *who);
 
 #endif

@@ -147,6 +147,7 @@ static int run_dump(const struct options *o, struct stages *stages,
 	bool begun = false;
 	int err = d.arena ? own_pid_ns_check() ?: check_options(o) : -ENOMEM;
 
+	d.post_dump_heard = o->n_action_scripts || stages->hooks;
 	fault_init(o->kill_at);
 	files_raise_limit();
 	if (!err) {

@@ -32,10 +32,10 @@ int dump_write(struct dump *d)
 		err = subsys_run(write_images, d);
 	if (!err)
 		err = tree_write(d);
-	if (!err)
+	if (!err && !d->lets_run_early) /* pages may have a say in it */
 		err = inventory_write(d);
 	fault_point("images written");
-	return err ?: image_dir_seal(d->dir);
+	return err ?: d->lets_run_early ? 0 : image_dir_seal(d->dir);
 }
 
 static int exitkill_all(struct dump *d)
@@ -119,17 +119,58 @@ static void unlock_network(struct dump *d, struct stages *stages)
 	d->network_held = false;
 }
 
+/*
+ * The memory of all tasks is in copies: nothing of the tree is needed any more. What the tree would notice is taken
+ * back as when a dump fails; the images can still fail.
+ */
+static int let_run(struct dump *d, struct stages *stages)
+{
+	int err = subsys_run(before_commit, d);
+
+	if (!err)
+		err = guardian_check(d->guardian);
+	if (err)
+		return err;
+	subsys_tell(rollback, d);
+	unlock_network(d, stages);
+	fault_point("about to let the tree run");
+	d->runs = true;
+	d->stats->frozen_time = clock_now_us() - d->stats->frozen_time;
+	err = thaw_tree(&d->tree, THAW_RUN);
+	fault_point("the tree runs");
+	log_info("the tree runs on; its memory is written from copies");
+	if (!err)
+		err = subsys_run(write_running, d);
+	fault_point("memory is written");
+	return err ?: inventory_write(d) ?: image_dir_seal(d->dir);
+}
+
+static int give_up_tree(struct dump *d, struct stages *stages)
+{
+	bool kill_them = dump_kills_tree(d);
+
+	if (d->runs)
+		return 0;
+	if (!kill_them)
+		unlock_network(d, stages);
+	d->stats->frozen_time = clock_now_us() - d->stats->frozen_time;
+	return thaw_tree(&d->tree, kill_them ? THAW_KILL : d->opts->leave_stopped ? THAW_STOP : THAW_RUN);
+}
+
 int dump_commit(struct dump *d, struct stages *stages)
 {
 	bool kill_them = dump_kills_tree(d);
 	struct kill_once *k = NULL;
-	int err = stages_run(stages, STAGE_POST_DUMP, d->opts->tree);
+	int err = d->lets_run_early ? let_run(d, stages) : 0;
+
+	if (!err)
+		err = stages_run(stages, STAGE_POST_DUMP, d->opts->tree);
 
 	if (!err)
 		err = subsys_run(hand_over, d, stages);
 	if (!err && kill_them)
 		err = prepare_kill(d, &k);
-	if (!err) /* ends with the last look at signals: nothing that takes time behind it */
+	if (!err && !d->runs) /* ends with the last look at signals: nothing that takes time behind it */
 		err = subsys_run(before_commit, d);
 	fault_point("about to commit");
 	if (!err)
@@ -144,14 +185,11 @@ int dump_commit(struct dump *d, struct stages *stages)
 	log_info("committed: the tasks %s", kill_them                ? "are killed"
 	                                    : d->opts->leave_stopped ? "stay stopped"
 	                                                             : "run on");
-	if (kill_them) {
+	if (kill_them)
 		kill_tree(d, k);
-	} else {
+	else
 		subsys_tell(after_commit, d);
-		unlock_network(d, stages);
-	}
-	d->stats->frozen_time = clock_now_us() - d->stats->frozen_time;
-	err = thaw_tree(&d->tree, kill_them ? THAW_KILL : d->opts->leave_stopped ? THAW_STOP : THAW_RUN);
+	err = give_up_tree(d, stages);
 	image_dir_drop_older(d->dir);
 	return err;
 }
@@ -189,6 +227,11 @@ int dump_rollback(struct dump *d, struct stages *stages)
 {
 	int err;
 
+	if (d->runs) { /* nothing of it is changed any more */
+		log_info("rolling back: removing the new images; the tree runs already");
+		image_dir_discard(d->dir);
+		return 0;
+	}
 	name_killed(d);
 	log_info("rolling back: resuming the tree and removing the new images");
 	subsys_tell(rollback, d);

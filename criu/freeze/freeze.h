@@ -63,6 +63,9 @@ void freeze_take_back(struct tree *tree);
 /* Whether a cgroup (its directory) was frozen before criu thawed it. */
 bool freeze_was_frozen(const struct tree *tree, int dir);
 
+/* Whether some cgroup of the tree was, so that tasks do not run on when they are let go. */
+bool freeze_any_was_frozen(const struct tree *tree);
+
 /* How the tree goes on. */
 enum thaw { THAW_RUN, THAW_STOP, THAW_KILL };
 

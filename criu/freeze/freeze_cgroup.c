@@ -306,6 +306,14 @@ bool freeze_was_frozen(const struct tree *tree, int dir)
 	return false;
 }
 
+bool freeze_any_was_frozen(const struct tree *tree)
+{
+	for (const struct frozen *z = tree->frozen; z; z = z->next)
+		if (z->was_frozen)
+			return true;
+	return false;
+}
+
 void freeze_take_back(struct tree *tree)
 {
 	freeze_cgroup_restore(tree->frozen, false);

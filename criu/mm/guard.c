@@ -44,6 +44,23 @@ void guard_note(struct dump *d, const struct task *t, raddr_t start, raddr_t end
 	arena_push(d->arena, &t->mm->vmas, &t->mm->n_vmas, v);
 }
 
+static int compare_starts(const void *a, const void *b)
+{
+	const VmaEntry *const *x = a, *const *y = b;
+
+	return (*x)->start < (*y)->start ? -1 : (*x)->start > (*y)->start;
+}
+
+void guard_sort(struct task *t)
+{
+	size_t n = t->mm->n_vmas;
+
+	while (n && t->mm->vmas[n - 1]->status == VMA_GUARD)
+		n--;
+	if (n < t->mm->n_vmas)
+		qsort(t->mm->vmas + n, t->mm->n_vmas - n, sizeof(VmaEntry *), compare_starts);
+}
+
 /* The VmFlags of our lowest mapping, which stand in the first lines. */
 static bool first_has_gu(void)
 {
@@ -93,11 +110,13 @@ bool guard_is_shown(uint64_t entry)
 
 int guard_by_reading(const struct task *t, raddr_t at)
 {
-	_cleanup_close_ int mem = openat(t->dump->proc_fd, "mem", O_RDONLY | O_CLOEXEC);
-	char byte;
+	_cleanup_close_ int mem = -1;
+	char byte, path[32];
 
+	snprintf(path, sizeof(path), "/proc/%d/mem", t->dump->copy ?: t->pid);
+	mem = open(path, O_RDONLY | O_CLOEXEC);
 	if (mem < 0)
-		return log_errno(-errno, "%s: open of /proc/%d/mem", task_name(t), t->pid);
+		return log_errno(-errno, "%s: open of %s", task_name(t), path);
 	return io_pread_all(mem, &byte, 1, (off_t)at) != 1;
 }
 

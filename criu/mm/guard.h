@@ -15,6 +15,9 @@ struct batch;
 /* Adds guard pages to what mm-<vpid>.img says of a task; in ascending order. */
 void guard_note(struct dump *d, const struct task *t, raddr_t start, raddr_t end);
 
+/* They were not added in ascending order. */
+void guard_sort(struct task *t);
+
 /* Whether a mapping of which no page is stored has to be looked through for guard pages. */
 bool guard_may_be_in(struct dump *d, const struct vma *v);
 

@@ -9,7 +9,9 @@
 #include "lib/log.h"
 #include "mm/mm.h"
 #include "mm/mm_limits.h"
+#include "mm/snapshot.h"
 #include "mm/task_mm.h"
+#include "pages/pages.h"
 #include "tree/foresee.h"
 #include "tree/subsys.h"
 
@@ -26,13 +28,33 @@ static int memory_dump_task(struct dump *d, struct task *t)
 	return tree_first_vm(&d->tree, t) == t ? mm_limits_dump(d, t) : 0;
 }
 
+/* Pages that are written when the tree runs again, in a dump with copies as in a pre-dump. */
+struct memory_dump_state {
+	struct pages_dump *pages; /* listed, not moved; NULL */
+};
+
 static int memory_write_images(struct dump *d)
 {
-	int err = mm_dump_pages(d);
+	struct memory_dump_state *s = dump_state(d, &memory_pages_subsys);
+	int err = mm_dump_pages(d, &s->pages);
 
+	if (s->pages)
+		return err;
 	log_info("%llu pages written of %llu looked at", (unsigned long long)d->stats->pages_written,
 	         (unsigned long long)d->stats->pages_scanned);
 	fault_point("pages written");
+	return err;
+}
+
+static int memory_write_running(struct dump *d)
+{
+	struct memory_dump_state *s = dump_state(d, &memory_pages_subsys);
+	int err = s->pages ? mm_dump_copies(d, move_ptr(s->pages)) : 0;
+
+	err = snapshot_end(d, err);
+	if (!err)
+		log_info("%llu pages written of %llu looked at", (unsigned long long)d->stats->pages_written,
+		         (unsigned long long)d->stats->pages_scanned);
 	return err;
 }
 
@@ -77,10 +99,6 @@ static int memory_foresee(struct dump *d)
 }
 
 /* ---- pre-dump ---- */
-
-struct memory_dump_state {
-	struct pages_dump *pages; /* listed, not moved; NULL */
-};
 
 static int memory_pre_look(struct dump *d, struct task *t)
 {
@@ -136,6 +154,7 @@ const struct subsys memory_pages_subsys = {
 	.name = "pages",
 	.state = { .dump = sizeof(struct memory_dump_state) },
 	.write_images = memory_write_images,
+	.write_running = memory_write_running,
 	.pre_look = memory_pre_look,
 	.pre_list = memory_pre_list,
 	.pre_write = memory_pre_write,

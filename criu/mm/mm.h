@@ -15,15 +15,17 @@ int mm_collect(struct dump *d, struct task *t);
 
 /*
  * Reads and writes the pages of all tasks of the tree (pagemap-*, pages-*), shared memory once, by several threads; and
- * what is known of their mappings (mm-*), when their pages have been looked at.
+ * what is known of their mappings (mm-*), when their pages have been looked at. *later is set where tasks have copies,
+ * which are read when the tree runs: mm_dump_copies(), which frees it.
  */
-int mm_dump_pages(struct dump *d);
+struct pages_dump;
+int mm_dump_pages(struct dump *d, struct pages_dump **later);
+int mm_dump_copies(struct dump *d, struct pages_dump *later);
 
 /*
  * Pre-dump: the mappings of a task, as far as the next function needs them (t->dump->vmas); then the pages of all tasks
  * are listed, and pages_dump_end() moves them.
  */
-struct pages_dump;
 int mm_collect_private(struct dump *d, struct task *t);
 int mm_list_pages(struct dump *d, struct pages_dump **pdp);
 

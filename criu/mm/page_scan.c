@@ -16,6 +16,7 @@
 #include "mm/mm.h"
 #include "mm/page_once.h"
 #include "mm/shmem.h"
+#include "mm/snapshot.h"
 #include "mm/track.h"
 #include "mm/vma_uprobes.h"
 #include "pages/pages.h"
@@ -32,12 +33,16 @@ struct window {
 	uint64_t entry[WINDOW_PAGES];
 };
 
-enum look { LOOK_FOR_PAGES, LOOK_FOR_GUARDS, LOOK_NOT_ALL_PAGES, LOOK_NOT };
+enum look { LOOK_FOR_PAGES, LOOK_FOR_GUARDS, LOOK_NOT_ALL_PAGES, LOOK_NOT_SAVED, LOOK_NOT };
+
+/* Of a task with a copy: what that has not, while the task stands; then all else, in the copy. */
+enum scan_part { SCAN_ALL, SCAN_STANDING, SCAN_COPY };
 
 struct scanner {
 	struct dump *d;
 	const struct task *task;
 	struct page_transfer *transfer;
+	enum scan_part part;
 	uint64_t scanned;   /* pages that were looked at */
 	bool guards_hidden; /* PAGEMAP_SCAN knows no guard pages: they show as swap */
 	bool guess_warned;
@@ -98,6 +103,18 @@ static bool is_cow(const struct scanner *sc, size_t i)
 	return sc->parent.fd >= 0 && is_shared(sc->own.entry[i], sc->parent.entry[i]);
 }
 
+/* Each page of a task that has a copy is shared with that: to know more would take as long as to copy the tables. */
+static int add_shared(struct scanner *sc, uint64_t start, uint64_t end, const struct page_run *like)
+{
+	struct page_run run = *like;
+
+	run.at = start;
+	run.n = (end - start) / PAGE_SIZE;
+	run.force = true;
+	run.with_parent = false;
+	return pages_add(sc->transfer, &run);
+}
+
 /* Whether the page at `at` was not written to since the dump before; *endp is brought down to where that changes. */
 static bool is_in_prev(struct scanner *sc, uint64_t at, uint64_t *endp)
 {
@@ -126,6 +143,8 @@ static int add_runs(struct scanner *sc, uint64_t start, uint64_t end, const stru
 {
 	int err = 0;
 
+	if (sc->part == SCAN_COPY && sc->parent.fd < 0)
+		return add_shared(sc, start, end, like);
 	while (!err && start < end) {
 		uint64_t next = end;
 		bool in_prev = like->in_prev && is_in_prev(sc, start, &next), force;
@@ -194,9 +213,12 @@ static int add_code(struct scanner *sc, const struct vma *v, uint64_t start, uin
 static int add_pages(struct scanner *sc, const struct vma *v, uint64_t start, uint64_t end, uint64_t cat)
 {
 	bool hugetlb = v->entry->flags & MAP_HUGETLB;
-	struct page_run like = { .thp = cat & PAGE_IS_HUGE && !hugetlb && !sc->pre,
-		                 .force = !(v->entry->prot & PROT_READ),
-		                 .in_prev = sc->unwritten.n && !v->watched };
+	struct page_run like = {
+		.thp = cat & PAGE_IS_HUGE && !hugetlb && !sc->pre,
+		.force = !(v->entry->prot & PROT_READ),
+		.in_prev = sc->unwritten.n && !v->watched,
+		.now = sc->part == SCAN_STANDING,
+	};
 
 	if (!is_scanned(v))
 		return 0;
@@ -440,6 +462,10 @@ static int scan_vmas(struct scanner *sc, const struct vma *v, const struct vma *
 /* What a mapping is looked through for. */
 static enum look look_for(struct scanner *sc, const struct vma *v)
 {
+	if (sc->part == SCAN_STANDING && snapshot_has(v))
+		return LOOK_NOT;
+	if (sc->part == SCAN_COPY && !snapshot_has(v))
+		return LOOK_NOT_SAVED;
 	if (is_scanned(v))
 		return LOOK_FOR_PAGES;
 	if (v->pages == VMA_PAGES_ALL)
@@ -453,7 +479,11 @@ static int scan_vma_list(struct scanner *sc, const struct vma_list *list)
 
 	for (size_t i = 0, k; !err && i < list->n; i = k) {
 		const struct vma *v = &list->v[i];
-		struct page_run all = { .at = v->entry->start, .n = (v->entry->end - v->entry->start) / PAGE_SIZE };
+		struct page_run all = {
+			.at = v->entry->start,
+			.n = (v->entry->end - v->entry->start) / PAGE_SIZE,
+			.now = sc->part == SCAN_STANDING,
+		};
 		enum look look = look_for(sc, v);
 
 		for (k = i + 1; k < list->n && look <= LOOK_FOR_GUARDS && look_for(sc, &list->v[k]) == look; k++)
@@ -462,23 +492,29 @@ static int scan_vma_list(struct scanner *sc, const struct vma_list *list)
 			err = scan_vmas(sc, v, &list->v[k]);
 		else if (look == LOOK_NOT_ALL_PAGES)
 			err = pages_add(sc->transfer, &all);
+		else if (look == LOOK_NOT_SAVED)
+			err = pages_add_saved(sc->transfer, v->entry->start, v->entry->end);
 	}
 	return err;
 }
 
-static int open_pagemap(const struct task *t)
+static int open_pagemap(const struct task *t, enum scan_part part)
 {
-	int fd = openat(t->dump->proc_fd, "pagemap", O_RDONLY | O_CLOEXEC);
+	char path[40];
+	int fd;
 
-	return fd < 0 ? log_errno(-errno, "%s: open of /proc/%d/pagemap", task_name(t), t->pid) : fd;
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", part == SCAN_COPY ? t->dump->copy : t->pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? log_errno(-errno, "%s: open of %s", task_name(t), path) : fd;
 }
 
 /* Finds the pages of a task that have to be stored. */
-static int scan_task(struct dump *d, struct task *t, struct pages_dump *pd, bool once)
+static int scan_task(struct dump *d, struct task *t, struct pages_dump *pd, enum scan_part part)
 {
+	bool once = page_once_is_wanted(d);
 	const struct task *p = page_once_source(d, t);
 	_cleanup_free_ struct scanner *sc = calloc(1, sizeof(*sc));
-	_cleanup_close_ int own = open_pagemap(t), parent = own >= 0 && p ? open_pagemap(p) : -1;
+	_cleanup_close_ int own = open_pagemap(t, part), parent = own >= 0 && p ? open_pagemap(p, part) : -1;
 	int err = 0;
 
 	if (own < 0 || (p && parent < 0))
@@ -487,6 +523,7 @@ static int scan_task(struct dump *d, struct task *t, struct pages_dump *pd, bool
 		return log_errno(-ENOMEM, "%s: out of memory for finding its pages", task_name(t));
 	sc->d = d;
 	sc->task = t;
+	sc->part = part;
 	sc->own.fd = own;
 	sc->uprobed = vma_uprobes_were_hit(t->dump->vmas);
 	sc->lazy = lazy_dump_task(d, t);
@@ -520,38 +557,65 @@ static bool any_object_is_watched(const struct dump *d)
 	return false;
 }
 
-static int scan_all(struct dump *d, struct pages_dump *pd, bool with_images)
+static int scan_all(struct dump *d, struct pages_dump *pd, enum scan_part part)
 {
-	bool once = page_once_is_wanted(d);
+	struct tree *tree = &d->tree;
 	int err = 0;
 
-	for (size_t i = 0; !err && i < d->tree.n_tasks; i++) {
-		struct task *t = d->tree.tasks[i];
+	for (size_t i = 0; !err && i < tree->n_tasks; i++) {
+		struct task *t = tree->tasks[i];
 
-		if (t->state == TASK_DEAD || tree_first_vm(&d->tree, t) != t)
+		if (t->state == TASK_DEAD || tree_first_vm(tree, t) != t)
 			continue;
-		err = scan_task(d, t, pd, once);
-		if (!err && with_images)
-			err = image_write_one(d->dir, IMG_MM, (uint64_t)t->vpid.v, t->mm); /* with its guard pages */
+		err = scan_task(d, t, pd, part);
+		if (!err && part == SCAN_COPY)
+			guard_sort(t);
+		if (!err && part != SCAN_STANDING && d->opts->command != CMD_PRE_DUMP) /* with its guard pages */
+			err = image_write_one(d->dir, IMG_MM, (uint64_t)t->vpid.v, t->mm);
 	}
 	return err;
 }
 
-int mm_dump_pages(struct dump *d)
+static int list_objects(struct dump *d, struct pages_dump *pd)
+{
+	int err = 0;
+
+	if (any_object_is_watched(d))
+		pages_keep_zeros(pd);
+	for (const struct shmem_object *o = shmem_objects(d); !err && o; o = o->hh.next)
+		err = pages_dump_object(pd, o->task, o->path, shmem_object_ino(o), shmem_object_id(d, o));
+	return err;
+}
+
+int mm_dump_pages(struct dump *d, struct pages_dump **later)
 {
 	uint64_t start = clock_now_us();
+	bool hold = d->lets_run_early;
 	struct pages_dump *pd;
 	int err = pages_dump_start(d, &pd);
 
 	if (err)
 		return err;
-	err = scan_all(d, pd, true);
-	if (!err && any_object_is_watched(d))
-		pages_keep_zeros(pd);
-	for (const struct shmem_object *o = shmem_objects(d); !err && o; o = o->hh.next)
-		err = pages_dump_object(pd, o->task, o->path, shmem_object_ino(o), shmem_object_id(d, o));
-	err = pages_dump_end(pd, err);
+	if (hold)
+		pages_hold(pd);
+	err = scan_all(d, pd, hold ? SCAN_STANDING : SCAN_ALL) ?: list_objects(d, pd);
+	if (hold && !err)
+		err = pages_read_now(pd);
+	if (hold && !err)
+		*later = pd;
+	else
+		err = pages_dump_end(pd, err);
 	d->stats->memdump_time = clock_now_us() - start;
+	return err;
+}
+
+int mm_dump_copies(struct dump *d, struct pages_dump *pd)
+{
+	uint64_t start = clock_now_us();
+	int err = scan_all(d, pd, SCAN_COPY);
+
+	err = pages_dump_end(pd, err);
+	d->stats->memdump_time += clock_now_us() - start;
 	return err;
 }
 
@@ -563,5 +627,5 @@ int mm_list_pages(struct dump *d, struct pages_dump **pdp)
 		return err;
 	if (d->opts->pre_dump_mode == PRE_DUMP_READ)
 		pages_of_running(*pdp);
-	return scan_all(d, *pdp, false);
+	return scan_all(d, *pdp, SCAN_ALL);
 }

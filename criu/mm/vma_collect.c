@@ -84,6 +84,7 @@ static int collect_vma(struct dump *d, struct task *t, const struct proc_map *m)
 	struct vma v = { .entry = new_entry(d, m),
 		         .anon_huge = m->anon_huge,
 		         .forked = m->shared ? 0 : MIN(m->anonymous, m->shared_dirty),
+		         .anonymous = m->anonymous,
 		         .watched = m->flags & (VMF_um | VMF_uw | VMF_ui) };
 	int err;
 

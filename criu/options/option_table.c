@@ -61,6 +61,13 @@ static const struct option_word cow_pages_words[] = {
 	{ NULL, 0 },
 };
 
+static const struct option_word snapshot_words[] = {
+	{ "auto", SNAPSHOT_AUTO },
+	{ "never", SNAPSHOT_NEVER },
+	{ "always", SNAPSHOT_ALWAYS },
+	{ NULL, 0 },
+};
+
 static const struct option_word pre_dump_words[] = {
 	{ "splice", PRE_DUMP_SPLICE },
 	{ "read", PRE_DUMP_READ },
@@ -208,6 +215,9 @@ const struct option_row option_rows[] = {
 	WORD("pre-dump-mode", OPT_WORD, PRE_DUMP, pre_dump_mode, "MODE", pre_dump_words,
 	     "when pages are read: splice (default; while the tree stands still), read (when it runs again)"),
 	FLAG("leave-running", 'R', DUMP, leave_running, "let the tasks run on instead of killing them"),
+	WORD("snapshot", OPT_WORD, DUMP, snapshot, "WHEN", snapshot_words,
+	     "with -R: let the tasks run on before their memory is written, which is read from copies on write: never, "
+	     "always, auto (default; where it is more than 64 MiB and there is room)"),
 	STRING("lsm-profile", 0, BOTH, lsm_profile, "TYPE:NAME",
 	       "restore: give tasks that have one another label: apparmor:PROFILE or selinux:CONTEXT"),
 	STRING("freeze-cgroup", 0, DUMPS, freeze_cgroup, "PATH", "stop the tree with this freezer cgroup"),

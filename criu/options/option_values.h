@@ -25,6 +25,9 @@ enum manage_cgroups {
 /* --cow-pages: memory that forked tasks still share. */
 enum cow_pages { COW_PAGES_AUTO, COW_PAGES_ONCE, COW_PAGES_COPY };
 
+/* --snapshot: memory that is read when the tree runs again. */
+enum snapshot { SNAPSHOT_AUTO, SNAPSHOT_NEVER, SNAPSHOT_ALWAYS };
+
 /* --pre-dump-mode: when the pages are read. The numbers are those of the inventory's pre_dump_mode. */
 enum pre_dump_mode { PRE_DUMP_SPLICE = 1, PRE_DUMP_READ };
 

@@ -282,10 +282,32 @@ static unsigned check_page_server(const struct options *o)
 	return wrong;
 }
 
+static unsigned check_snapshot(const struct options *o)
+{
+	const struct {
+		bool given;
+		const char *name;
+	} others[] = { { o->page_server, "page-server" },
+		       { o->stream, "stream" },
+		       { o->lazy_pages, "lazy-pages" },
+		       { o->track_mem, "track-mem" },
+		       { o->prev_images_dir, "prev-images-dir" } };
+	unsigned wrong = 0;
+
+	if (o->command != CMD_DUMP || o->snapshot != SNAPSHOT_ALWAYS)
+		return 0;
+	if (!o->leave_running)
+		wrong++, log_errno(0, "--snapshot always makes sense only with --leave-running");
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (others[i].given)
+			wrong++, log_errno(0, "--snapshot always and --%s exclude each other", others[i].name);
+	return wrong;
+}
+
 /* What one option alone cannot know. */
 static int check_together(struct options *o)
 {
-	unsigned wrong = check_page_server(o) + take_compress(o);
+	unsigned wrong = check_page_server(o) + take_compress(o) + check_snapshot(o);
 
 	if ((o->command == CMD_DUMP || o->command == CMD_PRE_DUMP) && !o->tree)
 		wrong++, log_errno(0, "criu %s needs --tree PID", options_command_name(o->command));

@@ -50,6 +50,7 @@ struct options {
 	bool link_remap, ghost_links, force_irmap, ghost_fiemap;
 	enum validation file_validation;
 	enum cow_pages cow_pages;
+	enum snapshot snapshot;
 	const char *compress;        /* "lz4", "zstd" or "zstd:LEVEL"; NULL if not given */
 	int compress_level;          /* of zstd; 0: lz4 */
 	const char *prev_images_dir; /* NULL if not given */

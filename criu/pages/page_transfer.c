@@ -39,7 +39,7 @@ static struct page_batch *batch_for(struct page_transfer *t, const struct page_r
 static bool are_alike(const struct page_run *a, const struct page_run *b)
 {
 	return a->thp == b->thp && a->cow == b->cow && a->drop_zero == b->drop_zero && a->force == b->force &&
-	       a->compare == b->compare;
+	       a->now == b->now && a->compare == b->compare;
 }
 
 static int add_to_batch(struct page_transfer *t, struct page_batch *b, const struct page_run *run)

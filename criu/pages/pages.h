@@ -28,6 +28,17 @@ int pages_dump_start(struct dump *d, struct pages_dump **pdp);
  */
 int pages_dump_task(struct pages_dump *pd, const struct task *t, struct page_transfer **tp);
 
+/*
+ * From here on tasks are listed twice, and moved by pages_dump_end() alone: first what their copies have not (runs that
+ * are marked `now`), which pages_read_now() reads; then all, with pages_add_saved() for the former. The second
+ * pages_dump_task() for a task gives the same transfer, empty. pages_read_now() also moves objects.
+ */
+void pages_hold(struct pages_dump *pd);
+int pages_read_now(struct pages_dump *pd);
+
+/* Adds what was read so, between two addresses. */
+int pages_add_saved(struct page_transfer *t, raddr_t start, raddr_t end);
+
 /* Adds a run, behind all those that were added. */
 int pages_add(struct page_transfer *t, const struct page_run *run);
 

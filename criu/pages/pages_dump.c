@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The pages of a dump: transfers are listed, then moved, some tasks and objects at a time. */
+#include <stdlib.h>
+
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "pages/page_io.h"
@@ -56,6 +58,12 @@ struct pages_dump {
 	size_t n;
 	bool keep_zeros; /* of objects */
 	bool running;    /* the tasks are, while pages are read */
+	bool hold;       /* tasks' transfers are held back: pages_hold() */
+	struct held {
+		const struct task *task;
+		struct page_transfer transfer;
+	} * *held;
+	size_t n_held, max_held;
 };
 
 int pages_dump_start(struct dump *d, struct pages_dump **pdp)
@@ -94,19 +102,25 @@ static int flush_transfers(struct pages_dump *pd, int err)
 }
 
 /* Takes the source, which may be NULL: then there is no memory. */
-static int add_transfer(struct pages_dump *pd, struct page_source *source, enum image_type type, uint64_t id,
-                        uint64_t *written)
+static int begin_transfer(struct pages_dump *pd, struct page_transfer *t, struct page_source *source,
+                          enum image_type type, uint64_t id)
 {
-	struct page_transfer *t = &pd->open[pd->n];
-
 	*t = (struct page_transfer) { .source = source };
-	pd->tasks[pd->n] = NULL;
-	pd->written[pd->n++] = written;
 	if (source && pd->d->opts->page_server)
 		t->sink = page_send_sink(pd->d, type, id);
 	else if (source)
 		t->sink = pages_file_sink(&pd->store, type, id, ++pd->last_pages_id);
 	return t->sink ? 0 : log_errno(-ENOMEM, "out of memory for a transfer of pages");
+}
+
+static int add_transfer(struct pages_dump *pd, struct page_source *source, enum image_type type, uint64_t id,
+                        uint64_t *written)
+{
+	struct page_transfer *t = &pd->open[pd->n];
+
+	pd->tasks[pd->n] = NULL;
+	pd->written[pd->n++] = written;
+	return begin_transfer(pd, t, source, type, id);
 }
 
 /* A page server takes the pages of one task or object at a time. */
@@ -115,10 +129,87 @@ static int flush_when_full(struct pages_dump *pd)
 	return pd->n == (pd->d->opts->page_server ? 1 : MAX_OPEN) ? flush_transfers(pd, 0) : 0;
 }
 
+/* ---- transfers that are held back ---- */
+
+void pages_hold(struct pages_dump *pd)
+{
+	pd->hold = true;
+}
+
+static struct held *find_held(const struct pages_dump *pd, const struct task *t)
+{
+	for (size_t i = 0; i < pd->n_held; i++)
+		if (pd->held[i]->task == t)
+			return pd->held[i];
+	return NULL;
+}
+
+static struct held *add_held(struct pages_dump *pd)
+{
+	size_t wanted = pd->n_held == pd->max_held ? 2 * pd->max_held + 16 : pd->max_held;
+	struct held **held = reallocarray(pd->held, wanted, sizeof(*held)), *h;
+
+	if (!held)
+		return NULL;
+	pd->held = held;
+	pd->max_held = wanted;
+	h = calloc(1, sizeof(*h));
+	if (h)
+		held[pd->n_held++] = h;
+	return h;
+}
+
+static int hold_task(struct pages_dump *pd, const struct task *t, struct page_transfer **tp)
+{
+	struct held *h = find_held(pd, t);
+
+	if (h) {
+		*tp = &h->transfer;
+		return 0;
+	}
+	h = add_held(pd);
+	if (!h)
+		return log_errno(-ENOMEM, "out of memory for a transfer of pages");
+	h->task = t;
+	*tp = &h->transfer;
+	return begin_transfer(pd, *tp, task_memory_source(t, pd->running), IMG_PAGEMAP, (uint64_t)t->vpid.v);
+}
+
+int pages_read_now(struct pages_dump *pd)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < pd->n_held; i++)
+		err = task_memory_read_now(&pd->held[i]->transfer);
+	return flush_transfers(pd, err);
+}
+
+/* Moves them, unless err is set, and frees them. */
+static int move_held(struct pages_dump *pd, int err)
+{
+	for (size_t i = 0; i < pd->n_held; i++) {
+		err = err ?: flush_when_full(pd);
+		if (err) {
+			page_transfer_free(&pd->held[i]->transfer);
+		} else {
+			pd->open[pd->n] = pd->held[i]->transfer;
+			pd->tasks[pd->n] = pd->held[i]->task;
+			pd->written[pd->n++] = &pd->d->stats->pages_written;
+		}
+		free(pd->held[i]);
+	}
+	free(pd->held);
+	return err;
+}
+
+/* ---- tasks and objects ---- */
+
 int pages_dump_task(struct pages_dump *pd, const struct task *t, struct page_transfer **tp)
 {
-	int err = flush_when_full(pd);
+	int err = pd->hold ? 0 : flush_when_full(pd);
 
+	if (pd->hold)
+		return hold_task(pd, t, tp);
 	if (!err)
 		err = add_transfer(pd, task_memory_source(t, pd->running), IMG_PAGEMAP, (uint64_t)t->vpid.v,
 		                   &pd->d->stats->pages_written);
@@ -159,6 +250,7 @@ int pages_dump_object(struct pages_dump *pd, const struct task *t, const char *p
 
 int pages_dump_end(struct pages_dump *pd, int err)
 {
+	err = move_held(pd, err);
 	err = page_sums_end(&pd->store.sums, flush_transfers(pd, err));
 	if (!err && pd->d->opts->page_server)
 		err = page_send_finish(pd->d);

@@ -97,7 +97,7 @@ static int look_at_thread(struct dump *d, struct thread *th, bool *unsealed)
 	if (err || !changed)
 		return err;
 	log_debug("%s: signals came during the dump", task_thread_name(th));
-	if (!*unsealed)
+	if (!*unsealed && image_dir_sealed(d->dir)) /* else pages are still to be written */
 		err = image_dir_unseal(d->dir);
 	*unsealed = !err;
 	if (!err)
@@ -108,7 +108,7 @@ static int look_at_thread(struct dump *d, struct thread *th, bool *unsealed)
 
 static int take_last_signals(struct dump *d)
 {
-	bool unsealed = true;
+	bool unsealed = true, sealed = image_dir_sealed(d->dir);
 	int err = 0;
 
 	for (int looks = 0; !err && unsealed && looks < LOOKS_MAX; looks++) {
@@ -119,7 +119,7 @@ static int take_last_signals(struct dump *d)
 			for (size_t k = 0; !err && t->state != TASK_DEAD && k < t->n_threads; k++)
 				err = look_at_thread(d, &t->threads[k], &unsealed);
 		}
-		if (!err && unsealed)
+		if (!err && unsealed && sealed)
 			err = image_dir_seal(d->dir);
 	}
 	return err;

@@ -47,17 +47,14 @@ static int set_config(pid_t tid, const struct config *c)
 
 static int set_stopped(pid_t tid, const struct config *c)
 {
-	bool stop_came = false;
 	int err = ptrace_seize(tid, PTRACE_O_TRACESYSGOOD);
 
 	if (err)
 		return err;
-	err = inject_stop_thread(tid, "the guardian's victim", &stop_came, NULL);
+	err = inject_stop_running(tid, "the guardian's victim");
 	if (!err)
 		err = set_config(tid, c);
 	ptrace_detach(tid, 0);
-	if (stop_came)
-		kill(tid, SIGSTOP);
 	return err;
 }
 

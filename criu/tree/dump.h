@@ -23,6 +23,9 @@ struct dump {
 	bool network_held;                /* network-lock was run: network-unlock is owed */
 	char run_id[40];                  /* a new one each run: inventory, and what is left in the kernel */
 	struct states states;             /* of the rows of kinds.h: dump_state() */
+	bool post_dump_heard;             /* somebody is told of the stage post-dump */
+	bool lets_run_early;              /* pages come from copies of the tasks: those run when all else is written */
+	bool runs;                        /* the tree has been let go, before the commit */
 	bool told_network_lock;           /* network-lock has been run: network-unlock is due where the tree runs on */
 };
 
@@ -53,6 +56,7 @@ enum threads_alike {
 struct dump_task {
 	struct entered *entered; /* agent/infect.c: the agent's presence, while it is inside */
 	int pidfd;               /* of the task, for pidfd_getfd() */
+	pid_t copy;              /* a process that has its memory as it was (mm/snapshot.c); 0: it is read itself */
 	int proc_fd;             /* /proc/PID */
 	struct vma_list *vmas;   /* tree/vma_kind.h */
 	struct task_maps maps;

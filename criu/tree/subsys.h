@@ -55,6 +55,8 @@ struct subsys {
 	int (*foresee)(struct dump *d);
 	/* Nothing is against the dump: images that take long, or that are complete only now. */
 	int (*write_images)(struct dump *d);
+	/* The tree runs again, and the commit is still to come (lets_run_early): images that need nothing of it. */
+	int (*write_running)(struct dump *d);
 	/* All images stand, and scripts have agreed: what others take from the tree while it stands still. */
 	int (*hand_over)(struct dump *d, struct stages *stages);
 	/* All images stand: the last that can fail. Undo entries for what is done here. */

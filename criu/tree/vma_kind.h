@@ -23,9 +23,9 @@ enum vma_pages {
 struct vma {
 	VmaEntry *entry; /* also in t->mm->vmas */
 	enum vma_pages pages;
-	uint64_t anon_huge; /* bytes in huge pages, as smaps has it */
-	uint64_t forked;    /* bytes that others may have too, copy-on-write: at most as many, as smaps has it */
-	bool watched;       /* by userfaultfd: a page of zeros is another thing than one that is missing */
+	uint64_t anon_huge;         /* bytes in huge pages, as smaps has it */
+	uint64_t forked, anonymous; /* bytes that others may have too, copy-on-write; of its own pages (smaps) */
+	bool watched;               /* by userfaultfd: a page of zeros is another thing than one that is missing */
 };
 
 /* dump_task.vmas of the first task with a memory: its mappings, ascending. */

@@ -7,6 +7,7 @@
  *	read FILE		two threads read the file into fresh huge pages
  *	exec N			fork and execve of an empty program
  *	fork N			fork of children that sleep
+ *	copy MIB small|huge	fork of a process with so many MiB of memory, in pages of 4 KiB or huge ones
  *	clone N			threads, made and joined
  *	mmap N			N mappings of a page each, touched
  *	open N			N files by path
@@ -494,6 +495,26 @@ static int calls(char **command)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
+/* The fork alone, not the end of the child. */
+static void copies(size_t len, int huge)
+{
+	unsigned char *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t start, took;
+	pid_t pid;
+
+	must(p != MAP_FAILED, "mmap");
+	madvise(p, len, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	memset(p, 1, len);
+	start = now();
+	pid = fork();
+	took = now() - start;
+	if (!pid)
+		_exit(0);
+	must(pid > 0 && waitpid(pid, NULL, 0) == pid, "fork");
+	printf("%llu\n", (unsigned long long)took);
+	exit(0);
+}
+
 int main(int argc, char **argv)
 {
 	const char *kind = argc > 1 ? argv[1] : "nothing";
@@ -512,6 +533,8 @@ int main(int argc, char **argv)
 		two_readers(argv[2]);
 	else if (!strcmp(kind, "exec") || !strcmp(kind, "fork"))
 		forks(n, !strcmp(kind, "exec"));
+	else if (!strcmp(kind, "copy") && argc > 3)
+		copies((size_t)n << 20, !strcmp(argv[3], "huge"));
 	else if (!strcmp(kind, "clone"))
 		clones(n);
 	else if (!strcmp(kind, "mmap"))

@@ -6,6 +6,7 @@
 # zdtm: needs cc
 # zdtm: timeout 300
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -103,6 +104,23 @@ def let_go(s):
     for _ in range(5):
         s.dump("-R")
         s.clean_images()
+    verify(s)
+
+
+@scenario
+def snapshots(s):
+    """A copy of its memory, a child, is waited for by a call that a 32-bit program makes: criu's, or the guardian's."""
+    start(s, "{32}")
+    s.dump("-R", "--snapshot", "always", "--test-kill-at", 100000)
+    names = re.findall(r"fault point \d+: (.*)", text(os.path.join(s.imgs, "dump.log")))
+    check("the tree runs" in names and not children(s.pid), "a copy is left: %s" % children(s.pid))
+    for at in range(names.index("a copy is made") + 1, len(names) + 1):
+        s.dump("-R", "--snapshot", "always", "--test-kill-at", at, ok=False)
+        check(wait_for(lambda: not guardians()), "the guardian does not end")
+        check(wait_for(lambda: not children(s.pid)), "killed at %d: a copy is left: %s" % (at, s.errors("dump.log")))
+    s.dump("-R", "--snapshot", "always")
+    s.kill()
+    s.restore()
     verify(s)
 
 

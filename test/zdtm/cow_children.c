@@ -3,6 +3,7 @@
  * The hardest small tree: a parent with 8 copy-on-write children, a task that shares its memory (CLONE_VM), threads
  * and a zombie. What the children share with the parent is counted in page frames, before and after.
  *
+ * zdtm: mode snapshot
  * zdtm: flavour ns
  * zdtm: restores 2
  * zdtm: victim points random

@@ -5,6 +5,7 @@
  * own stack, 1000 in one mapping; in children that have their parent's, that took one away, that have one more. Each
  * must give SIGSEGV, pages beside it keep their bytes, and it can be taken away.
  *
+ * zdtm: mode snapshot
  * zdtm: flavour ns
  * zdtm: iters 3
  * zdtm: restores 2

@@ -106,6 +106,29 @@ def watched_holes(s):
 
 
 @scenario
+def snapshot(s):
+    """The copy of its memory (--snapshot) has none of them: where no other is free, the first write to one that both have ends the task."""
+    prog = ("import mmap,os\nh=2<<20\nm=mmap.mmap(-1,3*h,flags=mmap.MAP_PRIVATE|mmap.MAP_ANONYMOUS|0x44000)\no=mmap.mmap(-1,32<<20,flags=mmap.MAP_PRIVATE)\n"
+            "for i in range(0,32<<20,4096): o[i]=7\nn=0\nwhile not os.path.exists('verify'):\n n=n%250+1\n for i in range(3): m[i*h]=n\n"
+            " if n==9: open('ready','w').close()\nopen('result','w').write('PASS' if all(m[i*h]==n for i in range(3)) else 'FAIL')\n")
+    for n in ("verify", "result", "ready"):
+        if os.path.exists(s.path(n)):
+            os.unlink(s.path(n))
+    with Pages(s, 3):
+        s.proc = subprocess.Popen(["python3", "-c", prog], cwd=s.dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL, start_new_session=True)
+        s.pid = s.proc.pid
+        check(wait_for(lambda: os.path.exists(s.path("ready"))), "not ready")
+        check(pool("free_hugepages") == 0, "%d pages are free" % pool("free_hugepages"))
+        for i in range(5):
+            s.dump("-R", "--snapshot", "always")
+            check(state_of(s.pid) in "SR", "the task: %s" % state_of(s.pid))
+        s.kill()
+        s.restore()
+        s.verify()
+
+
+@scenario
 def too_few(s):
     with Pages(s, 48):
         where = mount(s)

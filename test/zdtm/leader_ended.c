@@ -3,6 +3,7 @@
  * A process whose first thread has ended, with a status of its own, while others live on: descriptors, memory, a child,
  * a timer, masks and names of threads are reached by another thread. Ids are as before, and the first thread has ended.
  *
+ * zdtm: no-snapshot its main thread has ended
  * zdtm: iters 3
  * zdtm: restores 2
  * zdtm: victim points random

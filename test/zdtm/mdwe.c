@@ -2,6 +2,7 @@
 /*
  * A task that has forbidden itself memory that is writable and executable (PR_SET_MDWE).
  *
+ * zdtm: mode snapshot
  * zdtm: restores 2
  * zdtm: victim points
  */

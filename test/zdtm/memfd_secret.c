@@ -3,6 +3,7 @@
  * Memory of memfd_secret, which nothing but its task reads: by a descriptor and mapped, mapped alone, shared with a
  * child, of some size, never given a size; read-only in the parent and writable in the child.
  *
+ * zdtm: mode snapshot
  * zdtm: flavour ns
  * zdtm: iters 3
  */

@@ -5,6 +5,7 @@
  * children, which have changed some pages. Each process knows the checksum of all that it sees. Argument: MiB of noise
  * and of text each (4).
  *
+ * zdtm: mode snapshot
  * zdtm: restores 3
  * zdtm: flavour ns
  * zdtm: victim points random

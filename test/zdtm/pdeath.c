@@ -3,6 +3,7 @@
  * Signals for the death of a parent, in a chain of processes and different ones in the threads of one; the reapers of
  * their orphans. The root task has one too: its parent is criu, which ends right after the restore.
  *
+ * zdtm: mode snapshot
  * zdtm: iters 3
  * zdtm: flavour ns
  */

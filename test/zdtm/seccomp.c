@@ -3,6 +3,7 @@
  * Seccomp filters do not stop the agent, and come back: one that kills for mmap, futex and shmat, two on top of each
  * other in a child, one in a thread alone, strict mode in another child.
  *
+ * zdtm: mode snapshot
  * zdtm: needs-root
  * zdtm: restores 2
  */

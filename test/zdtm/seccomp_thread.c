@@ -3,6 +3,7 @@
  * A thread alone has a seccomp filter that traps calls which criu makes in it (prctl, sigaltstack, getitimer and
  * others); the first thread has none. Its name and all else come back, and the filter traps as before.
  *
+ * zdtm: mode snapshot
  * zdtm: flavour pidns
  * zdtm: needs-root
  * zdtm: iters 2

@@ -3,6 +3,7 @@
  * What processes share: CLONE_FILES, CLONE_FS, CLONE_VM | CLONE_SIGHAND, each alone and together, between a parent
  * and a child and between two children; and a thread-less control that shares nothing.
  *
+ * zdtm: mode snapshot
  * zdtm: flavour ns
  * zdtm: restores 2
  * zdtm: no-userns its processes share directories (CLONE_FS), which is refused there

@@ -3,6 +3,7 @@
  * Threads on stacks that are barely large enough, as coroutines have them, one right beside the other, on which they
  * count in a loop with all of the red zone in use: not one byte of a neighbour's may change.
  *
+ * zdtm: mode snapshot
  * zdtm: restores 2
  * zdtm: iters 3
  * zdtm: victim random

@@ -3,6 +3,7 @@
  * 100 threads, each with a name, a signal mask, an alternate stack, a pending signal and a TLS value of its own, one
  * in three holding a robust mutex. Thread ids are kept.
  *
+ * zdtm: mode snapshot
  * zdtm: flavour ns
  * zdtm: restores 2
  * zdtm: victim points random

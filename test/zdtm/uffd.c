@@ -5,6 +5,7 @@
  * UFFD_USER_MODE_ONLY. Handlers are a thread, and a child that got the descriptor by SCM_RIGHTS. One thread stands in a
  * fault that nobody has answered. Afterwards each page has its bytes, and exactly those fault that would have.
  *
+ * zdtm: no-snapshot userfaultfd watches its memory
  * zdtm: iters 3
  * zdtm: needs-root
  */

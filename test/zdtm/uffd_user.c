@@ -3,6 +3,7 @@
  * A userfaultfd of a process without CAP_SYS_PTRACE, which may have it for its own faults only (UFFD_USER_MODE_ONLY),
  * and memory that is missing.
  *
+ * zdtm: no-snapshot userfaultfd watches its memory
  * zdtm: needs-root
  * zdtm: flavour ns
  * zdtm: iters 3

@@ -3,6 +3,7 @@
  * Memory that userfaultfd watches while criu is killed at any point: a page that is there is there, and one that is
  * missing is asked for once.
  *
+ * zdtm: no-snapshot userfaultfd watches its memory
  * zdtm: needs-root
  * zdtm: victim points random
  */

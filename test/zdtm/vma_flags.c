@@ -3,6 +3,7 @@
  * What madvise, mlock and mmap said of ranges: the runner compares VmFlags; here that they work. A stack that grows
  * down, on and on.
  *
+ * zdtm: mode snapshot
  * zdtm: iters 3
  */
 #include <sys/mman.h>

@@ -2,6 +2,7 @@
 /*
  * Zombies: by exit code, by signal, one with a core bit where the system would dump one; of a child as well.
  *
+ * zdtm: mode snapshot
  * zdtm: flavour ns
  * zdtm: restores 2
  * zdtm: flavour no pidns

@@ -6,6 +6,7 @@
 #define COMPAT_NR_RESTART_SYSCALL 0U
 #define COMPAT_NR_EXIT            1U
 #define COMPAT_NR_MUNMAP          91U
+#define COMPAT_NR_WAIT4           114U
 #define COMPAT_NR_IPC             117U
 #define COMPAT_NR_POLL            168U
 #define COMPAT_NR_RT_SIGRETURN    173U

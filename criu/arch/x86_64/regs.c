@@ -354,6 +354,8 @@ static uint64_t compat_number(long nr)
 		return COMPAT_NR_MMAP2;
 	case SYS_munmap:
 		return COMPAT_NR_MUNMAP;
+	case SYS_wait4:
+		return COMPAT_NR_WAIT4;
 	case SYS_prlimit64:
 		return COMPAT_NR_PRLIMIT64;
 	case SYS_rt_sigreturn:

@@ -30,7 +30,7 @@ class Spec:
     """A test's header lines: "zdtm: key value" in its first comment. README.md in test/zdtm lists the keys."""
 
     KEYS = ("exclusive", "needs-root", "needs", "dump", "restore", "iters", "restores", "flavour", "refuse", "victim",
-            "no-userns", "slow", "set", "sole", "allow", "timeout", "driver", "mode", "frozen", "leaves", "real")
+            "no-userns", "slow", "set", "sole", "allow", "timeout", "driver", "mode", "no-snapshot", "frozen", "leaves", "real")
 
     def __init__(self, source, program):
         self.source, self.program = source, os.path.abspath(program)

@@ -186,7 +186,7 @@ class Flow:
 
     def leave_running(self):
         before, files = Snapshot(self.pid), listing(self.case.dir)
-        self.dump("--leave-running")
+        self.dump("--leave-running", *["--snapshot", "always"] if self.args.snapshot else [])
         self.compare(before, self.pid, "after the dump")
         self.check_left("after the dump")
         self.same_files(files, "the dump")
@@ -260,7 +260,7 @@ class Flow:
             return self.namespaces()
         if self.spec.has("frozen"):
             return self.frozen()
-        if self.spec.one("mode") == "leave-running" or self.args.leave_running:
+        if "leave-running" in self.spec.words("mode") or self.args.leave_running or self.args.snapshot:
             return self.leave_running()
         return self.plain()
 
