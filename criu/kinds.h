@@ -222,5 +222,6 @@
 	X(foresee_rights_subsys)                                                                                       \
 	X(uring_kernel_subsys)                                                                                         \
 	X(pages_codec_subsys)                                                                                          \
+	X(pages_dedup_subsys) /* when nobody has the checkpoint before this one open any more */                       \
 	X(page_link_subsys)                                                                                            \
 	X(pages_later_subsys)

@@ -52,6 +52,28 @@ UNPACK = {"LZ4": ("liblz4.so.1", "liblz4-1", unpack_lz4), "ZSTD": ("libzstd.so.1
 REGION_PAGES = 256  # at most
 
 
+class PunchedFile(PagesFile):
+    """A pages file of which pages were given back (criu dedup): gone has the offsets where they were, (start, end) each."""
+    def __init__(self, file, gone):
+        super().__init__(file.path)
+        self.file, self.gone = file, gone
+
+    def read(self, offset, size):
+        if any(start < offset + size and offset < end for start, end in self.gone):
+            raise ImageError(f"{self.path}: pages at offset {offset} were given back (criu dedup, --auto-dedup; punched.img)")
+        return self.file.read(offset, size)
+
+
+def punched(folder, pages_id):
+    """What punched.img says of a pages file, where it was written for the checkpoint that is there."""
+    inventory, found = folder.optional("inventory.img"), []
+    run = inventory[0].get("dump_criu_run_id") if inventory else None
+    for entry in folder.optional("punched.img"):
+        if entry["pages_id"] == pages_id and (not run or entry.get("run_id", run) == run):
+            found += [(first * PAGE, (first + n) * PAGE) for first, n in zip(entry.get("first", []), entry.get("nr_pages", []))]
+    return found
+
+
 class CompressedFile(PagesFile):
     """A pages file in regions that are compressed; offsets are those that it would have without."""
     def __init__(self, path, head):
@@ -111,6 +133,8 @@ class Pages:
             raise ImageError(f"{os.path.join(self.folder.path, self.name)}: no pages_id")
         path, offset, last = os.path.join(self.folder.path, f"pages-{entries[0]['pages_id']}.img"), 0, 0
         file = CompressedFile(path, entries[0]) if "region_pages" in entries[0] or "compression" in entries[0] else PagesFile(path)
+        gone = punched(self.folder, entries[0]["pages_id"])
+        file = PunchedFile(file, gone) if gone else file
         for entry in entries[1:]:
             size = pages(entry) * PAGE
             flags = entry.get("flags", PARENT if entry.get("in_parent") else PRESENT)

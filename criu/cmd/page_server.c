@@ -10,6 +10,7 @@
 #include "lib/log.h"
 #include "options/background.h"
 #include "pages/page_receive.h"
+#include "pages/pages_dedup.h"
 #include "pages/pages_given.h"
 
 int page_server_open(struct page_server *s, const struct options *o)
@@ -26,6 +27,18 @@ int page_server_open(struct page_server *s, const struct options *o)
 	return err;
 }
 
+/* A dump that has failed in the end has left nothing that takes the place of the older checkpoint. */
+static void dedup_received(const struct options *o, const struct page_peer *peer)
+{
+	if (!page_receive_committed(peer))
+		log_msg(
+		    "--auto-dedup: the dump has not said that it has committed (criu dump --auto-dedup does): nothing "
+		    "is given back; criu dedup does it when all images are in %s",
+		    o->images_dir);
+	else if (pages_dedup(o->images_dir, true))
+		log_warn("all pages are in %s; those of older checkpoints could not be given back", o->images_dir);
+}
+
 int page_server_run(struct page_server *s)
 {
 	struct page_peer peer;
@@ -38,6 +51,8 @@ int page_server_run(struct page_server *s)
 		close(s->listener);
 	s->listener = -1;
 	err = s->opts->lazy_pages ? pages_give_images(s->opts, &peer) : page_receive(&peer, &s->images);
+	if (!err && s->opts->auto_dedup && !s->opts->lazy_pages)
+		dedup_received(s->opts, &peer);
 	page_peer_close(&peer);
 	if (!err && !s->opts->lazy_pages)
 		log_info("page server: all pages are in %s", s->opts->images_dir);

@@ -275,16 +275,31 @@ int image_write_one(struct image_dir *dir, enum image_type type, uint64_t id, co
 	return image_close(img);
 }
 
+static int create_at(int dirfd, const char *name, enum image_type type, struct image *img)
+{
+	img->fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (img->fd < 0)
+		return mark_failed(img, log_errno(-errno, "%s: openat", name));
+	return put_header(img, type);
+}
+
+int image_create_at(int dirfd, const char *name, enum image_type type, struct image **imgp)
+{
+	_cleanup_image_ struct image *img = new_image(NULL, type, 0, true);
+	int err = img ? create_at(dirfd, name, type, img) : log_errno(-ENOMEM, "%s", name);
+
+	if (!err)
+		*imgp = move_ptr(img);
+	return err;
+}
+
 int image_write_at(int dirfd, enum image_type type, uint64_t id, const void *msg)
 {
 	struct image *img = new_image(NULL, type, id, true);
 
 	if (!img)
 		return log_errno(-ENOMEM, "%s", rows[type].name);
-	img->fd = openat(dirfd, img->name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (img->fd < 0)
-		mark_failed(img, log_errno(-errno, "%s: openat", img->name));
-	else if (!put_header(img, type))
+	if (!create_at(dirfd, img->name, type, img))
 		image_write(img, msg);
 	return image_close(img);
 }

@@ -79,6 +79,9 @@ int image_write_one(struct image_dir *dir, enum image_type type, uint64_t id, co
  */
 int image_write_at(int dirfd, enum image_type type, uint64_t id, const void *msg);
 
+/* The same for more than one message, under a name that the caller chooses. Its image_close() is the last step. */
+int image_create_at(int dirfd, const char *name, enum image_type type, struct image **imgp);
+
 /* Reads an image that holds exactly one message. -ENOENT is not logged. */
 int image_read_one(struct image_dir *dir, enum image_type type, uint64_t id, struct arena *a, void *msgp);
 

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "image/image_chain.h"
+#include "image/image_change.h"
 #include "image/image_dir_own.h"
 #include "image/image_exchange.h"
 #include "image/image_stream.h"
@@ -330,7 +331,7 @@ int image_dir_create_file(struct image_dir *dir, const char *name, struct sum **
 /* Whether the file, which is there, is one of this checkpoint: not one that another has left. */
 static bool belongs_to_it(const struct image_dir *dir, const char *name)
 {
-	if (dir->writing || !dir->sealed || integrity_find(dir->sums, name))
+	if (dir->writing || !dir->sealed || integrity_find(dir->sums, name) || image_change_is_later(name))
 		return true;
 	if (dir->server ? integrity_find(dir->server, name) != NULL : dir->some_sent && !strncmp(name, "pages-", 6))
 		return true;
@@ -664,18 +665,6 @@ bool image_dir_vouches_for(const struct image_dir *dir, const char *name)
 bool image_dir_allows_edited(const struct image_dir *dir)
 {
 	return dir->allow_edited;
-}
-
-struct arena *image_dir_arena(struct image_dir *dir)
-{
-	if (!dir->arena)
-		dir->arena = arena_new();
-	return dir->arena;
-}
-
-void **image_dir_page_sums(struct image_dir *dir)
-{
-	return &dir->page_sums;
 }
 
 bool image_dir_streams(const struct image_dir *dir)

@@ -86,6 +86,9 @@ struct arena *image_dir_arena(struct image_dir *dir);
 /* Where pages/page_sums.c keeps what it has read of this directory, once, from that arena. NULL: nothing yet. */
 void **image_dir_page_sums(struct image_dir *dir);
 
+/* The same for pages/page_punched.c. */
+void **image_dir_punched(struct image_dir *dir);
+
 /* The directory's descriptor, for openat() of files that are no images. */
 int image_dir_fd(const struct image_dir *dir);
 

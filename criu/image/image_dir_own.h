@@ -29,6 +29,7 @@ struct image_dir {
 	struct image_stream *stream;  /* NULL: files in the directory */
 	struct arena *arena;          /* NULL until it is asked for */
 	void *page_sums;              /* reading: see image_dir_page_sums() */
+	void *punched;                /* reading: see image_dir_punched() */
 	struct image_dir *prev;       /* reading: the checkpoint before it, if it was asked for */
 	const struct image_dir *next; /* the one that this is the prev of */
 };

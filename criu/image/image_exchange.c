@@ -303,6 +303,14 @@ void image_exchange_end_read(int lock)
 	let_readers_in(&lock);
 }
 
+int image_exchange_claim(int lock, const char *path)
+{
+	/* Where no lock can be had, it was read without one. */
+	if (lock < 0 || lock_within(lock, LOCK_EX, WAIT_RESTORE_MS) != -EBUSY)
+		return 0;
+	return log_errno(-EBUSY, "%s/" INVENTORY ": another command is reading this checkpoint", path);
+}
+
 #define _cleanup_readers_ __attribute__((cleanup(let_readers_in)))
 
 /* ---- reading ---- */

@@ -66,4 +66,7 @@ bool image_exchange_try_lock(int dir);
 int image_exchange_read(int dir, const char *path, int places[2], int *lockp);
 void image_exchange_end_read(int lock);
 
+/* Makes the lock of image_exchange_read() one that nobody else has, within some seconds; -EBUSY (logged). */
+int image_exchange_claim(int lock, const char *path);
+
 #endif

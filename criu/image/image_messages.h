@@ -40,6 +40,7 @@
 #include "pipe-data.pb-c.h"
 #include "pipe.pb-c.h"
 #include "pstree.pb-c.h"
+#include "punched.pb-c.h"
 #include "regfile.pb-c.h"
 #include "remap-file-path.pb-c.h"
 #include "rlimit.pb-c.h"

@@ -16,6 +16,7 @@ static const struct name_row name_rows[] = {
 #undef IMAGE
 	{ .name = IMAGE_SUMS, .header = "RAW" },
 	{ .name = IMAGE_SERVER_SUMS, .header = "RAW" },
+	{ .name = "punched.img.tmp", .header = "RAW" }, /* a killed dedup has left it */
 	{ .name = IMAGE_SUMS ".tmp", .header = "RAW" }, /* versions before the exchange left it when they were killed */
 };
 

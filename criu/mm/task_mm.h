@@ -3,7 +3,7 @@
 #ifndef CRIU_MM_TASK_MM_H
 #define CRIU_MM_TASK_MM_H
 
-#include "mm/ranges.h"
+#include "lib/ranges.h"
 #include "pages/pages.h"
 #include "tree/vma_kind.h"
 

@@ -12,7 +12,7 @@
 #ifndef CRIU_MM_TRACK_H
 #define CRIU_MM_TRACK_H
 
-#include "mm/ranges.h"
+#include "lib/ranges.h"
 #include "tree/dump.h"
 
 /* Whether this dump belongs to a chain: pages are then stored with each task (mm/page_once.h). */

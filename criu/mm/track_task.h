@@ -5,7 +5,7 @@
 
 #include "image/image.h"
 #include "lib/arena_hash.h"
-#include "mm/ranges.h"
+#include "lib/ranges.h"
 #include "mm/tracker.h"
 #include "proc/proc_maps.h"
 #include "tree/subsys.h"

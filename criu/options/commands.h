@@ -10,6 +10,7 @@
 	X(DUMP, cmd_dump, "dump", "checkpoint the process tree that -t names")                                         \
 	X(PRE_DUMP, cmd_pre_dump, "pre-dump", "store memory ahead of a dump, and let the tree run on")                 \
 	X(RESTORE, cmd_restore, "restore", "bring a checkpointed process tree back")                                   \
+	X(DEDUP, cmd_dedup, "dedup", "give back room of older checkpoints for pages that the one of -D has anew")      \
 	X(CHECK, cmd_check, "check", "say whether this kernel has what is needed")                                     \
 	X(LAZY_PAGES, cmd_lazy_pages, "lazy-pages", "bring memory to what restore --lazy-pages has restored")          \
 	X(UNLOCK, cmd_unlock, "unlock", "remove the network lock of a checkpoint that will never be restored")         \

@@ -45,7 +45,7 @@ static bool is_our_own(const struct option_row *row)
 
 static bool can_be_negated(const struct option_row *row)
 {
-	return row->type == OPT_FLAG || row->type == LATER_FLAG || row->type == TAKEN_FLAG;
+	return row->type == OPT_FLAG || row->type == TAKEN_FLAG;
 }
 
 /* The names that begin with the text, as --help lists them. */
@@ -301,7 +301,6 @@ bool option_takes_value(const struct option_row *row)
 	case OPT_WORD_FLAG:
 	case OPT_LIST:
 	case OPT_CONFIG:
-	case LATER_VALUE:
 	case TAKEN_VALUE:
 		return true;
 	default:
@@ -312,8 +311,7 @@ bool option_takes_value(const struct option_row *row)
 bool option_may_take_value(const struct option_row *row)
 {
 	return option_takes_value(row) || row->type == OPT_VERBOSITY || row->type == OPT_LIST_ALL ||
-	       row->type == OPT_WORD_MAYBE || row->type == OPT_WORD_SET || row->type == LATER_MAYBE ||
-	       row->type == TAKEN_MAYBE;
+	       row->type == OPT_WORD_MAYBE || row->type == OPT_WORD_SET || row->type == TAKEN_MAYBE;
 }
 
 int option_apply(struct options *o, const struct option_row *row, const char *value, bool negate, const char *from)
@@ -321,14 +319,6 @@ int option_apply(struct options *o, const struct option_row *row, const char *va
 	struct options scratch = { .arena = o->arena };
 	bool applies = row->commands & (1U << o->command);
 
-	if (row->type == LATER_FLAG && negate) {
-		log_info("%s--no-%s has no effect: what it turns off is not implemented", from, row->name);
-		return 0;
-	}
-	if (row->type == LATER_FLAG || row->type == LATER_VALUE || row->type == LATER_MAYBE) {
-		log_errno(0, "%soption --%s%s is not implemented yet", from, negate ? "no-" : "", row->name);
-		return -EOPNOTSUPP;
-	}
 	if (row->type == TAKEN_FLAG || row->type == TAKEN_VALUE || row->type == TAKEN_MAYBE) {
 		log_info("%s--%s has no effect: %s", from, row->name, row->help);
 		return 0;

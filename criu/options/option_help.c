@@ -59,11 +59,6 @@ static void print_group(const char *title, unsigned commands)
 	}
 }
 
-static bool is_later(const struct option_row *row)
-{
-	return row->type == LATER_FLAG || row->type == LATER_VALUE || row->type == LATER_MAYBE;
-}
-
 static bool is_taken(const struct option_row *row)
 {
 	return row->type == TAKEN_FLAG || row->type == TAKEN_VALUE || row->type == TAKEN_MAYBE;
@@ -93,12 +88,11 @@ static void print_later(void)
 	log_msg("%s", "");
 	log_msg("Of CRIU %s, taken without effect:", CRIU_LEVEL);
 	print_names(is_taken);
-	log_msg("Of CRIU %s, not implemented yet and refused:", CRIU_LEVEL);
+	log_msg("Of CRIU %s, not implemented and refused:", CRIU_LEVEL);
 	for (const struct command_row *row = option_commands; row->name; row++)
 		if (row->command == CMD_NONE)
 			snprintf(line + strlen(line), sizeof(line) - strlen(line), " %s", row->name);
 	log_msg("  commands:%s", line);
-	print_names(is_later);
 }
 
 /* "Options of dump, restore and service" */

@@ -37,11 +37,6 @@
 	{                                                                                                              \
 		name, 0, type, commands, AT(member), arg, help, 0, 0, words                                            \
 	}
-#define LATER(name, letter, type)                                                                                      \
-	{                                                                                                              \
-		name, letter, LATER_##type, 0, 0, NULL, NULL, 0, 0, NULL                                               \
-	}
-
 #define TAKEN(name, letter, type, why)                                                                                 \
 	{                                                                                                              \
 		name, letter, TAKEN_##type, 0, 0, NULL, why, 0, 0, NULL                                                \
@@ -100,7 +95,6 @@ const struct command_row option_commands[] = {
 	COMMANDS(COMMAND_ROW)
 #undef COMMAND_ROW
 	    { "exec", CMD_NONE, NULL },
-	{ "dedup", CMD_NONE, NULL },
 	{ "show", CMD_NONE, NULL },
 	{ NULL, CMD_NONE, NULL },
 };
@@ -212,6 +206,9 @@ const struct option_row option_rows[] = {
 	       "store only pages that were written to since the dump in DIR (seen from -D), which had --track-mem"),
 	FLAG("track-mem", 0, DUMPS, track_mem,
 	     "have the kernel note from now on which pages are written to, for the next dump"),
+	FLAG("auto-dedup", 0, THREE | PAGE_SERVER, auto_dedup,
+	     "dump, pre-dump, page-server: then give back room of older checkpoints, as criu dedup does; restore: give "
+	     "back the room of all pages that were restored"),
 	WORD("pre-dump-mode", OPT_WORD, PRE_DUMP, pre_dump_mode, "MODE", pre_dump_words,
 	     "when pages are read: splice (default; while the tree stands still), read (when it runs again)"),
 	FLAG("leave-running", 'R', DUMP, leave_running, "let the tasks run on instead of killing them"),
@@ -302,7 +299,5 @@ const struct option_row option_rows[] = {
 	TAKEN("lsm-mount-context", 0, VALUE, "no context of a mount is replaced"),
 	TAKEN("evasive-devices", 0, FLAG, "a device whose name is gone is created again"),
 
-	/* CRIU's that are not there yet: refused by name, each parsed with the value that it takes */
-	LATER("auto-dedup", 0, FLAG),
 	{ NULL, 0, OPT_FLAG, 0, 0, NULL, NULL, 0, 0, NULL },
 };

@@ -28,12 +28,8 @@ enum option_type {
 	OPT_NO_CONFIG,
 	OPT_VERSION,
 	OPT_HELP,
-	/* An option of CRIU's that is not there yet: without a value, with one, with one that may be left out (-x=V
-	   only). */
-	LATER_FLAG,
-	LATER_VALUE,
-	LATER_MAYBE,
-	/* One of CRIU's that is taken, and means nothing here: `help` says why, for the log. */
+	/* One of CRIU's that is taken, and means nothing here: `help` says why, for the log. Without a value, with one,
+	   with one that may be left out (-x=V only). */
 	TAKEN_FLAG,
 	TAKEN_VALUE,
 	TAKEN_MAYBE,

@@ -54,7 +54,7 @@ struct options {
 	const char *compress;        /* "lz4", "zstd" or "zstd:LEVEL"; NULL if not given */
 	int compress_level;          /* of zstd; 0: lz4 */
 	const char *prev_images_dir; /* NULL if not given */
-	bool track_mem;
+	bool track_mem, auto_dedup;
 	enum pre_dump_mode pre_dump_mode;                                                          /* 0 if not given */
 	bool skip_file_rwx_check, skip_in_flight, weak_sysctls, external_lost_close, empty_net_ns; /* --empty-ns net */
 	const char **ext_unix_sk; /* inodes as text, "" for all: options/external.h */

@@ -335,3 +335,10 @@ int page_receive(const struct page_peer *p, struct image_received *images)
 	free(r.buf);
 	return err;
 }
+
+bool page_receive_committed(const struct page_peer *p)
+{
+	struct page_request q;
+
+	return !page_peer_receive(p, &q, sizeof(q), PAGE_PEER_PATIENCE) && q.command == PAGES_CLOSE;
+}

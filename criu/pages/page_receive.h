@@ -12,4 +12,7 @@
  */
 int page_receive(const struct page_peer *p, struct image_received *images);
 
+/* Behind that, with --auto-dedup: whether the dump says that it has committed. */
+bool page_receive_committed(const struct page_peer *p);
+
 #endif

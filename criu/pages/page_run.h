@@ -22,6 +22,7 @@ struct page_run {
 	/* The checkpoint has the pages with the parent process's, which are the same (cow): they are stored once. */
 	bool with_parent;
 	bool in_prev; /* the checkpoint before this one has the pages, at the same addresses */
+	bool gone;    /* was punched out of the pages file: page_punched.h */
 	bool later;   /* not in the checkpoint: the task that was dumped has the pages (dump --lazy-pages) */
 	/* Dump. */
 	bool drop_zero; /* pages of zeros need not be stored: anonymous memory */

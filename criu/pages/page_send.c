@@ -51,10 +51,26 @@ static void link_end(struct dump *d)
 	l->open = false;
 }
 
+/*
+ * With --auto-dedup the server waits for this word after its answer: until the dump has committed, the older checkpoint
+ * of the chain stays whole. CRIU's server does not listen any more.
+ */
+static void link_committed(struct dump *d)
+{
+	const struct page_link *l = link_of(d);
+	struct page_request r = { .command = PAGES_CLOSE };
+	struct iovec list = { &r, sizeof(r) };
+
+	if (l->open && d->opts->auto_dedup && page_peer_send(&l->peer, &list, 1))
+		log_info("the page server does not wait to hear that the dump has committed (--auto-dedup)");
+}
+
 const struct subsys page_link_subsys = {
 	.name = "page server",
 	.state = { .dump = sizeof(struct page_link) },
 	.before_freeze = link_begin,
+	.pre_committed = link_committed,
+	.after_commit = link_committed,
 	.end = link_end,
 };
 

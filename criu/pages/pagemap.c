@@ -6,6 +6,7 @@
 
 #include "format.h"
 #include "lib/log.h"
+#include "pages/page_punched.h"
 #include "pages/page_regions.h"
 
 /* ---- what was sent ---- */
@@ -58,6 +59,12 @@ static int find_place(const struct image *img, const PagemapEntry *e, struct pag
 	return 0;
 }
 
+/* In the pages file. */
+static bool is_here(const struct page_run *run)
+{
+	return !run->with_parent && !run->in_prev && !run->later;
+}
+
 static int take_entry(struct arena *a, const struct image *img, struct pagemap *map, const PagemapEntry *e,
                       uint64_t limit)
 {
@@ -77,10 +84,54 @@ static int take_entry(struct arena *a, const struct image *img, struct pagemap *
 	map->with_parent |= run.with_parent;
 	map->in_prev |= run.in_prev;
 	map->later |= run.later;
-	map->n_pages += run.with_parent || run.in_prev || run.later ? 0 : n;
+	map->n_pages += is_here(&run) ? n : 0;
 	run.stored = run.later ? run.at : run.stored;
 	if (n)
 		arena_push(a, &map->runs, &map->n_runs, run);
+	return 0;
+}
+
+/* The parts of a run that are still there, and those that are not. *k: the first range that may reach into it. */
+static void cut_run(struct arena *a, struct pagemap *map, const struct page_run *run, const struct ranges *gone,
+                    size_t *k)
+{
+	uint64_t end = run->stored + run->n * PAGE_SIZE;
+
+	for (uint64_t at = run->stored, to; at < end; at = to) {
+		const struct range *r;
+		struct page_run part;
+
+		while (*k < gone->n && gone->r[*k].end <= at)
+			(*k)++;
+		r = *k < gone->n ? &gone->r[*k] : NULL;
+		to = r ? MIN(end, r->start > at ? r->start : r->end) : end;
+		part = page_run_part(run, run->at + (at - run->stored), run->at + (to - run->stored));
+		part.gone = r && r->start <= at;
+		map->gone |= part.gone;
+		arena_push(a, &map->runs, &map->n_runs, part);
+	}
+}
+
+/* Runs of the pages file become shorter where some of their pages were punched out of that. */
+static int find_gone(struct arena *a, struct pagemap *map)
+{
+	struct page_run *runs = map->runs;
+	const struct page_punched *punched;
+	const struct ranges *gone;
+	size_t n = map->n_runs, k = 0;
+	int err = page_punched_read(map->dir, &punched);
+
+	gone = err ? NULL : page_punched_of(punched, map->pages_id);
+	if (!gone)
+		return err;
+	map->runs = NULL;
+	map->n_runs = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (is_here(&runs[i]))
+			cut_run(a, map, &runs[i], gone, &k);
+		else
+			arena_push(a, &map->runs, &map->n_runs, runs[i]);
+	}
 	return 0;
 }
 
@@ -117,7 +168,7 @@ int pagemap_read(struct image_dir *dir, struct arena *a, enum image_type type, u
 		pages_sum_add(&sum, e->vaddr, entry_pages(e));
 	}
 	*mapp = map;
-	return err ?: image_dir_check_sent(dir, map->name, sum.pages, pages_sum_crc(&sum));
+	return err ?: find_gone(a, map) ?: image_dir_check_sent(dir, map->name, sum.pages, pages_sum_crc(&sum));
 }
 
 /* ---- writing ---- */

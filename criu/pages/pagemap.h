@@ -25,6 +25,7 @@ struct pagemap {
 	bool with_parent;         /* an entry says that its pages are the parent process's */
 	bool in_prev;             /* an entry says that its pages are in the checkpoint before this one */
 	bool later;               /* an entry says that its pages are not in the checkpoint (dump --lazy-pages) */
+	bool gone;                /* some of its pages were punched out of its pages file */
 	struct image_dir *dir;    /* where its pages file is */
 	struct pagemap **lenders; /* those of earlier checkpoints, whose pages files have some of its pages */
 	size_t n_lenders;
@@ -39,8 +40,8 @@ int pagemap_read(struct image_dir *dir, struct arena *a, enum image_type type, u
 
 /*
  * The same, with the size of the pages file; and what it says of pages in earlier checkpoints is looked up in those, as
- * far back as need be: no run is in_prev any more. *mapp is NULL where there is no such image: -ENOENT is not logged
- * then.
+ * far back as need be: no run is in_prev any more, and none is gone. *mapp is NULL where there is no such image:
+ * -ENOENT is not logged then.
  */
 int pagemap_read_chain(struct image_dir *dir, struct arena *a, enum image_type type, uint64_t id, uint64_t limit,
                        struct pagemap **mapp);

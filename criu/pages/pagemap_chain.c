@@ -65,8 +65,8 @@ static int find_runs(struct arena *a, struct pagemap *map, const struct pagemap 
 	return err;
 }
 
-int pagemap_read_chain(struct image_dir *dir, struct arena *a, enum image_type type, uint64_t id, uint64_t limit,
-                       struct pagemap **mapp)
+static int read_links(struct image_dir *dir, struct arena *a, enum image_type type, uint64_t id, uint64_t limit,
+                      struct pagemap **mapp)
 {
 	struct pagemap *theirs;
 	struct image_dir *prev;
@@ -80,9 +80,34 @@ int pagemap_read_chain(struct image_dir *dir, struct arena *a, enum image_type t
 	err = inventory_prev(dir, a, &prev);
 	if (err)
 		return err;
-	err = pagemap_read_chain(prev, a, type, id, limit, &theirs);
+	err = read_links(prev, a, type, id, limit, &theirs);
 	if (err == -ENOENT && !theirs)
 		return log_errno(-EBADMSG, "%s: has pages in the checkpoint before it, where %s has no such image",
 		                 (*mapp)->name, image_dir_path(prev));
 	return err ?: find_runs(a, *mapp, theirs);
+}
+
+/* A checkpoint may lack what a later one has in its place; the later one has to be whole. */
+static int find_lost(const struct pagemap *map)
+{
+	bool any = map->gone;
+
+	for (size_t i = 0; i < map->n_lenders; i++)
+		any |= map->lenders[i]->gone;
+	for (size_t i = 0; any && i < map->n_runs; i++)
+		if (map->runs[i].gone)
+			return log_errno(-ENODATA,
+			                 "%s: the pages from %" PRIx64 " on were given back (criu dedup, --auto-dedup; "
+			                 "punched.img in %s): only a later checkpoint of the chain can be restored, "
+			                 "or none, if a restore has done that",
+			                 map->name, map->runs[i].at, image_dir_path((map->runs[i].in ?: map)->dir));
+	return 0;
+}
+
+int pagemap_read_chain(struct image_dir *dir, struct arena *a, enum image_type type, uint64_t id, uint64_t limit,
+                       struct pagemap **mapp)
+{
+	int err = read_links(dir, a, type, id, limit, mapp);
+
+	return err ?: find_lost(*mapp);
 }

@@ -7,6 +7,7 @@
 #include "lib/log.h"
 #include "pages/page_io.h"
 #include "pages/pages.h"
+#include "pages/pages_dedup.h"
 #include "pages/pages_file.h"
 #include "pages/process_memory.h"
 
@@ -22,6 +23,8 @@ int pages_read_task(struct restore *r, const struct task *t, struct pagemap **ma
 		                   "%s: %s has pages that are not in the checkpoint, but still where it was dumped "
 		                   "(dump --lazy-pages): restore with --lazy-pages, and criu lazy-pages --page-server",
 		                   task_name(t), (*mapp)->name);
+	if (!err)
+		pages_dedup_restored(r, *mapp);
 	return err;
 }
 
@@ -35,6 +38,8 @@ int pages_read_object(struct restore *r, uint64_t id, struct pagemap **mapp)
 	}
 	if (!err && (*mapp)->later)
 		return log_errno(-EBADMSG, "%s: pages of shared memory are not in the checkpoint", (*mapp)->name);
+	if (!err)
+		pages_dedup_restored(r, *mapp);
 	return err;
 }
 

@@ -161,7 +161,7 @@ static const char *write_value(struct options *o, const struct option_row *row, 
 /* What a flag's option is when it is false: turned off, where a configuration file may have turned it on. */
 static int apply_flag(struct options *o, const struct option_row *row, const ProtobufCFieldDescriptor *field, bool on)
 {
-	bool is_flag = row->type == OPT_FLAG || row->type == LATER_FLAG || row->type == TAKEN_FLAG;
+	bool is_flag = row->type == OPT_FLAG || row->type == TAKEN_FLAG;
 
 	if (!on && !is_flag)
 		return 0;

@@ -38,7 +38,7 @@ static int setup(void **state)
 	w->td.proc_fd = open("/proc/self", O_RDONLY | O_CLOEXEC);
 	w->task = (struct task) { .pid = getpid(), .vpid = VPID(7), .dump = &w->td };
 	w->d = (struct dump) { .arena = w->a, .stats = &w->stats, .opts = &w->opts };
-	w->r = (struct restore) { .arena = w->a, .stats = &w->stats };
+	w->r = (struct restore) { .arena = w->a, .stats = &w->stats, .opts = &w->opts };
 	w->mem = mmap(NULL, MEM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_int_equal(image_dir_create(w->path, &w->d.dir), 0);
 	*state = w;
@@ -283,7 +283,6 @@ static int read_entries(struct world *w, size_t n, const uint64_t (*entries)[3])
 		int expected = map->n_pages || map->in_prev ? -ENOENT : map->later ? -EOPNOTSUPP : 0;
 
 		w->r.dir = w->d.dir;
-		w->r.opts = &w->opts;
 		assert_int_equal(pages_read_task(&w->r, &w->task, &map), expected);
 		w->r.dir = NULL;
 	}

@@ -9,8 +9,8 @@
 
 #include "arch_page.h"
 #include "lib/arena.h"
+#include "lib/ranges.h"
 #include "mm/hugetlb.h"
-#include "mm/ranges.h"
 
 #define LIST(...)                                                                                                      \
 	(struct ranges)                                                                                                \
@@ -80,7 +80,7 @@ static void random_lists(void **state)
 
 	for (int round = 0; round < 2000; round++) {
 		uint8_t in[2][64] = { { 0 } }, got[64];
-		struct ranges list[2] = { { 0 } }, out[2];
+		struct ranges list[2] = { { 0 } }, out[2], either;
 
 		for (int k = 0; k < 2; k++)
 			for (raddr_t at = 0; at < 60;) {
@@ -97,6 +97,14 @@ static void random_lists(void **state)
 			}
 		out[0] = ranges_without(*state, &list[0], &list[1]);
 		out[1] = ranges_common(*state, &list[0], &list[1]);
+		either = ranges_either(*state, &list[0], &list[1]);
+		memset(got, 0, sizeof(got));
+		for (size_t i = 0; i < either.n; i++) {
+			memset(got + either.r[i].start, 1, either.r[i].end - either.r[i].start);
+			assert_true(!i || either.r[i - 1].end < either.r[i].start);
+		}
+		for (int i = 0; i < 64; i++)
+			assert_int_equal(got[i], in[0][i] || in[1][i]);
 		for (int k = 0; k < 2; k++) {
 			memset(got, 0, sizeof(got));
 			for (size_t i = 0; i < out[k].n; i++)

@@ -70,15 +70,12 @@ static void values_arrive(void **state)
 
 static void what_is_wrong_is_refused(void **state)
 {
-	CriuOpts mode = CRIU_OPTS__INIT, later = CRIU_OPTS__INIT, none = CRIU_OPTS__INIT;
+	CriuOpts mode = CRIU_OPTS__INIT, none = CRIU_OPTS__INIT;
 	struct options o;
 
 	mode.has_manage_cgroups_mode = true;
 	mode.manage_cgroups_mode = (CriuCgMode)99;
 	assert_int_equal(fill(&o, CMD_DUMP, &mode), -EINVAL);
-	options_free(&o);
-	later.has_auto_dedup = later.auto_dedup = true;
-	assert_int_equal(fill(&o, CMD_DUMP, &later), -EOPNOTSUPP);
 	options_free(&o);
 	none.has_pid = none.has_timeout = true;
 	none.root = (char *)"";

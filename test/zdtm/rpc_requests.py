@@ -72,12 +72,10 @@ def cpuinfo(s):
 
 
 @scenario
-def not_there_yet(s):
+def no_such_port(s):
     s.victim()
     with rpc.Directory(s.imgs) as fd:
         o = opts(s, fd, pid=s.pid)
-        for more in ({"auto_dedup": True},):
-            is_answer(rpc.ask({"type": "DUMP", "opts": dict(o, **more)}), "DUMP", False, 255)
         is_answer(rpc.ask({"type": "DUMP", "opts": dict(o, lazy_pages=True, ps={"port": 99999})}), "DUMP", False, 1)
     check(not s.images() and wait_for(lambda: state_of(s.pid) == "S"), "%r, %s" % (s.images(), state_of(s.pid)))
     s.verify()

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Inside of mm/: stretches of addresses. */
-#ifndef CRIU_MM_RANGES_H
-#define CRIU_MM_RANGES_H
+/* Stretches of addresses, or of a file. */
+#ifndef CRIU_LIB_RANGES_H
+#define CRIU_LIB_RANGES_H
 
 #include "common.h"
 #include "lib/arena.h"
@@ -31,5 +31,8 @@ struct ranges ranges_without(struct arena *a, const struct ranges *of, const str
 
 /* What both have. */
 struct ranges ranges_common(struct arena *a, const struct ranges *one, const struct ranges *other);
+
+/* What one of them has, or both. */
+struct ranges ranges_either(struct arena *a, const struct ranges *one, const struct ranges *other);
 
 #endif

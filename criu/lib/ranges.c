@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#include "mm/ranges.h"
+#include "lib/ranges.h"
 
 void ranges_push(struct arena *a, struct ranges *list, raddr_t start, raddr_t end)
 {
@@ -49,4 +49,22 @@ struct ranges ranges_common(struct arena *a, const struct ranges *one, const str
 			k++;
 	}
 	return both;
+}
+
+struct ranges ranges_either(struct arena *a, const struct ranges *one, const struct ranges *other)
+{
+	struct ranges all = { 0 };
+	size_t i = 0, k = 0;
+
+	while (i < one->n || k < other->n) {
+		bool first = k == other->n || (i < one->n && one->r[i].start <= other->r[k].start);
+		const struct range *next = first ? &one->r[i++] : &other->r[k++];
+		struct range *last = all.n ? &all.r[all.n - 1] : NULL;
+
+		if (last && next->start <= last->end)
+			last->end = MAX(last->end, next->end);
+		else
+			ranges_push(a, &all, next->start, next->end);
+	}
+	return all;
 }
