@@ -17,6 +17,7 @@ int mnt_around_open_point(struct mnt *m); /* in the copy: the place of one on th
 /* mnt_build.c: in the new namespace: all that can be attached. */
 int mnt_attach_all(struct restore *r, struct mnt_ns *ns);
 int mnt_open_place(int dir, const char *path);
+int mnt_clone_early(struct restore *r, struct mnt_ns *ns, struct mnt *m); /* before any is attached */
 
 /* mnt_build.c: made inside, when what its options name is there. */
 bool mnt_is_late(const struct mnt *m);

@@ -151,6 +151,9 @@ static int clone_mount(struct restore *r, struct mnt *m)
 	if (root < 0)
 		return log_errno(-errno, "mount %s: open of %s in its file system (%s)", m->e->mountpoint, m->e->root,
 		                 m->super->kind ? m->super->kind->name : m->e->host_path);
+	if (mountinfo_mount_id(root, "") != mountinfo_mount_id(mnt_super_dir(s), ""))
+		return log_errno(-EXDEV, "mount %s: another mount hides %s in its file system (%s)", m->e->mountpoint,
+		                 m->e->root, m->super->kind ? m->super->kind->name : m->e->host_path);
 	m->fd = open_tree(root, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 	if (m->fd < 0)
 		return log_errno(-errno, "mount %s: open_tree", m->e->mountpoint);
@@ -185,6 +188,12 @@ static int open_points_on(struct mnt_ns *ns, const struct mnt *up)
 static int open_covered(struct restore *r, const struct mnt *m)
 {
 	return ns_roots_open_covered(r, m->e->mnt_id, m->e->mountpoint, m->fd);
+}
+
+/* What is attached later would hide it. */
+int mnt_clone_early(struct restore *r, struct mnt_ns *ns, struct mnt *m)
+{
+	return clone_mount(r, m) ?: open_covered(r, m) ?: open_points_on(ns, m);
 }
 
 static int make_detached(struct restore *r, struct mnt_ns *ns)

@@ -162,6 +162,9 @@ static int check_entry(const struct kept_all *all, const struct kept *k)
 		    all, e->mountpoint,
 		    "lies under another one, and has other flags in criu's mount namespace, which an ordinary "
 		    "user's criu cannot change there (or give it these there)");
+	if (e->deleted && e->host_path)
+		return refuse_kept(all, e->mountpoint,
+		                   "shows a file or directory that was deleted, which takes root to bring back");
 	return e->with_plugin ? refuse_kept(all, e->mountpoint, "is made by a plugin, which takes root") : 0;
 }
 
@@ -361,6 +364,20 @@ static int open_points(struct mnt_ns *ns)
 	return err;
 }
 
+/* Of criu's own mounts, which are still bare. */
+static int clone_sources(struct restore *r, struct mnt_ns *ns)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < ns->n; i++) {
+		struct mnt *m = &ns->all[i];
+
+		if (!mnt_is_around(m) && !m->super->kind && m->super->used)
+			err = mnt_clone_early(r, ns, m);
+	}
+	return err;
+}
+
 int mnt_kept_begin(const struct mnt_ns *ns)
 {
 	for (size_t i = 0; i < ns->n; i++)
@@ -402,7 +419,7 @@ int mnt_kept_fill(struct restore *r, struct mnt_ns *ns)
 
 	for (size_t i = 0; !err && i < ns->n; i++)
 		err = mnt_is_around(&ns->all[i]) ? take_kept(&ns->all[i], all.v[i].own) : 0;
-	err = err ?: open_sources(&all, ns) ?: open_points(ns);
+	err = err ?: open_sources(&all, ns) ?: open_points(ns) ?: clone_sources(r, ns);
 	err = err ?: mnt_attach_all(r, ns);
 	err = err ?: mnt_kept_end(ns);
 	fault_point("mount namespace is filled");

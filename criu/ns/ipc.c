@@ -194,7 +194,7 @@ static int write_text(void *arg)
 	ssize_t n;
 
 	if (job->uid != geteuid() && syscall(SYS_setresuid, -1, job->uid, -1))
-		return -errno;
+		return errno == EINVAL ? -EACCES : -errno; /* nobody in the user namespace is its root */
 	fd = open(job->path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -208,32 +208,67 @@ static int write_text(void *arg)
  * Most may be written by root of the user namespace that owns it, not by root outside; msg_next_id and its kin by
  * whoever has CAP_CHECKPOINT_RESTORE there, as root outside has and that one's uid alone has not.
  */
-static int write_setting(const char *file, const char *text, bool may_lack)
+static int try_setting(const char *path, const char *text, bool may_lack)
 {
 	const struct helper_spec spec = { 0 };
-	char path[64];
-	struct setting_job job = { path, text, 0 };
+	struct setting_job job = { path, text, geteuid() };
 	struct stat st;
 	int err;
 
-	setting_path(path, file);
 	if (stat(path, &st))
-		return errno == ENOENT && may_lack ? 0 : log_errno(-errno, "stat of %s", path);
-	job.uid = geteuid();
+		return errno == ENOENT && may_lack ? 0 : -errno;
 	err = write_text(&job);
 	job.uid = st.st_uid;
 	if (err == -EACCES && job.uid != geteuid())
 		err = helper_run(&spec, write_text, &job);
-	return err ? log_errno(err, "write of %s to %s in a new ipc namespace", text, path) : 0;
+	return err;
+}
+
+/* Numbers with spaces between them; the kernel has tabs. */
+static bool has_value(const char *path, const char *text)
+{
+	_cleanup_fclose_ FILE *f = fopen(path, "re");
+	char now[128];
+
+	if (!f || !fgets(now, sizeof(now), f))
+		return false;
+	for (char *at = now; *at; at++)
+		*at = *at == '\t' ? ' ' : *at;
+	now[strcspn(now, "\n")] = 0;
+	return !strcmp(now, text);
+}
+
+/* Where a user namespace has no root, its program could change nothing either. */
+static int write_setting(const char *file, const char *text, bool may_lack)
+{
+	char path[64];
+	int err;
+
+	setting_path(path, file);
+	err = try_setting(path, text, may_lack);
+	if (!err || (err == -EACCES && has_value(path, text)))
+		return 0;
+	return log_errno(err, "write of %s to %s in a new ipc namespace", text, path);
+}
+
+/* ... and made its objects within the limits that it was born with. */
+static int widen_setting(const char *file, const char *text, bool may_lack)
+{
+	char path[64];
+	int err;
+
+	setting_path(path, file);
+	err = try_setting(path, text, may_lack);
+	return err && err != -EACCES ? log_errno(err, "write of %s to %s in a new ipc namespace", text, path) : 0;
 }
 
 static int make_room(void *message)
 {
-	int err = write_setting(SEM_SETTING, SEM_ROOM, false);
+	int err = widen_setting(SEM_SETTING, SEM_ROOM, false);
 
 	for (size_t i = 0; !err && i < ARRAY_SIZE(settings); i++)
 		if (settings[i].room)
-			err = write_setting(settings[i].file, settings[i].room, true);
+			err = widen_setting(settings[i].file, settings[i].room, true);
 	return err;
 }
 

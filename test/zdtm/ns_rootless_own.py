@@ -281,11 +281,12 @@ def answer(s):
 def look_inside(s):
     """Mounts, and what is in the root and in the sandbox's own file systems."""
     root = "/proc/%d/root" % s.pid
+    places = [d for d in ("/", "/dev/", "/tmp/", "/tmp/bound/") if os.path.isdir(root + d) and (d != "/dev/" or os.path.ismount(root + d + "null"))]
     return [sorted(" ".join(line.split()[3:]) for line in text("/proc/%d/mountinfo" % s.pid).splitlines()),
-            [(d, n, os.lstat(root + d + n).st_mode, os.lstat(root + d + n).st_uid) for d in ("/", "/dev/", "/tmp/") for n in sorted(os.listdir(root + d))]]
+            [(d, n, os.lstat(root + d + n).st_mode, os.lstat(root + d + n).st_uid) for d in places for n in sorted(os.listdir(root + d))]]
 
 
-def sandbox(s, *options):
+def sandbox(s, *options, own=("--dev", "/dev", "--tmpfs", "/tmp"), rounds_of_it=3):
     """Of bubblewrap's, with a server."""
     need("bwrap")
     s.tool_path = with_capability(s)
@@ -293,13 +294,13 @@ def sandbox(s, *options):
         os.chmod(d, 0o777)
     with open(s.path("bwrap.out"), "w") as out:
         os.chmod(s.path("bwrap.out"), 0o666)
-        s.proc = subprocess.Popen([*ALONE, "bwrap", *options, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--unshare-all", "sh", "-c",
+        s.proc = subprocess.Popen([*ALONE, "bwrap", *options, "--proc", "/proc", *own, "--unshare-all", "sh", "-c",
                                    "mkdir /tmp/www; cd /tmp/www; echo served > page; exec python3 -m http.server --bind 127.0.0.1"],
                                   stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
         check(wait_for(lambda: children(s.proc.pid) and children(children(s.proc.pid)[0])), text(s.path("bwrap.out")))
     s.pid = children(s.proc.pid)[0]
     said, before = answer(s), look_inside(s)
-    for n in range(3):
+    for n in range(rounds_of_it):
         check(user(s, "dump", "-t", s.pid, "-j"), "dump: " + s.errors("dump.log"))
         if s.proc:
             s.proc.wait()
@@ -317,6 +318,15 @@ def sandbox(s, *options):
 @scenario
 def sandbox_of_all(s):
     sandbox(s, "--ro-bind", "/", "/")
+
+
+@scenario
+def sandbox_with_a_bind(s):
+    """Of a directory that another mount of the sandbox hides. Nobody is root there, and so nobody sets limits of IPC."""
+    os.mkdir(s.path("bound"))
+    open(s.path("bound/file"), "w").close()
+    check(s.dir.startswith("/tmp/"), s.dir)
+    sandbox(s, "--dev-bind", "/", "/", own=("--tmpfs", "/tmp", "--bind", s.path("bound"), "/tmp/bound"), rounds_of_it=1)
 
 
 @scenario
