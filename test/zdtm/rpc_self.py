@@ -116,9 +116,9 @@ def by_the_service(s):
 @scenario
 def fails(s):
     """What cannot be dumped goes on, and hears why."""
-    start(s, "swrk", "stream")
+    start(s, "swrk", "leave_running", "leave_stopped")
     check(wait_for(lambda: len(text(s.said).splitlines()) >= 1), "no answer")
-    check("'success': False" in text(s.said) and "streamer" in text(s.said), text(s.said))
+    check("'success': False" in text(s.said) and "leave-stopped" in text(s.said), text(s.said))
     s.kill()
     os.truncate(s.said, 0)
     start(s, "swrk", "notify_scripts")
