@@ -6,6 +6,7 @@
 #include "files/files.h"
 #include "lazy/lazy.h"
 #include "lib/arena.h"
+#include "lib/fault.h"
 #include "lib/log.h"
 #include "options/background.h"
 #include "options/socket_file.h"
@@ -21,8 +22,10 @@ static int serve(const struct options *o, struct stages *stages, struct image_di
 
 	if (!err)
 		err = background_ready(o, stages, o->restore_detached, &parent);
-	if (!err && !parent)
+	if (!err && !parent) {
+		fault_init(o->kill_at);
 		err = lazy_serve(dir, a, asker, &file, &listener);
+	}
 	if (!parent)
 		socket_file_remove(&file);
 	cleanup_close(&listener);

@@ -108,6 +108,11 @@ int lazy_finish(const struct lazy_daemon *daemon)
 		return 0;
 	if (!n)
 		return closed_unanswered(daemon);
+	if (n == sizeof(word) && word == LAZY_LOST)
+		return log_errno(-ECONNRESET,
+		                 "the lazy-pages daemon, pid %d, was killed: memory that is on another host cannot be "
+		                 "fetched any more",
+		                 daemon->pid);
 	err = n < 0 ? -errno : -EPROTO;
 	return log_errno(err, "the answer of the lazy-pages daemon, pid %d%s", daemon->pid,
 	                 err == -EAGAIN ? ": none came in time (--timeout)" : "");

@@ -71,13 +71,16 @@ static int watch_all(struct lazy_server *s)
 	return err;
 }
 
-/* A restore that had not sent all of its tasks ends when its connection does. */
+/*
+ * A restore that had not sent all of its tasks ends when its connection does; one whose memory is on another host must
+ * not be done any more.
+ */
 static void end_connection(struct lazy_server *s)
 {
-	if (s->restore >= 0 && s->finished)
-		lazy_answer(s->restore);
-	else if (!s->finished)
+	if (!s->finished)
 		s->err = log_errno(-ECONNRESET, "the restore was not done yet: it fails");
+	else if (s->restore >= 0)
+		lazy_answer(s->restore, s->asker ? LAZY_LOST : LAZY_HELD);
 	if (s->restore >= 0) {
 		/* The next one knows: the number may be a child's userfaultfd soon. */
 		lazy_note(s, LAZY_CLOSED, VPID(0), s->restore);

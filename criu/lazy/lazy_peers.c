@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "lazy/lazy_server.h"
+#include "lib/fault.h"
 #include "lib/log.h"
 #include "lib/rights.h"
 
@@ -72,10 +73,8 @@ int lazy_accept(struct lazy_server *s)
 
 /* ---- going ---- */
 
-void lazy_answer(int sock)
+void lazy_answer(int sock, uint32_t word)
 {
-	const uint32_t word = LAZY_HELD;
-
 	if (send(sock, &word, sizeof(word), MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof(word))
 		log_debug("the restore does not wait for an answer: %m");
 }
@@ -169,7 +168,8 @@ static int take_end(struct lazy_server *s, struct lazy_peer *p)
 {
 	s->finished = true;
 	lazy_note(s, LAZY_ENDS, VPID(0), p->fd);
-	lazy_answer(p->fd);
+	fault_point("the restore has sent all");
+	lazy_answer(p->fd, LAZY_HELD);
 	log_info("the restore has sent all: %zu address spaces", s->n_spaces);
 	if (!s->asker)
 		return leave(s, p);

@@ -92,8 +92,8 @@ int lazy_accept(struct lazy_server *s);
 int lazy_hear(struct lazy_server *s, struct lazy_peer *p);
 void lazy_close_peers(struct lazy_server *s);
 
-/* The restore's connection gets its answer. */
-void lazy_answer(int sock);
+/* The restore's connection gets its answer: LAZY_HELD or LAZY_LOST. */
+void lazy_answer(int sock, uint32_t word);
 
 /* ---- lazy_keeper.c ---- */
 

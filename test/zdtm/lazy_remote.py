@@ -455,6 +455,24 @@ def restore_killed(s):
 
 
 @scenario
+def daemon_killed(s):
+    """When it is about to say that it has all tasks: the restore fails, since who goes on cannot fetch what is missing."""
+    start(s, "16")
+    dump = LazyDump(s)
+    there = OtherHost(s)
+    there.copy()
+    there.lazy_pages("--page-server", "--port", dump.port, "--test-kill-at", 1)
+    rc = there.restore("--lazy-pages", ok=False)
+    check(rc == 1 and "cannot be fetched" in s.errors("restore.log", there.imgs), "%d: %s" % (rc, s.errors("restore.log", there.imgs)))
+    check(there.ends() == -signal.SIGKILL, "the daemon: %s" % there.said())
+    dump.ends(1)
+    check(wait_for(lambda: not there.tasks()), "%r lives there" % there.tasks())
+    runs_here(s, "the daemon is killed")
+    there.done()
+    s.verify()
+
+
+@scenario
 def service(s):
     """The fields of a request: lazy_pages with a port, and PAGE_SERVER with lazy_pages."""
     start(s, "16")

@@ -11,6 +11,14 @@ from driver import check, state_of, text, tree
 INIT = "import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nprint(flush=True)\nwhile True: signal.pause()"
 
 
+def pid_ns(pid):
+    """Nothing where it does not run any more."""
+    try:
+        return os.readlink("/proc/%s/ns/pid" % pid) if state_of(int(pid)) not in ("Z", "X", "gone") else ""
+    except OSError:
+        return ""
+
+
 class OtherHost:
     def __init__(self, s, *unshare):
         self.s, self.daemon, self.imgs, self.log = s, None, s.path("there"), s.path("there/lazy.log")
@@ -21,6 +29,7 @@ class OtherHost:
         check(self.init.stdout.readline() == b"\n", "unshare")
         with open("/proc/%d/task/%d/children" % (self.init.pid, self.init.pid)) as f:
             self.root = int(f.read())
+        self.ns = pid_ns(self.root)
         self.enter = ["nsenter", "-t", str(self.root), "-p", "-m", *(n[1:3] for n in unshare)]
 
     def copy(self):
@@ -90,22 +99,17 @@ class OtherHost:
         os.unlink(s.path("result"))
 
     def done(self):
-        """
-        Nothing of it is left. A process that is still about to end could say what it has seen, and the words would be taken for
-        those of the next tree. The first process becomes a zombie when all others have been reaped, those by us that nsenter leaves.
-        """
-        left = tree(self.daemon.pid)[1:] if self.daemon and self.daemon.poll() is None else []
+        """Nothing runs there any more: what is about to end could still say what it has seen, and be taken for the next tree."""
         for p in (self.daemon, self.init):
             if p and p.poll() is None:
                 p.kill()
                 p.wait()
-        for p in left:
-            try:
-                os.waitpid(p, 0)
-            except ChildProcessError:
-                pass
         self.init.stdout.close()
-        check(wait_for(lambda: state_of(self.root) in ("Z", "gone")), "another host does not end")
+        check(wait_for(lambda: not self.runs()), "another host does not end")
+
+    def runs(self):
+        """All but the first process, which waits until others have been reaped."""
+        return [p for p in os.listdir("/proc") if p.isdigit() and int(p) != self.root and pid_ns(p) == self.ns]
 
 
 class LazyDump:
