@@ -199,6 +199,7 @@
 	X(ghost_restore_subsys)                                                                                        \
 	X(procfile_subsys)                                                                                             \
 	X(watched_subsys)                                                                                              \
+	X(irmap_cache_subsys)                                                                                          \
 	X(validate_subsys)                                                                                             \
 	X(net_ns_subsys)                                                                                               \
 	X(diag_subsys)                                                                                                 \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A pre-dump: memory is stored ahead of a dump. Nothing else of the tree is read, and nothing is against it. */
+/* A pre-dump: memory is stored ahead of a dump. Little else of the tree is read, and nothing is against it. */
 #include "dump/dump.h"
 #include "dump/inside.h"
 #include "freeze/freeze.h"
@@ -41,9 +41,9 @@ static int let_run(struct dump *d, bool *stands)
 	return thaw_tree(&d->tree, THAW_RUN);
 }
 
-static int write_memory(struct dump *d)
+static int complete_images(struct dump *d)
 {
-	int err = subsys_run(pre_write, d);
+	int err = subsys_run(pre_running, d);
 
 	err = err ?: inventory_write_pre(d);
 	fault_point("images written");
@@ -73,10 +73,10 @@ int dump_ahead(struct dump *d)
 	fault_point("memory listed");
 	if (!err && d->opts->pre_dump_mode == PRE_DUMP_READ)
 		err = let_run(d, &stands);
-	if (!err)
-		err = write_memory(d);
+	err = err ?: subsys_run(pre_write, d);
 	part = stands ? let_run(d, &stands) : 0;
 	err = err ?: part;
+	err = err ?: complete_images(d);
 	if (!err)
 		err = commit_ahead(d);
 	if (err)

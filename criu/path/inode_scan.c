@@ -6,6 +6,7 @@
 #include <sys/inotify.h>
 
 #include "files/foreign_files.h"
+#include "image/image.h"
 #include "proc/fdinfo.h"
 #include "path/inode_scan.h"
 #include "lib/log.h"
@@ -132,12 +133,30 @@ static void add_wanted(struct scan *s, struct watched_inode *w)
 	}
 }
 
+/* A file may have been renamed since: each path is looked at. */
+static void ask_cache(struct dump *d, struct scan *s)
+{
+	struct image_dir *prev = NULL;
+	struct image *img = NULL;
+	IrmapCacheEntry *e;
+
+	if (!d->opts->prev_images_dir || image_dir_open_prev(d->dir, d->opts->prev_images_dir, &prev))
+		return;
+	if (!image_open(prev, IMG_IRMAP_CACHE, 0, &img))
+		while (s->left && image_read(img, &irmap_cache_entry__descriptor, d->arena, &e) == 1)
+			if (e->path[0] == '/' && !foreign_files_enters(d, e->path))
+				compare_path(s, e->path, e->inode);
+	image_cleanup(&img);
+	image_dir_close(prev);
+}
+
 void inode_scan(struct dump *d, struct watched_inode **wanted, size_t n)
 {
 	struct scan s = { .arena = d->arena };
 
 	for (size_t i = 0; i < n; i++)
 		add_wanted(&s, wanted[i]);
+	ask_cache(d, &s);
 	for (size_t i = 0; i < d->opts->n_irmap_scan_paths && s.left; i++)
 		walk_below(d, &s, d->opts->irmap_scan_paths[i], 0);
 	s.seen = 0;

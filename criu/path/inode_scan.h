@@ -6,8 +6,9 @@
 #include "path/watched.h"
 
 /*
- * Walks all that lies below the directories of --irmap-scan-path, and then, to a limit, below the working directories
- * and the directories of open files of the tree; each on one file system. Sets the paths that it finds.
+ * Looks at the paths that the pre-dump before this one has found (irmap-cache), then at all that lies below the
+ * directories of --irmap-scan-path, and then, to a limit, below the working directories and the directories of open
+ * files of the tree; each on one file system. Sets the paths that it finds.
  */
 void inode_scan(struct dump *d, struct watched_inode **wanted, size_t n);
 

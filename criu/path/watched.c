@@ -173,6 +173,34 @@ static int find_in_ns(struct dump *d, const struct ns_root *ns, struct watched_i
 	return 0;
 }
 
+/* Whether only a look into directories can tell its path. */
+static bool is_lost(struct dump *d, const struct watched_inode *w, int handle_works, const struct stat *st)
+{
+	if (w->fh->path || *w->file_id || foreign_mount_of(d, w))
+		return false;
+	return !handle_works || (st->st_nlink && d->opts->force_irmap);
+}
+
+int watched_find_ahead(struct dump *d, struct watched_inodes *all, struct watched_inode ***lostp, size_t *np)
+{
+	int err = all->first ? fhandle_init(&all->handles, d->arena) : 0;
+
+	for (struct watched_inode *w = all->first; w && !err; w = w->next) {
+		struct stat st = { 0 };
+		int works;
+
+		if (!has_device(all->handles.mounts, all->handles.n, w->s_dev) || foreign_mount_of(d, w))
+			continue;
+		works = find_by_handle(d, all, w, &st);
+		if (is_lost(d, w, works, &st))
+			arena_push(d->arena, lostp, np, w);
+	}
+	fhandle_close(&all->handles);
+	if (!err && *np)
+		inode_scan(d, *lostp, *np);
+	return err;
+}
+
 int watched_find(struct dump *d, struct watched_inodes *all)
 {
 	struct watched_inode **lost = NULL;
@@ -192,12 +220,10 @@ int watched_find(struct dump *d, struct watched_inodes *all)
 			find_by_descriptor(d, w, &st);
 		if (w->fh->path || *w->file_id || (works && st.st_nlink && !d->opts->force_irmap))
 			continue;
-		if (works && !st.st_nlink)
-			refuse_watched(w, true);
-		else if (foreign_mount_of(d, w))
-			refuse_watched(w, false);
-		else
+		if (is_lost(d, w, works, &st))
 			arena_push(d->arena, &lost, &n_lost, w);
+		else
+			refuse_watched(w, works && !st.st_nlink);
 	}
 	fhandle_close(&all->handles);
 	if (!err && n_lost)

@@ -31,6 +31,13 @@ void watched_add(struct dump *d, struct watched_inodes *all, const struct watche
 /* Finds all, or refuses. 0 or a negative errno (logged). */
 int watched_find(struct dump *d, struct watched_inodes *all);
 
+/*
+ * Pre-dump, while the tree runs: looks into directories for what watched_find() would have to look for there, and
+ * refuses nothing. *lostp gets those (from the arena; *np at first 0), some with a path now. 0 or a negative errno
+ * (logged).
+ */
+int watched_find_ahead(struct dump *d, struct watched_inodes *all, struct watched_inode ***lostp, size_t *np);
+
 /* Restore: the inode, as O_PATH, ours to close. Negative errno (not logged). */
 int watched_open(struct restore *r, uint32_t s_dev, const FhEntry *fh, uint32_t file_id);
 

@@ -67,13 +67,14 @@ struct subsys {
 	void (*rollback)(struct dump *d);
 	/*
 	 * Pre-dump, between frozen() and end(), in the place of all these: of each living task from outside, then while
-	 * the agent is inside; what is to be stored of all of them; storing it, when the tree may run already; and when
-	 * the images count.
+	 * the agent is inside; what is to be stored of all of them; storing it, when the tree may run already; what
+	 * takes long to find out, when it runs; and when the images count.
 	 */
 	int (*pre_look)(struct dump *d, struct task *t);
 	int (*pre_inside)(struct dump *d, struct task *t);
 	int (*pre_list)(struct dump *d);
 	int (*pre_write)(struct dump *d);
+	int (*pre_running)(struct dump *d);
 	void (*pre_committed)(struct dump *d);
 	/* At the very end, success or not: what may take time. */
 	void (*end)(struct dump *d);

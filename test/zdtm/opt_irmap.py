@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 # Watched files whose path the kernel does not show: on a file system without handles (overlayfs) they are looked for, in
-# the working directory and where --irmap-scan-path says; one below another mount is found by its handle alone.
+# the working directory and where --irmap-scan-path says, by a pre-dump too; one below another mount is found by its handle alone.
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: timeout 300
@@ -71,6 +71,28 @@ def by_option(s):
     check("--irmap-scan-path" in s.errors("dump.log"), s.errors("dump.log"))
     s.clean_images()
     s.dump("--irmap-scan-path", s.path("lower"), "--irmap-scan-path", s.path("top"))
+    s.restore()
+    s.verify()
+
+
+@scenario
+def ahead(s):
+    """A pre-dump has looked, so that the dump need not; what was moved meanwhile is not taken for the file."""
+    path = overlay(s)
+    victim(s, "/", path)
+    for n in "12":
+        prev = ["--prev-images-dir", "../pre" + str(int(n) - 1)] if n > "1" else ["--irmap-scan-path", s.path("top")]
+        os.mkdir(s.path("pre" + n))
+        check(s.tool("pre-dump", "-t", s.pid, "-D", s.path("pre" + n), "-v4", *prev) == 0, s.out)
+        check(path.encode() in open(s.path("pre%s/irmap-cache" % n), "rb").read(), "pre-dump %s: the path is not in irmap-cache" % n)
+    os.rename(path, path + ".away")
+    check(s.dump("--prev-images-dir", "../pre2", ok=False), "a path that is not the file's any more")
+    check("--irmap-scan-path" in s.errors("dump.log"), s.errors("dump.log"))
+    open(path, "w").close()
+    check(s.dump("--prev-images-dir", "../pre2", ok=False), "another file of that path")
+    os.rename(path + ".away", path)
+    s.clean_images()
+    s.dump("--prev-images-dir", "../pre2")
     s.restore()
     s.verify()
 
