@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What cannot be made again is refused by its name, and with what the user can do: perf events, virtual machines and
- * their processors, FUSE servers, Landlock rulesets, half-made file systems and mounts that are nowhere, BPF programs
- * that are not pinned, BPF iterators and links, type information, maps that are neither array nor hash, listeners of
- * seccomp filters, AF_XDP sockets. What this kernel does not make is left out.
+ * their processors, FUSE servers, Landlock rulesets, half-made file systems, BPF programs that are not pinned, BPF
+ * iterators and links, type information, maps that are neither array nor hash, listeners of seccomp filters, AF_XDP
+ * sockets. What this kernel does not make is left out.
  *
  * zdtm: needs-root
  * zdtm: refuse fd 101: .*perf event.*does not show what it counts
@@ -18,8 +18,6 @@
  * zdtm: refuse fd 110: .*type information.*for loading programs only
  * zdtm: refuse fd 111: .*listener of a seccomp filter
  * zdtm: refuse fd 112: .*AF_XDP socket
- * zdtm: refuse fd 113: .*mount
- * zdtm: refuse fd 114: a mount that is in no place
  */
 #include <linux/bpf.h>
 #include <linux/filter.h>
@@ -32,7 +30,7 @@
 #include "zdtm.h"
 
 #define FIRST 101
-#define LAST  114
+#define LAST  112
 
 static void at(int number, int fd, const char *what)
 {
@@ -93,16 +91,6 @@ static int listener(void)
 	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
 }
 
-static int nowhere(void)
-{
-	int fs = syscall(SYS_fsopen, "tmpfs", 0), fd;
-
-	zdtm_must(fs >= 0 && !syscall(SYS_fsconfig, fs, 6 /* FSCONFIG_CMD_CREATE */, NULL, NULL, 0));
-	fd = syscall(SYS_fsmount, fs, 0, 0);
-	close(fs);
-	return fd;
-}
-
 static int machine(void)
 {
 	int dev = open("/dev/kvm", O_RDWR), fd = dev < 0 ? -1 : ioctl(dev, 0xAE01 /* KVM_CREATE_VM */, 0);
@@ -130,8 +118,6 @@ int main(void)
 	at(110, type_information(), "BTF");
 	at(111, listener(), "seccomp listeners");
 	at(112, socket(AF_XDP, SOCK_RAW, 0), "AF_XDP");
-	at(113, nowhere(), "fsmount()");
-	at(114, syscall(SYS_open_tree, AT_FDCWD, "/", 1 /* OPEN_TREE_CLONE */), "open_tree()");
 	zdtm_ready();
 	zdtm_wait();
 	for (int i = FIRST; i <= LAST; i++)
