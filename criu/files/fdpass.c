@@ -11,7 +11,6 @@
 #include "files/foreign_restore.h"
 #include "files/fdpass.h"
 #include "files/files_open.h"
-#include "lib/fiber.h"
 #include "lib/log.h"
 #include "lib/rights.h"
 
@@ -136,18 +135,13 @@ static int place_chunk(struct task *t, FdinfoEntry *const *e, const int *arrived
 	return batch_run(b);
 }
 
-/*
- * A chunk is opened, sent and closed (unless another table wants it) before the next: criu's own limit may be lower.
- * Nothing is waited for before they are sent: another table may have criu's descriptors closed.
- */
+/* A chunk is opened, sent and closed (unless another table wants it) before the next: criu's own limit may be lower. */
 static int install_chunk(struct restore *r, struct task *t, size_t at, const int *wanted, size_t n)
 {
 	int fds[RIGHTS_MAX], arrived[RIGHTS_MAX], err;
 
 	for (size_t i = 0; i < n; i++) {
-		fiber_hold();
 		fds[i] = files_open(r, t->fds[at + i]->id);
-		fiber_release();
 		if (fds[i] < 0)
 			return log_errno(fds[i], "%s: fd %u", task_name(t), t->fds[at + i]->fd);
 	}

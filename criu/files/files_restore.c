@@ -6,7 +6,6 @@
 #include "files/fown.h"
 #include "files/net_ns.h"
 #include "lib/message.h"
-#include "lib/rights.h"
 #include "tree/beside.h"
 
 static const FownEntry *fown_of(const struct open_file *f)
@@ -103,29 +102,21 @@ static int work_on_table(void *arg, struct task *t)
 	return w->fn(w->r, t);
 }
 
-/*
- * Calls fn for the first task of each descriptor table, for as many side by side as have no more descriptors together
- * than one may send at once: criu has those open.
- */
+static bool has_table(const struct restore *r, const struct task *t)
+{
+	return t->state != TASK_DEAD && tree_first_files(&r->tree, t) == t;
+}
+
+/* Calls fn for the first task of each descriptor table, for some of them side by side: only that task is spoken to. */
 static int each_table(struct restore *r, int (*fn)(struct restore *r, struct task *t))
 {
 	struct table_work w = { r, fn };
 	struct beside s = { .fn = work_on_table, .arg = &w };
-	size_t open = 0;
 	int err = 0;
 
-	for (size_t i = 0; !err && i < r->tree.n_tasks; i++) {
-		struct task *t = r->tree.tasks[i];
-
-		if (t->state == TASK_DEAD || tree_first_files(&r->tree, t) != t)
-			continue;
-		if (open + t->n_fds > RIGHTS_MAX) {
-			err = beside_run(&s);
-			open = 0;
-		}
-		open += t->n_fds;
-		err = err ?: beside_add(&s, t);
-	}
+	for (size_t i = 0; !err && i < r->tree.n_tasks; i++)
+		if (has_table(r, r->tree.tasks[i]))
+			err = beside_add(&s, r->tree.tasks[i]);
 	return err ?: beside_run(&s);
 }
 
@@ -135,9 +126,15 @@ static int check_in_namespaces(struct restore *r)
 	return ns_roots_any(r) ? files_check(r) : 0;
 }
 
+/* One after the other: some files (uffd_kind, /dev/tty) are made by the agent of a task that may not be this one. */
 static int install_tables(struct restore *r)
 {
-	return each_table(r, files_clear) ?: each_table(r, files_install);
+	int err = each_table(r, files_clear);
+
+	for (size_t i = 0; !err && i < r->tree.n_tasks; i++)
+		if (has_table(r, r->tree.tasks[i]))
+			err = files_install(r, r->tree.tasks[i]);
+	return err;
 }
 
 static int settle_files(struct restore *r)

@@ -10,9 +10,7 @@
 #include "files/files.h"
 #include "files/foreign_parts.h"
 #include "files/open_file.h"
-#include "lib/fiber.h"
 #include "lib/log.h"
-#include "lib/rights.h"
 #include "tree/user_ns.h"
 
 static struct foreign_restore *foreign_restore_of(const struct restore *r)
@@ -129,7 +127,7 @@ static int send_it(int sock, void *arg)
 	return foreign_send(arg, sock);
 }
 
-static int send_parts(struct restore *r, struct task *t, const int *fds, size_t n, int *numbers)
+int foreign_restore_send(struct restore *r, struct task *t, const int *fds, size_t n, int *numbers)
 {
 	const struct open_files *all = open_files_of(r);
 	int err = 0;
@@ -142,23 +140,6 @@ static int send_parts(struct restore *r, struct task *t, const int *fds, size_t 
 		err = f ? agent_send_by(t, send_it, (void *)f->kept, numbers + i)
 		        : agent_send_fds(t, fds + i, end - i, numbers + i);
 	}
-	return err;
-}
-
-/* While the agent of the task takes one part, another fiber could have what is in the next closed. */
-int foreign_restore_send(struct restore *r, struct task *t, const int *fds, size_t n, int *numbers)
-{
-	const struct open_files *all = open_files_of(r);
-	bool parts = n > RIGHTS_MAX;
-	int err;
-
-	for (size_t i = 0; i < n && n > 1; i++)
-		parts |= kept_as(all, fds[i]) != NULL;
-	if (parts)
-		fiber_hold();
-	err = send_parts(r, t, fds, n, numbers);
-	if (parts)
-		fiber_release();
 	return err;
 }
 
