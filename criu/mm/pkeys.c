@@ -108,13 +108,21 @@ static int pkeys_check(struct restore *r, const struct thread *th)
 	return 0;
 }
 
+/* A copy has its parent's keys at first. */
+static bool may_have_keys(const struct task *t)
+{
+	const MmEntry *mm = t->parent ? t->parent->mm : NULL;
+
+	return t->restore->copied && have_keys() && (!mm || wanted_keys(mm));
+}
+
 int pkeys_allocate(struct task *t)
 {
 	uint32_t wanted = wanted_keys(t->mm);
 	struct batch *b = agent_batch(t->restore->agent, "protection keys");
 	int first, err;
 
-	if (!wanted && !(t->restore->copied && have_keys()))
+	if (!wanted && !may_have_keys(t))
 		return 0;
 	batch_reserve(b, 3 * KEYS, 0);
 	for (unsigned key = 1; key < KEYS; key++)
