@@ -5,6 +5,7 @@
 # zdtm: driver
 # zdtm: timeout 2400
 import fcntl
+import json
 import os
 import random
 import shutil
@@ -15,7 +16,7 @@ import time
 
 from case import guardians, runs
 from chain import clean, dumped, link, memory, pre_dump, prev, same_memory, stored
-from crit_tool import HOME
+from crit_tool import HOME, shown
 from driver import check, reap, rounds_wanted, run_all, scenario, state_of, text, tree, wait_for
 from page_wire import Server, fault_points, together
 
@@ -27,6 +28,23 @@ def room(s, *numbers):
     """MiB that the pages files of these checkpoints take."""
     return sum(os.stat(os.path.join(d, f)).st_blocks for n in numbers for d in [s.path(str(n))] for f in os.listdir(d)
                if f.startswith("pages-")) * 512 / MIB
+
+
+def needed(s, last):
+    """MiB of those before the last that no later one has in its place."""
+    later, pages = {}, 0
+    for d in [s.path(str(n)) for n in range(last, -1, -1)]:
+        for f in os.listdir(d):
+            entries = json.loads(shown(os.path.join(d, f)))["entries"][1:] if f.startswith("pagemap-") else []
+            own = {page for e in entries if "PE_PRESENT" in e["flags"] for page in pages_of(e)}
+            pages += len(own - later.get(f, set())) if d != s.path(str(last)) else 0
+            later[f] = later.get(f, set()) | own
+    return pages * 4096 / MIB
+
+
+def pages_of(entry):
+    at = int(entry["vaddr"], 16) // 4096
+    return range(at, at + int(entry["nr_pages"]))
 
 
 def dedup(s, n, *opts, ok=True):
@@ -87,7 +105,7 @@ def command(s):
         was = room(s, 0, 1, 2, 3)
         dedup(s, 4)
         now = room(s, 0, 1, 2, 3)
-        check(now < was / 2, "%.1f MiB of %.1f are left" % (now, was))
+        check(now < was - 1 and abs(now - needed(s, 4)) < 0.1, "%.2f MiB of %.2f are left, %.2f are needed" % (now, was, needed(s, 4)))
         check([punched(s, n) for n in range(5)] == [True] * 4 + [False], "punched: %r" % [punched(s, n) for n in range(5)])
         restore_last(s, 4, before, "after dedup")
         s.kill()
