@@ -54,14 +54,16 @@ def console_socket():
 
 def foreground(c, *command):
     """Starts a call that ends with the container. Returns the process."""
-    s = c.stdio
-    words = [c.runtime, "--root", WORK + "/state-runc", "--log", c.dir + "/runtime.log", *command, "--bundle", c.dir, "--pid-file", c.dir + "/pid", c.name]
+    s, pidfile = c.stdio, c.dir + "/pid"
+    words = [c.runtime, "--root", WORK + "/state-runc", "--log", c.dir + "/runtime.log", *command, "--bundle", c.dir, "--pid-file", pidfile, c.name]
+    if os.path.exists(pidfile):  # of the start before: the new one is written after the state says "running"
+        os.unlink(pidfile)
     p = subprocess.Popen(words, **s.popen())
     s.started()
-    wait_for(lambda: p.poll() is not None or c.state() == "running", "the container does not run: %s" % " ".join(words))
+    wait_for(lambda: p.poll() is not None or (c.state() == "running" and os.path.exists(pidfile)), "the container does not run: %s" % " ".join(words))
     if p.poll() is not None:
         raise Failed("%s: status %s: %s" % (words, p.returncode, c.why()))
-    c.pid = int(text(c.dir + "/pid"))
+    c.pid = int(text(pidfile))
     c.counts()
     return p
 
