@@ -19,7 +19,7 @@ int page_server_open(struct page_server *s, const struct options *o)
 
 	*s = (struct page_server) { .opts = o, .listener = -1 };
 	s->images.fd = -1;
-	err = o->lazy_pages ? 0 : image_received_begin(&s->images, o->images_dir);
+	err = o->lazy_pages ? 0 : image_received_begin(&s->images, o->images_dir, o->prev_images_dir);
 	if (!err)
 		err = page_peer_listen(o, &s->listener, &s->port);
 	if (!err && s->listener >= 0)

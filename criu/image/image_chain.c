@@ -42,7 +42,7 @@ int image_dir_open_prev(const struct image_dir *dir, const char *prev, struct im
 		path = NULL;
 		return log_errno(-ENOMEM, "%s/" IMAGE_PREV, dir->path);
 	}
-	return image_dir_open(path, dir->allow_edited, prevp);
+	return image_dir_open_like(path, dir, prevp);
 }
 
 int image_dir_prev(struct image_dir *dir, struct image_dir **prevp)

@@ -113,7 +113,7 @@ static int check_files(const struct image_dir *dir, const struct sums *sums)
 		char why[128];
 		int err = integrity_check(sum, image_dir_place_of(dir, sum->name), &room, why, sizeof(why));
 
-		if (!err)
+		if (!err || (err == -ENOENT && sum->sent && dir->sent_elsewhere))
 			continue;
 		if (dir->allow_edited)
 			log_warn("%s/%s %s", dir->path, sum->name, why);
@@ -213,14 +213,15 @@ static void settle_for_reading(const struct image_dir *dir)
 	image_exchange_unlock(dir->fd);
 }
 
-int image_dir_open(const char *path, bool allow_edited, struct image_dir **dirp)
+int image_dir_open_like(const char *path, const struct image_dir *like, struct image_dir **dirp)
 {
 	__attribute__((cleanup(cleanup_dir))) struct image_dir *dir = NULL;
 	int err = open_image_dir(path, &dir);
 
 	if (err)
 		return err;
-	dir->allow_edited = allow_edited;
+	dir->allow_edited = like->allow_edited;
+	dir->sent_elsewhere = like->sent_elsewhere;
 	settle_for_reading(dir);
 	err = image_exchange_read(dir->fd, path, dir->places, &dir->readers);
 	if (!err)
@@ -231,6 +232,11 @@ int image_dir_open(const char *path, bool allow_edited, struct image_dir **dirp)
 		return err;
 	*dirp = move_ptr(dir);
 	return 0;
+}
+
+int image_dir_open(const char *path, bool allow_edited, struct image_dir **dirp)
+{
+	return image_dir_open_like(path, &(struct image_dir) { .allow_edited = allow_edited }, dirp);
 }
 
 int image_dir_open_stream(const char *path, unsigned limit, bool allow_edited, struct image_dir **dirp)
@@ -665,6 +671,11 @@ bool image_dir_vouches_for(const struct image_dir *dir, const char *name)
 bool image_dir_allows_edited(const struct image_dir *dir)
 {
 	return dir->allow_edited;
+}
+
+void image_dir_sent_elsewhere(struct image_dir *dir)
+{
+	dir->sent_elsewhere = true;
 }
 
 bool image_dir_streams(const struct image_dir *dir)

@@ -76,17 +76,15 @@ bool image_dir_sealed(const struct image_dir *dir);
 /* Reading: whether an integrity file names the image: it is one of this checkpoint for sure. */
 bool image_dir_vouches_for(const struct image_dir *dir, const char *name);
 
-/* Whether images that were changed are taken, with a warning (--allow-edited-images). */
+/* Whether images that were changed are taken (--allow-edited-images). */
 bool image_dir_allows_edited(const struct image_dir *dir);
 
 /* For what is kept until the directory is closed. NULL without memory. */
 struct arena;
 struct arena *image_dir_arena(struct image_dir *dir);
 
-/* Where pages/page_sums.c keeps what it has read of this directory, once, from that arena. NULL: nothing yet. */
+/* Where pages/page_sums.c and page_punched.c keep what they have read of it, once, from that arena. NULL: nothing. */
 void **image_dir_page_sums(struct image_dir *dir);
-
-/* The same for pages/page_punched.c. */
 void **image_dir_punched(struct image_dir *dir);
 
 /* The directory's descriptor, for openat() of files that are no images. */
@@ -104,6 +102,9 @@ int image_dir_files_fd(struct image_dir *dir);
  */
 int image_dir_note_sent(struct image_dir *dir, const char *name, uint64_t pages, uint32_t where);
 int image_dir_check_sent(const struct image_dir *dir, const char *name, uint64_t pages, uint32_t where);
+
+/* The checkpoints before this one that are opened from here on are whole without pagemaps that a page server has. */
+void image_dir_sent_elsewhere(struct image_dir *dir);
 
 /* The path that it was opened with, for messages. */
 const char *image_dir_path(const struct image_dir *dir);

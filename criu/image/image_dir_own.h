@@ -26,6 +26,7 @@ struct image_dir {
 	struct sums *sums;            /* reading: NULL where the checkpoint has none */
 	struct sums *server;          /* reading: of what a page server has written; NULL: nothing says that */
 	bool some_sent;               /* pagemaps of sums are a page server's */
+	bool sent_elsewhere;          /* they need not be here */
 	struct image_stream *stream;  /* NULL: files in the directory */
 	struct arena *arena;          /* NULL until it is asked for */
 	void *page_sums;              /* reading: see image_dir_page_sums() */
@@ -33,6 +34,9 @@ struct image_dir {
 	struct image_dir *prev;       /* reading: the checkpoint before it, if it was asked for */
 	const struct image_dir *next; /* the one that this is the prev of */
 };
+
+/* image_dir_open() as `like` was opened. */
+int image_dir_open_like(const char *path, const struct image_dir *like, struct image_dir **dirp);
 
 /* Reading: the directory in which a file is, of those that it may be in; writing: that of all. */
 int image_dir_place_of(const struct image_dir *dir, const char *name);

@@ -22,6 +22,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -552,17 +553,33 @@ int image_exchange_publish(int dir, const char *path)
 
 /* ---- what a page server does ---- */
 
+/* The dump that writes there has made the same link. */
+static bool is_same_link(int from, int to, const char *name)
+{
+	char a[PATH_MAX], b[PATH_MAX];
+	ssize_t n = readlinkat(from, name, a, sizeof(a)), m = readlinkat(to, name, b, sizeof(b));
+
+	return n > 0 && n == m && !memcmp(a, b, (size_t)n);
+}
+
 /* What has the name already is another's. */
+static int check_names(const struct place *p, int from, int to, const struct names *names)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < names->n; i++)
+		if (has_entry(to, names->all[i]) && !is_same_link(from, to, names->all[i]))
+			err = log_errno(-EEXIST, "%s/%s: another dump or page server has written this file", p->path,
+			                names->all[i]);
+	return err;
+}
+
 static int add_files(const struct place *p, const char *from, int to)
 {
 	_cleanup_close_ int fd = open_sub(p, from);
 	_cleanup_names_ struct names names = {};
-	int err = fd < 0 ? fd : list_names(p, fd, false, &names);
+	int err = fd < 0 ? fd : list_names(p, fd, false, &names) ?: check_names(p, fd, to, &names);
 
-	for (size_t i = 0; !err && i < names.n; i++)
-		if (has_entry(to, names.all[i]))
-			err = log_errno(-EEXIST, "%s/%s: another dump or page server has written this file", p->path,
-			                names.all[i]);
 	for (size_t i = 0; !err && i < names.n; i++) {
 		err = move_name(p, fd, to, names.all[i]);
 		if (i < 2)

@@ -46,6 +46,7 @@
 #include "rlimit.pb-c.h"
 #include "sa.pb-c.h"
 #include "seccomp.pb-c.h"
+#include "sent.pb-c.h"
 #include "siginfo.pb-c.h"
 #include "signalfd.pb-c.h"
 #include "sk-inet.pb-c.h"

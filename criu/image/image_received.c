@@ -3,8 +3,12 @@
 #include "image/image_received.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
+#include "image/image_chain.h"
 #include "image/image_exchange.h"
 #include "lib/log.h"
 
@@ -35,7 +39,73 @@ static int open_hidden(struct image_received *r)
 	return image_dir_create(path, &r->dir);
 }
 
-int image_received_begin(struct image_received *r, const char *path)
+/* Where the link that is there leads; NULL: it is not there, or another one takes its place. */
+static char *find_link(const struct image_received *r)
+{
+	char target[PATH_MAX];
+	ssize_t n = r->replace ? -1 : readlinkat(r->fd, IMAGE_PREV, target, sizeof(target) - 1);
+
+	target[MAX(n, 0)] = '\0';
+	return n > 0 ? strdup(target) : NULL;
+}
+
+int image_received_open_prev(const struct image_received *r, struct image_dir **prevp)
+{
+	_cleanup_free_ char *path = NULL;
+
+	if (asprintf(&path, "%s%s%s", *r->prev_path == '/' ? "" : r->path, *r->prev_path == '/' ? "" : "/",
+	             r->prev_path) < 0) {
+		path = NULL;
+		return log_errno(-ENOMEM, "%s", r->path);
+	}
+	return image_dir_open(path, false, prevp);
+}
+
+/* Each image directory of a chain is another one. */
+static int check_chain(const struct image_received *r)
+{
+	struct image_dir *prev = r->prev;
+	int err = 0;
+
+	while (!err) {
+		struct stat a, b;
+
+		if (!fstat(r->fd, &a) && !fstat(image_dir_fd(prev), &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+			return log_errno(-EINVAL,
+			                 "--prev-images-dir %s: that checkpoint is in the image directory (-D), or "
+			                 "made on top of one there: each needs a directory of its own",
+			                 r->prev_path);
+		err = image_dir_prev(prev, &prev);
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
+static int begin_chain(struct image_received *r, const char *prev)
+{
+	char *link = find_link(r);
+	bool make = prev && !link;
+	int err;
+
+	if (prev && link && strcmp(link, prev) != 0) {
+		err = log_errno(-EEXIST, "%s/" IMAGE_PREV " leads to %s, not to %s (--prev-images-dir)", r->path, link,
+		                prev);
+		free(link);
+		return err;
+	}
+	r->prev_path = link ?: prev ? strdup(prev) : NULL;
+	if (!r->prev_path)
+		return prev ? log_errno(-ENOMEM, "%s", r->path) : 0;
+	err = image_received_open_prev(r, &r->prev);
+	if (err)
+		return log_errno(err,
+		                 "%s: the checkpoint before this one (--prev-images-dir, or the link " IMAGE_PREV
+		                 " in %s) cannot be used",
+		                 r->prev_path, r->path);
+	err = check_chain(r);
+	return err ?: make ? image_dir_link_prev(r->dir, prev) : 0;
+}
+
+int image_received_begin(struct image_received *r, const char *path, const char *prev)
 {
 	int err;
 
@@ -49,7 +119,7 @@ int image_received_begin(struct image_received *r, const char *path)
 	if (err < 0)
 		return err;
 	r->replace = !err || !image_exchange_is_settled(r->fd);
-	return remove_left(r) ?: open_hidden(r);
+	return remove_left(r) ?: open_hidden(r) ?: begin_chain(r, prev);
 }
 
 int image_received_publish(struct image_received *r)
@@ -70,6 +140,8 @@ void image_received_end(struct image_received *r)
 	if (r->dir && !r->published)
 		image_exchange_remove(r->fd, r->path, HIDDEN);
 	image_dir_close(r->dir);
+	image_dir_close(r->prev);
+	free(r->prev_path);
 	if (r->fd >= 0)
 		close(r->fd);
 }

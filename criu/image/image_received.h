@@ -14,11 +14,19 @@ struct image_received {
 	struct image_dir *dir; /* the hidden one, where images are made */
 	bool published;
 	struct timespec begun;
-	bool replace; /* the image directory had an older checkpoint in it from the beginning */
+	bool replace;    /* the image directory had an older checkpoint in it from the beginning */
+	char *prev_path; /* of the checkpoint before this one, seen from the image directory; NULL: there is none */
+	struct image_dir *prev; /* the same, open for reading */
 };
 
-/* What a killed page server has left is removed; -EBUSY: another one writes there. path stays the caller's. */
-int image_received_begin(struct image_received *r, const char *path);
+/*
+ * What a killed page server has left is removed; -EBUSY: another one writes there. path stays the caller's. prev: where
+ * the checkpoint before it is, to which a link is made; NULL: where a link leads that is there.
+ */
+int image_received_begin(struct image_received *r, const char *path, const char *prev);
+
+/* Opens the checkpoint before it anew: something else may have been written there since. As image_dir_open(). */
+int image_received_open_prev(const struct image_received *r, struct image_dir **prevp);
 
 /* All images are complete and closed: they come into the image directory, with an integrity file of their own. */
 int image_received_publish(struct image_received *r);

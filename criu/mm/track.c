@@ -9,7 +9,7 @@
 
 #include "lib/log.h"
 #include "mm/track_task.h"
-#include "pages/pagemap.h"
+#include "pages/pages_before.h"
 #include "proc/proc.h"
 #include "proc/proc_maps.h"
 #include "tree/inventory.h"
@@ -68,11 +68,16 @@ static int open_prev(struct dump *d, struct track_state *s)
 
 	if (*path == '/')
 		log_warn("--prev-images-dir %s: with a path relative to -D the chain could be moved", path);
+	if (d->opts->page_server || d->opts->lazy_pages)
+		image_dir_sent_elsewhere(d->dir);
 	err = image_dir_open_prev(d->dir, path, &s->prev);
 	err = err ?: check_not_own(d, s->prev);
 	err = err ?: image_read_one(s->prev, IMG_INVENTORY, 0, d->arena, &inventory);
 	if (err)
 		return log_errno(err, "--prev-images-dir %s: no whole checkpoint is there", path);
+	err = pages_before_read(d, s->prev, &s->before);
+	if (err)
+		return err;
 	s->prev_run_id = inventory->dump_criu_run_id;
 	d->inventory->prev_run_id = inventory->dump_criu_run_id;
 	return image_dir_link_prev(d->dir, path);
@@ -169,18 +174,6 @@ static int scan_task(struct scan *sc)
 	return err;
 }
 
-/* What the checkpoint before has of a task, whether itself or those before it. */
-static int stored_before(struct dump *d, struct track_state *s, const struct task *t, struct ranges *stored)
-{
-	struct pagemap *map;
-	int err = pagemap_read(s->prev, d->arena, IMG_PAGEMAP, (uint64_t)t->vpid.v, INT64_MAX & ~(PAGE_SIZE - 1), &map);
-
-	for (size_t i = 0; !err && i < map->n_runs; i++)
-		if (!map->runs[i].with_parent && !map->runs[i].gone)
-			ranges_push(d->arena, stored, map->runs[i].at, page_run_end(&map->runs[i]));
-	return err == -ENOENT ? 0 : err;
-}
-
 /* What cannot be read is taken for written to. */
 static int read_task(struct dump *d, struct track_state *s, const struct task *t)
 {
@@ -193,7 +186,7 @@ static int read_task(struct dump *d, struct track_state *s, const struct task *t
 		         strerror(-err));
 		return 0;
 	}
-	err = stored_before(d, s, t, &stored);
+	err = pages_before_of(d, s->before, t, &stored);
 	if (!err)
 		track_task(s, d->arena, t)->unwritten = ranges_common(d->arena, &sc.clean, &stored);
 	return err;
@@ -233,18 +226,45 @@ static int use_tracker(struct dump *d, struct track_state *s, struct tracker *tr
 	return tracker_end(tr);
 }
 
+/* A page server may have lost some of it; all of these is sent then. */
+static int ask_server(struct dump *d, struct track_state *s)
+{
+	size_t n = 0, lost = 0, count = HASH_COUNT(s->tasks);
+	const struct task **tasks = arena_array(d->arena, const struct task *, count + 1);
+	bool *has = arena_array(d->arena, bool, count + 1);
+	int err;
+
+	for (const struct track_task *one = s->tasks; one; one = one->hh.next)
+		if (one->unwritten.n)
+			tasks[n++] = one->task;
+	err = n ? pages_before_ask(d, tasks, n, has) : 0;
+	for (size_t i = 0; !err && i < n; i++) {
+		if (has[i])
+			continue;
+		track_task(s, NULL, tasks[i])->unwritten = (struct ranges) { 0 };
+		lost++;
+	}
+	if (lost)
+		log_warn("the memory of %zu tasks is sent in full: the page server has none of them in the checkpoint "
+		         "before, or not as it was",
+		         lost);
+	return err;
+}
+
 static int track_frozen(struct dump *d)
 {
 	struct track_state *s = dump_state(d, &track_subsys);
 	int err = 0;
 
+	if (!pages_before_are_there(d))
+		s->before = NULL;
 	for (size_t i = 0; !err && i < s->n_found; i++)
 		err = use_tracker(d, s, &s->found[i]);
 	if (!err && s->prev && !s->is_tracked)
 		log_warn("memory is stored in full: writes since the dump in %s were not noted (it was made without "
 		         "--track-mem, another dump came after it, or its " TRACKER_NAME " has ended)",
 		         d->opts->prev_images_dir);
-	return err;
+	return err ?: d->opts->page_server ? ask_server(d, s) : 0;
 }
 
 static void track_end(struct dump *d)

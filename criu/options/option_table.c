@@ -18,7 +18,7 @@
 #define PAGE_SERVER  BIT(CMD_PAGE_SERVER)
 #define SERVERS      (SERVICE | PAGE_SERVER | LAZY_PAGES)
 #define BOTH         (DUMP | RESTORE)
-#define PAGES        (DUMP | PAGE_SERVER | LAZY_PAGES)
+#define PAGES        (DUMPS | PAGE_SERVER | LAZY_PAGES)
 #define THREE        (DUMPS | RESTORE)
 #define CPU_CAP      (BOTH | CPUINFO)
 #define ALL          (BIT(CMD_COUNT) - BIT(CMD_NONE + 1))
@@ -202,8 +202,9 @@ const struct option_row option_rows[] = {
 
 	/* dump */
 	{ "tree", 't', OPT_PID, DUMPS, AT(tree), "PID", "the root of the process tree", 0, 0, NULL },
-	STRING("prev-images-dir", 0, DUMPS, prev_images_dir, "DIR",
-	       "store only pages that were written to since the dump in DIR (seen from -D), which had --track-mem"),
+	STRING("prev-images-dir", 0, DUMPS | PAGE_SERVER, prev_images_dir, "DIR",
+	       "store only pages that were written to since the dump in DIR (seen from -D), which had --track-mem; "
+	       "page-server: DIR has what was received of that dump"),
 	FLAG("track-mem", 0, DUMPS, track_mem,
 	     "have the kernel note from now on which pages are written to, for the next dump"),
 	FLAG("auto-dedup", 0, THREE | PAGE_SERVER, auto_dedup,
@@ -259,12 +260,13 @@ const struct option_row option_rows[] = {
 	  "look for this feature alone; \"list\" names all; can be given several times", 0, 0, NULL },
 
 	/* page-server, dump --page-server, and lazy pages of another host */
-	FLAG("page-server", 0, DUMP | LAZY_PAGES, page_server,
-	     "dump: send the pages to the page server of --address and --port; lazy-pages: fetch them from there"),
-	{ "port", 0, OPT_UINT, DUMP | PAGE_SERVER | LAZY_PAGES, AT(port), "N",
+	FLAG("page-server", 0, DUMPS | LAZY_PAGES, page_server,
+	     "dump, pre-dump: send the pages to the page server of --address and --port; lazy-pages: fetch them from "
+	     "there"),
+	{ "port", 0, OPT_UINT, PAGES, AT(port), "N",
 	  "the TCP port of the page server (default where pages are given or taken: 0, any that is free)", 0,
 	  UINT16_MAX, NULL },
-	{ "ps-socket", 0, OPT_UINT, DUMP | PAGE_SERVER | LAZY_PAGES, AT(ps_socket), "FD",
+	{ "ps-socket", 0, OPT_UINT, PAGES, AT(ps_socket), "FD",
 	  "the connection for pages is this descriptor, which criu has inherited", 0, INT_MAX, NULL },
 
 	FLAG("tls", 0, PAGES, tls, "encrypt the connection for pages; both ends show a certificate"),
@@ -279,7 +281,7 @@ const struct option_row option_rows[] = {
 
 	/* service and page-server */
 	STRING(
-	    "address", 0, DUMP | SERVERS, address, "ADDRESS",
+	    "address", 0, DUMPS | SERVERS, address, "ADDRESS",
 	    "service: its socket, in the work directory (default criu_service.socket); page-server, dump "
 	    "--lazy-pages: the address on which it listens (default: any); dump, lazy-pages: that of the page server "
 	    "(default: this host)"),

@@ -260,7 +260,7 @@ static unsigned check_page_server(const struct options *o)
 
 	if (o->page_server && o->ps_socket < 0 && !o->port)
 		wrong++, log_errno(0, "--page-server needs --port, the page server's, or --ps-socket");
-	if (o->command != CMD_DUMP || (!o->page_server && !lazy))
+	if ((o->command != CMD_DUMP && o->command != CMD_PRE_DUMP) || (!o->page_server && !lazy))
 		return wrong;
 	if (o->page_server && lazy)
 		wrong++, log_errno(0, "--page-server and --lazy-pages exclude each other in a dump: pages are sent, or "
@@ -276,9 +276,6 @@ static unsigned check_page_server(const struct options *o)
 		wrong++,
 		    log_errno(0, "--compress: pages are sent as they are to a %s; leave out one of the two options",
 		              lazy ? "lazy-pages daemon" : "page server, which stores them so");
-	if (o->prev_images_dir || o->track_mem)
-		wrong++, log_errno(0, "--%s: the pages of a chain (--track-mem, --prev-images-dir) cannot be sent yet",
-		                   lazy ? "lazy-pages" : "page-server");
 	return wrong;
 }
 

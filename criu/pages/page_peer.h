@@ -25,11 +25,12 @@ enum page_command {
 	PAGES_FORCE_CLOSE = 0x1024, /* the same where others may hold the connection open */
 };
 
-#define PAGES_FLAGS_SHIFT 16 /* of the entry's flags (PE_*), above the command */
+#define PAGES_FLAGS_SHIFT      16 /* of the entry's flags (PE_*), above the command */
 
 /* What an id is: bits 0 to 7; the pid or the object's number above them. */
-#define PAGES_OF_TASK     1U
-#define PAGES_OF_OBJECT   2U
+#define PAGES_OF_TASK          1U
+#define PAGES_OF_OBJECT        2U
+#define PAGES_ID(number, type) ((number) << 8 | (type))
 
 /* As it goes over the wire, in the byte order of the machine, as CRIU has it. */
 struct page_request {

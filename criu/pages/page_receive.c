@@ -15,7 +15,9 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "pages/page_io.h"
+#include "pages/page_receive_prev.h"
 #include "pages/pagemap.h"
+#include "tree/run_mark.h"
 
 /* Pages files have other numbers than those of a dump into the same directory, as CRIU has them. */
 #define FIRST_PAGES_ID 0x10001U
@@ -37,12 +39,13 @@ struct receiver {
 	char name[IMAGE_NAME_MAX];
 	struct pagemap_writer pagemap;
 	int fd;            /* of the pages file */
-	bool has_parent;   /* in a parent checkpoint */
+	bool has_parent;   /* in the checkpoint before */
 	uint64_t end, len; /* where the last entry has ended; bytes of the pages file */
 	uint8_t *buf;      /* BATCH_BYTES */
 	uint32_t *sums;    /* of its pages, room for max_sums */
 	size_t max_sums;
 	struct page_sums_writer all_sums;
+	struct receive_prev prev;
 };
 
 /* ---- ids ---- */
@@ -76,13 +79,15 @@ static enum image_type type_of(uint64_t id)
 	return is_task(id) ? IMG_PAGEMAP : IMG_SHMEM_PAGEMAP;
 }
 
-static bool parent_has(const struct receiver *r, uint64_t id)
+static uint64_t limit_of(uint64_t id)
 {
-	char name[IMAGE_NAME_MAX], path[IMAGE_NAME_MAX + 8];
+	return is_task(id) ? arch_task_size(false) : INT64_MAX & ~(PAGE_SIZE - 1);
+}
 
-	image_make_name(type_of(id), id >> 8, name);
-	snprintf(path, sizeof(path), "parent/%s", name);
-	return faccessat(r->images->fd, path, R_OK, 0) == 0;
+/* The images whose pages come next are those. */
+static bool prev_has(struct receiver *r, uint64_t id)
+{
+	return page_receive_prev_has(&r->prev, type_of(id), id >> 8, limit_of(id));
 }
 
 /* ---- images ---- */
@@ -130,8 +135,8 @@ static int begin_images(struct receiver *r, uint64_t id)
 		return r->fd;
 	r->id = id;
 	r->end = r->len = 0;
-	r->limit = is_task(id) ? arch_task_size(false) : INT64_MAX & ~(PAGE_SIZE - 1);
-	r->has_parent = parent_has(r, id);
+	r->limit = limit_of(id);
+	r->has_parent = prev_has(r, id);
 	head.pages_id = r->last_pages_id;
 	log_info("%s, pages-%u.img", r->name, r->last_pages_id);
 	return pagemap_create(&r->pagemap, r->images->dir, type_of(id), id >> 8, &head, false);
@@ -236,15 +241,26 @@ static int check_run(const struct receiver *r, const struct page_request *q)
 	                 r->name, q->n, q->at);
 }
 
+/* Of the peer's own mark the entry names the one that it says to be on top of. */
+static void note_mark(struct receiver *r, const struct page_run *run)
+{
+	if (type_of(r->id) == IMG_SHMEM_PAGEMAP && run_mark_is(r->id >> 8))
+		r->prev.mark = run_mark_at(run->at);
+}
+
 static int add_run(struct receiver *r, const struct page_request *q, uint32_t flags)
 {
 	const struct page_run run = { .at = q->at, .n = q->n };
 	int err = check_run(r, q) ?: check_flags(r, flags);
 
+	if (!err && flags & PE_PARENT)
+		err = page_receive_prev_check(&r->prev, r->name, &run);
 	if (!err)
 		err = pagemap_add_flagged(&r->pagemap, &run, flags);
 	if (!err && flags & PE_PRESENT)
 		err = receive_pages(r, q->n);
+	if (!err)
+		note_mark(r, &run);
 	r->end = page_run_end(&run);
 	return err;
 }
@@ -257,18 +273,22 @@ static int open_request(struct receiver *r, const struct page_request *q, bool a
 	return err || !asks ? err : send_answer(r, &has_parent, sizeof(has_parent), r->name);
 }
 
-static int parent_request(const struct receiver *r, const struct page_request *q)
+/* It may come in the middle of images. */
+static int parent_request(struct receiver *r, const struct page_request *q)
 {
+	const struct receive_prev before = r->prev;
 	int err = check_id(q->id);
-	int32_t has_parent = !err && parent_has(r, q->id);
+	int32_t has_parent = !err && prev_has(r, q->id);
 
+	r->prev.map = before.map;
+	r->prev.next = before.next;
 	return err ?: send_answer(r, &has_parent, sizeof(has_parent), "whether there is a parent");
 }
 
 /* Whatever came of it, the peer is told. */
 static int close_request(struct receiver *r)
 {
-	int err = page_sums_end(&r->all_sums, end_images(r, 0)), sent;
+	int err = page_sums_end(&r->all_sums, end_images(r, 0)) ?: page_receive_prev_check_all(&r->prev), sent;
 	int32_t result;
 
 	fault_point("all pages have been received");
@@ -309,10 +329,16 @@ static int serve_request(struct receiver *r, const struct page_request *q)
 static int serve_all(struct receiver *r)
 {
 	struct page_request q;
+	bool first = true;
 	int err;
 
 	do {
 		err = page_peer_receive(r->peer, &q, sizeof(q), PAGE_PEER_PATIENCE);
+		/* Over one connection for all of a chain (p.haul): the word of the dump before that it has committed.
+		 */
+		if (!err && first && r->peer->inherited && q.command == PAGES_CLOSE)
+			err = page_peer_receive(r->peer, &q, sizeof(q), PAGE_PEER_PATIENCE);
+		first = false;
 		err = err ? peer_error(err, "recv", "a request") : serve_request(r, &q);
 	} while (!err);
 	return MIN(err, 0);
@@ -321,7 +347,12 @@ static int serve_all(struct receiver *r)
 int page_receive(const struct page_peer *p, struct image_received *images)
 {
 	struct receiver r = {
-		.peer = p, .images = images, .last_pages_id = FIRST_PAGES_ID - 1, .fd = -1, .all_sums.dir = images->dir
+		.peer = p,
+		.images = images,
+		.last_pages_id = FIRST_PAGES_ID - 1,
+		.fd = -1,
+		.all_sums.dir = images->dir,
+		.prev.images = images,
 	};
 	int err;
 
@@ -330,6 +361,7 @@ int page_receive(const struct page_peer *p, struct image_received *images)
 		return log_errno(-ENOMEM, "out of memory for %lu bytes of pages", BATCH_BYTES);
 	err = serve_all(&r);
 	page_sums_end(&r.all_sums, end_images(&r, err));
+	page_receive_prev_end(&r.prev);
 	free_begun(&r);
 	free(r.sums);
 	free(r.buf);

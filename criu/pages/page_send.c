@@ -1,142 +1,38 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * The connection is made before the tree is stopped: a server that is not there costs the tree nothing. The memory of
- * one task or object is sent at a time, since the protocol knows one.
- */
+/* Pages as requests to a page server, and in between, in the order of addresses, what it has of the dump before. */
 #include "pages/page_send.h"
 
-#include <inttypes.h>
-
 #include "format.h"
-#include "lib/fault.h"
 #include "lib/log.h"
+#include "pages/page_link.h"
 #include "pages/page_peer.h"
 #include "pages/page_turns.h"
 #include "pages/pagemap.h"
-#include "tree/subsys.h"
-
-/* The state of the row, in a dump with --page-server. */
-struct page_link {
-	struct page_peer peer;
-	bool open;
-};
-
-extern const struct subsys page_link_subsys;
-
-static struct page_link *link_of(struct dump *d)
-{
-	return dump_state(d, &page_link_subsys);
-}
-
-static int link_begin(struct dump *d)
-{
-	struct page_link *l = link_of(d);
-	int err;
-
-	if (!d->opts->page_server)
-		return 0;
-	/* A server that writes into this very directory finds by that where the images of the dump lie. */
-	err = image_dir_files_fd(d->dir);
-	err = err < 0 ? err : page_peer_connect(d->opts, &l->peer);
-	l->open = !err;
-	return err;
-}
-
-static void link_end(struct dump *d)
-{
-	struct page_link *l = link_of(d);
-
-	if (l->open)
-		page_peer_close(&l->peer);
-	l->open = false;
-}
-
-/*
- * With --auto-dedup the server waits for this word after its answer: until the dump has committed, the older checkpoint
- * of the chain stays whole. CRIU's server does not listen any more.
- */
-static void link_committed(struct dump *d)
-{
-	const struct page_link *l = link_of(d);
-	struct page_request r = { .command = PAGES_CLOSE };
-	struct iovec list = { &r, sizeof(r) };
-
-	if (l->open && d->opts->auto_dedup && page_peer_send(&l->peer, &list, 1))
-		log_info("the page server does not wait to hear that the dump has committed (--auto-dedup)");
-}
-
-const struct subsys page_link_subsys = {
-	.name = "page server",
-	.state = { .dump = sizeof(struct page_link) },
-	.before_freeze = link_begin,
-	.pre_committed = link_committed,
-	.after_commit = link_committed,
-	.end = link_end,
-};
-
-/* ---- requests ---- */
-
-static int server_error(int err, const char *call, const char *what)
-{
-	if (err == -ENODATA || err == -EPIPE || err == -ECONNRESET) {
-		log_errno(0, "the page server has ended the connection (%s of %s): its log says why", call, what);
-		return -EPIPE;
-	}
-	return log_errno(err, "page server: %s of %s", call, what);
-}
-
-static int send_request(const struct page_peer *p, const struct page_request *r, const char *what)
-{
-	struct iovec list = { (void *)r, sizeof(*r) };
-	int err = page_peer_send(p, &list, 1);
-
-	return err ? server_error(err, "sendmsg", what) : 0;
-}
-
-static int receive_answer(const struct page_peer *p, void *answer, size_t size, const char *what)
-{
-	int err = page_peer_receive(p, answer, size, PAGE_PEER_PATIENCE);
-
-	return err ? server_error(err, "recv", what) : 0;
-}
-
-int page_send_finish(struct dump *d)
-{
-	const struct page_peer *p = &link_of(d)->peer;
-	const struct page_request r = { .command = p->inherited ? PAGES_FORCE_CLOSE : PAGES_CLOSE };
-	int32_t answer = 0;
-	int err;
-
-	fault_point("all pages are sent");
-	err = send_request(p, &r, "the request to close");
-	if (!err)
-		err = receive_answer(p, &answer, sizeof(answer), "the answer to the request to close");
-	fault_point("the page server has all pages");
-	if (err || !answer)
-		return err;
-	return log_errno(-EREMOTEIO, "the page server could not write its images (%d): its log says why", answer);
-}
-
-/* ---- the sink ---- */
 
 struct send_sink {
 	struct page_sink sink; /* first */
-	struct image_dir *dir;
-	const struct page_peer *peer;
+	struct dump *dump;
 	char name[IMAGE_NAME_MAX]; /* of the pagemap that the server writes */
-	uint64_t id;               /* of the protocol */
+	uint64_t number, id;       /* number: of the task or object; id: of the protocol */
 	struct page_turns turns;
 	struct pages_sum sum;
+	const struct page_run *before, *before_end; /* of the dump before, and still to be named */
 };
 
 static int send_sink_open(struct page_sink *s, const struct page_transfer *t)
 {
-	const struct send_sink *k = (struct send_sink *)s;
-	const struct page_request r = { .command = PAGES_OPEN2, .id = k->id };
-	uint8_t has_parent; /* which makes no difference: every page is sent */
-	int err = send_request(k->peer, &r, k->name);
+	struct send_sink *k = (struct send_sink *)s;
+	bool has_parent;
+	int err = page_link_begin_images(k->dump, k->id, &has_parent, k->name);
 
-	return err ?: receive_answer(k->peer, &has_parent, sizeof(has_parent), k->name);
+	k->before = t->elsewhere;
+	k->before_end = t->elsewhere + t->n_elsewhere;
+	if (err || has_parent || !t->n_elsewhere)
+		return err;
+	return log_errno(-ESTALE,
+	                 "%s: the page server had the checkpoint before this one, and has no such image in it any "
+	                 "more",
+	                 k->name);
 }
 
 static void send_sink_place(struct page_sink *s, struct page_load *load)
@@ -150,35 +46,63 @@ struct outgoing {
 	const uint8_t *bytes;
 	struct page_request requests[BATCH_PAGES];
 	struct iovec list[2 * BATCH_PAGES];
-	size_t n;
+	size_t n, n_list;
 };
+
+static int send_out(struct outgoing *out)
+{
+	int err = page_link_send(out->sink->dump, out->list, out->n_list, out->sink->name);
+
+	out->n = out->n_list = 0;
+	return err;
+}
+
+static int add_request(struct outgoing *out, uint32_t flags, uint64_t at, uint64_t n)
+{
+	struct page_request *r = &out->requests[out->n];
+
+	*r = (struct page_request) {
+		.command = PAGES_ADD_F | flags << PAGES_FLAGS_SHIFT, .n = n, .at = at, .id = out->sink->id
+	};
+	out->list[out->n_list++] = (struct iovec) { r, sizeof(*r) };
+	if (flags & PE_PRESENT) {
+		out->list[out->n_list++] = (struct iovec) { (void *)out->bytes, n * PAGE_SIZE };
+		out->bytes += n * PAGE_SIZE;
+	}
+	pages_sum_add(&out->sink->sum, at, n);
+	return ++out->n == BATCH_PAGES ? send_out(out) : 0;
+}
+
+/* What lies together is one request, however it differs otherwise. */
+static int name_before(struct outgoing *out, raddr_t below)
+{
+	struct send_sink *k = out->sink;
+	int err = 0;
+
+	while (!err && k->before < k->before_end && k->before->at < below) {
+		raddr_t at = k->before->at, end = page_run_end(k->before++);
+
+		while (k->before < k->before_end && k->before->at == end && end < below)
+			end = page_run_end(k->before++);
+		err = add_request(out, PE_PARENT, at, (end - at) / PAGE_SIZE);
+	}
+	return err;
+}
 
 static int add_part(void *arg, const struct page_run *run)
 {
 	struct outgoing *out = arg;
-	struct page_request *r = &out->requests[out->n];
-	size_t len = run->n * PAGE_SIZE;
+	int err = name_before(out, run->at);
 
-	*r = (struct page_request) { .command = PAGES_ADD_F | PE_PRESENT << PAGES_FLAGS_SHIFT,
-		                     .n = run->n,
-		                     .at = run->at,
-		                     .id = out->sink->id };
-	out->list[2 * out->n] = (struct iovec) { r, sizeof(*r) };
-	out->list[2 * out->n + 1] = (struct iovec) { (void *)out->bytes, len };
-	out->bytes += len;
-	out->n++;
-	pages_sum_add(&out->sink->sum, run->at, run->n);
-	return 0;
+	return err ?: add_request(out, PE_PRESENT, run->at, run->n);
 }
 
 static int send_load(void *arg, const struct page_load *load)
 {
-	struct send_sink *k = arg;
-	struct outgoing out = { .sink = k, .bytes = load->bytes };
+	struct outgoing out = { .sink = arg, .bytes = load->bytes };
 	int err = page_batch_each_kept(load->batch, load->runs, add_part, &out);
 
-	err = err ?: page_peer_send(k->peer, out.list, 2 * out.n);
-	return err ? server_error(err, "sendmsg", k->name) : 0;
+	return err ?: send_out(&out);
 }
 
 static int send_sink_write(struct page_sink *s, const struct page_load *load)
@@ -190,9 +114,13 @@ static int send_sink_write(struct page_sink *s, const struct page_load *load)
 
 static int send_sink_finish(struct page_sink *s, const struct page_transfer *t)
 {
-	const struct send_sink *k = (struct send_sink *)s;
+	struct send_sink *k = (struct send_sink *)s;
+	struct outgoing out = { .sink = k };
+	int err = name_before(&out, UINT64_MAX) ?: send_out(&out);
 
-	return image_dir_note_sent(k->dir, k->name, k->sum.pages, pages_sum_crc(&k->sum));
+	if (!err && (k->id & 0xff) == PAGES_OF_TASK)
+		err = page_link_note_task(k->dump, k->number, t);
+	return err ?: image_dir_note_sent(k->dump->dir, k->name, k->sum.pages, pages_sum_crc(&k->sum));
 }
 
 static void send_sink_close(struct page_sink *s)
@@ -219,9 +147,9 @@ struct page_sink *page_send_sink(struct dump *d, enum image_type type, uint64_t 
 		return NULL;
 	*k = (struct send_sink) {
 		.sink.ops = &ops,
-		.dir = d->dir,
-		.peer = &link_of(d)->peer,
-		.id = id << 8 | (type == IMG_PAGEMAP ? PAGES_OF_TASK : PAGES_OF_OBJECT),
+		.dump = d,
+		.number = id,
+		.id = PAGES_ID(id, type == IMG_PAGEMAP ? PAGES_OF_TASK : PAGES_OF_OBJECT),
 	};
 	image_make_name(type, id, k->name);
 	page_turns_begin(&k->turns);

@@ -10,7 +10,4 @@
 /* Sends the pages of a task or an object, as the pagemap of that type and number. NULL without memory, not logged. */
 struct page_sink *page_send_sink(struct dump *d, enum image_type type, uint64_t id);
 
-/* All has been sent: waits until the server has written that. 0 or a negative errno (logged). */
-int page_send_finish(struct dump *d);
-
 #endif

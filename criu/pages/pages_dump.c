@@ -5,6 +5,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "pages/page_io.h"
+#include "pages/page_link.h"
 #include "pages/page_send.h"
 #include "pages/pages.h"
 #include "pages/pages_later.h"
@@ -253,7 +254,7 @@ int pages_dump_end(struct pages_dump *pd, int err)
 	err = move_held(pd, err);
 	err = page_sums_end(&pd->store.sums, flush_transfers(pd, err));
 	if (!err && pd->d->opts->page_server)
-		err = page_send_finish(pd->d);
+		err = page_link_finish(pd->d);
 	free(pd);
 	return err;
 }

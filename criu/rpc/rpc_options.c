@@ -94,9 +94,9 @@ static int take_page_server(struct options *o, const struct client *c, const Cri
 {
 	const CriuPageServerInfo *ps = m->ps;
 
-	if (!ps || (o->command != CMD_DUMP && o->command != CMD_PAGE_SERVER))
+	if (!ps || (o->command != CMD_DUMP && o->command != CMD_PRE_DUMP && o->command != CMD_PAGE_SERVER))
 		return 0;
-	o->page_server = o->command == CMD_DUMP && !o->lazy_pages; /* which waits to be asked for its pages */
+	o->page_server = o->command != CMD_PAGE_SERVER && !o->lazy_pages; /* which waits to be asked for its pages */
 	if (ps->address)
 		o->address = arena_strdup(o->arena, ps->address);
 	if (ps->has_port && (ps->port < 0 || ps->port > UINT16_MAX))
@@ -178,8 +178,6 @@ static int check_request(const struct options *o, const struct client *c, const 
 		return rpc_bad("close in the configuration file of a request: its descriptors are open already");
 	if (m->has_pidfd_store_sk)
 		log_info("pidfd_store_sk has no effect: processes of a pre-dump are known by their start times");
-	if (m->ps && o->command == CMD_PRE_DUMP)
-		return log_errno(-EOPNOTSUPP, "ps: the pages of a pre-dump cannot be sent to a page server yet");
 	return 0;
 }
 

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#include <string.h>
-
 #include "format.h"
 #include "inventory.pb-c.h"
 #include "lib/log.h"
 #include "lib/version.h"
 #include "tree/inventory.h"
 #include "tree/ns_ids.h"
+#include "tree/run_mark.h"
 #include "tree/tree_image.h"
 
 int inventory_new_run(struct dump *d)
@@ -109,7 +108,7 @@ int inventory_write_pre(struct dump *d)
 
 int inventory_prev(struct image_dir *dir, struct arena *a, struct image_dir **prevp)
 {
-	InventoryEntry *own, *theirs;
+	uint64_t wanted, has;
 	int err = image_dir_prev(dir, prevp);
 
 	if (err == -ENOENT)
@@ -117,15 +116,11 @@ int inventory_prev(struct image_dir *dir, struct arena *a, struct image_dir **pr
 		                 "%s: pages of this checkpoint are in the one before it, and there is no link to "
 		                 "that (" IMAGE_PREV "): keep the directories of a chain together",
 		                 image_dir_path(dir));
-	err = err ?: image_read_one(dir, IMG_INVENTORY, 0, a, &own);
-	err = err ?: image_read_one(*prevp, IMG_INVENTORY, 0, a, &theirs);
-	if (err)
-		return log_errno(err, "%s/" IMAGE_PREV ": inventory.img of it and of the checkpoint itself",
-		                 image_dir_path(dir));
-	if (own->prev_run_id && (!theirs->dump_criu_run_id || strcmp(own->prev_run_id, theirs->dump_criu_run_id)))
-		return log_errno(-ESTALE,
-		                 "%s was made on top of another checkpoint than the one that %s holds now: its "
-		                 "pages are lost with that",
-		                 image_dir_path(dir), image_dir_path(*prevp));
-	return 0;
+	err = err ?: run_mark_read_prev(dir, a, &wanted) ?: run_mark_read(*prevp, a, &has);
+	if (err || !wanted || has == wanted)
+		return err;
+	return log_errno(-ESTALE,
+	                 "%s was made on top of another checkpoint than the one that %s holds now: its "
+	                 "pages are lost with that",
+	                 image_dir_path(dir), image_dir_path(*prevp));
 }

@@ -68,7 +68,7 @@ static int receive_from(int sock)
 {
 	const struct page_peer peer = { .fd = sock, .limit = 1 };
 	struct image_received images;
-	int err = image_received_begin(&images, fuzz_dir());
+	int err = image_received_begin(&images, fuzz_dir(), NULL);
 
 	if (err)
 		abort();

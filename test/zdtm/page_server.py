@@ -232,7 +232,13 @@ def parents(s):
     """As after a pre-dump of CRIU's: pages of the server's parent directory, answers that say so, and lazy ones."""
     os.makedirs(s.path("first"))
     os.mkdir(s.path("srv"))
-    shutil.copy(DATA + "/pagemap-20448.img", s.path("first"))
+    for old in (0, 1):  # the older one is in the parent's parent
+        d = s.path("first" + "er" * old)
+        os.makedirs(d, exist_ok=True)
+        write_pagemap(os.path.join(d, "pagemap-20448.img"), 7, [(0x1000, 2, PRESENT if old else IN_PARENT), (0x6000, 9, PRESENT)])
+        with open(os.path.join(d, "pages-7.img"), "wb") as f:
+            f.write(bytes(4096 * (11 if old else 9)))
+    os.symlink("../firster", s.path("first/parent"))
     os.symlink("../first", s.path("srv/parent"))
     server = Server(s)
     with server.connect() as c:
@@ -244,8 +250,10 @@ def parents(s):
         c.sendall(pages(task(5), 0x10000, 3) + pages(task(5), 0x13000, 1))
         c.sendall(request(OPEN2, who=task(20448)))
         check(take(c, 1) == b"\1", "OPEN2 of 20448")
-        c.sendall(pages(task(20448), 0x1000, 2, IN_PARENT) + pages(task(20448), 0x3000, 2) + pages(task(20448), 0x5000, 1, LAZY) +
-                  request(HOLE, 7, 0x6000, task(20448)) + pages(task(20448), 0x80000, 1, LAZY | PRESENT))
+        c.sendall(pages(task(20448), 0x1000, 2, IN_PARENT) + pages(task(20448), 0x3000, 2))
+        c.sendall(request(PARENT, who=task(5)))
+        check(take(c, 4) == bytes(4), "PARENT in the middle")
+        c.sendall(pages(task(20448), 0x5000, 1, LAZY) + request(HOLE, 7, 0x6000, task(20448)) + pages(task(20448), 0x80000, 1, LAZY | PRESENT))
         c.sendall(request(OPEN, who=9 << 8 | 2) + request(1, 2, 0x5000, 9 << 8 | 2) + bytes(8192) + request(CLOSE))
         check(take(c, 4) == bytes(4), "CLOSE")
     server.ends(0)
@@ -255,6 +263,27 @@ def parents(s):
                      ("pagemap-shmem-9.img", ([(0x5000, 2, 4)], 65539))], "%r" % listed)
     check([os.stat(os.path.join(server.dir, "pages-%d.img" % n)).st_size for n in range(65537, 65540)] == [4 * 4096, 3 * 4096, 2 * 4096],
           "sizes")
+    # Pages that are in none of them, and a chain that is not whole any more, of which nothing is taken for there.
+    for at, n in ((0x3000, 1), (0x2000, 2), (0xf000, 1), (0x5000, 2)):
+        os.mkdir(s.path("more"))
+        os.symlink("../first", s.path("more/parent"))
+        server = Server(s, name="more")
+        with server.connect() as c:
+            c.sendall(request(OPEN2, who=task(20448)) + pages(task(20448), at, n, IN_PARENT))
+            check(take(c, 1) == b"\1" and c.recv(1) == b"", "an answer")
+        server.ends(1)
+        check("has none of it" in server.said() and server.images() == [], "%x: %s" % (at, server.said()))
+        shutil.rmtree(s.path("more"))
+    os.truncate(s.path("firster/pages-7.img"), 4096)
+    os.mkdir(s.path("more"))
+    server = Server(s, "--prev-images-dir", "../first", name="more")
+    with server.connect() as c:
+        c.sendall(request(PARENT, who=task(20448)) + request(OPEN2, who=task(20448)))
+        check(take(c, 5) == bytes(5), "taken for whole")
+        c.sendall(pages(task(20448), 0x1000, 1) + request(CLOSE))
+        check(take(c, 4) == bytes(4), "CLOSE")
+    server.ends(0)
+    check(os.readlink(s.path("more/parent")) == "../first", "no link")
 
 
 @scenario

@@ -42,6 +42,15 @@ def entries(path):
     return [(e[1], e[5], e[4]) for e in out[1:]], out[0][1]
 
 
+def pagemap_of(who):
+    return "pagemap-%s%d.img" % ("" if who & 0xff == TASK else "shmem-", who >> 8)
+
+
+def is_mark(who):
+    """Of a run, as ours sends it in a chain: a number that no object has."""
+    return who & 0xff == OBJECT and who >> 56 == 1
+
+
 def write_pagemap(path, pages_id, listed):
     """As CRIU's server writes one: an entry for each request."""
     def message(*values):
@@ -106,12 +115,13 @@ def take(c, n):
 class Checker(threading.Thread):
     """
     A page server that takes nothing for granted, and writes what CRIU's would. behave(self, c, command) is asked before each
-    request is answered; what it returns, True, ends the connection.
+    request is answered; what it returns, True, ends the connection. prev: the directory of the checkpoint before, in which CRIU's
+    looks for pagemaps, and for the pages that are said to be there.
     """
 
-    def __init__(self, directory, behave=None, sock=None):
+    def __init__(self, directory, behave=None, sock=None, prev=None):
         super().__init__(daemon=True)
-        self.dir, self.behave = directory, behave
+        self.dir, self.behave, self.prev = directory, behave, prev
         self.listener = None if sock else socket.create_server(("127.0.0.1", 0))
         self.port = 0 if sock else self.listener.getsockname()[1]
         self.sock, self.commands, self.wrong, self.last_id = sock, [], None, 65536
@@ -143,13 +153,20 @@ class Checker(threading.Thread):
                 seen.add(who)
                 self.finish()
                 self.begin(who)
-                c.sendall(b"\0")
+                c.sendall(bytes([self.has(who)]))
+            elif command == PARENT:
+                check(who & 0xff in (TASK, OBJECT) and not (n or at or flags), "PARENT of %x" % who)
+                c.sendall(struct.pack("<i", self.has(who)))
             elif command == ADD_F:
-                check(who == self.who and flags == PRESENT and n > 0 and at % PAGE == 0 and at >= self.end,
+                allowed = LAZY if is_mark(who) else PRESENT if flags == PRESENT else IN_PARENT
+                check(who == self.who and flags == allowed and n > 0 and at % PAGE == 0 and at >= self.end,
                       "ADD_F %d of %x at %x, %d pages" % (flags, who, at, n))
                 self.end = at + n * PAGE
                 self.listed.append((at, n, flags))
-                self.file.write(take(c, n * PAGE))
+                if flags == PRESENT:
+                    self.file.write(take(c, n * PAGE))
+                for page in range(at, at + n * PAGE, PAGE) if flags == IN_PARENT else ():
+                    check(page in self.theirs, "%x of %x is not in the parent" % (page, who))
             else:
                 check(command in (CLOSE, FORCE_CLOSE) and not (n or at or who or flags), "command %x" % command)
                 self.finish()
@@ -159,15 +176,19 @@ class Checker(threading.Thread):
 
     def begin(self, who):
         self.who, self.end, self.listed, self.last_id = who, 0, [], self.last_id + 1
+        listed = entries(os.path.join(self.prev, pagemap_of(who)))[0] if self.has(who) else []
+        self.theirs = {page for at, n, _ in listed for page in range(at, at + n * PAGE, PAGE)}
         self.file = open(os.path.join(self.dir, "pages-%d.img" % self.last_id), "wb")
 
     def finish(self):
         if self.who is None:
             return
         self.file.close()
-        kind = "" if self.who & 0xff == TASK else "shmem-"
-        write_pagemap(os.path.join(self.dir, "pagemap-%s%d.img" % (kind, self.who >> 8)), self.last_id, self.listed)
+        write_pagemap(os.path.join(self.dir, pagemap_of(self.who)), self.last_id, self.listed)
         self.who = None
+
+    def has(self, who):
+        return int(bool(self.prev) and os.path.exists(os.path.join(self.prev, pagemap_of(who))))
 
     def done(self):
         self.join(60)
