@@ -14,6 +14,7 @@ import rpc
 from certificates import authority, certificate, tls
 from chain import link, memory, prev, same_memory
 from driver import check, need, rounds_wanted, run_all, scenario, state_of, text, tree, wait_for
+from image_edit import fields, packed
 from page_wire import (CLOSE, IN_PARENT, OPEN2, PARENT, Checker, Server, entries, nothing_hidden, pages, request, take, task)
 
 FULL = "sent in full"
@@ -147,6 +148,257 @@ def sender_alone(s):
     os.rename(s.path("dst9"), s.path("dst0"))
     s.restore()
     s.verify()
+
+
+# ---- which checkpoint the server's directory is on top of ----
+
+@scenario
+def other_chain(s):
+    """A server on top of what another dump of the same tree has sent: nothing is taken for sent."""
+    s.victim("pre_dump_writer", ["52"])
+    step(s, 0)
+    os.rename(s.path("dst0"), s.path("dst5"))
+    shutil.rmtree(s.path("0"))
+    step(s, 0)
+    os.rename(s.path("dst0"), s.path("dst6"))
+    os.rename(s.path("dst5"), s.path("dst0"))
+    step(s, 1, full=True)
+    # And one that was replaced since, which is noticed by the restore.
+    step(s, 2, "dump")
+    s.gone()
+    copy_images(s, 2)
+    os.rename(s.path("dst1"), s.path("dst7"))
+    os.rename(s.path("dst6"), s.path("dst1"))
+    check(s.restore(ok=False) and "another checkpoint" in s.errors("restore.log"), s.errors("restore.log"))
+    os.rename(s.path("dst1"), s.path("dst6"))
+    os.rename(s.path("dst7"), s.path("dst1"))
+    s.restore()
+    s.verify()
+
+
+@scenario
+def older_link(s):
+    """The oldest of three is another one: the restore goes back to it, by way of directories without an inventory."""
+    s.victim("pre_dump_writer", ["53"])
+    step(s, 0)
+    os.rename(s.path("dst0"), s.path("dst9"))
+    shutil.rmtree(s.path("0"))
+    step(s, 0)
+    step(s, 1)
+    step(s, 2, "dump")
+    s.gone()
+    copy_images(s, 2)
+    os.rename(s.path("dst0"), s.path("dst8"))
+    os.rename(s.path("dst9"), s.path("dst0"))
+    check(s.restore(ok=False) and "another checkpoint" in s.errors("restore.log"), s.errors("restore.log"))
+    os.rename(s.path("dst0"), s.path("dst9"))
+    os.rename(s.path("dst8"), s.path("dst0"))
+    # The images of this dump with what the server has of another.
+    shutil.copytree(s.path("dst2"), s.path("copy"), symlinks=True)
+    mark = [f for f in os.listdir(s.path("dst2")) if f.startswith("pagemap-shmem-") and len(f) > 30]
+    check(len(mark) == 1, "marks: %r" % mark)
+    os.unlink(s.path("copy/" + mark[0]))
+    s.imgs = s.path("copy")
+    check(s.restore(ok=False) and mark[0] in s.errors("restore.log"), s.errors("restore.log"))
+    s.imgs = s.path("dst2")
+    s.restore()
+    s.verify()
+
+
+@scenario
+def no_checkpoint_before(s):
+    """A server without --prev-images-dir; one that has lost the images of a task; one whose older pages were given back."""
+    s.victim("pre_dump_writer", ["54"])
+    step(s, 0)
+    server = Server(s, name="dst1")
+    log = send(s, 1, server, "pre-dump")
+    server.ends(0)
+    check("not on top of" in log and FULL in log, log[-1000:])
+    for f in os.listdir(s.path("dst1")):
+        if f == "pagemap-%d.img" % s.pid:
+            os.unlink(s.path("dst1/" + f))
+    os.unlink(s.path("dst1/page-server.sums"))
+    log = send(s, 2, serve(s, 2), "pre-dump")
+    check("tasks is sent in full" in log, log[-1000:])
+    step(s, 3, "dump")
+    s.gone()
+    shutil.rmtree(s.path("dst0"))
+    copy_images(s, 3)
+    s.restore()
+    s.verify()
+
+
+@scenario
+def refused(s):
+    s.victim("pre_dump_writer", ["55"])
+    for opts, why in ((["--prev-images-dir", "../none"], "cannot be used"), (["--prev-images-dir", "."], "directory of its own")):
+        s.tool("page-server", "-D", s.imgs, "--address", "127.0.0.1", *opts)
+        check(s.rc == 1 and why in s.out, "%r: %d: %s" % (opts, s.rc, s.out))
+        nothing_hidden(s.imgs)
+    step(s, 0)
+    os.makedirs(s.path("dst1"))
+    os.symlink("../elsewhere", s.path("dst1/parent"))
+    s.tool("page-server", "-D", s.path("dst1"), *on_top(1))
+    check(s.rc == 1 and "leads to ../elsewhere" in s.out, s.out)
+    os.unlink(s.path("dst1/parent"))
+    # Files that are written here are not on top of what a page server alone has.
+    link(s, 1)
+    s.dump("-R", *prev(1), ok=False)
+    check(s.rc == 1 and "no whole checkpoint" in s.errors("dump.log"), s.errors("dump.log"))
+    shutil.rmtree(s.path("1"))
+    step(s, 1)
+    step(s, 2, "dump")
+    s.gone()
+    copy_images(s, 2)
+    s.restore()
+    s.verify()
+
+
+# ---- CRIU's at the other end ----
+
+@scenario
+def server_like_criu(s):
+    """Which has no integrity file, and knows of a checkpoint before by a pagemap's name alone."""
+    s.victim("pre_dump_writer", ["56"])
+    commands = []
+    for n in range(3):
+        os.makedirs(s.path("dst%d" % n))
+        if n:
+            os.symlink("../dst%d" % (n - 1), s.path("dst%d/parent" % n))
+        server = Checker(s.path("dst%d" % n), prev=s.path("dst%d" % (n - 1)) if n else None)
+        log = send(s, n, server, "dump" if n == 2 else "pre-dump", *(["-s"] if n == 2 else []))
+        server.done()
+        check(FULL not in log, log[-500:])
+        commands.append(server.commands)
+    check(PARENT not in commands[0] and all(c[0] == PARENT for c in commands[1:]) and all(c[-1] == CLOSE for c in commands), "%r" % commands)
+    listed = entries(s.path("dst2/pagemap-%d.img" % s.pid))[0]
+    check(any(f == IN_PARENT for _, _, f in listed), "nothing is in the parent")
+    before = stands(s)
+    copy_images(s, 2)
+    restored_the_same(s, before, "by CRIU's server")
+
+
+@scenario
+def sender_like_criu(s):
+    """Which says no marks: its pages are looked for, and found in directories without an inventory."""
+    s.victim("pre_dump_writer", ["57"])
+    step(s, 0)
+    step(s, 1, "dump", "-s")
+    before = stands(s)
+    for n in (0, 1):
+        d = s.path("dst%d" % n)
+        for f in os.listdir(d):
+            if f.startswith("pagemap-shmem-") and len(f) > 30 or f in ("page-sums.img", "page-server.sums"):
+                os.unlink(os.path.join(d, f))
+    copy_images(s, 1)
+    os.unlink(os.path.join(s.imgs, "checkpoint.sums"))
+    check(s.restore(ok=False) and "another checkpoint" in s.errors("restore.log"), s.errors("restore.log"))
+    without_prev(os.path.join(s.imgs, "inventory.img"))
+    restored_the_same(s, before, "without marks")
+
+
+def without_prev(path):
+    """The inventory is CRIU's: nothing of ours says what was before."""
+    with open(path, "rb") as f:
+        raw = f.read()
+    body = b"".join(packed(n, kind, v) for n, kind, v in fields(raw[8:]) if n != 1004)
+    with open(path, "wb") as f:
+        f.write(raw[:4] + len(body).to_bytes(4, "little") + body)
+
+
+# ---- ways to go ----
+
+@scenario
+def same_directory(s):
+    """As CRIU's own tests have it: the dump and the server write into one directory each time."""
+    s.victim("pre_dump_writer", ["58"])
+    for n in range(3):
+        link(s, n)
+        server = Server(s, *prev(n), name=str(n))
+        kind = ["dump", "-s"] if n == 2 else ["pre-dump", "--track-mem"]
+        s.tool(*kind, "-t", s.pid, "-D", s.imgs, "-v4", "-o", "dump.log", *prev(n), "--page-server", "--port", server.port)
+        check(s.rc == 0 and FULL not in said(s, n) and "stored in full" not in said(s, n), "%d: %s" % (n, s.errors("dump.log")))
+        server.ends(0)
+        nothing_hidden(s.imgs)
+    restored_the_same(s, stands(s), "in one directory")
+
+
+@scenario
+def mixed(s):
+    """Files that were copied, then a page server, then files again that are on top of what it has."""
+    s.victim("pre_dump_writer", ["59"])
+    link(s, 0)
+    s.tool("pre-dump", "-t", s.pid, "-D", s.imgs, "--track-mem")
+    check(s.rc == 0, s.out)
+    shutil.copytree(s.path("0"), s.path("dst0"))
+    step(s, 1)
+    shutil.rmtree(s.path("0"))
+    copy_images(s, 1, s.path("dst1"))
+    link(s, "dst2")
+    s.dump("-s", "--prev-images-dir", "../dst1")
+    check("stored in full" not in text(s.path("dst2/dump.log")), "all is stored")
+    restored_the_same(s, stands(s), "mixed")
+
+
+@scenario
+def inherited(s):
+    """As p.haul: one connection for all of it, and PRE_DUMP after PRE_DUMP."""
+    s.victim("pre_dump_writer", ["60"])
+    ours, theirs = socket.socketpair()
+    here = rpc.Swrk(pass_fds=(ours.fileno(),))
+    for n in range(4):
+        link(s, n)
+        os.makedirs(s.path("dst%d" % n))
+        on = {"parent_img": "../dst%d" % (n - 1)} if n else {}
+        with rpc.Directory(s.path("dst%d" % n)) as dst, rpc.Directory(s.imgs) as src:
+            there = rpc.Swrk(pass_fds=(theirs.fileno(),))
+            there.send({"type": "PAGE_SERVER_CHLD", "keep_open": True,
+                        "opts": {"images_dir_fd": dst, "log_file": "ps.log", "log_level": 4, "ps": {"fd": theirs.fileno()}, **on,
+                                 "auto_dedup": n == 2}})
+            r = there.receive()
+            check(r["success"], "%r" % r)
+            opts = {"images_dir_fd": src, "pid": s.pid, "log_file": "dump.log", "log_level": 4, "track_mem": n < 3, "auto_dedup": n > 0,
+                    "ps": {"fd": ours.fileno()}}
+            here.send({"type": "DUMP" if n == 3 else "PRE_DUMP", "opts": {**opts, **({"parent_img": "../%d" % (n - 1)} if n else {})}})
+            d = here.receive()
+            check(d and d["success"], "%d: %r: %s" % (n, d, s.errors("dump.log")))
+            there.send({"type": "WAIT_PID", "pid": r["ps"]["pid"]})
+            w = there.receive()
+            check(w and w["success"] and w["status"] == 0 and there.ends() == 0, "%d: the server: %r %s" % (n, w, text(s.path("dst%d/ps.log" % n))[-500:]))
+        check(FULL not in said(s, n) and "stored in full" not in said(s, n), said(s, n)[-500:])
+    check(here.ends() == 0, "the end of criu swrk")
+    ours.close(), theirs.close()
+    s.gone()
+    copy_images(s, 3)
+    s.restore()
+    s.verify()
+
+
+@scenario
+def encrypted(s):
+    need("openssl")
+    authority(s, "ca")
+    certificate(s, "one", "ca", "IP:127.0.0.1,DNS:localhost")
+    s.victim("pre_dump_writer", ["61"])
+    step(s, 0, "pre-dump", "--address", "127.0.0.1", *tls(s), server=tls(s))
+    step(s, 1, "dump", "-s", "--address", "127.0.0.1", *tls(s), server=tls(s))
+    before = stands(s)
+    copy_images(s, 1)
+    restored_the_same(s, before, "encrypted")
+
+
+@scenario
+def dedup(s):
+    """The server gives back what it has anew, of all those before, when the dump has committed."""
+    s.victim("pre_dump_writer", ["62"])
+    for n in range(4):
+        opts = ["--auto-dedup"] if n else []
+        step(s, n, "dump" if n == 3 else "pre-dump", *(["-s"] if n == 3 else []), *opts, server=opts)
+    before = stands(s)
+    punched = [os.path.exists(s.path("dst%d/punched.img" % n)) for n in range(4)]
+    check(punched == [True, True, True, False], "punched: %r: %s" % (punched, text(s.path("dst3/ps.log"))[-500:]))
+    copy_images(s, 3)
+    restored_the_same(s, before, "punched")
 
 
 run_all()
