@@ -16,6 +16,11 @@
 
 /* ---- the connection ---- */
 
+static bool prev_is_here(const struct image_dir *dir)
+{
+	return !faccessat(image_dir_fd(dir), IMAGE_PREV "/.", F_OK, 0);
+}
+
 static int look_into(struct image_dir *dir, const char *name, bool *later)
 {
 	struct arena *a = arena_new();
@@ -25,13 +30,16 @@ static int look_into(struct image_dir *dir, const char *name, bool *later)
 
 	if (!err && sscanf(name, "pagemap-%u.img%n", &id, &end) == 1 && end && !name[end]) {
 		err = pagemap_read(dir, a, IMG_PAGEMAP, id, arch_task_size(false), &map);
-		*later |= !err && map->later;
+		*later |= !err && (map->later || (map->in_prev && prev_is_here(dir)));
 	}
 	arena_free(a);
 	return err;
 }
 
-/* A checkpoint of dump --lazy-pages says which pages are not in it; of any other, all come from a page server. */
+/*
+ * A checkpoint of dump --lazy-pages says which pages are not in it, and what was left of a chain is here; of any other
+ * checkpoint all pages come from a page server.
+ */
 static int find_missing(struct image_dir *dir, bool *later)
 {
 	int fd = openat(image_dir_fd(dir), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;

@@ -4,18 +4,23 @@
 # on top of what that one has sent. A program that writes in every way is compared page by page; directories of other chains, a server that
 # has lost pages, and CRIU's at either end.
 # zdtm: driver
-# zdtm: timeout 1200
+# zdtm: timeout 2400
 import os
+import random
 import shutil
 import signal
 import socket
+import subprocess
+import time
 
 import rpc
+from case import guardians
 from certificates import authority, certificate, tls
 from chain import link, memory, prev, same_memory
 from driver import check, need, rounds_wanted, run_all, scenario, state_of, text, tree, wait_for
 from image_edit import fields, packed
-from page_wire import (CLOSE, IN_PARENT, OPEN2, PARENT, Checker, Server, entries, nothing_hidden, pages, request, take, task)
+from other_host import LazyDump, OtherHost
+from page_wire import (CLOSE, IN_PARENT, LAZY, OPEN2, PARENT, Checker, Server, entries, nothing_hidden, pages, request, take, task)
 
 FULL = "sent in full"
 
@@ -399,6 +404,150 @@ def dedup(s):
     check(punched == [True, True, True, False], "punched: %r: %s" % (punched, text(s.path("dst3/ps.log"))[-500:]))
     copy_images(s, 3)
     restored_the_same(s, before, "punched")
+
+
+def write(s):
+    os.kill(s.pid, signal.SIGUSR1)  # to 1 %
+    check(wait_for(lambda: os.path.exists(s.path("written"))), "nothing was written")
+    os.unlink(s.path("written"))
+
+
+def lazy_to(s, number, prev_dir):
+    """The last one stays here but for what is written since; the other host has all else. Whether that restores there."""
+    link(s, number)
+    dump = LazyDump(s, "--address", "127.0.0.1", "--prev-images-dir", "../%d" % (number - 1))
+    check("stored in full" not in text(s.imgs + "/dump.log"), "all stays")
+    there = OtherHost(s)
+    there.copy_chain(prev_dir)
+    there.lazy_pages("--page-server", "--address", "127.0.0.1", "--port", dump.port)
+    return dump, there
+
+
+@scenario
+def lazy(s):
+    """Pre-dumps go to page servers; what is written after them stays with the dump until it is wanted."""
+    s.victim("pre_dump_large")
+    step(s, 0)
+    write(s)
+    step(s, 1)
+    write(s)
+    dump, there = lazy_to(s, 2, "../dst1")
+    later = sum(n for _, n, f in entries(s.path("2/pagemap-%d.img" % s.pid))[0] if f == LAZY)
+    before = sum(n for _, n, f in entries(s.path("2/pagemap-%d.img" % s.pid))[0] if f == IN_PARENT)
+    check(500 < later < 1500 and before > 60000, "%d pages stay, %d are there" % (later, before))
+    there.restore("--lazy-pages")
+    check(there.ends() == 0, "the daemon: %s" % there.said())
+    dump.ends(0)
+    s.gone()
+    there.verify()
+    there.done()
+
+
+@scenario
+def lazy_other_chain(s):
+    """On the other host there is another checkpoint before it: nothing is restored, and the tree runs on here."""
+    s.victim("pre_dump_large")
+    step(s, 0)
+    os.rename(s.path("dst0"), s.path("dst9"))
+    shutil.rmtree(s.path("0"))
+    step(s, 0)
+    write(s)
+    dump, there = lazy_to(s, 1, "../dst9")
+    check(there.restore("--lazy-pages", ok=False) == 1 and "another checkpoint" in s.errors("restore.log", there.imgs), there.out)
+    there.kill_daemon()
+    there.done()
+    dump.proc.send_signal(signal.SIGTERM)
+    dump.proc.wait(60)
+    dump.proc.stdout.close()
+    check(wait_for(lambda: state_of(s.pid) in "SR"), "the tree is %s" % state_of(s.pid))
+    s.verify()
+
+
+# ---- kills ----
+
+def killed(s, of_server, seed):
+    """kill -9 at each fault point of a pre-dump, or of its server: the tree runs on, and the chain goes on from its last whole checkpoint."""
+    s.victim("pre_dump_writer", [seed])
+    step(s, 0)
+    last, at, hits, wholes = 0, 0, 0, 0
+    while True:
+        at += 1
+        link(s, 100 + at)
+        kill = ["--test-kill-at", at]
+        server = Server(s, "--prev-images-dir", "../dst%d" % last, *(kill if of_server else []), name="dst%d" % (100 + at))
+        s.tool("pre-dump", "-t", s.pid, "-D", s.imgs, "-v4", "-o", "dump.log", "--track-mem", "--prev-images-dir", "../%d" % last,
+               "--page-server", "--port", server.port, "--pre-dump-mode", ("splice", "read")[at % 2], *([] if of_server else kill))
+        check(wait_for(lambda: state_of(s.pid) in "SRD"), "kill %d: the victim is %s" % (at, state_of(s.pid)))
+        check(wait_for(lambda: not guardians()), "kill %d: a guardian lives on" % at)
+        if s.rc and not of_server and not connected(server):
+            server.connect().close()
+        ended = server.proc.wait(60)
+        server.proc.stdout.close()
+        whole = os.path.exists(s.imgs + "/inventory.img")
+        check(whole or s.rc, "kill %d: %d, and no checkpoint" % (at, s.rc))
+        check(not whole or "page-server.sums" in server.images(), "kill %d: committed, and the server has nothing: %r" % (at, server.images()))
+        hits += s.rc != 0
+        wholes += whole
+        if whole:
+            last = 100 + at
+        if s.rc == 0 and ended == 0:
+            break
+    check(hits >= (5 if of_server else 12) and wholes >= 1, "%d points, %d checkpoints" % (hits, wholes))
+    link(s, 999)
+    server = Server(s, "--prev-images-dir", "../dst%d" % last, name="dst999")
+    s.dump("-s", "--prev-images-dir", "../%d" % last, "--page-server", "--port", server.port)
+    server.ends(0)
+    check("stored in full" not in said(s, 999) and FULL not in said(s, 999), "the chain does not go on")
+    before = stands(s)
+    copy_images(s, 999)
+    restored_the_same(s, before, "after %d kills" % hits)
+
+
+def connected(server):
+    return not any(line.split()[1].endswith(":%04X" % server.port) and line.split()[3] == "0A"
+                   for line in text("/proc/net/tcp").splitlines()[1:])
+
+
+@scenario
+def sender_killed(s):
+    killed(s, False, "63")
+
+
+@scenario
+def server_killed(s):
+    killed(s, True, "64")
+
+
+@scenario
+def killed_anywhere(s):
+    """Either of them, at some instant."""
+    s.victim("pre_dump_writer", ["65"])
+    step(s, 0)
+    last = 0
+    for i in range(1, rounds_wanted(24)):
+        link(s, i)
+        server = Server(s, "--prev-images-dir", "../dst%d" % last, name="dst%d" % i)
+        p = subprocess.Popen([s.criu, "pre-dump", "-t", str(s.pid), "-D", s.imgs, "-o", "dump.log", "-v4", "--track-mem", "--prev-images-dir",
+                              "../%d" % last, "--page-server", "--port", str(server.port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(random.random() * 0.1)
+        (p, server.proc)[i % 2].kill()
+        check(wait_for(lambda: p.poll() is not None), "criu does not end")
+        check(wait_for(lambda: state_of(s.pid) in "SRD"), "kill %d: the victim is %s" % (i, state_of(s.pid)))
+        check(wait_for(lambda: not guardians()), "kill %d: a guardian lives on" % i)
+        if not i % 2 and not connected(server):
+            server.connect().close()
+        server.proc.wait(60)
+        server.proc.stdout.close()
+        if os.path.exists(s.imgs + "/checkpoint.sums"):
+            check("page-server.sums" in server.images(), "kill %d: committed, and the server has nothing" % i)
+            last = i
+    link(s, 1000)
+    server = Server(s, "--prev-images-dir", "../dst%d" % last, name="dst1000")
+    s.dump("-s", "--prev-images-dir", "../%d" % last, "--page-server", "--port", server.port)
+    server.ends(0)
+    before = stands(s)
+    copy_images(s, 1000)
+    restored_the_same(s, before, "after kills")
 
 
 run_all()

@@ -37,6 +37,13 @@ class OtherHost:
             if not n.endswith(".log"):
                 shutil.copy(os.path.join(self.s.imgs, n), self.imgs)
 
+    def copy_chain(self, prev):
+        """The same, on top of what is there already."""
+        for n in os.listdir(self.s.imgs):
+            if not n.endswith(".log") and n != "parent":
+                shutil.copy(os.path.join(self.s.imgs, n), self.imgs)
+        os.symlink(prev, self.imgs + "/parent")
+
     def lazy_pages(self, *opts, ok=True, **kw):
         """The daemon; whether it listens."""
         status, ours = os.pipe()
