@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* A pre-dump: memory is stored ahead of a dump. Little else of the tree is read, and nothing is against it. */
+#include <linux/capability.h>
+
 #include "dump/dump.h"
 #include "dump/inside.h"
 #include "freeze/freeze.h"
 #include "image/image_dir.h"
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "proc/own_rights.h"
 #include "tree/inventory.h"
 #include "tree/kobj_ids.h"
 #include "tree/subsys.h"
@@ -65,13 +68,29 @@ static int commit_ahead(struct dump *d)
 	return 0;
 }
 
+/*
+ * By default pages that go to a page server are read when the tree runs: a network is not what it should stand still
+ * for. CRIU's lets it run as well before it sends. Without the capability a task may be read by its tracer alone
+ * (Yama).
+ */
+static int choose_mode(struct dump *d)
+{
+	struct own_rights own;
+	int err = own_rights_read(d->arena, &own);
+
+	d->reads_running =
+	    d->opts->pre_dump_mode == PRE_DUMP_READ ||
+	    (!d->opts->pre_dump_mode && d->opts->page_server && !err && own_rights_have(&own, CAP_SYS_PTRACE));
+	return err;
+}
+
 int dump_ahead(struct dump *d)
 {
 	bool stands = true;
-	int err = list_memory(d), part;
+	int err = choose_mode(d) ?: list_memory(d), part;
 
 	fault_point("memory listed");
-	if (!err && d->opts->pre_dump_mode == PRE_DUMP_READ)
+	if (!err && d->reads_running)
 		err = let_run(d, &stands);
 	err = err ?: subsys_run(pre_write, d);
 	part = stands ? let_run(d, &stands) : 0;

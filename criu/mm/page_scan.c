@@ -625,7 +625,7 @@ int mm_list_pages(struct dump *d, struct pages_dump **pdp)
 
 	if (err)
 		return err;
-	if (d->opts->pre_dump_mode == PRE_DUMP_READ)
+	if (d->reads_running)
 		pages_of_running(*pdp);
 	return scan_all(d, *pdp, SCAN_ALL);
 }

@@ -211,7 +211,8 @@ const struct option_row option_rows[] = {
 	     "dump, pre-dump, page-server: then give back room of older checkpoints, as criu dedup does; restore: give "
 	     "back the room of all pages that were restored"),
 	WORD("pre-dump-mode", OPT_WORD, PRE_DUMP, pre_dump_mode, "MODE", pre_dump_words,
-	     "when pages are read: splice (default; while the tree stands still), read (when it runs again)"),
+	     "when pages are read: splice (default; while the tree stands still), read (when it runs again; default "
+	     "with --page-server)"),
 	FLAG("leave-running", 'R', DUMP, leave_running, "let the tasks run on instead of killing them"),
 	WORD("snapshot", OPT_WORD, DUMP, snapshot, "WHEN", snapshot_words,
 	     "with -R: let the tasks run on before their memory is written, which is read from copies on write: never, "

@@ -26,6 +26,7 @@ struct dump {
 	bool post_dump_heard;             /* somebody is told of the stage post-dump */
 	bool lets_run_early;              /* pages come from copies of the tasks: those run when all else is written */
 	bool runs;                        /* the tree has been let go, before the commit */
+	bool reads_running;               /* a pre-dump reads pages when the tree runs again (--pre-dump-mode read) */
 	bool told_network_lock;           /* network-lock has been run: network-unlock is due where the tree runs on */
 };
 

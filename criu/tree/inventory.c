@@ -99,7 +99,7 @@ int inventory_write_pre(struct dump *d)
 	inv->has_dump_uptime = true;
 	inv->dump_uptime = d->stats->started;
 	inv->has_pre_dump_mode = true;
-	inv->pre_dump_mode = d->opts->pre_dump_mode ?: PRE_DUMP_SPLICE;
+	inv->pre_dump_mode = d->reads_running ? PRE_DUMP_READ : PRE_DUMP_SPLICE;
 	inv->has_crius_numbers = inv->crius_numbers = true;
 	inv->dump_criu_run_id = arena_strdup(d->arena, d->run_id);
 	inv->tool_version = arena_strdup(d->arena, TOOL_VERSION);

@@ -20,7 +20,7 @@ from chain import link, memory, prev, same_memory
 from driver import check, need, rounds_wanted, run_all, scenario, state_of, text, tree, wait_for
 from image_edit import fields, packed
 from other_host import LazyDump, OtherHost
-from page_wire import (CLOSE, IN_PARENT, LAZY, OPEN2, PARENT, Checker, Server, entries, nothing_hidden, pages, request, take, task)
+from page_wire import CLOSE, IN_PARENT, LAZY, PARENT, Checker, Server, entries, fault_points, nothing_hidden
 
 FULL = "sent in full"
 
@@ -465,33 +465,49 @@ def lazy_other_chain(s):
 
 # ---- kills ----
 
+def quiet(server=None):
+    """Nothing of a killed dump is left: its guardian. The tracker of the one before may be."""
+    left = [p for p in guardians() if (not server or p != server.proc.pid) and text("/proc/%d/comm" % p).strip() != "criu-tracker"]
+    return not left
+
+
+def pre_dump_on(s, last, n, server, *opts):
+    link(s, n)
+    return s.tool("pre-dump", "-t", s.pid, "-D", s.imgs, "-v4", "-o", "dump.log", "--track-mem", "--prev-images-dir", "../%d" % last,
+                  "--page-server", "--port", server.port, "--pre-dump-mode", ("splice", "read")[n % 2], *opts)
+
+
+def points_of(s, of_server):
+    """Which to be killed at: those of the pages are many, and alike."""
+    server = Server(s, "--prev-images-dir", "../dst0", "--test-kill-at", 100000, name="dst1")
+    pre_dump_on(s, 0, 1, server, "--test-kill-at", 100000)
+    server.ends(0)
+    n = fault_points(server.said() if of_server else said(s, 1))
+    check(n >= 6, "%d fault points" % n)
+    return [*range(1, min(n, 20)), *range(20, n - 8, max(1, (n - 28) // 4)), *range(max(20, n - 8), n + 6), 100000]
+
+
 def killed(s, of_server, seed):
     """kill -9 at each fault point of a pre-dump, or of its server: the tree runs on, and the chain goes on from its last whole checkpoint."""
     s.victim("pre_dump_writer", [seed])
     step(s, 0)
-    last, at, hits, wholes = 0, 0, 0, 0
-    while True:
-        at += 1
-        link(s, 100 + at)
-        kill = ["--test-kill-at", at]
-        server = Server(s, "--prev-images-dir", "../dst%d" % last, *(kill if of_server else []), name="dst%d" % (100 + at))
-        s.tool("pre-dump", "-t", s.pid, "-D", s.imgs, "-v4", "-o", "dump.log", "--track-mem", "--prev-images-dir", "../%d" % last,
-               "--page-server", "--port", server.port, "--pre-dump-mode", ("splice", "read")[at % 2], *([] if of_server else kill))
-        check(wait_for(lambda: state_of(s.pid) in "SRD"), "kill %d: the victim is %s" % (at, state_of(s.pid)))
-        check(wait_for(lambda: not guardians()), "kill %d: a guardian lives on" % at)
+    points, last, hits, wholes = points_of(s, of_server), 1, 0, 0
+    for n, at in enumerate(points, 100):
+        why, kill = "point %d" % at, ["--test-kill-at", at]
+        server = Server(s, "--prev-images-dir", "../dst%d" % last, *(kill if of_server else []), name="dst%d" % n)
+        pre_dump_on(s, last, n, server, *([] if of_server else kill))
+        check(wait_for(lambda: state_of(s.pid) in "SRD"), "%s: the victim is %s" % (why, state_of(s.pid)))
+        check(wait_for(lambda: quiet(server)), "%s: a guardian lives on" % why)
         if s.rc and not of_server and not connected(server):
             server.connect().close()
-        ended = server.proc.wait(60)
+        server.proc.wait(60)
         server.proc.stdout.close()
         whole = os.path.exists(s.imgs + "/inventory.img")
-        check(whole or s.rc, "kill %d: %d, and no checkpoint" % (at, s.rc))
-        check(not whole or "page-server.sums" in server.images(), "kill %d: committed, and the server has nothing: %r" % (at, server.images()))
+        check(whole or s.rc, "%s: %d, and no checkpoint" % (why, s.rc))
+        check(not whole or "page-server.sums" in server.images(), "%s: committed, and the server has nothing: %r" % (why, server.images()))
         hits += s.rc != 0
         wholes += whole
-        if whole:
-            last = 100 + at
-        if s.rc == 0 and ended == 0:
-            break
+        last = n if whole else last
     check(hits >= (5 if of_server else 12) and wholes >= 1, "%d points, %d checkpoints" % (hits, wholes))
     link(s, 999)
     server = Server(s, "--prev-images-dir", "../dst%d" % last, name="dst999")
@@ -533,7 +549,7 @@ def killed_anywhere(s):
         (p, server.proc)[i % 2].kill()
         check(wait_for(lambda: p.poll() is not None), "criu does not end")
         check(wait_for(lambda: state_of(s.pid) in "SRD"), "kill %d: the victim is %s" % (i, state_of(s.pid)))
-        check(wait_for(lambda: not guardians()), "kill %d: a guardian lives on" % i)
+        check(wait_for(lambda: quiet(server)), "kill %d: a guardian lives on" % i)
         if not i % 2 and not connected(server):
             server.connect().close()
         server.proc.wait(60)
