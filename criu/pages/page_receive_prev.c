@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "image/image_change.h"
 #include "lib/arena_hash.h"
 #include "lib/log.h"
 #include "tree/run_mark.h"
@@ -51,8 +52,22 @@ static bool is_mark_of_prev(struct receive_prev *p, struct image_dir *prev, uint
 	return !run_mark_read(prev, p->arena, &has) && has == mark;
 }
 
+/* A dump asks for the mark while its tree runs, and for the tasks when that stands still: then all is read. */
+static void read_ahead(struct receive_prev *p, uint64_t limit)
+{
+	uint64_t *numbers = NULL;
+	size_t n = 0;
+
+	if (image_change_numbers(p->images->prev, IMG_PAGEMAP, p->arena, &numbers, &n))
+		return;
+	for (size_t i = 0; i < n; i++)
+		find_map(p, IMG_PAGEMAP, numbers[i], limit);
+}
+
 bool page_receive_prev_has(struct receive_prev *p, enum image_type type, uint64_t number, uint64_t limit)
 {
+	bool is_mark = type == IMG_SHMEM_PAGEMAP && run_mark_is(number), has;
+
 	p->map = NULL;
 	p->next = 0;
 	if (!p->images->prev)
@@ -60,8 +75,11 @@ bool page_receive_prev_has(struct receive_prev *p, enum image_type type, uint64_
 	p->arena = p->arena ?: arena_new();
 	if (!p->arena)
 		return false;
-	if (type == IMG_SHMEM_PAGEMAP && run_mark_is(number))
-		return is_mark_of_prev(p, p->images->prev, number);
+	has = is_mark && is_mark_of_prev(p, p->images->prev, number);
+	if (has)
+		read_ahead(p, limit);
+	if (is_mark)
+		return has;
 	p->map = find_map(p, type, number, limit)->map;
 	return p->map;
 }

@@ -138,6 +138,23 @@ def little_written(s):
 
 
 @scenario
+def executed(s):
+    """Another program under the same number, at the same addresses perhaps: nothing of the old one's memory is taken for its."""
+    s.victim("pre_dump_writer", ["50"])
+    step(s, 0)
+    for n in (1, 2):
+        os.unlink(s.path("ready"))
+        os.kill(s.pid, signal.SIGUSR1)
+        check(wait_for(lambda: os.path.exists(s.path("ready"))), "no execve")
+        server = serve(s, n)
+        send(s, n, server, "dump" if n == 2 else "pre-dump", *(["-s"] if n == 2 else []))
+        server.ends(0)
+    before = stands(s)
+    copy_images(s, 2)
+    restored_the_same(s, before, "after execve")
+
+
+@scenario
 def sender_alone(s):
     """What the sender has is no checkpoint: no pages, rather than zeros."""
     s.victim("pre_dump_writer", ["51"])
