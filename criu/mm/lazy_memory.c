@@ -88,8 +88,8 @@ static bool has_copies(const struct restore *r, const struct task *t)
 
 static bool task_may_be_lazy(struct restore *r, const struct task *t, const struct task_mm *m)
 {
-	return r->opts->lazy_pages && !t->restore->copied && !m->n_lenders && !m->pages->with_parent &&
-	       !has_calls_in_flight(t) && !has_copies(r, t) && !watches_itself(r, t);
+	return r->opts->lazy_pages && !t->restore->copied && !m->pages->with_parent && !has_calls_in_flight(t) &&
+	       !has_copies(r, t) && !watches_itself(r, t);
 }
 
 static bool entry_may_be_lazy(const VmaEntry *v)
