@@ -16,7 +16,8 @@ import subprocess
 import time
 
 import driver
-from case import Failed, alive
+from chain import link, pre_dump, prev, stored
+from case import Failed, Skipped, alive
 from driver import check, children, need, reap, rounds_wanted, run_all, scenario, state_of, text, wait_for
 
 SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().getrandbits(32)
@@ -38,7 +39,7 @@ class Daemon:
     def __init__(self, s, *opts):
         self.s = s
         self.status, ours = os.pipe()
-        self.log = s.path("imgs/lazy.log")
+        self.log = s.imgs + "/lazy.log"
         if os.path.exists(self.log):
             os.unlink(self.log)
         self.proc = subprocess.Popen([s.criu, "lazy-pages", "-D", s.imgs, "-v4", "-o", "lazy.log", "--status-fd", str(ours), *opts],
@@ -106,11 +107,11 @@ def nobody_left(s):
 
 def nothing_left(s):
     nobody_left(s)
-    check(not os.path.exists(s.path("imgs/lazy-pages.socket")), "the socket is left")
+    check(not os.path.exists(s.imgs + "/lazy-pages.socket"), "the socket is left")
 
 
 def later(s):
-    return sum(int(l.split(": ")[1].split()[0]) for l in text(s.path("imgs/restore.log")).splitlines() if "pages come later" in l)
+    return sum(int(l.split(": ")[1].split()[0]) for l in text(s.imgs + "/restore.log").splitlines() if "pages come later" in l)
 
 
 @scenario
@@ -132,6 +133,27 @@ def plain(s):
     # An eager restore of the same images does without.
     s.restore()
     s.verify()
+
+
+@scenario
+def out_of_a_chain(s):
+    """Most of its pages are in the checkpoint before."""
+    if s.tool("check", "--feature", "mem_dirty_track"):
+        raise Skipped("memory is not tracked here")
+    before_this = s.imgs
+    start(s, "48")
+    pre_dump(s, 0)
+    link(s, 1)
+    s.dump(*prev(1))
+    s.proc = None
+    check(stored(s, 1) < stored(s, 0) / 4, "%d bytes, and %d before" % (stored(s, 1), stored(s, 0)))
+    d = Daemon(s)
+    lazy(s)
+    check(later(s) > 10000, "too little comes later: %d pages" % later(s))
+    s.verify()
+    check(d.ends() == 0, "the daemon says %s" % text(d.log)[-600:])
+    nothing_left(s)
+    s.imgs = before_this
 
 
 @scenario
@@ -217,7 +239,7 @@ def any_instant(s):
             s.verify()
         else:
             check(not left, "a restore that failed has left a task")
-        if d.proc.poll() is None and os.path.exists(s.path("imgs/lazy-pages.socket")):
+        if d.proc.poll() is None and os.path.exists(s.imgs + "/lazy-pages.socket"):
             d.kill()  # the restore never reached it: it would wait for the next one
         d.ends()
         nobody_left(s)
@@ -244,7 +266,7 @@ def restore_killed(s):
         else:
             committed += 1
             s.verify()
-        if d.proc.poll() is None and os.path.exists(s.path("imgs/lazy-pages.socket")):
+        if d.proc.poll() is None and os.path.exists(s.imgs + "/lazy-pages.socket"):
             d.kill()  # not reached: it would wait for the next restore
         d.ends()
         nobody_left(s)

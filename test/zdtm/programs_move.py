@@ -103,12 +103,17 @@ def redis(s, *opts):
 
 @scenario
 def redis_in_parts(s):
-    redis(s, "--pre-dumps", "4")
+    redis(s)
+
+
+@scenario
+def redis_in_parts_and_whole(s):
+    redis(s, "--pre-dumps", "4", "--eager")
 
 
 @scenario
 def redis_at_once(s):
-    redis(s)
+    redis(s, "--pre-dumps", "0")
 
 
 @scenario
