@@ -511,7 +511,8 @@ static int open_pagemap(const struct task *t, enum scan_part part)
 /* Finds the pages of a task that have to be stored. */
 static int scan_task(struct dump *d, struct task *t, struct pages_dump *pd, enum scan_part part)
 {
-	bool once = page_once_is_wanted(d);
+	/* Of what is read now nothing else is kept: what is only listed would be lost. */
+	bool once = part != SCAN_STANDING && page_once_is_wanted(d);
 	const struct task *p = page_once_source(d, t);
 	_cleanup_free_ struct scanner *sc = calloc(1, sizeof(*sc));
 	_cleanup_close_ int own = open_pagemap(t, part), parent = own >= 0 && p ? open_pagemap(p, part) : -1;
