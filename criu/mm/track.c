@@ -176,7 +176,7 @@ static int stored_before(struct dump *d, struct track_state *s, const struct tas
 	int err = pagemap_read(s->prev, d->arena, IMG_PAGEMAP, (uint64_t)t->vpid.v, INT64_MAX & ~(PAGE_SIZE - 1), &map);
 
 	for (size_t i = 0; !err && i < map->n_runs; i++)
-		if (!map->runs[i].with_parent && !map->runs[i].gone)
+		if (!map->runs[i].with_parent && !map->runs[i].in_file && !map->runs[i].gone)
 			ranges_push(d->arena, stored, map->runs[i].at, page_run_end(&map->runs[i]));
 	return err == -ENOENT ? 0 : err;
 }
