@@ -47,12 +47,11 @@ static void write_page(unsigned char *p, enum what what, unsigned char with)
 /* 1: a page of the file; 0: the task's own. */
 static int file_backed(const unsigned char *p)
 {
-	static int pagemap = -1;
+	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	uint64_t e = 0;
 
-	if (pagemap < 0)
-		pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	zdtm_must(pagemap >= 0 && pread(pagemap, &e, 8, (off_t)((uintptr_t)p / PAGE * 8)) == 8);
+	close(pagemap);
 	return !!(e & 1ULL << 61);
 }
 
