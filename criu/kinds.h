@@ -184,6 +184,7 @@
 	X(pts_masters_subsys)                                                                                          \
 	X(ns_made_subsys)                                                                                              \
 	X(open_file_subsys)                                                                                            \
+	X(page_equal_subsys)                                                                                           \
 	X(task_mm_subsys)                                                                                              \
 	X(guard_subsys)                                                                                                \
 	X(hugetlb_subsys)                                                                                              \

@@ -3,11 +3,13 @@
 import bisect
 import ctypes
 import errno
+import functools
 import os
 import stat
 
 from . import ImageError
 from .folder import PAGE, Folder, pages
+from .message import unb64
 
 PARENT, PRESENT = 1, 4
 FILE_MAPPING, ANON_PRIVATE = 1 << 6 | 1 << 7, 1 << 9
@@ -17,9 +19,25 @@ PARENTS_MAX = 1000
 
 
 class Run:
-    """Pages that lie together, at an offset of a pages file; or (file is None) in the parent checkpoint, or with the parent process."""
-    def __init__(self, start, end, file, offset, with_parent=False):
-        self.start, self.end, self.file, self.offset, self.with_parent = start, end, file, offset, with_parent
+    """Pages that lie together, at an offset of a pages file; or (file is None) in the parent checkpoint, with the parent process, or in
+    the file that is mapped there (sums: of each page)."""
+    def __init__(self, start, end, file, offset, with_parent=False, sums=None):
+        self.start, self.end, self.file, self.offset, self.with_parent, self.sums = start, end, file, offset, with_parent, sums
+
+
+@functools.cache
+def xxh3():
+    try:
+        function = ctypes.CDLL("libxxhash.so.0").XXH3_64bits
+    except (OSError, AttributeError) as e:
+        raise ImageError(f"pages that are stored with mapped files need libxxhash.so.0 (package libxxhash0): {e}") from e
+    function.restype = ctypes.c_uint64
+    return function
+
+
+def page_sum(page):
+    """Of a page that is in no pages file."""
+    return xxh3()(page, ctypes.c_size_t(len(page))).to_bytes(8, "little")
 
 
 class PagesFile:
@@ -120,9 +138,10 @@ class CompressedFile(PagesFile):
 
 
 class Pages:
-    """What one pagemap image has stored, by address. pid: the task whose memory that is, if it is a task's."""
-    def __init__(self, folder, name, depth=0, pid=None):
-        self.folder, self.name, self.depth, self.pid = folder, name, depth, pid
+    """What one pagemap image has stored, by address. pid: the task whose memory that is, if it is a task's. mapped: reads of the file that
+    is mapped at an address."""
+    def __init__(self, folder, name, depth=0, pid=None, mapped=None):
+        self.folder, self.name, self.depth, self.pid, self.mapped = folder, name, depth, pid, mapped
         self.runs, self.parent, self.lender = [], None, None
         if folder.has(name):
             self.read_runs(folder.load(name))
@@ -144,6 +163,8 @@ class Pages:
             last = end
             if entry.get("with_parent"):
                 self.runs.append(Run(start, end, None, 0, True))
+            elif "file_sums" in entry:
+                self.runs.append(Run(start, end, None, 0, sums=unb64(entry["file_sums"])))
             elif flags & PRESENT:
                 self.runs.append(Run(start, end, file, offset))
                 offset += size
@@ -163,10 +184,24 @@ class Pages:
     def read(self, start, end, run):
         if run.file:
             return run.file.read(run.offset + start - run.start, end - start)
+        if run.sums is not None:
+            return self.read_mapped(start, end, run)
         parent, data = self.lender_pages() if run.with_parent else self.parent_pages(), bytearray(end - start)
         for low, high, inner in parent.stored(start, end):
             data[low - start:high - start] = parent.read(low, high, inner)
         return bytes(data)
+
+    def read_mapped(self, start, end, run):
+        """No other bytes than those that the task had."""
+        low, high = start // PAGE * PAGE, -(-end // PAGE) * PAGE
+        data = self.mapped(low, high) if self.mapped else b""
+        for at in range(low, high, PAGE):
+            n = (at - run.start) // PAGE * 8
+            page = data[at - low:at - low + PAGE]
+            if len(page) != PAGE or page_sum(page) != run.sums[n:n + 8]:
+                raise ImageError(f"{os.path.join(self.folder.path, self.name)}: the page at {at:#x} is stored with the file that is mapped "
+                                 "there, which is missing or has changed since")
+        return data[start - low:end - low]
 
     def lender_pages(self):
         """Of the parent process, with which pages that forks share are stored (--cow-pages once); what it has not is zeros."""
@@ -174,7 +209,7 @@ class Pages:
             parent = self.folder.parent_process(self.pid)
             if parent is None or parent == self.pid or self.depth > PARENTS_MAX:
                 raise ImageError(f"{os.path.join(self.folder.path, self.name)}: has pages with those of its parent process, which has none")
-            self.lender = Pages(self.folder, f"pagemap-{parent}.img", self.depth + 1, parent)
+            self.lender = Pages(self.folder, f"pagemap-{parent}.img", self.depth + 1, parent, self.mapped)
         return self.lender
 
     def parent_pages(self):
@@ -202,7 +237,7 @@ class Memory:
     def __init__(self, folder, pid):
         self.folder, self.mm = folder, folder.mm(pid)
         owner = folder.memory_owner(pid)
-        self.own = Pages(folder, f"pagemap-{owner}.img", pid=owner)
+        self.own = Pages(folder, f"pagemap-{owner}.img", pid=owner, mapped=self.read_file)
         self.objects, self.files, self.missing = {}, {}, set()
         self.vmas = sorted((v for v in self.mm["vmas"] if not v["status"] & KERNELS), key=lambda v: v["start"])
 
@@ -246,6 +281,16 @@ class Memory:
             if fd is None:
                 self.missing.add(name)
         return self.files[name]
+
+    def read_file(self, start, end):
+        """What the files have that are mapped there; not all bytes where one is missing."""
+        data = b""
+        for vma in self.vmas:
+            low, high = max(start, vma["start"]), min(end, vma["end"])
+            fd = self.contents(vma) if low < high else None
+            if fd is not None:
+                data += os.pread(fd, high - low, low - vma["start"] + vma["pgoff"])
+        return data
 
     def parts(self, vma, start, end):
         """What is known of a range of a mapping, in the order in which one covers the other: (start, end, function that reads)."""

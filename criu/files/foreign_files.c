@@ -16,6 +16,7 @@
 #include "helper/ns_roots.h"
 #include "image/image_dir.h"
 #include "lib/log.h"
+#include "proc/lockline.h"
 #include "proc/mountinfo.h"
 #include "tree/ns_ids.h"
 
@@ -294,6 +295,41 @@ int foreign_files_look(struct dump *d, struct fd_info *info)
 	if (err == -ETIMEDOUT)
 		return refuse_silent(d, info, info->link ?: "");
 	return err ? log_errno(err, "%s: %s: fstat as the task", fd_name(info), info->link ?: "") : 0;
+}
+
+/* To open such a file breaks the lease, or waits: the holder may be in the tree, and stands still. */
+static bool is_leased(const struct stat *st)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (proc_read(AT_FDCWD, "/proc/locks", &text, NULL))
+		return true;
+	for (const char *at = text; at && *at; at = proc_next_line(at)) {
+		struct lock_line line;
+
+		if (!lockline_parse(at, &line) && line.kind == LOCK_LEASE && line.ino == st->st_ino)
+			return true;
+	}
+	return false;
+}
+
+int foreign_files_open_plain(struct dump *d, struct task *t, const char *path, const char *what)
+{
+	struct fd_info info = {
+		.task = t, .number = -1, .what = what, .fd = -1, .by_path = true, .path = path, .info = "", .mnt_id = -1
+	};
+	char link[PATH_MAX];
+	ssize_t n = readlink(path, link, sizeof(link) - 1);
+	int err = n < 0 ? -ENODATA : 0, fd = -ENODATA;
+
+	link[MAX(n, 0)] = 0;
+	err = err ?: foreign_files_find(d, &info, path, link);
+	if (!err && !info.foreign && S_ISREG(info.st.st_mode) && info.st.st_nlink && !is_leased(&info.st))
+		fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	foreign_files_close(&info);
+	if (err)
+		return err == DUMP_REFUSED ? -ENOTSUP : err;
+	return fd == -1 ? -ENODATA : fd;
 }
 
 void foreign_files_close(struct fd_info *info)

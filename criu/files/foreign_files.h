@@ -31,6 +31,13 @@ bool foreign_files_block(struct dump *d, const char *dir);
 /* Refuses the file because its file system did not answer. DUMP_REFUSED. */
 int foreign_files_refuse(struct dump *d, const struct fd_info *info);
 
+/*
+ * For reading, a file that a link in /proc leads to (what: for messages). -ENODATA: criu must not read it, or not in
+ * the end: it is on a foreign file system, has no name any more, is no regular file, or is leased. Another negative
+ * errno: logged.
+ */
+int foreign_files_open_plain(struct dump *d, struct task *t, const char *path, const char *what);
+
 /* Closes info->handle. */
 void foreign_files_close(struct fd_info *info);
 

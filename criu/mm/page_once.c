@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "lib/log.h"
+#include "mm/page_equal.h"
 #include "mm/track.h"
 #include "tree/inventory.h"
 
@@ -36,23 +37,43 @@ static uint64_t forked_bytes(const struct vma_list *list)
 	return sum;
 }
 
-bool page_once_is_wanted(struct dump *d)
+static bool is_possible(const struct dump *d)
 {
-	uint64_t sum = 0;
-
 	if (d->opts->page_server || d->opts->lazy_pages) /* whose protocol cannot say that */
 		return false;
 	if (track_is_in_chain(d)) /* the other checkpoints of it have no such pages to lend */
 		return false;
-	if (d->opts->cow_pages != COW_PAGES_AUTO)
-		return d->opts->cow_pages == COW_PAGES_ONCE;
+	return d->opts->cow_pages != COW_PAGES_COPY;
+}
+
+/* With what the tree shares, and what it has in files or may have there. */
+static uint64_t sum_up(struct dump *d, uint64_t sum, bool may_have)
+{
 	for (size_t i = 0; i < d->tree.n_tasks; i++) {
 		struct task *t = d->tree.tasks[i];
 
-		if (t->state != TASK_DEAD && tree_first_vm(&d->tree, t) == t && page_once_source(d, t))
+		if (t->state == TASK_DEAD || tree_first_vm(&d->tree, t) != t)
+			continue;
+		if (page_once_source(d, t))
 			sum += forked_bytes(t->dump->vmas);
+		if (may_have)
+			sum += page_equal_most(t);
 	}
-	return sum > WORTH_ONCE;
+	return sum;
+}
+
+bool page_once_is_wanted(struct dump *d)
+{
+	if (!is_possible(d) || d->opts->cow_pages == COW_PAGES_ONCE)
+		return is_possible(d);
+	return sum_up(d, page_equal_bytes(d), false) > WORTH_ONCE;
+}
+
+bool page_once_wants_equal(struct dump *d)
+{
+	if (!is_possible(d))
+		return false;
+	return d->opts->cow_pages == COW_PAGES_ONCE || sum_up(d, 0, true) > WORTH_ONCE;
 }
 
 static bool has_plain_pages(const struct vma *v)

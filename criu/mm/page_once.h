@@ -13,8 +13,14 @@
  */
 struct task *page_once_source(struct dump *d, const struct task *t);
 
-/* Whether such pages are stored once in this dump: --cow-pages, and what smaps says that there is of them. */
+/*
+ * Whether pages that are elsewhere already are stored once in this dump: --cow-pages, and what there is of them: of
+ * those that forks share by what smaps says, of those that files have (mm/page_equal.h) by what was found.
+ */
 bool page_once_is_wanted(struct dump *d);
+
+/* Whether they may be, before the latter have been looked for, which takes time: only where it can matter. */
+bool page_once_wants_equal(struct dump *d);
 
 /*
  * Whether pages of v from `at` on would be stored for the parent process too if both shared them: its mapping there is

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "mm/page_plan.h"
 
+#include <string.h>
 #include <sys/mman.h>
 
 #include "mm/hugetlb.h"
@@ -130,8 +131,12 @@ static void plan_run(struct arena *a, struct page_plan *plan, struct segment *se
 {
 	struct page_run part = page_run_part(run, from, to);
 
-	part.compare = compare;
 	seg->fill = true;
+	if (run->in_file) {
+		arena_push(a, &plan->equal, &plan->n_equal, part);
+		return;
+	}
+	part.compare = compare;
 	arena_push(a, &plan->runs, &plan->n_runs, part);
 }
 
@@ -171,6 +176,15 @@ static const struct page_run *walk_to(struct walk *w, raddr_t at, raddr_t *next)
 	return w->run;
 }
 
+/* Both have written to a page, and have what the file has. Where images say what is shared, they are asked. */
+static bool are_of_file(const struct page_run *run, const struct page_run *p, raddr_t from, raddr_t to)
+{
+	if (!run->in_file || !p->in_file)
+		return false;
+	return !memcmp(page_run_part(run, from, to).file_sums, page_run_part(p, from, to).file_sums,
+	               (to - from) / PAGE_SIZE * FILE_SUM_BYTES);
+}
+
 static void plan_pages(struct arena *a, struct task_mm *m, const struct pagemap *inherited, bool knows_cow,
                        struct page_plan *plan)
 {
@@ -189,11 +203,13 @@ static void plan_pages(struct arena *a, struct task_mm *m, const struct pagemap 
 			next = seg->end;
 			run = walk_to(&own, at, &next);
 			p = seg->kind == SEG_KEEP ? walk_to(&theirs, at, &next) : NULL;
-			if (run && p && knows_cow && run->cow)
+			if (run && p && (knows_cow ? run->cow : are_of_file(run, p, at, next))) {
 				plan->shared += (next - at) / PAGE_SIZE;
-			else if (run)
+				continue;
+			}
+			if (run)
 				plan_run(a, plan, seg, run, at, next, p && !knows_cow);
-			else if (p)
+			if (p && (!run || run->in_file))
 				plan_drop(a, plan, at, next);
 		}
 	}

@@ -12,7 +12,9 @@
 struct page_plan {
 	struct page_run *runs; /* to be written, ascending; each lies in one segment */
 	size_t n_runs;
-	struct range *drops; /* the parent had pages there, the child has none */
+	struct page_run *equal; /* the same of those that the file has which is mapped there: mm/page_equal.h */
+	size_t n_equal;
+	struct range *drops; /* the parent had pages there, the child has none, or those of the file */
 	size_t n_drops;
 	uint64_t shared; /* pages that stay the parent's */
 };

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Which pages of a tree have to be stored; pages/ stores them. Of a task PAGEMAP_SCAN tells ranges (Linux 6.7); before
- * it, /proc/PID/pagemap is read page by page. Both know pages that a fork still shares by their frames.
+ * Of a task PAGEMAP_SCAN tells ranges (Linux 6.7); before it, /proc/PID/pagemap is read page by page. Both know pages
+ * that a fork still shares by their frames.
  */
+#include "mm/page_scan.h"
+
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
@@ -14,12 +16,13 @@
 #include "mm/guard.h"
 #include "mm/lazy_memory.h"
 #include "mm/mm.h"
+#include "mm/page_equal.h"
 #include "mm/page_once.h"
-#include "mm/shmem.h"
 #include "mm/snapshot.h"
 #include "mm/track.h"
 #include "mm/vma_uprobes.h"
 #include "pages/pages.h"
+#include "pages/pages_equal.h"
 #include "tree/inventory.h"
 #include "uapi/pagemap.h"
 
@@ -34,9 +37,6 @@ struct window {
 };
 
 enum look { LOOK_FOR_PAGES, LOOK_FOR_GUARDS, LOOK_NOT_ALL_PAGES, LOOK_NOT_SAVED, LOOK_NOT };
-
-/* Of a task with a copy: what that has not, while the task stands; then all else, in the copy. */
-enum scan_part { SCAN_ALL, SCAN_STANDING, SCAN_COPY };
 
 struct scanner {
 	struct dump *d;
@@ -54,6 +54,7 @@ struct scanner {
 	bool once;                 /* what is shared with the parent process is stored with its pages alone */
 	const struct vma *parent_v, *parent_end; /* its mappings that are still ahead */
 	struct ranges unwritten;                 /* since the dump before, and still ahead */
+	struct equal_runs equal;                 /* to files, and still ahead */
 	bool pre;                                /* a pre-dump */
 	struct page_region regions[REGIONS];
 };
@@ -103,16 +104,32 @@ static bool is_cow(const struct scanner *sc, size_t i)
 	return sc->parent.fd >= 0 && is_shared(sc->own.entry[i], sc->parent.entry[i]);
 }
 
+/* Whether the page at run->at is equal to a file's; *endp is brought down to where that changes. */
+static void find_in_file(struct scanner *sc, struct page_run *run, raddr_t *endp)
+{
+	const struct page_run *equal = page_equal_at(&sc->equal, run->at, endp);
+
+	run->in_file = equal;
+	run->file_sums = equal ? page_run_part(equal, run->at, page_run_end(equal)).file_sums : NULL;
+}
+
 /* Each page of a task that has a copy is shared with that: to know more would take as long as to copy the tables. */
 static int add_shared(struct scanner *sc, uint64_t start, uint64_t end, const struct page_run *like)
 {
-	struct page_run run = *like;
+	int err = 0;
 
-	run.at = start;
-	run.n = (end - start) / PAGE_SIZE;
-	run.force = true;
-	run.with_parent = false;
-	return pages_add(sc->transfer, &run);
+	for (raddr_t next; !err && start < end; start = next) {
+		struct page_run run = *like;
+
+		next = end;
+		run.at = start;
+		run.force = true;
+		run.with_parent = false;
+		find_in_file(sc, &run, &next);
+		run.n = (next - start) / PAGE_SIZE;
+		err = run.in_file ? pages_add_elsewhere(sc->transfer, &run) : pages_add(sc->transfer, &run);
+	}
+	return err;
 }
 
 /* Whether the page at `at` was not written to since the dump before; *endp is brought down to where that changes. */
@@ -134,8 +151,8 @@ static int add_run(struct scanner *sc, const struct page_run *run)
 {
 	if (run->in_prev)
 		sc->d->stats->pages_skipped_prev += run->n;
-	return run->with_parent || run->in_prev || run->later ? pages_add_elsewhere(sc->transfer, run)
-	                                                      : pages_add(sc->transfer, run);
+	return run->with_parent || run->in_file || run->in_prev || run->later ? pages_add_elsewhere(sc->transfer, run)
+	                                                                      : pages_add(sc->transfer, run);
 }
 
 /* Adds pages to be stored, all with what `like` says, cut where sharing begins and ends. */
@@ -148,10 +165,12 @@ static int add_runs(struct scanner *sc, uint64_t start, uint64_t end, const stru
 	while (!err && start < end) {
 		uint64_t next = end;
 		bool in_prev = like->in_prev && is_in_prev(sc, start, &next), force;
-		size_t i = start / PAGE_SIZE % WINDOW_PAGES, k = i;
-		size_t last = MIN(WINDOW_PAGES, i + (next - start) / PAGE_SIZE);
+		size_t i = start / PAGE_SIZE % WINDOW_PAGES, k = i, last;
 		struct page_run run = *like;
 
+		run.at = start;
+		find_in_file(sc, &run, &next);
+		last = MIN(WINDOW_PAGES, i + (next - start) / PAGE_SIZE);
 		err = window_at(&sc->own, start);
 		if (!err && sc->parent.fd >= 0)
 			err = window_at(&sc->parent, start);
@@ -163,11 +182,11 @@ static int add_runs(struct scanner *sc, uint64_t start, uint64_t end, const stru
 		run.cow = is_cow(sc, i);
 		while (k < last && is_left_shared(sc, k) == force && is_cow(sc, k) == run.cow)
 			k++;
-		run.at = start;
 		run.n = k - i;
 		run.force |= force;
 		run.with_parent &= run.cow;
 		run.in_prev = in_prev;
+		run.in_file &= !run.with_parent;
 		run.later = !in_prev && like->later && lazy_dump_run(sc->d, sc->task, &run);
 		if (run.later)
 			run.drop_zero = false;
@@ -300,6 +319,8 @@ static int add_unmarked(struct scanner *sc, const struct vma *v, uint64_t start,
 /* Pages of one mapping that the kernel says the same of. */
 static int add_region(struct scanner *sc, const struct vma *v, uint64_t start, uint64_t end, uint64_t cat)
 {
+	if (sc->part == SCAN_EQUAL)
+		return cat & PAGE_IS_PRESENT ? add_pages(sc, v, start, end, cat) : 0;
 	if (v->watched && (cat & (PAGE_IS_SWAPPED | PAGE_IS_PRESENT)) == PAGE_IS_SWAPPED)
 		return add_unmarked(sc, v, start, end, cat);
 	if (sc->guards_hidden && (cat & (PAGE_IS_SWAPPED | PAGE_IS_PRESENT)) == PAGE_IS_SWAPPED)
@@ -462,6 +483,8 @@ static int scan_vmas(struct scanner *sc, const struct vma *v, const struct vma *
 /* What a mapping is looked through for. */
 static enum look look_for(struct scanner *sc, const struct vma *v)
 {
+	if (sc->part == SCAN_EQUAL)
+		return page_equal_may_be(v) && (!sc->task->dump->copy || snapshot_has(v)) ? LOOK_FOR_PAGES : LOOK_NOT;
 	if (sc->part == SCAN_STANDING && snapshot_has(v))
 		return LOOK_NOT;
 	if (sc->part == SCAN_COPY && !snapshot_has(v))
@@ -500,132 +523,84 @@ static int scan_vma_list(struct scanner *sc, const struct vma_list *list)
 
 static int open_pagemap(const struct task *t, enum scan_part part)
 {
+	pid_t copy = part == SCAN_COPY || part == SCAN_EQUAL ? t->dump->copy : 0;
 	char path[40];
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/pagemap", part == SCAN_COPY ? t->dump->copy : t->pid);
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", copy ?: t->pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	return fd < 0 ? log_errno(-errno, "%s: open of %s", task_name(t), path) : fd;
 }
 
-/* Finds the pages of a task that have to be stored. */
-static int scan_task(struct dump *d, struct task *t, struct pages_dump *pd, enum scan_part part)
+static void free_scanner(struct scanner *sc)
 {
-	bool once = page_once_is_wanted(d);
-	const struct task *p = page_once_source(d, t);
-	_cleanup_free_ struct scanner *sc = calloc(1, sizeof(*sc));
-	_cleanup_close_ int own = open_pagemap(t, part), parent = own >= 0 && p ? open_pagemap(p, part) : -1;
-	int err = 0;
+	close(sc->own.fd);
+	if (sc->parent.fd >= 0)
+		close(sc->parent.fd);
+	free(sc);
+}
 
-	if (own < 0 || (p && parent < 0))
+/* once: what is shared with the parent process is listed with it. */
+static int make_scanner(struct dump *d, struct task *t, enum scan_part part, bool once, struct scanner **scp)
+{
+	const struct task *p = page_once_source(d, t);
+	struct scanner *sc = calloc(1, sizeof(*sc));
+	_cleanup_close_ int own = open_pagemap(t, part), parent = own >= 0 && p ? open_pagemap(p, part) : -1;
+
+	if (own < 0 || (p && parent < 0)) {
+		free(sc);
 		return own < 0 ? own : parent;
+	}
 	if (!sc)
 		return log_errno(-ENOMEM, "%s: out of memory for finding its pages", task_name(t));
 	sc->d = d;
 	sc->task = t;
 	sc->part = part;
-	sc->own.fd = own;
+	sc->own.fd = move_fd(&own);
 	sc->uprobed = vma_uprobes_were_hit(t->dump->vmas);
 	sc->lazy = lazy_dump_task(d, t);
-	sc->parent.fd = parent;
+	sc->parent.fd = move_fd(&parent);
 	if (p && once) {
 		sc->once = true;
 		sc->parent_v = p->dump->vmas->v;
 		sc->parent_end = sc->parent_v + p->dump->vmas->n;
 	}
+	*scp = sc;
+	return 0;
+}
+
+int page_scan_task(struct dump *d, struct task *t, struct pages_dump *pd, enum scan_part part)
+{
+	/* Of what is read now nothing else is kept: what is only listed would be lost. */
+	bool once = part != SCAN_STANDING && page_once_is_wanted(d);
+	struct scanner *sc;
+	int err = make_scanner(d, t, part, once, &sc);
+
+	if (err)
+		return err;
 	if (track_unwritten(d, t))
 		sc->unwritten = *track_unwritten(d, t);
+	if (once)
+		sc->equal = page_equal_of(d, t);
 	sc->pre = d->opts->command == CMD_PRE_DUMP;
 	err = pages_dump_task(pd, t, &sc->transfer) ?: scan_vma_list(sc, t->dump->vmas);
-	if (!err && pages_are_with_parent(sc->transfer))
+	if (!err && pages_are_only_ours(sc->transfer))
 		inventory_only_ours(d);
 	d->stats->pages_scanned += sc->scanned;
+	free_scanner(sc);
 	return err ?: track_arm(d, t);
 }
 
-/* Whether userfaultfd watches a mapping of some object. */
-static bool any_object_is_watched(const struct dump *d)
+int page_scan_equal(struct dump *d, struct task *t)
 {
-	for (size_t i = 0; i < d->tree.n_tasks; i++) {
-		const struct task *t = d->tree.tasks[i];
-		const struct vma_list *list = t->state == TASK_DEAD ? NULL : t->dump->vmas;
-
-		for (size_t k = 0; list && k < list->n; k++)
-			if (list->v[k].watched && !(list->v[k].entry->status & VMA_ANON_PRIVATE))
-				return true;
-	}
-	return false;
-}
-
-static int scan_all(struct dump *d, struct pages_dump *pd, enum scan_part part)
-{
-	struct tree *tree = &d->tree;
-	int err = 0;
-
-	for (size_t i = 0; !err && i < tree->n_tasks; i++) {
-		struct task *t = tree->tasks[i];
-
-		if (t->state == TASK_DEAD || tree_first_vm(tree, t) != t)
-			continue;
-		err = scan_task(d, t, pd, part);
-		if (!err && part == SCAN_COPY)
-			guard_sort(t);
-		if (!err && part != SCAN_STANDING && d->opts->command != CMD_PRE_DUMP) /* with its guard pages */
-			err = image_write_one(d->dir, IMG_MM, (uint64_t)t->vpid.v, t->mm);
-	}
-	return err;
-}
-
-static int list_objects(struct dump *d, struct pages_dump *pd)
-{
-	int err = 0;
-
-	if (any_object_is_watched(d))
-		pages_keep_zeros(pd);
-	for (const struct shmem_object *o = shmem_objects(d); !err && o; o = o->hh.next)
-		err = pages_dump_object(pd, o->task, o->path, shmem_object_ino(o), shmem_object_id(d, o));
-	return err;
-}
-
-int mm_dump_pages(struct dump *d, struct pages_dump **later)
-{
-	uint64_t start = clock_now_us();
-	bool hold = d->lets_run_early;
-	struct pages_dump *pd;
-	int err = pages_dump_start(d, &pd);
+	struct scanner *sc;
+	int err = make_scanner(d, t, SCAN_EQUAL, true, &sc);
 
 	if (err)
 		return err;
-	if (hold)
-		pages_hold(pd);
-	err = scan_all(d, pd, hold ? SCAN_STANDING : SCAN_ALL) ?: list_objects(d, pd);
-	if (hold && !err)
-		err = pages_read_now(pd);
-	if (hold && !err)
-		*later = pd;
-	else
-		err = pages_dump_end(pd, err);
-	d->stats->memdump_time = clock_now_us() - start;
+	err = pages_equal_begin(t, &sc->transfer);
+	if (!err)
+		err = page_equal_find(d, t, sc->transfer, scan_vma_list(sc, t->dump->vmas));
+	free_scanner(sc);
 	return err;
-}
-
-int mm_dump_copies(struct dump *d, struct pages_dump *pd)
-{
-	uint64_t start = clock_now_us();
-	int err = scan_all(d, pd, SCAN_COPY);
-
-	err = pages_dump_end(pd, err);
-	d->stats->memdump_time += clock_now_us() - start;
-	return err;
-}
-
-int mm_list_pages(struct dump *d, struct pages_dump **pdp)
-{
-	int err = pages_dump_start(d, pdp);
-
-	if (err)
-		return err;
-	if (d->reads_running)
-		pages_of_running(*pdp);
-	return scan_all(d, *pdp, SCAN_ALL);
 }

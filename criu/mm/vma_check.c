@@ -10,6 +10,7 @@
 #include "mm/hugetlb.h"
 #include "mm/mm.h"
 #include "mm/mm_limits.h"
+#include "mm/page_equal.h"
 #include "mm/page_once.h"
 #include "mm/task_mm.h"
 #include "mm/vdso.h"
@@ -65,9 +66,11 @@ static int check_vmas(struct restore *r, const struct task *t)
 }
 
 /* Whether the task's pagemap may have pages of it: its own, or a foreign vdso's. */
-static bool may_have_pages(const VmaEntry *v, bool with_parent)
+static bool may_have_pages(const VmaEntry *v, const struct page_run *run)
 {
-	if (with_parent && v->status & (VMA_AIORING | VMA_VDSO | VMA_VVAR))
+	if (run->in_file && !page_equal_is_possible(v))
+		return false;
+	if (run->with_parent && v->status & (VMA_AIORING | VMA_VDSO | VMA_VVAR))
 		return false;
 	return vma_is_kernels(v) ? !vma_is_left_out(v) : vma_is_private(v);
 }
@@ -89,7 +92,7 @@ static int place_runs(struct restore *r, const struct task *t, struct pagemap *p
 			while (k < t->mm->n_vmas && t->mm->vmas[k]->end <= run.at)
 				k++;
 			v = k < t->mm->n_vmas ? t->mm->vmas[k] : NULL;
-			if (!v || v->start > run.at || !may_have_pages(v, run.with_parent))
+			if (!v || v->start > run.at || !may_have_pages(v, &run))
 				return log_errno(-EBADMSG,
 				                 "%s: pagemap-%d.img has pages at %" PRIx64
 				                 ", where mm-%d.img has no mapping of its own",

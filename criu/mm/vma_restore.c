@@ -16,6 +16,7 @@
 #include "mm/mempolicy.h"
 #include "mm/mm.h"
 #include "mm/mm_limits.h"
+#include "mm/page_equal.h"
 #include "mm/pkeys.h"
 #include "mm/thp.h"
 #include "mm/vdso.h"
@@ -147,7 +148,8 @@ static int fill_pages_of(struct restore *r, struct task *t, struct task_mm *m, c
 	if (err)
 		return err;
 	r->stats->pages_skipped_cow += plan->shared;
-	return fill_from_all(r, t, m, plan);
+	err = page_equal_fill(r, t, plan);
+	return err ?: fill_from_all(r, t, m, plan);
 }
 
 static uint32_t lock_mode(const VmaEntry *v)

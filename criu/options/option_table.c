@@ -150,8 +150,9 @@ const struct option_row option_rows[] = {
 	     "take tasks in which uprobes were hit: they have to be in their files at restore too"),
 	FLAG("file-locks", 'l', BOTH, file_locks, "save file locks and leases, and take them again"),
 	WORD("cow-pages", OPT_WORD, DUMP, cow_pages, "HOW", cow_pages_words,
-	     "memory that forked tasks still share: once (stored once, which CRIU cannot read), copy (stored with each "
-	     "task), auto (default; once, where that saves 64 MiB)"),
+	     "memory that forked tasks share, or mapped files have too: once (stored once, which CRIU cannot read), "
+	     "copy "
+	     "(stored with each task), auto (default; once, where that saves 64 MiB)"),
 	STRING("compress", 0, DUMP, compress, "lz4|zstd[:LEVEL]",
 	       "compress pages files, which CRIU cannot read then; LEVEL: 1 (default, fast) to 22 (small)"),
 	WORD("file-validation", OPT_WORD, BOTH, file_validation, "HOW", validation_words,

@@ -30,15 +30,16 @@ struct page_transfer {
 	struct page_sink *sink;
 	struct page_run *runs; /* none larger than a batch; from malloc, as batches */
 	size_t n_runs, max_runs;
-	/* With the parent process's pages, in the checkpoint before, or later: listed in the pagemap, and not moved. */
+	/* With the parent process's pages, in a file, in the checkpoint before, or later: listed, and not moved. */
 	struct page_run *elsewhere;
 	size_t n_elsewhere, max_elsewhere;
 	struct page_batch *batches;
 	size_t n_batches, max_batches;
-	size_t first_batch;               /* while several transfers are moved: how many batches those before have */
-	uint64_t n_pages, n_kept;         /* n_kept: what the sink has got */
-	bool knows_cow;                   /* dump: pages were compared with the parent process's */
-	bool force, compare, with_parent; /* some run has it */
+	size_t first_batch;       /* while several transfers are moved: how many batches those before have */
+	uint64_t n_pages, n_kept; /* n_kept: what the sink has got */
+	bool knows_cow;           /* dump: pages were compared with the parent process's */
+	bool force, compare;      /* some run has it */
+	bool only_ours;           /* some run is where a reader must know our fields */
 };
 
 /* A batch on its way. */

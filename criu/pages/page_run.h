@@ -9,6 +9,8 @@
 #include "arch_page.h"
 #include "common.h"
 
+#define FILE_SUM_BYTES sizeof(uint64_t)
+
 struct pagemap;
 
 struct page_run {
@@ -21,9 +23,12 @@ struct page_run {
 	bool cow;           /* shared with the parent process, copy-on-write */
 	/* The checkpoint has the pages with the parent process's, which are the same (cow): they are stored once. */
 	bool with_parent;
-	bool in_prev; /* the checkpoint before this one has the pages, at the same addresses */
-	bool gone;    /* was punched out of the pages file: page_punched.h */
-	bool later;   /* not in the checkpoint: the task that was dumped has the pages (dump --lazy-pages) */
+	/* The task's own, and equal to those of the file that it has mapped there: stored nowhere else. */
+	bool in_file;
+	const uint8_t *file_sums; /* ... and of each page its checksum, FILE_SUM_BYTES */
+	bool in_prev;             /* the checkpoint before this one has the pages, at the same addresses */
+	bool gone;                /* was punched out of the pages file: page_punched.h */
+	bool later; /* not in the checkpoint: the task that was dumped has the pages (dump --lazy-pages) */
 	/* Dump. */
 	bool drop_zero; /* pages of zeros need not be stored: anonymous memory */
 	bool force;     /* to be read through /proc/PID/mem: no PROT_READ, or to be left shared */
@@ -45,6 +50,8 @@ static inline struct page_run page_run_part(const struct page_run *run, raddr_t 
 	part.at = from;
 	part.n = (to - from) / PAGE_SIZE;
 	part.stored += from - run->at;
+	if (run->file_sums)
+		part.file_sums += (from - run->at) / PAGE_SIZE * FILE_SUM_BYTES;
 	return part;
 }
 

@@ -23,6 +23,11 @@ static uint32_t page_sum(const uint8_t *page)
 	return (uint32_t)XXH3_64bits(page, PAGE_SIZE);
 }
 
+uint64_t page_sums_of_page(const uint8_t *page)
+{
+	return XXH3_64bits(page, PAGE_SIZE);
+}
+
 /* ---- writing ---- */
 
 void page_sums_make(uint32_t *sums, const uint8_t *bytes, size_t n)

@@ -19,6 +19,9 @@ struct page_sums_writer {
 /* The sums of n pages, as they stand in the file. */
 void page_sums_make(uint32_t *sums, const uint8_t *bytes, size_t n);
 
+/* A longer one, of a page that is not in a pages file: no other page is taken for it. */
+uint64_t page_sums_of_page(const uint8_t *page);
+
 /* All sums of one pages file. 0 or a negative errno (logged), as the next. */
 int page_sums_write(struct page_sums_writer *w, uint32_t pages_id, const uint32_t *sums, size_t n);
 

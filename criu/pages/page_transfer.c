@@ -5,6 +5,9 @@
 #include "lib/log.h"
 #include "pages/pages.h"
 
+/* Of a file: with their checksums they make an entry of 8 MiB. */
+#define ENTRY_PAGES (UINT64_C(1) << 20)
+
 /* Room for one more element at n: the array, moved perhaps, or NULL (the old one stays). */
 static void *grow_list(void *array, size_t n, size_t *max, size_t size)
 {
@@ -42,6 +45,13 @@ static bool are_alike(const struct page_run *a, const struct page_run *b)
 	       a->now == b->now && a->compare == b->compare;
 }
 
+/* The checksums of two runs of a file stand in one list. */
+static bool sums_go_on(const struct page_run *last, const struct page_run *run)
+{
+	return last->in_file == run->in_file &&
+	       (!run->in_file || last->file_sums + last->n * FILE_SUM_BYTES == run->file_sums);
+}
+
 static int add_to_batch(struct page_transfer *t, struct page_batch *b, const struct page_run *run)
 {
 	struct page_run *last = b->n_runs ? &t->runs[t->n_runs - 1] : NULL, *runs;
@@ -50,7 +60,7 @@ static int add_to_batch(struct page_transfer *t, struct page_batch *b, const str
 	t->n_pages += run->n;
 	t->force |= run->force;
 	t->compare |= run->compare;
-	if (last && page_run_end(last) == run->at && are_alike(last, run)) {
+	if (last && page_run_end(last) == run->at && are_alike(last, run) && sums_go_on(last, run)) {
 		last->n += run->n;
 		return 0;
 	}
@@ -83,9 +93,10 @@ int pages_add_elsewhere(struct page_transfer *t, const struct page_run *run)
 {
 	struct page_run *last = t->n_elsewhere ? &t->elsewhere[t->n_elsewhere - 1] : NULL, *runs;
 
-	t->with_parent |= run->with_parent;
+	t->only_ours |= run->with_parent || run->in_file;
 	if (last && page_run_end(last) == run->at && last->thp == run->thp && last->cow == run->cow &&
-	    last->with_parent == run->with_parent && last->later == run->later && last->force == run->force) {
+	    last->with_parent == run->with_parent && last->later == run->later && last->force == run->force &&
+	    sums_go_on(last, run) && (!run->in_file || last->n + run->n <= ENTRY_PAGES)) {
 		last->n += run->n;
 		return 0;
 	}
@@ -97,9 +108,9 @@ int pages_add_elsewhere(struct page_transfer *t, const struct page_run *run)
 	return 0;
 }
 
-bool pages_are_with_parent(const struct page_transfer *t)
+bool pages_are_only_ours(const struct page_transfer *t)
 {
-	return t->with_parent;
+	return t->only_ours;
 }
 
 void pages_set_knows_cow(struct page_transfer *t)

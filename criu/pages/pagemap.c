@@ -42,17 +42,32 @@ static uint32_t entry_flags(const PagemapEntry *e)
 	return e->has_flags ? e->flags : e->has_in_parent && e->in_parent ? PE_PARENT : PE_PRESENT;
 }
 
-/* Where the pages of an entry are: run->with_parent, run->in_prev, run->later, or else the pages file. */
+/* Of each page of the entry there is a checksum. */
+static bool has_all_sums(const PagemapEntry *e)
+{
+	return e->file_sums.len % FILE_SUM_BYTES == 0 && e->file_sums.len / FILE_SUM_BYTES == entry_pages(e);
+}
+
+/* Where the pages of an entry are: run->with_parent, in_file, in_prev, later, or else the pages file. */
 static int find_place(const struct image *img, const PagemapEntry *e, struct page_run *run)
 {
 	uint32_t flags = entry_flags(e);
 
+	bool other = e->with_parent || e->has_file_sums;
+
 	run->with_parent = e->with_parent;
-	if (e->with_parent && flags)
+	run->in_file = e->has_file_sums;
+	run->file_sums = e->file_sums.data;
+	if (other && (flags || (e->with_parent && e->has_file_sums)))
 		return log_errno(-EBADMSG, "%s: the pages at %" PRIx64 " are said to be in two places", image_name(img),
 		                 e->vaddr);
-	run->in_prev = !e->with_parent && flags & PE_PARENT;
-	run->later = !e->with_parent && !(flags & (PE_PARENT | PE_PRESENT));
+	if (run->in_file && !has_all_sums(e))
+		return log_errno(-EBADMSG,
+		                 "%s: the pages at %" PRIx64 " are said to be those of a file, and have %zu bytes of "
+		                 "checksums",
+		                 image_name(img), e->vaddr, e->file_sums.len);
+	run->in_prev = !other && flags & PE_PARENT;
+	run->later = !other && !(flags & (PE_PARENT | PE_PRESENT));
 	if (run->later && !(flags & PE_LAZY))
 		return log_errno(-EBADMSG, "%s: the pages at %" PRIx64 " are said to be nowhere", image_name(img),
 		                 e->vaddr);
@@ -62,7 +77,7 @@ static int find_place(const struct image *img, const PagemapEntry *e, struct pag
 /* In the pages file. */
 static bool is_here(const struct page_run *run)
 {
-	return !run->with_parent && !run->in_prev && !run->later;
+	return !run->with_parent && !run->in_file && !run->in_prev && !run->later;
 }
 
 static int take_entry(struct arena *a, const struct image *img, struct pagemap *map, const PagemapEntry *e,
@@ -82,6 +97,7 @@ static int take_entry(struct arena *a, const struct image *img, struct pagemap *
 		return err;
 	map->knows_cow |= e->has_cow;
 	map->with_parent |= run.with_parent;
+	map->in_file |= run.in_file;
 	map->in_prev |= run.in_prev;
 	map->later |= run.later;
 	map->n_pages += is_here(&run) ? n : 0;
@@ -197,7 +213,10 @@ static int flush_entry(struct pagemap_writer *w)
 
 int pagemap_add(struct pagemap_writer *w, const struct page_run *run)
 {
-	uint32_t flags = run->later ? PE_LAZY : run->with_parent ? 0 : run->in_prev ? PE_PARENT : PE_PRESENT;
+	uint32_t flags = run->later                         ? PE_LAZY
+	                 : run->with_parent || run->in_file ? 0
+	                 : run->in_prev                     ? PE_PARENT
+	                                                    : PE_PRESENT;
 
 	return pagemap_add_flagged(w, run, flags);
 }
@@ -208,7 +227,7 @@ int pagemap_add_flagged(struct pagemap_writer *w, const struct page_run *run, ui
 	int err;
 
 	if (e->nr_pages && e->vaddr + e->nr_pages * PAGE_SIZE == run->at && e->thp == run->thp && e->cow == run->cow &&
-	    e->with_parent == run->with_parent && e->flags == flags) {
+	    e->with_parent == run->with_parent && e->flags == flags && !e->has_file_sums && !run->in_file) {
 		e->nr_pages += run->n;
 		return 0;
 	}
@@ -218,6 +237,9 @@ int pagemap_add_flagged(struct pagemap_writer *w, const struct page_run *run, ui
 	e->nr_pages = run->n;
 	e->flags = flags;
 	e->has_with_parent = e->with_parent = run->with_parent;
+	e->has_file_sums = run->in_file;
+	e->file_sums.data = (uint8_t *)(uintptr_t)run->file_sums;
+	e->file_sums.len = run->in_file ? run->n * FILE_SUM_BYTES : 0;
 	e->has_thp = e->thp = run->thp;
 	e->has_cow = w->knows_cow;
 	e->cow = run->cow;

@@ -23,6 +23,7 @@ struct pagemap {
 	uint32_t users;           /* tasks or objects that take from it: pages_done_with() */
 	bool knows_cow;           /* an entry says whether its pages are shared with the parent process */
 	bool with_parent;         /* an entry says that its pages are the parent process's */
+	bool in_file;             /* an entry says that its pages are those of the file that is mapped there */
 	bool in_prev;             /* an entry says that its pages are in the checkpoint before this one */
 	bool later;               /* an entry says that its pages are not in the checkpoint (dump --lazy-pages) */
 	bool gone;                /* some of its pages were punched out of its pages file */

@@ -34,7 +34,7 @@ static int find_run(struct arena *a, struct pagemap *map, const struct page_run 
 		const struct page_run *p = &theirs->runs[i];
 		struct page_run part;
 
-		if (i == theirs->n_runs || p->at > at || p->with_parent || p->later)
+		if (i == theirs->n_runs || p->at > at || p->with_parent || p->in_file || p->later)
 			return lacks_page(map, theirs, at);
 		part = page_run_part(p, at, MIN(page_run_end(p), end));
 		part.in = p->in ?: (struct pagemap *)theirs;

@@ -43,13 +43,13 @@ int pages_add_saved(struct page_transfer *t, raddr_t start, raddr_t end);
 int pages_add(struct page_transfer *t, const struct page_run *run);
 
 /*
- * Lists a run whose pages are the parent process's, or the checkpoint's before this one, and stored there alone, or
- * stay with the task (later). Behind all those that were added so.
+ * Lists a run whose pages are the parent process's, a file's, or the checkpoint's before this one, and stored there
+ * alone, or stay with the task (later). Behind all those that were added so.
  */
 int pages_add_elsewhere(struct page_transfer *t, const struct page_run *run);
 
-/* Whether some were listed as the parent process's. */
-bool pages_are_with_parent(const struct page_transfer *t);
+/* Whether some were listed as the parent process's, or a file's, which CRIU does not know of. */
+bool pages_are_only_ours(const struct page_transfer *t);
 
 /* The runs of this task say whether they are shared with its parent. */
 void pages_set_knows_cow(struct page_transfer *t);

@@ -81,7 +81,7 @@ int pages_before_of(struct dump *d, const struct pages_before *b, const struct t
 	}
 	err = pagemap_read(b->dir, d->arena, IMG_PAGEMAP, (uint64_t)t->vpid.v, INT64_MAX & ~(PAGE_SIZE - 1), &map);
 	for (size_t i = 0; !err && i < map->n_runs; i++)
-		if (!map->runs[i].with_parent && !map->runs[i].gone && !map->runs[i].later)
+		if (!map->runs[i].with_parent && !map->runs[i].in_file && !map->runs[i].gone && !map->runs[i].later)
 			ranges_push(d->arena, stored, map->runs[i].at, page_run_end(&map->runs[i]));
 	return err == -ENOENT ? 0 : err;
 }

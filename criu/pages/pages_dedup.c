@@ -99,7 +99,7 @@ static int punch_all(struct punching *p)
 
 static bool has_itself(const struct page_run *run)
 {
-	return !run->with_parent && !run->in_prev && !run->later;
+	return !run->with_parent && !run->in_file && !run->in_prev && !run->later;
 }
 
 /* The addresses of the pages that a checkpoint itself has. */

@@ -270,7 +270,7 @@ static raddr_t address_of(const struct pagemap *map, uint64_t stored)
 	for (size_t i = 0; i < map->n_runs; i++) {
 		const struct page_run *run = &map->runs[i];
 
-		if (!run->with_parent && stored - run->stored < run->n * PAGE_SIZE)
+		if (!run->with_parent && !run->in_file && stored - run->stored < run->n * PAGE_SIZE)
 			return run->at + (stored - run->stored);
 	}
 	return 0;

@@ -30,6 +30,17 @@ static void ask_for_all(struct pagemap *map)
 	}
 }
 
+/* A restore fills them at once, from files that may be on its side alone. */
+static void leave_out_files(struct pagemap *map)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < map->n_runs; i++)
+		if (!map->runs[i].in_file)
+			map->runs[n++] = map->runs[i];
+	map->n_runs = n;
+}
+
 int pages_reader_open(struct image_dir *dir, struct arena *a, vpid_t vpid, struct page_asker *asker,
                       struct pages_reader **readerp)
 {
@@ -48,6 +59,8 @@ int pages_reader_open(struct image_dir *dir, struct arena *a, vpid_t vpid, struc
 		                 "%s: some of its pages are not in the checkpoint, but still where it was dumped (dump "
 		                 "--lazy-pages): they come with criu lazy-pages --page-server",
 		                 reader->map->name);
+	if (!err)
+		leave_out_files(reader->map);
 	if (!err && all)
 		ask_for_all(reader->map);
 	return err;

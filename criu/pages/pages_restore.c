@@ -36,7 +36,7 @@ int pages_read_object(struct restore *r, uint64_t id, struct pagemap **mapp)
 		*mapp = arena_new_of(r->arena, struct pagemap);
 		return 0;
 	}
-	if (!err && (*mapp)->later)
+	if (!err && ((*mapp)->later || (*mapp)->in_file || (*mapp)->with_parent))
 		return log_errno(-EBADMSG, "%s: pages of shared memory are not in the checkpoint", (*mapp)->name);
 	if (!err)
 		pages_dedup_restored(r, *mapp);

@@ -197,12 +197,10 @@ def difference(s, name):
     return "%d and %d bytes; %d words differ: %s" % (len(both[0]), len(both[1]), len(at), [(hex(i), both[0][i:i + 8].hex(), both[1][i:i + 8].hex()) for i in at[:6]])
 
 
-@scenario
-def stored_once(s):
-    """Pages that are stored with the parent process's alone are in each core file, as when they are stored with each."""
+def two_ways(s, program, *args):
     usual = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(usual)})  # on which CPU a thread runs is in its memory (rseq)
-    s.victim("cow_once")
+    s.victim(program, args)
     os.sched_setaffinity(0, usual)
     for pid in tree(s.pid):
         os.kill(pid, signal.SIGSTOP)
@@ -217,6 +215,23 @@ def stored_once(s):
         name = "core.%d" % pid
         check(filecmp.cmp(s.path("copy/" + name), s.path("once/" + name), shallow=False), "%s: %s" % (name, difference(s, name)))
     s.kill()
+
+
+@scenario
+def stored_once(s):
+    """Pages that are stored with the parent process's alone are in each core file, as when they are stored with each."""
+    two_ways(s, "cow_once")
+
+
+@scenario
+def stored_with_files(s):
+    """So are those that are stored with the file that is mapped; and no others, where the file has changed."""
+    two_ways(s, "equal_pages", "8", "plain")
+    with open(s.path("data"), "r+b") as f:
+        f.seek(4096 * 8 + 5)
+        f.write(b"changed")
+    p = coredump("-i", s.imgs, "-o", s.dir)
+    check(p.returncode == 1 and "has changed since" in p.stderr and "Traceback" not in p.stderr, p)
 
 
 @scenario

@@ -15,7 +15,7 @@
 #define PAGE  4096UL
 #define PAGES (MIB * 256)
 
-static unsigned char *mem, *moved, *apart;
+static unsigned char *mem, *moved, *apart, *kept;
 
 /* What page i holds at first; every 97th is zeros. */
 static unsigned first(size_t i)
@@ -69,6 +69,8 @@ static void look(const int *line, int n)
 		zdtm_check(has(apart + i * PAGE, first(i)), "task %d: page %zu that is apart", line[n - 1], i);
 	for (size_t i = 0; i < 256; i++)
 		zdtm_check(has(moved + i * PAGE, first(i)), "task %d: page %zu that was moved", line[n - 1], i);
+	for (size_t i = 0; i < 256; i++)
+		zdtm_check(has(kept + i * PAGE, first(i)), "task %d: page %zu that is kept", line[n - 1], i);
 }
 
 static void await_verify(void)
@@ -91,6 +93,8 @@ static void child(int k)
 		zdtm_must(!mprotect(mem + PAGES / 2 * PAGE, PAGES / 2 * PAGE, PROT_READ));
 		moved = mremap(moved, 256 * PAGE, 256 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, moved + (64UL << 20));
 		zdtm_must(moved != MAP_FAILED);
+		/* The copy that a snapshot makes has it not. */
+		zdtm_must(!madvise(kept, 256 * PAGE, MADV_DONTFORK));
 		zdtm_touch(k == 1 ? "1" : k == 2 ? "2" : "3");
 		await_verify();
 		look(line, 2);
@@ -110,12 +114,14 @@ int main(void)
 	mem = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	moved = mmap(NULL, 256 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	apart = mmap(NULL, 256 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	zdtm_must(mem != MAP_FAILED && moved != MAP_FAILED && apart != MAP_FAILED);
+	kept = mmap(NULL, 256 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	zdtm_must(mem != MAP_FAILED && moved != MAP_FAILED && apart != MAP_FAILED && kept != MAP_FAILED);
 	for (size_t i = 0; i < PAGES; i++)
 		fill(mem + i * PAGE, first(i));
 	for (size_t i = 0; i < 256; i++) {
 		fill(moved + i * PAGE, first(i));
 		fill(apart + i * PAGE, first(i));
+		fill(kept + i * PAGE, first(i));
 	}
 	for (int k = 0; k < KIDS; k++) {
 		kids[k] = fork();
