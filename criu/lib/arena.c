@@ -1,19 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Memory in blocks that grow from 16 KiB to 1 MiB; what would not fit well gets a block of its own. */
+/*
+ * Memory in blocks that grow from 16 KiB to 1 MiB; what would not fit well gets a block of its own. Large blocks are
+ * whole huge pages.
+ */
 #include "lib/arena.h"
 
 #include <stdarg.h>
 #include <string.h>
 
+#include "lib/fresh_memory.h"
 #include "lib/log.h"
 
 #define BLOCK_FIRST (16UL << 10)
+#define BLOCK_HUGE  (512UL << 10) /* from here on: by then half a megabyte is in use, and more is to come */
 #define BLOCK_MAX   (1UL << 20)
 #define ALIGNMENT   16UL
 #define PB_REUSE    512
 
 struct block {
 	struct block *next;
+	size_t mapped; /* bytes in all, of memory fresh from the kernel; 0: from calloc() */
 	_Alignas(ALIGNMENT) unsigned char data[];
 };
 
@@ -95,21 +101,53 @@ void arena_free(struct arena *a)
 		struct block *b = a->blocks;
 
 		a->blocks = b->next;
-		free(b);
+		if (b->mapped)
+			fresh_memory_free(b, b->mapped);
+		else
+			free(b);
 	}
 	free(a);
 }
 
-/* calloc() takes large blocks fresh from the kernel, already zero. */
-static unsigned char *new_block(struct arena *a, size_t size)
+/* Of size bytes, or more: *room. */
+static unsigned char *new_block(struct arena *a, size_t size, size_t *room)
 {
-	struct block *b = calloc(1, sizeof(*b) + size);
+	size_t mapped = size < BLOCK_HUGE ? 0 : round_up(sizeof(struct block) + size, FRESH_HUGE);
+	struct block *b = mapped ? fresh_memory_huge(mapped) : calloc(1, sizeof(*b) + size);
 
 	if (!b)
 		out_of_memory(size);
 	b->next = a->blocks;
+	b->mapped = mapped;
 	a->blocks = b;
+	*room = mapped ? mapped - sizeof(*b) : size;
 	return b->data;
+}
+
+static void set_current(struct arena *a, unsigned char *from, unsigned char *end)
+{
+	a->at = from;
+	a->end = end;
+}
+
+/* What a block of its own leaves over is used where that is more than the current block has. */
+static void *alloc_apart(struct arena *a, size_t size)
+{
+	size_t room;
+	unsigned char *p = new_block(a, size, &room);
+
+	if (room - size > (size_t)(a->end - a->at))
+		set_current(a, p + size, p + room);
+	return p;
+}
+
+static void take_next_block(struct arena *a)
+{
+	size_t room;
+	unsigned char *p = new_block(a, a->next_size, &room);
+
+	set_current(a, p, p + room);
+	a->next_size = MIN(a->next_size * 2, BLOCK_MAX);
 }
 
 void *arena_alloc(struct arena *a, size_t size)
@@ -121,10 +159,8 @@ void *arena_alloc(struct arena *a, size_t size)
 	size = round_up(size ? size : 1, ALIGNMENT);
 	if (size > (size_t)(a->end - a->at)) {
 		if (size > a->next_size / 4)
-			return new_block(a, size);
-		a->at = new_block(a, a->next_size);
-		a->end = a->at + a->next_size;
-		a->next_size = MIN(a->next_size * 2, BLOCK_MAX);
+			return alloc_apart(a, size);
+		take_next_block(a);
 	}
 	p = a->at;
 	a->at += size;
