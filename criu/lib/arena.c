@@ -213,6 +213,19 @@ ProtobufCAllocator *arena_pb(struct arena *a)
 	return &a->pb;
 }
 
+/* An array that was allocated last grows where it is, if there is room. */
+static bool grow_last(struct arena *a, void *array, size_t used, size_t more, size_t size)
+{
+	unsigned char *end = (unsigned char *)array + round_up(used, ALIGNMENT);
+	size_t bytes;
+
+	if (end != a->at || __builtin_mul_overflow(more, size, &bytes) || bytes > (size_t)(a->end - a->at) ||
+	    round_up(used + bytes, ALIGNMENT) - round_up(used, ALIGNMENT) > (size_t)(a->end - a->at))
+		return false;
+	a->at = (unsigned char *)array + round_up(used + bytes, ALIGNMENT);
+	return true;
+}
+
 void *arena_grow(struct arena *a, void *array, size_t count, size_t size)
 {
 	size_t capacity;
@@ -222,6 +235,8 @@ void *arena_grow(struct arena *a, void *array, size_t count, size_t size)
 	if (count && (count < 8 || (count & (count - 1))))
 		return array;
 	capacity = count ? count * 2 : 8;
+	if (count && grow_last(a, array, count * size, capacity - count, size))
+		return array;
 	grown = arena_alloc_many(a, capacity, size);
 	if (count)
 		memcpy(grown, array, count * size);
