@@ -12,6 +12,7 @@
 #include "lib/log.h"
 
 #define BLOCK_FIRST (16UL << 10)
+#define BLOCK_FRESH (32UL << 10)  /* from here on: calloc() would write zeros to all of what it has had before */
 #define BLOCK_HUGE  (512UL << 10) /* from here on: by then half a megabyte is in use, and more is to come */
 #define BLOCK_MAX   (1UL << 20)
 #define ALIGNMENT   16UL
@@ -112,9 +113,15 @@ void arena_free(struct arena *a)
 /* Of size bytes, or more: *room. */
 static unsigned char *new_block(struct arena *a, size_t size, size_t *room)
 {
-	size_t mapped = size < BLOCK_HUGE ? 0 : round_up(sizeof(struct block) + size, FRESH_HUGE);
-	struct block *b = mapped ? fresh_memory_huge(mapped) : calloc(1, sizeof(*b) + size);
+	size_t all = sizeof(struct block) + size, mapped = 0;
+	struct block *b;
 
+	if (size >= BLOCK_FRESH)
+		mapped = round_up(all, size < BLOCK_HUGE ? BLOCK_FRESH : FRESH_HUGE);
+	if (!mapped)
+		b = calloc(1, all);
+	else
+		b = size < BLOCK_HUGE ? fresh_memory(mapped) : fresh_memory_huge(mapped);
 	if (!b)
 		out_of_memory(size);
 	b->next = a->blocks;
