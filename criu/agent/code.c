@@ -6,8 +6,10 @@
 #include "arch/arch_start.h"
 #include "lib/io.h"
 
-#define WINDOW  (256UL << 10)
-#define OVERLAP 32UL
+/* Read at once: little at first, since what is searched for mostly lies near, and each page costs a fault. */
+#define WINDOW_FIRST (16UL << 10)
+#define WINDOW_MAX   (256UL << 10)
+#define OVERLAP      32UL
 
 int agent_read_task(pid_t pid, raddr_t at, void *buf, size_t len)
 {
@@ -39,16 +41,20 @@ static ssize_t match_compat_sigreturn(const uint8_t *code, size_t len)
 
 static raddr_t search_code(pid_t pid, raddr_t start, uint64_t len, ssize_t (*find)(const uint8_t *, size_t))
 {
-	_cleanup_free_ uint8_t *buf = malloc(WINDOW);
+	_cleanup_free_ uint8_t *buf = malloc(WINDOW_MAX);
+	size_t window = WINDOW_FIRST, n;
 
-	for (uint64_t off = 0; buf && off < len; off += WINDOW - OVERLAP) {
-		size_t n = MIN(WINDOW, len - off);
-		ssize_t at = agent_read_task(pid, start + off, buf, n) ? -ENOENT : find(buf, n);
+	for (uint64_t off = 0; buf && off < len; off += n - OVERLAP) {
+		ssize_t at;
 
+		n = MIN(window, len - off);
+		at = agent_read_task(pid, start + off, buf, n) ? -ENOENT : find(buf, n);
 		if (at >= 0)
 			return start + off + (uint64_t)at;
-		if (n < WINDOW)
+		if (n < window)
 			break;
+		if (off >= WINDOW_MAX)
+			window = WINDOW_MAX;
 	}
 	return 0;
 }

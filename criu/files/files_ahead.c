@@ -18,8 +18,9 @@ struct files_ahead {
 	struct foreign *mounts;
 	const struct task *task;
 	const int *numbers;
-	size_t n, taken; /* taken: how many were asked for */
+	size_t n;
 	struct workers *workers;
+	bool close_late; /* what was asked for is closed when its room is needed, by the thread that needs it */
 	struct prefetched room[ROOM]; /* of number i at i % ROOM */
 };
 
@@ -38,11 +39,30 @@ static size_t prefetch_fdinfo(int proc_fd, int number, char *text, size_t size)
 	return len;
 }
 
+static void drop_prefetched(struct prefetched *p)
+{
+	if (p->fd >= 0)
+		close(p->fd);
+	p->fd = -1;
+}
+
+/* Not of other kinds: those of sockets are not needed, and to read one makes an inode in /proc. */
+static void prefetch_link(int proc_fd, int number, struct prefetched *p)
+{
+	char path[32];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "fd/%d", number);
+	n = readlinkat(proc_fd, path, p->link, sizeof(p->link));
+	p->link[n > 0 && (size_t)n < sizeof(p->link) ? n : 0] = '\0';
+}
+
 /* fdinfo first: it tells whether the file may be touched. */
 static void prefetch_fd(struct foreign *mounts, const struct task *t, int number, struct prefetched *p)
 {
-	p->fd = -1;
+	drop_prefetched(p);
 	p->has_st = false;
+	p->link[0] = '\0';
 	p->len = prefetch_fdinfo(t->dump->proc_fd, number, p->text, sizeof(p->text));
 	p->foreign = foreign_is_fd(mounts, t->dump->proc_fd, number, p->text);
 	if (p->len == sizeof(p->text) - 1) /* not read up to its end */
@@ -51,6 +71,8 @@ static void prefetch_fd(struct foreign *mounts, const struct task *t, int number
 		return;
 	p->fd = (int)syscall(SYS_pidfd_getfd, t->dump->pidfd, number, 0);
 	p->has_st = p->fd >= 0 && !fstat(p->fd, &p->st);
+	if (p->has_st && S_ISREG(p->st.st_mode))
+		prefetch_link(t->dump->proc_fd, number, p);
 }
 
 static void prefetch_job(void *arg, size_t job)
@@ -74,46 +96,33 @@ struct files_ahead *files_ahead_start(struct foreign *mounts, const struct task 
 	a->task = t;
 	a->numbers = numbers;
 	a->n = n;
-	a->taken = 0;
+	a->close_late = files_spare() >= ROOM;
+	for (size_t i = 0; i < ROOM; i++)
+		a->room[i].fd = -1;
 	/* Where descriptors are scarce, none is open before its turn. */
 	a->workers = ahead ? workers_start((n + PER_JOB - 1) / PER_JOB, ahead, prefetch_job, a) : NULL;
 	return a;
 }
 
-static void drop_prefetched(struct prefetched *p)
-{
-	if (p->fd >= 0)
-		close(p->fd);
-	p->fd = -1;
-}
-
 struct prefetched *files_ahead_next(struct files_ahead *a, size_t i)
 {
 	if (!a->workers) {
-		if (i)
-			drop_prefetched(&a->room[0]);
 		prefetch_fd(a->mounts, a->task, a->numbers[i], &a->room[0]);
-		a->taken = i + 1;
 		return &a->room[0];
 	}
-	if (i)
+	if (i && !a->close_late)
 		drop_prefetched(&a->room[(i - 1) % ROOM]);
 	if (i % PER_JOB == 0)
 		workers_wait(a->workers, i / PER_JOB);
-	a->taken = i + 1;
 	return &a->room[i % ROOM];
 }
 
 void files_ahead_end(struct files_ahead *a)
 {
-	size_t begun;
-
 	if (!a)
 		return;
-	begun = workers_end(a->workers) * PER_JOB;
-	if (!a->workers && a->taken)
-		drop_prefetched(&a->room[0]);
-	for (size_t i = a->taken ? a->taken - 1 : 0; i < MIN(begun, a->n); i++)
-		drop_prefetched(&a->room[i % ROOM]);
+	workers_end(a->workers);
+	for (size_t i = 0; i < ROOM; i++)
+		drop_prefetched(&a->room[i]);
 	free(a);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Prefetching the descriptors of a task: other threads duplicate them and read their fdinfo while the dumping thread is
- * at earlier ones. If prefetching fails, the slot stays empty; the dumping thread then fetches it itself and reports
- * the error.
+ * Prefetching the descriptors of a task: other threads duplicate them and read their fdinfo, and the names of regular
+ * files, while the dumping thread is at earlier ones, and close the duplicates later. If prefetching fails, the slot
+ * stays empty; the dumping thread then fetches it itself and reports the error.
  */
 #ifndef CRIU_FILES_FILES_AHEAD_H
 #define CRIU_FILES_FILES_AHEAD_H
@@ -15,12 +15,13 @@
 struct files_ahead;
 
 struct prefetched {
-	int fd;                      /* a duplicate of ours, or -1; set to -1 when it is taken over */
+	int fd;                      /* a duplicate of ours, or -1; it may be taken over, or taken and put back */
 	enum foreign_answer foreign; /* then there is no duplicate */
 	bool has_st;
 	struct stat st;
 	size_t len;     /* of the text, 0: none */
 	char text[500]; /* of /proc/PID/fdinfo, if it fits */
+	char link[256]; /* of /proc/PID/fd; "": not read, or too long */
 };
 
 /* For descriptors `numbers` of a frozen task; the array must stay valid until files_ahead_end(). */

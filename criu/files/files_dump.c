@@ -376,7 +376,12 @@ static int dump_fd_seen(struct dump *d, struct fd_info *info, bool cloexec, Fdin
 static int dump_fd(struct dump *d, struct task *t, int number, struct prefetched *pre, FdinfoEntry **entryp)
 {
 	struct fd_info info = {
-		.task = t, .number = number, .fd = -1, .info = pre->len ? pre->text : NULL, .st = pre->st
+		.task = t,
+		.number = number,
+		.fd = -1,
+		.info = pre->len ? pre->text : NULL,
+		.link = pre->link[0] ? pre->link : NULL,
+		.st = pre->st,
 	};
 	char link[PATH_MAX];
 	bool cloexec = false;
@@ -385,8 +390,7 @@ static int dump_fd(struct dump *d, struct task *t, int number, struct prefetched
 	if (!err)
 		err = dump_fd_seen(d, &info, cloexec, entryp);
 	foreign_files_close(&info);
-	if (info.fd >= 0)
-		close(info.fd);
+	pre->fd = info.fd >= 0 ? info.fd : pre->fd;
 	return err == DUMP_REFUSED ? 0 : err;
 }
 

@@ -22,7 +22,7 @@ static int add_file(struct restore *r, const FileEntry *fe)
 
 	if (open_file_find(r, fe->id))
 		return log_errno(-EINVAL, "files.img: two files have the id %u", fe->id);
-	f = arena_new_of(r->arena, struct open_file);
+	f = open_file_new(r);
 	f->id = fe->id;
 	f->type = fe->type;
 	f->our_fd = f->inherited_fd = -1;

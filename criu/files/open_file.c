@@ -10,6 +10,8 @@ struct open_files *open_files_of(const struct restore *r)
 }
 
 #define DIRECT_MIN 1024
+#define FRESH_FEW  16
+#define FRESH_MANY 128
 
 static void grow_direct(struct arena *a, struct open_files *all, uint32_t id)
 {
@@ -32,6 +34,18 @@ bool open_files_have(const struct restore *r, const struct fd_kind *kind)
 		if (all->kinds[i] == kind)
 			return true;
 	return !kind;
+}
+
+struct open_file *open_file_new(struct restore *r)
+{
+	struct open_files *all = open_files_of(r);
+
+	if (!all->n_fresh) {
+		all->n_fresh = all->by_id ? FRESH_MANY : FRESH_FEW;
+		all->fresh = arena_array(r->arena, struct open_file, all->n_fresh);
+	}
+	all->n_fresh--;
+	return all->fresh++;
 }
 
 void open_file_add(struct restore *r, struct open_file *f)

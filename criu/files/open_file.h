@@ -52,6 +52,8 @@ struct open_file {
 
 struct open_files {
 	struct open_file *by_id; /* in the order of files.img */
+	struct open_file *fresh; /* room for new ones */
+	size_t n_fresh;
 	/* All whose id is below n_direct, by it: ids mostly follow each other, and a hash table of many misses caches.
 	 */
 	struct open_file **direct;
@@ -71,6 +73,11 @@ struct open_files {
 
 struct open_files *open_files_of(const struct restore *r);
 
+/*
+ * One more, all zeros. They lie together: the guardian is forked later, and each page that is written to then is copied
+ * first.
+ */
+struct open_file *open_file_new(struct restore *r);
 void open_file_add(struct restore *r, struct open_file *f);
 struct open_file *open_file_find(const struct restore *r, uint32_t id);
 

@@ -23,7 +23,7 @@
 #define FIRST_LINE "checkpoint-sums 1\n"
 #define FILE_MAX   (64UL << 20)
 #define CHECK_STEP (256UL << 10)
-#define KEEP_MAX   (64UL << 10)
+#define KEEP_MAX   (1UL << 20)
 
 static int PRINTF(4, 5) because(int err, char *why, size_t why_size, const char *fmt, ...)
 {

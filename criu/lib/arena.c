@@ -1,19 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Memory in blocks that grow from 16 KiB to 1 MiB; what would not fit well gets a block of its own. */
+/*
+ * Memory in blocks that grow from 16 KiB to 1 MiB; what would not fit well gets a block of its own. Large blocks are
+ * whole huge pages.
+ */
 #include "lib/arena.h"
 
 #include <stdarg.h>
 #include <string.h>
 
+#include "lib/fresh_memory.h"
 #include "lib/log.h"
 
 #define BLOCK_FIRST (16UL << 10)
+#define BLOCK_FRESH (32UL << 10)  /* from here on: calloc() would write zeros to all of what it has had before */
+#define BLOCK_HUGE  (512UL << 10) /* from here on: by then half a megabyte is in use, and more is to come */
 #define BLOCK_MAX   (1UL << 20)
 #define ALIGNMENT   16UL
 #define PB_REUSE    512
 
 struct block {
 	struct block *next;
+	size_t mapped; /* bytes in all, of memory fresh from the kernel; 0: from calloc() */
 	_Alignas(ALIGNMENT) unsigned char data[];
 };
 
@@ -95,21 +102,59 @@ void arena_free(struct arena *a)
 		struct block *b = a->blocks;
 
 		a->blocks = b->next;
-		free(b);
+		if (b->mapped)
+			fresh_memory_free(b, b->mapped);
+		else
+			free(b);
 	}
 	free(a);
 }
 
-/* calloc() takes large blocks fresh from the kernel, already zero. */
-static unsigned char *new_block(struct arena *a, size_t size)
+/* Of size bytes, or more: *room. */
+static unsigned char *new_block(struct arena *a, size_t size, size_t *room)
 {
-	struct block *b = calloc(1, sizeof(*b) + size);
+	size_t all = sizeof(struct block) + size, mapped = 0;
+	struct block *b;
 
+	if (size >= BLOCK_FRESH)
+		mapped = round_up(all, size < BLOCK_HUGE ? BLOCK_FRESH : FRESH_HUGE);
+	if (!mapped)
+		b = calloc(1, all);
+	else
+		b = size < BLOCK_HUGE ? fresh_memory(mapped) : fresh_memory_huge(mapped);
 	if (!b)
 		out_of_memory(size);
 	b->next = a->blocks;
+	b->mapped = mapped;
 	a->blocks = b;
+	*room = mapped ? mapped - sizeof(*b) : size;
 	return b->data;
+}
+
+static void set_current(struct arena *a, unsigned char *from, unsigned char *end)
+{
+	a->at = from;
+	a->end = end;
+}
+
+/* What a block of its own leaves over is used where that is more than the current block has. */
+static void *alloc_apart(struct arena *a, size_t size)
+{
+	size_t room;
+	unsigned char *p = new_block(a, size, &room);
+
+	if (room - size > (size_t)(a->end - a->at))
+		set_current(a, p + size, p + room);
+	return p;
+}
+
+static void take_next_block(struct arena *a)
+{
+	size_t room;
+	unsigned char *p = new_block(a, a->next_size, &room);
+
+	set_current(a, p, p + room);
+	a->next_size = MIN(a->next_size * 2, BLOCK_MAX);
 }
 
 void *arena_alloc(struct arena *a, size_t size)
@@ -121,10 +166,8 @@ void *arena_alloc(struct arena *a, size_t size)
 	size = round_up(size ? size : 1, ALIGNMENT);
 	if (size > (size_t)(a->end - a->at)) {
 		if (size > a->next_size / 4)
-			return new_block(a, size);
-		a->at = new_block(a, a->next_size);
-		a->end = a->at + a->next_size;
-		a->next_size = MIN(a->next_size * 2, BLOCK_MAX);
+			return alloc_apart(a, size);
+		take_next_block(a);
 	}
 	p = a->at;
 	a->at += size;
@@ -177,6 +220,19 @@ ProtobufCAllocator *arena_pb(struct arena *a)
 	return &a->pb;
 }
 
+/* An array that was allocated last grows where it is, if there is room. */
+static bool grow_last(struct arena *a, void *array, size_t used, size_t more, size_t size)
+{
+	unsigned char *end = (unsigned char *)array + round_up(used, ALIGNMENT);
+	size_t bytes;
+
+	if (end != a->at || __builtin_mul_overflow(more, size, &bytes) || bytes > (size_t)(a->end - a->at) ||
+	    round_up(used + bytes, ALIGNMENT) - round_up(used, ALIGNMENT) > (size_t)(a->end - a->at))
+		return false;
+	a->at = (unsigned char *)array + round_up(used + bytes, ALIGNMENT);
+	return true;
+}
+
 void *arena_grow(struct arena *a, void *array, size_t count, size_t size)
 {
 	size_t capacity;
@@ -186,6 +242,8 @@ void *arena_grow(struct arena *a, void *array, size_t count, size_t size)
 	if (count && (count < 8 || (count & (count - 1))))
 		return array;
 	capacity = count ? count * 2 : 8;
+	if (count && grow_last(a, array, count * size, capacity - count, size))
+		return array;
 	grown = arena_alloc_many(a, capacity, size);
 	if (count)
 		memcpy(grown, array, count * size);

@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <stdlib.h>
 
+#include "lib/fresh_memory.h"
 #include "lib/log.h"
 #include "lib/own_pids.h"
 #include "lib/workers.h"
@@ -57,11 +58,16 @@ static bool may_begin(const struct workers *w)
 	return w->next < w->n && w->next < w->taken + w->ahead;
 }
 
+/* A single step may be a small one. */
+static void *new_buffer(const struct workers *w)
+{
+	return w->n > 1 ? fresh_memory_huge(w->buffer_size) : fresh_memory(w->buffer_size);
+}
+
 static void *worker_main(void *arg)
 {
 	struct workers *w = arg;
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	_cleanup_free_ void *buffer = w->buffer_size ? aligned_alloc(page, w->buffer_size) : NULL;
+	void *buffer = w->buffer_size ? new_buffer(w) : NULL;
 
 	pthread_mutex_lock(&w->lock);
 	if (w->buffer_size && !buffer && !w->err)
@@ -74,6 +80,7 @@ static void *worker_main(void *arg)
 	}
 	pthread_cond_broadcast(&w->moved);
 	pthread_mutex_unlock(&w->lock);
+	fresh_memory_free(buffer, w->buffer_size);
 	return NULL;
 }
 

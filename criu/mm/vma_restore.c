@@ -21,6 +21,7 @@
 #include "mm/thp.h"
 #include "mm/vdso.h"
 #include "mm/vma_advice.h"
+#include "mm/vma_forced.h"
 #include "mm/vma_hole.h"
 #include "mm/vma_map.h"
 #include "mm/vma_mseal.h"
@@ -52,7 +53,7 @@ static bool needs_protection(const struct segment *s)
 
 static bool needs_protection_early(const struct segment *s)
 {
-	return s->is_joined && !s->fill && needs_protection(s);
+	return s->is_joined && (!s->fill || s->forced) && needs_protection(s);
 }
 
 /* Neighbours that get the same protection get it in one call. */
@@ -77,7 +78,9 @@ static void restore_protections(struct batch *b, struct task_mm *m, bool (*neede
 
 static bool may_be_forgotten(const struct segment *s)
 {
-	return s->kind == SEG_MAP && !(s->fill && !s->lazy) && !s->row->kernels && segment_starts_writable(s);
+	bool soon_filled = s->fill && !s->lazy && !s->forced;
+
+	return s->kind == SEG_MAP && !soon_filled && !s->row->kernels && segment_starts_writable(s);
 }
 
 /*
@@ -214,6 +217,7 @@ int mm_restore_map(struct restore *r, struct task *t, raddr_t keep, uint64_t kee
 		err = prepare_copy(r, t, m, &plan);
 	if (!err)
 		err = guard_mark(r, t, m);
+	vma_forced_choose(t, m, &plan);
 	if (!err)
 		err = keep_accounted(t, m);
 	if (!err && m->vdso_foreign && !m->vdso_kept)

@@ -33,7 +33,7 @@ struct page_run {
 	bool drop_zero; /* pages of zeros need not be stored: anonymous memory */
 	bool force;     /* to be read through /proc/PID/mem: no PROT_READ, or to be left shared */
 	bool now;       /* the task's copy (dump_task.copy) has it not: pages_read_now() */
-	/* Restore. */
+	/* Restore; with force: to be written through /proc/PID/mem, no PROT_WRITE. */
 	bool compare; /* what is in memory may be equal already, and is left alone then */
 };
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Pages are written with process_vm_writev(2), a batch in one call, to where they are mapped and can be written. */
+/*
+ * Pages are written with process_vm_writev(2), a batch in one call, to where they are mapped and can be written; those
+ * of read-only mappings through /proc/PID/mem.
+ */
 #include "pages/process_memory.h"
 
 #include <fcntl.h>
@@ -12,7 +15,7 @@
 struct process_memory {
 	struct page_sink sink; /* first */
 	pid_t pid;
-	int mem; /* /proc/PID/mem, or -1 where nothing is compared */
+	int mem; /* /proc/PID/mem, or -1 where nothing is compared or forced */
 	struct page_compare *counts;
 };
 
@@ -21,10 +24,10 @@ static int process_memory_open(struct page_sink *s, const struct page_transfer *
 	struct process_memory *m = (struct process_memory *)s;
 	char path[40];
 
-	if (!t->compare)
+	if (!t->compare && !t->force)
 		return 0;
 	snprintf(path, sizeof(path), "/proc/%d/mem", m->pid);
-	m->mem = open(path, O_RDONLY | O_CLOEXEC);
+	m->mem = open(path, (t->force ? O_RDWR : O_RDONLY) | O_CLOEXEC);
 	return m->mem < 0 ? log_errno(-errno, "open of %s", path) : 0;
 }
 
@@ -66,6 +69,22 @@ static int write_different(const struct process_memory *m, const struct page_run
 	return err;
 }
 
+static int write_forced(const struct process_memory *m, const struct page_run *run, const uint8_t *bytes)
+{
+	size_t len = run->n * PAGE_SIZE;
+	int err = io_pwrite_all(m->mem, bytes, len, (off_t)run->at);
+
+	return err ? log_errno(err, "pid %d: pwrite of /proc/PID/mem, %zu bytes at 0x%" PRIx64, m->pid, len, run->at)
+	           : 0;
+}
+
+/* What is not written together with others. */
+static int write_alone(const struct process_memory *m, const struct page_run *run, const uint8_t *bytes,
+                       const struct page_load *load)
+{
+	return run->force ? write_forced(m, run, bytes) : write_different(m, run, bytes, load->scratch);
+}
+
 static int process_memory_write(struct page_sink *s, const struct page_load *load)
 {
 	const struct process_memory *m = (struct process_memory *)s;
@@ -77,10 +96,10 @@ static int process_memory_write(struct page_sink *s, const struct page_load *loa
 		const struct page_run *run = &load->runs[i];
 		size_t len = run->n * PAGE_SIZE;
 
-		if (run->compare) {
+		if (run->compare || run->force) {
 			err = write_runs(m, load->bytes + from, at - from, remote, n);
 			if (!err)
-				err = write_different(m, run, load->bytes + at, load->scratch);
+				err = write_alone(m, run, load->bytes + at, load);
 			n = 0;
 			from = at + len;
 		} else {

@@ -14,29 +14,46 @@ struct segment {
 	uint64_t offset, size;
 };
 
-/* Reads the n program headers of `size` bytes each that stand at `offset`. Returns how many: n or 0. */
-static size_t read_headers(int fd, void *to, uint64_t offset, size_t n, size_t size)
+/* Headers and notes mostly stand at the start of the file, so that is read at once. */
+struct elf_file {
+	int fd;
+	size_t n_start;
+	union {
+		uint8_t start[4096];
+		uint8_t ident[EI_NIDENT];
+		Elf32_Ehdr eh32;
+		Elf64_Ehdr eh64;
+	};
+};
+
+static bool read_part(const struct elf_file *f, void *to, uint64_t offset, size_t len)
 {
-	return io_pread_all(fd, to, n * size, (off_t)offset) == (ssize_t)(n * size) ? n : 0;
+	if (offset <= f->n_start && len <= f->n_start - offset) {
+		memcpy(to, f->start + offset, len);
+		return true;
+	}
+	return io_pread_all(f->fd, to, len, (off_t)offset) == (ssize_t)len;
 }
 
-static size_t read_segments64(const Elf64_Ehdr *eh, int fd, struct segment *out)
+static size_t read_segments64(const struct elf_file *f, struct segment *out)
 {
+	const Elf64_Ehdr *eh = &f->eh64;
 	Elf64_Phdr ph[MAX_PHDRS];
 	size_t n = eh->e_phentsize == sizeof(*ph) ? MIN(eh->e_phnum, MAX_PHDRS) : 0;
 
-	n = read_headers(fd, ph, eh->e_phoff, n, sizeof(*ph));
+	n = read_part(f, ph, eh->e_phoff, n * sizeof(*ph)) ? n : 0;
 	for (size_t i = 0; i < n; i++)
 		out[i] = (struct segment) { ph[i].p_type, ph[i].p_offset, ph[i].p_filesz };
 	return n;
 }
 
-static size_t read_segments32(const Elf32_Ehdr *eh, int fd, struct segment *out)
+static size_t read_segments32(const struct elf_file *f, struct segment *out)
 {
+	const Elf32_Ehdr *eh = &f->eh32;
 	Elf32_Phdr ph[MAX_PHDRS];
 	size_t n = eh->e_phentsize == sizeof(*ph) ? MIN(eh->e_phnum, MAX_PHDRS) : 0;
 
-	n = read_headers(fd, ph, eh->e_phoff, n, sizeof(*ph));
+	n = read_part(f, ph, eh->e_phoff, n * sizeof(*ph)) ? n : 0;
 	for (size_t i = 0; i < n; i++)
 		out[i] = (struct segment) { ph[i].p_type, ph[i].p_offset, ph[i].p_filesz };
 	return n;
@@ -72,25 +89,22 @@ static size_t find_note(const uint8_t *notes, size_t size, uint32_t words[BUILDI
 size_t buildid_of_elf(int fd, uint32_t words[BUILDID_WORDS])
 {
 	struct segment segs[MAX_PHDRS];
-	union {
-		uint8_t ident[EI_NIDENT];
-		Elf32_Ehdr eh32;
-		Elf64_Ehdr eh64;
-	} head = { 0 };
+	struct elf_file f = { .fd = fd };
 	uint8_t notes[MAX_NOTES];
 	size_t n = 0, found = 0;
+	ssize_t got = io_pread_all(fd, f.start, sizeof(f.start), 0);
 
-	if (io_pread_all(fd, &head, sizeof(head), 0) < (ssize_t)sizeof(Elf32_Ehdr) ||
-	    memcmp(head.ident, ELFMAG, SELFMAG))
+	if (got < (ssize_t)sizeof(f.eh32) || memcmp(f.ident, ELFMAG, SELFMAG))
 		return 0;
-	if (head.ident[EI_CLASS] == ELFCLASS64)
-		n = read_segments64(&head.eh64, fd, segs);
-	else if (head.ident[EI_CLASS] == ELFCLASS32)
-		n = read_segments32(&head.eh32, fd, segs);
+	f.n_start = (size_t)got;
+	if (f.ident[EI_CLASS] == ELFCLASS64)
+		n = read_segments64(&f, segs);
+	else if (f.ident[EI_CLASS] == ELFCLASS32)
+		n = read_segments32(&f, segs);
 	for (size_t i = 0; i < n && !found; i++) {
 		size_t size = MIN(segs[i].size, MAX_NOTES);
 
-		if (segs[i].type == PT_NOTE && io_pread_all(fd, notes, size, (off_t)segs[i].offset) == (ssize_t)size)
+		if (segs[i].type == PT_NOTE && read_part(&f, notes, segs[i].offset, size))
 			found = find_note(notes, size, words);
 	}
 	return found;

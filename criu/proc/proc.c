@@ -224,14 +224,21 @@ pid_t proc_ppid(pid_t pid)
 	return proc_stat_of(pid, &st) ? 0 : st.ppid;
 }
 
+/* Not of stat, which takes the kernel three times as long: a dump looks at all processes of the machine. */
 int proc_comm(pid_t pid, char *comm, size_t size)
 {
-	struct proc_stat st;
-	int err = proc_stat_of(pid, &st);
+	char path[32], text[80];
+	_cleanup_close_ int fd = -1;
+	ssize_t n;
 
-	if (!err)
-		snprintf(comm, size, "%s", st.comm);
-	return err;
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n <= 0)
+		return n ? -errno : -ESRCH;
+	text[n - (text[n - 1] == '\n')] = '\0';
+	snprintf(comm, size, "%s", text);
+	return 0;
 }
 
 int proc_wait_gone(pid_t pid)

@@ -19,6 +19,23 @@ static const char flag_names[VMF_BITS][3] = {
 #undef X
 };
 
+#define LETTERS 26U
+
+/* By two small letters: the bit of the flag of that name, plus one; 0: none that is used. */
+struct flag_table {
+	uint8_t bit[LETTERS * LETTERS];
+};
+
+static struct flag_table make_flag_table(void)
+{
+	struct flag_table t = { 0 };
+
+	for (unsigned i = 0; i < VMF_BITS; i++)
+		t.bit[(unsigned)(flag_names[i][0] - 'a') * LETTERS + (unsigned)(flag_names[i][1] - 'a')] =
+		    (uint8_t)(i + 1);
+	return t;
+}
+
 static bool take_prefix(struct cursor *c, char wanted)
 {
 	if (c->at == c->end || *c->at != wanted)
@@ -47,9 +64,9 @@ static bool take_map_number(struct cursor *c, unsigned base, uint64_t max, uint6
 
 		if (digit >= base)
 			break;
-		if (*value > (max - digit) / base)
+		if (__builtin_mul_overflow(*value, base, value) || __builtin_add_overflow(*value, digit, value) ||
+		    *value > max)
 			return false;
-		*value = *value * base + digit;
 	}
 	return c->at > first;
 }
@@ -111,40 +128,33 @@ static int parse_head(struct cursor c, struct arena *a, uint64_t floor, struct p
 	return 0;
 }
 
-static void parse_flags(struct cursor c, struct proc_map *m)
+static void parse_flags(struct cursor c, const struct flag_table *table, struct proc_map *m)
 {
 	m->has_flags = true;
 	for (skip_map_blanks(&c); c.end - c.at >= 2; skip_map_blanks(&c)) {
-		for (unsigned i = 0; i < VMF_BITS; i++)
-			if (!memcmp(c.at, flag_names[i], 2))
-				m->flags |= 1U << i;
+		unsigned first = (unsigned char)c.at[0] - (unsigned)'a',
+		         second = (unsigned char)c.at[1] - (unsigned)'a';
+		unsigned bit = first < LETTERS && second < LETTERS ? table->bit[first * LETTERS + second] : 0;
+
+		m->flags |= bit ? 1U << (bit - 1) : 0;
 		c.at += 2;
 	}
 }
 
-/* Of the lines that are sizes, what is used. *sizep: where the value goes. */
-static bool wants_size(const char *key, size_t len, struct proc_map *m, uint64_t **sizep)
+/* Of the lines that are sizes, where the value goes, or NULL: it is not used. */
+static uint64_t *size_of_key(const char *key, size_t len, struct proc_map *m)
 {
-	static const struct {
-		const char *name;
-		size_t member;
-	} sizes[] = {
-		{ "AnonHugePages", offsetof(struct proc_map, anon_huge) },
-		{ "KernelPageSize", offsetof(struct proc_map, page_size) },
-		{ "Anonymous", offsetof(struct proc_map, anonymous) },
-		{ "Shared_Dirty", offsetof(struct proc_map, shared_dirty) },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
-		if (strlen(sizes[i].name) == len && !memcmp(key, sizes[i].name, len)) {
-			*sizep = (uint64_t *)(void *)((char *)m + sizes[i].member);
-			return true;
-		}
-	return false;
+#define IS(name) (len == sizeof(name) - 1 && !memcmp(key, name, sizeof(name) - 1))
+	return IS("AnonHugePages")    ? &m->anon_huge
+	       : IS("KernelPageSize") ? &m->page_size
+	       : IS("Anonymous")      ? &m->anonymous
+	       : IS("Shared_Dirty")   ? &m->shared_dirty
+	                              : NULL;
+#undef IS
 }
 
 /* "Key:   value"; keys that are not used are passed over. */
-static int parse_attribute(struct cursor c, struct proc_map *m)
+static int parse_attribute(struct cursor c, const struct flag_table *table, struct proc_map *m)
 {
 	const char *colon = memchr(c.at, ':', (size_t)(c.end - c.at));
 	size_t len = colon ? (size_t)(colon - c.at) : 0;
@@ -155,8 +165,8 @@ static int parse_attribute(struct cursor c, struct proc_map *m)
 		return -EBADMSG;
 	c.at = colon + 1;
 	if (len == 7 && !memcmp(key, "VmFlags", len)) {
-		parse_flags(c, m);
-	} else if (wants_size(key, len, m, &size)) {
+		parse_flags(c, table, m);
+	} else if ((size = size_of_key(key, len, m))) {
 		skip_map_blanks(&c);
 		if (!take_map_number(&c, 10, UINT64_MAX >> 10, &value))
 			return -EBADMSG;
@@ -175,28 +185,33 @@ static bool is_attribute(struct cursor c)
 	return c.at < c.end && *c.at >= 'A' && *c.at <= 'Z';
 }
 
+static int add_map(struct cursor c, struct arena *a, struct proc_map **maps, size_t *n)
+{
+	struct proc_map m = { .name = "" };
+	int err = parse_head(c, a, *n ? (*maps)[*n - 1].end : 0, &m);
+
+	if (!err)
+		arena_push(a, maps, n, m);
+	return err;
+}
+
 int proc_parse_maps(const char *text, size_t len, struct arena *a, struct proc_map **maps, size_t *n)
 {
+	const struct flag_table table = make_flag_table();
 	const char *end = text + len;
+	int err = 0;
 
-	while (text < end) {
+	while (!err && text < end) {
 		const char *newline = memchr(text, '\n', (size_t)(end - text));
 		struct cursor c = { text, newline ? newline : end };
-		struct proc_map m = { .name = "" };
-		int err;
 
 		text = newline ? newline + 1 : end;
-		if (is_attribute(c)) {
-			err = *n ? parse_attribute(c, &(*maps)[*n - 1]) : -EBADMSG;
-		} else {
-			err = parse_head(c, a, *n ? (*maps)[*n - 1].end : 0, &m);
-			if (!err)
-				arena_push(a, maps, n, m);
-		}
-		if (err)
-			return err;
+		if (is_attribute(c))
+			err = *n ? parse_attribute(c, &table, &(*maps)[*n - 1]) : -EBADMSG;
+		else
+			err = add_map(c, a, maps, n);
 	}
-	return 0;
+	return err;
 }
 
 int proc_read_maps(int proc_fd, const char *file, struct arena *a, struct proc_map **maps, size_t *n)

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#include <fcntl.h>
+#include <string.h>
+
 #include "format.h"
 #include "inventory.pb-c.h"
 #include "lib/log.h"
@@ -10,14 +13,18 @@
 
 int inventory_new_run(struct dump *d)
 {
-	FILE *f = fopen("/proc/sys/kernel/random/uuid", "re");
-	bool read = f && fscanf(f, "%39s", d->run_id) == 1;
+	_cleanup_close_ int fd = open("/proc/sys/kernel/random/uuid", O_RDONLY | O_CLOEXEC);
+	char text[sizeof(d->run_id)] = "";
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	size_t len = strcspn(text, "\n");
 
-	if (f)
-		fclose(f);
 	d->inventory = arena_msg(d->arena, InventoryEntry, inventory_entry);
 	d->inventory->img_version = FORMAT_VERSION_1_1;
-	return read ? 0 : log_errno(-EIO, "reading /proc/sys/kernel/random/uuid");
+	if (n <= 0 || !len)
+		return log_errno(-EIO, "open or read of /proc/sys/kernel/random/uuid");
+	text[len] = 0;
+	memcpy(d->run_id, text, sizeof(text));
+	return 0;
 }
 
 bool inventory_has_crius_numbers(const InventoryEntry *inventory)

@@ -55,6 +55,7 @@ struct segment {
 	int prot;        /* what it has now; -1: unknown */
 	size_t joins;    /* how many after it are mapped by its call (mm/vma_join.h) */
 	bool is_joined;  /* to others */
+	bool forced;     /* read-only before its pages are written (mm/vma_forced.h) */
 };
 
 /* ---- rows ---- */
