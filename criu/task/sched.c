@@ -22,6 +22,14 @@ static bool is_real_time(uint32_t policy)
 	return policy == SCHED_FIFO || policy == SCHED_RR;
 }
 
+extern const struct task_part sched_part;
+
+/* What the leader of the task that came last was born with, and its threads of it. */
+struct birth_sched {
+	const struct task *task;
+	struct kernel_sched_attr attr;
+};
+
 static bool is_fair(uint32_t policy)
 {
 	return policy == SCHED_OTHER || policy == SCHED_BATCH || policy == SCHED_IDLE;
@@ -206,11 +214,26 @@ static int restore_mask(struct thread *th, struct batch *b)
 	return 0;
 }
 
+/* The leader comes first, before its own is changed. */
+static int attr_at_birth(struct restore *r, const struct thread *th, struct kernel_sched_attr *attr)
+{
+	struct birth_sched *birth = restore_state(r, &sched_part);
+	int err = 0;
+
+	if (is_leader(th) || birth->task != th->task) {
+		birth->task = NULL;
+		err = read_attr(th->tid, &birth->attr);
+		birth->task = err ? NULL : th->task;
+	}
+	*attr = birth->attr;
+	return err;
+}
+
 static int sched_restore(struct restore *r, struct thread *th, struct batch *b)
 {
 	const ThreadCoreEntry *core = th->core->thread_core;
 	struct kernel_sched_attr now;
-	int err = read_attr(th->tid, &now);
+	int err = attr_at_birth(r, th, &now);
 
 	if (err)
 		return log_errno(err, "%s: sched_getattr, getpriority or sched_getaffinity", task_thread_name(th));
@@ -277,6 +300,7 @@ static int sched_finish(struct restore *r, struct thread *th)
 
 const struct task_part sched_part = {
 	.name = "scheduling",
+	.state = { .restore = sizeof(struct birth_sched) },
 	.per_thread = true,
 	.dump = sched_dump,
 	.check = sched_check,
