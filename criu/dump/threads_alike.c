@@ -78,6 +78,7 @@ static const struct member members[] = {
 	SHOWS("pending.signal", pending, SHOWN_QUEUE),
 	SHOWS("thread.io_bitmap", ports, SHOWN_PORTS),
 	SHOWS("thread.tls_array", tls, SHOWN_TLS),
+	SHOWS("robust_list", robust_list, SHOWN_ROBUST),
 	SHOWS("rseq", rseq, SHOWN_RSEQ),
 	SHOWS("rseq_len", rseq_len, SHOWN_RSEQ),
 	SHOWS("rseq_sig", rseq_signature, SHOWN_RSEQ),

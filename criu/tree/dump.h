@@ -71,6 +71,7 @@ enum thread_shown {
 	SHOWN_TLS = 1 << 2,   /* set_thread_area(2) */
 	SHOWN_RSEQ = 1 << 3,
 	SHOWN_WORK = 1 << 4, /* what is done at each system call, as user dispatch */
+	SHOWN_ROBUST = 1 << 5,
 };
 
 /*
@@ -81,7 +82,7 @@ struct thread_seen {
 	unsigned shown; /* enum thread_shown */
 	pid_t tid;
 	char comm[16];
-	uint64_t clear_tid, sas_sp, sas_size, pending, ports, tls[3], rseq;
+	uint64_t clear_tid, sas_sp, sas_size, pending, ports, tls[3], rseq, robust_list;
 	uint32_t sas_flags, rseq_len, rseq_signature;
 	struct thread_fixed {
 		uint64_t mempolicy, timer_slack, atomic_flags, info_flags, io_context, cred, real_cred, work;
