@@ -77,27 +77,32 @@ static int wait_for_stop(struct inject *in, enum wanted wanted)
 	}
 }
 
-static int stop_by_interrupt(struct inject *in)
+int inject_interrupt(pid_t tid, const char *who)
 {
-	int err = ptrace_interrupt(in->tid);
+	int err = ptrace_interrupt(tid);
 
-	return err ? log_errno(err, "%s: ptrace(PTRACE_INTERRUPT)", in->who) : wait_for_stop(in, EVENT_STOP);
+	return err ? log_errno(err, "%s: ptrace(PTRACE_INTERRUPT)", who) : 0;
+}
+
+int inject_await_stop(pid_t tid, const char *who, bool *stop_came, const struct unfreezer *unfreezer)
+{
+	struct inject in = { .who = who, .tid = tid, .unfreezer = unfreezer };
+	int err = wait_for_stop(&in, EVENT_STOP);
+
+	*stop_came |= in.stop_came;
+	return err;
 }
 
 int inject_stop_thread(pid_t tid, const char *who, bool *stop_came, const struct unfreezer *unfreezer)
 {
-	struct inject in = { .who = who, .tid = tid, .unfreezer = unfreezer };
-	int err = stop_by_interrupt(&in);
-
-	*stop_came |= in.stop_came;
-	return err;
+	return inject_interrupt(tid, who) ?: inject_await_stop(tid, who, stop_came, unfreezer);
 }
 
 int inject_stop_running(pid_t tid, const char *who)
 {
 	struct inject in = { .who = who, .tid = tid, .runs = true };
 
-	return stop_by_interrupt(&in);
+	return inject_interrupt(tid, who) ?: wait_for_stop(&in, EVENT_STOP);
 }
 
 /* A stop before or behind the call, or for a signal: the interrupt, asked for first, comes before anything else of the

@@ -36,7 +36,14 @@ int inject_syscall(struct inject *in, struct thread_regs *scratch, long nr, cons
  */
 int inject_settle(struct inject *in);
 
-/* Interrupts a running thread and waits for PTRACE_EVENT_STOP; other stops on the way are continued. Logs. */
+/*
+ * Interrupts a running thread, and waits for its PTRACE_EVENT_STOP; other stops on the way are continued. Of many
+ * threads, all are interrupted before the first is waited for. Both log.
+ */
+int inject_interrupt(pid_t tid, const char *who);
+int inject_await_stop(pid_t tid, const char *who, bool *stop_came, const struct unfreezer *unfreezer);
+
+/* Both. */
 int inject_stop_thread(pid_t tid, const char *who, bool *stop_came, const struct unfreezer *unfreezer);
 
 /* The same of a thread that may be about its own business: it gets the signals, SIGSTOP too, that come before. */

@@ -17,6 +17,9 @@ struct thread_regs;
 /* Reads them from a thread in a ptrace stop. From the arena; NULL with the error logged. */
 struct thread_regs *arch_regs_get(struct arena *a, pid_t tid);
 
+/* The same of a thread of which it is known that set_thread_area(2) has set nothing. */
+struct thread_regs *arch_regs_get_plain(struct arena *a, pid_t tid);
+
 /* Writes general registers only, or all, back. 0 or a negative errno. */
 int arch_regs_set_general(pid_t tid, const struct thread_regs *regs);
 int arch_regs_set(pid_t tid, const struct thread_regs *regs);

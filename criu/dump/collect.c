@@ -81,7 +81,7 @@ static int open_task(struct dump *d, struct task *t, struct kernel_view **view)
 		    task_name(t));
 	if (t->dump->pidfd < 0 || t->dump->proc_fd < 0)
 		return log_errno(-errno, "%s: pidfd_open, or open of %s", task_name(t), path);
-	threads_look_alike(view, t);
+	threads_look_alike(view, d->arena, t);
 	for (size_t i = 0; i < t->n_threads; i++) {
 		int err = dump_peek(d, &t->threads[i]);
 

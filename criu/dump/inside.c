@@ -5,6 +5,7 @@
 #include "agent/agent.h"
 #include "agent/infect.h"
 #include "arch/arch.h"
+#include "dump/answer_alike.h"
 #include "dump/inside.h"
 #include "freeze/ptrace.h"
 #include "lib/fault.h"
@@ -30,13 +31,19 @@ static int read_status(struct dump *d, struct thread *th)
 	return err ? log_errno(err, "%s: reading its status", task_thread_name(th)) : 0;
 }
 
+static bool has_no_tls(const struct thread_seen *seen)
+{
+	return seen && seen->shown & SHOWN_TLS && !(seen->tls[0] | seen->tls[1] | seen->tls[2]);
+}
+
 static int read_registers(struct dump *d, struct thread *th)
 {
 	int err = read_status(d, th);
 
 	if (err)
 		return err;
-	th->dump->regs = arch_regs_get(d->arena, th->tid);
+	th->dump->regs =
+	    has_no_tls(th->dump->seen) ? arch_regs_get_plain(d->arena, th->tid) : arch_regs_get(d->arena, th->tid);
 	if (!th->dump->regs)
 		return -ESRCH;
 	if (th == th->task->threads)
@@ -74,11 +81,9 @@ struct asked {
 	void *data[PARTS_MAX];
 };
 
-/* Asks all rows, and sets the thread's agent to work without waiting for it. */
-static int ask_thread(struct dump *d, struct thread *th, struct asked *asked)
+static int ask_rows(struct dump *d, struct thread *th, struct batch *b, struct asked *asked)
 {
-	struct batch *b = agent_batch(th->dump->agent, "asking for its state");
-	int err = agent_wait(th->dump->agent);
+	int err = 0;
 
 	for (size_t i = 0; !err && task_parts[i]; i++) {
 		if (!task_parts[i]->ask || !part_applies(task_parts[i], th))
@@ -89,19 +94,29 @@ static int ask_thread(struct dump *d, struct thread *th, struct asked *asked)
 		err = task_parts[i]->ask(d, th, b, &asked->data[i]);
 		fiber_release();
 	}
+	return err;
+}
+
+/* Asks all rows, and sets the thread's agent to work without waiting for it. */
+static int ask_thread(struct dump *d, struct thread *th, struct asked *asked)
+{
+	struct batch *b = agent_batch(th->dump->agent, "asking for its state");
+	int err = agent_wait(th->dump->agent);
+
+	if (!err)
+		err = ask_rows(d, th, b, asked);
 	if (!err)
 		batch_start(b);
 	return err;
 }
 
 /* Hands the answers round. */
-static int dump_thread(struct dump *d, struct thread *th, const struct asked *asked)
+static int hand_round(struct dump *d, struct thread *th, const struct agent_op *ops, const struct asked *asked)
 {
-	struct agent *a = th->dump->agent;
-	int err = batch_finish(&a->batch);
+	int err = 0;
 
 	for (size_t i = 0; !err && task_parts[i]; i++) {
-		struct answers answers = { a->ops + asked->first[i], asked->data[i] };
+		struct answers answers = { ops + asked->first[i], asked->data[i] };
 
 		if (!task_parts[i]->dump || !part_applies(task_parts[i], th))
 			continue;
@@ -120,20 +135,79 @@ static int dump_registers(struct dump *d, struct thread *th)
 	return arch_regs_to_core(d->arena, regs, th->core);
 }
 
-/* All threads work side by side; what they answer stays in their slots until it is read. */
-static int ask_inside(struct dump *d, struct task *t)
+/* Threads of a task, and what they were asked. model: one whose answers stand for those of many, or NULL. */
+struct round {
+	struct dump *d;
+	const struct thread *model;
+	struct alike *alike; /* what the model has said; NULL: not known */
+	struct asked *asked; /* of each that has an agent */
+};
+
+/* 0: the thread has to be asked itself. */
+static int dump_alike(struct round *r, struct thread *th)
 {
-	struct asked *asked = arena_array(d->arena, struct asked, t->n_threads);
+	struct asked asked = { 0 };
+	int err = ask_rows(r->d, th, answer_alike_batch(r->alike, th), &asked);
+
+	if (!answer_alike_say(r->alike, th) || err)
+		return err;
+	return hand_round(r->d, th, answer_alike_ops(r->alike), &asked) ?: dump_registers(r->d, th) ?: 1;
+}
+
+static int dump_asked(struct round *r, struct thread *th, const struct asked *asked)
+{
+	int err = batch_finish(&th->dump->agent->batch);
+
+	if (!err && th == r->model)
+		r->alike = answer_alike_keep(r->d->arena, th);
+	return err ?: hand_round(r->d, th, th->dump->agent->ops, asked) ?: dump_registers(r->d, th);
+}
+
+static int dump_alone(struct round *r, struct thread *th)
+{
+	struct asked asked = { 0 };
+	int err = agent_infect_thread(r->d, th);
+
+	return err ?: ask_thread(r->d, th, &asked) ?: dump_asked(r, th, &asked);
+}
+
+static int dump_one(struct round *r, struct thread *th, const struct asked *asked)
+{
+	int done = 0;
+
+	if (th->dump->agent)
+		return dump_asked(r, th, asked);
+	if (r->alike)
+		done = dump_alike(r, th);
+	return done ? MIN(done, 0) : dump_alone(r, th);
+}
+
+/* Of those that are as the model, or those that are not. All work side by side. */
+static int ask_some(struct round *r, struct task *t, bool alike)
+{
 	int err = 0;
 
 	for (size_t i = 1; !err && i < t->n_threads; i++)
-		err = agent_infect_thread(d, &t->threads[i]);
-	for (size_t i = 0; !err && i < t->n_threads; i++)
-		err = ask_thread(d, &t->threads[i], &asked[i]);
+		if (answer_alike_is(r->model, &t->threads[i]) == alike)
+			err = agent_infect_thread(r->d, &t->threads[i]);
+	for (size_t i = alike; !err && i < t->n_threads; i++)
+		if (answer_alike_is(r->model, &t->threads[i]) == alike)
+			err = ask_thread(r->d, &t->threads[i], &r->asked[i]);
+	return err;
+}
+
+/* What the threads that have agents answer stays in their slots until it is read. */
+static int ask_inside(struct dump *d, struct task *t)
+{
+	struct round r = { .d = d, .model = answer_alike_model(t) };
+	int err;
+
+	r.asked = arena_array(d->arena, struct asked, t->n_threads);
+	err = ask_some(&r, t, false);
 	for (size_t i = 0; !err && i < t->n_threads; i++) {
-		err = dump_thread(d, &t->threads[i], &asked[i]);
-		if (!err)
-			err = dump_registers(d, &t->threads[i]);
+		err = dump_one(&r, &t->threads[i], &r.asked[i]);
+		if (!err && &t->threads[i] == r.model && !r.alike)
+			err = ask_some(&r, t, true);
 	}
 	return err ?: subsys_run_all(inside, d, t);
 }

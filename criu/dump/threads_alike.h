@@ -8,10 +8,10 @@
 struct kernel_view;
 
 /*
- * Sets t->dump->alike of a task whose threads all stand still and whose pidfd is open. Where the task has few threads,
- * or the kernel's memory cannot be read, nothing is set, and each thread is asked. *view is NULL at first, and is to be
- * closed after the last task.
+ * Sets t->dump->alike, and th->dump->seen of its threads, of a task whose threads all stand still and whose pidfd is
+ * open. Where the task has few threads, or the kernel's memory cannot be read, nothing is set, and each thread is
+ * asked. *view is NULL at first, and is to be closed after the last task.
  */
-void threads_look_alike(struct kernel_view **view, struct task *t);
+void threads_look_alike(struct kernel_view **view, struct arena *a, struct task *t);
 
 #endif

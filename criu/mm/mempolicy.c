@@ -20,6 +20,12 @@
 extern const struct task_part mempolicy_part;
 extern const struct subsys mempolicy_subsys;
 
+/* criu's own policy, which new threads have; a restored one need not have had it. */
+struct own_policy {
+	bool asked;
+	int mode;
+};
+
 /* What the kernel writes. */
 struct policy {
 	int32_t mode, unused[3];
@@ -94,12 +100,14 @@ static bool same_policy(const MempolicyEntry *a, const MempolicyEntry *b)
 	       !memcmp(a->nodes.data, b->nodes.data, a->nodes.len);
 }
 
-/* What new threads have: criu's own, which a restored one need not have had. */
-static int own_mode(void)
+static int own_mode(struct restore *r)
 {
-	int mode = MPOL_DEFAULT;
+	struct own_policy *own = restore_state(r, &mempolicy_part);
 
-	return syscall(SYS_get_mempolicy, &mode, NULL, 0, NULL, 0) ? MPOL_DEFAULT : mode;
+	if (!own->asked && syscall(SYS_get_mempolicy, &own->mode, NULL, 0, NULL, 0))
+		own->mode = MPOL_DEFAULT;
+	own->asked = true;
+	return own->mode;
 }
 
 static int mempolicy_restore(struct restore *r, struct thread *th, struct batch *b)
@@ -108,7 +116,7 @@ static int mempolicy_restore(struct restore *r, struct thread *th, struct batch 
 	raddr_t nodes;
 	int op, err;
 
-	if (!e && own_mode() == MPOL_DEFAULT)
+	if (!e && own_mode(r) == MPOL_DEFAULT)
 		return 0;
 	batch_reserve(b, 1, MEMPOLICY_BYTES);
 	nodes = put_nodes(b, e);
@@ -122,6 +130,7 @@ static int mempolicy_restore(struct restore *r, struct thread *th, struct batch 
 
 const struct task_part mempolicy_part = {
 	.name = "memory policy",
+	.state = { .restore = sizeof(struct own_policy) },
 	.per_thread = true,
 	.ask = mempolicy_ask,
 	.dump = mempolicy_dump,

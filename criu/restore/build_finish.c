@@ -132,7 +132,8 @@ static int seize_thread(struct thread *th)
 	return 0;
 }
 
-static int restore_parts(struct build *b, struct thread *th)
+/* Asks all rows, and sets the thread's agent to work without waiting for it. */
+static int start_parts(struct build *b, struct thread *th)
 {
 	bool leader = th == th->task->threads;
 	struct batch *batch = agent_batch(th->restore->agent, "");
@@ -146,21 +147,45 @@ static int restore_parts(struct build *b, struct thread *th)
 		err = (*p)->restore(b->r, th, batch);
 		fiber_release();
 	}
-	return err ?: batch_run(batch);
+	if (!err)
+		batch_start(batch);
+	return err;
 }
 
-/* One thread after the other: a row may want what another thread of the process has done. */
-static int restore_parts_of(void *arg, struct task *t)
+static int finish_parts(struct thread *th)
 {
-	struct build *b = arg;
+	return batch_finish(&th->restore->agent->batch);
+}
+
+static int parts_of_some(struct build *b, struct task *t, size_t from, size_t to)
+{
 	int err = 0;
 
-	for (size_t i = 0; !err && i < t->n_threads; i++) {
+	for (size_t i = from; !err && i < to; i++) {
 		log_about("core-%lu.img", (unsigned long)t->threads[i].vtid.v);
-		err = restore_parts(b, &t->threads[i]);
+		err = start_parts(b, &t->threads[i]);
+	}
+	for (size_t i = from; !err && i < to; i++) {
+		log_about("core-%lu.img", (unsigned long)t->threads[i].vtid.v);
+		err = finish_parts(&t->threads[i]);
 	}
 	log_about(NULL, 0);
 	return err;
+}
+
+/*
+ * The leader first, whose filters may be for all; and the last one last, which arms the timers when all have their
+ * signals. Rows are asked for one thread after the other; what is left in the others' batches then concerns nobody but
+ * the thread, and is done side by side.
+ */
+static int restore_parts_of(void *arg, struct task *t)
+{
+	size_t last = t->n_threads - 1;
+	int err = parts_of_some(arg, t, 0, 1);
+
+	if (!err && last > 1)
+		err = parts_of_some(arg, t, 1, last);
+	return err || !last ? err : parts_of_some(arg, t, last, last + 1);
 }
 
 /*
@@ -278,12 +303,18 @@ int build_tasks(struct build *b)
 
 /* ---- the last instruction ---- */
 
+static int interrupt_one(struct build *b, struct thread *th)
+{
+	return inject_interrupt(th->tid, task_thread_name(th));
+}
+
+/* All have been interrupted: most stand by now. */
 static int stop_one(struct build *b, struct thread *th)
 {
 	const char *name =
 	    arena_strdup(b->r->arena, task_thread_name(th)); /* the ring of names is for fewer than fibers */
 
-	return inject_stop_thread(th->tid, name, &th->restore->agent->stop_came, NULL);
+	return inject_await_stop(th->tid, name, &th->restore->agent->stop_came, NULL);
 }
 
 static uint64_t final_mask(const struct thread *th)
@@ -368,8 +399,10 @@ static int finish_thread(struct build *b, struct thread *th)
 
 int build_finish(struct build *b)
 {
-	int err = each_beside(b, false, stop_one);
+	int err = each_thread(b, interrupt_one);
 
+	if (!err)
+		err = each_beside(b, false, stop_one);
 	if (!err)
 		err = each_beside(b, true, drop_area);
 	return err ?: each_thread(b, finish_thread);

@@ -236,6 +236,7 @@ static int check_leaders(struct restore *r, unsigned *tries)
 int pids_check(struct restore *r)
 {
 	unsigned tries = 0;
+	pid_t self = getpid();
 	int err;
 
 	if (ns_ids_own_pids(r))
@@ -249,7 +250,7 @@ int pids_check(struct restore *r)
 			pid_t pid = t->threads[k].vtid.v;
 			struct holder h;
 
-			if (pid == getpid() && own_root_possible(r))
+			if (pid == self && own_root_possible(r))
 				continue;
 			if (wait_holder(pid, false, &tries, &h) == HELD_NOT)
 				continue;

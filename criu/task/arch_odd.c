@@ -14,7 +14,10 @@ static void refuse_odd(const struct thread *th, const char *what)
 
 static int arch_odd_peek(struct dump *d, struct thread *th)
 {
-	refuse_odd(th, arch_odd_refused_thread(th->tid));
+	const struct thread_seen *seen = th->dump->seen;
+
+	if (!seen || !(seen->shown & SHOWN_PORTS) || seen->ports)
+		refuse_odd(th, arch_odd_refused_thread(th->tid));
 	return 0;
 }
 

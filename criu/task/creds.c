@@ -95,6 +95,8 @@ struct creds_state {
 	const CredsEntry *given;   /* the last that criu can give */
 	const struct user_ns *ns;  /* and there */
 	struct own_rights entrant; /* what one begins with there */
+	bool asked;
+	uint32_t own_bits; /* criu's securebits */
 };
 
 static const struct own_rights *own_of(struct creds_state *s, struct arena *a, const struct options *o)
@@ -183,8 +185,7 @@ static int creds_check(struct restore *r, const struct thread *th)
 
 /* ---- restore ---- */
 
-/* The credentials with which a process starts; read once for all its threads, before the leader's are changed. */
-static const struct proc_status *creds_at_birth(struct restore *r, struct thread *th)
+const struct proc_status *creds_at_birth(struct restore *r, struct thread *th)
 {
 	struct restore_task *rt = th->task->restore;
 	struct proc_status *st;
@@ -325,12 +326,10 @@ static void set_securebits(struct batch *b, const CredsEntry *e, const struct pr
  * What needs privileges is done first, the last capset() drops them. The inheritable set goes before the bounding set,
  * which it could not exceed later; ambient capabilities are raised while the permitted set is full.
  */
-static int change_creds(struct thread *th, struct batch *b, const struct user_ns *ns, const CredsEntry *e,
-                        const struct proc_status *now)
+static int change_creds(struct thread *th, struct batch *b, uint32_t bits, const struct user_ns *ns,
+                        const CredsEntry *e, const struct proc_status *now)
 {
 	struct creds_caps want = creds_caps_of(e);
-	/* The entry of a user namespace sets them back. */
-	uint32_t bits = ns ? 0 : (uint32_t)prctl(PR_GET_SECUREBITS) & ~issecure_mask(SECURE_KEEP_CAPS);
 	bool ids = !same_ids(e, now);
 	enum fixup fixup = FIXUP_NONE;
 	int err = creds_same_groups(e, now) ? 0 : set_supplementary(th, b, e);
@@ -355,8 +354,20 @@ static int change_creds(struct thread *th, struct batch *b, const struct user_ns
 	return err;
 }
 
+/* The securebits with which a thread starts: criu's. The entry of a user namespace sets them back. */
+static uint32_t bits_at_birth(struct restore *r, const struct user_ns *ns)
+{
+	struct creds_state *s = restore_state(r, &creds_part);
+
+	if (!s->asked)
+		s->own_bits = (uint32_t)prctl(PR_GET_SECUREBITS) & ~issecure_mask(SECURE_KEEP_CAPS);
+	s->asked = true;
+	return ns ? 0 : s->own_bits;
+}
+
 static int creds_restore(struct restore *r, struct thread *th, struct batch *b)
 {
+	const struct user_ns *ns = user_ns_of_task(user_ns_of_restore(r), th->task);
 	const CredsEntry *e = th->core->thread_core->creds;
 	const struct proc_status *now = creds_at_birth(r, th);
 
@@ -367,7 +378,7 @@ static int creds_restore(struct restore *r, struct thread *th, struct batch *b)
 		                 task_thread_name(th), creds_cap_names(r->arena, creds_caps_of(e).prm & ~now->cap_prm));
 	if (is_leader(th) && now->no_new_privs && !e->no_new_privs)
 		log_warn("%s: gets no_new_privs, which criu has", task_name(th->task));
-	return change_creds(th, b, user_ns_of_task(user_ns_of_restore(r), th->task), e, now);
+	return change_creds(th, b, bits_at_birth(r, ns), ns, e, now);
 }
 
 const struct task_part creds_part = {

@@ -4,6 +4,7 @@
 #define CRIU_TASK_CREDS_H
 
 #include "proc/own_rights.h"
+#include "tree/restore.h"
 #include "tree/task.h"
 #include "tree/user_ns.h"
 
@@ -39,6 +40,12 @@ void creds_see_inside(struct arena *a, const struct user_ns *ns, struct proc_sta
  * the thread its credentials, or (ns is not NULL) its user namespace can. Refuses (log_refusal) what it cannot.
  */
 int creds_can_give(struct arena *a, const struct own_rights *own, const struct user_ns *ns, const struct thread *th);
+
+/*
+ * Restore: the status with which a process starts, with credentials as they are seen inside; read once for all its
+ * threads, before anything of the leader's is changed. NULL: the error is logged.
+ */
+const struct proc_status *creds_at_birth(struct restore *r, struct thread *th);
 
 /* Whether two are the same in all that creds_can_give() looks at. */
 bool creds_same(const CredsEntry *e, const CredsEntry *f);

@@ -14,6 +14,14 @@
 #include "tree/user_ns.h"
 #include "uapi/prctl_new.h"
 
+extern const struct task_part io_priority_part;
+
+/* What the leader of the task that came last was born with, and its threads of it. */
+struct birth_priority {
+	const struct task *task;
+	long prio;
+};
+
 /* In /proc/PID/stat, where PR_GET_IO_FLUSHER is not allowed: PF_MEMALLOC_NOIO and PF_LOCAL_THROTTLE of the kernel. */
 #define PF_IO_FLUSHER 0x180000U
 
@@ -56,10 +64,20 @@ static int io_priority_check(struct restore *r, const struct thread *th)
 	                   task_thread_name(th));
 }
 
+/* The leader comes first, before its own is changed. */
+static long priority_at_birth(struct restore *r, const struct thread *th)
+{
+	struct birth_priority *birth = restore_state(r, &io_priority_part);
+
+	if (is_leader(th) || birth->task != th->task)
+		*birth = (struct birth_priority) { th->task, syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, th->tid) };
+	return birth->prio;
+}
+
 static int io_priority_restore(struct restore *r, struct thread *th, struct batch *b)
 {
 	const ThreadCoreEntry *core = th->core->thread_core;
-	long own = syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, th->tid);
+	long own = priority_at_birth(r, th);
 	bool has = own >= 0 && IOPRIO_PRIO_CLASS(own) != IOPRIO_CLASS_NONE;
 	int op, err;
 
@@ -81,6 +99,7 @@ static int io_priority_restore(struct restore *r, struct thread *th, struct batc
 
 const struct task_part io_priority_part = {
 	.name = "I/O priority",
+	.state = { .restore = sizeof(struct birth_priority) },
 	.per_thread = true,
 	.ask = io_priority_ask,
 	.dump = io_priority_dump,

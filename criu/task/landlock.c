@@ -42,6 +42,7 @@ struct corpse {
 
 struct landlock_state {
 	bool asked, has_landlock;
+	pid_t self;
 	struct corpse *list;
 	size_t n;
 };
@@ -52,6 +53,8 @@ static struct landlock_state *landlock_of(struct dump *d)
 
 	if (!s->asked)
 		s->has_landlock = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) >= 1;
+	if (!s->asked)
+		s->self = getpid();
 	s->asked = true;
 	return s;
 }
@@ -130,7 +133,7 @@ static int landlock_ask(struct dump *d, struct thread *th, struct batch *b, void
 
 	if (s->has_landlock && is_in_our_namespaces(th->task))
 		whom = st->cap_eff & CREDS_CAP_BIT(CAP_SYS_PTRACE)
-		           ? getpid()
+		           ? s->self
 		           : corpse_of(d, s, st->uid[CREDS_REAL], st->gid[CREDS_REAL]);
 	batch_ask(b, SYS_get_robust_list, (uint64_t)whom, at, at + sizeof(uint64_t));
 	return 0;

@@ -3,13 +3,18 @@
  * Resource limits: prlimit(2), by the task itself, which may read and lower its own without CAP_SYS_RESOURCE.
  * RLIM_INFINITY is all ones, for the kernel and in the images.
  */
+#include <fcntl.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "lib/log.h"
+#include "proc/proc.h"
 #include "task/answer.h"
+
+#define VALUE_AT 26 /* the column of /proc/PID/limits behind the names */
 
 static const char *const names[RLIM_NLIMITS] = {
 	[RLIMIT_CPU] = "RLIMIT_CPU",           [RLIMIT_FSIZE] = "RLIMIT_FSIZE",
@@ -91,11 +96,41 @@ static int raise_from_outside(const struct thread *th, unsigned what, const Rlim
 	return syscall(SYS_prlimit64, th->tid, what, &set, NULL) ? -errno : 0;
 }
 
+static uint64_t limit_of_word(const char *word)
+{
+	return strncmp(word, "unlimited", 9) ? strtoull(word, NULL, 10) : RLIM_INFINITY;
+}
+
+/*
+ * What the limits are now: false where /proc does not show them, in the kernel's order of them. What waits in the batch
+ * changes none.
+ */
+static bool limits_now(const struct thread *th, struct rlimit64 now[RLIM_NLIMITS])
+{
+	_cleanup_free_ char *text = NULL;
+	char path[32], *line;
+	size_t i = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/limits", th->tid);
+	if (proc_read(AT_FDCWD, path, &text, NULL))
+		return false;
+	line = strchr(text, '\n'); /* behind the heading */
+	for (; line && i < RLIM_NLIMITS; line = strchr(line, '\n'), i++) {
+		char cur[24], max[24];
+
+		if (strnlen(++line, VALUE_AT) < VALUE_AT || sscanf(line + VALUE_AT, "%23s %23s", cur, max) != 2)
+			break;
+		now[i] = (struct rlimit64) { limit_of_word(cur), limit_of_word(max) };
+	}
+	return i == RLIM_NLIMITS;
+}
+
 static int rlimit_restore(struct restore *r, struct thread *th, struct batch *b)
 {
 	const TaskRlimitsEntry *all = th->core->tc->rlimits;
-	int op[RLIM_NLIMITS], err;
-	bool denied[RLIM_NLIMITS];
+	struct rlimit64 now[RLIM_NLIMITS];
+	int op[RLIM_NLIMITS], err, n = 0;
+	bool denied[RLIM_NLIMITS] = { 0 }, known = limits_now(th, now);
 
 	if (!all)
 		return 0;
@@ -103,11 +138,17 @@ static int rlimit_restore(struct restore *r, struct thread *th, struct batch *b)
 	for (unsigned i = 0; i < all->n_rlimits; i++) {
 		struct rlimit64 want = { .rlim_cur = all->rlimits[i]->cur, .rlim_max = all->rlimits[i]->max };
 
+		op[i] = -1;
+		if (known && now[i].rlim_cur == want.rlim_cur && now[i].rlim_max == want.rlim_max)
+			continue;
 		op[i] = batch_ask(b, SYS_prlimit64, 0, i, batch_data(b, &want, sizeof(want)), 0);
+		n++;
 	}
+	if (!n)
+		return 0;
 	err = batch_run(b);
 	for (unsigned i = 0; !err && i < all->n_rlimits; i++) {
-		int64_t ret = batch_ret(b, op[i]);
+		int64_t ret = op[i] < 0 ? 0 : batch_ret(b, op[i]);
 
 		/* In a user namespace the task has no right to raise a maximum; criu may have. */
 		if (ret == -EPERM && !raise_from_outside(th, i, all->rlimits[i]))

@@ -29,12 +29,25 @@ static int robust_list_ask(struct dump *d, struct thread *th, struct batch *b, v
 	return 0;
 }
 
+/* Of a 64-bit program. */
+static int read_list(const struct thread *th, uint64_t *head, uint64_t *len)
+{
+	const struct thread_seen *seen = th->dump->seen;
+
+	if (!seen || !(seen->shown & SHOWN_ROBUST))
+		return syscall(SYS_get_robust_list, th->tid, head, len) ? -errno : 0;
+	*head = seen->robust_list;
+	*len = ARCH_ROBUST_HEAD_SIZE;
+	return 0;
+}
+
 static int robust_list_dump(struct dump *d, struct thread *th, const struct answers *ans)
 {
 	const struct robust_answer *said = ans->data;
 	const uint64_t clear_tid = said->clear_tid;
 	ThreadCoreEntry *core = th->core->thread_core;
 	uint64_t head = 0, len = 0;
+	int err;
 
 	if (answer_ret(ans, 0))
 		return log_errno((int)answer_ret(ans, 0),
@@ -42,8 +55,9 @@ static int robust_list_dump(struct dump *d, struct thread *th, const struct answ
 		                 task_thread_name(th));
 	if (th->task->compat && answer_ret(ans, 1))
 		return log_errno((int)answer_ret(ans, 1), "%s: get_robust_list", task_thread_name(th));
-	if (!th->task->compat && syscall(SYS_get_robust_list, th->tid, &head, &len))
-		return log_errno(-errno, "%s: get_robust_list", task_thread_name(th));
+	err = th->task->compat ? 0 : read_list(th, &head, &len);
+	if (err)
+		return log_errno(err, "%s: get_robust_list", task_thread_name(th));
 	if (th->task->compat) {
 		head = said->head;
 		len = said->len;

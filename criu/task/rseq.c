@@ -41,13 +41,26 @@ static int settle_section(struct thread *th, const struct __ptrace_rseq_configur
 	return 0;
 }
 
+/* Fails before Linux 5.13. There only tests register an area: the C library uses rseq from 5.13 on. */
+static bool has_area(const struct thread *th, struct __ptrace_rseq_configuration *conf)
+{
+	const struct thread_seen *seen = th->dump->seen;
+
+	if (!seen || !(seen->shown & SHOWN_RSEQ))
+		return ptrace(PTRACE_GET_RSEQ_CONFIGURATION, th->tid, (void *)sizeof(*conf), conf) >= 0 &&
+		       conf->rseq_abi_pointer;
+	conf->rseq_abi_pointer = seen->rseq;
+	conf->rseq_abi_size = seen->rseq_len;
+	conf->signature = seen->rseq_signature;
+	return seen->rseq != 0;
+}
+
 static int rseq_peek(struct dump *d, struct thread *th)
 {
 	struct __ptrace_rseq_configuration conf = { 0 };
 	RseqEntry *e;
 
-	/* Fails before Linux 5.13. There only tests register an area: the C library uses rseq from 5.13 on. */
-	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, th->tid, (void *)sizeof(conf), &conf) < 0 || !conf.rseq_abi_pointer)
+	if (!has_area(th, &conf))
 		return 0;
 	e = arena_msg(d->arena, RseqEntry, rseq_entry);
 	e->rseq_abi_pointer = conf.rseq_abi_pointer;

@@ -22,6 +22,19 @@ static bool is_real_time(uint32_t policy)
 	return policy == SCHED_FIFO || policy == SCHED_RR;
 }
 
+extern const struct task_part sched_part;
+
+/* What the leader of the task that came last was born with, and its threads of it. */
+struct birth_sched {
+	const struct task *task;
+	struct kernel_sched_attr attr;
+};
+
+struct own_slice {
+	bool asked;
+	uint64_t usual; /* ns; 0: the kernel does not say */
+};
+
 static bool is_fair(uint32_t policy)
 {
 	return policy == SCHED_OTHER || policy == SCHED_BATCH || policy == SCHED_IDLE;
@@ -51,17 +64,21 @@ static int read_mask(pid_t tid, uint8_t mask[MASK_MAX], size_t *len)
 }
 
 /* The length that the kernel chooses: criu's own thread has it, and a machine with more processors another one. */
-static uint64_t usual_slice(void)
+static uint64_t usual_slice(struct dump *d)
 {
+	struct own_slice *s = dump_state(d, &sched_part);
 	struct kernel_sched_attr own = { .size = sizeof(own) };
 
-	return syscall(SYS_sched_getattr, 0, &own, sizeof(own), 0) ? 0 : own.runtime;
+	if (!s->asked && !syscall(SYS_sched_getattr, 0, &own, sizeof(own), 0))
+		s->usual = own.runtime;
+	s->asked = true;
+	return s->usual;
 }
 
 /* What only some threads have. */
 static void dump_extras(struct dump *d, ThreadCoreEntry *core, const struct kernel_sched_attr *attr)
 {
-	uint64_t usual = is_fair(attr->policy) && attr->runtime ? usual_slice() : 0;
+	uint64_t usual = is_fair(attr->policy) && attr->runtime ? usual_slice(d) : 0;
 
 	core->has_sched_runtime = attr->policy == SCHED_DEADLINE || (usual && attr->runtime != usual);
 	core->sched_runtime = core->has_sched_runtime ? attr->runtime : 0;
@@ -206,11 +223,26 @@ static int restore_mask(struct thread *th, struct batch *b)
 	return 0;
 }
 
+/* The leader comes first, before its own is changed. */
+static int attr_at_birth(struct restore *r, const struct thread *th, struct kernel_sched_attr *attr)
+{
+	struct birth_sched *birth = restore_state(r, &sched_part);
+	int err = 0;
+
+	if (is_leader(th) || birth->task != th->task) {
+		birth->task = NULL;
+		err = read_attr(th->tid, &birth->attr);
+		birth->task = err ? NULL : th->task;
+	}
+	*attr = birth->attr;
+	return err;
+}
+
 static int sched_restore(struct restore *r, struct thread *th, struct batch *b)
 {
 	const ThreadCoreEntry *core = th->core->thread_core;
 	struct kernel_sched_attr now;
-	int err = read_attr(th->tid, &now);
+	int err = attr_at_birth(r, th, &now);
 
 	if (err)
 		return log_errno(err, "%s: sched_getattr, getpriority or sched_getaffinity", task_thread_name(th));
@@ -277,6 +309,7 @@ static int sched_finish(struct restore *r, struct thread *th)
 
 const struct task_part sched_part = {
 	.name = "scheduling",
+	.state = { .dump = sizeof(struct own_slice), .restore = sizeof(struct birth_sched) },
 	.per_thread = true,
 	.dump = sched_dump,
 	.check = sched_check,

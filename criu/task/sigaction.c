@@ -8,6 +8,7 @@
 #include "arch/arch_compat.h"
 #include "lib/log.h"
 #include "task/answer.h"
+#include "task/creds.h"
 
 #define N_ACTIONS 62 /* in the images: SIGKILL and SIGSTOP have none */
 
@@ -92,12 +93,23 @@ static void set_action(struct batch *b, unsigned sig, const struct arch_sigactio
 	batch_call(b, SYS_rt_sigaction, sig, at, 0, ARCH_SIGSET_SIZE);
 }
 
+/* An execve(2) has set all actions back, but for signals that criu's caller ignores, and a fork has what that left. */
+static bool had_at_birth(const struct proc_status *born, unsigned sig, const struct arch_sigaction *action)
+{
+	static const struct arch_sigaction usual;
+
+	return !memcmp(action, &usual, sizeof(usual)) && !((born->sig_ignored | born->sig_caught) >> (sig - 1) & 1);
+}
+
 static int sigaction_restore(struct restore *r, struct thread *th, struct batch *b)
 {
 	static const struct arch_sigaction none;
 	const struct task *first = tree_first_sighand(&r->tree, th->task);
 	const TaskCoreEntry *tc = first->threads[0].core->tc;
+	const struct proc_status *born = creds_at_birth(r, th);
 
+	if (!born)
+		return -ESRCH;
 	/*
 	 * With the default action, which ignores SIGCHLD, the kernel drops what the restore itself has queued for this
 	 * task: the ends of its helpers.
@@ -109,6 +121,8 @@ static int sigaction_restore(struct restore *r, struct thread *th, struct batch 
 		const SaEntry *e = tc->sigactions[i];
 		struct arch_sigaction action = { e->sigaction, e->flags, e->restorer, e->mask };
 
+		if (had_at_birth(born, action_signal(i), &action)) /* SIGCHLD has its own by now */
+			continue;
 		if (e->compat_sigaction)
 			set_compat_action(b, action_signal(i), &action);
 		else

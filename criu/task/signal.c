@@ -35,8 +35,14 @@ static void peek_stop(struct thread *th)
 
 static int signal_peek(struct dump *d, struct thread *th)
 {
-	int err = signal_queue_read(d, th, false, &th->core->thread_core->signals_p);
+	const struct thread_seen *seen = th->dump->seen;
+	int err = 0;
 
+	/* What has come since is seen at the last look. */
+	if (seen && seen->shown & SHOWN_QUEUE && !seen->pending)
+		th->core->thread_core->signals_p = arena_msg(d->arena, SignalQueueEntry, signal_queue_entry);
+	else
+		err = signal_queue_read(d, th, false, &th->core->thread_core->signals_p);
 	if (err || !is_leader(th))
 		return err;
 	peek_stop(th);

@@ -88,6 +88,9 @@ static int look_at_thread(struct dump *d, struct thread *th, bool *unsealed)
 	bool changed = false;
 	int err;
 
+	/* Most have nothing and had nothing. Why this could not be asked is seen below. */
+	if (th != th->task->threads && !th->core->thread_core->signals_p->n_signals && signal_queue_is_empty(th) > 0)
+		return 0;
 	/* By the post-dump script, maybe: the images are whole. */
 	if (!ptrace_is_stopped(th->tid)) {
 		log_info("%s: was killed during the dump", task_thread_name(th));

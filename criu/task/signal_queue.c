@@ -37,6 +37,15 @@ int signal_queue_read(struct dump *d, const struct thread *th, bool shared, Sign
 	return 0;
 }
 
+int signal_queue_is_empty(const struct thread *th)
+{
+	struct __ptrace_peeksiginfo_args args = { .nr = 1 };
+	siginfo_t info;
+	long n = ptrace(PTRACE_PEEKSIGINFO, th->tid, &args, &info);
+
+	return n < 0 ? -errno : n == 0;
+}
+
 siginfo_t signal_queue_info(const SignalQueueEntry *q, size_t i)
 {
 	siginfo_t info;

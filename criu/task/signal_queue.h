@@ -10,6 +10,9 @@
 /* Reads the queue of a thread that stands in a ptrace stop, or of its process. 0 or a negative errno (logged). */
 int signal_queue_read(struct dump *d, const struct thread *th, bool shared, SignalQueueEntry **out);
 
+/* One call: 1: nothing waits for this thread alone; 0: something does; or a negative errno (not logged). */
+int signal_queue_is_empty(const struct thread *th);
+
 /* The i-th entry, whose size has been checked. */
 siginfo_t signal_queue_info(const SignalQueueEntry *q, size_t i);
 

@@ -12,6 +12,14 @@
 #include "tree/inventory.h"
 #include "uapi/prctl_new.h"
 
+extern const struct task_part speculation_part;
+
+/* What criu has, and so a new thread. */
+struct own_speculation {
+	bool asked;
+	int64_t now[SPECULATION_KINDS];
+};
+
 static const char *const names[SPECULATION_KINDS] = {
 	[PR_SPEC_STORE_BYPASS] = "speculative store bypass",
 	[PR_SPEC_INDIRECT_BRANCH] = "indirect branch speculation",
@@ -82,11 +90,10 @@ static bool is_lost(uint32_t wanted, int64_t now)
 	return wanted & off && (now < 0 || (!(now & PR_SPEC_PRCTL) && now & PR_SPEC_ENABLE));
 }
 
-static int restore_kind(struct thread *th, struct batch *b, unsigned kind)
+static void restore_kind(struct thread *th, struct batch *b, unsigned kind, int64_t now)
 {
 	protobuf_c_boolean *has;
 	uint32_t *field = field_of(th->core->thread_core, kind, &has), set;
-	int64_t now = prctl(PR_GET_SPECULATION_CTRL, kind, 0, 0, 0);
 
 	if (*has && is_lost(*field, now))
 		log_warn("%s: had %s off (PR_SET_SPECULATION_CTRL), which no thread can choose on this machine",
@@ -94,19 +101,23 @@ static int restore_kind(struct thread *th, struct batch *b, unsigned kind)
 	set = speculation_to_set(kind, *has ? *field : 0, now);
 	if (set)
 		batch_call(b, SYS_prctl, PR_SET_SPECULATION_CTRL, kind, set);
-	return 0;
 }
 
-/* A new thread has what criu has. */
 static int speculation_restore(struct restore *r, struct thread *th, struct batch *b)
 {
+	struct own_speculation *own = restore_state(r, &speculation_part);
+
+	for (unsigned kind = 0; !own->asked && kind < SPECULATION_KINDS; kind++)
+		own->now[kind] = prctl(PR_GET_SPECULATION_CTRL, kind, 0, 0, 0);
+	own->asked = true;
 	for (unsigned kind = 0; kind < SPECULATION_KINDS; kind++)
-		restore_kind(th, b, kind);
+		restore_kind(th, b, kind, own->now[kind]);
 	return 0;
 }
 
 const struct task_part speculation_part = {
 	.name = "speculation controls",
+	.state = { .restore = sizeof(struct own_speculation) },
 	.per_thread = true,
 	.ask = speculation_ask,
 	.dump = speculation_dump,

@@ -74,11 +74,13 @@ static int look_again(struct dump *d, const struct thread *th, bool shared, Sign
 	return 0;
 }
 
+/* Only POSIX timers send signals to threads. */
 static int look_at_queues(struct dump *d, struct task *t)
 {
+	const TaskTimersEntry *timers = t->threads[0].core->tc->timers;
 	int err = look_again(d, &t->threads[0], true, &t->threads[0].core->tc->signals_s);
 
-	for (size_t i = 0; !err && i < t->n_threads; i++)
+	for (size_t i = 0; !err && timers && timers->n_posix && i < t->n_threads; i++)
 		err = look_again(d, &t->threads[i], false, &t->threads[i].core->thread_core->signals_p);
 	return err;
 }

@@ -14,6 +14,15 @@
 #include "tree/inventory.h"
 #include "uapi/prctl_new.h"
 
+extern const struct task_part traps_part;
+
+/* criu's own. */
+struct own_traps {
+	bool asked;
+	int tsc; /* 0: not known */
+	int mce; /* negative: not known */
+};
+
 enum { ASK_TSC, ASK_MCE, ASK_CPUID };
 
 static int traps_ask(struct dump *d, struct thread *th, struct batch *b, void **datap)
@@ -62,16 +71,29 @@ static int traps_check(struct restore *r, const struct thread *th)
 	return 0;
 }
 
+static const struct own_traps *traps_of_criu(struct restore *r)
+{
+	struct own_traps *own = restore_state(r, &traps_part);
+
+	if (own->asked)
+		return own;
+	own->asked = true;
+	own->mce = prctl(PR_MCE_KILL_GET, 0, 0, 0, 0);
+	if (prctl(PR_GET_TSC, &own->tsc))
+		own->tsc = 0;
+	return own;
+}
+
 static int traps_restore(struct restore *r, struct thread *th, struct batch *b)
 {
 	const ThreadCoreEntry *core = th->core->thread_core;
-	int own = PR_TSC_ENABLE, mce = prctl(PR_MCE_KILL_GET, 0, 0, 0, 0);
+	const struct own_traps *own = traps_of_criu(r);
 	uint32_t wanted = core->has_mce_kill ? core->mce_kill : PR_MCE_KILL_DEFAULT;
 	struct arch_call call;
 
-	if (!prctl(PR_GET_TSC, &own) && (core->has_tsc_mode || own != PR_TSC_ENABLE))
+	if (own->tsc && (core->has_tsc_mode || own->tsc != PR_TSC_ENABLE))
 		batch_call(b, SYS_prctl, PR_SET_TSC, core->has_tsc_mode ? core->tsc_mode : PR_TSC_ENABLE);
-	if (mce >= 0 && (uint32_t)mce != wanted)
+	if (own->mce >= 0 && (uint32_t)own->mce != wanted)
 		batch_call(b, SYS_prctl, PR_MCE_KILL,
 		           wanted == PR_MCE_KILL_DEFAULT ? PR_MCE_KILL_CLEAR : PR_MCE_KILL_SET,
 		           wanted == PR_MCE_KILL_DEFAULT ? 0 : wanted);
@@ -82,6 +104,7 @@ static int traps_restore(struct restore *r, struct thread *th, struct batch *b)
 
 const struct task_part traps_part = {
 	.name = "instructions that trap",
+	.state = { .restore = sizeof(struct own_traps) },
 	.per_thread = true,
 	.ask = traps_ask,
 	.dump = traps_dump,

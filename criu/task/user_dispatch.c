@@ -103,11 +103,23 @@ static int silence(struct dump *d, struct thread *th, const struct config *c)
 	return err ? log_errno(err, "%s: ptrace(PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG)", task_thread_name(th)) : 0;
 }
 
+/* A flag of the thread's; its leader has been asked. */
+static bool is_off_as_in_leader(const struct thread *th)
+{
+	const struct thread *leader = &th->task->threads[0];
+	const struct thread_seen *a = leader->dump->seen, *b = th->dump->seen;
+
+	return th != leader && a && b && a->shown & SHOWN_WORK && a->fixed.work == b->fixed.work &&
+	       leader->core->thread_core && !leader->core->thread_core->user_dispatch;
+}
+
 static int user_dispatch_peek(struct dump *d, struct thread *th)
 {
 	ThreadCoreEntry *core = th->core->thread_core;
 	struct config c = { 0 };
 
+	if (is_off_as_in_leader(th))
+		return 0;
 	/* EIO before Linux 6.4. */
 	if (ptrace(PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, th->tid, (void *)sizeof(c), &c) || !c.mode)
 		return 0;

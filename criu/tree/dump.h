@@ -65,9 +65,36 @@ struct dump_task {
 	unsigned alike;               /* enum threads_alike */
 };
 
+/* What of a thread can be read of the kernel's memory, on this kernel. */
+enum thread_shown {
+	SHOWN_QUEUE = 1 << 0, /* pending signals */
+	SHOWN_PORTS = 1 << 1, /* ioperm(2) */
+	SHOWN_TLS = 1 << 2,   /* set_thread_area(2) */
+	SHOWN_RSEQ = 1 << 3,
+	SHOWN_WORK = 1 << 4, /* what is done at each system call, as user dispatch */
+	SHOWN_ROBUST = 1 << 5,
+};
+
+/*
+ * Members of a task_struct. What its calls would say depends on all of `fixed` and on nothing else of a thread:
+ * threads in which that is the same would say the same (dump/answer_alike.c).
+ */
+struct thread_seen {
+	unsigned shown; /* enum thread_shown */
+	pid_t tid;
+	char comm[16];
+	uint64_t clear_tid, sas_sp, sas_size, pending, ports, tls[3], rseq, robust_list;
+	uint32_t sas_flags, rseq_len, rseq_signature;
+	struct thread_fixed {
+		uint64_t mempolicy, timer_slack, atomic_flags, info_flags, io_context, cred, real_cred, work;
+		uint32_t personality, flags, pdeath_signal, policy, static_prio, unused;
+	} fixed;
+};
+
 struct dump_thread {
 	struct agent *agent;
-	struct thread_regs *regs; /* arch/arch.h */
+	const struct thread_seen *seen; /* NULL: each has to be asked */
+	struct thread_regs *regs;       /* arch/arch.h */
 	uint64_t sigmask;
 	const struct proc_status *status; /* /proc/PID/task/TID/status when it was frozen, proc/proc.h */
 };

@@ -93,6 +93,14 @@ static int get_tls(pid_t tid, struct thread_regs *regs)
 	return 0;
 }
 
+/* As the kernel shows a slot with nothing in it. */
+static void set_no_tls(struct thread_regs *regs)
+{
+	for (unsigned i = 0; i < TLS_SLOTS; i++)
+		regs->tls[i] =
+		    (struct user_desc) { .entry_number = TLS_FIRST + i, .read_exec_only = 1, .seg_not_present = 1 };
+}
+
 /*
  * The kernel keeps PKRU beside the rest (its value here is the thread's, its bit may not be): a value that is not the
  * initial one counts as used, so that it is not taken for 0 on the way back.
@@ -158,7 +166,7 @@ static void find_restarted(pid_t tid, struct thread_regs *regs)
 		regs->g.orig_rax = nr;
 }
 
-struct thread_regs *arch_regs_get(struct arena *a, pid_t tid)
+static struct thread_regs *read_regs(struct arena *a, pid_t tid, bool tls)
 {
 	struct thread_regs *regs = arena_new_of(a, struct thread_regs);
 	int err = ptrace(PTRACE_GETREGS, tid, NULL, &regs->g) ? -errno : 0;
@@ -167,7 +175,10 @@ struct thread_regs *arch_regs_get(struct arena *a, pid_t tid)
 		if (check_kind(tid, &regs->g))
 			return NULL;
 		regs->compat = regs->g.cs == CS_32BIT;
-		err = get_tls(tid, regs);
+		if (tls)
+			err = get_tls(tid, regs);
+		else
+			set_no_tls(regs);
 	}
 	if (!err)
 		err = get_state(a, tid, regs);
@@ -176,6 +187,16 @@ struct thread_regs *arch_regs_get(struct arena *a, pid_t tid)
 	if (err)
 		log_errno(err, "thread %d: reading its registers", tid);
 	return err ? NULL : regs;
+}
+
+struct thread_regs *arch_regs_get(struct arena *a, pid_t tid)
+{
+	return read_regs(a, tid, true);
+}
+
+struct thread_regs *arch_regs_get_plain(struct arena *a, pid_t tid)
+{
+	return read_regs(a, tid, false);
 }
 
 struct thread_regs *arch_regs_dup(struct arena *a, const struct thread_regs *regs)
