@@ -10,14 +10,30 @@
 
 #define DEPTH_MAX  16 /* of structs in structs, and of names for one type */
 #define SIZE_LIMIT (256UL << 20)
+#define TYPES_STEP 64
+
+/* Structs that were looked for last: to find one goes through the names of all. */
+#define FOUND_KEPT 8
+#define FOUND_NAME 48
+
+struct found_structs {
+	struct {
+		char name[FOUND_NAME];
+		const struct btf_type *type;
+	} kept[FOUND_KEPT];
+	size_t next;
+};
 
 struct btf_types {
 	uint8_t *data;
 	size_t mapped; /* so many bytes of data, which is a mapping then; 0: from malloc() */
 	const char *strings;
 	size_t strings_len;
-	const struct btf_type **types; /* by number; 0: void, NULL */
-	size_t n;
+	const struct btf_type **types; /* every TYPES_STEPth of them, from number 1 on: they have different sizes */
+	size_t n;                      /* of all; number 0 is void */
+	const struct btf_type **structs;
+	size_t n_structs;
+	struct found_structs *found;
 };
 
 /* The bytes behind a btf_type. */
@@ -45,11 +61,29 @@ static size_t size_behind(const struct btf_type *t)
 	}
 }
 
+static const struct btf_type *next_type(const struct btf_type *t)
+{
+	return (const struct btf_type *)((const uint8_t *)(t + 1) + size_behind(t));
+}
+
+static int keep_struct(struct btf_types *b, const struct btf_type *t)
+{
+	size_t n = b->n_structs;
+
+	if (n < 1024 ? !n : !(n & (n - 1))) {
+		const struct btf_type **more = realloc(b->structs, MAX(1024, 2 * n) * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		b->structs = more;
+	}
+	b->structs[b->n_structs++] = t;
+	return 0;
+}
+
 static int index_types(struct btf_types *b, const uint8_t *at, size_t len)
 {
-	size_t room = len / sizeof(struct btf_type) + 1;
-
-	b->types = calloc(room, sizeof(*b->types));
+	b->types = calloc(len / sizeof(struct btf_type) / TYPES_STEP + 1, sizeof(*b->types));
 	if (!b->types)
 		return -ENOMEM;
 	for (b->n = 1; len; b->n++) {
@@ -61,11 +95,24 @@ static int index_types(struct btf_types *b, const uint8_t *at, size_t len)
 		size += size_behind(t);
 		if (len < size)
 			return -EBADMSG;
-		b->types[b->n] = t;
+		if ((b->n - 1) % TYPES_STEP == 0)
+			b->types[(b->n - 1) / TYPES_STEP] = t;
+		if (BTF_INFO_KIND(t->info) == BTF_KIND_STRUCT && keep_struct(b, t))
+			return -ENOMEM;
 		at += size;
 		len -= size;
 	}
 	return 0;
+}
+
+/* number is not 0, and below b->n. */
+static const struct btf_type *type_of_number(const struct btf_types *b, uint32_t number)
+{
+	const struct btf_type *t = b->types[(number - 1) / TYPES_STEP];
+
+	for (uint32_t i = (number - 1) % TYPES_STEP; i; i--)
+		t = next_type(t);
+	return t;
 }
 
 static int parse_types(struct btf_types *b, size_t len)
@@ -105,7 +152,8 @@ static int take_data(uint8_t *data, size_t len, size_t mapped, struct btf_types 
 	}
 	b->data = data;
 	b->mapped = mapped;
-	err = parse_types(b, len);
+	b->found = calloc(1, sizeof(*b->found));
+	err = b->found ? parse_types(b, len) : -ENOMEM;
 	if (err)
 		btf_free(b);
 	else
@@ -159,6 +207,8 @@ void btf_free(struct btf_types *b)
 	if (!b)
 		return;
 	free(b->types);
+	free(b->structs);
+	free(b->found);
 	free_data(b->data, b->mapped);
 	free(b);
 }
@@ -168,26 +218,29 @@ static const char *name_at(const struct btf_types *b, uint32_t off)
 	return off < b->strings_len ? b->strings + off : "";
 }
 
-/* Each name stands once in the table, behind a zero: types are compared by where theirs stands. 0: no type has it. */
-static uint32_t place_of_name(const struct btf_types *b, const char *name)
+static const struct btf_type *search_struct(const struct btf_types *b, const char *name)
 {
-	size_t len = strlen(name) + 1;
-
-	for (const char *at = b->strings; (at = memmem(at, b->strings_len - (size_t)(at - b->strings), name, len));
-	     at++)
-		if (at > b->strings && !at[-1])
-			return (uint32_t)(at - b->strings);
-	return 0;
+	for (size_t i = 0; i < b->n_structs; i++)
+		if (!strcmp(name_at(b, b->structs[i]->name_off), name))
+			return b->structs[i];
+	return NULL;
 }
 
 static const struct btf_type *find_struct(const struct btf_types *b, const char *name)
 {
-	uint32_t place = place_of_name(b, name);
+	struct found_structs *f = b->found;
+	const struct btf_type *t;
 
-	for (size_t i = 1; place && i < b->n; i++)
-		if (b->types[i]->name_off == place && BTF_INFO_KIND(b->types[i]->info) == BTF_KIND_STRUCT)
-			return b->types[i];
-	return NULL;
+	for (size_t i = 0; i < FOUND_KEPT; i++)
+		if (f->kept[i].type && !strcmp(f->kept[i].name, name))
+			return f->kept[i].type;
+	t = search_struct(b, name);
+	if (t && strlen(name) < FOUND_NAME) {
+		strcpy(f->kept[f->next].name, name);
+		f->kept[f->next].type = t;
+		f->next = (f->next + 1) % FOUND_KEPT;
+	}
+	return t;
 }
 
 int btf_size(const struct btf_types *b, const char *type)
@@ -201,7 +254,7 @@ int btf_size(const struct btf_types *b, const char *type)
 static const struct btf_type *struct_of(const struct btf_types *b, uint32_t number)
 {
 	for (int depth = 0; depth < DEPTH_MAX && number && number < b->n; depth++) {
-		const struct btf_type *t = b->types[number];
+		const struct btf_type *t = type_of_number(b, number);
 
 		switch (BTF_INFO_KIND(t->info)) {
 		case BTF_KIND_STRUCT:
