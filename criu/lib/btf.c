@@ -12,18 +12,6 @@
 #define SIZE_LIMIT (256UL << 20)
 #define TYPES_STEP 64
 
-/* Structs that were looked for last: to find one goes through the names of all. */
-#define FOUND_KEPT 8
-#define FOUND_NAME 48
-
-struct found_structs {
-	struct {
-		char name[FOUND_NAME];
-		const struct btf_type *type;
-	} kept[FOUND_KEPT];
-	size_t next;
-};
-
 struct btf_types {
 	uint8_t *data;
 	size_t mapped; /* so many bytes of data, which is a mapping then; 0: from malloc() */
@@ -33,7 +21,8 @@ struct btf_types {
 	size_t n;                      /* of all; number 0 is void */
 	const struct btf_type **structs;
 	size_t n_structs;
-	struct found_structs *found;
+	uint32_t *by_name; /* a hash table of n_places (a power of two): places in structs, + 1 */
+	size_t n_places;
 };
 
 /* The bytes behind a btf_type. */
@@ -133,6 +122,45 @@ static int parse_types(struct btf_types *b, size_t len)
 	return index_types(b, b->data + h->hdr_len + h->type_off, h->type_len);
 }
 
+static const char *name_at(const struct btf_types *b, uint32_t off)
+{
+	return off < b->strings_len ? b->strings + off : "";
+}
+
+/* FNV-1a */
+static size_t hash_name(const char *name)
+{
+	uint32_t h = 2166136261U;
+
+	for (; *name; name++)
+		h = (h ^ (uint8_t)*name) * 16777619U;
+	return h ^ h >> 16;
+}
+
+/* Where the struct of that name stands in by_name, or would. */
+static size_t place_of_name(const struct btf_types *b, const char *name)
+{
+	size_t at = hash_name(name) & (b->n_places - 1);
+
+	while (b->by_name[at] && strcmp(name_at(b, b->structs[b->by_name[at] - 1]->name_off), name))
+		at = (at + 1) & (b->n_places - 1);
+	return at;
+}
+
+/* Of several structs of one name the first counts. */
+static int index_names(struct btf_types *b)
+{
+	for (b->n_places = 16; b->n_places < 2 * b->n_structs;)
+		b->n_places *= 2;
+	b->by_name = calloc(b->n_places, sizeof(*b->by_name));
+	for (size_t i = 0; b->by_name && i < b->n_structs; i++) {
+		uint32_t *which = &b->by_name[place_of_name(b, name_at(b, b->structs[i]->name_off))];
+
+		*which = *which ?: (uint32_t)i + 1;
+	}
+	return b->by_name ? 0 : -ENOMEM;
+}
+
 static void free_data(uint8_t *data, size_t mapped)
 {
 	if (mapped)
@@ -152,8 +180,8 @@ static int take_data(uint8_t *data, size_t len, size_t mapped, struct btf_types 
 	}
 	b->data = data;
 	b->mapped = mapped;
-	b->found = calloc(1, sizeof(*b->found));
-	err = b->found ? parse_types(b, len) : -ENOMEM;
+	err = parse_types(b, len);
+	err = err ?: index_names(b);
 	if (err)
 		btf_free(b);
 	else
@@ -208,39 +236,16 @@ void btf_free(struct btf_types *b)
 		return;
 	free(b->types);
 	free(b->structs);
-	free(b->found);
+	free(b->by_name);
 	free_data(b->data, b->mapped);
 	free(b);
 }
 
-static const char *name_at(const struct btf_types *b, uint32_t off)
-{
-	return off < b->strings_len ? b->strings + off : "";
-}
-
-static const struct btf_type *search_struct(const struct btf_types *b, const char *name)
-{
-	for (size_t i = 0; i < b->n_structs; i++)
-		if (!strcmp(name_at(b, b->structs[i]->name_off), name))
-			return b->structs[i];
-	return NULL;
-}
-
 static const struct btf_type *find_struct(const struct btf_types *b, const char *name)
 {
-	struct found_structs *f = b->found;
-	const struct btf_type *t;
+	uint32_t which = b->by_name[place_of_name(b, name)];
 
-	for (size_t i = 0; i < FOUND_KEPT; i++)
-		if (f->kept[i].type && !strcmp(f->kept[i].name, name))
-			return f->kept[i].type;
-	t = search_struct(b, name);
-	if (t && strlen(name) < FOUND_NAME) {
-		strcpy(f->kept[f->next].name, name);
-		f->kept[f->next].type = t;
-		f->next = (f->next + 1) % FOUND_KEPT;
-	}
-	return t;
+	return which ? b->structs[which - 1] : NULL;
 }
 
 int btf_size(const struct btf_types *b, const char *type)
