@@ -80,7 +80,6 @@ static const struct sock_opt ip_table[] = {
 	IP(IP_CHECKSUM, "checksum"),
 	IP(IP_PASSSEC, "passsec"),
 	IP_ONE(IP_MULTICAST_LOOP, "multicast_loop"),
-	IP_ONE(IP_MULTICAST_ALL, "multicast_all"),
 	IP(IP_LOCAL_PORT_RANGE, "local_port_range"),
 	{ 0 },
 };
@@ -99,6 +98,7 @@ static const struct sock_opt v6_mcast_table[] = {
 static const struct sock_opt ip_only_table[] = {
 	IP_IS(IP_FREEBIND, "freebind"),
 	IP_IS(IP_PKTINFO, "pktinfo"),
+	IP_ONE(IP_MULTICAST_ALL, "multicast_all"),
 	{ 0 },
 };
 
@@ -107,6 +107,7 @@ static const struct sock_opt v6_shared_table[] = {
 	V6_IS(IPV6_FREEBIND, "freebind"),
 	V6_IS(IPV6_RECVPKTINFO, "pktinfo"),
 	IP(IP_PKTINFO, "pktinfo_v4"),
+	IP_IS(IP_MULTICAST_ALL, "multicast_all"), /* unlike IPv4 sockets, a new one has it off */
 	{ 0 },
 };
 
