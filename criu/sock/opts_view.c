@@ -93,11 +93,11 @@ static int find_ways(struct opts_view *v, const struct btf_types *b)
 
 	if (file < 0 || sock < 0)
 		return -ENOENT;
-	v->to_sock = (struct kernel_way) { .hops = { file, sock }, .n = 2 };
+	v->to_sock = (struct kernel_way) { .hops = { file, sock }, .n = 2, .open = true };
 	/* Before Linux 6.16 struct socket has what SO_PASSCRED and the like set. */
 	if (btf_offset(b, "sock", "sk_scm_recv_flags") >= 0)
 		return 0;
-	v->to_flags = (struct kernel_way) { .hops = { file }, .n = 1, .last = flags };
+	v->to_flags = (struct kernel_way) { .hops = { file }, .n = 1, .last = flags, .open = true };
 	v->flags_len = (size_t)MAX(len, 0);
 	return flags < 0 || len <= 0 || len > FLAGS_SIZE_MAX ? -ENOENT : 0;
 }
