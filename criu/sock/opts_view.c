@@ -33,7 +33,7 @@ struct opts_view {
 	size_t size, size_v6, flags_len;     /* size_v6 0: not known; no flags: no option is kept there */
 	struct byte_run *runs;
 	size_t n_runs;
-	struct known_opts *known;
+	struct known_opts *known, *last; /* last: the one that was found last, which most are */
 	size_t n_known;
 };
 
@@ -164,6 +164,16 @@ static int look_at_socket(struct opts_view *v, int fd, size_t size, struct opts_
 	return err;
 }
 
+static struct known_opts *find_known(struct opts_view *v, const struct opts_look *look)
+{
+	struct known_opts *k = v->last;
+
+	if (!k || k->hh.keylen != look->len || memcmp(k->hh.key, look->bytes, look->len))
+		HASH_FIND(hh, v->known, look->bytes, look->len, k);
+	v->last = k ?: v->last;
+	return k;
+}
+
 const ProtobufCMessage *opts_view_find(struct opts_view *v, int fd, bool v6, struct opts_look *look)
 {
 	struct known_opts *k = NULL;
@@ -172,7 +182,7 @@ const ProtobufCMessage *opts_view_find(struct opts_view *v, int fd, bool v6, str
 	if (look_at_socket(v, fd, v6 ? v->size_v6 : v->size, look))
 		look->len = 0;
 	else
-		HASH_FIND(hh, v->known, look->bytes, look->len, k);
+		k = find_known(v, look);
 	pthread_mutex_unlock(&v->lock);
 	return k ? k->m : NULL;
 }
@@ -188,9 +198,8 @@ static const ProtobufCMessage *copy_message(struct arena *a, const ProtobufCMess
 
 static void add_known(struct opts_view *v, const struct opts_look *look, const ProtobufCMessage *m)
 {
-	struct known_opts *k;
+	struct known_opts *k = find_known(v, look);
 
-	HASH_FIND(hh, v->known, look->bytes, look->len, k);
 	if (k) /* two threads have asked two sockets that are the same */
 		return;
 	k = arena_new_of(v->arena, struct known_opts);
