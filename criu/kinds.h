@@ -205,6 +205,7 @@
 	X(net_ns_subsys)                                                                                               \
 	X(diag_subsys)                                                                                                 \
 	X(opts_view_subsys)                                                                                            \
+	X(sock_new_subsys)                                                                                             \
 	X(inet_reuseport_subsys)                                                                                       \
 	X(peer_pid_subsys)                                                                                             \
 	X(unix_dump_subsys)                                                                                            \

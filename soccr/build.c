@@ -73,11 +73,12 @@ int soccr_open(int fd, struct soccr_conn *c)
 
 	make_room(fd, SO_SNDBUF, SO_SNDBUFFORCE, ROOM(c->outq_len));
 	make_room(fd, SO_RCVBUF, SO_RCVBUFFORCE, ROOM(c->inq_len));
-	if (!err && c->state != TCP_SYN_SENT)
-		err = set_seq(fd, TCP_RECV_QUEUE, first_in(c), c);
 	/* A SYN takes a number too: connect() begins with the one that is set. */
 	if (!err)
 		err = set_seq(fd, TCP_SEND_QUEUE, first_out(c) - (c->state == TCP_SYN_SENT), c);
+	/* The last, so that it is still chosen when soccr_fill() fills this queue. */
+	if (!err && c->state != TCP_SYN_SENT)
+		err = set_seq(fd, TCP_RECV_QUEUE, first_in(c), c);
 	c->step = err ? c->step : "bind";
 	return !err && bind(fd, &c->local.any, length_of(&c->local)) ? -errno : err;
 }
@@ -156,19 +157,17 @@ static struct soccr_window window_before_fin(const struct soccr_conn *c)
 int soccr_fill(int fd, struct soccr_conn *c)
 {
 	struct soccr_window window = window_before_fin(c);
-	int err = 0;
+	uint32_t sent = c->outq_len - c->unsq_len;
+	int err;
 
 	if (c->state == TCP_SYN_SENT)
 		return 0;
-	if (c->inq_len) {
-		err = SET_INT(c, fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
-		if (!err)
-			err = fill_queue(fd, c->inq, c->inq_len, 1024, c);
-	}
-	if (!err)
+	err = fill_queue(fd, c->inq, c->inq_len, 1024, c);
+	/* Where FINs are to come, it is chosen when they do (soccr_close_sides()). */
+	if (!err && (sent || c->state != TCP_ESTABLISHED))
 		err = SET_INT(c, fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE);
 	if (!err)
-		err = fill_queue(fd, c->outq, c->outq_len - c->unsq_len, 1024, c);
+		err = fill_queue(fd, c->outq, sent, 1024, c);
 	if (!err && c->has_window)
 		err = SET(c, fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, window);
 	return err;

@@ -40,8 +40,10 @@ int soccr_pause(int fd, struct soccr_conn *c)
 int soccr_resume(int fd, const struct soccr_conn *c)
 {
 	struct soccr_conn scratch = { 0 };
-	int err = SET_INT(&scratch, fd, SOL_SOCKET, SO_PEEK_OFF, c->peek_off);
+	int err = 0;
 
+	if (c->peek_off >= 0 || c->peek_moved)
+		err = SET_INT(&scratch, fd, SOL_SOCKET, SO_PEEK_OFF, c->peek_off);
 	if (c->peek_off < 0) /* no TCP socket has it before 6.9 */
 		err = 0;
 	if (SET_INT(&scratch, fd, IPPROTO_TCP, TCP_REPAIR, REPAIR_OFF_NO_WP)) {

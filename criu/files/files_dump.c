@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <linux/kcmp.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 
@@ -110,10 +111,21 @@ int files_write_entry(struct dump *d, const struct fd_kind *kind, uint32_t id, v
 	return image_write(table->img, &fe);
 }
 
-static const struct fd_kind *find_kind(const struct fd_info *info)
+/* By it several kinds are told from each other. */
+static void ask_domain(struct fd_info *info)
+{
+	socklen_t len = sizeof(info->domain);
+
+	if (!info->by_path && S_ISSOCK(info->st.st_mode) &&
+	    getsockopt(info->fd, SOL_SOCKET, SO_DOMAIN, &info->domain, &len))
+		info->domain = 0;
+}
+
+static const struct fd_kind *find_kind(struct fd_info *info)
 {
 	if (info->foreign && info->fd < 0) /* known by what the helper saw */
 		return S_ISBLK(info->st.st_mode) ? NULL : kind_by_fd_type(FD_TYPES__REG);
+	ask_domain(info);
 	for (const struct fd_kind *const *k = fd_kinds; *k; k++)
 		if ((*k)->match(info))
 			return *k;

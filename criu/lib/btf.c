@@ -10,14 +10,19 @@
 
 #define DEPTH_MAX  16 /* of structs in structs, and of names for one type */
 #define SIZE_LIMIT (256UL << 20)
+#define TYPES_STEP 64
 
 struct btf_types {
 	uint8_t *data;
 	size_t mapped; /* so many bytes of data, which is a mapping then; 0: from malloc() */
 	const char *strings;
 	size_t strings_len;
-	const struct btf_type **types; /* by number; 0: void, NULL */
-	size_t n;
+	const struct btf_type **types; /* every TYPES_STEPth of them, from number 1 on: they have different sizes */
+	size_t n;                      /* of all; number 0 is void */
+	const struct btf_type **structs;
+	size_t n_structs;
+	uint32_t *by_name; /* a hash table of n_places (a power of two): places in structs, + 1 */
+	size_t n_places;
 };
 
 /* The bytes behind a btf_type. */
@@ -45,11 +50,29 @@ static size_t size_behind(const struct btf_type *t)
 	}
 }
 
+static const struct btf_type *next_type(const struct btf_type *t)
+{
+	return (const struct btf_type *)((const uint8_t *)(t + 1) + size_behind(t));
+}
+
+static int keep_struct(struct btf_types *b, const struct btf_type *t)
+{
+	size_t n = b->n_structs;
+
+	if (n < 1024 ? !n : !(n & (n - 1))) {
+		const struct btf_type **more = realloc(b->structs, MAX(1024, 2 * n) * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		b->structs = more;
+	}
+	b->structs[b->n_structs++] = t;
+	return 0;
+}
+
 static int index_types(struct btf_types *b, const uint8_t *at, size_t len)
 {
-	size_t room = len / sizeof(struct btf_type) + 1;
-
-	b->types = calloc(room, sizeof(*b->types));
+	b->types = calloc(len / sizeof(struct btf_type) / TYPES_STEP + 1, sizeof(*b->types));
 	if (!b->types)
 		return -ENOMEM;
 	for (b->n = 1; len; b->n++) {
@@ -61,11 +84,24 @@ static int index_types(struct btf_types *b, const uint8_t *at, size_t len)
 		size += size_behind(t);
 		if (len < size)
 			return -EBADMSG;
-		b->types[b->n] = t;
+		if ((b->n - 1) % TYPES_STEP == 0)
+			b->types[(b->n - 1) / TYPES_STEP] = t;
+		if (BTF_INFO_KIND(t->info) == BTF_KIND_STRUCT && keep_struct(b, t))
+			return -ENOMEM;
 		at += size;
 		len -= size;
 	}
 	return 0;
+}
+
+/* number is not 0, and below b->n. */
+static const struct btf_type *type_of_number(const struct btf_types *b, uint32_t number)
+{
+	const struct btf_type *t = b->types[(number - 1) / TYPES_STEP];
+
+	for (uint32_t i = (number - 1) % TYPES_STEP; i; i--)
+		t = next_type(t);
+	return t;
 }
 
 static int parse_types(struct btf_types *b, size_t len)
@@ -84,6 +120,45 @@ static int parse_types(struct btf_types *b, size_t len)
 	if (b->strings[b->strings_len - 1])
 		return -EBADMSG;
 	return index_types(b, b->data + h->hdr_len + h->type_off, h->type_len);
+}
+
+static const char *name_at(const struct btf_types *b, uint32_t off)
+{
+	return off < b->strings_len ? b->strings + off : "";
+}
+
+/* FNV-1a */
+static size_t hash_name(const char *name)
+{
+	uint32_t h = 2166136261U;
+
+	for (; *name; name++)
+		h = (h ^ (uint8_t)*name) * 16777619U;
+	return h ^ h >> 16;
+}
+
+/* Where the struct of that name stands in by_name, or would. */
+static size_t place_of_name(const struct btf_types *b, const char *name)
+{
+	size_t at = hash_name(name) & (b->n_places - 1);
+
+	while (b->by_name[at] && strcmp(name_at(b, b->structs[b->by_name[at] - 1]->name_off), name))
+		at = (at + 1) & (b->n_places - 1);
+	return at;
+}
+
+/* Of several structs of one name the first counts. */
+static int index_names(struct btf_types *b)
+{
+	for (b->n_places = 16; b->n_places < 2 * b->n_structs;)
+		b->n_places *= 2;
+	b->by_name = calloc(b->n_places, sizeof(*b->by_name));
+	for (size_t i = 0; b->by_name && i < b->n_structs; i++) {
+		uint32_t *which = &b->by_name[place_of_name(b, name_at(b, b->structs[i]->name_off))];
+
+		*which = *which ?: (uint32_t)i + 1;
+	}
+	return b->by_name ? 0 : -ENOMEM;
 }
 
 static void free_data(uint8_t *data, size_t mapped)
@@ -106,6 +181,7 @@ static int take_data(uint8_t *data, size_t len, size_t mapped, struct btf_types 
 	b->data = data;
 	b->mapped = mapped;
 	err = parse_types(b, len);
+	err = err ?: index_names(b);
 	if (err)
 		btf_free(b);
 	else
@@ -159,35 +235,17 @@ void btf_free(struct btf_types *b)
 	if (!b)
 		return;
 	free(b->types);
+	free(b->structs);
+	free(b->by_name);
 	free_data(b->data, b->mapped);
 	free(b);
 }
 
-static const char *name_at(const struct btf_types *b, uint32_t off)
-{
-	return off < b->strings_len ? b->strings + off : "";
-}
-
-/* Each name stands once in the table, behind a zero: types are compared by where theirs stands. 0: no type has it. */
-static uint32_t place_of_name(const struct btf_types *b, const char *name)
-{
-	size_t len = strlen(name) + 1;
-
-	for (const char *at = b->strings; (at = memmem(at, b->strings_len - (size_t)(at - b->strings), name, len));
-	     at++)
-		if (at > b->strings && !at[-1])
-			return (uint32_t)(at - b->strings);
-	return 0;
-}
-
 static const struct btf_type *find_struct(const struct btf_types *b, const char *name)
 {
-	uint32_t place = place_of_name(b, name);
+	uint32_t which = b->by_name[place_of_name(b, name)];
 
-	for (size_t i = 1; place && i < b->n; i++)
-		if (b->types[i]->name_off == place && BTF_INFO_KIND(b->types[i]->info) == BTF_KIND_STRUCT)
-			return b->types[i];
-	return NULL;
+	return which ? b->structs[which - 1] : NULL;
 }
 
 int btf_size(const struct btf_types *b, const char *type)
@@ -201,7 +259,7 @@ int btf_size(const struct btf_types *b, const char *type)
 static const struct btf_type *struct_of(const struct btf_types *b, uint32_t number)
 {
 	for (int depth = 0; depth < DEPTH_MAX && number && number < b->n; depth++) {
-		const struct btf_type *t = b->types[number];
+		const struct btf_type *t = type_of_number(b, number);
 
 		switch (BTF_INFO_KIND(t->info)) {
 		case BTF_KIND_STRUCT:

@@ -276,7 +276,7 @@ int kernel_read_of_file(struct kernel_view *v, int fd, const struct kernel_way *
 	memcpy(all, v->to_fds, sizeof(v->to_fds));
 	if (all[0] < 0 || all[1] < 0 || all[2] < 0 || len > PIECE)
 		return -ENOENT;
-	if (!is_open(fd))
+	if (!way->open && !is_open(fd))
 		return -EBADF;
 	all[3] = fd * (int)sizeof(kaddr_t);
 	memcpy(&all[4], way->hops, sizeof(way->hops));

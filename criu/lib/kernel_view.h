@@ -49,7 +49,9 @@ int kernel_file_of(struct kernel_view *v, int fd, kaddr_t *file);
  */
 struct kernel_way {
 	int hops[4], last;
-	size_t n; /* hops */
+	size_t n;  /* hops */
+	bool open; /* the caller knows that the descriptor is: else it is asked, since what is beyond others is no file
+	            */
 };
 
 int kernel_read_of_file(struct kernel_view *v, int fd, const struct kernel_way *way, void *buf, size_t len);

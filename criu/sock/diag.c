@@ -304,7 +304,7 @@ const struct diag_unix *diag_unix_by_ino(struct dump *d, uint32_t ino)
 	return f ? f->socket : NULL;
 }
 
-/* Without a port a socket is in no table. */
+/* Without a port a socket is in no table, so that another query would not help. */
 static bool has_port(int fd)
 {
 	struct sockaddr_in6 a = { 0 };
@@ -334,12 +334,21 @@ int diag_find_inet(struct dump *d, int fd, int family, int protocol, const struc
 		.idiag_ext = protocol == IPPROTO_TCP ? 1 << (INET_DIAG_INFO - 1) : 0,
 	};
 	struct diag *g = diag_of(d);
+	struct diag_query *q;
+	size_t i = 0;
+	int err = -ENOENT;
 
-	for (size_t i = 0; i < N_INET_PROTOCOLS && (protocol == IPPROTO_RAW || has_port(fd)); i++)
-		if (inet_protocols[i].protocol == protocol)
-			return query_and_find(g, &g->inet[family == AF_INET6 ? V6 : V4][i], fd, take_inet, &request,
-			                      sizeof(request), inet_protocols[i].module, (const void **)out);
-	return -ENOENT;
+	while (i < N_INET_PROTOCOLS && inet_protocols[i].protocol != protocol)
+		i++;
+	if (i == N_INET_PROTOCOLS)
+		return -ENOENT;
+	q = &g->inet[family == AF_INET6 ? V6 : V4][i];
+	if (q->done && !q->err)
+		err = find_socket(q, fd, (const void **)out);
+	if (err != -ENOENT || (protocol != IPPROTO_RAW && !has_port(fd)))
+		return err;
+	return query_and_find(g, q, fd, take_inet, &request, sizeof(request), inet_protocols[i].module,
+	                      (const void **)out);
 }
 
 int diag_each_inet(struct dump *d, int family, int protocol, int (*fn)(const struct diag_inet *s, void *arg), void *arg)

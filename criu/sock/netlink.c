@@ -40,7 +40,7 @@ static int int_option(int fd, int name)
 
 static bool netlink_match(const struct fd_info *info)
 {
-	return !info->by_path && S_ISSOCK(info->st.st_mode) && int_option(info->fd, SO_DOMAIN) == AF_NETLINK;
+	return sock_domain(info) == AF_NETLINK;
 }
 
 /* A bitmap; the kernel returns its whole length, also where the buffer is shorter. */
@@ -238,10 +238,10 @@ static int netlink_open(struct restore *r, const void *msg)
 
 	if (fd < 0)
 		return log_errno(fd, "%s: socket(AF_NETLINK)", who);
-	err = sock_opts_before_bind(r, fd, m->opts, who);
-	err = err ?: sock_opt_table_restore(r, fd, netlink_opts, m, false, who);
+	err = sock_opts_before_bind(r, fd, m->opts, NULL, who);
+	err = err ?: sock_opt_table_restore(NULL, fd, netlink_opts, m, false, who);
 	/* Before any message can come. */
-	err = err ?: sock_opts_restore(r, fd, m->opts, who);
+	err = err ?: sock_opts_restore(r, fd, m->opts, NULL, who);
 	if (!err && bind_port(fd, m))
 		err = log_errno(-errno, "%s: bind", who);
 	err = err ?: connect_netlink(fd, m, who);

@@ -8,6 +8,19 @@
 #include "lib/log.h"
 #include "lib/message.h"
 #include "sock/opts.h"
+#include "tree/subsys.h"
+
+int sock_domain(const struct fd_info *info)
+{
+	int domain;
+	socklen_t len = sizeof(domain);
+
+	if (info->by_path || !S_ISSOCK(info->st.st_mode))
+		return -ENOTSOCK;
+	if (info->domain)
+		return info->domain;
+	return getsockopt(info->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) ? -errno : domain;
+}
 
 uint32_t sock_queued(int fd)
 {
@@ -65,7 +78,80 @@ static bool same_number(const struct sock_opt *o, int64_t a, int64_t b)
 	return o->bytes == 8 ? a == b : (uint32_t)a == (uint32_t)b;
 }
 
-int sock_opt_table_restore(struct restore *r, int fd, const struct sock_opt *table, const void *msg, bool late,
+/* ---- what a new socket has ---- */
+
+struct new_values {
+	const struct sock_opt *table;
+	struct new_value {
+		int got; /* as get_option() */
+		int64_t v;
+	} * rows;
+	struct new_values *next;
+};
+
+struct sock_new {
+	uint32_t net_ns;
+	int family, type, protocol;
+	struct arena *arena;
+	struct new_values *tables; /* those that have been asked */
+	struct sock_new *next;
+};
+
+struct sock_news {
+	struct sock_new *first;
+};
+
+const struct subsys sock_new_subsys = { .name = "options of new sockets",
+	                                .state = { .restore = sizeof(struct sock_news) } };
+
+struct sock_new *sock_new_of(struct restore *r, uint32_t net_ns, int family, int type, int protocol)
+{
+	struct sock_news *all = restore_state(r, &sock_new_subsys);
+	struct sock_new *s = all->first;
+
+	while (s && (s->net_ns != net_ns || s->family != family || s->type != type || s->protocol != protocol))
+		s = s->next;
+	if (s)
+		return s;
+	s = arena_new_of(r->arena, struct sock_new);
+	*s = (struct sock_new) { net_ns, family, type, protocol, r->arena, NULL, all->first };
+	all->first = s;
+	return s;
+}
+
+/* Where no socket can be had, each row is not known: -EBADF. */
+static const struct new_values *ask_table(struct sock_new *new, const struct sock_opt *table)
+{
+	_cleanup_close_ int fd = socket(new->family, new->type | SOCK_CLOEXEC, new->protocol);
+	struct new_values *t = arena_new_of(new->arena, struct new_values);
+	size_t n = 0;
+
+	while (table[n].text)
+		n++;
+	*t = (struct new_values) { table, arena_array(new->arena, struct new_value, n), new->tables };
+	for (size_t i = 0; i < n; i++)
+		t->rows[i].got = table[i].moving ? -EBADF : get_option(fd, &table[i], &t->rows[i].v);
+	new->tables = t;
+	return t;
+}
+
+int sock_opt_now(struct sock_new *new, const struct sock_opt *table, const struct sock_opt *row, int fd, int64_t *v)
+{
+	const struct new_values *t = new ? new->tables : NULL;
+	const struct new_value *known;
+
+	if (!new || row->moving)
+		return get_option(fd, row, v);
+	while (t && t->table != table)
+		t = t->next;
+	if (!t)
+		t = ask_table(new, table);
+	known = &t->rows[row - table];
+	*v = known->v;
+	return known->got < 0 ? get_option(fd, row, v) : known->got;
+}
+
+int sock_opt_table_restore(struct sock_new *new, int fd, const struct sock_opt *table, const void *msg, bool late,
                            const char *who)
 {
 	for (const struct sock_opt *o = table; o->text; o++) {
@@ -75,7 +161,7 @@ int sock_opt_table_restore(struct restore *r, int fd, const struct sock_opt *tab
 		if (o->late != late || !message_get_number(msg, o->field, &v))
 			continue;
 		/* A value that is set already needs no privilege and no support. */
-		if (get_option(fd, o, &now) == 1 && same_number(o, v, now))
+		if (sock_opt_now(new, table, o, fd, &now) == 1 && same_number(o, v, now))
 			continue;
 		err = set_option(fd, o, v);
 		/* Older kernels took SO_PASSCRED and the like of any socket, and CRIU writes that it is off. */

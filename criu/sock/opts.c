@@ -40,7 +40,7 @@ static const struct sock_opt socket_opts[] = {
 	IS(SO_BROADCAST, "so_broadcast"),
 	IS(SO_NO_CHECK, "so_no_check"),
 	/* After IP_TOS, which sets it as well. */
-	LATER(SO_PRIORITY, "so_priority"),
+	{ ROW(SO_PRIORITY, "so_priority"), ALWAYS, .late = true, .moving = true },
 	LATER(SO_PASSCRED, "so_passcred"),
 	LATER(SO_PASSSEC, "so_passsec"),
 	LATER(SO_KEEPALIVE, "so_keepalive"),
@@ -74,7 +74,7 @@ static const struct sock_opt socket_opts[] = {
 /* Set in this order, after the sizes of the buffers, which lock them. */
 static const struct sock_opt buffer_opts[] = {
 	IS(SO_RCVLOWAT, "so_rcvlowat"),
-	IS(SO_BUF_LOCK, "so_buf_lock"),
+	{ ROW(SO_BUF_LOCK, "so_buf_lock"), ALWAYS, .moving = true },
 	{ 0 },
 };
 
@@ -174,7 +174,7 @@ static void dump_bound_device(struct arena *a, const struct fd_info *info, SkOpt
 }
 
 /* Counters of the kernel's that nothing shows. */
-static void warn_counters(const struct fd_info *info, const SkOptsEntry *o)
+void sock_opts_warn(const struct fd_info *info, const SkOptsEntry *o)
 {
 	if (o->so_zerocopy)
 		log_warn(
@@ -185,6 +185,21 @@ static void warn_counters(const struct fd_info *info, const SkOptsEntry *o)
 		log_warn("%s: the numbers of what is sent (SOF_TIMESTAMPING_OPT_ID) begin at 0 again", fd_name(info));
 }
 
+/* The kernel enlarges those of a connection as packets come and go. */
+static int dump_sizes(const struct fd_info *info, SkOptsEntry *o)
+{
+	int err = get_value(info, SO_SNDBUF, &o->so_sndbuf, sizeof(o->so_sndbuf), "SO_SNDBUF");
+
+	return err ?: get_value(info, SO_RCVBUF, &o->so_rcvbuf, sizeof(o->so_rcvbuf), "SO_RCVBUF");
+}
+
+int sock_opts_dump_moving(struct arena *a, const struct fd_info *info, SkOptsEntry **optsp)
+{
+	*optsp = arena_memdup(a, *optsp, sizeof(**optsp));
+	sock_opts_warn(info, *optsp);
+	return dump_sizes(info, *optsp);
+}
+
 int sock_opts_dump(struct arena *a, const struct fd_info *info, SkOptsEntry **optsp)
 {
 	SkOptsEntry *o = arena_msg(a, SkOptsEntry, sk_opts_entry);
@@ -192,8 +207,7 @@ int sock_opts_dump(struct arena *a, const struct fd_info *info, SkOptsEntry **op
 	int err;
 
 	*optsp = o;
-	err = get_value(info, SO_SNDBUF, &o->so_sndbuf, sizeof(o->so_sndbuf), "SO_SNDBUF");
-	err = err ?: get_value(info, SO_RCVBUF, &o->so_rcvbuf, sizeof(o->so_rcvbuf), "SO_RCVBUF");
+	err = dump_sizes(info, o);
 	err = err ?: get_value(info, SO_LINGER, &linger, sizeof(linger), "SO_LINGER");
 	err = err ?: dump_times(info, o);
 	err = err ?: sock_opt_table_dump(info, socket_opts, o);
@@ -205,43 +219,55 @@ int sock_opts_dump(struct arena *a, const struct fd_info *info, SkOptsEntry **op
 	o->so_linger = linger.l_onoff ? (uint32_t)linger.l_linger : 0;
 	dump_bound_device(a, info, o);
 	dump_txtime(info, o);
-	warn_counters(info, o);
+	sock_opts_warn(info, o);
 	return dump_socket_filter(a, info, o);
 }
 
 /* ---- restore ---- */
 
-/* The kernel doubles the size that it gets, and reads back the double. */
-static int set_buffer(int fd, int name, int force, uint32_t want, const char *text, const char *who)
-{
-	int half = (int)(want / 2), now = 0;
-	socklen_t len = sizeof(now);
+/* Set as they have to be: half of it, and in two ways. */
+static const struct sock_opt size_opts[] = {
+	IS(SO_SNDBUF, NULL),
+	IS(SO_RCVBUF, NULL),
+	{ 0 },
+};
 
-	if (!getsockopt(fd, SOL_SOCKET, name, &now, &len) && (uint32_t)now == want)
+/* The kernel doubles the size that it gets, and reads back the double. */
+static int set_buffer(struct sock_new *new, int fd, const struct sock_opt *o, int force, uint32_t want, const char *who)
+{
+	int half = (int)(want / 2);
+	int64_t now;
+
+	if (sock_opt_now(new, size_opts, o, fd, &now) == 1 && now == want)
 		return 0;
-	if (setsockopt(fd, SOL_SOCKET, force, &half, sizeof(half)) &&
-	    setsockopt(fd, SOL_SOCKET, name, &half, sizeof(half)))
-		return log_errno(-errno, "%s: setsockopt(%s) to %u", who, text, want);
-	len = sizeof(now);
-	if (!getsockopt(fd, SOL_SOCKET, name, &now, &len) && (uint32_t)now < want)
-		log_warn("%s: %s is %d, it was %u: more needs CAP_NET_ADMIN, or a higher net.core.%cmem_max", who, text,
-		         now, want, name == SO_SNDBUF ? 'w' : 'r');
+	if (!setsockopt(fd, SOL_SOCKET, force, &half, sizeof(half)))
+		return 0;
+	if (setsockopt(fd, SOL_SOCKET, o->name, &half, sizeof(half)))
+		return log_errno(-errno, "%s: setsockopt(%s) to %u", who, o->text, want);
+	if (sock_opt_now(NULL, size_opts, o, fd, &now) == 1 && now < want)
+		log_warn("%s: %s is %lld, it was %u: more needs CAP_NET_ADMIN, or a higher net.core.%cmem_max", who,
+		         o->text, (long long)now, want, o->name == SO_SNDBUF ? 'w' : 'r');
 	return 0;
 }
 
-int sock_opts_buffers(struct restore *r, int fd, const SkOptsEntry *o, const char *who)
+static int set_buffers(struct sock_new *new, int fd, const SkOptsEntry *o, const char *who)
 {
-	int err = set_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE, o->so_sndbuf, "SO_SNDBUF", who);
+	int err = set_buffer(new, fd, &size_opts[0], SO_SNDBUFFORCE, o->so_sndbuf, who);
 
-	err = err ?: set_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE, o->so_rcvbuf, "SO_RCVBUF", who);
-	return err ?: sock_opt_table_restore(r, fd, buffer_opts, o, false, who);
+	return err ?: set_buffer(new, fd, &size_opts[1], SO_RCVBUFFORCE, o->so_rcvbuf, who);
 }
 
-int sock_opts_before_bind(struct restore *r, int fd, const SkOptsEntry *o, const char *who)
+int sock_opts_buffers(int fd, const SkOptsEntry *o, struct sock_new *new, const char *who)
 {
-	int err = sock_opt_table_restore(r, fd, socket_opts, o, false, who);
+	return set_buffers(NULL, fd, o, who) ?: sock_opt_table_restore(new, fd, buffer_opts, o, false, who);
+}
 
-	err = err ?: sock_opts_buffers(r, fd, o, who);
+int sock_opts_before_bind(struct restore *r, int fd, const SkOptsEntry *o, struct sock_new *new, const char *who)
+{
+	int err = sock_opt_table_restore(new, fd, socket_opts, o, false, who);
+
+	err = err ?: set_buffers(new, fd, o, who);
+	err = err ?: sock_opt_table_restore(new, fd, buffer_opts, o, false, who);
 	if (err || !o->so_bound_dev)
 		return err;
 	if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, o->so_bound_dev, (socklen_t)strlen(o->so_bound_dev)))
@@ -278,11 +304,11 @@ static int attach_filter(struct restore *r, int fd, const SkOptsEntry *o, const 
 	return 0;
 }
 
-int sock_opts_restore(struct restore *r, int fd, const SkOptsEntry *o, const char *who)
+int sock_opts_restore(struct restore *r, int fd, const SkOptsEntry *o, struct sock_new *new, const char *who)
 {
 	struct linger linger = { .l_onoff = o->has_so_linger, .l_linger = (int)o->so_linger };
 	struct sock_txtime t = { .clockid = (int)o->so_txtime_clock, .flags = o->so_txtime_flags };
-	int err = sock_opt_table_restore(r, fd, socket_opts, o, true, who);
+	int err = sock_opt_table_restore(new, fd, socket_opts, o, true, who);
 
 	err = err ?: set_time(fd, SO_SNDTIMEO, o->so_snd_tmo_sec, o->so_snd_tmo_usec, "SO_SNDTIMEO", who);
 	err = err ?: set_time(fd, SO_RCVTIMEO, o->so_rcv_tmo_sec, o->so_rcv_tmo_usec, "SO_RCVTIMEO", who);
@@ -291,7 +317,7 @@ int sock_opts_restore(struct restore *r, int fd, const SkOptsEntry *o, const cha
 	if (!err && o->has_so_txtime_clock && setsockopt(fd, SOL_SOCKET, SO_TXTIME, &t, sizeof(t)))
 		return log_errno(-errno, "%s: setsockopt(SO_TXTIME) to clock %d", who, t.clockid);
 	err = err ?: attach_filter(r, fd, o, who);
-	return err ?: sock_opt_table_restore(r, fd, last_opts, o, true, who);
+	return err ?: sock_opt_table_restore(new, fd, last_opts, o, true, who);
 }
 
 /* ---- what a new socket has ---- */

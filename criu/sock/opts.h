@@ -9,6 +9,9 @@
 #include "tree/kind.h"
 #include "sk-opts.pb-c.h"
 
+/* The family of a socket, AF_*; a negative errno: not a socket, or only the path of one. */
+int sock_domain(const struct fd_info *info);
+
 /*
  * Reads all of SOL_SOCKET, the classic filter included; an eBPF one is refused by name (DUMP_REFUSED). *optsp is from
  * the arena. Any thread may call this.
@@ -16,15 +19,30 @@
 int sock_opts_dump(struct arena *a, const struct fd_info *info, SkOptsEntry **optsp);
 
 /*
- * Sets them. Buffer sizes without doubling, above the sysctl limits where privilege allows (SO_*BUFFORCE), with a
- * warning where it does not. In two parts: what has to be set before bind() (SO_REUSEADDR and the like, the device,
- * the mark), and the rest (timeouts, filters, SO_PASSCRED, locked filters last).
+ * Another socket's options are those of this one, but for what the kernel changes by itself: *optsp becomes a copy of
+ * them, in which that is asked. And what there is to say of a socket with such options.
  */
-int sock_opts_before_bind(struct restore *r, int fd, const SkOptsEntry *opts, const char *who);
-int sock_opts_restore(struct restore *r, int fd, const SkOptsEntry *opts, const char *who);
+int sock_opts_dump_moving(struct arena *a, const struct fd_info *info, SkOptsEntry **optsp);
+void sock_opts_warn(const struct fd_info *info, const SkOptsEntry *o);
 
-/* Of the first part, the sizes of buffers and their lock: again, after a queue had to be filled. */
-int sock_opts_buffers(struct restore *r, int fd, const SkOptsEntry *opts, const char *who);
+/*
+ * What a new socket has, asked once for all of a family, type and protocol in a network namespace (where the caller
+ * is). An option that is to be the same needs no call for a socket of which nothing but options was set. Never NULL.
+ */
+struct sock_new;
+struct sock_new *sock_new_of(struct restore *r, uint32_t net_ns, int family, int type, int protocol);
+
+/*
+ * Sets them. new: as above; NULL: the socket is asked what it has. Buffer sizes without doubling, above the sysctl
+ * limits where privilege allows (SO_*BUFFORCE), with a warning where it does not. In two parts: what has to be set
+ * before bind() (SO_REUSEADDR and the like, the device, the mark), and the rest (timeouts, filters, SO_PASSCRED, locked
+ * filters last).
+ */
+int sock_opts_before_bind(struct restore *r, int fd, const SkOptsEntry *opts, struct sock_new *new, const char *who);
+int sock_opts_restore(struct restore *r, int fd, const SkOptsEntry *opts, struct sock_new *new, const char *who);
+
+/* Of the first part, the sizes of buffers (asked) and their lock: again, after a queue had to be filled. */
+int sock_opts_buffers(int fd, const SkOptsEntry *opts, struct sock_new *new, const char *who);
 
 /*
  * Whether options are those that a new socket has, so that they need no call. *all is NULL at first: what new sockets
@@ -44,6 +62,7 @@ struct sock_opt {
 	bool late;         /* set after connect(), not before bind() */
 	uint8_t bytes;     /* 1 or 8; 0 means an int */
 	bool hint;         /* where it cannot be set, a warning is enough */
+	bool moving;       /* another option, or the kernel by itself, changes it: each socket is asked */
 	int64_t absent; /* the value that is not written, since it is what a new socket has; SOCK_OPT_ALWAYS: any is */
 };
 
@@ -51,7 +70,9 @@ struct sock_opt {
 
 /* Reads and sets all rows of a table (text NULL ends it). An option that the kernel does not have is left out. */
 int sock_opt_table_dump(const struct fd_info *info, const struct sock_opt *table, void *msg);
-int sock_opt_table_restore(struct restore *r, int fd, const struct sock_opt *table, const void *msg, bool late,
+/* What it has now: 1 and *v; 0: it does not have the option; or a negative errno. */
+int sock_opt_now(struct sock_new *new, const struct sock_opt *table, const struct sock_opt *row, int fd, int64_t *v);
+int sock_opt_table_restore(struct sock_new *new, int fd, const struct sock_opt *table, const void *msg, bool late,
                            const char *who);
 
 #endif

@@ -1,59 +1,230 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#include <pthread.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "files/files.h"
+#include "lib/arena_hash.h"
 #include "lib/kernel_view.h"
 #include "lib/log.h"
 #include "sock/opts.h"
 #include "sock/opts_view.h"
 #include "tree/subsys.h"
 
-/* To look into the kernel takes as long as to ask for the options of 1,000 sockets: when so many have been seen. */
-#define FIRST          500
-#define SOCK_SIZE_MAX  4096
 #define FLAGS_SIZE_MAX 8
 
-/* The bytes of a socket in which an option may be kept, the others as 0. */
-struct seen_socket {
-	uint8_t sock[SOCK_SIZE_MAX], flags[FLAGS_SIZE_MAX];
+/* So many different ones are kept: more are no help, since each is looked for among them. */
+#define KNOWN_MAX      256
+
+/* Bytes that are compared. */
+struct byte_run {
+	uint16_t at, len;
 };
 
-struct new_socket {
-	int domain, type;
-	SkOptsEntry *opts; /* NULL: it could not be asked */
-	struct seen_socket seen;
-	struct new_socket *next;
+struct known_opts {
+	const ProtobufCMessage *m;
+	UT_hash_handle hh;
 };
 
 struct opts_view {
-	struct kernel_view *view; /* NULL: not here, or not yet */
-	bool tried;
-	size_t n;                            /* sockets seen */
+	pthread_mutex_t lock;
+	struct kernel_view *view;
+	struct arena *arena;
 	struct kernel_way to_sock, to_flags; /* the second in struct socket */
-	size_t size, flags_len;              /* no flags: no option is kept there */
-	uint8_t mask[SOCK_SIZE_MAX];
-	struct new_socket *known;
+	size_t size, size_v6, flags_len;     /* size_v6 0: not known; no flags: no option is kept there */
+	struct byte_run *runs;
+	size_t n_runs;
+	struct known_opts *known, *last; /* last: the one that was found last, which most are */
+	size_t n_known;
 };
 
-static void end_view(struct dump *d);
+/* ---- which bytes ---- */
 
-const struct subsys opts_view_subsys = { .name = "options of sockets in the kernel's memory",
-	                                 .state = { .dump = sizeof(struct opts_view) },
-	                                 .end = end_view };
-
-static void end_view(struct dump *d)
+static int start_of_members(const struct btf_types *b, const struct opts_members *m)
 {
-	struct opts_view *s = dump_state(d, &opts_view_subsys);
-
-	kernel_view_close(move_ptr(s->view));
+	return m->within ? btf_offset(b, m->within, m->at) : 0;
 }
 
-/*
- * What differs between sockets that have the same options: which socket it is, whose, and what happens to it. All else
- * is compared, known or not, so that nothing is overlooked that a later kernel keeps elsewhere.
+/* A member, or a struct, that this kernel does not have is no error. */
+static void take_out(const struct btf_types *b, const struct opts_members *m, uint8_t *mask, size_t size)
+{
+	int start = start_of_members(b, m);
+
+	for (const char *const *name = m->names; start >= 0 && *name; name++) {
+		int at = btf_offset(b, m->type, *name), len = btf_span(b, m->type, *name);
+
+		if (at >= 0 && len > 0 && (size_t)start + (size_t)at + (size_t)len <= size)
+			memset(mask + start + at, 0, (size_t)len);
+	}
+}
+
+static void make_runs(struct opts_view *v, const uint8_t *mask, size_t size)
+{
+	for (size_t at = 0, end; at < size; at = end) {
+		for (end = at; end < size && !mask[end] == !mask[at];)
+			end++;
+		if (mask[at])
+			arena_push(v->arena, &v->runs, &v->n_runs,
+			           ((struct byte_run) { .at = (uint16_t)at, .len = (uint16_t)(end - at) }));
+	}
+}
+
+static int find_runs(struct opts_view *v, const struct opts_layout *layout, const struct btf_types *b)
+{
+	int size = btf_size(b, layout->type), size_v6 = layout->type_v6 ? btf_size(b, layout->type_v6) : size;
+	uint8_t mask[OPTS_LOOK_MAX - FLAGS_SIZE_MAX];
+
+	if (size <= 0 || size > (int)sizeof(mask))
+		return -ENOENT;
+	if (size_v6 < size || size_v6 > (int)sizeof(mask))
+		size_v6 = 0;
+	v->size = (size_t)size;
+	v->size_v6 = (size_t)size_v6;
+	memset(mask, 0xff, sizeof(mask));
+	for (const struct opts_members *m = layout->members; m->type; m++)
+		take_out(b, m, mask, sizeof(mask));
+	make_runs(v, mask, MAX(v->size, v->size_v6));
+	return 0;
+}
+
+static int find_ways(struct opts_view *v, const struct btf_types *b)
+{
+	int file = btf_offset(b, "file", "private_data"), sock = btf_offset(b, "socket", "sk"),
+	    flags = btf_offset(b, "socket", "flags"), len = btf_span(b, "socket", "flags");
+
+	if (file < 0 || sock < 0)
+		return -ENOENT;
+	v->to_sock = (struct kernel_way) { .hops = { file, sock }, .n = 2, .open = true };
+	/* Before Linux 6.16 struct socket has what SO_PASSCRED and the like set. */
+	if (btf_offset(b, "sock", "sk_scm_recv_flags") >= 0)
+		return 0;
+	v->to_flags = (struct kernel_way) { .hops = { file }, .n = 1, .last = flags, .open = true };
+	v->flags_len = (size_t)MAX(len, 0);
+	return flags < 0 || len <= 0 || len > FLAGS_SIZE_MAX ? -ENOENT : 0;
+}
+
+struct opts_view *opts_view_open(const struct opts_layout *layout)
+{
+	struct opts_view *v = calloc(1, sizeof(*v));
+	const char *call = "calloc";
+	int err = -ENOMEM;
+
+	if (v) {
+		pthread_mutex_init(&v->lock, NULL);
+		v->arena = arena_new();
+	}
+	if (v && v->arena) {
+		call = "the kernel's types";
+		err = kernel_view_open(&v->view, &call);
+		err = err ?: find_runs(v, layout, kernel_types(v->view));
+		err = err ?: find_ways(v, kernel_types(v->view));
+	}
+	if (!err)
+		return v;
+	log_debug("options of sockets: the kernel's memory cannot be looked at: %s: %s", call, strerror(-err));
+	opts_view_close(v);
+	return NULL;
+}
+
+void opts_view_close(struct opts_view *v)
+{
+	if (!v)
+		return;
+	log_debug("options of sockets: %zu different ones", v->n_known);
+	kernel_view_close(v->view);
+	arena_free(v->arena);
+	pthread_mutex_destroy(&v->lock);
+	free(v);
+}
+
+/* ---- looking ---- */
+
+/* The bytes that are compared, one behind the other. */
+static void pick_bytes(const struct opts_view *v, const uint8_t *sock, size_t size, struct opts_look *look)
+{
+	look->len = 0;
+	for (size_t i = 0; i < v->n_runs && v->runs[i].at < size; i++) {
+		size_t len = MIN((size_t)v->runs[i].len, size - v->runs[i].at);
+
+		memcpy(look->bytes + look->len, sock + v->runs[i].at, len);
+		look->len += len;
+	}
+}
+
+static int look_at_socket(struct opts_view *v, int fd, size_t size, struct opts_look *look)
+{
+	uint8_t sock[OPTS_LOOK_MAX];
+	int err = size ? kernel_read_of_file(v->view, fd, &v->to_sock, sock, size) : -ENOENT;
+
+	if (err)
+		return err;
+	pick_bytes(v, sock, size, look);
+	if (v->flags_len)
+		err = kernel_read_of_file(v->view, fd, &v->to_flags, look->bytes + look->len, v->flags_len);
+	look->len += v->flags_len;
+	return err;
+}
+
+static struct known_opts *find_known(struct opts_view *v, const struct opts_look *look)
+{
+	struct known_opts *k = v->last;
+
+	if (!k || k->hh.keylen != look->len || memcmp(k->hh.key, look->bytes, look->len))
+		HASH_FIND(hh, v->known, look->bytes, look->len, k);
+	v->last = k ?: v->last;
+	return k;
+}
+
+const ProtobufCMessage *opts_view_find(struct opts_view *v, int fd, bool v6, struct opts_look *look)
+{
+	struct known_opts *k = NULL;
+
+	pthread_mutex_lock(&v->lock);
+	if (look_at_socket(v, fd, v6 ? v->size_v6 : v->size, look))
+		look->len = 0;
+	else
+		k = find_known(v, look);
+	pthread_mutex_unlock(&v->lock);
+	return k ? k->m : NULL;
+}
+
+static const ProtobufCMessage *copy_message(struct arena *a, const ProtobufCMessage *m)
+{
+	size_t len = protobuf_c_message_get_packed_size(m);
+	uint8_t *packed = arena_alloc(a, len + 1);
+
+	protobuf_c_message_pack(m, packed);
+	return protobuf_c_message_unpack(m->descriptor, arena_pb(a), len, packed);
+}
+
+static void add_known(struct opts_view *v, const struct opts_look *look, const ProtobufCMessage *m)
+{
+	struct known_opts *k = find_known(v, look);
+
+	if (k) /* two threads have asked two sockets that are the same */
+		return;
+	k = arena_new_of(v->arena, struct known_opts);
+	k->m = copy_message(v->arena, m);
+	if (!k->m)
+		return;
+	HASH_ADD_KEYPTR_IN(v->arena, hh, v->known, arena_memdup(v->arena, look->bytes, look->len), look->len, k);
+	v->n_known++;
+}
+
+void opts_view_keep(struct opts_view *v, const struct opts_look *look, const ProtobufCMessage *m)
+{
+	pthread_mutex_lock(&v->lock);
+	if (look->len && v->n_known < KNOWN_MAX)
+		add_known(v, look, m);
+	pthread_mutex_unlock(&v->lock);
+}
+
+/* ---- sockets whose options are all in struct sock ---- */
+
+/* To look into the kernel takes as long as to ask for the options of 100 to 250 sockets: when so many have been seen.
  */
-static const char *const not_options[] = {
+#define FIRST 200
+
+const char *const opts_view_not_options[] = {
 	"__sk_common.skc_hash",
 	"__sk_common.skc_state",
 	"__sk_common.skc_node",
@@ -91,100 +262,53 @@ static const char *const not_options[] = {
 	/* Counters of scheduling and accounting. */
 	"sk_omem_alloc",
 	"sk_write_pending",
+	NULL,
 };
 
-static int make_mask(struct opts_view *s, const struct btf_types *b)
+static const struct opts_layout sock_layout = {
+	.type = "sock",
+	.members = (const struct opts_members[]) { { .type = "sock", .names = opts_view_not_options }, { 0 } },
+};
+
+struct sock_view {
+	struct opts_view *view; /* NULL: not here, or not yet */
+	bool tried;
+	size_t n; /* sockets seen */
+};
+
+static void end_view(struct dump *d);
+
+const struct subsys opts_view_subsys = { .name = "options of sockets in the kernel's memory",
+	                                 .state = { .dump = sizeof(struct sock_view) },
+	                                 .end = end_view };
+
+static void end_view(struct dump *d)
 {
-	int size = btf_size(b, "sock");
+	struct sock_view *s = dump_state(d, &opts_view_subsys);
 
-	if (size <= 0 || size > SOCK_SIZE_MAX)
-		return -ENOENT;
-	s->size = (size_t)size;
-	memset(s->mask, 0xff, s->size);
-	for (size_t i = 0; i < ARRAY_SIZE(not_options); i++) {
-		int at = btf_offset(b, "sock", not_options[i]), len = btf_span(b, "sock", not_options[i]);
-
-		if (at >= 0 && len > 0 && at + len <= size)
-			memset(s->mask + at, 0, (size_t)len);
-	}
-	return 0;
+	opts_view_close(move_ptr(s->view));
 }
 
-static int find_ways(struct opts_view *s, const struct btf_types *b)
+int sock_opts_view_dump(struct dump *d, const struct fd_info *info, SkOptsEntry **optsp)
 {
-	int file = btf_offset(b, "file", "private_data"), sock = btf_offset(b, "socket", "sk"),
-	    flags = btf_offset(b, "socket", "flags"), len = btf_span(b, "socket", "flags");
-
-	if (file < 0 || sock < 0)
-		return -ENOENT;
-	s->to_sock = (struct kernel_way) { .hops = { file, sock }, .n = 2 };
-	/* Before Linux 6.16 struct socket has what SO_PASSCRED and the like set. */
-	if (btf_offset(b, "sock", "sk_scm_recv_flags") >= 0)
-		return 0;
-	s->to_flags = (struct kernel_way) { .hops = { file }, .n = 1, .last = flags };
-	s->flags_len = (size_t)MAX(len, 0);
-	return flags < 0 || len <= 0 || len > FLAGS_SIZE_MAX ? -ENOENT : 0;
-}
-
-static void open_view(struct opts_view *s)
-{
-	const char *call = "the kernel's types";
-	int err = kernel_view_open(&s->view, &call);
-
-	err = err ?: make_mask(s, kernel_types(s->view));
-	err = err ?: find_ways(s, kernel_types(s->view));
-	if (!err)
-		return;
-	log_debug("options of sockets: the kernel's memory cannot be looked at: %s: %s", call, strerror(-err));
-	kernel_view_close(move_ptr(s->view));
-}
-
-static int look_at_socket(struct opts_view *s, int fd, struct seen_socket *seen)
-{
-	int err = kernel_read_of_file(s->view, fd, &s->to_sock, seen->sock, s->size);
-
-	for (size_t i = 0; i < s->size; i++)
-		seen->sock[i] &= s->mask[i];
-	if (!err && s->flags_len)
-		err = kernel_read_of_file(s->view, fd, &s->to_flags, seen->flags, s->flags_len);
-	return err;
-}
-
-static struct new_socket *find_new(struct dump *d, struct opts_view *s, int domain, int type)
-{
-	struct new_socket *n = s->known;
-	struct fd_info info = { .number = -1, .what = "a new socket" };
-
-	while (n && (n->domain != domain || n->type != type))
-		n = n->next;
-	if (n)
-		return n;
-	n = arena_new_of(d->arena, struct new_socket);
-	*n = (struct new_socket) { .domain = domain, .type = type, .next = s->known };
-	s->known = n;
-	info.fd = socket(domain, type | SOCK_CLOEXEC, 0);
-	if (info.fd < 0)
-		return n;
-	if (sock_opts_dump(d->arena, &info, &n->opts) || look_at_socket(s, info.fd, &n->seen))
-		n->opts = NULL;
-	close(info.fd);
-	return n;
-}
-
-int sock_opts_view_dump(struct dump *d, const struct fd_info *info, int domain, int type, SkOptsEntry **optsp)
-{
-	struct opts_view *s = dump_state(d, &opts_view_subsys);
-	const struct new_socket *n;
-	struct seen_socket seen;
+	struct sock_view *s = dump_state(d, &opts_view_subsys);
+	const ProtobufCMessage *m = NULL;
+	struct opts_look look = { .len = 0 };
+	int err;
 
 	if (!s->tried && ++s->n > FIRST) {
-		open_view(s);
+		s->view = opts_view_open(&sock_layout);
 		s->tried = true;
 	}
-	n = s->view ? find_new(d, s, domain, type) : NULL;
-	if (!n || !n->opts || look_at_socket(s, info->fd, &seen) || memcmp(seen.sock, n->seen.sock, s->size) ||
-	    memcmp(seen.flags, n->seen.flags, s->flags_len))
-		return sock_opts_dump(d->arena, info, optsp);
-	*optsp = n->opts;
-	return 0;
+	if (s->view)
+		m = opts_view_find(s->view, info->fd, false, &look);
+	if (m) {
+		*optsp = (SkOptsEntry *)m;
+		sock_opts_warn(info, *optsp);
+		return 0;
+	}
+	err = sock_opts_dump(d->arena, info, optsp);
+	if (!err && s->view)
+		opts_view_keep(s->view, &look, &(*optsp)->base);
+	return err;
 }

@@ -46,11 +46,7 @@ static const struct sock_opt packet_opts[] = {
 
 static bool packet_match(const struct fd_info *info)
 {
-	socklen_t len = sizeof(int);
-	int domain;
-
-	return !info->by_path && S_ISSOCK(info->st.st_mode) &&
-	       !getsockopt(info->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) && domain == AF_PACKET;
+	return sock_domain(info) == AF_PACKET;
 }
 
 static char *interface_name(struct dump *d, int ifindex)
@@ -254,15 +250,15 @@ static int packet_open(struct restore *r, const void *msg)
 
 	if (fd < 0)
 		return log_errno(fd, "%s: socket(AF_PACKET)", who);
-	err = sock_opts_before_bind(r, fd, m->opts, who);
+	err = sock_opts_before_bind(r, fd, m->opts, NULL, who);
 	if (!err && m->type != SOCK_PACKET) /* it has no options at this level */
-		err = sock_opt_table_restore(r, fd, packet_opts, m, false, who);
+		err = sock_opt_table_restore(NULL, fd, packet_opts, m, false, who);
 	if (!err && threshold && m->type != SOCK_PACKET &&
 	    setsockopt(fd, SOL_PACKET, PACKET_COPY_THRESH, &threshold, sizeof(threshold)))
 		err = log_errno(-errno, "%s: setsockopt(PACKET_COPY_THRESH) to %d", who, threshold);
 	err = err ?: set_ring(fd, PACKET_RX_RING, m->rx_ring, m->version, who);
 	err = err ?: set_ring(fd, PACKET_TX_RING, m->tx_ring, m->version, who);
-	err = err ?: sock_opts_restore(r, fd, m->opts, who);
+	err = err ?: sock_opts_restore(r, fd, m->opts, NULL, who);
 	err = err ?: fd_flags_restore(fd, m->flags);
 	return err ?: move_fd(&fd);
 }

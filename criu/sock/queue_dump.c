@@ -14,6 +14,7 @@
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "sock/peer_pid.h"
+#include "sock/opts.h"
 #include "sock/queue.h"
 #include "sock/queue_peek.h"
 #include "sk-packet.pb-c.h"
@@ -367,15 +368,16 @@ int queue_dump(struct dump *d, const struct fd_info *info, uint32_t id, int type
 	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
 	struct pollfd p = { .fd = info->fd, .events = POLLIN | POLLPRI };
 	struct queue_walk w = { .d = d, .info = info, .id = id, .type = type };
-	socklen_t len = sizeof(int);
-	int domain, bytes = 0;
+	int domain = sock_domain(info), bytes = 0;
 
 	if (ioctl(info->fd, FIONREAD, &bytes))
 		return log_errno(-errno, "%s: ioctl(FIONREAD)", fd_name(info));
 	if (type == SOCK_STREAM && !bytes)
 		return 0;
-	if (getsockopt(info->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) || poll(&p, 1, 0) < 0)
-		return log_errno(-errno, "%s: getsockopt(SO_DOMAIN) or poll", fd_name(info));
+	if (domain < 0)
+		return log_errno(domain, "%s: getsockopt(SO_DOMAIN)", fd_name(info));
+	if (poll(&p, 1, 0) < 0)
+		return log_errno(-errno, "%s: poll", fd_name(info));
 	if (!(p.revents & (POLLIN | POLLPRI)))
 		return 0;
 	if (type != SOCK_STREAM && (p.revents & POLLERR)) {

@@ -41,7 +41,7 @@ static int option_of(int fd, int name)
 
 static bool vsock_match(const struct fd_info *info)
 {
-	return !info->by_path && S_ISSOCK(info->st.st_mode) && option_of(info->fd, SO_DOMAIN) == AF_VSOCK;
+	return sock_domain(info) == AF_VSOCK;
 }
 
 /* ---- dump ---- */
@@ -164,9 +164,9 @@ static int vsock_open(struct restore *r, const void *msg)
 
 	if (fd < 0)
 		return log_errno(fd, "%s: socket(AF_VSOCK)", who);
-	err = sock_opt_table_restore(r, fd, vsock_opts, m, false, who);
+	err = sock_opt_table_restore(NULL, fd, vsock_opts, m, false, who);
 	err = err ?: set_connect_timeout(fd, m, who);
-	err = err ?: sock_opts_before_bind(r, fd, m->opts, who);
+	err = err ?: sock_opts_before_bind(r, fd, m->opts, NULL, who);
 	if (err)
 		return err;
 	err = bind_vsock(fd, m);
@@ -174,7 +174,7 @@ static int vsock_open(struct restore *r, const void *msg)
 		return log_errno(err, "%s: bind", who);
 	if (m->listening && listen(fd, SOMAXCONN))
 		return log_errno(-errno, "%s: listen", who);
-	err = sock_opts_restore(r, fd, m->opts, who) ?: fd_flags_restore(fd, m->flags);
+	err = sock_opts_restore(r, fd, m->opts, NULL, who) ?: fd_flags_restore(fd, m->flags);
 	return err ?: move_fd(&fd);
 }
 

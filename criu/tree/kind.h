@@ -28,6 +28,7 @@ struct fd_info {
 	const char *path; /* ... and the link in /proc that leads to it; NULL where `by_path` is not set */
 	uint32_t id;      /* of the description, in files.img */
 	struct stat st;
+	int domain;       /* SO_DOMAIN of a socket; 0: not asked, see sock_domain() */
 	const char *link; /* text of /proc/PID/fd/N */
 	const char *info; /* text of /proc/PID/fdinfo/N, "" where number is -1 */
 	uint32_t flags;   /* O_*, without O_CLOEXEC */

@@ -76,7 +76,7 @@ static int tear_down(void **state)
 
 static int dump(struct world *w, int fd, int type)
 {
-	struct fd_info info = { .task = &w->task, .number = 7, .fd = fd };
+	struct fd_info info = { .task = &w->task, .number = 7, .fd = fd, .st.st_mode = S_IFSOCK };
 
 	return queue_dump(&w->d, &info, w->file, type);
 }

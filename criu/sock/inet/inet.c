@@ -26,11 +26,8 @@ extern const struct fd_kind inet_kind;
 
 static bool inet_match(const struct fd_info *info)
 {
-	int domain;
+	int domain = sock_domain(info);
 
-	if (info->by_path || !S_ISSOCK(info->st.st_mode))
-		return false;
-	domain = inet_int_option(info->fd, SO_DOMAIN);
 	/* SMC: to be refused by name. */
 	return domain == AF_INET || domain == AF_INET6 || domain == AF_SMC;
 }
@@ -133,7 +130,7 @@ static int inet_dump(struct dump *d, const struct fd_info *info, void *msg)
 	int err;
 
 	m->ino = (uint32_t)info->st.st_ino;
-	m->family = (uint32_t)inet_int_option(info->fd, SO_DOMAIN);
+	m->family = (uint32_t)sock_domain(info);
 	m->type = (uint32_t)inet_int_option(info->fd, SO_TYPE);
 	m->proto = (uint32_t)inet_int_option(info->fd, SO_PROTOCOL);
 	if (!inet_is_known(m))
@@ -159,7 +156,9 @@ static int inet_dump(struct dump *d, const struct fd_info *info, void *msg)
 
 static int inet_collected(struct dump *d)
 {
-	return tcp_collected(d, &inet_kind, inet_opts_dump);
+	static const struct tcp_dump_options options = { inet_opts_dump, inet_opts_dump_moving };
+
+	return tcp_collected(d, &inet_kind, &options);
 }
 
 /* ---- restore: before anything is started ---- */
@@ -222,7 +221,7 @@ static bool inet_accepts(struct restore *r, const void *msg, const struct fd_inf
 	const InetSkEntry *m = msg;
 	bool listens = inet_is_tcp(m) && m->state == TCP_LISTEN;
 
-	return inet_match(ours) && inet_int_option(ours->fd, SO_DOMAIN) == (int)m->family &&
+	return inet_match(ours) && sock_domain(ours) == (int)m->family &&
 	       inet_int_option(ours->fd, SO_TYPE) == (int)m->type &&
 	       inet_int_option(ours->fd, SO_PROTOCOL) == (int)m->proto &&
 	       (inet_int_option(ours->fd, SO_ACCEPTCONN) == 1) == listens;
@@ -244,8 +243,8 @@ static int open_bound(struct restore *r, const InetSkEntry *m, bool exactly, con
 	if (fd < 0)
 		return log_errno(-errno, "%s: socket", who);
 	inet_set_owner(r, fd, m, who);
-	err = sock_opts_before_bind(r, fd, m->opts, who);
-	err = err ?: inet_opts_early(r, fd, m, who);
+	err = sock_opts_before_bind(r, fd, m->opts, NULL, who);
+	err = err ?: inet_opts_early(r, fd, m, NULL, who);
 	err = err ?: inet_bind_share_port(r, fd, m, who);
 	if (!err)
 		err = exactly ? inet_bind_exactly(fd, m, who) : inet_bind(r, fd, m, who);
@@ -269,8 +268,8 @@ static int inet_open(struct restore *r, const void *msg)
 	err = err ?: inet_mcast_restore(r, fd, m, who);
 	if (!err && inet_is_udp(m))
 		err = inet_queue_restore(r, fd, m, inet_bind_join_group(r, m), who);
-	err = err ?: inet_opts_late(r, fd, m, who);
-	err = err ?: sock_opts_restore(r, fd, m->opts, who);
+	err = err ?: inet_opts_late(r, fd, m, NULL, who);
+	err = err ?: sock_opts_restore(r, fd, m->opts, NULL, who);
 	err = err ?: inet_shutdown_restore(fd, m, who);
 	err = err ?: fd_flags_restore(fd, m->flags);
 	return err ?: move_fd(&fd);

@@ -79,10 +79,13 @@ int inet_tcp_set_options(struct restore *r, int fd, const InetSkEntry *m); /* se
 
 /* Of m->state it takes whether it is a connection. As sock_opts_dump(), any thread may call it. */
 int inet_opts_dump(struct arena *a, const struct fd_info *info, InetSkEntry *m);
+/* A connection whose m has the options of another one: those that the kernel changes by itself are asked. */
+int inet_opts_dump_moving(struct arena *a, const struct fd_info *info, InetSkEntry *m);
 
-/* Before bind(), and at the end. */
-int inet_opts_early(struct restore *r, int fd, const InetSkEntry *m, const char *who);
-int inet_opts_late(struct restore *r, int fd, const InetSkEntry *m, const char *who);
+/* Before bind(), and at the end. new: see sock/opts.h. */
+struct sock_new *inet_opts_new(struct restore *r, const InetSkEntry *m);
+int inet_opts_early(struct restore *r, int fd, const InetSkEntry *m, struct sock_new *new, const char *who);
+int inet_opts_late(struct restore *r, int fd, const InetSkEntry *m, struct sock_new *new, const char *who);
 
 /* ---- SO_REUSEPORT groups (inet_reuseport.c) ---- */
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "files/files.h"
+#include "files/net_ns.h"
 #include "lib/log.h"
 #include "sock/inet/inet.h"
 #include "sock/opts.h"
@@ -79,7 +80,6 @@ static const struct sock_opt ip_table[] = {
 	IP(IP_CHECKSUM, "checksum"),
 	IP(IP_PASSSEC, "passsec"),
 	IP_ONE(IP_MULTICAST_LOOP, "multicast_loop"),
-	IP_ONE(IP_MULTICAST_ALL, "multicast_all"),
 	IP(IP_LOCAL_PORT_RANGE, "local_port_range"),
 	{ 0 },
 };
@@ -98,6 +98,7 @@ static const struct sock_opt v6_mcast_table[] = {
 static const struct sock_opt ip_only_table[] = {
 	IP_IS(IP_FREEBIND, "freebind"),
 	IP_IS(IP_PKTINFO, "pktinfo"),
+	IP_ONE(IP_MULTICAST_ALL, "multicast_all"),
 	{ 0 },
 };
 
@@ -106,6 +107,7 @@ static const struct sock_opt v6_shared_table[] = {
 	V6_IS(IPV6_FREEBIND, "freebind"),
 	V6_IS(IPV6_RECVPKTINFO, "pktinfo"),
 	IP(IP_PKTINFO, "pktinfo_v4"),
+	IP_IS(IP_MULTICAST_ALL, "multicast_all"), /* unlike IPv4 sockets, a new one has it off */
 	{ 0 },
 };
 
@@ -115,8 +117,16 @@ static const struct sock_opt v6only_table[] = {
 	{ 0 },
 };
 
+/* The route's, where the task has set none. */
+static const struct sock_opt v6_route_table[] = {
+	{ .text = "IPV6_UNICAST_HOPS",
+	  ROW(IPPROTO_IPV6, IPV6_UNICAST_HOPS, "unicast_hops"),
+	  .absent = SOCK_OPT_ALWAYS,
+	  .moving = true },
+	{ 0 },
+};
+
 static const struct sock_opt v6_table[] = {
-	V6_IS(IPV6_UNICAST_HOPS, "unicast_hops"),
 	V6_ONE(IPV6_MULTICAST_LOOP, "multicast_loop"),
 	V6_ONE(IPV6_MULTICAST_ALL, "multicast_all"),
 	V6_IS(IPV6_MTU_DISCOVER, "mtu_discover"),
@@ -190,9 +200,9 @@ static const struct sock_opt tcp_start_table[] = {
 	{ 0 },
 };
 
-/* Every connection has a clamp, set or not. */
+/* Every connection has a clamp, set or not, and it grows with the receive buffer. */
 static const struct sock_opt tcp_connected_table[] = {
-	OF_TCP(TCP_WINDOW_CLAMP, "window_clamp"),
+	{ .text = "TCP_WINDOW_CLAMP", ROW(IPPROTO_TCP, TCP_WINDOW_CLAMP, "window_clamp"), .moving = true },
 	{ 0 },
 };
 
@@ -260,6 +270,7 @@ static int dump_v6(struct arena *a, const struct fd_info *info, InetSkEntry *m, 
 		v6->multicast_ifname = interface_option(a, info->fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, false);
 	v6->unicast_ifname = interface_option(a, info->fd, IPPROTO_IPV6, IPV6_UNICAST_IF, true);
 	err = err ?: sock_opt_table_dump(info, v6_shared_table, o);
+	err = err ?: sock_opt_table_dump(info, v6_route_table, v6);
 	return err ?: sock_opt_table_dump(info, v6_table, v6);
 }
 
@@ -348,6 +359,21 @@ int inet_opts_dump(struct arena *a, const struct fd_info *info, InetSkEntry *m)
 	return err;
 }
 
+int inet_opts_dump_moving(struct arena *a, const struct fd_info *info, InetSkEntry *m)
+{
+	int err = 0;
+
+	warn_errors(info, m);
+	if (m->ip_opts->v6) {
+		m->ip_opts = arena_memdup(a, m->ip_opts, sizeof(*m->ip_opts));
+		m->ip_opts->v6 = arena_memdup(a, m->ip_opts->v6, sizeof(*m->ip_opts->v6));
+		err = sock_opt_table_dump(info, v6_route_table, m->ip_opts->v6);
+	}
+	m->tcp_opts = arena_memdup(a, m->tcp_opts, sizeof(*m->tcp_opts));
+	m->tcp_opts->has_window_clamp = false;
+	return err ?: sock_opt_table_dump(info, tcp_connected_table, m->tcp_opts);
+}
+
 /* ---- restore ---- */
 
 static int set_option_bytes(int fd, int level, int name, const void *v, size_t len, const char *text, const char *who)
@@ -370,10 +396,10 @@ static int set_interface(int fd, int level, int name, const char *ifname, bool s
 	return set_option_bytes(fd, level, name, &index, sizeof(index), text, who);
 }
 
-static int early_ip(struct restore *r, int fd, const IpOptsEntry *o, const char *who)
+static int early_ip(struct sock_new *new, int fd, const IpOptsEntry *o, const char *who)
 {
 	struct in_addr addr = { .s_addr = o->multicast_if };
-	int err = sock_opt_table_restore(r, fd, ip_table, o, false, who);
+	int err = sock_opt_table_restore(new, fd, ip_table, o, false, who);
 
 	if (!err && o->has_multicast_if)
 		err = set_option_bytes(fd, IPPROTO_IP, IP_MULTICAST_IF, &addr, sizeof(addr), "IP_MULTICAST_IF", who);
@@ -382,14 +408,15 @@ static int early_ip(struct restore *r, int fd, const IpOptsEntry *o, const char 
 	return err ?: set_interface(fd, IPPROTO_IP, IP_UNICAST_IF, o->unicast_ifname, true, "IP_UNICAST_IF", who);
 }
 
-static int early_v6(struct restore *r, int fd, const IpOptsEntry *o, const char *who)
+static int early_v6(struct sock_new *new, int fd, const IpOptsEntry *o, const char *who)
 {
 	const Ip6OptsEntry *v6 = o->v6;
-	int err = sock_opt_table_restore(r, fd, v6_shared_table, o, false, who);
+	int err = sock_opt_table_restore(new, fd, v6_shared_table, o, false, who);
 
 	if (err || !v6)
 		return err;
-	err = sock_opt_table_restore(r, fd, v6_table, v6, false, who);
+	err = sock_opt_table_restore(new, fd, v6_route_table, v6, false, who);
+	err = err ?: sock_opt_table_restore(new, fd, v6_table, v6, false, who);
 	err = err
 	          ?: set_interface(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, v6->multicast_ifname, false,
 	                           "IPV6_MULTICAST_IF", who);
@@ -398,10 +425,10 @@ static int early_v6(struct restore *r, int fd, const IpOptsEntry *o, const char 
 	                            who);
 }
 
-static int early_raw(struct restore *r, int fd, const InetSkEntry *m, const IpOptsRawEntry *raw, const char *who)
+static int early_raw(struct sock_new *new, int fd, const InetSkEntry *m, const IpOptsRawEntry *raw, const char *who)
 {
 	bool v6 = m->family == AF_INET6;
-	int err = sock_opt_table_restore(r, fd, v6 ? raw6_table : raw_table, raw, false, who);
+	int err = sock_opt_table_restore(new, fd, v6 ? raw6_table : raw_table, raw, false, who);
 
 	if (err || !raw->n_icmpv_filter)
 		return err;
@@ -410,7 +437,7 @@ static int early_raw(struct restore *r, int fd, const InetSkEntry *m, const IpOp
 }
 
 /* Older images have the keepalive options in sk_opts_entry. */
-static int set_tcp(struct restore *r, int fd, const InetSkEntry *m, const char *who)
+static int set_tcp(struct sock_new *new, int fd, const InetSkEntry *m, const char *who)
 {
 	TcpOptsEntry old = TCP_OPTS_ENTRY__INIT;
 	const TcpOptsEntry *o = m->tcp_opts ?: &old;
@@ -422,9 +449,9 @@ static int set_tcp(struct restore *r, int fd, const InetSkEntry *m, const char *
 	old.keepidle = m->opts->tcp_keepidle;
 	old.has_keepintvl = m->opts->has_tcp_keepintvl;
 	old.keepintvl = m->opts->tcp_keepintvl;
-	err = sock_opt_table_restore(r, fd, tcp_table, o, false, who);
+	err = sock_opt_table_restore(new, fd, tcp_table, o, false, who);
 	if (!err)
-		err = sock_opt_table_restore(r, fd, tcp_is_connection(m) ? tcp_connected_table : tcp_start_table, o,
+		err = sock_opt_table_restore(new, fd, tcp_is_connection(m) ? tcp_connected_table : tcp_start_table, o,
 		                             false, who);
 	if (err || !o->congestion)
 		return err;
@@ -435,49 +462,54 @@ static int set_tcp(struct restore *r, int fd, const InetSkEntry *m, const char *
 	return 0;
 }
 
-static int udp_opts(struct restore *r, int fd, const InetSkEntry *m, bool late, const char *who)
+static int udp_opts(struct sock_new *new, int fd, const InetSkEntry *m, bool late, const char *who)
 {
-	int err = m->udp_opts ? sock_opt_table_restore(r, fd, udp_table, m->udp_opts, late, who) : 0;
+	int err = m->udp_opts ? sock_opt_table_restore(new, fd, udp_table, m->udp_opts, late, who) : 0;
 
 	if (m->udp_opts && m->proto == IPPROTO_UDPLITE)
-		err = err ?: sock_opt_table_restore(r, fd, udplite_table, m->udp_opts, late, who);
+		err = err ?: sock_opt_table_restore(new, fd, udplite_table, m->udp_opts, late, who);
 	return err;
 }
 
-static int early_mcast(struct restore *r, int fd, const IpOptsEntry *o, const char *who)
+static int early_mcast(struct sock_new *new, int fd, const IpOptsEntry *o, const char *who)
 {
-	return sock_opt_table_restore(r, fd, ip_mcast_table, o, false, who)
-	           ?: o->v6 ? sock_opt_table_restore(r, fd, v6_mcast_table, o->v6, false, who)
+	return sock_opt_table_restore(new, fd, ip_mcast_table, o, false, who)
+	           ?: o->v6 ? sock_opt_table_restore(new, fd, v6_mcast_table, o->v6, false, who)
 	                    : 0;
 }
 
-int inet_opts_early(struct restore *r, int fd, const InetSkEntry *m, const char *who)
+struct sock_new *inet_opts_new(struct restore *r, const InetSkEntry *m)
 {
-	int err = m->family == AF_INET6 ? sock_opt_table_restore(r, fd, v6only_table, m, false, who) : 0;
-
-	if (!err && m->ip_opts)
-		err = early_ip(r, fd, m->ip_opts, who);
-	if (!err && m->ip_opts && m->family == AF_INET6)
-		err = early_v6(r, fd, m->ip_opts, who);
-	if (!err && m->ip_opts && m->family == AF_INET)
-		err = sock_opt_table_restore(r, fd, ip_only_table, m->ip_opts, false, who);
-	if (!err && m->ip_opts && m->type != SOCK_STREAM)
-		err = early_mcast(r, fd, m->ip_opts, who);
-	if (!err && m->ip_opts && m->ip_opts->raw)
-		err = early_raw(r, fd, m, m->ip_opts->raw, who);
-	/* Those of a connection are set when its queues are full. */
-	if (!err && inet_is_tcp(m) && !tcp_is_connection(m))
-		err = set_tcp(r, fd, m, who);
-	return err ?: udp_opts(r, fd, m, false, who);
+	return sock_new_of(r, net_ns_of_msg(r, m), (int)m->family, (int)m->type, (int)m->proto);
 }
 
-int inet_opts_late(struct restore *r, int fd, const InetSkEntry *m, const char *who)
+int inet_opts_early(struct restore *r, int fd, const InetSkEntry *m, struct sock_new *new, const char *who)
 {
-	int err = m->ip_opts ? sock_opt_table_restore(r, fd, ip_table, m->ip_opts, true, who) : 0;
+	int err = m->family == AF_INET6 ? sock_opt_table_restore(new, fd, v6only_table, m, false, who) : 0;
+
+	if (!err && m->ip_opts)
+		err = early_ip(new, fd, m->ip_opts, who);
+	if (!err && m->ip_opts && m->family == AF_INET6)
+		err = early_v6(new, fd, m->ip_opts, who);
+	if (!err && m->ip_opts && m->family == AF_INET)
+		err = sock_opt_table_restore(new, fd, ip_only_table, m->ip_opts, false, who);
+	if (!err && m->ip_opts && m->type != SOCK_STREAM)
+		err = early_mcast(new, fd, m->ip_opts, who);
+	if (!err && m->ip_opts && m->ip_opts->raw)
+		err = early_raw(new, fd, m, m->ip_opts->raw, who);
+	/* Those of a connection are set when its queues are full. */
+	if (!err && inet_is_tcp(m) && !tcp_is_connection(m))
+		err = set_tcp(new, fd, m, who);
+	return err ?: udp_opts(new, fd, m, false, who);
+}
+
+int inet_opts_late(struct restore *r, int fd, const InetSkEntry *m, struct sock_new *new, const char *who)
+{
+	int err = m->ip_opts ? sock_opt_table_restore(new, fd, ip_table, m->ip_opts, true, who) : 0;
 
 	if (!err && m->ip_opts && m->ip_opts->v6)
-		err = sock_opt_table_restore(r, fd, v6_table, m->ip_opts->v6, true, who);
+		err = sock_opt_table_restore(new, fd, v6_table, m->ip_opts->v6, true, who);
 	if (!err && tcp_is_connection(m))
-		err = set_tcp(r, fd, m, who);
-	return err ?: udp_opts(r, fd, m, true, who);
+		err = set_tcp(new, fd, m, who);
+	return err ?: udp_opts(new, fd, m, true, who);
 }

@@ -116,9 +116,11 @@ int inet_tcp_check_connection(struct restore *r, const InetSkEntry *m, union ine
 int inet_tcp_set_options(struct restore *r, int fd, const InetSkEntry *m)
 {
 	const char *who = inet_who(r, m);
+	struct sock_new *new = inet_opts_new(r, m);
+	int err = sock_opts_buffers(fd, m->opts, new, who);
 
-	return sock_opts_buffers(r, fd, m->opts, who)
-	           ?: inet_opts_late(r, fd, m, who) ?: sock_opts_restore(r, fd, m->opts, who);
+	err = err ?: inet_opts_late(r, fd, m, new, who);
+	return err ?: sock_opts_restore(r, fd, m->opts, new, who);
 }
 
 static int open_new(const InetSkEntry *m)
@@ -163,10 +165,10 @@ static int open_ended(struct restore *r, const InetSkEntry *m, const InetEndedEn
 			return log_errno(-errno, "%s: socket", who);
 	}
 	inet_set_owner(r, fd, m, who);
-	err = sock_opts_before_bind(r, fd, m->opts, who);
-	err = err ?: inet_opts_early(r, fd, m, who);
-	err = err ?: inet_opts_late(r, fd, m, who);
-	err = err ?: sock_opts_restore(r, fd, m->opts, who);
+	err = sock_opts_before_bind(r, fd, m->opts, NULL, who);
+	err = err ?: inet_opts_early(r, fd, m, NULL, who);
+	err = err ?: inet_opts_late(r, fd, m, NULL, who);
+	err = err ?: sock_opts_restore(r, fd, m->opts, NULL, who);
 	err = err ?: fd_flags_restore(fd, m->flags);
 	err = err ?: inet_bind_share_port(r, fd, m, who);
 	return err ?: move_fd(&fd);
@@ -176,12 +178,13 @@ static int open_ended(struct restore *r, const InetSkEntry *m, const InetEndedEn
 static int open_connection(struct restore *r, const InetSkEntry *m, const char *who)
 {
 	_cleanup_close_ int fd = socket((int)m->family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+	struct sock_new *new = inet_opts_new(r, m);
 	int err;
 
 	if (fd < 0)
 		return log_errno(-errno, "%s: socket", who);
-	err = sock_opts_before_bind(r, fd, m->opts, who);
-	err = err ?: inet_opts_early(r, fd, m, who);
+	err = sock_opts_before_bind(r, fd, m->opts, new, who);
+	err = err ?: inet_opts_early(r, fd, m, new, who);
 	err = err ?: tcp_open(r, m, fd, who);
 	err = err ?: fd_flags_restore(fd, m->flags);
 	return err ?: move_fd(&fd);

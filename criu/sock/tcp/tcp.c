@@ -167,16 +167,16 @@ static int lock_net(struct dump *d, struct tcp_dump_net *net)
 }
 
 static int read_net(struct dump *d, const struct tcp_dump_net *net, const struct fd_kind *kind,
-                    tcp_dump_options_fn dump_options)
+                    const struct tcp_dump_options *options)
 {
 	const struct tcp_dump *t = dump_state(d, &tcp_subsys);
 	_cleanup_net_visit_ struct net_visit v = NET_VISIT_NONE;
 	int err = net_ns_visit_dumped(d, net->id, &v);
 
-	return err ?: tcp_read_all(d, &t->conns[net->first], net->n, kind, dump_options);
+	return err ?: tcp_read_all(d, &t->conns[net->first], net->n, kind, options);
 }
 
-int tcp_collected(struct dump *d, const struct fd_kind *kind, tcp_dump_options_fn dump_options)
+int tcp_collected(struct dump *d, const struct fd_kind *kind, const struct tcp_dump_options *options)
 {
 	struct tcp_dump *t = dump_state(d, &tcp_subsys);
 	int err = 0;
@@ -188,7 +188,7 @@ int tcp_collected(struct dump *d, const struct fd_kind *kind, tcp_dump_options_f
 		err = lock_net(d, &t->nets[i]);
 	fault_point("network locked");
 	for (size_t i = 0; !err && i < t->n_nets; i++)
-		err = read_net(d, &t->nets[i], kind, dump_options);
+		err = read_net(d, &t->nets[i], kind, options);
 	return err;
 }
 

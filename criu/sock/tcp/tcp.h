@@ -28,7 +28,7 @@ int tcp_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m);
 int tcp_dump_ended(struct dump *d, const struct fd_info *info, InetSkEntry *m, bool listed);
 
 /* All are known: locks them, then reads and writes them. */
-int tcp_collected(struct dump *d, const struct fd_kind *kind, tcp_dump_options_fn dump_options);
+int tcp_collected(struct dump *d, const struct fd_kind *kind, const struct tcp_dump_options *options);
 
 /* ---- restore ---- */
 

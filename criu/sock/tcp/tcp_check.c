@@ -13,11 +13,32 @@
 #include "tree/subsys.h"
 #include "uapi/inet_bits.h"
 
+extern const struct subsys tcp_check_subsys;
+
 /* ---- dump ---- */
+
+struct tcp_dump_checks {
+	bool without_ao; /* this kernel is */
+};
+
+/* ENOENT: this socket has none. */
+static bool has_ao(struct dump *d, int fd)
+{
+	struct tcp_dump_checks *c = dump_state(d, &tcp_check_subsys);
+	char ao[256] = "";
+	socklen_t len = sizeof(ao);
+
+	if (c->without_ao)
+		return false;
+	if (!getsockopt(fd, IPPROTO_TCP, TCP_AO_INFO, ao, &len))
+		return true;
+	c->without_ao = errno == ENOPROTOOPT;
+	return false;
+}
 
 const char *tcp_check_beyond_repair(struct dump *d, int fd, const struct diag_inet *s)
 {
-	char ulp[16] = "", ao[256] = "";
+	char ulp[16] = "";
 	socklen_t len = sizeof(ulp) - 1;
 	int mptcp = 0;
 
@@ -29,10 +50,7 @@ const char *tcp_check_beyond_repair(struct dump *d, int fd, const struct diag_in
 		return "it is part of an MPTCP connection, whose state the kernel does not give";
 	if (s && s->has_md5)
 		return "it has MD5 signatures (TCP_MD5SIG), whose keys do not belong into images";
-	len = sizeof(ao);
-	if (!getsockopt(fd, IPPROTO_TCP, TCP_AO_INFO, ao, &len))
-		return "it has signatures (TCP-AO), whose keys do not belong into images";
-	return NULL;
+	return has_ao(d, fd) ? "it has signatures (TCP-AO), whose keys do not belong into images" : NULL;
 }
 
 /* ---- restore ---- */
@@ -47,10 +65,12 @@ struct tcp_checks {
 	struct tcp_table *here; /* the connections of this host before anything is started */
 	struct given_up *given_up;
 	size_t n_checked;
+	rlim_t limit; /* of descriptors, as it was when it was reached last */
 };
 
 const struct subsys tcp_check_subsys = { .name = "checks of TCP connections",
-	                                 .state = { .restore = sizeof(struct tcp_checks) } };
+	                                 .state = { .dump = sizeof(struct tcp_dump_checks),
+	                                            .restore = sizeof(struct tcp_checks) } };
 
 /* Releasing takes one descriptor for each; criu has some of its own, and a pidfd for each task. Reported once. */
 static int check_descriptors(struct restore *r, const char **why)
@@ -59,8 +79,11 @@ static int check_descriptors(struct restore *r, const char **why)
 	struct rlimit most = { .rlim_cur = RLIM_INFINITY }, more;
 	size_t others = 50 + 2 * r->tree.n_tasks;
 
+	if (++c->n_checked + others < c->limit)
+		return 0;
 	getrlimit(RLIMIT_NOFILE, &most);
-	if (++c->n_checked + others != most.rlim_cur)
+	c->limit = most.rlim_cur;
+	if (c->n_checked + others != most.rlim_cur)
 		return 0;
 	more.rlim_cur = more.rlim_max = 2 * most.rlim_cur;
 	if (!setrlimit(RLIMIT_NOFILE, &more))

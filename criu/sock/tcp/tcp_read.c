@@ -8,9 +8,9 @@
 #include "lib/log.h"
 #include "lib/workers.h"
 #include "netlock/net_lock.h"
-#include "sock/opts.h"
 #include "sock/tcp/tcp_read.h"
 #include "sock/tcp/tcp_stream.h"
+#include "sock/tcp/tcp_view.h"
 
 /*
  * Worker threads read connections in jobs of a few, each job with an arena of its own, ahead of the images, which are
@@ -24,8 +24,9 @@ struct tcp_reading {
 	struct tcp_found *conns;
 	size_t n;
 	const struct fd_kind *kind;
-	tcp_dump_options_fn dump_options;
-	struct arena **arenas; /* of each job: the options of its connections */
+	const struct tcp_dump_options *options;
+	struct opts_view *view; /* NULL: each is asked for all its options */
+	struct arena **arenas;  /* of each job: the options of its connections */
 };
 
 static int get_fd(int pidfd, int number)
@@ -45,7 +46,7 @@ struct before_repair {
 static int undo_repair(const struct undo *u)
 {
 	const struct before_repair *b = u->data;
-	struct soccr_conn c = { .peek_off = b->peek_off, .reuseaddr = b->reuseaddr };
+	struct soccr_conn c = { .peek_off = b->peek_off, .peek_moved = true, .reuseaddr = b->reuseaddr };
 	_cleanup_close_ int pidfd = b->number >= 0 ? (int)syscall(SYS_pidfd_open, u->pid, 0) : -1;
 	_cleanup_close_ int fd = b->number >= 0 ? get_fd(pidfd, b->number) : dup(u->fd);
 
@@ -129,8 +130,7 @@ static int read_with_options(struct tcp_reading *t, struct arena *a, struct tcp_
 	if (err)
 		return err;
 	k->m->state = k->c.state; /* it may have changed between the first look and the lock */
-	err = sock_opts_dump(a, &info, &k->m->opts);
-	return err ?: t->dump_options(a, &info, k->m);
+	return tcp_view_dump_options(t->view, a, &info, k->m, t->options);
 }
 
 static void close_conn(struct tcp_found *k)
@@ -190,14 +190,15 @@ static int end_job(struct tcp_reading *t, size_t job, int err)
 }
 
 int tcp_read_all(struct dump *d, struct tcp_found *conns, size_t n, const struct fd_kind *kind,
-                 tcp_dump_options_fn dump_options)
+                 const struct tcp_dump_options *options)
 {
-	struct tcp_reading t = { .d = d, .conns = conns, .n = n, .kind = kind, .dump_options = dump_options };
+	struct tcp_reading t = { .d = d, .conns = conns, .n = n, .kind = kind, .options = options };
 	size_t jobs = jobs_for(n), done = 0, begun;
 	struct workers *pool;
 	int err = 0;
 
 	t.arenas = arena_array(d->arena, struct arena *, jobs);
+	t.view = tcp_view_open(n);
 	pool = workers_start(jobs, MIN(JOBS_AHEAD, files_spare() / PER_JOB), read_job, &t);
 	for (; !err && done < jobs; done++) {
 		workers_wait(pool, done);
@@ -206,6 +207,7 @@ int tcp_read_all(struct dump *d, struct tcp_found *conns, size_t n, const struct
 	begun = workers_end(pool);
 	for (; done < begun; done++)
 		end_job(&t, done, err);
+	opts_view_close(t.view);
 	return err;
 }
 

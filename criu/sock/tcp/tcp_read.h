@@ -25,12 +25,18 @@ struct tcp_found {
 	struct soccr_conn c;
 };
 
-/* Fills the options of IP and TCP; any thread may call it. */
-typedef int (*tcp_dump_options_fn)(struct arena *a, const struct fd_info *info, InetSkEntry *m);
+/*
+ * Fills the options of IP and TCP: all; where m has those of another connection that are the same, the ones that the
+ * kernel changes by itself. Any thread may call them.
+ */
+struct tcp_dump_options {
+	int (*all)(struct arena *a, const struct fd_info *info, InetSkEntry *m);
+	int (*moving)(struct arena *a, const struct fd_info *info, InetSkEntry *m);
+};
 
 /* Reads them, and writes their entries (of kind) and queues. 0 or a negative errno; refusals are only logged. */
 int tcp_read_all(struct dump *d, struct tcp_found *conns, size_t n, const struct fd_kind *kind,
-                 tcp_dump_options_fn dump_options);
+                 const struct tcp_dump_options *options);
 
 /* After the commit: puts them into repair, in which a socket says nothing to its peer when it is closed. */
 void tcp_silence_all(struct tcp_found *conns, size_t n);

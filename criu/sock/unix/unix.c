@@ -22,6 +22,7 @@
 #include "files/net_ns.h"
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "sock/opts.h"
 #include "sock/queue.h"
 #include "sock/unix/unix_bind.h"
 #include "sock/unix/unix_dump.h"
@@ -29,11 +30,7 @@
 
 static bool unix_match(const struct fd_info *info)
 {
-	int domain;
-	socklen_t len = sizeof(domain);
-
-	return S_ISSOCK(info->st.st_mode) && !info->by_path && !(info->flags & O_PATH) &&
-	       !getsockopt(info->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) && domain == AF_UNIX;
+	return !(info->flags & O_PATH) && sock_domain(info) == AF_UNIX;
 }
 
 static void unix_resource(struct restore *r, const void *msg, char *buf, size_t size, bool *marked)

@@ -158,7 +158,7 @@ int unix_dump(struct dump *d, const struct fd_info *info, void *msg)
 	fill_entry(u, m);
 	if (diag->state == TCP_LISTEN && diag->n_icons && !u->external)
 		unix_embryo_look(d, u, info->fd);
-	err = sock_opts_view_dump(d, info, AF_UNIX, (int)m->type, &m->opts);
+	err = sock_opts_view_dump(d, info, &m->opts);
 	if (err)
 		return err;
 	unix_name_dump(d, u, info->fd);

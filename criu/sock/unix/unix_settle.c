@@ -71,7 +71,7 @@ static bool is_fresh(struct restore *r, struct usk *u)
 
 int unix_options_first(struct restore *r, struct usk *u)
 {
-	return is_fresh(r, u) ? 0 : sock_opts_before_bind(r, u->fd, u->m->opts, u->text);
+	return is_fresh(r, u) ? 0 : sock_opts_before_bind(r, u->fd, u->m->opts, NULL, u->text);
 }
 
 int unix_options_ahead(struct restore *r, struct usk *u)
@@ -90,7 +90,7 @@ static int set_options(struct restore *r, struct usk *u)
 	if (u->has_options)
 		return 0;
 	fd = files_borrow(r, u->m->id);
-	err = fd < 0 ? fd : sock_opts_restore(r, fd, u->m->opts, u->text);
+	err = fd < 0 ? fd : sock_opts_restore(r, fd, u->m->opts, NULL, u->text);
 	return err ?: fd_flags_restore(fd, u->m->flags);
 }
 
