@@ -103,13 +103,13 @@ class Server:
 
 
 def take(c, n):
-    out = b""
+    out = bytearray()  # bytes would be copied with each piece, for longer than a dump with --timeout 1 waits
     while len(out) < n:
         more = c.recv(n - len(out))
         if not more:
             raise EOFError("the dump has ended the connection")
         out += more
-    return out
+    return bytes(out)
 
 
 class Checker(threading.Thread):
