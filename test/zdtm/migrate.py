@@ -138,10 +138,10 @@ def interrupted(s):
         else:
             os.kill(p.pid, signal.SIGINT)
         said = p.communicate(timeout=120)[0]
-        there = net.there.tasks()
+        there = s.pid in net.there.tasks()  # tar may be there as well, which is about to end
         check(wait_for(lambda: state_of(s.pid) in ("S", "R", "gone", "Z")), "round %d: it stands still: %s" % (i, said))
         here = state_of(s.pid) in "SR"
-        check(here == (not there) and (p.returncode == 0) == bool(there), "round %d: here %s, there %r, %d: %s" % (i, here, there, p.returncode,
+        check(here == (not there) and (p.returncode == 0) == there, "round %d: here %s, there %s, %d: %s" % (i, here, there, p.returncode,
                                                                                                               said))
         if there:
             moved += 1
