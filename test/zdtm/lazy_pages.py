@@ -4,7 +4,7 @@
 # the daemon, the process that goes on in its place, or the restore; peers that lie; pages that cannot be read; a dump in the middle.
 # zdtm: driver
 # zdtm: needs-root
-# zdtm: timeout 600
+# zdtm: timeout 1200
 import glob
 import os
 import random
