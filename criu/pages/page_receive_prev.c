@@ -94,7 +94,7 @@ int page_receive_prev_check(struct receive_prev *p, const char *name, const stru
 		while (p->next < p->map->n_runs && page_run_end(&p->map->runs[p->next]) <= at)
 			p->next++;
 		has = &p->map->runs[p->next];
-		if (p->next == p->map->n_runs || has->at > at || has->with_parent || has->later)
+		if (p->next == p->map->n_runs || has->at > at || has->with_parent || has->in_file || has->later)
 			break;
 	}
 	p->used = true;
