@@ -271,7 +271,7 @@ def zombies_nobody_reaps(s):
         p.wait()
     check(s.rc and "is taken" in s.errors("restore.log"), "a zombie's number is taken: %d, %s" % (s.rc, s.errors("restore.log")))
     print("zombies_nobody_reaps: %.2f s of a processor" % took)
-    check(took < 0.5, "the wait took %.2f s of a processor" % took)
+    check(took < 3, "the wait took %.2f s of a processor" % took)
     check(wait_for(lambda: reap() or state_of(member) == "gone"), "the zombie stays")
     s.restore()
     s.kill()
