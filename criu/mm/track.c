@@ -104,8 +104,8 @@ static int track_before_freeze(struct dump *d)
 struct scan {
 	struct dump *d;
 	const struct task *task;
-	int pagemap;
-	struct ranges clean;
+	int pagemap, uffd; /* uffd: what the tracker had; -1: it could not be taken */
+	struct ranges clean, ours;
 };
 
 /*
@@ -120,6 +120,17 @@ struct scan {
 bool track_is_able(const struct proc_map *m)
 {
 	return !m->shared && !m->ino && strncmp(m->name, "[v", 2) != 0; /* vsyscall has no page table */
+}
+
+/* Not so where the program has a userfaultfd of its own that notes writes, from a moment of its own on. */
+static bool is_criu_watching(struct scan *sc, const struct proc_map *m)
+{
+	if (sc->uffd < 0)
+		return true;
+	if (track_register(sc->uffd, m))
+		return false;
+	ranges_push(sc->d->arena, &sc->ours, m->start, m->end);
+	return true;
 }
 
 /*
@@ -146,6 +157,8 @@ static int scan_map(struct scan *sc, const struct proc_map *m)
 
 		if (n < 0)
 			return errno == EPERM || errno == ENOTTY ? 0 : -errno;
+		if (arg.start == m->start && !is_criu_watching(sc, m))
+			return 0;
 		for (int i = 0; i < n; i++)
 			ranges_push(sc->d->arena, &sc->clean, regions[i].start, regions[i].end);
 		if (arg.walk_end <= arg.start)
@@ -174,21 +187,28 @@ static int scan_task(struct scan *sc)
 	return err;
 }
 
-/* What cannot be read is taken for written to. */
-static int read_task(struct dump *d, struct track_state *s, const struct task *t)
+/* What cannot be read is taken for written to. kept: the tracker's userfaultfd; negative: it ends with the tracker. */
+static int read_task(struct dump *d, struct track_state *s, const struct task *t, int kept)
 {
-	struct scan sc = { .d = d, .task = t };
+	struct scan sc = { .d = d, .task = t, .uffd = kept };
+	struct track_task *one = track_task(s, d->arena, t);
 	struct ranges stored = { 0 };
 	int err = scan_task(&sc);
 
+	one->uffd = kept;
+	one->ours = sc.ours;
+	if (err || !sc.ours.n) /* where nothing is watched any more it was that of the former program */
+		cleanup_close(&one->uffd);
 	if (err) {
 		log_warn("%s: which of its pages were written to cannot be read (%s): all are stored", task_name(t),
 		         strerror(-err));
 		return 0;
 	}
+	if (one->uffd >= 0)
+		log_debug("%s: the marks of the dump before stay", task_name(t));
 	err = pages_before_of(d, s->before, t, &stored);
 	if (!err)
-		track_task(s, d->arena, t)->unwritten = ranges_common(d->arena, &sc.clean, &stored);
+		one->unwritten = ranges_common(d->arena, &sc.clean, &stored);
 	return err;
 }
 
@@ -216,7 +236,7 @@ static int use_tracker(struct dump *d, struct track_state *s, struct tracker *tr
 
 		of_tree |= t != NULL;
 		if (t && is_chains)
-			err = read_task(d, s, t);
+			err = read_task(d, s, t, tracker_take_uffd(tr, &tr->tasks[i]));
 	}
 	if (err || !of_tree)
 		return err;
@@ -265,6 +285,25 @@ static int track_frozen(struct dump *d)
 		         "--track-mem, another dump came after it, or its " TRACKER_NAME " has ended)",
 		         d->opts->prev_images_dir);
 	return err ?: d->opts->page_server ? ask_server(d, s) : 0;
+}
+
+/* ---- what others see ---- */
+
+bool track_is_ours(const struct track_task *one, size_t *at, const struct proc_map *m)
+{
+	while (*at < one->ours.n && one->ours.r[*at].end <= m->start)
+		++*at;
+	return *at < one->ours.n && one->ours.r[*at].start <= m->start;
+}
+
+void track_hide(struct dump *d, struct task *t)
+{
+	const struct track_task *one = track_task(dump_state(d, &track_subsys), NULL, t);
+	size_t at = 0;
+
+	for (size_t i = 0; one && i < t->dump->maps.n; i++)
+		if (track_is_ours(one, &at, &t->dump->maps.v[i]))
+			t->dump->maps.v[i].flags &= ~VMF_uw;
 }
 
 static void track_end(struct dump *d)

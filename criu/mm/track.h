@@ -4,10 +4,14 @@
  * kernel notes it (userfaultfd, asynchronous write protection; PAGEMAP_SCAN), a tracker (mm/tracker.h) keeps that alive
  * between dumps.
  *
- * A dump reads what was noted as soon as the tree stands still, and ends the tracker: from there on no memory of the
- * tree is watched by criu, and all that looks at memory sees what the tasks made. Whatever becomes of this dump,
+ * A dump reads what was noted as soon as the tree stands still, and ends the tracker. Whatever becomes of this dump,
  * nothing can be taken for unwritten any more that is not. If the tree lives on, and --track-mem says so, writes are
  * noted from this dump on, for a new tracker.
+ *
+ * The userfaultfds are taken from the tracker before it ends, so that the marks stay as long as the tree stands still:
+ * to take them away changes each entry of the page table (on some virtual machines half a second for a GiB), and to set
+ * them again does so once more. So only what was written to is marked anew, and memory of a tree that ends with the
+ * dump is left as it is. What else looks at memory is not to see them: track_hide().
  */
 #ifndef CRIU_MM_TRACK_H
 #define CRIU_MM_TRACK_H
@@ -23,6 +27,9 @@ bool track_is_in_chain(const struct dump *d);
  * NULL: of none it is known.
  */
 const struct ranges *track_unwritten(struct dump *d, const struct task *t);
+
+/* Of t's mappings, which were read: those that are watched for criu's sake look as if they were not. */
+void track_hide(struct dump *d, struct task *t);
 
 /* While the agent is inside: gets a userfaultfd of the task's, where writes are to be noted from this dump on. */
 int track_inside(struct dump *d, struct task *t);

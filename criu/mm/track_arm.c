@@ -80,7 +80,7 @@ static void say_taken(const struct making *m)
 	syscall(SYS_futex, m->taken, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
-static bool is_userfaultfd(int fd)
+bool track_is_uffd(int fd)
 {
 	char path[40], target[40];
 	ssize_t n;
@@ -116,7 +116,7 @@ static int take_uffd(struct task *t, int *fdp)
 	ran = agent_wait(t->threads[0].dump->agent);
 	if (ran)
 		return ran;
-	if (!err && !is_userfaultfd(fd))
+	if (!err && !track_is_uffd(fd))
 		err = -EBADF;
 	err = err ?: enable_async(fd);
 	if (!err)
@@ -175,6 +175,22 @@ static bool has_kernel_writers(struct dump *d, const struct task *t)
 	return pinned && strtoull(pinned + strlen("\nVmPin:"), NULL, 10);
 }
 
+/* The one of the dump before is as good. */
+static bool has_kept_one(struct track_state *s, const struct task *t)
+{
+	const struct track_task *one = track_task(s, NULL, t);
+
+	return one && one->uffd >= 0;
+}
+
+static void give_up_kept(struct track_state *s, const struct task *t)
+{
+	struct track_task *one = track_task(s, NULL, t);
+
+	if (one)
+		cleanup_close(&one->uffd);
+}
+
 int track_inside(struct dump *d, struct task *t)
 {
 	struct track_state *s = dump_state(d, &track_subsys);
@@ -184,8 +200,11 @@ int track_inside(struct dump *d, struct task *t)
 		return 0;
 	if (has_kernel_writers(d, t)) {
 		log_info("%s: has asynchronous I/O, which writes past the page table: it is not tracked", task_name(t));
+		give_up_kept(s, t);
 		return 0;
 	}
+	if (has_kept_one(s, t))
+		return 0;
 	err = take_uffd(t, &uffd);
 	if (err == -ESRCH)
 		return log_errno(err, "%s: a userfaultfd, to have writes noted", task_name(t));
@@ -208,10 +227,19 @@ static int clear_marks(int uffd, const struct proc_map *m)
 	return ioctl(uffd, UFFDIO_WRITEPROTECT, &none) ? -errno : 0;
 }
 
-/* A negative errno: the mapping is not tracked (it has another userfaultfd, or is of a kind that cannot have one). */
-static int arm_map(int uffd, int pagemap, const struct proc_map *m)
+int track_register(int uffd, const struct proc_map *m)
 {
 	struct uffdio_register reg = { .range = { m->start, m->end - m->start }, .mode = UFFDIO_REGISTER_MODE_WP };
+
+	return ioctl(uffd, UFFDIO_REGISTER, &reg) ? -errno : 0;
+}
+
+/*
+ * Marks what was written to; everything, where the mapping was not watched. A negative errno: the mapping is not
+ * tracked (it has another userfaultfd, or is of a kind that cannot have one).
+ */
+static int arm_map(int uffd, bool was_watched, int pagemap, const struct proc_map *m)
+{
 	/*
 	 * Only what is there: what fills a hole comes without a mark then. So regions are asked for, though nobody
 	 * reads them: without, the kernel marks the holes as well (linux/fs/proc/task_mmu.c, "Fast path").
@@ -228,7 +256,7 @@ static int arm_map(int uffd, int pagemap, const struct proc_map *m)
 		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 		.return_mask = PAGE_IS_WRITTEN,
 	};
-	int err = ioctl(uffd, UFFDIO_REGISTER, &reg) ? -errno : clear_marks(uffd, m);
+	int err = was_watched ? 0 : track_register(uffd, m) ?: clear_marks(uffd, m);
 
 	while (!err && arg.start < m->end) {
 		if (ioctl(pagemap, PAGEMAP_SCAN, &arg) < 0)
@@ -257,9 +285,10 @@ int track_arm(struct dump *d, const struct task *t)
 	struct track_state *s = dump_state(d, &track_subsys);
 	struct track_task *one = track_task(s, NULL, t);
 	_cleanup_close_ int pagemap = -1;
+	size_t at = 0;
 	int err;
 
-	if (!one || one->uffd < 0)
+	if (s->sock < 0 || !one || one->uffd < 0)
 		return 0;
 	pagemap = openat(t->dump->proc_fd, "pagemap", O_RDONLY | O_CLOEXEC);
 	if (pagemap < 0)
@@ -267,7 +296,7 @@ int track_arm(struct dump *d, const struct task *t)
 	for (size_t i = 0; i < t->dump->maps.n; i++) {
 		const struct proc_map *m = &t->dump->maps.v[i];
 
-		err = track_is_able(m) ? arm_map(one->uffd, pagemap, m) : 0;
+		err = track_is_able(m) ? arm_map(one->uffd, track_is_ours(one, &at, m), pagemap, m) : 0;
 		if (err)
 			log_debug("%s: mapping %" PRIx64 "-%" PRIx64
 			          " is not tracked: UFFDIO_REGISTER, PAGEMAP_SCAN: %s",

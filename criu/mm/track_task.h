@@ -13,7 +13,8 @@
 struct track_task {
 	const struct task *task;
 	struct ranges unwritten; /* since the dump before */
-	int uffd;                /* that watches it from this dump on; -1 */
+	int uffd;                /* that watches its memory, from the dump before or from this one on; negative */
+	struct ranges ours;      /* where it did before this dump */
 	UT_hash_handle hh;
 };
 
@@ -35,7 +36,16 @@ extern const struct subsys track_subsys;
 /* The entry of a task; a: it is made where there is none, NULL: NULL is returned then. */
 struct track_task *track_task(struct track_state *s, struct arena *a, const struct task *t);
 
+/* Whether m is in one->ours; *at begins as 0, and goes along with mappings in ascending order. */
+bool track_is_ours(const struct track_task *one, size_t *at, const struct proc_map *m);
+
 /* Whether what is written to a mapping can be noted without a miss. */
 bool track_is_able(const struct proc_map *m);
+
+/* Whether a descriptor is a userfaultfd. */
+bool track_is_uffd(int fd);
+
+/* Has uffd watch a mapping, if it does not already. -EBUSY: another one does. A negative errno, not logged. */
+int track_register(int uffd, const struct proc_map *m);
 
 #endif

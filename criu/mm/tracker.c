@@ -17,6 +17,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/rights.h"
+#include "mm/track_task.h"
 #include "proc/proc.h"
 
 #define LOOK_MS    5000 /* how often the tracker looks whether a task has executed another program */
@@ -91,6 +92,19 @@ static bool has_executed(const struct kept *kept)
 	return pread(kept->fd[KEPT_PAGEMAP], entry, sizeof(entry), 0) == 0;
 }
 
+/* Descriptor 0 is the memfd: which number each userfaultfd has here, for the next dump to take it. */
+static bool say_numbers(const struct keeper *k)
+{
+	for (size_t i = 0; i < k->n; i++) {
+		int32_t number = k->kept[i].fd[KEPT_UFFD];
+		off_t at = (off_t)(sizeof(struct header) + i * sizeof(struct tracked) + offsetof(struct tracked, uffd));
+
+		if (pwrite(0, &number, sizeof(number), at) != sizeof(number))
+			return false;
+	}
+	return true;
+}
+
 /* From criu: descriptors to keep, or the memfd and that it may go on alone. */
 static void take_message(struct keeper *k)
 {
@@ -106,7 +120,7 @@ static void take_message(struct keeper *k)
 		keep_fds(k, fds);
 	} else if (what == GO && n == 1 && dup3(fds[0], 0, 0) == 0) {
 		close(fds[0]);
-		if (write(k->sock, &pid, sizeof(pid)) != sizeof(pid))
+		if (!say_numbers(k) || write(k->sock, &pid, sizeof(pid)) != sizeof(pid))
 			_exit(1);
 		close(k->sock);
 		k->sock = k->polled[0].fd = -1;
@@ -282,6 +296,15 @@ int tracker_find_all(struct arena *a, struct tracker **all, size_t *n)
 			arena_push(a, all, n, t);
 	}
 	return 0;
+}
+
+int tracker_take_uffd(const struct tracker *t, const struct tracked *task)
+{
+	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_getfd, t->pidfd, task->uffd, 0);
+
+	if (fd < 0)
+		return -errno;
+	return track_is_uffd(fd) ? move_fd(&fd) : -EBADF;
 }
 
 int tracker_end(struct tracker *t)

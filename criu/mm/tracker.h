@@ -16,7 +16,7 @@
 /* A task whose memory is tracked. */
 struct tracked {
 	pid_t pid;
-	uint32_t unused;
+	int32_t uffd;        /* the tracker's number of the userfaultfd that watches it; filled in by the tracker */
 	uint64_t start_time; /* field 22 of /proc/PID/stat */
 };
 
@@ -35,7 +35,13 @@ struct tracker {
  */
 int tracker_find_all(struct arena *a, struct tracker **all, size_t *n);
 
-/* Ends it and waits until nothing is tracked any more. 0 or a negative errno (logged). */
+/*
+ * A descriptor of the userfaultfd that watches one of its tasks: as long as there is one, memory stays marked, also
+ * when the tracker has ended. A negative errno, not logged.
+ */
+int tracker_take_uffd(const struct tracker *t, const struct tracked *task);
+
+/* Ends it, and waits until it has: what it alone kept is tracked no longer. 0 or a negative errno (logged). */
 int tracker_end(struct tracker *t);
 
 /* Closes what tracker_find_all() has opened. */

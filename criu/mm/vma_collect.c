@@ -8,6 +8,7 @@
 #include "lib/log.h"
 #include "mm/hugetlb.h"
 #include "mm/mm.h"
+#include "mm/track.h"
 #include "mm/vma_advice.h"
 #include "tree/vma_kind.h"
 #include "uapi/map_flags.h"
@@ -112,6 +113,7 @@ int mm_collect(struct dump *d, struct task *t)
 	err = proc_read_maps(t->dump->proc_fd, "smaps", d->arena, &maps->v, &maps->n);
 	if (err)
 		return log_errno(err, "%s: reading /proc/%d/smaps", task_name(t), t->pid);
+	track_hide(d, t);
 	for (size_t i = 0; !err && i < maps->n; i++) {
 		if (!maps->v[i].has_flags)
 			return log_errno(-EBADMSG, "%s: /proc/%d/smaps has no VmFlags", task_name(t), t->pid);
@@ -141,6 +143,7 @@ int mm_collect_private(struct dump *d, struct task *t)
 
 	if (err)
 		return log_errno(err, "%s: reading /proc/%d/smaps", task_name(t), t->pid);
+	track_hide(d, t);
 	t->mm = arena_msg(d->arena, MmEntry, mm_entry);
 	for (size_t i = 0; i < maps->n; i++) {
 		const struct proc_map *m = &maps->v[i];

@@ -96,6 +96,41 @@ def written_by_ring(s):
 
 
 @scenario
+def own_marks(s):
+    drop(s, "own")
+
+
+def watched(pid):
+    """Mappings that a userfaultfd watches."""
+    return sum("uw" in line.split() for line in text("/proc/%d/smaps" % pid).splitlines() if line.startswith("VmFlags:"))
+
+
+@scenario
+def marks_stay(s):
+    """The marks are kept from dump to dump, and go with the last one, or with one that fails."""
+    s.victim("pre_dump_large")
+    for n in range(3):
+        link(s, n)
+        s.dump("-R", "--track-mem", *prev(n))
+        log = text(s.imgs + "/dump.log")
+        check(("marks of the dump before" in log) == (n > 0), "dump %d: %s" % (n, log[-1000:]))
+        check(watched(s.pid) > 2, "dump %d: %d mappings are watched" % (n, watched(s.pid)))
+    s.script("fails", '[ "$CRTOOLS_SCRIPT_ACTION" != post-dump ]\n')
+    link(s, 3)
+    s.dump("-R", "--track-mem", "--action-script", s.path("fails"), *prev(3), ok=False)
+    check(s.rc and not watched(s.pid), "after a failure: rc %d, %d mappings are watched" % (s.rc, watched(s.pid)))
+    shutil.rmtree(s.imgs)
+    for n in (3, 4):
+        link(s, n)
+        s.dump("-R", *(["--track-mem"] if n == 3 else []), *prev(n))
+    check(not watched(s.pid), "after the last dump %d mappings are watched" % watched(s.pid))
+    s.kill()
+    s.restore()
+    check(not watched(s.pid), "after the restore %d mappings are watched" % watched(s.pid))
+    s.verify()
+
+
+@scenario
 def dropped_huge(s):
     with Pages(s, 2):
         drop(s, "huge")

@@ -5,9 +5,12 @@
  * file: pages of a private mapping of a file, dropped and written to again. It stops, in a signal's handler, where the
  *       new page is there already, and the store that asked for it is still to come.
  * huge: a page of hugetlb memory, dropped and read.
+ * own:  the program notes writes with a userfaultfd of its own, from a moment of its own on.
  * ring: an io_uring in memory of the program's own, which the kernel writes to without the page table.
  */
 #include <linux/io_uring.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/time.h>
 
@@ -20,6 +23,7 @@
 #define OLD       1U
 #define NEW       2U
 #define NO_MMAP   (1U << 14) /* IORING_SETUP_NO_MMAP */
+#define WP_ASYNC  (1U << 15)
 
 static unsigned char *mem;
 static volatile size_t now;
@@ -131,6 +135,35 @@ static void of_huge_page(void)
 			break;
 }
 
+static void of_own_marks(void)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = WP_ASYNC };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_WP };
+	struct uffdio_writeprotect marks = { .mode = UFFDIO_WRITEPROTECT_MODE_WP };
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api))
+		zdtm_skip("userfaultfd with UFFD_FEATURE_WP_ASYNC: %s", strerror(errno));
+	mem = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	zdtm_must(mem != MAP_FAILED);
+	reg.range.start = marks.range.start = (uintptr_t)mem;
+	reg.range.len = marks.range.len = PAGES * PAGE;
+	zdtm_must(!ioctl(fd, UFFDIO_REGISTER, &reg));
+	for (size_t i = 0; i < PAGES; i++)
+		fill(words(i), OLD);
+	zdtm_ready();
+	if (!await_go())
+		return;
+	for (size_t i = 0; i < PAGES; i++)
+		fill(words(i), NEW);
+	zdtm_must(!ioctl(fd, UFFDIO_WRITEPROTECT, &marks));
+	zdtm_touch("dropped");
+	zdtm_wait();
+	for (size_t i = 0; i < PAGES; i++)
+		if (!zdtm_check(*words(i) == NEW, "page %zu: %x, not %x", i, *words(i), NEW))
+			break;
+}
+
 /* The program's last store is from before "go". */
 static void of_ring(void)
 {
@@ -164,6 +197,8 @@ int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "huge"))
 		of_huge_page();
+	else if (argc > 1 && !strcmp(argv[1], "own"))
+		of_own_marks();
 	else if (argc > 1 && !strcmp(argv[1], "ring"))
 		of_ring();
 	else
