@@ -155,6 +155,14 @@ static int add_run(struct scanner *sc, const struct page_run *run)
 	                                                                      : pages_add(sc->transfer, run);
 }
 
+/* Nothing more is to be known of pages that the checkpoint before has. */
+static int add_unwritten(struct scanner *sc, struct page_run run, uint64_t end)
+{
+	run.n = (end - run.at) / PAGE_SIZE;
+	run.later = false;
+	return add_run(sc, &run);
+}
+
 /* Adds pages to be stored, all with what `like` says, cut where sharing begins and ends. */
 static int add_runs(struct scanner *sc, uint64_t start, uint64_t end, const struct page_run *like)
 {
@@ -169,6 +177,11 @@ static int add_runs(struct scanner *sc, uint64_t start, uint64_t end, const stru
 		struct page_run run = *like;
 
 		run.at = start;
+		if (in_prev && sc->parent.fd < 0) {
+			err = add_unwritten(sc, run, next);
+			start = next;
+			continue;
+		}
 		find_in_file(sc, &run, &next);
 		last = MIN(WINDOW_PAGES, i + (next - start) / PAGE_SIZE);
 		err = window_at(&sc->own, start);
