@@ -49,6 +49,7 @@ static inline void cleanup_close(int *fd)
 		int saved = errno;
 
 		close(*fd);
+		*fd = -1; /* the number may be another file's by the time of a second call */
 		errno = saved;
 	}
 }

@@ -26,6 +26,15 @@ static inline int range_by_start(const void *a, const void *b)
 /* Appends a range that is not below the last one; one that begins where the last ends makes that longer. */
 void ranges_push(struct arena *a, struct ranges *list, raddr_t start, raddr_t end);
 
+static inline uint64_t ranges_bytes(const struct ranges *list)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < list->n; i++)
+		sum += list->r[i].end - list->r[i].start;
+	return sum;
+}
+
 /* Both lists ascend, and no range overlaps another of its list. What `of` has that `without` has not. */
 struct ranges ranges_without(struct arena *a, const struct ranges *of, const struct ranges *without);
 

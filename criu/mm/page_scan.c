@@ -113,25 +113,6 @@ static void find_in_file(struct scanner *sc, struct page_run *run, raddr_t *endp
 	run->file_sums = equal ? page_run_part(equal, run->at, page_run_end(equal)).file_sums : NULL;
 }
 
-/* Each page of a task that has a copy is shared with that: to know more would take as long as to copy the tables. */
-static int add_shared(struct scanner *sc, uint64_t start, uint64_t end, const struct page_run *like)
-{
-	int err = 0;
-
-	for (raddr_t next; !err && start < end; start = next) {
-		struct page_run run = *like;
-
-		next = end;
-		run.at = start;
-		run.force = true;
-		run.with_parent = false;
-		find_in_file(sc, &run, &next);
-		run.n = (next - start) / PAGE_SIZE;
-		err = run.in_file ? pages_add_elsewhere(sc->transfer, &run) : pages_add(sc->transfer, &run);
-	}
-	return err;
-}
-
 /* Whether the page at `at` was not written to since the dump before; *endp is brought down to where that changes. */
 static bool is_in_prev(struct scanner *sc, uint64_t at, uint64_t *endp)
 {
@@ -161,6 +142,30 @@ static int add_unwritten(struct scanner *sc, struct page_run run, uint64_t end)
 	run.n = (end - run.at) / PAGE_SIZE;
 	run.later = false;
 	return add_run(sc, &run);
+}
+
+/* Each page of a task that has a copy is shared with that: to know more would take as long as to copy the tables. */
+static int add_shared(struct scanner *sc, uint64_t start, uint64_t end, const struct page_run *like)
+{
+	int err = 0;
+
+	for (raddr_t next; !err && start < end; start = next) {
+		struct page_run run = *like;
+
+		next = end;
+		run.at = start;
+		if (like->in_prev && is_in_prev(sc, start, &next)) {
+			err = add_unwritten(sc, run, next);
+			continue;
+		}
+		run.in_prev = false;
+		run.force = true;
+		run.with_parent = false;
+		find_in_file(sc, &run, &next);
+		run.n = (next - start) / PAGE_SIZE;
+		err = run.in_file ? pages_add_elsewhere(sc->transfer, &run) : pages_add(sc->transfer, &run);
+	}
+	return err;
 }
 
 /* Adds pages to be stored, all with what `like` says, cut where sharing begins and ends. */

@@ -11,6 +11,7 @@
 #include "freeze/freeze.h"
 #include "lib/fiber.h"
 #include "lib/log.h"
+#include "mm/track.h"
 #include "mm/vma_advice.h"
 #include "mm/vma_uprobes.h"
 #include "proc/proc.h"
@@ -97,19 +98,18 @@ static const char *lacks_room(struct dump *d, uint64_t bytes, uint64_t tasks)
 	return why;
 }
 
-static const char *find_reason(struct dump *d, uint64_t bytes, uint64_t tasks)
+/* rest: what the checkpoint before does not have. */
+static const char *find_reason(struct dump *d, uint64_t bytes, uint64_t rest, uint64_t tasks)
 {
 	const struct options *o = d->opts;
 	bool always = o->snapshot == SNAPSHOT_ALWAYS;
 
 	if (o->page_server || o->stream || o->lazy_pages)
 		return "its pages go to a page server, a streamer or a lazy-pages daemon";
-	if (o->track_mem || o->prev_images_dir)
-		return "it is one of a chain of dumps (--track-mem, --prev-images-dir)";
 	if (freeze_any_was_frozen(&d->tree))
 		return "its cgroup is frozen, so that it would not run on (thaw it first)";
-	if (!always && bytes <= WORTH_A_COPY)
-		return "there is not much of it";
+	if (!always && rest <= WORTH_A_COPY)
+		return rest < bytes ? "little of it was written to since the dump before" : "there is not much of it";
 	if (!always && d->post_dump_heard)
 		return "an action script or a client hears of the stage post-dump, at which the tree stands still (not "
 		       "so with --snapshot always)";
@@ -119,7 +119,7 @@ static const char *find_reason(struct dump *d, uint64_t bytes, uint64_t tasks)
 static int decide(struct dump *d)
 {
 	struct snapshot_state *s = state_of(d);
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, unwritten = 0;
 	const char *why;
 
 	s->decided = true;
@@ -132,8 +132,9 @@ static int decide(struct dump *d)
 			continue;
 		s->wanting++;
 		bytes += private_bytes(t);
+		unwritten += track_unwritten(d, t) ? ranges_bytes(track_unwritten(d, t)) : 0;
 	}
-	why = find_reason(d, bytes, s->wanting);
+	why = find_reason(d, bytes, bytes - MIN(bytes, unwritten), s->wanting);
 	if (why)
 		return go_without(d, "", why);
 	s->wanted = true;

@@ -284,11 +284,7 @@ static unsigned check_snapshot(const struct options *o)
 	const struct {
 		bool given;
 		const char *name;
-	} others[] = { { o->page_server, "page-server" },
-		       { o->stream, "stream" },
-		       { o->lazy_pages, "lazy-pages" },
-		       { o->track_mem, "track-mem" },
-		       { o->prev_images_dir, "prev-images-dir" } };
+	} others[] = { { o->page_server, "page-server" }, { o->stream, "stream" }, { o->lazy_pages, "lazy-pages" } };
 	unsigned wrong = 0;
 
 	if (o->command != CMD_DUMP || o->snapshot != SNAPSHOT_ALWAYS)

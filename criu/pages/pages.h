@@ -36,7 +36,7 @@ int pages_dump_task(struct pages_dump *pd, const struct task *t, struct page_tra
 void pages_hold(struct pages_dump *pd);
 int pages_read_now(struct pages_dump *pd);
 
-/* Adds what was read so, between two addresses. */
+/* Adds what was read or listed so, between two addresses. */
 int pages_add_saved(struct page_transfer *t, raddr_t start, raddr_t end);
 
 /* Adds a run, behind all those that were added. */

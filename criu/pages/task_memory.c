@@ -23,6 +23,9 @@ struct task_memory {
 	struct page_run *saved;
 	uint8_t *bytes;
 	size_t n_saved;
+	/* What was listed then as stored elsewhere. */
+	struct page_run *elsewhere;
+	size_t n_elsewhere;
 };
 
 /* The task's own, or that of its copy. */
@@ -139,6 +142,7 @@ static void task_memory_close(struct page_source *s)
 
 	cleanup_close(&m->mem);
 	free(m->saved);
+	free(m->elsewhere);
 	free(m->bytes);
 	free(m);
 }
@@ -157,12 +161,25 @@ static int save_runs(struct task_memory *m, const struct page_transfer *t)
 	return err;
 }
 
+static int keep_elsewhere(struct task_memory *m, const struct page_transfer *t)
+{
+	size_t size = t->n_elsewhere * sizeof(*m->elsewhere);
+
+	m->elsewhere = malloc(MAX(size, 1));
+	if (!m->elsewhere)
+		return log_errno(-ENOMEM, "%s: out of memory for %zu runs of pages", task_name(m->task),
+		                 t->n_elsewhere);
+	memcpy(m->elsewhere, t->elsewhere, size);
+	m->n_elsewhere = t->n_elsewhere;
+	return 0;
+}
+
 int task_memory_read_now(struct page_transfer *t)
 {
 	struct task_memory *m = (struct task_memory *)t->source;
-	int err = 0;
+	int err = t->n_elsewhere ? keep_elsewhere(m, t) : 0;
 
-	if (t->n_runs) {
+	if (!err && t->n_runs) {
 		m->saved = calloc(t->n_runs, sizeof(*m->saved));
 		m->bytes = malloc(t->n_pages * PAGE_SIZE);
 		err = m->saved && m->bytes ? save_runs(m, t)
@@ -175,19 +192,28 @@ int task_memory_read_now(struct page_transfer *t)
 	return err;
 }
 
+/* Of ascending runs, what lies between two addresses. */
+static int add_parts(struct page_transfer *t, const struct page_run *runs, size_t n, raddr_t start, raddr_t end,
+                     int (*add)(struct page_transfer *t, const struct page_run *run))
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < n; i++)
+		if (runs[i].at < end && page_run_end(&runs[i]) > start) {
+			struct page_run part =
+			    page_run_part(&runs[i], MAX(start, runs[i].at), MIN(end, page_run_end(&runs[i])));
+
+			err = add(t, &part);
+		}
+	return err;
+}
+
 int pages_add_saved(struct page_transfer *t, raddr_t start, raddr_t end)
 {
 	const struct task_memory *m = (struct task_memory *)t->source;
-	int err = 0;
 
-	for (size_t i = 0; !err && i < m->n_saved; i++)
-		if (m->saved[i].at < end && page_run_end(&m->saved[i]) > start) {
-			struct page_run part = page_run_part(&m->saved[i], MAX(start, m->saved[i].at),
-			                                     MIN(end, page_run_end(&m->saved[i])));
-
-			err = pages_add(t, &part);
-		}
-	return err;
+	return add_parts(t, m->saved, m->n_saved, start, end, pages_add)
+	           ?: add_parts(t, m->elsewhere, m->n_elsewhere, start, end, pages_add_elsewhere);
 }
 
 struct page_source *task_memory_source(const struct task *t, bool running)

@@ -43,7 +43,7 @@ def one_chain(s, number):
         time.sleep(0.02 * (number % 4))
         if (number + n) % 5 == 4:
             link(s, n)
-            s.dump("-R", "--track-mem", *prev(n))
+            s.dump("-R", "--track-mem", "--snapshot", ("never", "always")[number % 2], *prev(n))
         else:
             pre_dump(s, n, "--pre-dump-mode", ("splice", "read")[(number + n) % 2])
     link(s, 3)
@@ -142,7 +142,7 @@ def snapshots(s):
     s.victim("pre_dump_writer", ["99"])
     for i in range(n):
         link(s, i)
-        s.dump("-R", "--track-mem", *prev(i))
+        s.dump("-R", "--track-mem", "--snapshot", ("never", "always")[i % 3 != 1], *prev(i))
     check(len(trackers(s.pid)) == 1, "trackers: %r" % trackers(s.pid))
     s.kill()
     check(wait_for(lambda: not trackers(s.pid)), "the tracker outlives its tasks")
