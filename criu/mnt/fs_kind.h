@@ -7,7 +7,8 @@
 #include "tree/restore.h"
 #include "mnt.pb-c.h"
 
-struct super; /* mnt/mnt.h */
+struct super; /* mnt/mnt.h, as struct mnt */
+struct mnt;
 
 struct fs_kind {
 	const char *name;  /* as in /proc/filesystems */
@@ -18,6 +19,7 @@ struct fs_kind {
 	const char *const *not_given;
 	bool shows_pids;  /* belongs to a pid namespace: made when that exists */
 	uint64_t belongs; /* to a namespace of these types (CLONE_NEW*) of the process that makes it */
+	bool single;      /* the machine has one, which every mount of the type shows */
 	bool late;        /* made inside, when the mounts before it stand: its options name files there */
 	/* What a file in it is, if that cannot be made again: then it is refused unless it has none. */
 	const char *not_carried;
@@ -46,5 +48,11 @@ int mnt_devpts_make(struct restore *r, const struct super *s);
 
 /* The code of a type for images; FSTYPE__UNSUPPORTED where the format has none. */
 Fstype fs_kind_code(const char *name);
+
+/*
+ * Where the machine has one file system of a type (fs_kind.single): a mount of the whole of it, with the name of its
+ * source that m had, which no copy of another mount has. A negative errno, not logged: m is to be such a copy.
+ */
+int mnt_super_by_name(const struct mnt *m);
 
 #endif

@@ -23,13 +23,13 @@ const struct fs_kind mnt_mqueue = {
 const struct fs_kind mnt_cgroup2 = { .name = "cgroup2", .code = FSTYPE__CGROUP2 };
 const struct fs_kind mnt_cgroup = { .name = "cgroup", .code = FSTYPE__CGROUP };
 const struct fs_kind mnt_overlay = { .name = "overlay", .code = FSTYPE__OVERLAYFS, .late = true };
-const struct fs_kind mnt_devtmpfs = { .name = "devtmpfs", .code = FSTYPE__DEVTMPFS };
+const struct fs_kind mnt_devtmpfs = { .name = "devtmpfs", .code = FSTYPE__DEVTMPFS, .single = true };
 const struct fs_kind mnt_binfmt_misc = { .name = "binfmt_misc", .code = FSTYPE__BINFMT_MISC };
-const struct fs_kind mnt_securityfs = { .name = "securityfs", .code = FSTYPE__SECURITYFS };
-const struct fs_kind mnt_debugfs = { .name = "debugfs", .code = FSTYPE__DEBUGFS };
-const struct fs_kind mnt_tracefs = { .name = "tracefs", .code = FSTYPE__TRACEFS };
-const struct fs_kind mnt_pstore = { .name = "pstore", .code = FSTYPE__PSTORE };
-const struct fs_kind mnt_fusectl = { .name = "fusectl", .code = FSTYPE__FUSECTL };
+const struct fs_kind mnt_securityfs = { .name = "securityfs", .code = FSTYPE__SECURITYFS, .single = true };
+const struct fs_kind mnt_debugfs = { .name = "debugfs", .code = FSTYPE__DEBUGFS, .single = true };
+const struct fs_kind mnt_tracefs = { .name = "tracefs", .code = FSTYPE__TRACEFS, .single = true };
+const struct fs_kind mnt_pstore = { .name = "pstore", .code = FSTYPE__PSTORE, .single = true };
+const struct fs_kind mnt_fusectl = { .name = "fusectl", .code = FSTYPE__FUSECTL, .single = true };
 
 const struct fs_kind mnt_hugetlbfs = { .name = "hugetlbfs",
 	                               .code = FSTYPE__AUTO,

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 
 #include "helper/detour.h"
 #include "helper/ns_enter.h"
@@ -194,6 +195,24 @@ static int make_new(struct restore *r, struct super *s)
 		return err;
 	s->fd = fsmount(fs, FSMOUNT_CLOEXEC, 0);
 	return s->fd < 0 ? log_errno(-errno, "mount %s: fsmount of a new %s", e->mountpoint, type) : 0;
+}
+
+int mnt_super_by_name(const struct mnt *m)
+{
+	const struct fs_kind *kind = m->super->kind ?: m->e->fsname ? fs_kind_by_name(m->e->fsname) : NULL;
+	_cleanup_close_ int fs = -1, fd = -1;
+	struct stat there, st;
+
+	if (!kind || !kind->single || m->given || m->e->root[1] || !*m->e->source)
+		return -ENOENT;
+	fs = fsopen(kind->name, FSOPEN_CLOEXEC);
+	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "source", m->e->source, 0) ||
+	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
+		return -errno;
+	fd = fsmount(fs, FSMOUNT_CLOEXEC, 0);
+	if (fd < 0 || fstat(fd, &st) || fstat(mnt_super_dir(m->super), &there))
+		return -errno;
+	return st.st_dev == there.st_dev ? move_fd(&fd) : -EXDEV;
 }
 
 static int make_inside(void *arg)

@@ -227,12 +227,15 @@ def killed_dump(s):
 def killed_in_the_middle(s):
     """While thousands of messages are taken out and put back, criu, and also its guardian or what does that: none is lost, none changes places."""
     remove_all()
-    many = 7000
+    many = 4000
     with open("/proc/sys/fs/mqueue/msg_max", "w") as f:
         f.write(str(many))
     code = ("import ctypes, os, struct, time\n"
             "l = ctypes.CDLL(None)\n"
-            "q = l.mq_open(b'/zdtm-host', os.O_CREAT | os.O_RDWR, 0o600, struct.pack('8l', 0, %d, 8, 0, 0, 0, 0, 0))\n"
+            "q = -1\n"
+            "while q < 0:\n"  # RLIMIT_MSGQUEUE counts the queues of all tests that run now
+            "    q = l.mq_open(b'/zdtm-host', os.O_CREAT | os.O_RDWR, 0o600, struct.pack('8l', 0, %d, 8, 0, 0, 0, 0, 0))\n"
+            "    time.sleep(0.01)\n"
             "for i in range(%d): l.mq_send(q, struct.pack('q', i), 8, i %% 5)\n"
             "open('ready', 'w')\n"
             "while True: time.sleep(0.1)\n" % (many, many))
