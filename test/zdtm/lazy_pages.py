@@ -24,6 +24,8 @@ SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().getrandbits(32)
 dice = random.Random(SEED)
 FINISHED = 0x52535446
 MIB = "160"
+STRESS = bool(os.environ.get("STRESS"))
+KILLED_MIB = MIB if STRESS else "64"  # where a round follows the other
 
 
 def opened(pid):
@@ -188,9 +190,9 @@ def no_daemon(s):
 @scenario
 def daemon_killed(s):
     """In the middle, and who takes its place, and who takes that one's; the restored tree never notices."""
-    dumped(s)
+    dumped(s, KILLED_MIB)
     killed = 0
-    for _ in range(rounds_wanted(12)):
+    for _ in range(rounds_wanted(12 if STRESS else 8)):
         d = Daemon(s)
         lazy(s)
         open(s.path("verify"), "w").close()
@@ -205,9 +207,9 @@ def daemon_killed(s):
 @scenario
 def stopped_before_killed(s):
     """The daemon holds messages that it has not answered."""
-    dumped(s)
+    dumped(s, KILLED_MIB)
     took_over = 0
-    for _ in range(rounds_wanted(6)):
+    for _ in range(rounds_wanted(6 if STRESS else 4)):
         d = Daemon(s)
         lazy(s)
         open(s.path("verify"), "w").close()
@@ -224,9 +226,9 @@ def stopped_before_killed(s):
 @scenario
 def any_instant(s):
     """The daemon or the restore is killed while the restore runs: nothing comes back, or all is right."""
-    dumped(s)
+    dumped(s, KILLED_MIB)
     restored = 0
-    for i in range(rounds_wanted(20)):
+    for i in range(rounds_wanted(20 if STRESS else 12)):
         d = Daemon(s)
         p = subprocess.Popen([s.criu, "restore", "-d", "-D", s.imgs, "--lazy-pages", "-o", "restore.log", "-v4"], cwd=s.dir,
                              stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
