@@ -297,22 +297,6 @@ int foreign_files_look(struct dump *d, struct fd_info *info)
 	return err ? log_errno(err, "%s: %s: fstat as the task", fd_name(info), info->link ?: "") : 0;
 }
 
-/* To open such a file breaks the lease, or waits: the holder may be in the tree, and stands still. */
-static bool is_leased(const struct stat *st)
-{
-	_cleanup_free_ char *text = NULL;
-
-	if (proc_read(AT_FDCWD, "/proc/locks", &text, NULL))
-		return true;
-	for (const char *at = text; at && *at; at = proc_next_line(at)) {
-		struct lock_line line;
-
-		if (!lockline_parse(at, &line) && line.kind == LOCK_LEASE && line.ino == st->st_ino)
-			return true;
-	}
-	return false;
-}
-
 int foreign_files_open_plain(struct dump *d, struct task *t, const char *path, const char *what)
 {
 	struct fd_info info = {
@@ -324,7 +308,8 @@ int foreign_files_open_plain(struct dump *d, struct task *t, const char *path, c
 
 	link[MAX(n, 0)] = 0;
 	err = err ?: foreign_files_find(d, &info, path, link);
-	if (!err && !info.foreign && S_ISREG(info.st.st_mode) && info.st.st_nlink && !is_leased(&info.st))
+	/* The holder of a lease may be in the tree, and stands still. */
+	if (!err && !info.foreign && S_ISREG(info.st.st_mode) && info.st.st_nlink && !lockline_is_leased(&info.st))
 		fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	foreign_files_close(&info);
 	if (err)

@@ -11,6 +11,7 @@
 #include "files/long_path.h"
 #include "lib/arena_hash.h"
 #include "path/validate.h"
+#include "proc/lockline.h"
 #include "tree/subsys.h"
 
 #define CHECKSUM_BUFFER  (1UL << 18)
@@ -50,16 +51,36 @@ static int open_to_read(const char *path)
 
 /* ---- dump ---- */
 
+extern const struct subsys validate_subsys;
+
+struct leases {
+	bool known, any;
+};
+
+/* Hardly anything on a machine is leased: then no more is asked. */
+static bool is_leased(struct dump *d, const struct fd_info *info)
+{
+	struct leases *l = dump_state(d, &validate_subsys);
+
+	if (!l->known) {
+		l->known = true;
+		l->any = lockline_is_leased(NULL);
+	}
+	return l->any && lockline_is_leased(&info->st);
+}
+
 /*
  * A descriptor that can be read, or for O_PATH (executables, mappings) a new one. Files that are only written are not
- * opened for it, nor those with a lease, which opening could break.
+ * opened for it, nor those with a lease, which opening would break.
  */
-static int readable_fd(const struct fd_info *info, int *opened)
+static int readable_fd(struct dump *d, const struct fd_info *info, int *opened)
 {
 	char path[32];
 
 	if (info->number >= 0 && !(info->flags & O_PATH))
 		return (info->flags & O_ACCMODE) == O_WRONLY || (info->flags & O_DIRECT) ? -1 : info->fd;
+	if (is_leased(d, info))
+		return -EWOULDBLOCK;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", info->fd);
 	*opened = open_to_read(path);
 	return *opened;
@@ -110,7 +131,7 @@ int validate_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 		return 0;
 	if (info->foreign)
 		return validate_foreign(d, info, how, m);
-	fd = readable_fd(info, &opened);
+	fd = readable_fd(d, info, &opened);
 	if (fd < 0)
 		return 0;
 	m->n_build_id = m->size < BUILDID_LEAST ? 0 : buildid_of_elf(fd, words);
@@ -139,7 +160,10 @@ struct written_files {
 	struct written *by_name;
 };
 
-const struct subsys validate_subsys = { .name = "written files", .state = { .restore = sizeof(struct written_files) } };
+const struct subsys validate_subsys = {
+	.name = "files as they were",
+	.state = { .dump = sizeof(struct leases), .restore = sizeof(struct written_files) },
+};
 
 static int note_written(struct restore *r, const void *msg, void *arg)
 {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "proc/lockline.h"
+#include "proc/proc.h"
 
 static int kind_of(const char *word, enum file_lock_flag *kind)
 {
@@ -88,4 +89,19 @@ const char *proc_next_line(const char *line)
 {
 	line = strchr(line, '\n');
 	return line && line[1] ? line + 1 : NULL;
+}
+
+bool lockline_is_leased(const struct stat *st)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (proc_read(AT_FDCWD, "/proc/locks", &text, NULL))
+		return true;
+	for (const char *at = text; at && *at; at = proc_next_line(at)) {
+		struct lock_line line;
+
+		if (!lockline_parse(at, &line) && line.kind == LOCK_LEASE && (!st || line.ino == st->st_ino))
+			return true;
+	}
+	return false;
 }

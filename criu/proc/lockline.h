@@ -4,6 +4,8 @@
 #ifndef CRIU_PROC_LOCKLINE_H
 #define CRIU_PROC_LOCKLINE_H
 
+#include <sys/stat.h>
+
 #include "common.h"
 #include "format.h"
 
@@ -21,5 +23,11 @@ int lockline_parse(const char *line, struct lock_line *out);
 
 /* The line after this one, or NULL. */
 const char *proc_next_line(const char *line);
+
+/*
+ * Whether some process has a lease on the file, or may have: to open it breaks the lease, or waits for the holder.
+ * NULL: on any file of the machine.
+ */
+bool lockline_is_leased(const struct stat *st);
 
 #endif

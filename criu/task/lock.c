@@ -121,6 +121,12 @@ static int dump_lock(struct lock_dump *ld, const struct file_locked *l, const st
 	e.type = (uint32_t)line->type;
 	if (!note_lease(l, line, &e))
 		return 0;
+	if (lock_lease_is_mapped(&ld->d->tree, line))
+		return log_refusal(0,
+		                   "%s: fd %d: %s: a write lease on a file that is mapped as well: the restored "
+		                   "mapping would be in its way; give the lease up (fcntl(F_SETLEASE, F_UNLCK)) or "
+		                   "unmap the file before the dump",
+		                   task_name(l->task), l->number, l->link);
 	/* Of tasks that share a table, the one that took the lock takes it again: F_GETLK tells its pid to others. */
 	if (!taker || !taker->ids || taker->ids->files_id != l->task->ids->files_id)
 		taker = l->task;

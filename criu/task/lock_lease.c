@@ -7,6 +7,7 @@
 #include "files/fown.h"
 #include "format.h"
 #include "lib/log.h"
+#include "proc/proc_maps.h"
 #include "task/lock_lease.h"
 
 bool lock_lease_is_breaking(const FileLockEntry *e)
@@ -84,4 +85,20 @@ int lock_lease_over(const struct task *t, struct batch *b, const FileLockEntry *
 		log_warn("%s: fd %d: its lease was being broken by a process that has opened the file since: now %s",
 		         task_name(t), e->fd, read ? "it is a read lease" : "the lease is gone");
 	return err;
+}
+
+bool lock_lease_is_mapped(const struct tree *tree, const struct lock_line *line)
+{
+	if (line->kind != LOCK_LEASE || line->type != F_WRLCK || line->breaking)
+		return false;
+	for (size_t i = 0; i < tree->n_tasks; i++) {
+		const struct task *t = tree->tasks[i];
+		const struct task_maps *maps = t->state == TASK_DEAD ? NULL : &t->dump->maps;
+
+		for (size_t k = 0; maps && k < maps->n; k++)
+			if (maps->v[k].ino == line->ino && maps->v[k].major == line->dev_major &&
+			    maps->v[k].minor == line->dev_minor)
+				return true;
+	}
+	return false;
 }
