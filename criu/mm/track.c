@@ -296,9 +296,20 @@ bool track_is_ours(const struct track_task *one, size_t *at, const struct proc_m
 	return *at < one->ours.n && one->ours.r[*at].start <= m->start;
 }
 
+/* The one whose tracker's entry names a task that has the memory of t: at the dump before that may have been another. */
+static const struct track_task *find_sharing(struct dump *d, struct track_state *s, const struct task *t)
+{
+	const struct track_task *one = track_task(s, NULL, t);
+
+	if (!one)
+		for (one = s->tasks; one && tree_first_vm(&d->tree, one->task) != t; one = one->hh.next)
+			;
+	return one;
+}
+
 void track_hide(struct dump *d, struct task *t)
 {
-	const struct track_task *one = track_task(dump_state(d, &track_subsys), NULL, t);
+	const struct track_task *one = find_sharing(d, dump_state(d, &track_subsys), t);
 	size_t at = 0;
 
 	for (size_t i = 0; one && i < t->dump->maps.n; i++)
