@@ -296,7 +296,7 @@ bool track_is_ours(const struct track_task *one, size_t *at, const struct proc_m
 	return *at < one->ours.n && one->ours.r[*at].start <= m->start;
 }
 
-/* The one whose tracker's entry names a task that has the memory of t: at the dump before that may have been another. */
+/* That of a task which has the memory of t: at the dump before another one may have been the first that has. */
 static const struct track_task *find_sharing(struct dump *d, struct track_state *s, const struct task *t)
 {
 	const struct track_task *one = track_task(s, NULL, t);
