@@ -69,15 +69,26 @@ static enum verdict watches(const struct uffd *u, const struct task *t)
 	return v;
 }
 
+/* A mapping that it can register, or that criu has registered. */
+static bool has_memory_at(const struct uffd *u, const struct proc_map *m)
+{
+	struct uffdio_range range = { .start = m->start, .len = PAGE_SIZE };
+	int err;
+
+	if (!m->for_criu)
+		return !ioctl(u->fd, UFFDIO_UNREGISTER, &range);
+	err = copy_nothing(u, m);
+	return err != -ENOENT && err != -ESRCH;
+}
+
 /* Nothing is registered: the process is the one that has it, if that has memory where it has some. */
 static bool can_be_of(const struct uffd *u, const struct task *t)
 {
 	for (size_t i = 0; u->msg->has_features && i < t->dump->maps.n; i++) {
 		const struct proc_map *m = &t->dump->maps.v[i];
-		struct uffdio_range range = { .start = m->start, .len = PAGE_SIZE };
 
 		if (!m->shared && !*m->name && !mode_of(m) && !(m->flags & (VMF_ht | VMF_dp)))
-			return !ioctl(u->fd, UFFDIO_UNREGISTER, &range);
+			return has_memory_at(u, m);
 	}
 	return true;
 }

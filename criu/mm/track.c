@@ -196,9 +196,10 @@ static int read_task(struct dump *d, struct track_state *s, const struct task *t
 	int err = scan_task(&sc);
 
 	one->uffd = kept;
-	one->ours = sc.ours;
 	if (err || !sc.ours.n) /* where nothing is watched any more it was that of the former program */
 		cleanup_close(&one->uffd);
+	else if (kept >= 0)
+		one->ours = sc.ours;
 	if (err) {
 		log_warn("%s: which of its pages were written to cannot be read (%s): all are stored", task_name(t),
 		         strerror(-err));
@@ -312,9 +313,13 @@ void track_hide(struct dump *d, struct task *t)
 	const struct track_task *one = find_sharing(d, dump_state(d, &track_subsys), t);
 	size_t at = 0;
 
-	for (size_t i = 0; one && i < t->dump->maps.n; i++)
-		if (track_is_ours(one, &at, &t->dump->maps.v[i]))
-			t->dump->maps.v[i].flags &= ~VMF_uw;
+	for (size_t i = 0; one && i < t->dump->maps.n; i++) {
+		struct proc_map *m = &t->dump->maps.v[i];
+
+		m->for_criu = track_is_ours(one, &at, m);
+		if (m->for_criu)
+			m->flags &= ~VMF_uw;
+	}
 }
 
 static void track_end(struct dump *d)

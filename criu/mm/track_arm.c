@@ -187,8 +187,10 @@ static void give_up_kept(struct track_state *s, const struct task *t)
 {
 	struct track_task *one = track_task(s, NULL, t);
 
-	if (one)
+	if (one) {
 		cleanup_close(&one->uffd);
+		one->ours = (struct ranges) { 0 };
+	}
 }
 
 int track_inside(struct dump *d, struct task *t)

@@ -53,6 +53,6 @@ Fstype fs_kind_code(const char *name);
  * Where the machine has one file system of a type (fs_kind.single): a mount of the whole of it, with the name of its
  * source that m had, which no copy of another mount has. A negative errno, not logged: m is to be such a copy.
  */
-int mnt_super_by_name(const struct mnt *m);
+int mnt_super_by_name(struct restore *r, const struct mnt *m);
 
 #endif

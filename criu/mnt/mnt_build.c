@@ -154,7 +154,7 @@ static int clone_mount(struct restore *r, struct mnt *m)
 	if (mountinfo_mount_id(root, "") != mountinfo_mount_id(mnt_super_dir(s), ""))
 		return log_errno(-EXDEV, "mount %s: another mount hides %s in its file system (%s)", m->e->mountpoint,
 		                 m->e->root, m->super->kind ? m->super->kind->name : m->e->host_path);
-	m->fd = mnt_super_by_name(m);
+	m->fd = mnt_super_by_name(r, m);
 	if (m->fd < 0)
 		m->fd = open_tree(root, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 	if (m->fd < 0)

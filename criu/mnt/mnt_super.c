@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "helper/detour.h"
 #include "helper/ns_enter.h"
@@ -197,7 +198,21 @@ static int make_new(struct restore *r, struct super *s)
 	return s->fd < 0 ? log_errno(-errno, "mount %s: fsmount of a new %s", e->mountpoint, type) : 0;
 }
 
-int mnt_super_by_name(const struct mnt *m)
+/* To mount it anew would take options away that another mount has given; and there has to be a reason for it. */
+static bool is_better_anew(struct restore *r, const struct mnt *m, dev_t dev)
+{
+	struct mount_at *own;
+	size_t n;
+
+	if (mountinfo_read(r->arena, &own, &n))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (own[i].s_dev == (major(dev) << 20 | minor(dev)) && !own[i].root[1])
+			return strcmp(own[i].source, m->e->source) != 0 && !strcmp(own[i].options, "rw");
+	return m->super->kind && !*m->e->options && strcmp(m->super->first->source, m->e->source) != 0;
+}
+
+int mnt_super_by_name(struct restore *r, const struct mnt *m)
 {
 	const struct fs_kind *kind = m->super->kind ?: m->e->fsname ? fs_kind_by_name(m->e->fsname) : NULL;
 	_cleanup_close_ int fs = -1, fd = -1;
@@ -205,12 +220,14 @@ int mnt_super_by_name(const struct mnt *m)
 
 	if (!kind || !kind->single || m->given || m->e->root[1] || !*m->e->source)
 		return -ENOENT;
+	if (fstat(mnt_super_dir(m->super), &there) || !is_better_anew(r, m, there.st_dev))
+		return -ENOENT;
 	fs = fsopen(kind->name, FSOPEN_CLOEXEC);
 	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "source", m->e->source, 0) ||
 	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
 		return -errno;
 	fd = fsmount(fs, FSMOUNT_CLOEXEC, 0);
-	if (fd < 0 || fstat(fd, &st) || fstat(mnt_super_dir(m->super), &there))
+	if (fd < 0 || fstat(fd, &st))
 		return -errno;
 	return st.st_dev == there.st_dev ? move_fd(&fd) : -EXDEV;
 }

@@ -57,6 +57,7 @@ struct proc_map {
 	uint32_t prot; /* PROT_* */
 	bool shared;
 	bool has_flags; /* VmFlags was there */
+	bool for_criu;  /* watched for criu's sake, which flags do not show (mm/track.h) */
 	uint32_t flags; /* VMF_* */
 	uint32_t pkey;
 	uint64_t anon_huge;               /* AnonHugePages, bytes */

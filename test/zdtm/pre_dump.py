@@ -100,6 +100,11 @@ def own_marks(s):
     drop(s, "own")
 
 
+@scenario
+def own_idle(s):
+    drop(s, "idle")
+
+
 def watched(pid):
     """Mappings that a userfaultfd watches."""
     return sum("uw" in line.split() for line in text("/proc/%d/smaps" % pid).splitlines() if line.startswith("VmFlags:"))

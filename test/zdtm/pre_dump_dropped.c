@@ -6,6 +6,7 @@
  *       new page is there already, and the store that asked for it is still to come.
  * huge: a page of hugetlb memory, dropped and read.
  * own:  the program notes writes with a userfaultfd of its own, from a moment of its own on.
+ * idle: the program has a userfaultfd that watches nothing.
  * ring: an io_uring in memory of the program's own, which the kernel writes to without the page table.
  */
 #include <linux/io_uring.h>
@@ -135,7 +136,7 @@ static void of_huge_page(void)
 			break;
 }
 
-static void of_own_marks(void)
+static void of_own_marks(int idle)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = WP_ASYNC };
 	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_WP };
@@ -148,7 +149,7 @@ static void of_own_marks(void)
 	zdtm_must(mem != MAP_FAILED);
 	reg.range.start = marks.range.start = (uintptr_t)mem;
 	reg.range.len = marks.range.len = PAGES * PAGE;
-	zdtm_must(!ioctl(fd, UFFDIO_REGISTER, &reg));
+	zdtm_must(idle || !ioctl(fd, UFFDIO_REGISTER, &reg));
 	for (size_t i = 0; i < PAGES; i++)
 		fill(words(i), OLD);
 	zdtm_ready();
@@ -156,7 +157,7 @@ static void of_own_marks(void)
 		return;
 	for (size_t i = 0; i < PAGES; i++)
 		fill(words(i), NEW);
-	zdtm_must(!ioctl(fd, UFFDIO_WRITEPROTECT, &marks));
+	zdtm_must(idle || !ioctl(fd, UFFDIO_WRITEPROTECT, &marks));
 	zdtm_touch("dropped");
 	zdtm_wait();
 	for (size_t i = 0; i < PAGES; i++)
@@ -197,8 +198,8 @@ int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "huge"))
 		of_huge_page();
-	else if (argc > 1 && !strcmp(argv[1], "own"))
-		of_own_marks();
+	else if (argc > 1 && (!strcmp(argv[1], "own") || !strcmp(argv[1], "idle")))
+		of_own_marks(!strcmp(argv[1], "idle"));
 	else if (argc > 1 && !strcmp(argv[1], "ring"))
 		of_ring();
 	else
