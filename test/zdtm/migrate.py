@@ -100,6 +100,7 @@ def fails(s):
     net = ThreeNetworks(s, [sys.executable, "-c", SERVER], [sys.executable, "-c", CLIENT])
     net.begin()
     cases = ((["--target-criu", "/none"], "criu --version"), (["--before-restore", "false"], "--before-restore failed"),
+             (["--before-restore", "kill -9 $PPID"], "post-dump"),  # what does the step while the tree stands still
              (["--restore-options=--no-such-option"], "no-such-option"), (["--dump-options=--cow-pages once"], "use copy or auto"),
              (["--target-address", "10.77.0.99", "--pages=--timeout 1"], "connect to the page server"),
              (["--restore-options=--action-script 'test $CRTOOLS_SCRIPT_ACTION != post-restore'"], "post-restore"))
