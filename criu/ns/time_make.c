@@ -4,6 +4,7 @@
 #include <linux/sched.h>
 #include <sys/syscall.h>
 
+#include "agent/agent.h"
 #include "agent/batch.h"
 #include "helper/ns_enter.h"
 #include "lib/log.h"
@@ -195,9 +196,10 @@ static int enter_early_ones(struct restore *r, const struct time_made *m)
 	for (size_t i = 0; !err && i < r->tree.n_tasks; i++) {
 		struct task *t = r->tree.tasks[i];
 
+		/* A new one may not have begun: the first word of its agent would be taken for an answer. */
 		if (t->state != TASK_DEAD && t->restore->agent && t != m->maker &&
 		    time_ns_of_task(&r->tree, t) == m->id)
-			err = enter_if_elsewhere(r, t, m->fd);
+			err = agent_wait(t->restore->agent) ?: enter_if_elsewhere(r, t, m->fd);
 	}
 	return err;
 }

@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 
-from driver import Skipped, check, rounds_wanted, run_all, scenario, text, tree, wait_for
+from driver import Skipped, check, need, rounds_wanted, run_all, scenario, text, tree, wait_for
 
 ROUNDS, AHEAD, SLACK = rounds_wanted(3), 900000, 60
 
@@ -269,13 +269,18 @@ time.sleep(100000)
 """
 
 
-def owned_rounds(s, *args):
-    need_time_ns()
+def start_owned(s, *args):
     with open(s.path("victim.py"), "w") as f:
         f.write(OWNED)
     s.proc = subprocess.Popen(["python3", "victim.py", *args], cwd=s.dir, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                               start_new_session=True)
     s.pid = s.proc.pid
+    check(wait_for(lambda: os.path.exists(s.path("owned"))), "it says nothing")
+
+
+def owned_rounds(s, *args):
+    need_time_ns()
+    start_owned(s, *args)
 
     def says():
         if os.path.exists(s.path("owned")):
@@ -316,6 +321,23 @@ def owned(s):
 def owned_by_maker(s):
     """The same, and the process that made it for its children is there, in that user namespace."""
     owned_rounds(s, "stays")
+
+
+@scenario
+def slow_children(s):
+    """They begin late, while their maker is worked on. (strace, which delays them, is why none can be seized in the end.)"""
+    need("strace")
+    need_time_ns()
+    start_owned(s, "stays")
+    s.dump()
+    s.proc = None
+    slow = ["strace", "-f", "-o", os.devnull, "-e", "trace=rt_sigprocmask", "-e", "inject=rt_sigprocmask:delay_enter=30000"]
+    said = subprocess.run([*slow, s.criu, "restore", "-d", "-D", s.imgs], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True).stderr
+    check("PTRACE_SEIZE" in said and "recvmsg" not in said, said)
+    s.gone()
+    s.restore()
+    s.kill()
 
 
 @scenario
