@@ -26,6 +26,7 @@ static inline int range_by_start(const void *a, const void *b)
 /* Appends a range that is not below the last one; one that begins where the last ends makes that longer. */
 void ranges_push(struct arena *a, struct ranges *list, raddr_t start, raddr_t end);
 
+/* How long they are together. */
 static inline uint64_t ranges_bytes(const struct ranges *list)
 {
 	uint64_t sum = 0;

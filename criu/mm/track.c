@@ -104,7 +104,7 @@ static int track_before_freeze(struct dump *d)
 struct scan {
 	struct dump *d;
 	const struct task *task;
-	int pagemap, uffd; /* uffd: what the tracker had; -1: it could not be taken */
+	int pagemap, uffd; /* uffd: what the tracker had; negative: it could not be taken */
 	struct ranges clean, ours;
 };
 
@@ -122,7 +122,11 @@ bool track_is_able(const struct proc_map *m)
 	return !m->shared && !m->ino && strncmp(m->name, "[v", 2) != 0; /* vsyscall has no page table */
 }
 
-/* Not so where the program has a userfaultfd of its own that notes writes, from a moment of its own on. */
+/*
+ * Not so where the program has a userfaultfd of its own that notes writes, from a moment of its own on. If nothing was
+ * taken from the tracker that cannot be told here: what VmFlags show as watched when the tracker has ended is the
+ * program's, and is stored in full for that (vma.watched).
+ */
 static bool is_criu_watching(struct scan *sc, const struct proc_map *m)
 {
 	if (sc->uffd < 0)
