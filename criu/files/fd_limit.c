@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#include <fcntl.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "files/fd_limit.h"
 #include "files/files.h"
@@ -9,14 +11,32 @@
 /* What is open beside the files of the tree. */
 #define SPARE_FILES 1000
 
+/* How many numbers the table of descriptors has room for from the start: 32 KiB. */
+#define ROOM_FOR_FILES 4096
+
+/*
+ * The kernel makes the table larger when a number is beyond it. If the process has threads by then, it waits for an RCU
+ * grace period first (linux/fs/file.c, expand_fdtable()): 10 to 25 ms each time that the table doubles.
+ */
+static void make_room(rlim_t files)
+{
+	int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, (int)MIN(files, (rlim_t)ROOM_FOR_FILES) - 1);
+
+	if (fd >= 0)
+		close(fd);
+}
+
 void files_raise_limit(void)
 {
 	struct rlimit l;
 
-	if (!getrlimit(RLIMIT_NOFILE, &l) && l.rlim_cur < l.rlim_max) {
+	if (getrlimit(RLIMIT_NOFILE, &l))
+		return;
+	if (l.rlim_cur < l.rlim_max) {
 		l.rlim_cur = l.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &l);
 	}
+	make_room(l.rlim_cur);
 }
 
 size_t files_spare(void)

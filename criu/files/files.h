@@ -9,7 +9,10 @@
 #include "files/files_dump.h"
 #include "files/files_restore.h"
 
-/* Raises criu's own soft limit of open files to its hard one; tasks get theirs from the images. */
+/*
+ * Raises criu's own soft limit of open files to its hard one; tasks get theirs from the images. Before criu has threads:
+ * the table of descriptors gets room for some thousands.
+ */
 void files_raise_limit(void);
 
 /* How many descriptors may be open only to be faster: an eighth of what criu may have open. */

@@ -83,6 +83,13 @@ static int open_prev(struct dump *d, struct track_state *s)
 	return image_dir_link_prev(d->dir, path);
 }
 
+/* Looks at all processes of the machine. */
+static int find_trackers(struct dump *d, struct track_state *s)
+{
+	s->looked = true;
+	return tracker_find_all(d->arena, &s->found, &s->n_found);
+}
+
 static int track_before_freeze(struct dump *d)
 {
 	struct track_state *s = dump_state(d, &track_subsys);
@@ -96,7 +103,7 @@ static int track_before_freeze(struct dump *d)
 		s->sock = tracker_start();
 		err = s->sock < 0 ? s->sock : 0;
 	}
-	return err ?: tracker_find_all(d->arena, &s->found, &s->n_found);
+	return err || !track_is_in_chain(d) ? err : find_trackers(d, s);
 }
 
 /* ---- what was written to ---- */
@@ -293,6 +300,23 @@ static int track_frozen(struct dump *d)
 }
 
 /* ---- what others see ---- */
+
+/* Most dumps belong to no chain, and meet no tracker: they look for one when memory is watched that it may watch. */
+int track_give_up(struct dump *d, const struct task *t)
+{
+	struct track_state *s = dump_state(d, &track_subsys);
+	bool watched = false;
+	int err;
+
+	for (size_t i = 0; i < t->dump->maps.n && !watched; i++)
+		watched = t->dump->maps.v[i].flags & VMF_uw;
+	if (s->looked || !watched)
+		return 0;
+	err = find_trackers(d, s);
+	for (size_t i = 0; !err && i < s->n_found; i++)
+		err = use_tracker(d, s, &s->found[i]);
+	return err ?: s->n_found > 0;
+}
 
 bool track_is_ours(const struct track_task *one, size_t *at, const struct proc_map *m)
 {

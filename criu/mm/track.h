@@ -4,7 +4,7 @@
  * kernel notes it (userfaultfd, asynchronous write protection; PAGEMAP_SCAN), a tracker (mm/tracker.h) keeps that alive
  * between dumps.
  *
- * A dump reads what was noted as soon as the tree stands still, and ends the tracker. Whatever becomes of this dump,
+ * A dump of a chain reads what was noted as soon as the tree stands still, and ends the tracker. Whatever becomes of this dump,
  * nothing can be taken for unwritten any more that is not. If the tree lives on, and --track-mem says so, writes are
  * noted from this dump on, for a new tracker.
  *
@@ -27,6 +27,12 @@ bool track_is_in_chain(const struct dump *d);
  * NULL: of none it is known.
  */
 const struct ranges *track_unwritten(struct dump *d, const struct task *t);
+
+/*
+ * t's mappings were read, by a dump that belongs to no chain: where one is watched, a tracker that watches the tree is
+ * ended, as what was noted for another dump. 1: t's mappings are to be read again; 0; a negative errno (logged).
+ */
+int track_give_up(struct dump *d, const struct task *t);
 
 /* Of t's mappings, which were read: those that are watched for criu's sake look as if they were not. */
 void track_hide(struct dump *d, struct task *t);

@@ -19,11 +19,12 @@ struct track_task {
 };
 
 struct track_state {
-	bool begun, is_tracked;      /* is_tracked: the tracker of the chain was there */
+	bool begun, looked;          /* looked: trackers were looked for */
+	bool is_tracked;             /* the tracker of the chain was there */
 	struct image_dir *prev;      /* --prev-images-dir; NULL */
 	struct pages_before *before; /* what it has; NULL: nothing that can be gone on with */
 	const char *prev_run_id;     /* NULL: it does not say */
-	struct tracker *found;       /* that ran when the dump began */
+	struct tracker *found;       /* that ran when they were looked for */
 	size_t n_found;
 	int sock; /* to the new one; -1: there is to be none */
 	struct track_task *tasks;

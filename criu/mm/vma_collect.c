@@ -103,6 +103,24 @@ static int collect_vma(struct dump *d, struct task *t, const struct proc_map *m)
 	return 0;
 }
 
+static int read_mappings(struct dump *d, struct task *t)
+{
+	struct task_maps *maps = &t->dump->maps;
+	int err = proc_read_maps(t->dump->proc_fd, "smaps", d->arena, &maps->v, &maps->n), again;
+
+	again = err ? 0 : track_give_up(d, t);
+	if (again < 0)
+		return again;
+	if (again) {
+		*maps = (struct task_maps) { 0 };
+		err = proc_read_maps(t->dump->proc_fd, "smaps", d->arena, &maps->v, &maps->n);
+	}
+	if (err)
+		return log_errno(err, "%s: reading /proc/%d/smaps", task_name(t), t->pid);
+	track_hide(d, t);
+	return 0;
+}
+
 int mm_collect(struct dump *d, struct task *t)
 {
 	struct task_maps *maps = &t->dump->maps;
@@ -110,10 +128,7 @@ int mm_collect(struct dump *d, struct task *t)
 
 	t->mm = arena_msg(d->arena, MmEntry, mm_entry);
 	t->dump->vmas = arena_new_of(d->arena, struct vma_list);
-	err = proc_read_maps(t->dump->proc_fd, "smaps", d->arena, &maps->v, &maps->n);
-	if (err)
-		return log_errno(err, "%s: reading /proc/%d/smaps", task_name(t), t->pid);
-	track_hide(d, t);
+	err = read_mappings(d, t);
 	for (size_t i = 0; !err && i < maps->n; i++) {
 		if (!maps->v[i].has_flags)
 			return log_errno(-EBADMSG, "%s: /proc/%d/smaps has no VmFlags", task_name(t), t->pid);
@@ -139,11 +154,10 @@ int mm_collect_private(struct dump *d, struct task *t)
 {
 	struct task_maps *maps = &t->dump->maps;
 	struct vma_list *list = t->dump->vmas = arena_new_of(d->arena, struct vma_list);
-	int err = proc_read_maps(t->dump->proc_fd, "smaps", d->arena, &maps->v, &maps->n);
+	int err = read_mappings(d, t);
 
 	if (err)
-		return log_errno(err, "%s: reading /proc/%d/smaps", task_name(t), t->pid);
-	track_hide(d, t);
+		return err;
 	t->mm = arena_msg(d->arena, MmEntry, mm_entry);
 	for (size_t i = 0; i < maps->n; i++) {
 		const struct proc_map *m = &maps->v[i];

@@ -17,6 +17,9 @@ struct segment {
 /* Headers and notes mostly stand at the start of the file, so that is read at once. */
 struct elf_file {
 	int fd;
+	pid_t pid; /* if not 0: it is read in the memory of this process */
+	uint64_t mapped, len;
+	bool missing; /* something could not be read there */
 	size_t n_start;
 	union {
 		uint8_t start[4096];
@@ -26,16 +29,27 @@ struct elf_file {
 	};
 };
 
-static bool read_part(const struct elf_file *f, void *to, uint64_t offset, size_t len)
+static bool read_mapped(struct elf_file *f, void *to, uint64_t offset, size_t len)
+{
+	struct iovec there = { .iov_base = (void *)(uintptr_t)(f->mapped + offset), .iov_len = len };
+
+	if (offset > f->len || len > f->len - offset || io_read_process(f->pid, to, &there, 1))
+		f->missing = true;
+	return !f->missing;
+}
+
+static bool read_part(struct elf_file *f, void *to, uint64_t offset, size_t len)
 {
 	if (offset <= f->n_start && len <= f->n_start - offset) {
 		memcpy(to, f->start + offset, len);
 		return true;
 	}
+	if (f->pid)
+		return read_mapped(f, to, offset, len);
 	return io_pread_all(f->fd, to, len, (off_t)offset) == (ssize_t)len;
 }
 
-static size_t read_segments64(const struct elf_file *f, struct segment *out)
+static size_t read_segments64(struct elf_file *f, struct segment *out)
 {
 	const Elf64_Ehdr *eh = &f->eh64;
 	Elf64_Phdr ph[MAX_PHDRS];
@@ -47,7 +61,7 @@ static size_t read_segments64(const struct elf_file *f, struct segment *out)
 	return n;
 }
 
-static size_t read_segments32(const struct elf_file *f, struct segment *out)
+static size_t read_segments32(struct elf_file *f, struct segment *out)
 {
 	const Elf32_Ehdr *eh = &f->eh32;
 	Elf32_Phdr ph[MAX_PHDRS];
@@ -86,26 +100,42 @@ static size_t find_note(const uint8_t *notes, size_t size, uint32_t words[BUILDI
 	return 0;
 }
 
-size_t buildid_of_elf(int fd, uint32_t words[BUILDID_WORDS])
+/* Its first n bytes are in f->start. */
+static size_t find_in_elf(struct elf_file *f, size_t n, uint32_t words[BUILDID_WORDS])
 {
 	struct segment segs[MAX_PHDRS];
-	struct elf_file f = { .fd = fd };
 	uint8_t notes[MAX_NOTES];
-	size_t n = 0, found = 0;
-	ssize_t got = io_pread_all(fd, f.start, sizeof(f.start), 0);
+	size_t n_segs = 0, found = 0;
 
-	if (got < (ssize_t)sizeof(f.eh32) || memcmp(f.ident, ELFMAG, SELFMAG))
+	if (n < sizeof(f->eh32) || memcmp(f->ident, ELFMAG, SELFMAG))
 		return 0;
-	f.n_start = (size_t)got;
-	if (f.ident[EI_CLASS] == ELFCLASS64)
-		n = read_segments64(&f, segs);
-	else if (f.ident[EI_CLASS] == ELFCLASS32)
-		n = read_segments32(&f, segs);
-	for (size_t i = 0; i < n && !found; i++) {
+	f->n_start = n;
+	if (f->ident[EI_CLASS] == ELFCLASS64)
+		n_segs = read_segments64(f, segs);
+	else if (f->ident[EI_CLASS] == ELFCLASS32)
+		n_segs = read_segments32(f, segs);
+	for (size_t i = 0; i < n_segs && !found; i++) {
 		size_t size = MIN(segs[i].size, MAX_NOTES);
 
-		if (segs[i].type == PT_NOTE && read_part(&f, notes, segs[i].offset, size))
+		if (segs[i].type == PT_NOTE && read_part(f, notes, segs[i].offset, size))
 			found = find_note(notes, size, words);
 	}
 	return found;
+}
+
+size_t buildid_of_elf(int fd, uint32_t words[BUILDID_WORDS])
+{
+	struct elf_file f = { .fd = fd };
+	ssize_t n = io_pread_all(fd, f.start, sizeof(f.start), 0);
+
+	return n < 0 ? 0 : find_in_elf(&f, (size_t)n, words);
+}
+
+int buildid_in_memory(pid_t pid, uint64_t start, uint64_t end, uint32_t words[BUILDID_WORDS])
+{
+	struct elf_file f = { .fd = -1, .pid = pid, .mapped = start, .len = end - start };
+	size_t n = MIN(sizeof(f.start), f.len), found;
+
+	found = read_mapped(&f, f.start, 0, n) ? find_in_elf(&f, n, words) : 0;
+	return f.missing ? -EFAULT : (int)found;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -12,6 +13,7 @@
 #include "lib/arena_hash.h"
 #include "path/validate.h"
 #include "proc/lockline.h"
+#include "proc/proc_maps.h"
 #include "tree/subsys.h"
 
 #define CHECKSUM_BUFFER  (1UL << 18)
@@ -57,7 +59,10 @@ struct leases {
 	bool known, any;
 };
 
-/* Hardly anything on a machine is leased: then no more is asked. */
+/*
+ * Hardly anything on a machine is leased: then no more is asked. (Already the first time costs more than all else of a
+ * small dump: for /proc/locks the kernel waits for an RCU grace period, 10 to 25 ms.)
+ */
 static bool is_leased(struct dump *d, const struct fd_info *info)
 {
 	struct leases *l = dump_state(d, &validate_subsys);
@@ -69,9 +74,43 @@ static bool is_leased(struct dump *d, const struct fd_info *info)
 	return l->any && lockline_is_leased(&info->st);
 }
 
+static bool is_executable(const struct fd_info *info)
+{
+	const char *slash = info->path ? strrchr(info->path, '/') : NULL;
+
+	return slash && !strcmp(slash, "/exe");
+}
+
+/* NULL: it is no mapping of the start of a file whose memory is the file's, and there without anybody's help. */
+static const struct proc_map *plain_mapping(const struct fd_info *info)
+{
+	const struct task_maps *maps = &info->task->dump->maps;
+	uint64_t start;
+
+	if (!info->path || sscanf(info->path, "/proc/%*d/map_files/%" SCNx64 "-", &start) != 1)
+		return NULL;
+	for (size_t i = 0; i < maps->n && maps->v[i].start <= start; i++) {
+		const struct proc_map *m = &maps->v[i];
+		bool own = !m->shared && (m->anonymous || m->flags & VMF_ac); /* pages of its own, or was writable */
+
+		if (m->start == start)
+			return own || m->pgoff || m->flags & (VMF_um | VMF_uw | VMF_ui) ? NULL : m;
+	}
+	return NULL;
+}
+
+/* Of a mapping the memory is read, where that can be: its file need not be opened then. */
+static int buildid_of_mapping(const struct fd_info *info, uint32_t words[BUILDID_WORDS])
+{
+	const struct proc_map *m = plain_mapping(info);
+
+	return m ? buildid_in_memory(info->task->pid, m->start, m->end, words) : -EFAULT;
+}
+
 /*
  * A descriptor that can be read, or for O_PATH (executables, mappings) a new one. Files that are only written are not
- * opened for it, nor those with a lease, which opening would break.
+ * opened for it, nor those with a lease, which opening would break. (An executable has none: for a write lease no other
+ * open file may be of the file, and the kernel has one as long as the process is there.)
  */
 static int readable_fd(struct dump *d, const struct fd_info *info, int *opened)
 {
@@ -79,7 +118,7 @@ static int readable_fd(struct dump *d, const struct fd_info *info, int *opened)
 
 	if (info->number >= 0 && !(info->flags & O_PATH))
 		return (info->flags & O_ACCMODE) == O_WRONLY || (info->flags & O_DIRECT) ? -1 : info->fd;
-	if (is_leased(d, info))
+	if (!is_executable(info) && is_leased(d, info))
 		return -EWOULDBLOCK;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", info->fd);
 	*opened = open_to_read(path);
@@ -94,6 +133,13 @@ static bool may_be_read(const struct fd_info *info)
 	return !description || ((info->flags & O_ACCMODE) != O_WRONLY && !(info->flags & O_DIRECT));
 }
 
+static void note_build_id(struct dump *d, RegFileEntry *m, const uint32_t *words, size_t n)
+{
+	m->n_build_id = n;
+	if (n)
+		m->build_id = arena_memdup(d->arena, words, n * sizeof(*words));
+}
+
 /* Of a foreign file system: the task's helper reads. */
 static int validate_foreign(struct dump *d, const struct fd_info *info, int how, RegFileEntry *m)
 {
@@ -103,9 +149,7 @@ static int validate_foreign(struct dump *d, const struct fd_info *info, int how,
 
 	if (n < 0)
 		return n == -ETIMEDOUT ? foreign_files_refuse(d, info) : 0;
-	m->n_build_id = (size_t)n;
-	if (n)
-		m->build_id = arena_memdup(d->arena, words, m->n_build_id * sizeof(*words));
+	note_build_id(d, m, words, (size_t)n);
 	if (how != VALIDATE_CHECKSUM)
 		return 0;
 	err = foreign_content_checksum(&a, m->size, &m->checksum);
@@ -120,7 +164,7 @@ static int validate_foreign(struct dump *d, const struct fd_info *info, int how,
 
 int validate_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 {
-	int how = d->opts->file_validation ?: VALIDATE_BUILD_ID, fd, err;
+	int how = d->opts->file_validation ?: VALIDATE_BUILD_ID, fd, err, n;
 	_cleanup_close_ int opened = -1;
 	uint32_t words[BUILDID_WORDS];
 
@@ -131,12 +175,15 @@ int validate_dump(struct dump *d, const struct fd_info *info, RegFileEntry *m)
 		return 0;
 	if (info->foreign)
 		return validate_foreign(d, info, how, m);
+	n = how == VALIDATE_CHECKSUM ? -EFAULT : buildid_of_mapping(info, words);
+	if (n >= 0) {
+		note_build_id(d, m, words, (size_t)n);
+		return 0;
+	}
 	fd = readable_fd(d, info, &opened);
 	if (fd < 0)
 		return 0;
-	m->n_build_id = m->size < BUILDID_LEAST ? 0 : buildid_of_elf(fd, words);
-	if (m->n_build_id)
-		m->build_id = arena_memdup(d->arena, words, m->n_build_id * sizeof(*words));
+	note_build_id(d, m, words, m->size < BUILDID_LEAST ? 0 : buildid_of_elf(fd, words));
 	if (how != VALIDATE_CHECKSUM)
 		return 0;
 	err = checksum_file(fd, m->size, &m->checksum);
