@@ -9,7 +9,7 @@
 #include "lib/log.h"
 
 /* What is open beside the files of the tree. */
-#define SPARE_FILES 1000
+#define SPARE_FILES    1000
 
 /* How many numbers the table of descriptors has room for from the start: 32 KiB. */
 #define ROOM_FOR_FILES 4096

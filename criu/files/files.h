@@ -10,8 +10,8 @@
 #include "files/files_restore.h"
 
 /*
- * Raises criu's own soft limit of open files to its hard one; tasks get theirs from the images. Before criu has threads:
- * the table of descriptors gets room for some thousands.
+ * Raises criu's own soft limit of open files to its hard one; tasks get theirs from the images. Before criu has
+ * threads: the table of descriptors gets room for some thousands.
  */
 void files_raise_limit(void);
 

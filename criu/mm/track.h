@@ -4,9 +4,9 @@
  * kernel notes it (userfaultfd, asynchronous write protection; PAGEMAP_SCAN), a tracker (mm/tracker.h) keeps that alive
  * between dumps.
  *
- * A dump of a chain reads what was noted as soon as the tree stands still, and ends the tracker. Whatever becomes of this dump,
- * nothing can be taken for unwritten any more that is not. If the tree lives on, and --track-mem says so, writes are
- * noted from this dump on, for a new tracker.
+ * A dump of a chain reads what was noted as soon as the tree stands still, and ends the tracker. Whatever becomes of
+ * this dump, nothing can be taken for unwritten any more that is not. If the tree lives on, and --track-mem says so,
+ * writes are noted from this dump on, for a new tracker.
  *
  * The userfaultfds are taken from the tracker before it ends, so that the marks stay as long as the tree stands still:
  * to take them away changes each entry of the page table (on some virtual machines half a second for a GiB), and to set
