@@ -58,50 +58,11 @@ static bool may_begin(const struct workers *w)
 	return w->next < w->n && w->next < w->taken + w->ahead;
 }
 
-/*
- * One buffer is kept from pool to pool: a restore has one for each process, and the kernel clears a huge page for longer
- * than it takes to fill a small process.
- */
-static struct {
-	pthread_mutex_t lock;
-	void *buffer;
-	size_t size;
-} kept = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-/* Leaves `buffer` in its place, and returns what was kept, of *size bytes; or NULL. */
-static void *exchange_kept(void *buffer, size_t *size)
-{
-	void *was;
-	size_t had;
-
-	pthread_mutex_lock(&kept.lock);
-	was = kept.buffer;
-	had = kept.size;
-	kept.buffer = buffer;
-	kept.size = *size;
-	pthread_mutex_unlock(&kept.lock);
-	*size = had;
-	return was;
-}
-
-/* A single step may be a small one. */
+/* A single step may be a small one, and a huge page is cleared as a whole. */
 static void *new_buffer(const struct workers *w)
 {
-	size_t size = 0;
-	void *buffer = exchange_kept(NULL, &size);
-
-	if (buffer && size == w->buffer_size)
-		return buffer;
-	fresh_memory_free(buffer, size);
-	return w->n > 1 ? fresh_memory_huge(w->buffer_size) : fresh_memory(w->buffer_size);
-}
-
-static void keep_buffer(void *buffer, size_t size)
-{
-	if (!buffer)
-		return;
-	buffer = exchange_kept(buffer, &size);
-	fresh_memory_free(buffer, size);
+	return w->n > 1 && w->buffer_size >= FRESH_HUGE ? fresh_memory_huge(w->buffer_size)
+	                                                : fresh_memory(w->buffer_size);
 }
 
 static void *worker_main(void *arg)
@@ -120,7 +81,7 @@ static void *worker_main(void *arg)
 	}
 	pthread_cond_broadcast(&w->moved);
 	pthread_mutex_unlock(&w->lock);
-	keep_buffer(buffer, w->buffer_size);
+	fresh_memory_free(buffer, w->buffer_size);
 	return NULL;
 }
 

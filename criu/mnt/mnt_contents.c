@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <zlib.h>
 
 #include "helper/detour.h"
@@ -27,7 +28,25 @@
 #include "mnt/mnt_lone_root.h"
 #include "proc/own_rights.h"
 
-#define DEPTH_MAX 200 /* each level has a descriptor open */
+#define DEPTH_MAX     200         /* each level has a descriptor open */
+#define SMALL_ARCHIVE (128 << 10) /* many a container's /dev */
+
+/* ---- both ---- */
+
+/* A file with these bytes, to be read from its start. */
+static int file_of(const char *bytes, size_t size)
+{
+	int fd = memfd_create("archive", MFD_CLOEXEC);
+
+	if (fd < 0 || (size_t)write(fd, bytes, size) != size || lseek(fd, 0, SEEK_SET)) {
+		int err = fd < 0 ? -errno : -EIO;
+
+		if (fd >= 0)
+			close(fd);
+		return log_errno(err, "memfd_create for an archive");
+	}
+	return fd;
+}
 
 /* ---- dump ---- */
 
@@ -50,13 +69,12 @@ static int log_to(void)
 	return log_descriptors(fds) ? fds[0] : STDERR_FILENO;
 }
 
-static int archive_one(struct arena *a, const char *who, int dir, const MntEntry *e, const struct mnt_hidden *h,
-                       int out)
+static int run_tar(struct arena *a, const char *who, int dir, const MntEntry *e, const struct mnt_hidden *h,
+                   bool compressed, int out)
 {
 	const struct fs_kind *kind = fs_kind_of(e);
 	static const char *const words[] = { "tar",
 		                             "--create",
-		                             "--gzip",
 		                             "--format=posix",
 		                             "--one-file-system",
 		                             "--sparse",
@@ -73,6 +91,8 @@ static int archive_one(struct arena *a, const char *who, int dir, const MntEntry
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		arena_push(a, &argv, &n, words[i]);
+	if (compressed)
+		arena_push(a, &argv, &n, (const char *)"--gzip");
 	arena_push(a, &argv, &n, (const char *)arena_printf(a, "--directory=/proc/self/fd/%d", dir));
 	if (strcmp(e->root, "/"))
 		arena_push(a, &argv, &n, (const char *)arena_printf(a, "--transform=flags=rh;s|^\\.|.%s|", e->root));
@@ -84,6 +104,58 @@ static int archive_one(struct arena *a, const char *who, int dir, const MntEntry
 	arena_push(a, &argv, &n, (const char *)NULL);
 	ret = run_program(argv, null, out, log_to(), dir);
 	return ret == 0 ? 0 : log_errno(ret < 0 ? ret : -EIO, "%s: tar (status %d)", who, ret);
+}
+
+/* Appends to out what is in `from`, compressed. */
+static int compress_file(const char *who, int from, int out)
+{
+	int own = fcntl(out, F_DUPFD_CLOEXEC, 3), err = 0;
+	gzFile gz = own < 0 ? NULL : gzdopen(own, "w");
+	char buf[1 << 16];
+	ssize_t n = 0;
+
+	if (!gz && own >= 0)
+		close(own);
+	if (!gz)
+		return log_errno(own < 0 ? -errno : -ENOMEM, "%s: gzdopen", who);
+	while ((n = read(from, buf, sizeof(buf))) > 0)
+		if (gzwrite(gz, buf, (unsigned)n) != n)
+			err = -EIO;
+	err = n < 0 ? -errno : err;
+	if (gzclose_w(gz) != Z_OK)
+		err = err ?: -EIO;
+	return err ? log_errno(err, "%s: gzwrite of its archive", who) : 0;
+}
+
+/* What the whole file system holds is little; one without a limit does not say. */
+static bool is_small(int dir)
+{
+	struct statfs fs;
+
+	return !fstatfs(dir, &fs) && fs.f_blocks && (fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize <= SMALL_ARCHIVE;
+}
+
+/* tar(1) starts a shell and a gzip(1) for what it compresses: each of the three takes longer than to archive little. */
+static int archive_one(struct arena *a, const char *who, int dir, const MntEntry *e, const struct mnt_hidden *h,
+                       int out)
+{
+	char lone[LONE_ROOT_BYTES];
+	_cleanup_close_ int plain = -1;
+	int err;
+
+	if (!strcmp(e->root, "/") && mnt_lone_root_write(dir, lone)) {
+		plain = file_of(lone, sizeof(lone));
+		return plain < 0 ? plain : compress_file(who, plain, out);
+	}
+	if (!is_small(dir))
+		return run_tar(a, who, dir, e, h, true, out);
+	plain = memfd_create("archive", MFD_CLOEXEC);
+	if (plain < 0)
+		return log_errno(-errno, "%s: memfd_create for its archive", who);
+	err = run_tar(a, who, dir, e, h, false, plain);
+	if (!err && lseek(plain, 0, SEEK_SET))
+		err = log_errno(-errno, "%s: lseek in its archive", who);
+	return err ?: compress_file(who, plain, out);
 }
 
 static bool is_dumped(const struct mnt_dump *all, size_t upto_ns, size_t upto, const struct mount_at *m)
@@ -260,10 +332,6 @@ static bool is_archived(struct restore *r, const struct super *s)
 	return false;
 }
 
-#define SMALL_ARCHIVE                                                                                                  \
-	(128 << 10) /* many a container's /dev; tar(1) starts two programs more for what is compressed                 \
-	             */
-
 /* Decompresses an archive into a buffer. Its size; -E2BIG: it is not small, or not to be read here. */
 static ssize_t read_small(int in, char *buf)
 {
@@ -277,21 +345,6 @@ static ssize_t read_small(int in, char *buf)
 	else if (own >= 0)
 		close(own);
 	return got < 0 || got > SMALL_ARCHIVE ? -E2BIG : got;
-}
-
-/* A file with these bytes, to be read from its start. */
-static int file_of(const char *bytes, size_t size)
-{
-	int fd = memfd_create("archive", MFD_CLOEXEC);
-
-	if (fd < 0 || (size_t)write(fd, bytes, size) != size || lseek(fd, 0, SEEK_SET)) {
-		int err = fd < 0 ? -errno : -EIO;
-
-		if (fd >= 0)
-			close(fd);
-		return log_errno(err, "memfd_create for an archive");
-	}
-	return fd;
 }
 
 static int unpack_file(const struct super *s, int in, bool compressed, const char *name)

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Most file systems of a container are empty (over /sys/firmware, /dev/shm), and tar(1) for each costs more than to
- * mount it. So an archive of its root directory alone, as criu writes them (pax(1): a header with times, one with the
- * rest), is read here; one with anything else in it is for tar.
+ * mount it. So an archive of its root directory alone, as tar makes them (pax(1): a header with times, one with the
+ * rest), is written and read here; one with anything else in it is for tar.
  */
+#include <dirent.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <tar.h>
 #include <unistd.h>
 
@@ -18,9 +21,97 @@
 
 struct tar_header {
 	char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], sum[8], type, link[100], magic[TMAGLEN];
-	char rest[BLOCK - 263];
+	char version[TVERSLEN], rest[BLOCK - 265];
 };
 _Static_assert(sizeof(struct tar_header) == BLOCK, "a header is a block");
+
+/* ---- dump ---- */
+
+/* Without a change of its time of access, or not at all. */
+static bool has_nothing_in_it(int at)
+{
+	int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_NOATIME | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	bool nothing;
+
+	if (!dir) {
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	errno = 0;
+	while ((e = readdir(dir)) && (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")))
+		;
+	nothing = !e && !errno;
+	closedir(dir);
+	return nothing;
+}
+
+static bool has_attributes(int dir)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", dir);
+	return listxattr(path, NULL, 0) != 0 && errno != ENOTSUP;
+}
+
+/* Octal digits that fill the field but for its last byte. */
+static void put_octal(char *field, size_t size, uint64_t value)
+{
+	field[--size] = 0;
+	for (; size; value >>= 3)
+		field[--size] = (char)('0' + (value & 7));
+}
+
+static void put_header(char *block, char type, const char *name, size_t size, const struct stat *st)
+{
+	struct tar_header *h = (void *)block;
+	unsigned long sum = 0;
+
+	snprintf(h->name, sizeof(h->name), "%s", name);
+	put_octal(h->mode, sizeof(h->mode), type == DIRTYPE ? st->st_mode & 07777 : 0644);
+	put_octal(h->uid, sizeof(h->uid), type == DIRTYPE ? st->st_uid : 0);
+	put_octal(h->gid, sizeof(h->gid), type == DIRTYPE ? st->st_gid : 0);
+	put_octal(h->size, sizeof(h->size), size);
+	put_octal(h->mtime, sizeof(h->mtime), (uint64_t)st->st_mtim.tv_sec);
+	h->type = type;
+	memcpy(h->magic, TMAGIC, TMAGLEN);
+	memcpy(h->version, TVERSION, TVERSLEN);
+	memset(h->sum, ' ', sizeof(h->sum));
+	for (size_t i = 0; i < BLOCK; i++)
+		sum += (unsigned char)block[i];
+	put_octal(h->sum, sizeof(h->sum) - 1, sum);
+}
+
+/* A line of a pax header begins with its own length. Returns the end of the text. */
+static char *put_time(char *text, const char *name, const struct timespec *ts)
+{
+	char line[64];
+	size_t len = (size_t)snprintf(line, sizeof(line), " %s=%ld.%09ld\n", name, ts->tv_sec, ts->tv_nsec) + 2;
+
+	return text + sprintf(text, "%zu%s", len, line);
+}
+
+bool mnt_lone_root_write(int dir, char *bytes)
+{
+	const uid_t most = 07777777; /* of the digits of a header */
+	struct stat st;
+	char *end;
+
+	if (fstat(dir, &st) || st.st_uid > most || st.st_gid > most || st.st_mtim.tv_sec < 0 || st.st_atim.tv_sec < 0 ||
+	    st.st_mtim.tv_sec >> 33 || has_attributes(dir) || !has_nothing_in_it(dir))
+		return false;
+	memset(bytes, 0, LONE_ROOT_BYTES);
+	end = put_time(bytes + BLOCK, "mtime", &st.st_mtim);
+	end = put_time(end, "atime", &st.st_atim);
+	end = put_time(end, "ctime", &st.st_ctim);
+	put_header(bytes, 'x', "./PaxHeaders/.", (size_t)(end - bytes - BLOCK), &st);
+	put_header(bytes + (size_t)2 * BLOCK, DIRTYPE, "./", 0, &st);
+	return true;
+}
+
+/* ---- restore ---- */
 
 /* A number of octal digits that ends within the field; -1: it is written otherwise. */
 static long octal_of(const char *field, size_t size)

@@ -49,7 +49,7 @@ struct page_load {
 	const struct page_batch *batch;
 	const uint8_t *bytes; /* of the pages that are kept, one behind the other */
 	size_t len;
-	uint8_t *scratch; /* BATCH_BYTES for the sink's own use */
+	uint8_t *scratch; /* as much as the pages of the batch take, for the sink's own use */
 	/* What place() said: the offset in a file, and what it is to be enlarged by before it is written. */
 	uint64_t offset, alloc, alloc_len;
 };

@@ -15,6 +15,7 @@ struct mover {
 	size_t n_batches;
 	uint64_t n_pages;
 	size_t threads;
+	size_t batch_bytes; /* of the largest batch */
 };
 
 /* ---- pages of zeros ---- */
@@ -108,7 +109,7 @@ static int move_batch(struct workers *w, void *arg, size_t i, void *buffer)
 {
 	const struct mover *m = arg;
 	struct page_transfer *t = m->transfers;
-	struct page_load load = { .scratch = (uint8_t *)buffer + BATCH_BYTES };
+	struct page_load load = { .scratch = (uint8_t *)buffer + m->batch_bytes };
 	struct page_batch *b;
 	int err;
 
@@ -135,6 +136,8 @@ static int open_transfer(struct mover *m, struct page_transfer *t)
 	t->first_batch = m->n_batches;
 	m->n_batches += t->n_batches;
 	m->n_pages += t->n_pages;
+	for (size_t i = 0; i < t->n_batches; i++)
+		m->batch_bytes = MAX(m->batch_bytes, t->batches[i].n_pages * (size_t)PAGE_SIZE);
 	m->threads = MIN(m->threads, t->sink->ops->max_threads);
 	return err;
 }
@@ -147,7 +150,8 @@ int page_move(struct page_transfer *transfers, size_t n)
 	for (size_t i = 0; !err && i < n; i++)
 		err = open_transfer(&m, &transfers[i]);
 	if (!err)
-		err = workers_run(m.n_batches, m.n_pages < MANY_PAGES ? 1 : m.threads, 2 * BATCH_BYTES, move_batch, &m);
+		err =
+		    workers_run(m.n_batches, m.n_pages < MANY_PAGES ? 1 : m.threads, 2 * m.batch_bytes, move_batch, &m);
 	for (size_t i = 0; !err && i < n; i++)
 		if (transfers[i].sink->ops->finish)
 			err = transfers[i].sink->ops->finish(transfers[i].sink, &transfers[i]);

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,12 +101,59 @@ static void damaged(void **state)
 	assert_false(mnt_lone_root_read(bytes, n, &root));
 }
 
+/* What is written for a directory, read again, and by tar(1). */
+static void what_is_written(void **state)
+{
+	static const char *const more[] = { "touch d/x", "mkdir d/.e", "touch -m -d 1960-01-01 d",
+		                            "chown 4000000000 d" };
+	char at[] = "/tmp/lone_root.XXXXXX", bytes[LONE_ROOT_BYTES], line[512], out[64];
+	struct lone_root root;
+	struct stat st, after;
+	int dir;
+	FILE *f;
+
+	assert_non_null(mkdtemp(at));
+	for (size_t i = 0; i <= ARRAY_SIZE(more); i++) {
+		snprintf(line, sizeof(line),
+		         "cd %s && rm -rf d && mkdir d && chmod 3751 d && touch -a -d @17.25 d && %s", at,
+		         i ? more[i - 1] : ":");
+		assert_int_equal(system(line), 0);
+		snprintf(line, sizeof(line), "%s/d", at);
+		dir = open(line, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		assert_int_equal(fstat(dir, &st), 0);
+		assert_int_equal(mnt_lone_root_write(dir, bytes), i == 0);
+		assert_int_equal(fstat(dir, &after), 0);
+		assert_int_equal(st.st_atim.tv_sec, after.st_atim.tv_sec);
+		close(dir);
+		if (i)
+			continue;
+		assert_true(mnt_lone_root_read(bytes, sizeof(bytes), &root));
+		assert_int_equal(root.mode & 07777, 03751);
+		assert_int_equal(root.uid, getuid());
+		assert_memory_equal(&root.mtime, &st.st_mtim, sizeof(root.mtime));
+		assert_memory_equal(&root.atime, &st.st_atim, sizeof(root.atime));
+		snprintf(line, sizeof(line), "tar --list --verbose > %s/list", at);
+		f = popen(line, "w");
+		assert_non_null(f);
+		assert_int_equal(fwrite(bytes, 1, sizeof(bytes), f), sizeof(bytes));
+		assert_int_equal(pclose(f), 0);
+		snprintf(line, sizeof(line), "grep '^drwxr-s--t.* ./$' %s/list", at);
+		f = popen(line, "r");
+		assert_non_null(f);
+		assert_non_null(fgets(out, sizeof(out), f));
+		assert_int_equal(pclose(f), 0);
+	}
+	snprintf(line, sizeof(line), "rm -rf %s", at);
+	assert_int_equal(system(line), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_tar_makes),
 		cmocka_unit_test(what_is_more),
 		cmocka_unit_test(damaged),
+		cmocka_unit_test(what_is_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
