@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Processes: the root from here, every other by the agent of its creator. */
+/* Processes: the root from here, all others by build_children.c; and what each becomes before its threads. */
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <sched.h>
@@ -11,12 +11,11 @@
 #include <sys/syscall.h>
 
 #include "agent/liveness.h"
-#include "agent/send_fds.h"
 #include "arch/arch_start.h"
 #include "arch_page.h"
 #include "helper/helper.h"
 #include "helper/ns_enter.h"
-#include "restore/build.h"
+#include "restore/build_process.h"
 #include "restore/own_root.h"
 #include "restore/pids.h"
 #include "restore/sibling.h"
@@ -49,7 +48,7 @@ int build_open(struct restore *r, struct build *b)
 	return 0;
 }
 
-static struct agent *make_agent(struct build *b, const struct node *n, struct family *f, size_t off, size_t size)
+struct agent *build_make_agent(struct build *b, const struct node *n, struct family *f, size_t off, size_t size)
 {
 	struct thread *th = n->task ? &n->task->threads[0] : NULL;
 
@@ -57,15 +56,7 @@ static struct agent *make_agent(struct build *b, const struct node *n, struct fa
 	                 f->at + COMMON_LIVENESS, AGENT_DIE_EXIT);
 }
 
-/* The descriptor table that a node's creator has: a helper's is that of the task it came from. */
-static struct task *table_of_node(const struct node *n)
-{
-	while (!n->task || n->ephemeral)
-		n = n->creator;
-	return n->task;
-}
-
-static int start_elf_file(struct build *b, struct node *n)
+int build_elf_file(struct build *b, struct node *n)
 {
 	struct family *f = n->family;
 	struct start_params params = {
@@ -93,7 +84,7 @@ static int start_elf_file(struct build *b, struct node *n)
 	return move_fd(&fd);
 }
 
-static int note_task(struct build *b, struct node *n)
+int build_note_task(struct build *b, struct node *n)
 {
 	struct undo u = { .type = UNDO_KILL, .fd = -1, .pid = n->tid, .start_time = proc_start_time(n->tid) };
 	int number = guardian_note(b->r->guardian, &u);
@@ -101,7 +92,7 @@ static int note_task(struct build *b, struct node *n)
 	return number < 0 ? number : 0;
 }
 
-static void set_alive(struct build *b, struct node *n, pid_t pid)
+void build_set_alive(struct build *b, struct node *n, pid_t pid)
 {
 	n->tid = pid;
 	n->agent->tid = pid;
@@ -210,7 +201,7 @@ static pid_t start_noted_root(struct build *b, struct node *n, struct root_start
 	guardian_hold_end(b->r->guardian);
 	pid = start_root_in_place(b->r, s);
 	n->tid = pid;
-	err = pid < 0 ? 0 : note_task(b, n);
+	err = pid < 0 ? 0 : build_note_task(b, n);
 	guardian_allow_end(b->r->guardian);
 	return err ?: pid;
 }
@@ -225,7 +216,7 @@ static pid_t start_root_with_pid(struct build *b, struct node *n, struct root_st
 	return pid;
 }
 
-static int socket_pair(struct node *n, int pair[2])
+int build_socket_pair(struct node *n, int pair[2])
 {
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return log_errno(-errno, "pid %d: socketpair for passing descriptors", n->pid.v);
@@ -249,15 +240,15 @@ static int create_root(struct build *b, struct node *n)
 		.argv = { start.name },
 		.born_inside = ns_root_is_born_inside(b->r),
 	};
-	int pair[2], err = socket_pair(n, pair);
+	int pair[2], err = build_socket_pair(n, pair);
 	_cleanup_close_ int theirs = err ? -1 : pair[1];
 	_cleanup_close_ int elf = -1;
 	pid_t pid;
 
 	if (err)
 		return err;
-	n->agent = make_agent(b, n, n->family, n->region, AGENT_LARGE);
-	elf = start_elf_file(b, n);
+	n->agent = build_make_agent(b, n, n->family, n->region, AGENT_LARGE);
+	elf = build_elf_file(b, n);
 	if (elf < 0)
 		return elf;
 	start.elf = elf;
@@ -274,13 +265,13 @@ static int create_root(struct build *b, struct node *n)
 		if (pid < 0)
 			return pid;
 		n->tid = pid;
-		err = note_task(b, n);
+		err = build_note_task(b, n);
 	} else {
 		pid = start_root_with_pid(b, n, &start);
 		if (pid < 0)
 			return log_errno(pid, "pid %d (%s): clone3 with this pid", n->pid.v, n->task->comm);
 	}
-	set_alive(b, n, pid);
+	build_set_alive(b, n, pid);
 	fault_point("root created");
 	/* Before its execve(2) an ordinary user may not open what /proc has of a process in a user namespace. */
 	err = err ?: agent_wait(n->agent);
@@ -289,240 +280,7 @@ static int create_root(struct build *b, struct node *n)
 	return err ?: time_ns_report(b->r, pid);
 }
 
-/* ---- all others ---- */
-
-static uint64_t clone_flags(const struct node *n)
-{
-	const struct task *t = n->task, *c = n->creator->task;
-	uint64_t flags = (n->clone_parent ? CLONE_PARENT : 0) | (n->space != n->creator->space ? CLONE_NEWPID : 0);
-
-	/* Not the directories, too: a process that shares them enters no user namespace. */
-	if (n->ephemeral)
-		return flags | CLONE_VM | CLONE_FILES;
-	if (n->birth != BIRTH_COPY)
-		flags |= CLONE_VM;
-	if (n->birth == BIRTH_EXEC || !c || !c->ids)
-		return flags;
-	if (t->ids->files_id == c->ids->files_id)
-		flags |= CLONE_FILES;
-	if (t->ids->fs_id == c->ids->fs_id)
-		flags |= CLONE_FS;
-	if (t->ids->sighand_id == c->ids->sighand_id && n->birth == BIRTH_SHARE)
-		flags |= CLONE_SIGHAND;
-	return flags;
-}
-
-static uint64_t exit_signal(const struct node *n)
-{
-	const TaskCoreEntry *tc = n->task ? n->task->threads[0].core->tc : NULL;
-
-	if (n->clone_parent)
-		return 0; /* the kernel takes the creator's */
-	return tc && tc->has_exit_signal ? tc->exit_signal : SIGCHLD;
-}
-
-/* closed: a descriptor that the creator has no use for once the child has its copy; -1: none. */
-static int64_t clone_once(struct build *b, struct node *n, const struct agent *first, int closed)
-{
-	struct batch *batch = agent_batch(n->creator->agent, "creating a child");
-	struct clone_args args = { .flags = clone_flags(n), .exit_signal = exit_signal(n) };
-	int op, err;
-
-	batch_reserve(batch, 2, sizeof(args) + 64 + PID_DEPTH_MAX * sizeof(pid_t));
-	if (n->pid.v) {
-		uint64_t size;
-
-		args.set_tid = build_set_tid(b, batch, n->pid, &size);
-		args.set_tid_size = size;
-	}
-	op = batch_clone(batch, &args, first, 0);
-	if (closed >= 0)
-		batch_call(batch, SYS_close, (uint64_t)closed);
-	err = batch_run(batch);
-	return err ?: batch_ret(batch, op);
-}
-
-static int took_pid(struct build *b, struct node *n, int64_t pid)
-{
-	if (pid <= 0 || pid > INT32_MAX)
-		return log_errno(pid < 0 ? (int)pid : -EPROTO, "pid %d (%s): clone3", n->pid.v,
-		                 n->task ? n->task->comm : "helper");
-	n->known = VPID(pid);
-	fault_point("a process that is not noted");
-	n->tid = build_child_of(b, n);
-	return n->tid < 0 ? n->tid : note_task(b, n);
-}
-
-/* Clones n's process by its creator's agent; `first` is the agent in which it wakes. */
-static int clone_by_creator(struct build *b, struct node *n, const struct agent *first)
-{
-	int64_t pid = clone_once(b, n, first, -1);
-	unsigned tries = 0;
-
-	while (pid == -EEXIST && !pids_wait_free(b->r, n->pid, &tries))
-		pid = clone_once(b, n, first, -1);
-	return took_pid(b, n, pid);
-}
-
-/* A socket of its own, unless the descriptor table is its creator's; its number there is in task_sock. */
-static int give_socket(struct build *b, struct node *n, int extra, int *extra_number)
-{
-	struct restore_task *rt = n->task->restore;
-	struct task *from = table_of_node(n->creator);
-	int pair[2], fds[2], numbers[2], err;
-	_cleanup_close_ int theirs = -1;
-
-	if (clone_flags(n) & CLONE_FILES) {
-		rt->sock = from->restore->sock;
-		rt->task_sock = from->restore->task_sock;
-		return 0;
-	}
-	err = socket_pair(n, pair);
-	if (err)
-		return err;
-	theirs = pair[1];
-	fds[0] = theirs;
-	fds[1] = extra;
-	err = agent_send_fds(from, fds, extra >= 0 ? 2 : 1, numbers);
-	rt->task_sock = numbers[0];
-	*extra_number = numbers[1];
-	return err;
-}
-
-/* What the creator has no use for once the child has its copies. */
-static int close_in_creator(struct build *b, struct node *n, int sock, int extra)
-{
-	struct batch *batch = agent_batch(table_of_node(n->creator)->restore->agent, "closing a child's descriptors");
-
-	batch_call(batch, SYS_close, (uint64_t)sock);
-	batch_call(batch, SYS_close, (uint64_t)extra);
-	return batch_run(batch);
-}
-
-/* From its small slot in its creator's memory the new process execs the ELF and wakes in a memory of its own. */
-static int exec_child(struct build *b, struct node *n, struct agent *first, int elf_number)
-{
-	struct batch *batch = agent_batch(first, "starting from the ELF");
-	uint64_t argv[2] = { batch_string(batch, "criu-agent"), 0 };
-	raddr_t vector = batch_data(batch, argv, sizeof(argv)), empty = batch_string(batch, "");
-	int err, op;
-
-	batch_call(batch, SYS_fcntl, (uint64_t)n->task->restore->task_sock, F_SETFD, 0);
-	op = batch_ask(batch, SYS_execveat, (uint64_t)elf_number, empty, vector, vector + 8, AT_EMPTY_PATH);
-	set_alive(b, n, n->tid);
-	batch_start(batch);
-	while (!__atomic_load_n(&n->agent->slot->done, __ATOMIC_ACQUIRE)) {
-		if (__atomic_load_n(&first->slot->done, __ATOMIC_ACQUIRE)) {
-			err = batch_finish(batch);
-			return err ?: log_errno((int)batch_ret(batch, op), "pid %d: starting from the ELF", n->pid.v);
-		}
-		if (!proc_alive(n->tid))
-			return log_errno(-ESRCH, "pid %d (%s): died while it was started", n->pid.v, n->task->comm);
-		sched_yield();
-	}
-	return 0;
-}
-
-static int create_exec(struct build *b, struct node *n)
-{
-	struct agent *first = make_agent(b, n, n->creator->family, n->first_slot, AGENT_SMALL);
-	_cleanup_close_ int elf = -1;
-	int elf_number, err;
-
-	n->agent = make_agent(b, n, n->family, n->region, AGENT_LARGE);
-	elf = start_elf_file(b, n);
-	if (elf < 0)
-		return elf;
-	err = give_socket(b, n, elf, &elf_number);
-	if (!err)
-		err = clone_by_creator(b, n, first);
-	fault_point("process cloned");
-	first->tid = n->tid;
-	if (!err)
-		err = agent_wait(first);
-	if (!err)
-		err = close_in_creator(b, n, n->task->restore->task_sock, elf_number);
-	return err ?: exec_child(b, n, first, elf_number);
-}
-
-static int64_t fork_with_socket(struct build *b, struct node *n)
-{
-	bool own_table = !(clone_flags(n) & CLONE_FILES);
-	int unused, err = give_socket(b, n, -1, &unused);
-
-	return err ?: clone_once(b, n, n->agent, own_table ? n->task->restore->task_sock : -1);
-}
-
-/* Its socket is closed in the creator by the call behind the clone, whatever comes of that one. */
-static int clone_with_socket(struct build *b, struct node *n)
-{
-	int64_t pid = fork_with_socket(b, n);
-	unsigned tries = 0;
-
-	while (pid == -EEXIST && !pids_wait_free(b->r, n->pid, &tries)) {
-		if (!(clone_flags(n) & CLONE_FILES))
-			close(n->task->restore->sock);
-		pid = fork_with_socket(b, n);
-	}
-	return took_pid(b, n, pid);
-}
-
-/*
- * A copy that creates nothing and makes no session: nothing that is done to it matters to others, but for what it
- * enters (born, grown).
- */
-static bool is_plain_copy(const struct node *n)
-{
-	return n->birth == BIRTH_COPY && !n->n_created && n->task && !n->ephemeral && n->task->state != TASK_DEAD &&
-	       n->sid.v != n->pid.v;
-}
-
-/* The first word of a plain copy is waited for when it is populated: the next one is created meanwhile. */
-static int create_fork(struct build *b, struct node *n)
-{
-	int err;
-
-	n->agent = make_agent(b, n, n->family, n->region, n->ephemeral ? AGENT_SMALL : AGENT_LARGE);
-	if (n->birth == BIRTH_COPY)
-		n->task->restore->copied = true;
-	if (n->ephemeral && n->task)
-		n->task->restore->lender = table_of_node(n->creator);
-	err = n->ephemeral ? clone_by_creator(b, n, n->agent) : clone_with_socket(b, n);
-	if (err)
-		return err;
-	set_alive(b, n, n->tid);
-	return is_plain_copy(n) ? 0 : agent_wait(n->agent);
-}
-
-static int create_process(struct build *b, struct node *n)
-{
-	int err;
-
-	log_debug("creating pid %d: %s", n->pid.v,
-	          n->birth == BIRTH_EXEC   ? "from the ELF"
-	          : n->birth == BIRTH_COPY ? "as a copy"
-	                                   : "sharing memory");
-	if (n->orphaned) {
-		/* The parent takes in what its helper leaves. attrs_part sets the attribute for good. */
-		struct batch *batch = agent_batch(n->parent->agent, "becoming a subreaper for a while");
-
-		batch_call(batch, SYS_prctl, PR_SET_CHILD_SUBREAPER, 1);
-		err = batch_run(batch);
-		if (err)
-			return err;
-	}
-	return n->birth == BIRTH_EXEC ? create_exec(b, n) : create_fork(b, n);
-}
-
-static int create_those(struct build *b, struct node *n, bool early)
-{
-	int err = 0;
-
-	for (size_t i = 0; !err && i < n->n_created; i++)
-		if (n->created[i]->early == early)
-			err = create_process(b, n->created[i]);
-	return err;
-}
+/* ---- what it becomes ---- */
 
 /* A helper between a session and its member exits, so that the member moves up; its own parent reaps it. */
 static int leave_orphans(struct node *n)
@@ -570,7 +328,7 @@ static int populate_node(struct build *b, struct node *n)
 {
 	bool own_mm = n->birth != BIRTH_SHARE;
 	const struct family *f = n->family;
-	int err = is_plain_copy(n) ? agent_wait(n->agent) : 0;
+	int err = build_is_plain_copy(n) ? agent_wait(n->agent) : 0;
 
 	if (!err && n->task && !n->ephemeral && n->task->state != TASK_DEAD)
 		err = subsys_run(born, b->r, n->task);
@@ -580,7 +338,7 @@ static int populate_node(struct build *b, struct node *n)
 		log_about(NULL, 0);
 	}
 	if (!err)
-		err = create_those(b, n, true);
+		err = build_children(b, n, true);
 	if (!err && n->sid.v && n->sid.v == n->pid.v) {
 		err = make_session(b, n);
 		/* Children of the session inherit its terminal. */
@@ -590,7 +348,7 @@ static int populate_node(struct build *b, struct node *n)
 	if (!err && leads_group_into_namespace(n))
 		err = build_set_group(b, n, VPID(0));
 	if (!err)
-		err = create_those(b, n, false);
+		err = build_children(b, n, false);
 	if (!err)
 		err = leave_orphans(n);
 	if (!err && own_mm) {
@@ -656,7 +414,7 @@ int build_processes(struct build *b)
 		struct node *const *nodes = b->plan->nodes + i;
 
 		for (n = 0; !b->r->opts->log_pid && n < FIBERS_MAX && i + n < b->plan->n_nodes; n++)
-			if (!is_plain_copy(nodes[n]))
+			if (!build_is_plain_copy(nodes[n]))
 				break;
 		err = n > 1 ? populate_copies(b, nodes, n) : in_its_log(b, *nodes);
 	}

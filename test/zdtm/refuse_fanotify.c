@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A fanotify group has to allow the opening of a program that another task of the tree runs: the dump, which opens it,
- * would wait for a task that stands still. It says so, and both run on.
+ * A fanotify group has to allow the opening of a program that another task of the tree has by O_PATH: the dump, which
+ * opens it for its build id, would wait for a task that stands still. It says so, and both run on.
  *
  * zdtm: needs-root
  * zdtm: refuse fd 100: fanotify: it has to allow what criu opens now \(.+/d/prog\)
@@ -50,6 +50,7 @@ int main(int argc, char **argv)
 	}
 	while (access("runs", F_OK))
 		zdtm_nap();
+	zdtm_must(open("d/prog", O_PATH) >= 0);
 	zdtm_must(!fanotify_mark(100, FAN_MARK_ADD, FAN_OPEN_PERM | FAN_EVENT_ON_CHILD, AT_FDCWD, "d"));
 	zdtm_ready();
 	for (; access("verify", F_OK); zdtm_nap())
