@@ -11,6 +11,8 @@
  *	clone N			threads, made and joined
  *	mmap N			N mappings of a page each, touched
  *	open N			N files by path
+ *	pipes N			N pipes, with a page written into each
+ *	container N		a process in new namespaces that mounts N file systems and forks ten processes
  *	ptrace PID		each thread: SEIZE, INTERRUPT, wait, registers, DETACH
  *	getfd PID		each descriptor: pidfd_getfd, fstat, its fdinfo
  *	repair PID		each TCP socket: pidfd_getfd, TCP_REPAIR on, TCP_INFO, window, both queues, off
@@ -31,6 +33,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -38,6 +41,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -200,11 +204,15 @@ static void mmaps(int n)
 
 static void opens(int n)
 {
-	struct rlimit lim = { n + 100, n + 100 };
+	const int each = 10000; /* as the victim's processes */
+	struct rlimit lim = { each + 100, each + 100 };
 
 	setrlimit(RLIMIT_NOFILE, &lim);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
 		must(open("/proc/self/exe", O_RDONLY) >= 0, "open");
+		if (i % each == each - 1)
+			close_range(3, ~0U, 0);
+	}
 }
 
 /* The numbers in a /proc directory. */
@@ -262,6 +270,48 @@ static void getfds(int pid)
 		close(info);
 		close(fd);
 	}
+}
+
+static void pipes(int n)
+{
+	struct rlimit lim = { 2 * n + 100, 2 * n + 100 };
+	static char page[PAGE];
+	int p[2];
+
+	setrlimit(RLIMIT_NOFILE, &lim);
+	for (int i = 0; i < n; i++)
+		must(!pipe(p) && write(p[1], page, PAGE) == (ssize_t)PAGE, "pipe");
+}
+
+static int in_container(void *arg)
+{
+	must(!mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) && !mount("proc", "/proc", "proc", 0, NULL), "mount");
+	must(!mount("m", "/mnt", "tmpfs", 0, NULL), "mount");
+	for (int i = 1; i < *(int *)arg; i++) {
+		char at[32];
+
+		snprintf(at, sizeof(at), "/mnt/%d", i);
+		must(!mkdir(at, 0755) && !mount("m", at, "tmpfs", 0, NULL), at);
+	}
+	for (int i = 1; i < 10; i++)
+		if (!fork())
+			pause();
+	return 0;
+}
+
+/* Until it stands: its end, which takes all others with it, does not count. */
+static void container(int n)
+{
+	static char stack[1 << 16] __attribute__((aligned(16)));
+	uint64_t start = now();
+	int pid = clone(in_container, stack + sizeof(stack),
+	                CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP |
+	                    CLONE_VFORK,
+	                &n);
+
+	must(pid > 0, "clone");
+	printf("%llu\n", (unsigned long long)(now() - start));
+	exit(0);
 }
 
 /* As many sockets as the victim's ten_unix() makes, of the same kinds. Closed at the end, with the process. */
@@ -541,6 +591,10 @@ int main(int argc, char **argv)
 		mmaps(n);
 	else if (!strcmp(kind, "open"))
 		opens(n);
+	else if (!strcmp(kind, "pipes"))
+		pipes(n);
+	else if (!strcmp(kind, "container"))
+		container(n);
 	else if (!strcmp(kind, "ptrace"))
 		traces(n);
 	else if (!strcmp(kind, "getfd"))

@@ -8,14 +8,17 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -109,23 +112,103 @@ static void maps(int n)
 		must(!mprotect(p + i * PAGE, PAGE, PROT_READ), "mprotect");
 }
 
-static void files(int n)
+#define EACH 10000 /* descriptors of one process */
+
+/* n of what make() makes, in as many processes as that takes. */
+static void spread(int n, void (*make)(int n))
 {
-	struct rlimit lim = { n + 100, n + 100 };
-	char name[32];
+	struct rlimit lim = { EACH + 100, EACH + 100 };
+	int ready[2], kids = 0;
+	char c;
 
 	setrlimit(RLIMIT_NOFILE, &lim);
+	must(!pipe(ready), "pipe");
+	for (; n > EACH; n -= EACH, kids++)
+		if (!fork()) {
+			make(EACH);
+			must(write(ready[1], "x", 1) == 1, "write");
+			close(ready[0]);
+			close(ready[1]);
+			rest();
+		}
+	make(n);
+	for (; kids; kids--)
+		must(read(ready[0], &c, 1) == 1, "read");
+	close(ready[0]);
+	close(ready[1]);
+}
+
+static void files(int n)
+{
+	char name[32];
+
 	for (int i = 0; i < n; i++) {
-		snprintf(name, sizeof(name), "f%d", i);
+		snprintf(name, sizeof(name), "f%d.%d", getpid(), i);
 		must(open(name, O_RDWR | O_CREAT, 0600) >= 0, "open");
 	}
 }
 
+/* With a page to be read in each. */
+static void pipes(int n)
+{
+	static char page[PAGE];
+	int p[2];
+
+	for (int i = 0; i < n; i++)
+		must(!pipe(p) && write(p[1], page, PAGE) == PAGE, "pipe");
+}
+
+/* What a container is: namespaces, n file systems, a pair of devices, ten processes. The child; the parent ends. */
+static void container(int n, const char *ready)
+{
+	int made[2];
+	char c;
+
+	must(!unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP),
+	     "unshare");
+	must(!pipe2(made, O_CLOEXEC), "pipe");
+	pid_t pid = fork();
+
+	must(pid >= 0, "fork");
+	if (pid) {
+		FILE *f;
+
+		must(read(made[0], &c, 1) == 1, "the container");
+		must((f = fopen(ready, "w")) && fprintf(f, "%d", pid) > 0 && !fclose(f), ready);
+		_exit(0);
+	}
+	setsid();
+	must(!mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) && !mount("proc", "/proc", "proc", 0, NULL), "mount");
+	must(!mount("m", "/mnt", "tmpfs", 0, NULL), "mount");
+	for (int i = 1; i < n; i++) {
+		char at[32];
+
+		snprintf(at, sizeof(at), "/mnt/%d", i);
+		must(!mkdir(at, 0755) && !mount("m", at, "tmpfs", 0, NULL), at);
+	}
+	must(!system("ip link set lo up && ip link add v0 type veth peer name v1 && ip addr add 10.9.8.1/24 dev v0 && "
+	             "ip link set v0 up && ip link set v1 up"),
+	     "ip");
+	for (int i = 1; i < 10; i++)
+		if (!fork())
+			rest();
+	usleep(100000);
+	must(write(made[1], "x", 1) == 1, "write");
+	rest();
+}
+
 /* The other ends: in a process that is not in the tree, and ends when one of them does. */
+static void connect_one(int fd, const struct sockaddr_in *at)
+{
+	static char bytes[1024];
+
+	must(fd >= 0 && !connect(fd, (const struct sockaddr *)at, sizeof(*at)), "connect");
+	must(send(fd, bytes, sizeof(bytes), 0) == sizeof(bytes), "send");
+}
+
 static void others(const struct sockaddr_in *at, int n)
 {
 	struct pollfd *p = calloc(n, sizeof(*p));
-	static char bytes[1024];
 
 	must(p != NULL, "calloc");
 	setsid();
@@ -133,31 +216,33 @@ static void others(const struct sockaddr_in *at, int n)
 		_exit(0);
 	for (int i = 0; i < n; i++) {
 		p[i] = (struct pollfd) { .fd = socket(AF_INET, SOCK_STREAM, 0), .events = POLLRDHUP };
-		must(p[i].fd >= 0 && !connect(p[i].fd, (const struct sockaddr *)at, sizeof(*at)), "connect");
-		must(send(p[i].fd, bytes, sizeof(bytes), 0) == sizeof(bytes), "send");
+		connect_one(p[i].fd, at);
 	}
 	while (poll(p, n, -1) <= 0)
 		;
 	_exit(0);
 }
 
-/* Connections with 1 KiB to be read in each. */
-static void tcp(int n)
+/* Connections with 1 KiB to be read in each; both: the other ends are here, too. */
+static void tcp(int n, int both)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int l = socket(AF_INET, SOCK_STREAM, 0), bytes;
-	struct rlimit lim = { n + 100, n + 100 };
+	struct rlimit lim = { 2 * n + 100, 2 * n + 100 };
 	socklen_t len = sizeof(at);
 
 	setrlimit(RLIMIT_NOFILE, &lim);
 	must(!bind(l, (struct sockaddr *)&at, len) && !listen(l, 500) && !getsockname(l, (struct sockaddr *)&at, &len),
 	     "listen");
-	if (!fork())
+	if (!both && !fork())
 		others(&at, n);
-	must(wait(NULL) > 0, "wait");
+	must(both || wait(NULL) > 0, "wait");
 	for (int i = 0; i < n; i++) {
-		int fd = accept(l, NULL, NULL);
+		int fd;
 
+		if (both)
+			connect_one(socket(AF_INET, SOCK_STREAM, 0), &at);
+		fd = accept(l, NULL, NULL);
 		must(fd >= 0, "accept");
 		while (!ioctl(fd, FIONREAD, &bytes) && bytes < 1024)
 			usleep(100);
@@ -192,31 +277,10 @@ static void ten_unix(int number)
 	must(l >= 0 && !bind(l, (struct sockaddr *)&name, len) && !listen(l, 8), "listen, abstract");
 }
 
-#define UNIX_EACH 10000 /* of one process */
-
 static void unixes(int n)
 {
-	struct rlimit lim = { 2 * UNIX_EACH, 2 * UNIX_EACH };
-	int ready[2], kids = 0;
-	char c;
-
-	setrlimit(RLIMIT_NOFILE, &lim);
-	must(!pipe(ready), "pipe");
-	for (; n > UNIX_EACH; n -= UNIX_EACH, kids++)
-		if (!fork()) {
-			for (int i = 0; i < UNIX_EACH / 10; i++)
-				ten_unix(i);
-			must(write(ready[1], "x", 1) == 1, "write");
-			close(ready[0]);
-			close(ready[1]);
-			rest();
-		}
 	for (int i = 0; i < n / 10; i++)
 		ten_unix(i);
-	for (; kids; kids--)
-		must(read(ready[0], &c, 1) == 1, "read");
-	close(ready[0]);
-	close(ready[1]);
 }
 
 int main(int argc, char **argv)
@@ -239,11 +303,17 @@ int main(int argc, char **argv)
 	else if (!strcmp(kind, "maps"))
 		maps(n);
 	else if (!strcmp(kind, "files"))
-		files(n);
+		spread(n, files);
+	else if (!strcmp(kind, "pipes"))
+		spread(n, pipes);
+	else if (!strcmp(kind, "container"))
+		container(n, argv[1]);
 	else if (!strcmp(kind, "tcp"))
-		tcp(n);
+		tcp(n, 0);
+	else if (!strcmp(kind, "tcp-both"))
+		tcp(n, 1);
 	else if (!strcmp(kind, "unix"))
-		unixes(n);
+		spread(n, unixes);
 	else
 		must(!strcmp(kind, "smallest"), "kind");
 	fd = open(argv[1], O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
