@@ -122,7 +122,8 @@ static void spread(int n, void (*make)(int n))
 	char c;
 
 	setrlimit(RLIMIT_NOFILE, &lim);
-	must(!pipe(ready), "pipe");
+	if (n > EACH)
+		must(!pipe(ready), "pipe");
 	for (; n > EACH; n -= EACH, kids++)
 		if (!fork()) {
 			make(EACH);
@@ -132,6 +133,8 @@ static void spread(int n, void (*make)(int n))
 			rest();
 		}
 	make(n);
+	if (!kids)
+		return; /* with no number left out: a restore has more to do where one is */
 	for (; kids; kids--)
 		must(read(ready[0], &c, 1) == 1, "read");
 	close(ready[0]);
