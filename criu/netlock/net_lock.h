@@ -62,8 +62,12 @@ int net_lock_lift(struct net_lock *lock, const char *lasting);
  */
 void net_lock_drop(struct net_lock *lock);
 
-/* Waits until packets that had passed the hooks before the lock have arrived (membarrier(2)): 10 to 20 ms. */
+/*
+ * Waits until packets that had passed the hooks before the lock have arrived: 0.1 ms, where criu may mount; else 10 to
+ * 20 (membarrier(2)). The second one does it in the first case alone, and says whether.
+ */
 void net_lock_settle(void);
+bool net_lock_settle_soon(void);
 
 /* Removes a plain table. 0, -ENOENT (not logged) where it does not exist, or a negative errno (logged). */
 int net_lock_remove(const char *name);

@@ -157,6 +157,8 @@ int tcp_lock_dump(struct dump *d, struct tcp_lock *lock, int net_fd, const struc
 	                                            : net_lock_take(d->arena, &spec, tuples, n, &lock->own);
 	if (!err && dump_kills_tree(d))
 		d->inventory->network_lock_mark = lock->mark;
+	if (!err)
+		net_lock_settle_soon();
 	return err;
 }
 

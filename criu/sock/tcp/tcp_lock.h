@@ -32,9 +32,10 @@ void tcp_lock_close(struct tcp_lock *lock);
 
 /*
  * Locks them, in their network namespace (net_fd: see above), where the caller is. Packets that have passed the hooks
- * before may still arrive. Waiting for them here would take a grace period of the kernel (10 to 20 ms, frozen); instead
- * soccr_read() notices that a connection changed, and the caller reads it again (net_lock_settle()). What arrives after
- * the read is lost to the image, but no ACK leaves: it is resent.
+ * before may still arrive, and one that finds no socket any more is answered with a reset: they are waited for where
+ * that takes 0.1 ms (net_lock_settle_soon()). Elsewhere soccr_read() notices that a connection changed, and the caller
+ * reads it again (net_lock_settle()). What arrives after the read is lost to the image, but no ACK leaves: it is
+ * resent.
  */
 int tcp_lock_dump(struct dump *d, struct tcp_lock *lock, int net_fd, const struct net_tuple *tuples, size_t n);
 
