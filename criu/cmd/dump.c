@@ -35,11 +35,13 @@ static int dump_tree(struct dump *d, struct stages *stages)
 	if (!err)
 		guardian_hold_stops(d->guardian, arena_printf(d->arena, "the tree of pid %d stands still for this dump",
 		                                              d->opts->tree));
+	stats_lap(d->stats, "start and pre-dump scripts");
 	if (!err)
 		err = dump_freeze(d);
 	fault_point("frozen");
 	if (!err)
 		err = tell_frozen(d, stages);
+	stats_lap(d->stats, "freezing, and registers");
 	if (!err)
 		err = deadlock_watch_begin(&d->tree, &watch);
 	if (!err)
@@ -48,6 +50,7 @@ static int dump_tree(struct dump *d, struct stages *stages)
 		err = dump_write(d);
 	deadlock_watch_end(watch);
 	fault_point("sealed");
+	stats_lap(d->stats, "images");
 	if (!err)
 		err = dump_commit(d, stages);
 	if (!err)
@@ -63,8 +66,10 @@ static int pre_dump_tree(struct dump *d, struct stages *stages)
 	fault_point("before freezing");
 	guardian_hold_stops(d->guardian,
 	                    arena_printf(d->arena, "the tree of pid %d stands still for this pre-dump", d->opts->tree));
+	stats_lap(d->stats, "start");
 	err = dump_freeze(d);
 	fault_point("frozen");
+	stats_lap(d->stats, "freezing, and registers");
 	if (!err)
 		return dump_ahead(d);
 	dump_rollback(d, stages);
@@ -175,6 +180,7 @@ static int run_dump(const struct options *o, struct stages *stages,
 	script_keeper_end(stages);
 	if (d.guardian)
 		guardian_stop(d.guardian, err != 0);
+	stats_lap(&stats, "end");
 	if (!err)
 		write_beside(o, &stats);
 	image_dir_close(d.dir);

@@ -48,7 +48,9 @@ static int build_tree(struct restore *r, struct stages *stages)
 
 	script_keeper_begin(&keeper, r->guardian, stages);
 	fault_point("images read");
-	err = stages_run(stages, STAGE_PRE_RESTORE, 0) ?: restore_build(r, stages);
+	err = stages_run(stages, STAGE_PRE_RESTORE, 0);
+	stats_lap(r->stats, "pre-restore scripts, and criu's own processes");
+	err = err ?: restore_build(r, stages);
 	script_keeper_end(stages);
 	return end_build(r, err);
 }
@@ -66,10 +68,13 @@ static int restore_tree(struct restore *r, struct stages *stages)
 
 	if (!err)
 		err = open_images(r, stages);
+	stats_lap(r->stats, "start");
 	if (!err)
 		err = restore_read_images(r);
+	stats_lap(r->stats, "reading images");
 	if (!err)
 		err = restore_check(r);
+	stats_lap(r->stats, "checking");
 	if (!err && own_root_possible(r))
 		err = own_root_part(r);
 	if (!err)
@@ -190,6 +195,7 @@ int cmd_restore(const struct options *o, struct stages *stages)
 	if (!err) {
 		root = r.tree.tasks[0]->pid;
 		stats.restore_time = clock_now_us() - stats.started;
+		stats_lap(&stats, "end");
 		if (stats_finish(o, &stats, CMD_RESTORE))
 			log_warn("the tree is restored, and runs; its figures (stats-restore) could not be written");
 	}

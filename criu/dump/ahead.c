@@ -41,12 +41,17 @@ static int let_run(struct dump *d, bool *stands)
 	subsys_tell(rollback, d);
 	d->stats->frozen_time = clock_now_us() - d->stats->frozen_time;
 	fault_point("about to let run");
+	stats_lap(d->stats, "listing memory");
 	return thaw_tree(&d->tree, THAW_RUN);
 }
 
 static int complete_images(struct dump *d)
 {
-	int err = subsys_run(pre_running, d);
+	int err;
+
+	stats_lap(d->stats, "the tree's going on");
+	err = subsys_run(pre_running, d);
+	stats_lap(d->stats, "memory while the tree runs");
 
 	err = err ?: inventory_write_pre(d);
 	fault_point("images written");

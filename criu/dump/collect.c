@@ -264,6 +264,7 @@ int dump_collect(struct dump *d)
 		return -EDEADLK;
 	err = kobj_ids_dump(d);
 
+	stats_lap(d->stats, "comparing tasks");
 	tree_index(&d->tree, d->arena);
 	part = check_job_of_shell(d);
 	for (size_t i = 0; i < d->tree.n_tasks;) {
@@ -277,8 +278,10 @@ int dump_collect(struct dump *d)
 			return part;
 	}
 	freeze_again(&d->tree);
+	stats_lap(d->stats, "asking tasks");
 	part = collect_tree(d);
 	err = err ?: part;
 	part = foresee_restore(d);
+	stats_lap(d->stats, "connections, namespaces, and what else tasks share");
 	return say_refusals(err ?: part);
 }

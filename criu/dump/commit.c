@@ -163,9 +163,10 @@ int dump_commit(struct dump *d, struct stages *stages)
 	struct kill_once *k = NULL;
 	int err = d->lets_run_early ? let_run(d, stages) : 0;
 
+	stats_lap(d->stats, "images");
 	if (!err)
 		err = stages_run(stages, STAGE_POST_DUMP, d->opts->tree);
-
+	stats_lap(d->stats, "post-dump scripts");
 	if (!err)
 		err = subsys_run(hand_over, d, stages);
 	if (!err && kill_them)
@@ -190,6 +191,7 @@ int dump_commit(struct dump *d, struct stages *stages)
 	else
 		subsys_tell(after_commit, d);
 	err = give_up_tree(d, stages);
+	stats_lap(d->stats, "commit, and the end of the tree or its going on");
 	image_dir_drop_older(d->dir);
 	return err;
 }

@@ -36,8 +36,11 @@ struct memory_dump_state {
 static int memory_write_images(struct dump *d)
 {
 	struct memory_dump_state *s = dump_state(d, &memory_pages_subsys);
-	int err = mm_dump_pages(d, &s->pages);
+	int err;
 
+	stats_lap(d->stats, "images");
+	err = mm_dump_pages(d, &s->pages);
+	stats_lap(d->stats, "memory");
 	if (s->pages)
 		return err;
 	log_info("%llu pages written of %llu looked at", (unsigned long long)d->stats->pages_written,
@@ -52,6 +55,7 @@ static int memory_write_running(struct dump *d)
 	int err = s->pages ? mm_dump_copies(d, move_ptr(s->pages)) : 0;
 
 	err = snapshot_end(d, err);
+	stats_lap(d->stats, "memory while the tree runs");
 	if (!err)
 		log_info("%llu pages written of %llu looked at", (unsigned long long)d->stats->pages_written,
 		         (unsigned long long)d->stats->pages_scanned);

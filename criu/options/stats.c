@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <inttypes.h>
+#include <string.h>
 #include <time.h>
 
 #include "image/image.h"
@@ -22,6 +23,27 @@ static void show_time(const char *what, uint32_t us)
 static void show_count(const char *what, uint64_t n)
 {
 	log_msg("%s: %" PRIu64 " (0x%" PRIx64 ")", what, n, n);
+}
+
+void stats_lap(struct stats *s, const char *name)
+{
+	uint64_t now = clock_now_us(), since = s->lap_at ?: s->started;
+	size_t i = 0;
+
+	while (i < s->n_laps && strcmp(s->laps[i].name, name))
+		i++;
+	if (i == STATS_LAPS)
+		return;
+	s->n_laps = MAX(s->n_laps, i + 1);
+	s->laps[i].name = name;
+	s->laps[i].time += now - since;
+	s->lap_at = now;
+}
+
+static void show_laps(const struct stats *s)
+{
+	for (size_t i = 0; i < s->n_laps; i++)
+		log_msg("Time of %s: %" PRIu64 " us", s->laps[i].name, s->laps[i].time);
 }
 
 static int finish_dump(int dir, const struct options *o, const struct stats *s)
@@ -52,6 +74,7 @@ static int finish_dump(int dir, const struct options *o, const struct stats *s)
 		show_count("Shared memory pages scanned", dump.shpages_scanned);
 		show_count("Shared memory pages written", dump.shpages_written);
 		show_count("Lazy memory pages", dump.pages_lazy);
+		show_laps(s);
 	}
 	return image_write_at(dir, IMG_STATS_DUMP, 0, &entry);
 }
@@ -75,6 +98,7 @@ static int finish_restore(int dir, const struct options *o, const struct stats *
 		show_count("Pages restored", restore.pages_restored);
 		show_time("Restore time", restore.restore_time);
 		show_time("Forking time", restore.forking_time);
+		show_laps(s);
 	}
 	return image_write_at(dir, IMG_STATS_RESTORE, 0, &entry);
 }

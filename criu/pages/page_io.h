@@ -13,10 +13,11 @@
 
 /* What one thread moves at once: runs of 1 MiB together at most, which stay in the processor's cache from end to end.
  */
-#define BATCH_PAGES 256U
-#define BATCH_BYTES (BATCH_PAGES * PAGE_SIZE)
+#define BATCH_PAGES  256U
+#define BATCH_BYTES  (BATCH_PAGES * PAGE_SIZE)
 /* For fewer pages, threads and a mapping of the file cost more than they bring. */
-#define MANY_PAGES  ((8UL << 20) / PAGE_SIZE)
+#define MANY_PAGES   ((8UL << 20) / PAGE_SIZE)
+#define MANY_BATCHES 32U
 
 struct page_batch {
 	size_t first, n_runs; /* of transfer->runs: ascending, with gaps between them */

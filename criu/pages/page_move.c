@@ -142,6 +142,12 @@ static int open_transfer(struct mover *m, struct page_transfer *t)
 	return err;
 }
 
+/* Of small processes each batch takes some calls, few as its pages may be. */
+static bool is_little(const struct mover *m)
+{
+	return m->n_pages < MANY_PAGES && m->n_batches < MANY_BATCHES;
+}
+
 int page_move(struct page_transfer *transfers, size_t n)
 {
 	struct mover m = { .transfers = transfers, .threads = SIZE_MAX };
@@ -150,8 +156,7 @@ int page_move(struct page_transfer *transfers, size_t n)
 	for (size_t i = 0; !err && i < n; i++)
 		err = open_transfer(&m, &transfers[i]);
 	if (!err)
-		err =
-		    workers_run(m.n_batches, m.n_pages < MANY_PAGES ? 1 : m.threads, 2 * m.batch_bytes, move_batch, &m);
+		err = workers_run(m.n_batches, is_little(&m) ? 1 : m.threads, 2 * m.batch_bytes, move_batch, &m);
 	for (size_t i = 0; !err && i < n; i++)
 		if (transfers[i].sink->ops->finish)
 			err = transfers[i].sink->ops->finish(transfers[i].sink, &transfers[i]);

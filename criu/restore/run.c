@@ -63,9 +63,11 @@ static int build_all(struct build *b, struct stages *stages)
 	if (!err)
 		err = subsys_run(before_start, r);
 	fault_point("before the first process");
+	stats_lap(r->stats, "namespaces, file systems, shared memory");
 	if (!err)
 		err = build_processes(b);
 	r->stats->forking_time = clock_now_us() - start;
+	stats_lap(r->stats, "processes, with their memory");
 	log_info("%zu processes made, with their memory", b->plan->n_nodes);
 	fault_point("processes built");
 	if (!err)
@@ -75,11 +77,14 @@ static int build_all(struct build *b, struct stages *stages)
 		err = build_groups(b);
 	log_about(NULL, 0);
 	fault_point("groups built");
+	stats_lap(r->stats, "scripts of namespaces, and groups");
 	if (!err)
 		err = build_tasks(b);
+	stats_lap(r->stats, "files, and tasks by their agents");
 	fault_point("tasks built");
 	if (!err)
 		err = build_finish(b);
+	stats_lap(r->stats, "threads and registers");
 	fault_point("at the last instruction");
 	if (!err)
 		log_info("all threads stand at their last instruction");
@@ -102,6 +107,7 @@ int restore_build(struct restore *r, struct stages *stages)
 		err = work_dir_write_pidfile(r->opts, root);
 	if (!err)
 		err = tell_standing(r, stages);
+	stats_lap(r->stats, "post-restore scripts");
 	if (!err)
 		err = subsys_run(all_standing, r);
 	if (err)
@@ -116,6 +122,7 @@ int restore_build(struct restore *r, struct stages *stages)
 	} else {
 		log_info("restored: pid %d runs", root);
 	}
+	stats_lap(r->stats, "letting go");
 	build_close(&b);
 	return err;
 }

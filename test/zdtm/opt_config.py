@@ -135,9 +135,13 @@ def stats(s):
     s.victim()
     s.dump("--display-stats")
     check("Freezing time" in s.out and "Memory pages written" in s.out, "dump --display-stats says %r" % s.out[:400])
+    stages = re.findall(r"^Time of (.*): \d+ us$", s.out, re.M)
+    check(len(stages) >= 8 and stages[0].startswith("start") and "memory" in stages and stages[-1] == "end", "stages: %s" % stages)
     check(os.path.exists(s.imgs + "/stats-dump"), "no stats-dump")
     s.restore("--display-stats")
     check("Forking time" in s.out and "Pages restored" in s.out, "restore --display-stats says %r" % s.out[:400])
+    stages = re.findall(r"^Time of (.*): \d+ us$", s.out, re.M)
+    check(len(stages) >= 10 and "reading images" in stages and "letting go" in stages, "stages: %s" % stages)
     check(os.path.exists(s.imgs + "/stats-restore"), "no stats-restore")
     s.verify()
 
