@@ -127,12 +127,15 @@ static int compress_file(const char *who, int from, int out)
 	return err ? log_errno(err, "%s: gzwrite of its archive", who) : 0;
 }
 
+#define FEW_FILES 64
+
 /* What the whole file system holds is little; one without a limit does not say. */
 static bool is_small(int dir)
 {
 	struct statfs fs;
 
-	return !fstatfs(dir, &fs) && fs.f_blocks && (fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize <= SMALL_ARCHIVE;
+	return !fstatfs(dir, &fs) && fs.f_blocks && fs.f_files - fs.f_ffree <= FEW_FILES &&
+	       (fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize <= SMALL_ARCHIVE;
 }
 
 /* tar(1) starts a shell and a gzip(1) for what it compresses: each of the three takes longer than to archive little. */

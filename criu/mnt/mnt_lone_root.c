@@ -51,9 +51,11 @@ static bool has_nothing_in_it(int at)
 static bool has_attributes(int dir)
 {
 	char path[40];
+	ssize_t n;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", dir);
-	return listxattr(path, NULL, 0) != 0 && errno != ENOTSUP;
+	n = listxattr(path, NULL, 0);
+	return n > 0 || (n < 0 && errno != ENOTSUP);
 }
 
 /* Octal digits that fill the field but for its last byte. */

@@ -265,6 +265,8 @@ void net_lock_drop(struct net_lock *lock)
 		nft_close(&lock->batch);
 }
 
+#define SOON_TIMES 3
+
 /*
  * The end of a tree of mounts waits for an expedited grace period (linux/fs/namespace.c, namespace_unlock()): 0.1 ms,
  * in which all packets that were on their way through the kernel have got where they were going.
@@ -279,11 +281,13 @@ bool net_lock_settle_soon(void)
 	return true;
 }
 
-void net_lock_settle(void)
+void net_lock_settle(unsigned again)
 {
 	const struct timespec pause = { .tv_nsec = 2000000 };
 
-	if (!net_lock_settle_soon() && syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0)) /* EINVAL with nohz_full */
+	if (again < SOON_TIMES && net_lock_settle_soon())
+		return;
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0)) /* EINVAL with nohz_full */
 		nanosleep(&pause, NULL);
 }
 

@@ -64,9 +64,10 @@ void net_lock_drop(struct net_lock *lock);
 
 /*
  * Waits until packets that had passed the hooks before the lock have arrived: 0.1 ms, where criu may mount; else 10 to
- * 20 (membarrier(2)). The second one does it in the first case alone, and says whether.
+ * 20 (membarrier(2)), which also is what is done where the former did not help: again is how often this has been called
+ * for the packets. The second function does the former alone, and says whether.
  */
-void net_lock_settle(void);
+void net_lock_settle(unsigned again);
 bool net_lock_settle_soon(void);
 
 /* Removes a plain table. 0, -ENOENT (not logged) where it does not exist, or a negative errno (logged). */

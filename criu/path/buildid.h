@@ -15,8 +15,8 @@
 size_t buildid_of_elf(int fd, uint32_t words[BUILDID_WORDS]);
 
 /*
- * The same of what a process has mapped, from the start of the file on, at [start, end). -EFAULT where some of what is
- * needed is not there, or cannot be read.
+ * The same of what a process has mapped, from the start of the file on, at [start, end), which is not to go beyond the
+ * end of the file. -EFAULT where some of what is needed is not there, or cannot be read.
  */
 int buildid_in_memory(pid_t pid, uint64_t start, uint64_t end, uint32_t words[BUILDID_WORDS]);
 

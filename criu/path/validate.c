@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <zlib.h>
 
 #include "path/buildid.h"
@@ -81,30 +84,52 @@ static bool is_executable(const struct fd_info *info)
 	return slash && !strcmp(slash, "/exe");
 }
 
+/* What a file in memory has not yet, a touch gives room, or has a userfaultfd told of. */
+static bool grows_when_read(const struct fd_info *info)
+{
+	struct statfs fs;
+
+	if ((uint64_t)info->st.st_blocks * 512 >= (uint64_t)info->st.st_size)
+		return false;
+	return fstatfs(info->fd, &fs) || fs.f_type == TMPFS_MAGIC || fs.f_type == HUGETLBFS_MAGIC ||
+	       fs.f_type == RAMFS_MAGIC;
+}
+
+static int by_start(const void *key, const void *element)
+{
+	const uint64_t *start = key;
+	const struct proc_map *m = element;
+
+	return *start < m->start ? -1 : *start > m->start;
+}
+
 /* NULL: it is no mapping of the start of a file whose memory is the file's, and there without anybody's help. */
 static const struct proc_map *plain_mapping(const struct fd_info *info)
 {
+	const uint32_t written = VMF_ac | VMF_nr, watched = VMF_um | VMF_uw | VMF_ui;
 	const struct task_maps *maps = &info->task->dump->maps;
+	const struct proc_map *m;
 	uint64_t start;
 
-	if (!info->path || sscanf(info->path, "/proc/%*d/map_files/%" SCNx64 "-", &start) != 1)
+	if (!info->path || sscanf(info->path, "/proc/%*d/map_files/%" SCNx64 "-", &start) != 1 || grows_when_read(info))
 		return NULL;
-	for (size_t i = 0; i < maps->n && maps->v[i].start <= start; i++) {
-		const struct proc_map *m = &maps->v[i];
-		bool own = !m->shared && (m->anonymous || m->flags & VMF_ac); /* pages of its own, or was writable */
-
-		if (m->start == start)
-			return own || m->pgoff || m->flags & (VMF_um | VMF_uw | VMF_ui) ? NULL : m;
-	}
-	return NULL;
+	m = bsearch(&start, maps->v, maps->n, sizeof(*maps->v), by_start);
+	if (!m || m->pgoff || m->flags & watched)
+		return NULL;
+	/* Pages of its own: it has some, or was writable once. */
+	return m->shared || (!m->anonymous && !(m->flags & written)) ? m : NULL;
 }
 
 /* Of a mapping the memory is read, where that can be: its file need not be opened then. */
 static int buildid_of_mapping(const struct fd_info *info, uint32_t words[BUILDID_WORDS])
 {
 	const struct proc_map *m = plain_mapping(info);
+	uint64_t size = (uint64_t)info->st.st_size; /* behind it memory has zeros, or anything */
 
-	return m ? buildid_in_memory(info->task->pid, m->start, m->end, words) : -EFAULT;
+	if (!m)
+		return -EFAULT;
+	return size < BUILDID_LEAST ? 0
+	                            : buildid_in_memory(info->task->pid, m->start, MIN(m->end, m->start + size), words);
 }
 
 /*

@@ -260,7 +260,7 @@ static int create_process(struct build *b, struct node *n)
 
 static int give_sockets(struct node *const *nodes, size_t n)
 {
-	int pair[2], theirs[SIBLINGS_MAX], numbers[SIBLINGS_MAX], err = 0;
+	int pair[2], theirs[SIBLINGS_MAX], numbers[SIBLINGS_MAX] = { 0 }, err = 0;
 	size_t made = 0;
 
 	for (; !err && made < n; made += !err) {

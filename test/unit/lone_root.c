@@ -114,6 +114,8 @@ static void what_is_written(void **state)
 
 	assert_non_null(mkdtemp(at));
 	for (size_t i = 0; i <= ARRAY_SIZE(more); i++) {
+		if (i == ARRAY_SIZE(more) && geteuid()) /* its last needs root */
+			continue;
 		snprintf(line, sizeof(line),
 		         "cd %s && rm -rf d && mkdir d && chmod 3751 d && touch -a -d @17.25 d && %s", at,
 		         i ? more[i - 1] : ":");

@@ -92,7 +92,7 @@ static int read_in_repair(int fd, struct soccr_conn *c)
 	err = soccr_read(fd, c);
 	for (int again = 0; err == -EAGAIN && again < READ_AGAIN; again++) {
 		soccr_free(c);
-		net_lock_settle();
+		net_lock_settle((unsigned)again);
 		err = soccr_read(fd, c);
 	}
 	part = soccr_resume(fd, c);
