@@ -73,6 +73,9 @@ $(B)/%.o: %.c | $(PBC)
 	@mkdir -p $(@D)
 	$(CC) $(ALLC) -MMD -MP -c -o $@ $<
 
+# Called where the processor has it.
+$(B)/criu/arch/x86_64/sum_avx2.o: CFLAGS += -mavx2
+
 # The agent: no libc, no FPU, position-independent, one flat binary that is put into the tool as data.
 BLOBC	:= -std=gnu11 $(INC) $(WARN) -Os -g0 -ffreestanding -fPIE -fno-stack-protector -fno-asynchronous-unwind-tables \
 	   -fno-jump-tables -fvisibility=hidden -fcf-protection=none -mgeneral-regs-only -fno-builtin
