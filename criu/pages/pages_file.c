@@ -15,8 +15,10 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/vfs.h>
 
 #include "lib/io.h"
 #include "lib/log.h"
@@ -27,7 +29,7 @@
 
 /*
  * Blocks of a large file are asked for in such steps, which makes writing a sixth faster on ext4. Not all at once: most
- * pages may turn out to be zeros.
+ * pages may turn out to be zeros. Not in tmpfs, where writing takes a quarter longer for it.
  */
 #define ALLOC_STEP (64UL << 20)
 #define ALLOC_FROM (4UL << 20)
@@ -40,13 +42,22 @@ struct file_sink {
 	uint64_t id;
 	uint32_t pages_id;
 	int fd;
-	uint64_t size;           /* bytes of the pages that batches have got */
+	uint64_t size; /* bytes of the pages that batches have got */
+	bool asks_ahead;
 	uint64_t allocated;      /* bytes of the file that were asked for ahead */
 	uint64_t most;           /* bytes, if all pages are kept */
 	struct page_turns turns; /* of a compressed file, and with a streamer, whose pipe takes bytes in their order */
 	uint32_t *sums;          /* of its pages */
 	struct region_sizes regions;
 };
+
+static bool asks_ahead(const struct file_sink *f)
+{
+	struct statfs fs;
+
+	return f->most >= ALLOC_FROM && !image_dir_streams(f->dir) && !f->store->codec && !fstatfs(f->fd, &fs) &&
+	       fs.f_type != TMPFS_MAGIC;
+}
 
 static int file_sink_open(struct page_sink *s, const struct page_transfer *t)
 {
@@ -63,7 +74,10 @@ static int file_sink_open(struct page_sink *s, const struct page_transfer *t)
 			return err;
 	}
 	f->fd = image_pages_create(f->dir, f->pages_id);
-	return f->fd < 0 ? f->fd : 0;
+	if (f->fd < 0)
+		return f->fd;
+	f->asks_ahead = asks_ahead(f);
+	return 0;
 }
 
 static void file_sink_place(struct page_sink *s, struct page_load *load)
@@ -72,7 +86,7 @@ static void file_sink_place(struct page_sink *s, struct page_load *load)
 
 	page_turns_place(&f->turns, load);
 	f->size += load->len;
-	if (f->most < ALLOC_FROM || f->size <= f->allocated || image_dir_streams(f->dir) || f->store->codec)
+	if (!f->asks_ahead || f->size <= f->allocated)
 		return;
 	load->alloc = f->allocated;
 	load->alloc_len = MIN(f->most - f->allocated, ALLOC_STEP);
