@@ -17,12 +17,12 @@
 #include "image/image_dir_own.h"
 #include "image/image_exchange.h"
 #include "image/image_stream.h"
+#include "image/image_sums.h"
 #include "lib/arena.h"
 #include "lib/log.h"
 
 #define SUMS_TEMP      IMAGE_SUMS ".tmp"
 #define SETTLE_WAIT_MS 10000 /* for a restore that reads what a killed dump left */
-#define TAKE_IT        "(--allow-edited-images takes it as it is)"
 
 static void cleanup_dir(struct image_dir **dir)
 {
@@ -103,30 +103,6 @@ int image_dir_place_of(const struct image_dir *dir, const char *name)
 	return dir->places[0];
 }
 
-/* Says what is wrong with every file; the first error is what is returned. */
-static int check_files(const struct image_dir *dir, const struct sums *sums)
-{
-	size_t room = INTEGRITY_KEPT;
-	int first = 0;
-
-	for (struct sum *sum = sums->all; sum; sum = sum->hh.next) {
-		char why[128];
-		int err = integrity_check(sum, image_dir_place_of(dir, sum->name), &room, why, sizeof(why));
-
-		if (!err || (err == -ENOENT && sum->sent && dir->sent_elsewhere))
-			continue;
-		if (dir->allow_edited)
-			log_warn("%s/%s %s", dir->path, sum->name, why);
-		else
-			log_errno(err == -EBADMSG ? 0 : err,
-			          "%s/%s %s: the checkpoint is not as it was written; " TAKE_IT, dir->path, sum->name,
-			          why);
-		if (!first)
-			first = err;
-	}
-	return dir->allow_edited ? 0 : first;
-}
-
 /* The largest file without which nothing says how large it is; the checkpoint may be CRIU's. */
 #define STREAMED_MAX (1ULL << 50)
 
@@ -162,7 +138,7 @@ static int read_sums(struct image_dir *dir)
 	if (dir->stream && dir->some_sent)
 		return log_errno(-EOPNOTSUPP, "--stream: the pages of this checkpoint were sent to a page server: put "
 		                              "its files and these into one directory, and restore from there");
-	err = dir->stream ? 0 : check_files(dir, dir->sums);
+	err = dir->stream ? 0 : image_sums_check(dir, dir->sums);
 	dir->sealed = !err;
 	return err;
 }
@@ -183,7 +159,7 @@ static int read_server_sums(struct image_dir *dir)
 		log_warn("%s/%s %s: not checked", dir->path, IMAGE_SERVER_SUMS, why);
 	else if (err)
 		return log_errno(err, "%s/%s %s " TAKE_IT, dir->path, IMAGE_SERVER_SUMS, why);
-	return dir->server ? check_files(dir, dir->server) : 0;
+	return dir->server ? image_sums_check(dir, dir->server) : 0;
 }
 
 int image_dir_check_sent(const struct image_dir *dir, const char *name, uint64_t pages, uint32_t where)

@@ -298,7 +298,17 @@ int integrity_check_from(const struct sum *sum, int fd, char *why, size_t why_si
 	return 0;
 }
 
-static int check_and_keep(struct sum *sum, int fd, size_t *room, char *why, size_t why_size)
+static bool take_room(size_t *room, size_t size)
+{
+	size_t now = __atomic_load_n(room, __ATOMIC_RELAXED);
+
+	while (size <= now)
+		if (__atomic_compare_exchange_n(room, &now, now - size, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			return true;
+	return false;
+}
+
+static int check_and_keep(struct sum *sum, int fd, char *why, size_t why_size)
 {
 	_cleanup_free_ unsigned char *data = malloc(MAX(sum->size, 1));
 	int err = check_size(sum, fd, why, why_size);
@@ -311,7 +321,6 @@ static int check_and_keep(struct sum *sum, int fd, size_t *room, char *why, size
 		return because((int)n, why, why_size, "cannot be read");
 	if ((uint64_t)n != sum->size || crc32_z(0, data, sum->size) != sum->crc)
 		return because(-EBADMSG, why, why_size, "is damaged or was changed");
-	*room -= sum->size;
 	free(sum->kept);
 	sum->kept = move_ptr(data);
 	return 0;
@@ -326,8 +335,8 @@ int integrity_check(struct sum *sum, int dirfd, size_t *room, char *why, size_t 
 		               errno != ENOENT ? "cannot be opened"
 		               : sum->sent     ? "is missing (the page server of the dump has written it)"
 		                               : "is missing");
-	if (!sum->sent && !sum->size_only && sum->size <= MIN(*room, KEEP_MAX))
-		return check_and_keep(sum, fd, room, why, why_size);
+	if (!sum->sent && !sum->size_only && sum->size <= KEEP_MAX && take_room(room, sum->size))
+		return check_and_keep(sum, fd, why, why_size);
 	return integrity_check_from(sum, fd, why, why_size);
 }
 

@@ -56,7 +56,7 @@ int integrity_read_from(int fd, struct sums **sumsp, char *why, size_t why_size)
 /*
  * Compares a file with its entry (of a pagemap that was sent: whether it is there): 0, or a negative errno (-EBADMSG
  * where it differs), not logged, the reason in why. A small file that is as it should be is kept, as long as there are
- * *room bytes for it: it is going to be read anyway.
+ * *room bytes for it: it is going to be read anyway. May be called by several threads, each for other files.
  */
 int integrity_check(struct sum *sum, int dirfd, size_t *room, char *why, size_t why_size);
 #define INTEGRITY_KEPT (16UL << 20)
