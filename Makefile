@@ -74,7 +74,7 @@ $(B)/%.o: %.c | $(PBC)
 	$(CC) $(ALLC) -MMD -MP -c -o $@ $<
 
 # Called where the processor has it.
-$(B)/criu/arch/x86_64/sum_avx2.o: CFLAGS += -mavx2
+$(B)/criu/arch/x86_64/sum_avx2.o: override CFLAGS += -mavx2
 
 # The agent: no libc, no FPU, position-independent, one flat binary that is put into the tool as data.
 BLOBC	:= -std=gnu11 $(INC) $(WARN) -Os -g0 -ffreestanding -fPIE -fno-stack-protector -fno-asynchronous-unwind-tables \

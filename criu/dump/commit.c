@@ -139,6 +139,7 @@ static int let_run(struct dump *d, struct stages *stages)
 	err = thaw_tree(&d->tree, THAW_RUN);
 	fault_point("the tree runs");
 	log_info("the tree runs on; its memory is written from copies");
+	stats_lap(d->stats, "the tree's going on");
 	if (!err)
 		err = subsys_run(write_running, d);
 	fault_point("memory is written");

@@ -134,7 +134,7 @@ static bool is_small(int dir)
 {
 	struct statfs fs;
 
-	return !fstatfs(dir, &fs) && fs.f_blocks && fs.f_files - fs.f_ffree <= FEW_FILES &&
+	return !fstatfs(dir, &fs) && fs.f_blocks && fs.f_files && fs.f_files - fs.f_ffree <= FEW_FILES &&
 	       (fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize <= SMALL_ARCHIVE;
 }
 

@@ -84,7 +84,7 @@ static bool is_executable(const struct fd_info *info)
 	return slash && !strcmp(slash, "/exe");
 }
 
-/* What a file in memory has not yet, a touch gives room, or has a userfaultfd told of. */
+/* What a file in memory (also one below an overlay) has not yet, a touch gives room, or has a userfaultfd told of. */
 static bool grows_when_read(const struct fd_info *info)
 {
 	struct statfs fs;
@@ -92,7 +92,7 @@ static bool grows_when_read(const struct fd_info *info)
 	if ((uint64_t)info->st.st_blocks * 512 >= (uint64_t)info->st.st_size)
 		return false;
 	return fstatfs(info->fd, &fs) || fs.f_type == TMPFS_MAGIC || fs.f_type == HUGETLBFS_MAGIC ||
-	       fs.f_type == RAMFS_MAGIC;
+	       fs.f_type == RAMFS_MAGIC || fs.f_type == OVERLAYFS_SUPER_MAGIC;
 }
 
 static int by_start(const void *key, const void *element)
