@@ -5,9 +5,12 @@
  * it stays at the very time of that clock. A read that would fail with ECANCELED, since the clock was set before the
  * dump, comes back as an expiration: the kernel counts it as one and shows no difference.
  */
+#include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "lib/fd_flags.h"
 #include "proc/fdinfo.h"
@@ -23,6 +26,8 @@
 #define LONGEST  NSEC
 #define HASTE    50000     /* ns: a look that takes longer does not tell when the timer was so */
 #define PATIENCE 8000000UL /* ns: so often the times of a clock are kept, if it expires between two calls */
+#define MAX_PROCESSORS 8192
+#define SILENT   64        /* timers that seem to be unset, looked at again together */
 
 extern const struct fd_kind timerfd_kind;
 
@@ -122,11 +127,10 @@ static int read_timer(const struct fd_info *info, uint32_t clock, struct shown_t
  * The values that are shown belong together if no expiration fell between two looks. What is left until a time of a
  * clock counts from when it was read, which is not known well if criu had to wait for a processor meanwhile.
  */
-static int look_until_still(const struct fd_info *info, struct shown_timer *now)
+static int look_until_still(const struct fd_info *info, struct shown_timer before, struct shown_timer *now)
 {
 	struct itimerspec asked;
-	struct shown_timer before;
-	int err = parse_timer(info, info->info, &before);
+	int err = 0;
 
 	for (int i = 0; !err && i < LOOKS; i++, before = *now) {
 		if (timerfd_gettime(info->fd, &asked))
@@ -172,21 +176,87 @@ struct timed {
 	struct timed *next;
 };
 
+/* One that was shown as unset, and may be due: see look_at_silent(). */
+struct silent {
+	TimerfdEntry *m;
+	struct fd_info info; /* with a descriptor of its own */
+	struct shown_timer shown;
+};
+
+struct timers_dump {
+	struct timed *timed;
+	struct silent *silent;
+	size_t n_silent;
+};
+
 static int keep_timed(struct dump *d, TimerfdEntry *m, int64_t read_at)
 {
-	struct timed **list = dump_state(d, &timerfd_kind), *t = arena_new_of(d->arena, struct timed);
+	struct timers_dump *s = dump_state(d, &timerfd_kind);
+	struct timed *t = arena_new_of(d->arena, struct timed);
 
-	*t = (struct timed) { .m = m, .read_at = read_at, .next = *list };
-	*list = t;
+	*t = (struct timed) { .m = m, .read_at = read_at, .next = s->timed };
+	s->timed = t;
 	return DUMP_LATER;
+}
+
+/* What was found out goes into the message. 0 or DUMP_LATER. */
+static int note_timer(struct dump *d, TimerfdEntry *m, const struct shown_timer *s)
+{
+	m->clockid = (uint32_t)s->clock;
+	m->ticks = s->ticks;
+	m->settime_flags = (uint32_t)s->settime_flags;
+	m->vsec = (uint64_t)s->spec.it_value.tv_sec;
+	m->vnsec = (uint64_t)s->spec.it_value.tv_nsec;
+	m->isec = (uint64_t)s->spec.it_interval.tv_sec;
+	m->insec = (uint64_t)s->spec.it_interval.tv_nsec;
+	return is_at_a_time(m->clockid, m->settime_flags) && (m->vsec || m->vnsec) ? keep_timed(d, m, s->read_at) : 0;
+}
+
+/* This thread runs on each processor where it may, which thereby takes the interrupts of timers that are due. */
+static void visit_processors(void)
+{
+	unsigned long all[MAX_PROCESSORS / 64] = { 0 }, one[MAX_PROCESSORS / 64] = { 0 };
+	long n = MIN(sysconf(_SC_NPROCESSORS_CONF), MAX_PROCESSORS);
+
+	if (sched_getaffinity(0, sizeof(all), (cpu_set_t *)all))
+		return;
+	for (long cpu = 0; cpu < n; cpu++) {
+		one[cpu / 64] = 1UL << cpu % 64;
+		sched_setaffinity(0, sizeof(one), (cpu_set_t *)one);
+		one[cpu / 64] = 0;
+	}
+	sched_setaffinity(0, sizeof(all), (cpu_set_t *)all);
+}
+
+/*
+ * A timer whose time has come is shown as one that nobody has set until the processor that the timer waits on takes the
+ * interrupt: microseconds, but milliseconds where a processor of a virtual machine has to be woken. So all processors
+ * are made to, and then the timers are looked at again.
+ */
+static int look_at_silent(struct dump *d, struct timers_dump *s)
+{
+	int err = 0;
+
+	if (s->n_silent)
+		visit_processors();
+	for (size_t i = 0; i < s->n_silent; i++) {
+		struct silent *t = &s->silent[i];
+
+		err = err ?: look_until_still(&t->info, t->shown, &t->shown);
+		close(t->info.fd);
+		if (!err && note_timer(d, t->m, &t->shown) != DUMP_LATER)
+			err = files_write_entry(d, &timerfd_kind, t->m->id, t->m);
+	}
+	s->n_silent = 0;
+	return err;
 }
 
 static int write_timed(struct dump *d)
 {
-	struct timed **list = dump_state(d, &timerfd_kind);
-	int err = 0;
+	struct timers_dump *s = dump_state(d, &timerfd_kind);
+	int err = look_at_silent(d, s);
 
-	for (struct timed *t = *list; !err && t; t = t->next) {
+	for (struct timed *t = s->timed; !err && t; t = t->next) {
 		struct timespec then;
 
 		time_ns_noted(d, clock_of(t->m->clockid), &then);
@@ -196,22 +266,31 @@ static int write_timed(struct dump *d)
 	return err;
 }
 
-static int timerfd_dump(struct dump *d, const struct fd_info *info, void *msg)
+static int keep_silent(struct dump *d, const struct fd_info *info, TimerfdEntry *m, const struct shown_timer *shown)
 {
-	TimerfdEntry *m = msg;
-	struct shown_timer s = { 0 };
-	int err = look_until_still(info, &s);
+	struct timers_dump *s = dump_state(d, &timerfd_kind);
+	struct silent t = { .m = m, .shown = *shown };
+	int err = s->n_silent < SILENT ? 0 : look_at_silent(d, s);
 
 	if (err)
 		return err;
-	m->clockid = (uint32_t)s.clock;
-	m->ticks = s.ticks;
-	m->settime_flags = (uint32_t)s.settime_flags;
-	m->vsec = (uint64_t)s.spec.it_value.tv_sec;
-	m->vnsec = (uint64_t)s.spec.it_value.tv_nsec;
-	m->isec = (uint64_t)s.spec.it_interval.tv_sec;
-	m->insec = (uint64_t)s.spec.it_interval.tv_nsec;
-	return is_at_a_time(m->clockid, m->settime_flags) && (m->vsec || m->vnsec) ? keep_timed(d, m, s.read_at) : 0;
+	t.info = (struct fd_info) { .task = info->task, .number = info->number, .what = "a timerfd" };
+	t.info.fd = fcntl(info->fd, F_DUPFD_CLOEXEC, 3);
+	if (t.info.fd < 0)
+		return log_errno(-errno, "%s: fcntl(F_DUPFD_CLOEXEC)", fd_name(info));
+	s->silent = s->silent ?: arena_array(d->arena, struct silent, SILENT);
+	s->silent[s->n_silent++] = t;
+	return DUMP_LATER;
+}
+
+static int timerfd_dump(struct dump *d, const struct fd_info *info, void *msg)
+{
+	struct shown_timer before = { 0 }, s = { 0 };
+	int err = parse_timer(info, info->info, &before) ?: look_until_still(info, before, &s);
+
+	if (err)
+		return err;
+	return s.ticks || !is_zero_time(&s.spec.it_value) ? note_timer(d, msg, &s) : keep_silent(d, info, msg, &s);
 }
 
 /* ---- restore ---- */
@@ -345,7 +424,7 @@ static int timerfd_post_open(struct restore *r, const void *msg, int fd)
 
 const struct fd_kind timerfd_kind = {
 	.name = "timerfd",
-	.state = { .dump = sizeof(struct timed *) },
+	.state = { .dump = sizeof(struct timers_dump) },
 	.type = FD_TYPES__TIMERFD,
 	.field = 12,
 	.pb = &timerfd_entry__descriptor,
