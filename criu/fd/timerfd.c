@@ -20,14 +20,14 @@
 #include "timerfd.pb-c.h"
 #include "uapi/timerfd_ticks.h"
 
-#define NSEC     1000000000L
-#define LOOKS    100       /* at most, until no expiration falls between two */
-#define SHORTEST 1000000UL /* ns: left at least, where expirations are set of a timer that runs already */
-#define LONGEST  NSEC
-#define HASTE    50000     /* ns: a look that takes longer does not tell when the timer was so */
-#define PATIENCE 8000000UL /* ns: so often the times of a clock are kept, if it expires between two calls */
+#define NSEC           1000000000L
+#define LOOKS          100       /* at most, until no expiration falls between two */
+#define SHORTEST       1000000UL /* ns: left at least, where expirations are set of a timer that runs already */
+#define LONGEST        NSEC
+#define HASTE          50000     /* ns: a look that takes longer does not tell when the timer was so */
+#define PATIENCE       8000000UL /* ns: so often the times of a clock are kept, if it expires between two calls */
 #define MAX_PROCESSORS 8192
-#define SILENT   64        /* timers that seem to be unset, looked at again together */
+#define SILENT         64 /* timers that seem to be unset, looked at again together */
 
 extern const struct fd_kind timerfd_kind;
 

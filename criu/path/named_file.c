@@ -41,6 +41,14 @@ static int check_foreign(struct restore *r, const RegFileEntry *m, struct foreig
 	return err;
 }
 
+/* What the user can do about a file that is gone, where that is not plain; in brackets. */
+static const char *way_out_of_missing(const char *name)
+{
+	return strstr(name, "/hsperfdata_") ? " (a Java machine that starts deletes the files there of others that "
+	                                      "have ended; start Java with -XX:-UsePerfData before the dump)"
+	                                    : "";
+}
+
 int named_file_check(struct restore *r, const RegFileEntry *m, const char **why)
 {
 	struct foreign_access a;
@@ -62,8 +70,9 @@ int named_file_check(struct restore *r, const RegFileEntry *m, const char **why)
 		return err < 0 ? err : check_foreign(r, m, &a, why);
 	err = stat_named(m->name, m->has_mode ? m->mode : 0, &st);
 	if (err) {
-		*why = err == -ENOENT ? arena_printf(r->arena, "%s does not exist", m->name)
-		                      : arena_printf(r->arena, "%s cannot be reached: %s", m->name, strerror(-err));
+		*why = err == -ENOENT
+		           ? arena_printf(r->arena, "%s does not exist%s", m->name, way_out_of_missing(m->name))
+		           : arena_printf(r->arena, "%s cannot be reached: %s", m->name, strerror(-err));
 		return err;
 	}
 	return check_looked(r, m, &st, NULL, why);

@@ -216,6 +216,24 @@ open('seen', 'w').close()
 
 
 @scenario
+def deleted_by_another_java(s):
+    """What a Java machine that starts deletes: the way out is said."""
+    os.mkdir(s.path("hsperfdata_me"))
+    put(s, "hsperfdata_me/7", "x" * 5000)
+    start(s, """
+import mmap
+m = open('hsperfdata_me/7', 'r+'); map = mmap.mmap(m.fileno(), 4096); m.close()
+open('ready', 'w').close()
+while True: time.sleep(0.01)
+""")
+    s.dump()
+    os.unlink(s.path("hsperfdata_me/7"))
+    refused(s, "hsperfdata_me/7 does not exist (a Java machine that starts deletes", "-XX:-UsePerfData")
+    put(s, "hsperfdata_me/7", "x" * 5000)
+    restored(s)
+
+
+@scenario
 def a_word_that_is_none(s):
     check(s.tool("dump", "-t", os.getpid(), "--file-validation", "colour"), "it was taken")
     check("--file-validation: 'colour' is not valid (only 'filesize', 'buildid' or 'checksum')" in s.out, s.out)

@@ -5,6 +5,7 @@
 # and restored as a whole, too. How long the first answer, and all pages, take is printed beside the time of a whole restore.
 # zdtm: real
 # zdtm: set java
+# zdtm: exclusive
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs ip java javac

@@ -3,6 +3,7 @@
 # A Java program that fills a HashMap, with garbage collection and its compiler's threads at work.
 # zdtm: real
 # zdtm: set java
+# zdtm: exclusive
 # zdtm: needs java javac
 # zdtm: frozen
 # zdtm: iters 2

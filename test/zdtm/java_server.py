@@ -4,6 +4,7 @@
 # no connection is open; after each restore it still has what it was given, and does new work.
 # zdtm: real
 # zdtm: set java
+# zdtm: exclusive
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: needs ip java javac

@@ -5,6 +5,7 @@
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: set java
+# zdtm: exclusive
 # zdtm: needs java javac gcc
 # zdtm: timeout 300
 import os
