@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The pipes or FIFOs of a dump: their ids, which ends the tree has, and which process outside has the others. */
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "fd/pipe_queue.h"
 #include "fd/pipe_table.h"
@@ -15,9 +18,11 @@ struct pipe_seen {
 		uint64_t dev, ino;
 	} key;
 	uint32_t id;
-	bool end[2];      /* whether the tree has the reading and the writing end */
-	const char *name; /* the descriptor that was seen first, for messages */
-	char *lost_to;    /* "pid 812 (x)": the process outside of the tree that has the other end */
+	bool end[2];             /* whether the tree has the reading and the writing end */
+	const struct task *task; /* that has the descriptor that was seen first, */
+	int number;              /* which is this one, or -1, */
+	const char *name;        /* for messages */
+	char *lost_to;           /* "pid 812 (x)": the process outside of the tree that has the other end */
 	UT_hash_handle hh, hh_id;
 };
 
@@ -38,6 +43,8 @@ static struct pipe_seen *pipe_of(struct dump *d, struct pipe_table *table, const
 	p = arena_new_of(d->arena, struct pipe_seen);
 	p->key = key.key;
 	p->id = (uint32_t)info->st.st_ino;
+	p->task = info->task;
+	p->number = info->number;
 	p->name = arena_strdup(d->arena, fd_name(info));
 	for (;;) {
 		HASH_FIND(hh_id, table->by_id, &p->id, sizeof(p->id), same);
@@ -142,23 +149,68 @@ static pid_t *pids_inside(struct dump *d, struct arena *a, size_t *n)
 	return pids;
 }
 
+/* Whether there may be a process that has the end which the tree lacks: a pipe without readers or writers says so. */
+static bool is_held_outside(const struct pipe_seen *p)
+{
+	_cleanup_close_ int fd = p->number < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, p->task->dump->pidfd, p->number, 0);
+	struct pollfd look = { .fd = fd };
+
+	return fd < 0 || poll(&look, 1, 0) != 1 || !(look.revents & (POLLERR | POLLHUP));
+}
+
+static size_t count_open_ends(struct pipe_table *table)
+{
+	size_t n = 0;
+
+	for (struct pipe_seen *p = table ? table->by_inode : NULL; p; p = p->hh.next) {
+		if (p->end[0] && p->end[1])
+			continue;
+		if (is_held_outside(p))
+			n += !p->end[0] + !p->end[1];
+		else
+			p->end[0] = p->end[1] = true;
+	}
+	return n;
+}
+
+struct ends_search {
+	struct dump *d;
+	struct pipe_table *table;
+	struct arena *arena;
+	pid_t *known;
+	size_t n_known, open_ends;
+};
+
+static void look_in_process(struct ends_search *s, pid_t pid)
+{
+	if (s->open_ends && !bsearch(&pid, s->known, s->n_known, sizeof(*s->known), compare_pids))
+		find_ends_of(s->d, s->table, s->arena, pid, &s->open_ends);
+}
+
+/* The other ends are mostly where the tree was started, or criu: those are looked at before all of /proc. */
+static void look_in_ancestors(struct ends_search *s, pid_t pid)
+{
+	for (pid = proc_ppid(pid); pid > 0 && s->open_ends; pid = proc_ppid(pid))
+		look_in_process(s, pid);
+}
+
 void pipe_table_find_outside(struct dump *d, struct pipe_table *table)
 {
-	size_t open_ends = 0, n = 0, n_known;
-	pid_t *pids = NULL, *known;
-	struct arena *a;
+	struct ends_search s = { .d = d, .table = table, .open_ends = count_open_ends(table) };
+	pid_t *pids = NULL;
+	size_t n = 0;
 
-	for (struct pipe_seen *p = table ? table->by_inode : NULL; p; p = p->hh.next)
-		open_ends += !p->end[0] + !p->end[1];
-	a = open_ends ? arena_new() : NULL;
-	if (!a)
+	s.arena = s.open_ends ? arena_new() : NULL;
+	if (!s.arena)
 		return;
-	proc_list_numbers(AT_FDCWD, "/proc", a, &pids, &n);
-	known = pids_inside(d, a, &n_known);
-	for (size_t i = 0; i < n && open_ends; i++)
-		if (!bsearch(&pids[i], known, n_known, sizeof(*known), compare_pids))
-			find_ends_of(d, table, a, pids[i], &open_ends);
-	arena_free(a);
+	s.known = pids_inside(d, s.arena, &s.n_known);
+	look_in_ancestors(&s, d->tree.tasks[0]->pid);
+	look_in_ancestors(&s, getpid());
+	if (s.open_ends)
+		proc_list_numbers(AT_FDCWD, "/proc", s.arena, &pids, &n);
+	for (size_t i = 0; i < n; i++)
+		look_in_process(&s, pids[i]);
+	arena_free(s.arena);
 }
 
 char *pipe_table_lost_to(struct pipe_table *table, uint32_t id)

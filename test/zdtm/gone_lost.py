@@ -116,4 +116,22 @@ def handed_in(s):
         pass
 
 
+@scenario
+def in_another(s):
+    """Ends that no ancestor of the program has, but some other process; and ends that nobody has."""
+    e = Ends(s)
+    keeper = subprocess.Popen(["sleep", "1000"], pass_fds=(e.r,), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    os.close(e.r)
+    os.close(e.w)
+    s.dump("--external-lost", "close")
+    said = [x for x in text(s.path("imgs/dump.log")).splitlines() if "end of this pipe" in x]
+    check(len(said) == 1 and "reading end of this pipe is held by pid %d (sleep)" % keeper.pid in said[0], repr(said))
+    keeper.kill()
+    keeper.wait()
+    e.a.close()
+    e.b.close()
+    s.restore()
+    s.verify()
+
+
 run_all()
