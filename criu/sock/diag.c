@@ -6,6 +6,7 @@
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -18,6 +19,8 @@
 
 /* How often a family is queried again: when other sockets end during an answer, the kernel may skip one of ours. */
 #define ASK_AGAIN 3
+/* So many TCP sockets are queried one by one: for a list of them the kernel walks through all of its tables. */
+#define SINGLES   32
 
 /* One socket of an answer. */
 struct diag_found {
@@ -48,6 +51,8 @@ struct diag {
 	struct arena *arena;
 	uint32_t net_ns; /* its number, 0: criu's own */
 	struct diag_query unix_sockets, netlink, packet, inet[N_INET_FAMILIES][N_INET_PROTOCOLS];
+	struct diag_query handshakes; /* of TCP, both families */
+	unsigned singles;
 	struct diag_all *all;
 	struct diag *next;
 };
@@ -61,6 +66,14 @@ const struct subsys diag_subsys = { .name = "socket diagnostics", .state = { .du
 
 /* Parses one answer and keeps it. */
 typedef int (*take_fn)(struct diag *g, struct diag_query *q, const void *answer, size_t len);
+
+struct diag_request {
+	const void *message; /* behind the nlmsghdr */
+	size_t size;
+	uint16_t type, flags; /* type: 0 is SOCK_DIAG_BY_FAMILY */
+	take_fn take;
+	const char *module; /* that answers */
+};
 
 static struct diag *diag_of(struct dump *d)
 {
@@ -164,7 +177,7 @@ static int take_messages(struct diag *g, struct diag_query *q, take_fn take, con
 			err = errno_of_end(nlh);
 			return err ?: *changed ? -EINTR : 0;
 		}
-		if (nlh->nlmsg_type != SOCK_DIAG_BY_FAMILY)
+		if (nlh->nlmsg_type != SOCK_DIAG_BY_FAMILY && nlh->nlmsg_type != TCPDIAG_GETSOCK)
 			continue;
 		err = take(g, q, mnl_nlmsg_get_payload(nlh), mnl_nlmsg_get_payload_len(nlh));
 		if (err)
@@ -175,8 +188,7 @@ static int take_messages(struct diag *g, struct diag_query *q, take_fn take, con
 	return 1;
 }
 
-static int exchange_messages(struct diag *g, struct diag_query *q, take_fn take, const void *request, size_t size,
-                             uint16_t flags)
+static int exchange_messages(struct diag *g, struct diag_query *q, const struct diag_request *r)
 {
 	char buf[512] __attribute__((aligned(8)));
 	_cleanup_free_ char *answer = malloc(1 << 16);
@@ -190,16 +202,16 @@ static int exchange_messages(struct diag *g, struct diag_query *q, take_fn take,
 	nl = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
 	if (!nl)
 		return -errno;
-	nlh->nlmsg_type = SOCK_DIAG_BY_FAMILY;
-	nlh->nlmsg_flags = NLM_F_REQUEST | flags;
-	memcpy(mnl_nlmsg_put_extra_header(nlh, size), request, size);
+	nlh->nlmsg_type = r->type ?: SOCK_DIAG_BY_FAMILY;
+	nlh->nlmsg_flags = NLM_F_REQUEST | r->flags;
+	memcpy(mnl_nlmsg_put_extra_header(nlh, r->size), r->message, r->size);
 	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) || mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
 		err = -errno;
 	while (err == 1) {
 		ssize_t n = mnl_socket_recvfrom(nl, answer, 1 << 16);
 
 		if (n >= 0)
-			err = take_messages(g, q, take, answer, (size_t)n, &changed);
+			err = take_messages(g, q, r->take, answer, (size_t)n, &changed);
 		else if (errno != EINTR)
 			err = -errno;
 	}
@@ -207,23 +219,27 @@ static int exchange_messages(struct diag *g, struct diag_query *q, take_fn take,
 	return err;
 }
 
-static int query_family(struct diag *g, struct diag_query *q, take_fn take, const void *request, size_t size,
-                        const char *module)
+/* The tree is frozen, so if sockets change meanwhile, others do; one of ours that is missing is looked for again. */
+static void query_list(struct diag *g, struct diag_query *q, const struct diag_request *r)
 {
 	do
-		q->err = exchange_messages(g, q, take, request, size, NLM_F_DUMP);
+		q->err = exchange_messages(g, q, r);
 	while (q->err == -EINTR && ++q->times < ASK_AGAIN);
-	/* The tree is frozen, so others have changed; one of ours that is missing is looked for again. */
 	if (q->err == -EINTR)
 		q->err = 0;
 	q->done = true;
+}
+
+static int query_family(struct diag *g, struct diag_query *q, const struct diag_request *r)
+{
+	query_list(g, q, r);
 	if (q->err == -ENOENT || q->err == -EOPNOTSUPP || q->err == -EPROTONOSUPPORT)
 		return log_errno(
 		    q->err,
 		    "the kernel has no socket diagnostics for sockets of the tree: the module %s is missing "
 		    "(modprobe %s, or the kernel option of that name)",
-		    module, module);
-	return q->err ? log_errno(q->err, "netlink query of the kernel's sockets (%s)", module) : 0;
+		    r->module, r->module);
+	return q->err ? log_errno(q->err, "netlink query of the kernel's sockets (%s)", r->module) : 0;
 }
 
 static int find_socket(struct diag_query *q, int fd, const void **out)
@@ -242,15 +258,14 @@ static int find_socket(struct diag_query *q, int fd, const void **out)
 }
 
 /* Queries at the first call, and again a few times where the answer lacks a socket. */
-static int query_and_find(struct diag *g, struct diag_query *q, int fd, take_fn take, const void *request, size_t size,
-                          const char *module, const void **out)
+static int query_and_find(struct diag *g, struct diag_query *q, int fd, const struct diag_request *r, const void **out)
 {
 	int err = q->err ?: -ENOENT;
 
 	if (q->done)
 		err = q->err ?: find_socket(q, fd, out);
 	if (err == -ENOENT && !q->err && (!q->done || ++q->times < ASK_AGAIN))
-		err = query_family(g, q, take, request, size, module) ?: find_socket(q, fd, out);
+		err = query_family(g, q, r) ?: find_socket(q, fd, out);
 	return err;
 }
 
@@ -270,7 +285,8 @@ static int query_one_unix(struct diag *g, int fd, const void **out)
 	if (fstat(fd, &st))
 		return log_errno(-errno, "fstat of a socket");
 	request.udiag_ino = (uint32_t)st.st_ino;
-	err = exchange_messages(g, &g->unix_sockets, take_unix, &request, sizeof(request), 0);
+	err = exchange_messages(g, &g->unix_sockets,
+	                        &(struct diag_request) { &request, sizeof(request), .take = take_unix });
 	if (err && err != -ENOENT)
 		return log_errno(err, "netlink query of the unix socket with inode %u", request.udiag_ino);
 	return err ?: find_socket(&g->unix_sockets, fd, out);
@@ -284,9 +300,10 @@ int diag_find_unix(struct dump *d, int fd, const struct diag_unix **out)
 		.udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN |
 		              UDIAG_SHOW_UID,
 	};
+	const struct diag_request r = { &request, sizeof(request), 0, NLM_F_DUMP, take_unix, "unix_diag" };
 	struct diag *g = diag_of(d);
 	struct diag_query *q = &g->unix_sockets;
-	int err = q->done ? q->err : query_family(g, q, take_unix, &request, sizeof(request), "unix_diag");
+	int err = q->done ? q->err : query_family(g, q, &r);
 
 	if (err)
 		return err;
@@ -324,15 +341,52 @@ static const struct {
 	[RAW] = { IPPROTO_RAW, "raw_diag" },
 };
 
-int diag_find_inet(struct dump *d, int fd, int family, int protocol, const struct diag_inet **out)
+static void ask_inet(struct inet_diag_req_v2 *request, int family, int protocol)
 {
-	struct inet_diag_req_v2 request = {
+	*request = (struct inet_diag_req_v2) {
 		.sdiag_family = (uint8_t)family,
 		.sdiag_protocol = (uint8_t)protocol,
 		.idiag_states = ~0U,
 		/* Without it the kernel does not show keys of TCP_MD5SIG. */
 		.idiag_ext = protocol == IPPROTO_TCP ? 1 << (INET_DIAG_INFO - 1) : 0,
 	};
+}
+
+/* An address of the socket as a query has it. false: it has none. */
+static bool put_address(const struct sockaddr_in6 *a, __be32 words[4], __be16 *port)
+{
+	const struct sockaddr_in *v4 = (const void *)a;
+
+	*port = a->sin6_port; /* both families have the port at the same offset */
+	if (a->sin6_family == AF_INET6)
+		memcpy(words, &a->sin6_addr, 16);
+	else if (a->sin6_family == AF_INET)
+		memcpy(words, &v4->sin_addr, 4);
+	return a->sin6_family == AF_INET6 || a->sin6_family == AF_INET;
+}
+
+/* -ENOENT: only the list can tell (a socket that is only bound, one of several that listen at a port). */
+static int query_one_tcp(struct diag *g, struct diag_query *q, int fd, int family, const void **out)
+{
+	struct inet_diag_req_v2 request;
+	const struct diag_request r = { &request, sizeof(request), .take = take_inet };
+	struct sockaddr_in6 local = { 0 }, remote = { 0 };
+	socklen_t n = sizeof(local), m = sizeof(remote), len = sizeof(request.id.idiag_cookie);
+
+	ask_inet(&request, family, IPPROTO_TCP);
+	getpeername(fd, (struct sockaddr *)&remote, &m);
+	put_address(&remote, request.id.idiag_dst, &request.id.idiag_dport);
+	if (getsockname(fd, (struct sockaddr *)&local, &n) ||
+	    !put_address(&local, request.id.idiag_src, &request.id.idiag_sport) ||
+	    getsockopt(fd, SOL_SOCKET, SO_COOKIE, &request.id.idiag_cookie, &len) || exchange_messages(g, q, &r))
+		return -ENOENT;
+	return find_socket(q, fd, out);
+}
+
+int diag_find_inet(struct dump *d, int fd, int family, int protocol, const struct diag_inet **out)
+{
+	struct inet_diag_req_v2 request;
+	struct diag_request r = { &request, sizeof(request), 0, NLM_F_DUMP, take_inet, NULL };
 	struct diag *g = diag_of(d);
 	struct diag_query *q;
 	size_t i = 0;
@@ -343,26 +397,53 @@ int diag_find_inet(struct dump *d, int fd, int family, int protocol, const struc
 	if (i == N_INET_PROTOCOLS)
 		return -ENOENT;
 	q = &g->inet[family == AF_INET6 ? V6 : V4][i];
-	if (q->done && !q->err)
+	if (q->found && !q->err)
 		err = find_socket(q, fd, (const void **)out);
 	if (err != -ENOENT || (protocol != IPPROTO_RAW && !has_port(fd)))
 		return err;
-	return query_and_find(g, q, fd, take_inet, &request, sizeof(request), inet_protocols[i].module,
-	                      (const void **)out);
+	if (protocol == IPPROTO_TCP && !q->done && g->singles++ < SINGLES)
+		err = query_one_tcp(g, q, fd, family, (const void **)out);
+	if (err != -ENOENT)
+		return err;
+	ask_inet(&request, family, protocol);
+	r.module = inet_protocols[i].module;
+	return query_and_find(g, q, fd, &r, (const void **)out);
 }
 
-int diag_each_inet(struct dump *d, int family, int protocol, int (*fn)(const struct diag_inet *s, void *arg), void *arg)
+/* By a request of before Linux 3.3, which asks for both families at once. */
+static bool know_handshakes(struct diag *g)
 {
-	for (size_t i = 0; i < N_INET_PROTOCOLS; i++)
-		if (inet_protocols[i].protocol == protocol)
-			for (struct diag_found *f = diag_of(d)->inet[family == AF_INET6 ? V6 : V4][i].found; f;
-			     f = f->hh.next) {
-				int ret = fn(f->socket, arg);
+	const struct inet_diag_req request = { .idiag_states = 1U << TCP_SYN_RECV };
+	const struct diag_request r = { &request, sizeof(request), TCPDIAG_GETSOCK, NLM_F_DUMP, take_inet, NULL };
 
-				if (ret)
-					return ret;
-			}
-	return 0;
+	if (!g->handshakes.done)
+		query_list(g, &g->handshakes, &r);
+	return !g->handshakes.err;
+}
+
+int diag_each_waiting(struct dump *d, int family, bool established, int (*fn)(const struct diag_inet *s, void *arg),
+                      void *arg)
+{
+	struct inet_diag_req_v2 request;
+	const struct diag_request r = {
+		&request, sizeof(request), 0, NLM_F_DUMP, take_inet, inet_protocols[TCP].module
+	};
+	struct diag *g = diag_of(d);
+	struct diag_query *q = &g->inet[family == AF_INET6 ? V6 : V4][TCP];
+	int err = 0;
+
+	ask_inet(&request, family, IPPROTO_TCP);
+	if (!q->done && !established && know_handshakes(g))
+		q = &g->handshakes;
+	else if (!q->done)
+		err = query_family(g, q, &r);
+	for (struct diag_found *f = q->found; f && !err; f = f->hh.next) {
+		const struct diag_inet *s = f->socket;
+
+		if (!s->ino && s->state != TCP_LISTEN && s->state != TCP_TIME_WAIT)
+			err = fn(s, arg);
+	}
+	return err;
 }
 
 int diag_find_netlink(struct dump *d, int fd, const struct diag_netlink **out)
@@ -372,9 +453,9 @@ int diag_find_netlink(struct dump *d, int fd, const struct diag_netlink **out)
 		.sdiag_protocol = NDIAG_PROTO_ALL,
 		.ndiag_show = NDIAG_SHOW_GROUPS | NDIAG_SHOW_FLAGS,
 	};
+	const struct diag_request r = { &request, sizeof(request), 0, NLM_F_DUMP, take_netlink, "netlink_diag" };
 	struct diag *g = diag_of(d);
-	int err = query_and_find(g, &g->netlink, fd, take_netlink, &request, sizeof(request), "netlink_diag",
-	                         (const void **)out);
+	int err = query_and_find(g, &g->netlink, fd, &r, (const void **)out);
 
 	return err == -ENOENT && g->netlink.err ? -EPROTONOSUPPORT : err;
 }
@@ -385,8 +466,8 @@ int diag_find_packet(struct dump *d, int fd, const struct diag_packet **out)
 		.sdiag_family = AF_PACKET,
 		.pdiag_show = PACKET_SHOW_INFO | PACKET_SHOW_MCLIST | PACKET_SHOW_RING_CFG | PACKET_SHOW_FANOUT,
 	};
+	const struct diag_request r = { &request, sizeof(request), 0, NLM_F_DUMP, take_packet, "af_packet_diag" };
 	struct diag *g = diag_of(d);
 
-	return query_and_find(g, &g->packet, fd, take_packet, &request, sizeof(request), "af_packet_diag",
-	                      (const void **)out);
+	return query_and_find(g, &g->packet, fd, &r, (const void **)out);
 }

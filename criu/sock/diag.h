@@ -2,7 +2,7 @@
 /*
  * What the kernel's socket diagnostics (sock_diag(7)) show of the sockets of a dump, in the network namespace that the
  * caller is in (files/net_ns.h). A family is queried once, for all its sockets in one answer, when the first of its
- * sockets is met: a missing diag module is no error before that.
+ * sockets is met: a missing diag module is no error before that. The first sockets of TCP are queried one by one.
  * Sockets are found by SO_COOKIE; by inode only as peers, for which the kernel gives nothing else.
  */
 #ifndef CRIU_SOCK_DIAG_H
@@ -87,9 +87,13 @@ int diag_find_packet(struct dump *d, int fd, const struct diag_packet **out);
 /* A unix socket by inode (a peer); NULL where the kernel lists none such. Only after a diag_find_unix(). */
 const struct diag_unix *diag_unix_by_ino(struct dump *d, uint32_t ino);
 
-/* Calls fn for each known socket of a family and protocol, until one returns non-zero, which is returned. */
-int diag_each_inet(struct dump *d, int family, int protocol, int (*fn)(const struct diag_inet *s, void *arg),
-                   void *arg);
+/*
+ * Calls fn for each TCP socket that no task has and that may come to a listening socket of this family: those in their
+ * handshake, of both families; established: also those that wait to be accepted. Until fn returns non-zero, which is
+ * returned; or a negative errno (logged).
+ */
+int diag_each_waiting(struct dump *d, int family, bool established, int (*fn)(const struct diag_inet *s, void *arg),
+                      void *arg);
 
 /*
  * The parsers, for tests and fuzzing: one answer of len bytes behind its nlmsghdr. 0 or -EBADMSG; what *out points to

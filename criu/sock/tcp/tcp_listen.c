@@ -13,19 +13,22 @@
 /* Connections that were not accepted yet, or are still in their handshake. */
 struct pending_conns {
 	const InetSkEntry *m;
+	bool v6only;
 	size_t n, handshakes;
 	char peers[400];
 };
 
-/* Whether a connection came to the listening socket of m. */
-static bool came_to(const InetSkEntry *m, const struct diag_inet *s)
+/* Whether a connection came to the listening socket; one of IPv4 may come to a socket of IPv6. */
+static bool came_to(const struct pending_conns *p, const struct diag_inet *s)
 {
+	const InetSkEntry *m = p->m;
 	union inet_addr own;
 
 	if (s->sport != m->src_port)
 		return false;
-	return s->family != m->family ||
-	       inet_addr_from_words((int)m->family, m->src_addr, m->n_src_addr, 0, NULL, &own) ||
+	if (s->family != m->family)
+		return m->family == AF_INET6 && !p->v6only;
+	return inet_addr_from_words((int)m->family, m->src_addr, m->n_src_addr, 0, NULL, &own) ||
 	       inet_addr_is_any(&own) || !memcmp(m->src_addr, s->src, m->n_src_addr * sizeof(*s->src));
 }
 
@@ -35,8 +38,7 @@ static int add_pending(const struct diag_inet *s, void *arg)
 	union inet_addr dst;
 	size_t len = strlen(p->peers);
 
-	/* A connection with an inode was accepted: it is a socket of some task. */
-	if (s->ino || s->state == TCP_LISTEN || s->state == TCP_TIME_WAIT || !came_to(p->m, s))
+	if (!came_to(p, s))
 		return 0;
 	inet_addr_from_words(s->family, s->dst, s->family == AF_INET6 ? 4 : 1, s->dport, NULL, &dst);
 	if (p->n++ < 5)
@@ -58,8 +60,9 @@ static const char *pending_text(struct arena *a, const struct pending_conns *p, 
 int tcp_listen_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m, const struct diag_inet *s,
                     const union inet_addr *own)
 {
-	struct pending_conns p = { .m = m };
+	struct pending_conns p = { .m = m, .v6only = s->v6only };
 	const char *text;
+	int err;
 
 	m->backlog = s->wqueue;
 	if (s->has_md5) {
@@ -70,7 +73,9 @@ int tcp_listen_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m, 
 		    fd_name(info), inet_addr_text(own));
 		return DUMP_REFUSED;
 	}
-	diag_each_inet(d, (int)m->family, IPPROTO_TCP, add_pending, &p);
+	err = diag_each_waiting(d, (int)m->family, s->rqueue, add_pending, &p);
+	if (err)
+		return err;
 	if (!s->rqueue && !p.handshakes)
 		return 0;
 	text = pending_text(d->arena, &p, s->rqueue);
