@@ -461,6 +461,34 @@ def handshakes(s):
 
 
 @scenario
+def handshake_of_another(s):
+    """One with a program outside of the tree, which listens at the same port for IPv4, does not hinder one for IPv6."""
+    theirs = socket.socket()
+    theirs.bind((FAMILIES["v4"][1] % 1, 0))
+    theirs.listen(5)
+    port = theirs.getsockname()[1]
+    with socket.socket(socket.AF_INET6) as l:
+        l.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        l.bind(("::", port))
+        s.proc = subprocess.Popen([sys.executable, "-c", LISTENER, str(l.fileno())], cwd=s.dir, stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, start_new_session=True, pass_fds=[l.fileno()])
+    s.pid = s.proc.pid
+    settled(lambda: os.path.exists(s.path("ready")), "not ready")
+    held([port])
+    enter(PEERS)
+    client = socket.socket()
+    client.setblocking(False)
+    client.connect_ex((FAMILIES["v4"][1] % 1, port))
+    enter(OURS)
+    settled(lambda: "SYN-RECV" in subprocess.run(["ss", "-tan"], capture_output=True, text=True, check=True).stdout,
+            "the SYN did not come")
+    s.dump()
+    held([port], False)
+    s.restore()
+    s.kill()
+
+
+@scenario
 def unsent(s):
     """What had not left this host goes when the restore ends, and does not wait for a timer."""
     c = Conn("v4", "ESTABLISHED", "small")
