@@ -134,6 +134,7 @@
 /* What a tree has as a whole, in the order of work at each stage; then engines, for what they keep. */
 #define SUBSYSTEMS(X)                                                                                                  \
 	X(plugin_subsys) /* first: devices go on before anything else does */                                          \
+	X(kept_types_subsys)                                                                                           \
 	X(landlock_subsys)                                                                                             \
 	X(user_dispatch_subsys)                                                                                        \
 	X(timer_expired_subsys) /* as soon as the timers have been read */                                             \

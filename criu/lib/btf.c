@@ -1,18 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <fcntl.h>
 #include <linux/btf.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "lib/btf.h"
+#include "lib/btf_kept.h"
 #include "lib/io.h"
 
 #define DEPTH_MAX  16 /* of structs in structs, and of names for one type */
 #define SIZE_LIMIT (256UL << 20)
 #define TYPES_STEP 64
 
-struct btf_types {
+/* All types, as they stand in the file. */
+struct btf_index {
 	uint8_t *data;
 	size_t mapped; /* so many bytes of data, which is a mapping then; 0: from malloc() */
 	const char *strings;
@@ -55,7 +61,7 @@ static const struct btf_type *next_type(const struct btf_type *t)
 	return (const struct btf_type *)((const uint8_t *)(t + 1) + size_behind(t));
 }
 
-static int keep_struct(struct btf_types *b, const struct btf_type *t)
+static int keep_struct(struct btf_index *b, const struct btf_type *t)
 {
 	size_t n = b->n_structs;
 
@@ -70,7 +76,7 @@ static int keep_struct(struct btf_types *b, const struct btf_type *t)
 	return 0;
 }
 
-static int index_types(struct btf_types *b, const uint8_t *at, size_t len)
+static int index_types(struct btf_index *b, const uint8_t *at, size_t len)
 {
 	b->types = calloc(len / sizeof(struct btf_type) / TYPES_STEP + 1, sizeof(*b->types));
 	if (!b->types)
@@ -95,7 +101,7 @@ static int index_types(struct btf_types *b, const uint8_t *at, size_t len)
 }
 
 /* number is not 0, and below b->n. */
-static const struct btf_type *type_of_number(const struct btf_types *b, uint32_t number)
+static const struct btf_type *type_of_number(const struct btf_index *b, uint32_t number)
 {
 	const struct btf_type *t = b->types[(number - 1) / TYPES_STEP];
 
@@ -104,7 +110,7 @@ static const struct btf_type *type_of_number(const struct btf_types *b, uint32_t
 	return t;
 }
 
-static int parse_types(struct btf_types *b, size_t len)
+static int parse_types(struct btf_index *b, size_t len)
 {
 	const struct btf_header *h = (const struct btf_header *)b->data;
 	size_t room;
@@ -122,7 +128,7 @@ static int parse_types(struct btf_types *b, size_t len)
 	return index_types(b, b->data + h->hdr_len + h->type_off, h->type_len);
 }
 
-static const char *name_at(const struct btf_types *b, uint32_t off)
+static const char *name_at(const struct btf_index *b, uint32_t off)
 {
 	return off < b->strings_len ? b->strings + off : "";
 }
@@ -138,7 +144,7 @@ static size_t hash_name(const char *name)
 }
 
 /* Where the struct of that name stands in by_name, or would. */
-static size_t place_of_name(const struct btf_types *b, const char *name)
+static size_t place_of_name(const struct btf_index *b, const char *name)
 {
 	size_t at = hash_name(name) & (b->n_places - 1);
 
@@ -148,7 +154,7 @@ static size_t place_of_name(const struct btf_types *b, const char *name)
 }
 
 /* Of several structs of one name the first counts. */
-static int index_names(struct btf_types *b)
+static int index_names(struct btf_index *b)
 {
 	for (b->n_places = 16; b->n_places < 2 * b->n_structs;)
 		b->n_places *= 2;
@@ -169,9 +175,20 @@ static void free_data(uint8_t *data, size_t mapped)
 		free(data);
 }
 
-static int take_data(uint8_t *data, size_t len, size_t mapped, struct btf_types **out)
+static void free_index(struct btf_index *b)
 {
-	struct btf_types *b = calloc(1, sizeof(*b));
+	if (!b)
+		return;
+	free(b->types);
+	free(b->structs);
+	free(b->by_name);
+	free_data(b->data, b->mapped);
+	free(b);
+}
+
+static int take_data(uint8_t *data, size_t len, size_t mapped, struct btf_index **out)
+{
+	struct btf_index *b = calloc(1, sizeof(*b));
 	int err;
 
 	if (!b) {
@@ -183,13 +200,13 @@ static int take_data(uint8_t *data, size_t len, size_t mapped, struct btf_types 
 	err = parse_types(b, len);
 	err = err ?: index_names(b);
 	if (err)
-		btf_free(b);
+		free_index(b);
 	else
 		*out = b;
 	return err;
 }
 
-int btf_parse(const void *data, size_t len, struct btf_types **out)
+static int parse_copy(const void *data, size_t len, struct btf_index **out)
 {
 	uint8_t *copy = malloc(len + 1);
 
@@ -199,7 +216,7 @@ int btf_parse(const void *data, size_t len, struct btf_types **out)
 	return take_data(copy, len, 0, out);
 }
 
-static int read_copy(int fd, size_t len, struct btf_types **out)
+static int read_copy(int fd, size_t len, struct btf_index **out)
 {
 	uint8_t *data = malloc(len);
 	ssize_t n;
@@ -214,7 +231,7 @@ static int read_copy(int fd, size_t len, struct btf_types **out)
 }
 
 /* Since Linux 6.16 the file can be mapped, which is a third of the work. */
-int btf_read(struct btf_types **out)
+static int read_index(struct btf_index **out)
 {
 	_cleanup_close_ int fd = open("/sys/kernel/btf/vmlinux", O_RDONLY | O_CLOEXEC);
 	struct stat st;
@@ -230,25 +247,14 @@ int btf_read(struct btf_types **out)
 	return take_data(data, (size_t)st.st_size, (size_t)st.st_size, out);
 }
 
-void btf_free(struct btf_types *b)
-{
-	if (!b)
-		return;
-	free(b->types);
-	free(b->structs);
-	free(b->by_name);
-	free_data(b->data, b->mapped);
-	free(b);
-}
-
-static const struct btf_type *find_struct(const struct btf_types *b, const char *name)
+static const struct btf_type *find_struct(const struct btf_index *b, const char *name)
 {
 	uint32_t which = b->by_name[place_of_name(b, name)];
 
 	return which ? b->structs[which - 1] : NULL;
 }
 
-int btf_size(const struct btf_types *b, const char *type)
+static int size_in(const struct btf_index *b, const char *type, const char *path)
 {
 	const struct btf_type *t = find_struct(b, type);
 
@@ -256,7 +262,7 @@ int btf_size(const struct btf_types *b, const char *type)
 }
 
 /* The struct or union that a type is, behind its names and qualifiers; NULL: another type. */
-static const struct btf_type *struct_of(const struct btf_types *b, uint32_t number)
+static const struct btf_type *struct_of(const struct btf_index *b, uint32_t number)
 {
 	for (int depth = 0; depth < DEPTH_MAX && number && number < b->n; depth++) {
 		const struct btf_type *t = type_of_number(b, number);
@@ -299,7 +305,7 @@ static int64_t span_of(const struct btf_type *t, size_t which)
 }
 
 /* Looks for the first name of a path among the members of t, for the rest of it in that member. In bits, as *span. */
-static int64_t find_member(const struct btf_types *b, const struct btf_type *t, const char *path, int depth,
+static int64_t find_member(const struct btf_index *b, const struct btf_type *t, const char *path, int depth,
                            int64_t *span)
 {
 	const struct btf_member *m = (const struct btf_member *)(t + 1);
@@ -326,7 +332,7 @@ static int64_t find_member(const struct btf_types *b, const struct btf_type *t, 
 	return -ENOENT;
 }
 
-int btf_offset(const struct btf_types *b, const char *type, const char *path)
+static int offset_in(const struct btf_index *b, const char *type, const char *path)
 {
 	const struct btf_type *t = find_struct(b, type);
 	int64_t span, bits = t ? find_member(b, t, path, 0, &span) : -ENOENT;
@@ -336,7 +342,7 @@ int btf_offset(const struct btf_types *b, const char *type, const char *path)
 	return bits % 8 || bits / 8 > INT32_MAX ? -EINVAL : (int)(bits / 8);
 }
 
-int btf_span(const struct btf_types *b, const char *type, const char *path)
+static int span_in(const struct btf_index *b, const char *type, const char *path)
 {
 	const struct btf_type *t = find_struct(b, type);
 	int64_t span = -ENOENT, bits = t ? find_member(b, t, path, 0, &span) : -ENOENT;
@@ -344,4 +350,113 @@ int btf_span(const struct btf_types *b, const char *type, const char *path)
 	if (bits < 0 || span < 0)
 		return bits < 0 ? (int)bits : (int)span;
 	return span % 8 || span / 8 > INT32_MAX ? -EINVAL : (int)(span / 8);
+}
+
+/* ---- what was asked before, by this command or another ---- */
+
+struct asked {
+	pthread_mutex_t lock;
+	struct btf_index *index; /* NULL: nothing had to be looked up yet */
+	struct btf_kept *kept;   /* NULL: nothing is kept */
+};
+
+struct btf_types {
+	struct asked *asked;
+};
+
+static int new_types(struct btf_index *index, struct btf_kept *kept, struct btf_types **out)
+{
+	struct btf_types *b = calloc(1, sizeof(*b));
+
+	if (b)
+		b->asked = calloc(1, sizeof(*b->asked));
+	if (!b || !b->asked) {
+		free(b);
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&b->asked->lock, NULL);
+	b->asked->index = index;
+	b->asked->kept = kept;
+	*out = b;
+	return 0;
+}
+
+int btf_parse(const void *data, size_t len, struct btf_types **out)
+{
+	struct btf_index *index;
+	int err = parse_copy(data, len, &index);
+
+	if (err)
+		return err;
+	err = new_types(index, NULL, out);
+	if (err)
+		free_index(index);
+	return err;
+}
+
+int btf_read(struct btf_types **out)
+{
+	struct btf_kept *kept = btf_kept_of_process();
+	struct btf_index *index = NULL;
+	int err = kept ? (access("/sys/kernel/btf/vmlinux", R_OK) ? -errno : 0) : read_index(&index);
+
+	err = err ?: new_types(index, kept, out);
+	if (err)
+		free_index(index);
+	return err;
+}
+
+void btf_free(struct btf_types *b)
+{
+	if (!b)
+		return;
+	free_index(b->asked->index);
+	pthread_mutex_destroy(&b->asked->lock);
+	free(b->asked);
+	free(b);
+}
+
+typedef int look_fn(const struct btf_index *index, const char *type, const char *path);
+
+static int look_up(struct asked *a, look_fn *look, const char *type, const char *path, int *answer)
+{
+	int err = a->index ? 0 : read_index(&a->index);
+
+	if (!err)
+		*answer = look(a->index, type, path);
+	return err;
+}
+
+static int answer_of(const struct btf_types *b, const char *what, look_fn *look, const char *type, const char *path)
+{
+	struct asked *a = b->asked;
+	char question[128];
+	int answer = -ENOENT, n = snprintf(question, sizeof(question), "%s %s %s", what, type, path), err;
+	bool keeps = a->kept && n < (int)sizeof(question);
+
+	pthread_mutex_lock(&a->lock);
+	if (!keeps || !btf_kept_find(a->kept, question, &answer)) {
+		err = look_up(a, look, type, path, &answer);
+		if (err)
+			answer = err;
+		else if (keeps)
+			btf_kept_add(a->kept, question, answer);
+	}
+	pthread_mutex_unlock(&a->lock);
+	return answer;
+}
+
+int btf_offset(const struct btf_types *b, const char *type, const char *path)
+{
+	return answer_of(b, "offset", offset_in, type, path);
+}
+
+int btf_span(const struct btf_types *b, const char *type, const char *path)
+{
+	return answer_of(b, "span", span_in, type, path);
+}
+
+int btf_size(const struct btf_types *b, const char *type)
+{
+	return answer_of(b, "size", size_in, type, "");
 }

@@ -10,7 +10,10 @@
 
 struct btf_types;
 
-/* A negative errno: -ENOENT where the kernel has none. To be freed by btf_free(). */
+/*
+ * A negative errno: -ENOENT where the kernel has none. To be freed by btf_free(). What was asked before is kept for
+ * later commands (lib/btf_kept.h); only what was not has all types read, where errors of that are the answer.
+ */
 int btf_read(struct btf_types **out);
 /* The same from memory, which is copied; for tests. */
 int btf_parse(const void *data, size_t len, struct btf_types **out);
