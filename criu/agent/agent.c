@@ -10,6 +10,7 @@
 #include "agent/agent.h"
 #include "freeze/freeze.h"
 #include "freeze/ptrace.h"
+#include "lib/clock.h"
 #include "lib/fiber.h"
 #include "lib/log.h"
 #include "proc/proc.h"
@@ -20,6 +21,7 @@
 #define LARGE_OPS      1024
 #define LARGE_SPACE    (BATCH_SPACE_MAX + (32UL << 10))
 #define WAIT_SLICE_NS  (20 * 1000 * 1000)
+#define ANSWER_US      25
 
 /* After so many, a look whether the task's cgroup was frozen in the middle. */
 #define FREEZER_SLICES 5
@@ -141,13 +143,29 @@ static int check_alive(struct agent *a)
 	return go_on_if_stopped(a);
 }
 
+static bool has_answered(const struct agent *a)
+{
+	return __atomic_load_n(&a->slot->done, __ATOMIC_ACQUIRE);
+}
+
+/* Most answers come sooner than this thread would be asleep and awake again, which the agent has to see to as well. */
+static bool answers_at_once(const struct agent *a)
+{
+	uint64_t until = clock_now_us() + ANSWER_US;
+
+	while (!has_answered(a))
+		if (clock_now_us() >= until)
+			return false;
+	return true;
+}
+
 int agent_wait(struct agent *a)
 {
 	static const struct timespec slice = { .tv_nsec = WAIT_SLICE_NS };
 	unsigned slices = 0, looks = 0;
 
-	while (!__atomic_load_n(&a->slot->done, __ATOMIC_ACQUIRE)) {
-		if (fiber_yield(&looks))
+	while (!has_answered(a)) {
+		if (fiber_yield(&looks) || answers_at_once(a))
 			continue;
 		if (syscall(SYS_futex, &a->slot->done, FUTEX_WAIT, 0, &slice, NULL, 0) && errno == ETIMEDOUT) {
 			int err = check_alive(a);
