@@ -21,7 +21,8 @@
 #define LARGE_OPS      1024
 #define LARGE_SPACE    (BATCH_SPACE_MAX + (32UL << 10))
 #define WAIT_SLICE_NS  (20 * 1000 * 1000)
-#define ANSWER_US      25
+/* So long an answer is looked for before criu sleeps. */
+#define ANSWER_US      40
 
 /* After so many, a look whether the task's cgroup was frozen in the middle. */
 #define FREEZER_SLICES 5

@@ -7,12 +7,16 @@
 
 #include "arch/arch_abi.h"
 #include "freeze/ptrace.h"
+#include "lib/clock.h"
 
 /*
  * A stop is told by SIGCHLD. Where that is lost (ignored by the parent of criu, or taken by another thread) the
  * wait looks again after this time.
  */
 #define WAIT_SLICE_MS 10
+
+/* So long a stop is looked for before criu sleeps. */
+#define BRIEF_US      40
 
 /* How long one that has been killed may take to end. */
 #define DYING_MS      1000
@@ -131,10 +135,22 @@ static int wait_until(pid_t tid, int64_t deadline, const sigset_t *chld, int *st
 	}
 }
 
+/* Most stops come sooner than this thread would be asleep and awake again. */
+static int look_briefly(pid_t tid, int *status)
+{
+	uint64_t until = clock_now_us() + BRIEF_US;
+	int err;
+
+	do
+		err = try_wait(tid, WNOHANG, status);
+	while (!err && clock_now_us() < until);
+	return err;
+}
+
 int ptrace_wait(pid_t tid, int timeout_ms, int *status)
 {
 	sigset_t chld, old;
-	int err = try_wait(tid, timeout_ms < 0 ? 0 : WNOHANG, status);
+	int err = timeout_ms > 0 ? look_briefly(tid, status) : try_wait(tid, timeout_ms < 0 ? 0 : WNOHANG, status);
 
 	if (err)
 		return MIN(err, 0);
