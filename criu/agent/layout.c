@@ -80,10 +80,23 @@ static void take_map(struct search *s, const struct proc_map *m)
 		s->l->syscall_ip = at ?: s->l->syscall_ip;
 		if (s->compat)
 			s->l->sigreturn = code_find_sigreturn(s->pid, true, m->start, m->end - m->start);
-	} else if (!s->compat && is_code(m) && m->ino && !s->l->sigreturn) {
-		/* Of files only: to read what a program made itself, and shares by fork, would undo the sharing. */
-		find_sigreturn_code(s, m);
 	}
+}
+
+/* Mostly the code is there, and other libraries are large. */
+static bool is_c_library(const struct proc_map *m)
+{
+	const char *slash = strrchr(m->name, '/'), *base = slash ? slash + 1 : m->name;
+
+	return !strncmp(base, "libc.", 5) || !strncmp(base, "libc-", 5) || !strncmp(base, "ld-musl", 7);
+}
+
+/* In files only: to read what a program made itself, and shares by fork, would undo the sharing. */
+static void find_sigreturn_in(struct search *s, const struct task_maps *maps, bool c_library)
+{
+	for (size_t i = 0; !s->l->sigreturn && i < maps->n; i++)
+		if (is_code(&maps->v[i]) && maps->v[i].ino && is_c_library(&maps->v[i]) == c_library)
+			find_sigreturn_code(s, &maps->v[i]);
 }
 
 /* No vDSO: any system call instruction will do. */
@@ -118,6 +131,10 @@ int layout_find(struct arena *a, pid_t pid, bool compat, const struct task_maps 
 	memset(l, 0, sizeof(*l));
 	for (size_t i = 0; i < maps->n; i++)
 		take_map(&s, &maps->v[i]);
+	if (!compat)
+		find_sigreturn_in(&s, maps, true);
+	if (!compat)
+		find_sigreturn_in(&s, maps, false);
 	if (!l->syscall_ip)
 		find_other_syscall(&s, maps);
 	if (!l->hole)

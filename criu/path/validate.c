@@ -103,33 +103,56 @@ static int by_start(const void *key, const void *element)
 	return *start < m->start ? -1 : *start > m->start;
 }
 
-/* NULL: it is no mapping of the start of a file whose memory is the file's, and there without anybody's help. */
-static const struct proc_map *plain_mapping(const struct fd_info *info)
+/* NULL: it is no mapping. */
+static const struct proc_map *mapping_of(const struct fd_info *info)
 {
-	const uint32_t written = VMF_ac | VMF_nr, watched = VMF_um | VMF_uw | VMF_ui;
 	const struct task_maps *maps = &info->task->dump->maps;
-	const struct proc_map *m;
 	uint64_t start;
 
-	if (!info->path || sscanf(info->path, "/proc/%*d/map_files/%" SCNx64 "-", &start) != 1 || grows_when_read(info))
+	if (!info->path || sscanf(info->path, "/proc/%*d/map_files/%" SCNx64 "-", &start) != 1)
 		return NULL;
-	m = bsearch(&start, maps->v, maps->n, sizeof(*maps->v), by_start);
-	if (!m || m->pgoff || m->flags & watched)
-		return NULL;
-	/* Pages of its own: it has some, or was writable once. */
-	return m->shared || (!m->anonymous && !(m->flags & written)) ? m : NULL;
+	return bsearch(&start, maps->v, maps->n, sizeof(*maps->v), by_start);
 }
 
-/* Of a mapping the memory is read, where that can be: its file need not be opened then. */
+/* Of the same file, and from its start; NULL: there is none. */
+static const struct proc_map *mapping_of_start(const struct task_maps *maps, const struct proc_map *m)
+{
+	if (!m->pgoff)
+		return m;
+	for (size_t i = 0; i < maps->n; i++) {
+		const struct proc_map *other = &maps->v[i];
+
+		if (!other->pgoff && other->ino == m->ino && other->major == m->major && other->minor == m->minor)
+			return other;
+	}
+	return NULL;
+}
+
+/* Its memory is the file's, and is there without anybody's help. */
+static bool is_plain_mapping(const struct fd_info *info, const struct proc_map *m)
+{
+	const uint32_t written = VMF_ac | VMF_nr, watched = VMF_um | VMF_uw | VMF_ui;
+
+	if (m->flags & watched || grows_when_read(info))
+		return false;
+	/* Pages of its own: it has some, or was writable once. */
+	return m->shared || (!m->anonymous && !(m->flags & written));
+}
+
+/*
+ * Of a mapping the memory is read, where that can be: its file need not be opened then. A file whose start is not
+ * mapped is no program or library, which is loaded with its header, and has no build id. -EFAULT: it has to be opened.
+ */
 static int buildid_of_mapping(const struct fd_info *info, uint32_t words[BUILDID_WORDS])
 {
-	const struct proc_map *m = plain_mapping(info);
+	const struct proc_map *m = mapping_of(info), *first = m ? mapping_of_start(&info->task->dump->maps, m) : NULL;
 	uint64_t size = (uint64_t)info->st.st_size; /* behind it memory has zeros, or anything */
 
-	if (!m)
+	if (!m || (first && !is_plain_mapping(info, first)))
 		return -EFAULT;
-	return size < BUILDID_LEAST ? 0
-	                            : buildid_in_memory(info->task->pid, m->start, MIN(m->end, m->start + size), words);
+	if (!first || size < BUILDID_LEAST)
+		return 0;
+	return buildid_in_memory(info->task->pid, first->start, MIN(first->end, first->start + size), words);
 }
 
 /*
