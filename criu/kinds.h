@@ -166,6 +166,7 @@
 	X(user_enter_subsys) /* nothing of a task that needs criu's privileges comes after */                          \
 	X(time_ns_late_subsys)                                                                                         \
 	X(mempolicy_subsys)                                                                                            \
+	X(tcp_listen_subsys) /* may refuse the dump before pages are written */                                        \
 	X(memory_subsys)                                                                                               \
 	X(mqueue_subsys)                                                                                               \
 	X(sem_subsys)                                                                                                  \

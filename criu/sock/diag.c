@@ -6,7 +6,6 @@
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -51,7 +50,6 @@ struct diag {
 	struct arena *arena;
 	uint32_t net_ns; /* its number, 0: criu's own */
 	struct diag_query unix_sockets, netlink, packet, inet[N_INET_FAMILIES][N_INET_PROTOCOLS];
-	struct diag_query handshakes; /* of TCP, both families */
 	unsigned singles;
 	struct diag_all *all;
 	struct diag *next;
@@ -70,7 +68,7 @@ typedef int (*take_fn)(struct diag *g, struct diag_query *q, const void *answer,
 struct diag_request {
 	const void *message; /* behind the nlmsghdr */
 	size_t size;
-	uint16_t type, flags; /* type: 0 is SOCK_DIAG_BY_FAMILY */
+	uint16_t flags;
 	take_fn take;
 	const char *module; /* that answers */
 };
@@ -177,7 +175,7 @@ static int take_messages(struct diag *g, struct diag_query *q, take_fn take, con
 			err = errno_of_end(nlh);
 			return err ?: *changed ? -EINTR : 0;
 		}
-		if (nlh->nlmsg_type != SOCK_DIAG_BY_FAMILY && nlh->nlmsg_type != TCPDIAG_GETSOCK)
+		if (nlh->nlmsg_type != SOCK_DIAG_BY_FAMILY)
 			continue;
 		err = take(g, q, mnl_nlmsg_get_payload(nlh), mnl_nlmsg_get_payload_len(nlh));
 		if (err)
@@ -202,7 +200,7 @@ static int exchange_messages(struct diag *g, struct diag_query *q, const struct 
 	nl = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
 	if (!nl)
 		return -errno;
-	nlh->nlmsg_type = r->type ?: SOCK_DIAG_BY_FAMILY;
+	nlh->nlmsg_type = SOCK_DIAG_BY_FAMILY;
 	nlh->nlmsg_flags = NLM_F_REQUEST | r->flags;
 	memcpy(mnl_nlmsg_put_extra_header(nlh, r->size), r->message, r->size);
 	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) || mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
@@ -219,20 +217,15 @@ static int exchange_messages(struct diag *g, struct diag_query *q, const struct 
 	return err;
 }
 
-/* The tree is frozen, so if sockets change meanwhile, others do; one of ours that is missing is looked for again. */
-static void query_list(struct diag *g, struct diag_query *q, const struct diag_request *r)
+static int query_family(struct diag *g, struct diag_query *q, const struct diag_request *r)
 {
 	do
 		q->err = exchange_messages(g, q, r);
 	while (q->err == -EINTR && ++q->times < ASK_AGAIN);
+	/* The tree is frozen, so others have changed; one of ours that is missing is looked for again. */
 	if (q->err == -EINTR)
 		q->err = 0;
 	q->done = true;
-}
-
-static int query_family(struct diag *g, struct diag_query *q, const struct diag_request *r)
-{
-	query_list(g, q, r);
 	if (q->err == -ENOENT || q->err == -EOPNOTSUPP || q->err == -EPROTONOSUPPORT)
 		return log_errno(
 		    q->err,
@@ -300,7 +293,7 @@ int diag_find_unix(struct dump *d, int fd, const struct diag_unix **out)
 		.udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN |
 		              UDIAG_SHOW_UID,
 	};
-	const struct diag_request r = { &request, sizeof(request), 0, NLM_F_DUMP, take_unix, "unix_diag" };
+	const struct diag_request r = { &request, sizeof(request), NLM_F_DUMP, take_unix, "unix_diag" };
 	struct diag *g = diag_of(d);
 	struct diag_query *q = &g->unix_sockets;
 	int err = q->done ? q->err : query_family(g, q, &r);
@@ -386,7 +379,7 @@ static int query_one_tcp(struct diag *g, struct diag_query *q, int fd, int famil
 int diag_find_inet(struct dump *d, int fd, int family, int protocol, const struct diag_inet **out)
 {
 	struct inet_diag_req_v2 request;
-	struct diag_request r = { &request, sizeof(request), 0, NLM_F_DUMP, take_inet, NULL };
+	struct diag_request r = { &request, sizeof(request), NLM_F_DUMP, take_inet, NULL };
 	struct diag *g = diag_of(d);
 	struct diag_query *q;
 	size_t i = 0;
@@ -410,39 +403,29 @@ int diag_find_inet(struct dump *d, int fd, int family, int protocol, const struc
 	return query_and_find(g, q, fd, &r, (const void **)out);
 }
 
-/* By a request of before Linux 3.3, which asks for both families at once. */
-static bool know_handshakes(struct diag *g)
+static struct diag_query *tcp_query_of(struct dump *d, int family)
 {
-	const struct inet_diag_req request = { .idiag_states = 1U << TCP_SYN_RECV };
-	const struct diag_request r = { &request, sizeof(request), TCPDIAG_GETSOCK, NLM_F_DUMP, take_inet, NULL };
-
-	if (!g->handshakes.done)
-		query_list(g, &g->handshakes, &r);
-	return !g->handshakes.err;
+	return &diag_of(d)->inet[family == AF_INET6 ? V6 : V4][TCP];
 }
 
-int diag_each_waiting(struct dump *d, int family, bool established, int (*fn)(const struct diag_inet *s, void *arg),
-                      void *arg)
+bool diag_has_all_tcp(struct dump *d, int family)
+{
+	const struct diag_query *q = tcp_query_of(d, family);
+
+	return q->done && !q->err;
+}
+
+int diag_each_tcp(struct dump *d, int family, int (*fn)(const struct diag_inet *s, void *arg), void *arg)
 {
 	struct inet_diag_req_v2 request;
-	const struct diag_request r = {
-		&request, sizeof(request), 0, NLM_F_DUMP, take_inet, inet_protocols[TCP].module
-	};
-	struct diag *g = diag_of(d);
-	struct diag_query *q = &g->inet[family == AF_INET6 ? V6 : V4][TCP];
-	int err = 0;
+	const struct diag_request r = { &request, sizeof(request), NLM_F_DUMP, take_inet, inet_protocols[TCP].module };
+	struct diag_query *q = tcp_query_of(d, family);
+	int err;
 
 	ask_inet(&request, family, IPPROTO_TCP);
-	if (!q->done && !established && know_handshakes(g))
-		q = &g->handshakes;
-	else if (!q->done)
-		err = query_family(g, q, &r);
-	for (struct diag_found *f = q->found; f && !err; f = f->hh.next) {
-		const struct diag_inet *s = f->socket;
-
-		if (!s->ino && s->state != TCP_LISTEN && s->state != TCP_TIME_WAIT)
-			err = fn(s, arg);
-	}
+	err = q->done ? q->err : query_family(diag_of(d), q, &r);
+	for (struct diag_found *f = q->found; f && !err; f = f->hh.next)
+		err = fn(f->socket, arg);
 	return err;
 }
 
@@ -453,7 +436,7 @@ int diag_find_netlink(struct dump *d, int fd, const struct diag_netlink **out)
 		.sdiag_protocol = NDIAG_PROTO_ALL,
 		.ndiag_show = NDIAG_SHOW_GROUPS | NDIAG_SHOW_FLAGS,
 	};
-	const struct diag_request r = { &request, sizeof(request), 0, NLM_F_DUMP, take_netlink, "netlink_diag" };
+	const struct diag_request r = { &request, sizeof(request), NLM_F_DUMP, take_netlink, "netlink_diag" };
 	struct diag *g = diag_of(d);
 	int err = query_and_find(g, &g->netlink, fd, &r, (const void **)out);
 
@@ -466,7 +449,7 @@ int diag_find_packet(struct dump *d, int fd, const struct diag_packet **out)
 		.sdiag_family = AF_PACKET,
 		.pdiag_show = PACKET_SHOW_INFO | PACKET_SHOW_MCLIST | PACKET_SHOW_RING_CFG | PACKET_SHOW_FANOUT,
 	};
-	const struct diag_request r = { &request, sizeof(request), 0, NLM_F_DUMP, take_packet, "af_packet_diag" };
+	const struct diag_request r = { &request, sizeof(request), NLM_F_DUMP, take_packet, "af_packet_diag" };
 	struct diag *g = diag_of(d);
 
 	return query_and_find(g, &g->packet, fd, &r, (const void **)out);

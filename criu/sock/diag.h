@@ -88,12 +88,11 @@ int diag_find_packet(struct dump *d, int fd, const struct diag_packet **out);
 const struct diag_unix *diag_unix_by_ino(struct dump *d, uint32_t ino);
 
 /*
- * Calls fn for each TCP socket that no task has and that may come to a listening socket of this family: those in their
- * handshake, of both families; established: also those that wait to be accepted. Until fn returns non-zero, which is
- * returned; or a negative errno (logged).
+ * Calls fn for each TCP socket of a family that the kernel lists, until fn returns non-zero, which is returned; or a
+ * negative errno (logged). The list takes milliseconds, where it is not there yet (diag_has_all_tcp()).
  */
-int diag_each_waiting(struct dump *d, int family, bool established, int (*fn)(const struct diag_inet *s, void *arg),
-                      void *arg);
+int diag_each_tcp(struct dump *d, int family, int (*fn)(const struct diag_inet *s, void *arg), void *arg);
+bool diag_has_all_tcp(struct dump *d, int family);
 
 /*
  * The parsers, for tests and fuzzing: one answer of len bytes behind its nlmsghdr. 0 or -EBADMSG; what *out points to

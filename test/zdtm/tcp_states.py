@@ -405,6 +405,7 @@ LISTENER = r"""
 import os, socket, sys, time
 l = socket.socket(fileno=int(sys.argv[1]))
 l.listen(5)
+memory = b"\1" * (int(sys.argv[2]) << 20)
 open("ready", "w").close()
 c, _ = l.accept()
 c.sendall(b"hello")
@@ -412,14 +413,14 @@ time.sleep(100)
 """
 
 
-def handshake(s, family):
+def handshake(s, family, mib=0):
     """A client whose SYN has come, and who did not get the answer; after that one who does."""
     af, address = FAMILIES[family]
     dev = socket.if_nametoindex("v0") if family == "linklocal" else 0
     with socket.socket(af) as l:
         l.bind((address % 1, 0) + ((0, dev) if af == socket.AF_INET6 else ()) if family != "mapped" else ("::", 0))
         port = l.getsockname()[1]
-        s.proc = subprocess.Popen([sys.executable, "-c", LISTENER, str(l.fileno())], cwd=s.dir, stdin=subprocess.DEVNULL,
+        s.proc = subprocess.Popen([sys.executable, "-c", LISTENER, str(l.fileno()), str(mib)], cwd=s.dir, stdin=subprocess.DEVNULL,
                                   stdout=subprocess.DEVNULL, start_new_session=True, pass_fds=[l.fileno()])
     s.pid = s.proc.pid
     settled(lambda: os.path.exists(s.path("ready")), "not ready")
@@ -454,10 +455,11 @@ def handshake(s, family):
 
 @scenario
 def handshakes(s):
-    for family in FAMILIES:
+    """One of more than 64 MiB is asked about before its memory is written."""
+    for family, mib in [(f, 0) for f in FAMILIES] + [("v4", 80)]:
         os.path.exists(s.path("ready")) and os.unlink(s.path("ready"))
         s.clean_images()
-        handshake(s, family)
+        handshake(s, family, mib)
 
 
 @scenario
@@ -470,7 +472,7 @@ def handshake_of_another(s):
     with socket.socket(socket.AF_INET6) as l:
         l.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         l.bind(("::", port))
-        s.proc = subprocess.Popen([sys.executable, "-c", LISTENER, str(l.fileno())], cwd=s.dir, stdin=subprocess.DEVNULL,
+        s.proc = subprocess.Popen([sys.executable, "-c", LISTENER, str(l.fileno()), "0"], cwd=s.dir, stdin=subprocess.DEVNULL,
                                   stdout=subprocess.DEVNULL, start_new_session=True, pass_fds=[l.fileno()])
     s.pid = s.proc.pid
     settled(lambda: os.path.exists(s.path("ready")), "not ready")

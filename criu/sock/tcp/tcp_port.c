@@ -15,7 +15,7 @@
 
 static int found_one(const struct diag_inet *s, void *arg)
 {
-	return 1;
+	return s->ino != 0;
 }
 
 bool tcp_port_is_left(struct arena *a, uint16_t port)

@@ -57,24 +57,15 @@ static int take_answer(const struct nlmsghdr *h, void *arg)
 
 	if (q->result || diag_parse_inet(q->arena, mnl_nlmsg_get_payload(h), mnl_nlmsg_get_payload_len(h), &s))
 		return MNL_CB_OK;
-	q->result = s.ino ? q->fn(&s, q->arg) : 0;
+	q->result = q->fn(&s, q->arg);
 	return MNL_CB_OK;
 }
 
-static int ask_family(struct table_query *q, struct mnl_socket *nl, uint8_t family, uint16_t port, uint32_t states)
+static int ask_list(struct table_query *q, struct mnl_socket *nl, const struct nlmsghdr *h)
 {
 	char buf[16384];
-	struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
-	struct inet_diag_req_v2 *req = mnl_nlmsg_put_extra_header(h, sizeof(*req));
 	int more = 1;
 
-	h->nlmsg_type = SOCK_DIAG_BY_FAMILY;
-	h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	h->nlmsg_seq = family;
-	req->sdiag_family = family;
-	req->sdiag_protocol = IPPROTO_TCP;
-	req->idiag_states = states;
-	req->id.idiag_sport = htons(port);
 	if (mnl_socket_sendto(nl, h, h->nlmsg_len) < 0)
 		return -errno;
 	while (more > 0) {
@@ -84,9 +75,47 @@ static int ask_family(struct table_query *q, struct mnl_socket *nl, uint8_t fami
 			continue;
 		if (n < 0)
 			return -errno;
-		more = mnl_cb_run(buf, (size_t)n, family, 0, take_answer, q);
+		more = mnl_cb_run(buf, (size_t)n, h->nlmsg_seq, 0, take_answer, q);
 	}
 	return more < 0 ? -errno : 0;
+}
+
+static struct nlmsghdr *put_list_request(char *buf, uint16_t type, uint32_t seq)
+{
+	struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
+
+	h->nlmsg_type = type;
+	h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	h->nlmsg_seq = seq;
+	return h;
+}
+
+/*
+ * By a request of before Linux 3.3, which has both families answered at once: for each list the kernel walks through
+ * its whole table, 2 MiB and more.
+ */
+static int ask_both(struct table_query *q, struct mnl_socket *nl, uint16_t port, uint32_t states)
+{
+	char buf[256];
+	struct nlmsghdr *h = put_list_request(buf, TCPDIAG_GETSOCK, 1);
+	struct inet_diag_req *req = mnl_nlmsg_put_extra_header(h, sizeof(*req));
+
+	req->idiag_states = states;
+	req->id.idiag_sport = htons(port);
+	return ask_list(q, nl, h);
+}
+
+static int ask_family(struct table_query *q, struct mnl_socket *nl, uint8_t family, uint16_t port, uint32_t states)
+{
+	char buf[256];
+	struct nlmsghdr *h = put_list_request(buf, SOCK_DIAG_BY_FAMILY, family);
+	struct inet_diag_req_v2 *req = mnl_nlmsg_put_extra_header(h, sizeof(*req));
+
+	req->sdiag_family = family;
+	req->sdiag_protocol = IPPROTO_TCP;
+	req->idiag_states = states;
+	req->id.idiag_sport = htons(port);
+	return ask_list(q, nl, h);
 }
 
 int tcp_table_each(struct arena *a, uint16_t port, uint32_t states, int (*fn)(const struct diag_inet *s, void *arg),
@@ -99,7 +128,8 @@ int tcp_table_each(struct arena *a, uint16_t port, uint32_t states, int (*fn)(co
 	if (!nl)
 		return -errno;
 	err = mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno : 0;
-	err = err ?: ask_family(&q, nl, AF_INET, port, states) ?: ask_family(&q, nl, AF_INET6, port, states);
+	if (!err && ask_both(&q, nl, port, states))
+		err = ask_family(&q, nl, AF_INET, port, states) ?: ask_family(&q, nl, AF_INET6, port, states);
 	mnl_socket_close(nl);
 	return err ?: q.result;
 }
@@ -107,8 +137,10 @@ int tcp_table_each(struct arena *a, uint16_t port, uint32_t states, int (*fn)(co
 static int add_connection(const struct diag_inet *s, void *arg)
 {
 	struct tcp_table *t = arg;
-	struct table_entry *e = arena_new_of(t->arena, struct table_entry);
+	struct table_entry *e = s->ino ? arena_new_of(t->arena, struct table_entry) : NULL;
 
+	if (!e) /* nobody's */
+		return 0;
 	e->key = tuple_of_diag(s);
 	e->ino = s->ino;
 	HASH_ADD_IN(t->arena, hh, t->entries, key, sizeof(e->key), e);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The TCP sockets of this host, as the kernel lists them (sock_diag(7)), for restores. */
+/* The TCP sockets of this host, as the kernel lists them (sock_diag(7)). */
 #ifndef CRIU_SOCK_TCP_TCP_TABLE_H
 #define CRIU_SOCK_TCP_TCP_TABLE_H
 
@@ -18,8 +18,9 @@ int tcp_table_read(struct arena *a, struct tcp_table **tp);
 uint32_t tcp_table_find(const struct tcp_table *t, const struct net_tuple *tuple);
 
 /*
- * Calls fn for each socket in these states (bits, 1 << TCP_LISTEN) that a task has at a local port (0: any), until one
- * returns non-zero, which is returned; else 0 or a negative errno (not logged).
+ * Calls fn for each socket in these states (bits, 1 << TCP_LISTEN) at a local port (0: any), until one returns
+ * non-zero, which is returned; else 0 or a negative errno (not logged). ino of struct diag_inet is 0 where no task has
+ * the socket. A dump and a restore may ask, in any thread.
  */
 struct diag_inet;
 int tcp_table_each(struct arena *a, uint16_t port, uint32_t states, int (*fn)(const struct diag_inet *s, void *arg),
