@@ -16,7 +16,7 @@
 #define BATCH_PAGES  256U
 #define BATCH_BYTES  (BATCH_PAGES * PAGE_SIZE)
 /* For fewer pages, threads and a mapping of the file cost more than they bring. */
-#define MANY_PAGES   ((8UL << 20) / PAGE_SIZE)
+#define MANY_PAGES   ((2UL << 20) / PAGE_SIZE)
 #define MANY_BATCHES 32U
 
 struct page_batch {
