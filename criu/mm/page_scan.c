@@ -36,7 +36,8 @@ struct window {
 	uint64_t entry[WINDOW_PAGES];
 };
 
-enum look { LOOK_FOR_PAGES, LOOK_FOR_GUARDS, LOOK_NOT_ALL_PAGES, LOOK_NOT_SAVED, LOOK_NOT };
+/* Of files: which pages are the task's own the kernel says where it is asked for that, and then looks at each page. */
+enum look { LOOK_FOR_PAGES, LOOK_FOR_COPIES, LOOK_FOR_GUARDS, LOOK_NOT_ALL_PAGES, LOOK_NOT_SAVED, LOOK_NOT };
 
 struct scanner {
 	struct dump *d;
@@ -387,8 +388,7 @@ static int scan_some(struct scanner *sc, struct pm_scan_arg *arg)
 	}
 }
 
-/* pages: the span is looked through for pages; else for guard pages alone. */
-static int scan_span(struct scanner *sc, uint64_t start, uint64_t end, bool pages)
+static int scan_span(struct scanner *sc, uint64_t start, uint64_t end, enum look look)
 {
 	struct pm_scan_arg arg = {
 		.size = sizeof(arg),
@@ -396,8 +396,9 @@ static int scan_span(struct scanner *sc, uint64_t start, uint64_t end, bool page
 		.end = end,
 		.vec = (uintptr_t)sc->regions,
 		.vec_len = REGIONS,
-		.category_anyof_mask = PAGE_IS_SWAPPED | (pages ? PAGE_IS_PRESENT : 0),
-		.return_mask = PAGE_IS_FILE | PAGE_IS_PFNZERO | PAGE_IS_HUGE | PAGE_IS_SWAPPED | PAGE_IS_PRESENT,
+		.category_anyof_mask = PAGE_IS_SWAPPED | (look != LOOK_FOR_GUARDS ? PAGE_IS_PRESENT : 0),
+		.return_mask = PAGE_IS_PFNZERO | PAGE_IS_HUGE | PAGE_IS_SWAPPED | PAGE_IS_PRESENT |
+		               (look == LOOK_FOR_COPIES ? PAGE_IS_FILE : 0),
 	};
 
 	while (arg.start < end) {
@@ -484,13 +485,13 @@ static int read_vma(struct scanner *sc, const struct vma *v)
 /* ---- the tree ---- */
 
 /* Mappings one behind the other that are looked through for the same are so in one go. */
-static int scan_vmas(struct scanner *sc, const struct vma *v, const struct vma *end)
+static int scan_vmas(struct scanner *sc, const struct vma *v, const struct vma *end, enum look look)
 {
 	int err;
 
 	sc->v = v;
 	sc->end = end;
-	err = scan_span(sc, v->entry->start, end[-1].entry->end, is_scanned(v));
+	err = scan_span(sc, v->entry->start, end[-1].entry->end, look);
 	if (err != -ENOTTY)
 		return err;
 	for (err = 0; !err && v < end; v++)
@@ -498,17 +499,26 @@ static int scan_vmas(struct scanner *sc, const struct vma *v, const struct vma *
 	return err;
 }
 
+/* A mapping of a file most of all has pages that are the file's alone: then only what is in swap is looked for. */
+static enum look look_for_pages(const struct vma *v)
+{
+	if (v->pages != VMA_PAGES_COPIES)
+		return LOOK_FOR_PAGES;
+	return v->anonymous || v->watched || v->entry->flags & MAP_HUGETLB ? LOOK_FOR_COPIES : LOOK_FOR_GUARDS;
+}
+
 /* What a mapping is looked through for. */
 static enum look look_for(struct scanner *sc, const struct vma *v)
 {
 	if (sc->part == SCAN_EQUAL)
-		return page_equal_may_be(v) && (!sc->task->dump->copy || snapshot_has(v)) ? LOOK_FOR_PAGES : LOOK_NOT;
+		return page_equal_may_be(v) && (!sc->task->dump->copy || snapshot_has(v)) ? look_for_pages(v)
+		                                                                          : LOOK_NOT;
 	if (sc->part == SCAN_STANDING && snapshot_has(v))
 		return LOOK_NOT;
 	if (sc->part == SCAN_COPY && !snapshot_has(v))
 		return LOOK_NOT_SAVED;
 	if (is_scanned(v))
-		return LOOK_FOR_PAGES;
+		return look_for_pages(v);
 	if (v->pages == VMA_PAGES_ALL)
 		return LOOK_NOT_ALL_PAGES;
 	return guard_may_be_in(sc->d, v) ? LOOK_FOR_GUARDS : LOOK_NOT;
@@ -530,7 +540,7 @@ static int scan_vma_list(struct scanner *sc, const struct vma_list *list)
 		for (k = i + 1; k < list->n && look <= LOOK_FOR_GUARDS && look_for(sc, &list->v[k]) == look; k++)
 			;
 		if (look <= LOOK_FOR_GUARDS)
-			err = scan_vmas(sc, v, &list->v[k]);
+			err = scan_vmas(sc, v, &list->v[k], look);
 		else if (look == LOOK_NOT_ALL_PAGES)
 			err = pages_add(sc->transfer, &all);
 		else if (look == LOOK_NOT_SAVED)

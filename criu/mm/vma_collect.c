@@ -161,9 +161,12 @@ int mm_collect_private(struct dump *d, struct task *t)
 	t->mm = arena_msg(d->arena, MmEntry, mm_entry);
 	for (size_t i = 0; i < maps->n; i++) {
 		const struct proc_map *m = &maps->v[i];
-		struct vma v = { .entry = new_entry(d, m), .pages = private_pages(m), .anon_huge = m->anon_huge };
+		struct vma v = { .entry = new_entry(d, m),
+			         .pages = private_pages(m),
+			         .anon_huge = m->anon_huge,
+			         .anonymous = m->anonymous,
+			         .watched = m->flags & (VMF_um | VMF_uw | VMF_ui) };
 
-		v.watched = m->flags & (VMF_um | VMF_uw | VMF_ui);
 		if (v.pages != VMA_PAGES_NONE)
 			arena_push(d->arena, &list->v, &list->n, v);
 	}
