@@ -209,6 +209,37 @@ int bare_mount_open(struct arena *a, int ns_fd, const struct mount_at *all, size
 	return err ? uncover(&job, ns_fd, all, n) : job.fd;
 }
 
+struct visible_job {
+	const struct mount_at *const *mounts;
+	size_t n;
+	int *fds;
+};
+
+static int clone_all_visible(void *arg)
+{
+	const struct visible_job *v = arg;
+
+	for (size_t i = 0; i < v->n; i++) {
+		struct bare_job job = { .m = v->mounts[i], .fd = -1 };
+
+		v->fds[i] = clone_visible(&job) ? -1 : job.fd;
+	}
+	return 0;
+}
+
+void bare_mount_open_visible(int ns_fd, const struct mount_at *const *mounts, size_t n, int *fds)
+{
+	_cleanup_lookup_ const struct lookup_root *before = lookup_in(NULL);
+	struct visible_job v = { mounts, n, fds };
+
+	for (size_t i = 0; i < n; i++)
+		fds[i] = -1;
+	if (ns_fd < 0)
+		clone_all_visible(&v);
+	else
+		ns_enter_run(ns_fd, clone_all_visible, &v);
+}
+
 int bare_mount_slave(struct arena *a, const struct mount_at *all, size_t n, const struct mount_at *m)
 {
 	_cleanup_lookup_ const struct lookup_root *before = lookup_in(NULL);

@@ -13,6 +13,12 @@
  */
 int bare_mount_open(struct arena *a, int ns_fd, const struct mount_at *all, size_t n, const struct mount_at *m);
 
+/*
+ * The same of several mounts of one namespace, by one process that enters it, as far as nothing hides them: fds[i] is a
+ * descriptor, or -1: bare_mount_open() is to be asked.
+ */
+void bare_mount_open_visible(int ns_fd, const struct mount_at *const *mounts, size_t n, int *fds);
+
 /* The same, of criu's own: a slave of that mount, or in its peer group. */
 int bare_mount_slave(struct arena *a, const struct mount_at *all, size_t n, const struct mount_at *m);
 

@@ -28,6 +28,7 @@
 #include "mnt/mnt_lone_root.h"
 #include "proc/own_rights.h"
 
+#define AHEAD         16          /* mounts that are open at once */
 #define DEPTH_MAX     200         /* each level has a descriptor open */
 #define SMALL_ARCHIVE (128 << 10) /* many a container's /dev */
 
@@ -255,12 +256,34 @@ static int refuse_files(const struct fs_kind *kind, const char *who, int dir)
 	             : 0;
 }
 
-static int dump_part(struct dump *d, const struct mnt_dumped *ns, size_t k, int out)
+/* Mounts that come next, opened by one process. */
+struct opened_ahead {
+	const struct mount_at *mounts[AHEAD];
+	int fds[AHEAD];
+	size_t n;
+};
+
+static void close_ahead(struct opened_ahead *ahead)
+{
+	for (size_t i = 0; i < ahead->n; i++)
+		if (ahead->fds[i] >= 0)
+			close(ahead->fds[i]);
+	ahead->n = 0;
+}
+
+static int open_part(struct dump *d, const struct mnt_dumped *ns, const struct mount_at *m, struct opened_ahead *ahead)
+{
+	for (size_t i = 0; i < ahead->n; i++)
+		if (ahead->mounts[i] == m && ahead->fds[i] >= 0)
+			return move_fd(&ahead->fds[i]);
+	return bare_mount_open(d->arena, ns->ns->fd, ns->ns->mounts, ns->ns->n_mounts, m);
+}
+
+static int dump_part(struct dump *d, const struct mnt_dumped *ns, size_t k, int out, struct opened_ahead *ahead)
 {
 	const struct mount_at *m = &ns->ns->mounts[k];
 	const char *who = arena_printf(d->arena, "mount namespace %u: %s (%s)", ns->ns->id, m->path, m->type);
-	_cleanup_close_ int dir = bare_mount_open(d->arena, ns->ns->fd, ns->ns->mounts, ns->ns->n_mounts, m);
-
+	_cleanup_close_ int dir = open_part(d, ns, m, ahead);
 	struct mnt_hidden hidden = { 0 };
 	int err;
 
@@ -275,7 +298,7 @@ static int dump_part(struct dump *d, const struct mnt_dumped *ns, size_t k, int 
 }
 
 /* All parts of one file system. */
-static int dump_super(struct dump *d, const struct mnt_dump *all, size_t ns, size_t at)
+static int dump_super(struct dump *d, const struct mnt_dump *all, size_t ns, size_t at, struct opened_ahead *ahead)
 {
 	const struct mount_at *m = &all->ns[ns].ns->mounts[at];
 	_cleanup_close_ int temp = image_dir_temp(d->dir);
@@ -288,7 +311,7 @@ static int dump_super(struct dump *d, const struct mnt_dump *all, size_t ns, siz
 
 			if (all->ns[i].all[k] && !all->ns[i].all[k]->has_ghost && !all->ns[i].all[k]->deleted &&
 			    o->s_dev == m->s_dev && !is_dumped(all, i, k, o) && !mnt_is_within_another(all, o))
-				err = dump_part(d, &all->ns[i], k, temp);
+				err = dump_part(d, &all->ns[i], k, temp, ahead);
 		}
 	err = err ?: image_create(d->dir, IMG_TMPFS_DEV, (m->s_dev & 0xfffff), &img);
 	err = err ?: copy_to_image(temp, img);
@@ -306,18 +329,41 @@ static bool is_first_of_super(const struct mnt_dump *all, size_t ns, size_t at)
 	return true;
 }
 
+static bool begins_archive(const struct mnt_dump *all, size_t ns, size_t at)
+{
+	const MntEntry *e = all->ns[ns].all[at];
+	const struct fs_kind *kind = !e || e->ext_mount || e->host_path ? NULL : fs_kind_of(e);
+
+	return kind && kind->has_contents && is_first_of_super(all, ns, at) && has_archive(all, e->root_dev);
+}
+
+/* To enter a namespace takes a process: those from `at` on that begin an archive are opened together. */
+static void open_ahead(const struct mnt_dump *all, size_t ns, size_t at, struct opened_ahead *ahead)
+{
+	const struct mnt_dumped *in = &all->ns[ns];
+
+	for (size_t i = 0; i < ahead->n; i++)
+		if (ahead->mounts[i] == &in->ns->mounts[at])
+			return;
+	close_ahead(ahead);
+	for (size_t k = at; k < in->n && ahead->n < AHEAD; k++)
+		if (begins_archive(all, ns, k))
+			ahead->mounts[ahead->n++] = &in->ns->mounts[k];
+	bare_mount_open_visible(in->ns->fd, ahead->mounts, ahead->n, ahead->fds);
+}
+
 int mnt_contents_dump(struct dump *d, const struct mnt_dump *all)
 {
+	struct opened_ahead ahead = { .n = 0 };
 	int err = 0;
 
 	for (size_t i = 0; i < all->n; i++)
-		for (size_t k = 0; !err && k < all->ns[i].n; k++) {
-			const MntEntry *e = all->ns[i].all[k];
-			const struct fs_kind *kind = !e || e->ext_mount || e->host_path ? NULL : fs_kind_of(e);
-
-			if (kind && kind->has_contents && is_first_of_super(all, i, k) && has_archive(all, e->root_dev))
-				err = dump_super(d, all, i, k);
-		}
+		for (size_t k = 0; !err && k < all->ns[i].n; k++)
+			if (begins_archive(all, i, k)) {
+				open_ahead(all, i, k, &ahead);
+				err = dump_super(d, all, i, k, &ahead);
+			}
+	close_ahead(&ahead);
 	return err;
 }
 
