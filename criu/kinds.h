@@ -139,6 +139,7 @@
 	X(user_dispatch_subsys)                                                                                        \
 	X(timer_expired_subsys) /* as soon as the timers have been read */                                             \
 	X(time_ns_subsys)       /* notes the clocks when all timers have been read, before images that take long */    \
+	X(tcp_listen_subsys)    /* may refuse the dump before images that take long */                                 \
 	X(ns_given_subsys)                                                                                             \
 	X(user_ns_given_subsys) /* before ids are read by their maps */                                                \
 	X(ns_ids_subsys)                                                                                               \
@@ -166,7 +167,6 @@
 	X(user_enter_subsys) /* nothing of a task that needs criu's privileges comes after */                          \
 	X(time_ns_late_subsys)                                                                                         \
 	X(mempolicy_subsys)                                                                                            \
-	X(tcp_listen_subsys) /* may refuse the dump before pages are written */                                        \
 	X(memory_subsys)                                                                                               \
 	X(mqueue_subsys)                                                                                               \
 	X(sem_subsys)                                                                                                  \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where members of the kernel's structs lie, as earlier commands found out (lib/btf_kept.h): read while the tree runs
- * still, and written when it has ended. In between it may have to allow what is opened in /run, or watch it.
+ * Where members of the kernel's structs lie, as earlier commands found out (lib/btf_kept.h). What is new is written
+ * when the tree has ended, which may have watched the directory.
  */
 #include "lib/btf_kept.h"
 #include "tree/dump.h"

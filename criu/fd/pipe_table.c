@@ -19,9 +19,9 @@ struct pipe_seen {
 	} key;
 	uint32_t id;
 	bool end[2];             /* whether the tree has the reading and the writing end */
-	const struct task *task; /* that has the descriptor that was seen first, */
-	int number;              /* which is this one, or -1, */
-	const char *name;        /* for messages */
+	const struct task *task; /* the first one that was seen to have a descriptor of it */
+	int number;              /* of that descriptor; -1: it was in flight */
+	const char *name;        /* of that descriptor, for messages */
 	char *lost_to;           /* "pid 812 (x)": the process outside of the tree that has the other end */
 	UT_hash_handle hh, hh_id;
 };

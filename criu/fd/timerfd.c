@@ -212,17 +212,20 @@ static int note_timer(struct dump *d, TimerfdEntry *m, const struct shown_timer 
 	return is_at_a_time(m->clockid, m->settime_flags) && (m->vsec || m->vnsec) ? keep_timed(d, m, s->read_at) : 0;
 }
 
-/* This thread runs on each processor where it may, which thereby takes the interrupts of timers that are due. */
+/*
+ * This thread runs on each processor that criu may use, one after the other: each thereby takes the interrupts of
+ * timers that are due. Not on others, which may be kept free for a program that never gives way.
+ */
 static void visit_processors(void)
 {
 	unsigned long all[MAX_PROCESSORS / 64] = { 0 }, one[MAX_PROCESSORS / 64] = { 0 };
-	long n = MIN(sysconf(_SC_NPROCESSORS_CONF), MAX_PROCESSORS);
 
 	if (sched_getaffinity(0, sizeof(all), (cpu_set_t *)all))
 		return;
-	for (long cpu = 0; cpu < n; cpu++) {
-		one[cpu / 64] = 1UL << cpu % 64;
-		sched_setaffinity(0, sizeof(one), (cpu_set_t *)one);
+	for (size_t cpu = 0; cpu < MAX_PROCESSORS; cpu++) {
+		one[cpu / 64] = all[cpu / 64] & 1UL << cpu % 64;
+		if (one[cpu / 64])
+			sched_setaffinity(0, sizeof(one), (cpu_set_t *)one);
 		one[cpu / 64] = 0;
 	}
 	sched_setaffinity(0, sizeof(all), (cpu_set_t *)all);

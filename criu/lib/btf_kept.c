@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The file: a line that says what the answers are of, a line for each, and a checksum of all that. It is written in
- * place, so that a criu that is killed leaves no other file; one that is half written has no checksum, and is written
- * anew by the next.
+ * The text of a symbolic link: whose answers they are, with a checksum, and a line for each, with a hash of its
+ * question. To read a link opens nothing: no program that watches what is opened there, or has to allow it, is asked or
+ * told. A link is there as a whole, or not.
  */
 #include "lib/btf_kept.h"
 
@@ -18,118 +18,121 @@
 
 #include "lib/io.h"
 
-#define KEPT_FILE     "/run/criu.types"
-#define SIZE_MAX_KEPT (64UL << 10)
-#define LAST_LINE     "sum %08x\n"
+#define KEPT_LINK  "/run/criu.types"
+#define TEXT_SIZE  4096                                 /* of a link, with its end */
+#define FIRST_LINE "criu types 1 %012" PRIx64 " %08x\n" /* whose, and the sum of the lines */
+#define FIRST_LEN  35
+#define LINE       "%012" PRIx64 " %d\n"
+#define BITS       48 /* of a hash */
 
 struct btf_kept {
 	pthread_mutex_t lock;
 	const char *path;
-	char *text; /* the first line and the answers; NULL: nothing is kept */
-	size_t len;
-	bool checked, changed;
+	char text[TEXT_SIZE];
+	size_t len; /* of the text with its first line; 0: nothing is kept */
+	uint64_t whose;
+	bool root, checked, changed;
 };
 
 /* lint: global: the kernel is the same for the whole process; what asks is too much to pass it down */
 static struct btf_kept *of_process;
 
-/* Answers of another boot, kernel or criu are not these. false: that cannot be told here. */
-static bool say_whose(char *line, size_t size)
+/* FNV-1a */
+static uint64_t hash_text(const char *text)
+{
+	uint64_t h = 0xcbf29ce484222325;
+
+	for (; *text; text++)
+		h = (h ^ (uint8_t)*text) * 0x100000001b3;
+	return (h ^ h >> BITS) & ((1ULL << BITS) - 1);
+}
+
+/* Answers of another boot, kernel or criu are not these. 0: that cannot be told here. */
+static uint64_t hash_whose(void)
 {
 	_cleanup_close_ int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
 	struct stat types, own;
-	char boot[40] = "";
+	char boot[40] = "", line[256];
 
 	if (fd < 0 || io_read_all(fd, boot, sizeof(boot) - 1) < 36 || stat("/sys/kernel/btf/vmlinux", &types) ||
 	    stat("/proc/self/exe", &own))
-		return false;
-	boot[36] = 0;
-	snprintf(line, size, "criu types 1 %s %jx %jx %jx %jd.%09ld %jx\n", boot, (uintmax_t)own.st_dev,
+		return 0;
+	snprintf(line, sizeof(line), "%.36s %jx %jx %jx %jd.%09ld %jx", boot, (uintmax_t)own.st_dev,
 	         (uintmax_t)own.st_ino, (uintmax_t)own.st_size, (intmax_t)own.st_mtim.tv_sec, own.st_mtim.tv_nsec,
 	         (uintmax_t)types.st_size);
-	return true;
+	return hash_text(line);
 }
 
-/* A regular file of root's that nobody else may write. */
-static bool is_trusted(int fd)
+static uint32_t sum_of(const char *text)
+{
+	return (uint32_t)crc32_z(0, (const unsigned char *)text, strlen(text));
+}
+
+static void put_first_line(struct btf_kept *k)
+{
+	char line[FIRST_LEN + 1];
+
+	snprintf(line, sizeof(line), FIRST_LINE, k->whose, sum_of(k->text + FIRST_LEN));
+	memcpy(k->text, line, FIRST_LEN);
+}
+
+/* root's alone: nobody else can make a link that is root's. */
+static void read_link(struct btf_kept *k)
 {
 	struct stat st;
+	ssize_t n = readlink(k->path, k->text, sizeof(k->text) - 1);
 
-	return !fstat(fd, &st) && S_ISREG(st.st_mode) && !st.st_uid && !(st.st_mode & 022) && st.st_nlink == 1 &&
-	       st.st_size <= (off_t)SIZE_MAX_KEPT;
-}
-
-static uint32_t sum_of(const char *text, size_t len)
-{
-	return (uint32_t)crc32_z(0, (const unsigned char *)text, len);
-}
-
-/* The text up to its last line, which has to be right, if the first one is `whose`. */
-static size_t whole_text(const char *text, size_t len, const char *whose)
-{
-	const char *last = len ? memrchr(text, '\n', len - 1) : NULL;
-	char line[32];
-
-	if (!last || memchr(text, 0, len) || strncmp(text, whose, strlen(whose)) != 0)
-		return 0;
-	last++;
-	snprintf(line, sizeof(line), LAST_LINE, sum_of(text, (size_t)(last - text)));
-	return strlen(line) == len - (size_t)(last - text) && !memcmp(last, line, strlen(line)) ? (size_t)(last - text)
-	                                                                                        : 0;
+	if (n <= 0)
+		return;
+	k->text[n] = 0;
+	k->len = strlen(k->text) == (size_t)n && !lstat(k->path, &st) && !st.st_uid ? (size_t)n : 0;
 }
 
 struct btf_kept *btf_kept_read(const char *path)
 {
 	struct btf_kept *k = calloc(1, sizeof(*k));
-	_cleanup_close_ int fd = -1;
-	ssize_t n = 0;
 
 	if (!k)
 		return NULL;
 	pthread_mutex_init(&k->lock, NULL);
-	k->path = path ?: KEPT_FILE;
-	k->text = geteuid() ? NULL : calloc(1, SIZE_MAX_KEPT + 1);
-	if (!k->text)
-		return k;
-	fd = open(k->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd >= 0 && is_trusted(fd))
-		n = io_read_all(fd, k->text, SIZE_MAX_KEPT);
-	k->len = n > 0 ? (size_t)n : 0;
+	k->path = path ?: KEPT_LINK;
+	k->root = !geteuid();
+	if (k->root)
+		read_link(k);
 	return k;
 }
 
 /* When the first question comes: most commands have none. */
 static void check_text(struct btf_kept *k)
 {
-	char whose[256];
+	char read[FIRST_LEN];
 
-	if (k->checked || !k->text)
+	if (k->checked || !k->root)
 		return;
 	k->checked = true;
-	if (!say_whose(whose, sizeof(whose))) {
-		free(move_ptr(k->text));
-		return;
+	k->whose = hash_whose();
+	if (k->len > FIRST_LEN) {
+		memcpy(read, k->text, sizeof(read));
+		put_first_line(k);
 	}
-	k->len = whole_text(k->text, k->len, whose);
-	if (!k->len)
-		k->len = (size_t)snprintf(k->text, SIZE_MAX_KEPT, "%s", whose);
-	k->text[k->len] = 0;
+	if (k->len <= FIRST_LEN || memcmp(read, k->text, sizeof(read)) != 0) {
+		k->len = FIRST_LEN;
+		k->text[FIRST_LEN] = 0;
+		put_first_line(k);
+	}
+	k->root = k->whose != 0;
 }
 
-static bool find_answer(const struct btf_kept *k, const char *question, int *answer)
+static bool find_answer(const struct btf_kept *k, uint64_t question, int *answer)
 {
-	size_t len = strlen(question);
+	char start[16];
+	const char *at;
 
-	for (const char *at = k->text; at && (at = strstr(at, question)); at += len) {
-		char *end = NULL;
-		long n = at > k->text && at[-1] == '\n' && at[len] == ' ' ? strtol(at + len, &end, 10) : 0;
-
-		if (end && *end == '\n') {
-			*answer = (int)n;
-			return true;
-		}
-	}
-	return false;
+	snprintf(start, sizeof(start), "\n%012" PRIx64 " ", question);
+	at = strstr(k->text + FIRST_LEN - 1, start);
+	if (at)
+		*answer = atoi(at + strlen(start));
+	return at != NULL;
 }
 
 bool btf_kept_find(struct btf_kept *k, const char *question, int *answer)
@@ -138,42 +141,38 @@ bool btf_kept_find(struct btf_kept *k, const char *question, int *answer)
 
 	pthread_mutex_lock(&k->lock);
 	check_text(k);
-	found = find_answer(k, question, answer);
+	found = k->root && find_answer(k, hash_text(question), answer);
 	pthread_mutex_unlock(&k->lock);
 	return found;
 }
 
+/* What has no room is not kept. */
 void btf_kept_add(struct btf_kept *k, const char *question, int answer)
 {
-	size_t room;
-	int n;
+	char line[40];
+	size_t n;
 
 	pthread_mutex_lock(&k->lock);
 	check_text(k);
-	room = SIZE_MAX_KEPT - 64 - k->len; /* and a last line */
-	n = k->text ? snprintf(k->text + k->len, room, "%s %d\n", question, answer) : 0;
-	if (n > 0 && (size_t)n < room) {
-		k->len += (size_t)n;
+	n = (size_t)snprintf(line, sizeof(line), LINE, hash_text(question), answer);
+	if (k->root && k->len + n < sizeof(k->text)) {
+		memcpy(k->text + k->len, line, n + 1);
+		k->len += n;
 		k->changed = true;
-	} else if (k->text) {
-		k->text[k->len] = 0;
 	}
 	pthread_mutex_unlock(&k->lock);
 }
 
-void btf_kept_write(const struct btf_kept *k)
+void btf_kept_write(struct btf_kept *k)
 {
-	_cleanup_close_ int fd = -1;
-	char line[32];
+	char temp[64];
 
-	if (!k->changed)
+	if (!k->changed || (size_t)snprintf(temp, sizeof(temp), "%s.new", k->path) >= sizeof(temp))
 		return;
-	fd = open(k->path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-	if (fd < 0 || !is_trusted(fd) || ftruncate(fd, 0))
-		return;
-	snprintf(line, sizeof(line), LAST_LINE, sum_of(k->text, k->len));
-	if (io_write_all(fd, k->text, k->len) || io_write_all(fd, line, strlen(line)))
-		(void)!ftruncate(fd, 0);
+	put_first_line(k);
+	unlink(temp); /* of one that was killed */
+	if (!symlink(k->text, temp) && rename(temp, k->path))
+		unlink(temp);
 }
 
 void btf_kept_free(struct btf_kept *k)
@@ -181,7 +180,6 @@ void btf_kept_free(struct btf_kept *k)
 	if (!k)
 		return;
 	pthread_mutex_destroy(&k->lock);
-	free(k->text);
 	free(k);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Answers of lib/btf.h that are kept over commands, in /run/criu.types: to read all types of a kernel takes 2 ms. They
- * are of one boot, one kernel and one criu; root's are kept alone, and nobody else's are believed. Nothing is logged.
+ * are of one boot, one kernel and one criu; only root's are kept, and nobody else's are believed. Nothing is logged.
  */
 #ifndef CRIU_LIB_BTF_KEPT_H
 #define CRIU_LIB_BTF_KEPT_H
@@ -10,7 +10,7 @@
 
 struct btf_kept;
 
-/* What is kept in a file (NULL: the usual one), which need not be there. NULL: no memory. */
+/* What is kept in a symbolic link (NULL: the usual one), which need not be there. NULL: no memory. */
 struct btf_kept *btf_kept_read(const char *path);
 
 /* question: "offset task_struct comm", a line without its end. false: it is not kept. */
@@ -19,14 +19,14 @@ bool btf_kept_find(struct btf_kept *k, const char *question, int *answer);
 /* Keeps it for now; by btf_kept_write() for later commands. */
 void btf_kept_add(struct btf_kept *k, const char *question, int answer);
 
-/* Writes what was added, if anything was. A file that cannot be written is left. */
-void btf_kept_write(const struct btf_kept *k);
+/* Writes what was added, if anything was. A link that cannot be made is left out. */
+void btf_kept_write(struct btf_kept *k);
 
 void btf_kept_free(struct btf_kept *k);
 
 /*
- * The answers that lib/btf.h finds and adds to, from one call to the other; the file is read by the first, and written
- * by the second where that is wanted. Neither while a tree stands still, which may watch what is opened in /run.
+ * The answers that lib/btf.h finds and adds to, from one call to the other; the link is read by the first, and written
+ * by the second where that is wanted: not while a tree stands still, which may watch the directory.
  */
 void btf_kept_begin(void);
 void btf_kept_end(bool write);

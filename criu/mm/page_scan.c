@@ -36,8 +36,20 @@ struct window {
 	uint64_t entry[WINDOW_PAGES];
 };
 
-/* Of files: which pages are the task's own the kernel says where it is asked for that, and then looks at each page. */
-enum look { LOOK_FOR_PAGES, LOOK_FOR_COPIES, LOOK_FOR_GUARDS, LOOK_NOT_ALL_PAGES, LOOK_NOT_SAVED, LOOK_NOT };
+/*
+ * Of a mapping of a file the kernel says which pages are the task's own if it is asked for PAGE_IS_FILE, and then looks
+ * at each page. Where smaps counts none (LOOK_FOR_ANY), it is asked first whether there is one that smaps does not
+ * count: in swap, a guard, or the page of zeros.
+ */
+enum look {
+	LOOK_FOR_PAGES,
+	LOOK_FOR_COPIES,
+	LOOK_FOR_ANY,
+	LOOK_FOR_GUARDS,
+	LOOK_NOT_ALL_PAGES,
+	LOOK_NOT_SAVED,
+	LOOK_NOT
+};
 
 struct scanner {
 	struct dump *d;
@@ -484,14 +496,41 @@ static int read_vma(struct scanner *sc, const struct vma *v)
 
 /* ---- the tree ---- */
 
+/* 1: there is a page in the span that smaps does not count as the task's own, and may be so. */
+static int has_uncounted(struct scanner *sc, uint64_t start, uint64_t end)
+{
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg),
+		.start = start,
+		.end = end,
+		.vec = (uintptr_t)sc->regions,
+		.vec_len = 1,
+		.max_pages = 1,
+		.category_anyof_mask = PAGE_IS_SWAPPED | PAGE_IS_PFNZERO,
+		.return_mask = PAGE_IS_SWAPPED,
+	};
+	int n = scan_some(sc, &arg);
+
+	return n < 0 && n != -ENOTTY
+	           ? log_errno(n, "%s: PAGEMAP_SCAN of %" PRIx64 "-%" PRIx64, task_name(sc->task), start, end)
+	           : n;
+}
+
 /* Mappings one behind the other that are looked through for the same are so in one go. */
 static int scan_vmas(struct scanner *sc, const struct vma *v, const struct vma *end, enum look look)
 {
-	int err;
+	int err = 0;
 
+	if (look == LOOK_FOR_ANY)
+		err = has_uncounted(sc, v->entry->start, end[-1].entry->end);
+	if (look == LOOK_FOR_ANY && err >= 0) {
+		if (!err)
+			return 0;
+		look = LOOK_FOR_COPIES;
+	}
 	sc->v = v;
 	sc->end = end;
-	err = scan_span(sc, v->entry->start, end[-1].entry->end, look);
+	err = err < 0 ? err : scan_span(sc, v->entry->start, end[-1].entry->end, look);
 	if (err != -ENOTTY)
 		return err;
 	for (err = 0; !err && v < end; v++)
@@ -499,12 +538,11 @@ static int scan_vmas(struct scanner *sc, const struct vma *v, const struct vma *
 	return err;
 }
 
-/* A mapping of a file most of all has pages that are the file's alone: then only what is in swap is looked for. */
 static enum look look_for_pages(const struct vma *v)
 {
 	if (v->pages != VMA_PAGES_COPIES)
 		return LOOK_FOR_PAGES;
-	return v->anonymous || v->watched || v->entry->flags & MAP_HUGETLB ? LOOK_FOR_COPIES : LOOK_FOR_GUARDS;
+	return v->anonymous || v->watched || v->entry->flags & MAP_HUGETLB ? LOOK_FOR_COPIES : LOOK_FOR_ANY;
 }
 
 /* What a mapping is looked through for. */

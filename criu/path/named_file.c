@@ -44,8 +44,8 @@ static int check_foreign(struct restore *r, const RegFileEntry *m, struct foreig
 /* What the user can do about a file that is gone, where that is not plain; in brackets. */
 static const char *way_out_of_missing(const char *name)
 {
-	return strstr(name, "/hsperfdata_") ? " (a Java machine that starts deletes the files there of others that "
-	                                      "have ended; start Java with -XX:-UsePerfData before the dump)"
+	return strstr(name, "/hsperfdata_") ? " (a starting Java machine deletes such files of those that have "
+	                                      "ended; start Java with -XX:-UsePerfData before the dump)"
 	                                    : "";
 }
 

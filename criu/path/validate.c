@@ -56,6 +56,8 @@ static int open_to_read(const char *path)
 
 /* ---- dump ---- */
 
+#define NEAR 256 /* mappings */
+
 extern const struct subsys validate_subsys;
 
 struct leases {
@@ -114,17 +116,22 @@ static const struct proc_map *mapping_of(const struct fd_info *info)
 	return bsearch(&start, maps->v, maps->n, sizeof(*maps->v), by_start);
 }
 
-/* Of the same file, and from its start; NULL: there is none. */
+/* Numbers of files are not unique on an overlay. */
+static bool is_of_same_file(const struct proc_map *a, const struct proc_map *b)
+{
+	return a->ino == b->ino && a->major == b->major && a->minor == b->minor && !strcmp(a->name, b->name);
+}
+
+/* Of the same file, and from its start; it lies near. NULL: there is none. */
 static const struct proc_map *mapping_of_start(const struct task_maps *maps, const struct proc_map *m)
 {
+	const struct proc_map *end = maps->v + maps->n, *at = m - maps->v > NEAR ? m - NEAR : maps->v;
+
 	if (!m->pgoff)
 		return m;
-	for (size_t i = 0; i < maps->n; i++) {
-		const struct proc_map *other = &maps->v[i];
-
-		if (!other->pgoff && other->ino == m->ino && other->major == m->major && other->minor == m->minor)
-			return other;
-	}
+	for (end = end - m > NEAR ? m + NEAR : end; at < end; at++)
+		if (!at->pgoff && is_of_same_file(at, m))
+			return at;
 	return NULL;
 }
 

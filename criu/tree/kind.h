@@ -43,7 +43,7 @@ struct fd_info {
 
 /* What dump() may return beside 0 and a negative errno. */
 #define DUMP_REFUSED 1 /* after log_refusal() */
-#define DUMP_LATER   2 /* the kind keeps the message and writes it in all_collected(): files_write_entry() */
+#define DUMP_LATER   2 /* the kind keeps the message; files_write_entry() in write_images() at the latest */
 
 struct fd_kind {
 	const char *name;       /* what --verbose, errors and `check` call it */

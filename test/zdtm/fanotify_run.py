@@ -1,16 +1,17 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 # A program of many threads that has to allow whatever is opened in /run, and counts that: a dump of it waits for nothing that only
-# this program could allow, also where criu finds there what an earlier command kept (criu.types).
+# this program could allow, also where criu finds there what an earlier command kept (criu.types), and where the program is stopped.
 # zdtm: driver
 # zdtm: needs-root
 # zdtm: timeout 120
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 
-from driver import check, run_all, scenario, text, wait_for
+from driver import check, run_all, scenario, text, tree, wait_for
 
 PROGRAM = """
 import ctypes, os, struct, threading, time
@@ -55,11 +56,16 @@ def allows(s):
         s.clean_images()
         s.dump(timeout=20)
         s.restore(timeout=20)
-        check(i == 0 or os.path.exists("/run/criu.types"), "nothing was kept")
+        check(i == 0 or os.path.islink("/run/criu.types"), "nothing was kept")
         had = count()
         with open("/run/file%d" % i, "w"):
             pass
         check(wait_for(lambda: count() > had), "it is asked no more")
+    s.clean_images()
+    for p in tree(s.pid):
+        os.kill(p, signal.SIGSTOP)
+    s.dump(timeout=20)
+    s.restore(timeout=20)
     s.kill()
 
 

@@ -228,7 +228,7 @@ while True: time.sleep(0.01)
 """)
     s.dump()
     os.unlink(s.path("hsperfdata_me/7"))
-    refused(s, "hsperfdata_me/7 does not exist (a Java machine that starts deletes", "-XX:-UsePerfData")
+    refused(s, "hsperfdata_me/7 does not exist (a starting Java machine deletes", "-XX:-UsePerfData")
     put(s, "hsperfdata_me/7", "x" * 5000)
     restored(s)
 

@@ -8,7 +8,7 @@ import contextlib
 import os
 import subprocess
 
-from driver import check, children, run_all, scenario, status_of, text, tree, wait_for
+from driver import check, children, need, run_all, scenario, status_of, text, tree, wait_for
 from rootless import ALONE, FIRST, look, subordinates, user, users_processes, with_capability
 
 PROGRAM = """
@@ -221,6 +221,41 @@ def killed(s):
     check(user(s, "restore", "-d", "--pidfile", s.path("pid")), s.errors("restore.log"))
     s.pid = int(text(s.path("pid")))
     check(says(s) == said, "it says %s" % says(s))
+    s.kill()
+
+
+HALF_OPEN = """
+import os, socket, subprocess, time
+for c in ("ip link set lo up", "nft add table ip t", "nft add chain ip t i { type filter hook input priority 0 ; }",
+          "nft add rule ip t i tcp sport 7001 tcp flags & (syn|ack) == (syn|ack) drop"):
+    subprocess.run(c.split(), check=True)
+l = socket.socket()
+l.bind(("127.0.0.1", 7001))
+l.listen(5)
+if not os.fork():
+    l.close()
+    c = socket.socket()
+    c.setblocking(False)
+    c.connect_ex(("127.0.0.1", 7001))
+    time.sleep(1000)
+while "SYN-RECV" not in subprocess.run(["ss", "-tan"], capture_output=True, text=True, check=True).stdout:
+    time.sleep(0.01)
+os.symlink("x", "half")
+"""
+
+
+@scenario
+def half_open(s):
+    """What is in its handshake in a network namespace, which a process has to enter, is seen."""
+    need("ip", "nft", "ss")
+    global PROGRAM
+    whole, PROGRAM = PROGRAM, HALF_OPEN + PROGRAM
+    start(s, "-Urpfn", "setsid")
+    PROGRAM = whole
+    check(wait_for(lambda: os.path.islink(s.path("half"))), "no handshake: " + text(s.path("victim.out")))
+    for _ in range(3):
+        check(not user(s, "dump", "-t", s.pid, "--tcp-established"), "it was dumped")
+        check("1 in their handshake" in s.errors("dump.log"), s.errors("dump.log"))
     s.kill()
 
 

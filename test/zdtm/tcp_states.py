@@ -438,6 +438,10 @@ def handshake(s, family, mib=0):
     s.dump(ok=False)
     said = s.errors("dump.log")
     check(s.rc and "1 in their handshake, from " in said and ":%d" % name[1] in said and "--skip-in-flight" in said, said)
+    s.dump("--action-script", s.script("stage", "echo $CRTOOLS_SCRIPT_ACTION >> %s\n" % s.path("stages")), ok=False)
+    stages = text(s.path("stages"))
+    check(s.rc and "1 in their handshake" in s.errors("dump.log") and "pre-dump" in stages and "post-dump" not in stages,
+          "a script was told that the dump is done: " + stages)
     s.dump("--skip-in-flight")
     log = text(os.path.join(s.imgs, "dump.log"))
     check("1 in their handshake" in log and ":%d" % name[1] in log, "nothing is said of who was dropped")
@@ -462,15 +466,16 @@ def handshakes(s):
         handshake(s, family, mib)
 
 
-@scenario
-def handshake_of_another(s):
-    """One with a program outside of the tree, which listens at the same port for IPv4, does not hinder one for IPv6."""
+def listener_beside(s, both):
+    """A program outside of the tree has a handshake at a port of IPv4, where the tree's listens for IPv6 (both: and for IPv4)."""
     theirs = socket.socket()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     theirs.bind((FAMILIES["v4"][1] % 1, 0))
     theirs.listen(5)
     port = theirs.getsockname()[1]
     with socket.socket(socket.AF_INET6) as l:
-        l.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        l.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
         l.bind(("::", port))
         s.proc = subprocess.Popen([sys.executable, "-c", LISTENER, str(l.fileno()), "0"], cwd=s.dir, stdin=subprocess.DEVNULL,
                                   stdout=subprocess.DEVNULL, start_new_session=True, pass_fds=[l.fileno()])
@@ -488,6 +493,16 @@ def handshake_of_another(s):
     held([port], False)
     s.restore()
     s.kill()
+
+
+@scenario
+def handshake_of_another(s):
+    listener_beside(s, False)
+
+
+@scenario
+def handshake_of_another_there(s):
+    listener_beside(s, True)
 
 
 @scenario

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#include <linux/sched.h>
 #include <netinet/tcp.h>
 #include <string.h>
 
@@ -10,8 +11,9 @@
 #include "sock/tcp/tcp_handshakes.h"
 #include "sock/tcp/tcp_listen.h"
 #include "sock/tcp/tcp_port.h"
+#include "tree/ns_ids.h"
 
-#define MUCH_MEMORY (64UL << 20)
+#define LITTLE_MEMORY (64UL << 20)
 
 /* ---- dump ---- */
 
@@ -19,8 +21,7 @@
 struct listener {
 	const InetSkEntry *m;
 	const char *name, *at; /* the descriptor, and the address */
-	bool v6only;
-	uint32_t queued; /* connections that were not accepted */
+	uint32_t queued;       /* connections that were not accepted */
 	struct tcp_handshakes *handshakes;
 	struct listener *next;
 };
@@ -46,16 +47,14 @@ struct pending_conns {
 
 extern const struct subsys tcp_listen_subsys;
 
-/* Whether a connection came to the listening socket; one of IPv4 may come to a socket of IPv6. */
+/* Whether a connection came to the listening socket; one of IPv4 to a socket of IPv6 is listed as one of IPv6. */
 static bool came_to(const struct listener *l, const struct diag_inet *s)
 {
 	const InetSkEntry *m = l->m;
 	union inet_addr own;
 
-	if (s->sport != m->src_port)
+	if (s->sport != m->src_port || s->family != m->family)
 		return false;
-	if (s->family != m->family)
-		return m->family == AF_INET6 && !l->v6only;
 	return inet_addr_from_words((int)m->family, m->src_addr, m->n_src_addr, 0, NULL, &own) ||
 	       inet_addr_is_any(&own) || !memcmp(m->src_addr, s->src, m->n_src_addr * sizeof(*s->src));
 }
@@ -144,7 +143,6 @@ int tcp_listen_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m, 
 		.m = m,
 		.name = arena_strdup(d->arena, fd_name(info)),
 		.at = arena_strdup(d->arena, inet_addr_text(own)),
-		.v6only = s->v6only,
 		.queued = s->rqueue,
 	};
 	if (!l->queued && !diag_has_all_tcp(d, (int)m->family))
@@ -161,12 +159,11 @@ int tcp_listen_dump(struct dump *d, const struct fd_info *info, InetSkEntry *m, 
 static int judge_listeners(struct dump *d)
 {
 	struct listen_dump *all = dump_state(d, &tcp_listen_subsys);
-	int err = 0, refused = 0;
+	int refused = 0;
 
-	for (const struct listener *l = all->listeners; l && !err; l = l->next) {
+	for (const struct listener *l = all->listeners; l; l = l->next) {
 		struct pending_conns p = { .l = l };
-
-		err = tcp_handshakes_each(l->handshakes, add_pending, &p);
+		int err = tcp_handshakes_each(l->handshakes, add_pending, &p);
 		if (err)
 			return log_errno(err, "%s: netlink query of connections in their handshake (tcp_diag)",
 			                 l->name);
@@ -176,18 +173,32 @@ static int judge_listeners(struct dump *d)
 	return refused ? -ENOTSUP : 0;
 }
 
-/* The list is there when pages have been written; but where that takes long, a refusal should come before. */
-static int judge_before_pages(struct dump *d)
+/*
+ * The list is there when pages have been written. But a refusal has to come before scripts and others hear that the
+ * dump is done, and should come before much has been written.
+ */
+static bool may_be_late(struct dump *d)
 {
+	const struct options *o = d->opts;
 	uint64_t bytes = 0;
 
+	if (o->lazy_pages || o->page_server || o->stream || d->post_dump_heard || ns_ids_any(d, CLONE_NEWNS))
+		return false;
 	for (size_t i = 0; i < d->tree.n_tasks; i++) {
 		const struct task *t = d->tree.tasks[i];
 
-		for (size_t k = 0; t->dump && k < t->dump->maps.n; k++)
-			bytes += t->dump->maps.v[k].anonymous;
+		for (size_t k = 0; t->dump && k < t->dump->maps.n; k++) {
+			const struct proc_map *m = &t->dump->maps.v[k];
+
+			bytes += m->shared ? m->end - m->start : m->anonymous;
+		}
 	}
-	return bytes > MUCH_MEMORY ? judge_listeners(d) : 0;
+	return bytes <= LITTLE_MEMORY;
+}
+
+static int judge_early(struct dump *d)
+{
+	return may_be_late(d) ? 0 : judge_listeners(d);
 }
 
 static void end_handshakes(struct dump *d)
@@ -201,7 +212,7 @@ static void end_handshakes(struct dump *d)
 const struct subsys tcp_listen_subsys = {
 	.name = "listening TCP sockets",
 	.state = { .dump = sizeof(struct listen_dump) },
-	.write_images = judge_before_pages,
+	.write_images = judge_early,
 	.before_commit = judge_listeners,
 	.end = end_handshakes,
 };

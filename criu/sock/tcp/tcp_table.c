@@ -43,21 +43,26 @@ static struct net_tuple tuple_of_diag(const struct diag_inet *s)
 	return t;
 }
 
+struct table_socket {
+	struct diag_inet socket;
+	struct table_socket *next;
+};
+
 struct table_query {
 	struct arena *arena;
-	int (*fn)(const struct diag_inet *s, void *arg);
-	void *arg;
-	int result;
+	struct table_socket *first, **last;
 };
 
 static int take_answer(const struct nlmsghdr *h, void *arg)
 {
 	struct table_query *q = arg;
-	struct diag_inet s;
+	struct table_socket *s = arena_new_of(q->arena, struct table_socket);
 
-	if (q->result || diag_parse_inet(q->arena, mnl_nlmsg_get_payload(h), mnl_nlmsg_get_payload_len(h), &s))
+	if (diag_parse_inet(q->arena, mnl_nlmsg_get_payload(h), mnl_nlmsg_get_payload_len(h), &s->socket))
 		return MNL_CB_OK;
-	q->result = q->fn(&s, q->arg);
+	s->next = NULL;
+	*q->last = s;
+	q->last = &s->next;
 	return MNL_CB_OK;
 }
 
@@ -118,20 +123,34 @@ static int ask_family(struct table_query *q, struct mnl_socket *nl, uint8_t fami
 	return ask_list(q, nl, h);
 }
 
-int tcp_table_each(struct arena *a, uint16_t port, uint32_t states, int (*fn)(const struct diag_inet *s, void *arg),
-                   void *arg)
+/* family: 0: both. What another query has left behind is not read: each has a socket of its own. */
+static int list_sockets(struct table_query *q, uint8_t family, uint16_t port, uint32_t states)
 {
-	struct table_query q = { .arena = a, .fn = fn, .arg = arg };
 	struct mnl_socket *nl = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
 	int err;
 
 	if (!nl)
 		return -errno;
 	err = mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno : 0;
-	if (!err && ask_both(&q, nl, port, states))
-		err = ask_family(&q, nl, AF_INET, port, states) ?: ask_family(&q, nl, AF_INET6, port, states);
+	if (!err)
+		err = family ? ask_family(q, nl, family, port, states) : ask_both(q, nl, port, states);
 	mnl_socket_close(nl);
-	return err ?: q.result;
+	return err;
+}
+
+int tcp_table_each(struct arena *a, uint16_t port, uint32_t states, int (*fn)(const struct diag_inet *s, void *arg),
+                   void *arg)
+{
+	struct table_query q = { .arena = a, .last = &q.first };
+	int err = list_sockets(&q, 0, port, states);
+
+	if (err) {
+		q = (struct table_query) { .arena = a, .last = &q.first };
+		err = list_sockets(&q, AF_INET, port, states) ?: list_sockets(&q, AF_INET6, port, states);
+	}
+	for (const struct table_socket *s = q.first; s && !err; s = s->next)
+		err = fn(&s->socket, arg);
+	return err;
 }
 
 static int add_connection(const struct diag_inet *s, void *arg)

@@ -11,7 +11,7 @@ import subprocess
 from snapshot import text
 
 PLACES = ("/tmp", "/run", "/")
-CACHE = "/run/criu.kdat"  # is meant to stay
+CACHE = "/run/criu.types"  # is meant to stay
 CLOEXEC, NONBLOCK, UNLIMITED_QUEUE, REPORT_DIR_AND_NAME = 0x1, 0x2, 0x10, 0xc00
 MARK_ADD, ONLYDIR = 0x1, 0x8
 MOVED_TO, CREATE, ONDIR = 0x80, 0x100, 0x40000000
