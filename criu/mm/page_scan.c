@@ -562,6 +562,12 @@ static enum look look_for(struct scanner *sc, const struct vma *v)
 	return guard_may_be_in(sc->d, v) ? LOOK_FOR_GUARDS : LOOK_NOT;
 }
 
+static int add_all(struct scanner *sc, const struct page_run *all)
+{
+	sc->scanned += all->n;
+	return pages_add(sc->transfer, all);
+}
+
 static int scan_vma_list(struct scanner *sc, const struct vma_list *list)
 {
 	int err = 0;
@@ -580,7 +586,7 @@ static int scan_vma_list(struct scanner *sc, const struct vma_list *list)
 		if (look <= LOOK_FOR_GUARDS)
 			err = scan_vmas(sc, v, &list->v[k], look);
 		else if (look == LOOK_NOT_ALL_PAGES)
-			err = pages_add(sc->transfer, &all);
+			err = add_all(sc, &all);
 		else if (look == LOOK_NOT_SAVED)
 			err = pages_add_saved(sc->transfer, v->entry->start, v->entry->end);
 	}

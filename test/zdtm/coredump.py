@@ -32,15 +32,14 @@ int global_number = 4711;
 const char *global_text = "constant text";
 char *shared, *heap, *file, *memfd, *zeros;
 __thread int own;
-static pthread_barrier_t barrier;
+static volatile int in_loops;
 
 __attribute__((noinline)) void sleeping_in(int number)
 {
 	double real = number + 0.5;
 
 	own = number * 11;
-	pthread_barrier_wait(&barrier);
-	asm volatile("movsd %0, %%xmm6; 1: jmp 1b" : : "m"(real) : "xmm6");
+	asm volatile("movsd %1, %%xmm6; lock incl %0; 1: jmp 1b" : "+m"(in_loops) : "m"(real) : "xmm6");
 }
 
 static void *thread_start(void *arg)
@@ -56,7 +55,6 @@ int main(int argc, char **argv)
 	pthread_t thread;
 	int fd = open("contents", O_RDWR), m = memfd_create("m", 0);
 
-	pthread_barrier_init(&barrier, NULL, 4);
 	shared = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	strcpy(shared + 4096, "shared memory");
 	heap = malloc(100000);
@@ -70,7 +68,8 @@ int main(int argc, char **argv)
 	zeros[1 << 25] = 'z';
 	for (long i = 1; i < 4; i++)
 		pthread_create(&thread, NULL, thread_start, (void *)i);
-	pthread_barrier_wait(&barrier);
+	while (in_loops < 3)
+		usleep(1000);
 	close(open("ready", O_CREAT | O_WRONLY, 0600));
 	for (;;)
 		pause();
@@ -113,7 +112,7 @@ def threads_of(s, *flags):
     s.proc = subprocess.Popen([s.path("program"), "an argument"], cwd=s.dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL, start_new_session=True)
     s.pid = s.proc.pid
-    check(wait_for(lambda: os.path.exists(s.path("ready"))), "not ready")
+    check(wait_for(lambda: os.path.exists(s.path("ready")) and state_of(s.pid) == "S"), "not ready, or not in pause()")
     s.dump()
     p = coredump("-i", s.imgs, "-o", s.dir, "-p", str(s.pid))
     check(p.returncode == 0 and p.stderr == "", p)
