@@ -149,7 +149,7 @@ static bool has_answered(const struct agent *a)
 	return __atomic_load_n(&a->slot->done, __ATOMIC_ACQUIRE);
 }
 
-/* Most answers come sooner than this thread would be asleep and awake again, which the agent has to see to as well. */
+/* Most answers come before this thread could sleep and be woken, and to wake it would cost the agent time as well. */
 static bool answers_at_once(const struct agent *a)
 {
 	uint64_t until = clock_now_us() + ANSWER_US;

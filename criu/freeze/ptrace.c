@@ -135,7 +135,7 @@ static int wait_until(pid_t tid, int64_t deadline, const sigset_t *chld, int *st
 	}
 }
 
-/* Most stops come sooner than this thread would be asleep and awake again. */
+/* Most stops come before this thread could sleep and be woken. */
 static int look_briefly(pid_t tid, int *status)
 {
 	uint64_t until = clock_now_us() + BRIEF_US;

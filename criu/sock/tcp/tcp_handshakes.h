@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The TCP connections of a network namespace whose handshake is not complete. The kernel finds them by a walk through
- * its whole table, so a thread waits for that while the dump goes on.
+ * its whole table, so a thread waits for that while the dump goes on; on a detour (helper/detour.h) the caller does.
  */
 #ifndef CRIU_SOCK_TCP_TCP_HANDSHAKES_H
 #define CRIU_SOCK_TCP_TCP_HANDSHAKES_H

@@ -164,6 +164,7 @@ static int judge_listeners(struct dump *d)
 	for (const struct listener *l = all->listeners; l; l = l->next) {
 		struct pending_conns p = { .l = l };
 		int err = tcp_handshakes_each(l->handshakes, add_pending, &p);
+
 		if (err)
 			return log_errno(err, "%s: netlink query of connections in their handshake (tcp_diag)",
 			                 l->name);
